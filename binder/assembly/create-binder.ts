@@ -11,9 +11,9 @@ import { requireMayStart } from '../../core/reading.ts'
 import { checkTelemetry, withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Binder, BinderOptions } from '../binder.ts'
-import type { KnownNames } from '../bindings/binding-name.ts'
 import type { PollBinding } from '../bindings/declarations.ts'
 import type { Handler } from '../bindings/handler-contexts.ts'
+import type { KnownNames } from '../bindings/name-types.ts'
 import { nameOfBinding } from '../bindings/options.ts'
 import type { PollOptions } from '../bindings/pollable.ts'
 import { type Channel, checkName } from '../channel/channel.ts'
@@ -33,7 +33,7 @@ import type { DestinationSpec, PublishOutcome, Transport } from '../transport/tr
 import { requireFreeNames } from './reserved-names.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
-import { claim, requireFree } from './transport-owner.ts'
+import { claim, requireFree } from './transport-claims.ts'
 
 const NAMES = optionNames<BinderOptions>({
   service: true,

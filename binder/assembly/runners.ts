@@ -14,7 +14,7 @@ import { checkMiddleware, type Middleware } from '../middleware/middleware.ts'
 import { wrapBatchHandler, wrapHandler } from '../middleware/wrap-handlers.ts'
 import { Poller } from '../sources/poller.ts'
 import type { BindingStatus } from '../status.ts'
-import { withPlaceInbox } from './settles-in.ts'
+import { withPlaceInbox } from './settling-inbox.ts'
 
 /** A running binding. */
 export interface Runner {

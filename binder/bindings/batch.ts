@@ -1,9 +1,9 @@
 /** Declarations of consumers that get several messages per handler call. */
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { requireOptionsFirst } from './binding.ts'
-import type { NameOptions } from './binding-name.ts'
 import type { BatchBinding, BatchInboxOptions, BatchOnceOptions, BatchSinkOptions, Without } from './declarations.ts'
 import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './handler-contexts.ts'
+import type { NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'
 
 /** The message was handled, and nothing is sent for it. */

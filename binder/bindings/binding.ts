@@ -4,7 +4,6 @@
 
 import { wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import type { NameOption, NameOptions } from './binding-name.ts'
 import type {
   ConsumerOptions,
   DeclaredConsumer,
@@ -18,6 +17,7 @@ import type {
   Without,
 } from './declarations.ts'
 import type { Handler, HandlerContext, SourceContext, TransactionContext } from './handler-contexts.ts'
+import type { NameOption, NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'
 
 type WithoutTransaction = ConsumerOptions & Without<'once' | 'inbox' | 'settlesIn'>

@@ -10,7 +10,6 @@ import type { SendOptions } from '../channel/message-codec.ts'
 import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
 import type { Middleware } from '../middleware/middleware.ts'
 import type { Answer, AnswerHost } from '../requests/answer.ts'
-import type { Named } from './binding-name.ts'
 import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type {
   BatchHandler,
@@ -21,6 +20,7 @@ import type {
   TransactionContext,
 } from './handler-contexts.ts'
 import type { Inbox } from './inbox.ts'
+import type { Named } from './name-types.ts'
 import type { PipelinePart } from './pipeline-part.ts'
 
 /** Parts that a service supplies to declarations without them. */

@@ -2,7 +2,6 @@
 
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { requireOptionsFirst } from './binding.ts'
-import type { NameOptions } from './binding-name.ts'
 import type {
   PollableInboxOptions,
   PollableOnceOptions,
@@ -11,6 +10,7 @@ import type {
   Without,
 } from './declarations.ts'
 import type { HandlerContext, TransactionContext } from './handler-contexts.ts'
+import type { NameOptions } from './name-types.ts'
 
 /** Options of `binder.poll`. */
 export interface PollOptions {

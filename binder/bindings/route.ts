@@ -5,7 +5,6 @@ import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { BinderError } from '../errors.ts'
 import { sink } from './binding.ts'
-import type { NameOptions } from './binding-name.ts'
 import type {
   ConsumerBinding,
   ConsumerOptions,
@@ -15,6 +14,7 @@ import type {
 } from './declarations.ts'
 import { Discarded } from './discard-result.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
+import type { NameOptions } from './name-types.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
 
 /** Made by `into`: a route whose result goes to a channel. */

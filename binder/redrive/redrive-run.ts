@@ -1,6 +1,6 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
-import { claim } from '../assembly/transport-owner.ts'
+import { claim } from '../assembly/transport-claims.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { Channel } from '../channel/channel.ts'
 import { REDRIVE_END } from '../channel/message.ts'

@@ -12,7 +12,7 @@ import { type EncodedMessage, REPLY_TO_REQUEST } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 import { BinderError } from '../errors.ts'
 import type { Place } from '../sending/destinations.ts'
-import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, readReply, replyDestination } from './replies.ts'
+import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, readReply, replyDestination } from './request-reply-format.ts'
 
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
   /** Channel of the reply: one of `createBinder({ replies })`. */

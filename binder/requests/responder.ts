@@ -1,6 +1,5 @@
 import { requireFunction } from '../../core/options.ts'
 import { processor } from '../bindings/binding.ts'
-import type { NameOptions } from '../bindings/binding-name.ts'
 import type {
   ConsumerOptions,
   InboxConsumerOptions,
@@ -9,9 +8,10 @@ import type {
   Without,
 } from '../bindings/declarations.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-contexts.ts'
+import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { failureAnswer, ReplyPlaces, replyHeaders } from './replies.ts'
+import { failureAnswer, ReplyPlaces, replyHeaders } from './request-reply-format.ts'
 
 /**
  * Answers requests: the handler's result goes to the caller of `binder.request`, confirmed before the request is settled. A request that

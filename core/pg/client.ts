@@ -26,11 +26,11 @@ import { outlivesTransaction } from '../transaction-control.ts'
 import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
 import { EndedEarly } from './ended-early.ts'
 import { RoundTrips } from './round-trips.ts'
+import { type PgConnection, run } from './run-statement.ts'
 import { StatementFailures } from './statement-failures.ts'
 import { StatementNames } from './statement-names.ts'
-import { type PgConnection, run } from './statements.ts'
 
-export type { PgConnection } from './statements.ts'
+export type { PgConnection } from './run-statement.ts'
 
 export interface PgPoolConnection extends PgConnection {
   release(destroy?: boolean | Error): void

@@ -2,8 +2,8 @@ import type { SqlOutcome, SqlResult, SqlStatement } from '../sql.ts'
 import { fromDriver, throwFromDriver } from '../sql-away.ts'
 import { sendAround } from './around.ts'
 import { type Outcome, sendBatch } from './batch.ts'
+import { type PgConnection, type PgResult, resultOf, run, throwLost } from './run-statement.ts'
 import type { StatementNames } from './statement-names.ts'
-import { type PgConnection, type PgResult, resultOf, run, throwLost } from './statements.ts'
 
 /**
  * The statements of a transaction, in few round trips: its `BEGIN` goes out with the first one, and what ends it with the last, if

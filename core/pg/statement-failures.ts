@@ -3,7 +3,7 @@ import { hasCode } from '../errors.ts'
 import { type SqlOutcome } from '../sql.ts'
 import { connectionAnswered } from '../sql-away.ts'
 import { LastWords } from './last-words.ts'
-import { type PgConnection, run } from './statements.ts'
+import { type PgConnection, run } from './run-statement.ts'
 
 export class StatementFailures {
   readonly said: LastWords = new LastWords()

@@ -2,9 +2,9 @@
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
-import { listOf } from '../machine/layout.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call } from '../machine/state.ts'
+import { listOf } from '../machine/step-shapes.ts'
 import type { UnarchivedSaga } from './unarchived.ts'
 
 /** The coordinator's knowledge without I/O. */

@@ -1,6 +1,7 @@
 /** Results of a saga's steps, by their names in the definition. */
-import { isItemOf } from '../machine/layout.ts'
+
 import type { StepState } from '../machine/state.ts'
+import { isItemOf } from '../machine/step-shapes.ts'
 
 /** The results by the names of the definition's steps: that of a list is the list of those of its items. */
 export function resultsByName(

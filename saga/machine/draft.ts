@@ -1,7 +1,6 @@
 /** The next state in the making: what the rules of the machine are written with. One use, for one event. */
 import { MINUTE } from '../../core/clock.ts'
 import type { TimelineEntry } from './event.ts'
-import { branchShape, itemName, itemShape, layout } from './layout.ts'
 import { OPERATIONS, type OpenStatus, type Operation, operationIn } from './operation.ts'
 import {
   type Call,
@@ -20,6 +19,7 @@ import {
   type StepState,
   type Wait,
 } from './state.ts'
+import { branchShape, itemName, itemShape, layout } from './step-shapes.ts'
 
 /** When the saga is due again: within the caller's lease, after a time, unchanged, or never. */
 export type Wake =

@@ -16,7 +16,7 @@ import { type SendingTransaction, sendingThrough, type TransactionOutbox } from 
 import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import type { StepFailure } from '../machine/state.ts'
-import { inSaga } from '../wire/context.ts'
+import { inSaga } from '../wire/current-saga.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import { type AnswerParts, answerIn, answerStranger, encodeAnswer, sendAnswer } from './answers.ts'

@@ -11,8 +11,8 @@
  *   and then the coordinator's timeout asks again.
  */
 
-import type { NameOptions } from '../../binder/bindings/binding-name.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
+import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { participantBinding, requireHandlers } from './binding.ts'

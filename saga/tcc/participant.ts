@@ -6,8 +6,9 @@
  * `try` may also do something outside of its transaction, such as a hold on a card. That it was begun is committed before it
  * is called; so when it throws, when its process dies in the middle or when its answer is lost, `cancel` is called for it.
  */
-import type { NameOptions } from '../../binder/bindings/binding-name.ts'
+
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
+import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { Stored } from '../json.ts'

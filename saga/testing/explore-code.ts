@@ -4,7 +4,6 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
-import { branchShape } from '../machine/layout.ts'
 import { advance } from '../machine/machine.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
 import {
@@ -15,6 +14,7 @@ import {
   type StepShape,
   type StepState,
 } from '../machine/state.ts'
+import { branchShape } from '../machine/step-shapes.ts'
 import { faultAt, MAX_EVENTS, type PlannedFault, plans, wrongCall } from './faults.ts'
 import { World } from './world.ts'
 

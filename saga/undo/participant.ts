@@ -11,8 +11,9 @@
  *
  * @see docs/transactions/xa-and-undo.md, "Undo"
  */
-import type { NameOptions } from '../../binder/bindings/binding-name.ts'
+
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
+import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'

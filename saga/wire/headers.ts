@@ -1,5 +1,5 @@
 import type { Headers } from '../../binder/channel/message.ts'
-import { currentSaga } from './context.ts'
+import { currentSaga } from './current-saga.ts'
 import { HEADERS } from './wire.ts'
 
 /**

@@ -13,7 +13,7 @@ import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import type { RequestContext } from '../definition/step-contexts.ts'
 import { isOperation, type Operation, operationNames } from '../machine/operation.ts'
-import { inSaga } from './context.ts'
+import { inSaga } from './current-saga.ts'
 import type { SagaReply } from './reply.ts'
 
 /**

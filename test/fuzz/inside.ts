@@ -24,7 +24,7 @@ export { decodeXerial, encodeXerial } from '../../binder/kafka/wire/xerial.ts'
 export { messageOf as fromRow, metaOf } from '../../binder/postgres/wire.ts'
 export { fromAmqp, toAmqp } from '../../binder/rabbitmq/wire/envelope.ts'
 export { readDeadLetter } from '../../binder/redrive/letter.ts'
-export { askingOf, ReplyPlaces, readReply } from '../../binder/requests/replies.ts'
+export { askingOf, ReplyPlaces, readReply } from '../../binder/requests/request-reply-format.ts'
 export { unfoldStructured } from '../../binder/transport/cloud-event.ts'
 export { parsePattern } from '../../bus/address.ts'
 export {

@@ -3,7 +3,7 @@ import { toError } from '../../../core/errors.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { type Ask, declareUnbound, look } from './declaration.ts'
+import { type Ask, declareUnbound, look } from './declare.ts'
 import { declarationsOf, existingCount, mismatchOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 

@@ -7,7 +7,7 @@ import type { DestinationSpec } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'
 import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import type { Ask } from './declaration.ts'
+import type { Ask } from './declare.ts'
 import { lossIn } from './loss.ts'
 import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './places.ts'
 

@@ -4,7 +4,7 @@ import type { DestinationSpec, SubscriptionSpec, TopologyPart } from '../../tran
 import { failure, replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts'
 import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declaration.ts'
+import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './places.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'

@@ -4,7 +4,7 @@ import type { DestinationSpec, SubscriptionSpec } from '../../transport/transpor
 import { replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { checkDestinations } from './check.ts'
-import { type Ask, BIND_MS } from './declaration.ts'
+import { type Ask, BIND_MS } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { PlaceCheck } from './place-check.ts'
 import { exchangeOf } from './places.ts'

@@ -1,8 +1,8 @@
 import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import { replyCodeOf } from '../failure.ts'
-import type { Ask } from './declaration.ts'
-import { type Declaration, type ExchangeDeclaration, look, nameOf, settledMark } from './declaration.ts'
+import type { Ask } from './declare.ts'
+import { type Declaration, type ExchangeDeclaration, look, nameOf, settledMark } from './declare.ts'
 import { declareAll } from './provision.ts'
 import { writtenOf } from './topology.ts'
 

@@ -2,7 +2,7 @@ import { BinderError, defineChannel, type EncodedMessage } from 'concordat/binde
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- a reply as only another program writes it
-import { readReply } from '../../../binder/requests/replies.ts'
+import { readReply } from '../../../binder/requests/request-reply-format.ts'
 
 const told = defineChannel('prices.told', { payload: z.object({ cents: z.number() }) })
 

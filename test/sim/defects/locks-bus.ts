@@ -71,7 +71,7 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     workload: 'terms',
     patches: [
       {
-        file: 'election/schedule/scheduled-job.ts',
+        file: 'election/schedule/job-runner.ts',
         find: 'const LAST_TICK_MS = 10 * SECOND',
         put: 'const LAST_TICK_MS = 1e9 * SECOND',
       },

@@ -1,10 +1,11 @@
 /** Names of `binder/` that only tests write: no subpath exports them. */
 // oxlint-disable no-restricted-imports -- users need not write these names, tests do
-export type { KnownNames } from '../../../binder/bindings/binding-name.ts'
+
 export type { BatchSinkOptions, PollableOptions, SourceOptions } from '../../../binder/bindings/declarations.ts'
 export type { CircuitBreakerOptions } from '../../../binder/bindings/flow-options.ts'
 export type { BatchHandler } from '../../../binder/bindings/handler-contexts.ts'
 export type { InboxMessage } from '../../../binder/bindings/inbox.ts'
+export type { KnownNames } from '../../../binder/bindings/name-types.ts'
 export { MAX_DELAY_MS } from '../../../binder/channel/delay.ts'
 export { type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from '../../../binder/channel/message.ts'
 export { murmur2 } from '../../../binder/channel/partition.ts'
