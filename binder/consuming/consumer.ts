@@ -35,6 +35,7 @@ export class Consumer {
   /** Rate limit and circuit breaker, if the binding has either. */
   readonly #pace: Pace | undefined
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
+  #watchedLast: AbortSignal | undefined
   readonly #counts: Record<HandlingEnd, number> = {
     handled: 0,
     'dead-lettered': 0,
@@ -305,7 +306,9 @@ export class Consumer {
   }
 
   #accept(delivery: TransportDelivery): void {
-    if (!this.#watched.has(delivery.signal)) this.#watch(delivery.signal)
+    const { signal } = delivery
+    if (signal !== this.#watchedLast && !this.#watched.has(signal)) this.#watch(signal)
+    this.#watchedLast = signal
     this.#lanes.push(delivery)
   }
 

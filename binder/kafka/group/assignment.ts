@@ -44,6 +44,9 @@ export class Assignment implements Lender<Parcel> {
   readonly #limits: AssignmentLimits
   readonly #events: AssignmentEvents
   readonly #withdrawn = new AbortController()
+  /** Both are read several times for each message, and those of the controller take as long as all else that is decided for one. */
+  readonly #signal = this.#withdrawn.signal
+  #isWithdrawn = false
   /** Partitions with something to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */
   readonly #ready: AssignedPartition[] = []
   readonly #window: Window
@@ -61,13 +64,12 @@ export class Assignment implements Lender<Parcel> {
     this.#limits = limits
     this.#window = new Window(limits)
     this.#events = events
-    setMaxListeners(0, this.#withdrawn.signal)
+    setMaxListeners(0, this.#signal)
   }
 
   /** Aborts when everything lent is withdrawn. One signal for all: it is never about one message alone. */
   get signal(): AbortSignal {
-    const { signal } = this.#withdrawn
-    return signal.aborted || this.#events.isCertain?.() !== false ? signal : uncertainSignal()
+    return this.#isWithdrawn || this.#events.isCertain?.() !== false ? this.#signal : uncertainSignal()
   }
 
   /** While held nothing is lent. What is lent stays lent. */
@@ -77,12 +79,13 @@ export class Assignment implements Lender<Parcel> {
   }
 
   get isWithdrawn(): boolean {
-    return this.#withdrawn.signal.aborted
+    return this.#isWithdrawn
   }
 
   /** Ends the assignment; everything unsettled comes back through the broker. */
   withdraw(reason: Error): void {
-    if (this.#withdrawn.signal.aborted) return
+    if (this.#isWithdrawn) return
+    this.#isWithdrawn = true
     this.#keepSettled()
     this.#ready.length = 0
     this.#withdrawn.abort(reason)
@@ -103,7 +106,7 @@ export class Assignment implements Lender<Parcel> {
 
   /** Resolves when nothing is lent any longer, or at `withdraw`. */
   async settled(): Promise<void> {
-    if (this.#window.count === 0 || this.#withdrawn.signal.aborted) return
+    if (this.#window.count === 0 || this.#isWithdrawn) return
     await new Promise<void>((resolve) => {
       this.#idle = resolve
     })
@@ -121,13 +124,18 @@ export class Assignment implements Lender<Parcel> {
         i++
         continue
       }
-      this.#ready.splice(i, 1)
       const parcel = each.next()
       if (each.takeSkipped()) this.#events.onProgress(each)
-      if (parcel !== undefined && this.#isGivenBack(parcel)) continue
-      if (each.waiting > 0 && !this.#ready.includes(each)) this.#ready.push(each)
+      const isLeft = (parcel !== undefined && this.#isGivenBack(parcel)) || each.waiting === 0
+      if (isLeft || this.#ready.length > 1) this.#moveOn(i, !isLeft)
     }
     this.#lending = false
+  }
+
+  #moveOn(index: number, comesUpAgain: boolean): void {
+    if (this.#isWithdrawn) return
+    const [each] = this.#ready.splice(index, 1)
+    if (comesUpAgain && each !== undefined) this.#ready.push(each)
   }
 
   /**
@@ -150,7 +158,7 @@ export class Assignment implements Lender<Parcel> {
   }
 
   #isFull(): boolean {
-    if (this.#held || this.#withdrawn.signal.aborted) return true
+    if (this.#held || this.#isWithdrawn) return true
     if (this.#limits.evenShares === true) return false
     return !this.#window.isOpen
   }
@@ -183,7 +191,7 @@ export class Assignment implements Lender<Parcel> {
   }
 
   ended(parcel: Parcel, finished: boolean): void {
-    if (this.#withdrawn.signal.aborted) return
+    if (this.#isWithdrawn) return
     parcel.assigned.unsettled--
     parcel.assigned.unsettledBytes -= parcel.bytes
     this.#window.free(parcel.bytes)

@@ -51,6 +51,7 @@ export class FetchGate {
 
   /** Something was settled: lets go on who has room now. */
   refresh(): void {
+    if (this.#waiters.size === 0 && this.#parked.size === 0) return
     for (const [assigned, done] of this.#waiters) if (assigned.hasRoom(this.#prefetch)) done(true)
     let changed = false
     for (const assigned of this.#parked) {

@@ -129,8 +129,6 @@ export class Intake {
     payload.resolveOffset(batch.lastOffset())
     assigned.append(batch)
     assignment.lend(assigned)
-    // kafkajs fetches again once this resolves: records of the next answer would be decoded, and would wait beside these.
-    if (!this.#isHeld()) await this.#fetching.room(assigned, size)
   }
 
   /** Records that kafkajs consumed itself are finished, too: otherwise they would seem to wait. */

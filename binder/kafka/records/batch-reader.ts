@@ -17,7 +17,6 @@ import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts
 import { crc32c } from './crc32c.ts'
 import { Pieces } from './pieces.ts'
 import { RecordReader, type RecordsHead } from './record-reader.ts'
-import { heldBytes } from './record-size.ts'
 
 /** Records fetched from a partition. */
 export interface ReadRecords {
@@ -175,7 +174,7 @@ function readRecords(bytes: Pieces, head: RecordsHead, from: number, limits: Bat
         maxBatchBytes: limits.maxBatchBytes,
       })
     : read
-  return { records, heldBytes: records.reduce((sum, record) => sum + heldBytes(record), 0), next }
+  return { records, heldBytes: read.heldBytes, next }
 }
 
 function isAbortMarker({ key }: IncomingRecord): boolean {

@@ -11,7 +11,11 @@ export function recordSize(wireBytes: number, headers: number): number {
   return headers <= FEW_HEADERS ? wireBytes : wireBytes + headers * HEADER_BYTES
 }
 
-/** Memory of a waiting record. */
-export function heldBytes({ bytes, value }: Pick<IncomingRecord, 'bytes' | 'value'>): number {
-  return RECORD_BYTES + (bytes ?? value?.byteLength ?? 0)
+/** Memory of a record that waits, from its size. */
+export function waitingBytes(recordBytes: number): number {
+  return RECORD_BYTES + recordBytes
+}
+
+export function heldBytes(record: Pick<IncomingRecord, 'bytes' | 'value'>): number {
+  return waitingBytes(record.bytes ?? record.value?.byteLength ?? 0)
 }

@@ -110,23 +110,23 @@ function putSpringTypes(
  * is made anew, or another cluster, counts from 0 again.
  */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
-  const raw = record.headers ?? {}
+  // Read once: the reader makes them anew each time.
+  const { key, value, headers: raw = {} } = record
   const springTypes = text(raw[SPRING_TYPES])
   const classes = springTypes === undefined ? undefined : readJavaClasses(springTypes)
   const time = instantOf(attribute(raw, 'ce_time', classes)) ?? rowTime(text(raw[ROW_TIME]))
-  const isText = record.key === null || isUtf8(record.key)
+  const isText = key === null || isUtf8(key)
   const message: EncodedMessage = {
     id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}/${record.timestamp}`),
     destination: topic,
-    key:
-      record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
+    key: key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? key.toString() : keyOf(key),
     type: boundedType(attribute(raw, 'ce_type', classes) ?? topic),
     source: boundedSource(attribute(raw, 'ce_source', classes) ?? `kafka/${topic}`),
     contentType: text(raw[CONTENT_TYPE]) || text(raw['ce_datacontenttype']) || springsContentType(raw) || '',
     time: isInstant(time) ? time : firstInstant(Number(record.timestamp)),
     headers: decodeHeaders(raw, classes),
-    body: record.value === null ? null : toView(record.value),
-    ...(record.key === null || isText ? undefined : { keyBytes: toView(record.key) }),
+    body: value === null ? null : toView(value),
+    ...(key === null || isText ? undefined : { keyBytes: toView(key) }),
   }
   const unfolded = unfoldStructured(message)
   return unfolded === message ? message : withoutOldContentType(unfolded)

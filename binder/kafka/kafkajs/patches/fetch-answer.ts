@@ -35,9 +35,7 @@ interface Kafkajs {
 }
 
 /** A record as kafkajs has it, as far as it is used. */
-export interface DecodedRecord extends Omit<IncomingRecord, 'offset' | 'timestamp'> {
-  readonly offset: string
-  readonly timestamp: string
+export interface DecodedRecord extends IncomingRecord {
   /** kafkajs skips these and counts their offsets as read. */
   readonly isControlRecord?: boolean | undefined
 }
@@ -174,15 +172,10 @@ async function readRecords({ records, aborted }: Part, from: number, reading: Re
 
 /** Skipped records at the end become a control record for kafkajs, so that it continues after them. */
 function asKafkajs({ messages: read, next, heldBytes, unreadable }: ReadRecords, from: number): Records {
-  const messages: DecodedRecord[] = read.map((record) => ({
-    ...record,
-    offset: String(record.offset),
-    timestamp: String(record.timestamp),
-    isControlRecord: false,
-  }))
-  const last = String(next - 1)
-  if (next > from && messages.at(-1)?.offset !== last)
-    messages.push({ offset: last, timestamp: '0', key: null, value: null, headers: {}, isControlRecord: true })
+  const last = next - 1
+  const messages: DecodedRecord[] = [...read]
+  if (next > from && Number(messages.at(-1)?.offset ?? -1) !== last)
+    messages.push({ offset: last, timestamp: 0, key: null, value: null, headers: {}, isControlRecord: true })
   return { messages, heldBytes, unreadable }
 }
 

@@ -391,23 +391,6 @@ describe('a pause', () => {
   })
 })
 
-describe('a batch', () => {
-  it('is answered when its records no longer fill the window: until then, kafkajs would fetch more beside them', async ({
-    expect,
-  }) => {
-    const { consumer, recorder, opened } = setup(undefined, 2)
-    await opened(0)
-    let isAnswered = false
-    const taken = consumer.batch(0, 0, 5).then(() => (isAnswered = true))
-    await ticks()
-    // Two are lent, three wait.
-    expect([recorder.got.length, isAnswered]).toEqual([2, false])
-    recorder.got[0]?.ack()
-    await taken
-    expect(recorder.got.length).toBe(3)
-  })
-})
-
 describe('a subscription without a group', () => {
   it('begins at its configured position, continues after its lowest unfinished message, and commits nothing', async ({
     expect,
