@@ -22,7 +22,8 @@ export interface LockStore {
   /**
    * Grants the claim if the rule above allows it, else says why not, and with `keepPlaceMs > 0` takes or refreshes its
    * place in the line for that long. A grant to a `value` that holds already succeeds again with the same token. A
-   * `value` given up by `abandon`, or ended by force, is never granted. A place that is left over wakes the next.
+   * `value` given up by `abandon`, or ended by force, is never granted: such a call rejects with `locks.store_unavailable`,
+   * outcome `not_done`. A place that is left over wakes the next.
    */
   acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply>
 
