@@ -2,7 +2,7 @@ import { systemClock } from '../core/clock.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import type { OperatorAction } from '../saga/machine/event.ts'
 import { failureOf, type SagaFailure, type SagaState, type SagaStatus } from '../saga/machine/state.ts'
-import { FAILURE, SagaReports } from '../saga/store/reports.ts'
+import { FAILURE, SagaReports } from '../saga/store/saga-reads.ts'
 import type { SagaKey, TimelineRow } from '../saga/store/rows.ts'
 import { SagaStore } from '../saga/store/store.ts'
 import {

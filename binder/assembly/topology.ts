@@ -3,7 +3,7 @@
  * (`provision: 'check'` or `'none'`), for a diagram. Provisioning uses the same functions.
  */
 import type { Binding } from '../bindings/declarations.ts'
-import { resolveConsumer, resolveSource } from '../bindings/options.ts'
+import { resolveConsumer, resolveSource } from '../bindings/resolve-options.ts'
 import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
 import { retrySpec } from '../consuming/failure/retry.ts'
 import type { DestinationSpec, TopologyPart, Transport } from '../transport/transport.ts'

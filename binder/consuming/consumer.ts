@@ -1,7 +1,7 @@
 import { finishesWithin } from '../../core/time-limit.ts'
 import { turnsOf } from '../../core/turns.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
-import type { ResolvedConsumer } from '../bindings/options.ts'
+import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'

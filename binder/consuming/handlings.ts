@@ -1,5 +1,5 @@
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
-import type { ResolvedConsumer } from '../bindings/options.ts'
+import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import { answering } from '../requests/request-reply-format.ts'
 import type { Destinations } from '../sending/destinations.ts'
 import type { Publisher } from '../sending/publisher.ts'

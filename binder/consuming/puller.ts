@@ -4,7 +4,7 @@ import { optionNames, refuseUnknown, requireFunction } from '../../core/options.
 import { finishesWithin, unlessAborted } from '../../core/time-limit.ts'
 import type { ConsumerBinding, PollBinding, SinkBinding } from '../bindings/declarations.ts'
 import type { Handler, TransactionContext } from '../bindings/handler-contexts.ts'
-import { type ResolvedConsumer, resolveKeepMs } from '../bindings/options.ts'
+import { type ResolvedConsumer, resolveKeepMs } from '../bindings/resolve-options.ts'
 import type { PollOptions } from '../bindings/pollable.ts'
 import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'

@@ -1,5 +1,5 @@
 import type { TransportHost } from '../transport/transport.ts'
-import type { Database } from './database.ts'
+import type { Database } from './watched-database.ts'
 import type { Directory } from './directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { Session } from './session.ts'

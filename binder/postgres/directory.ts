@@ -1,7 +1,7 @@
 import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
-import type { Database } from './database.ts'
+import type { Database } from './watched-database.ts'
 import { failure, TRANSPORT } from './failure.ts'
 import type { TransportTables } from './tables.ts'
 

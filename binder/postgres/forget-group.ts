@@ -1,6 +1,6 @@
 import { counted } from '../../core/counted.ts'
 import type { GroupPlace } from '../transport/transport.ts'
-import type { Database } from './database.ts'
+import type { Database } from './watched-database.ts'
 import { failure } from './failure.ts'
 import type { TransportTables } from './tables.ts'
 

@@ -1,5 +1,5 @@
 import { newId } from '../../core/ids.ts'
-import type { Database } from './database.ts'
+import type { Database } from './watched-database.ts'
 import { failure, isWithoutTables } from './failure.ts'
 import type { TransportTables } from './tables.ts'
 

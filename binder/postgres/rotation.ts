@@ -1,6 +1,6 @@
 import { MINUTE } from '../../core/clock.ts'
 import type { LogContext } from './context.ts'
-import type { StatementTerms } from './database.ts'
+import type { StatementTerms } from './watched-database.ts'
 import { sweep } from './sweeping.ts'
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import { LastHeard } from '../transport/kit/last-heard.ts'
-import type { Database } from './database.ts'
+import type { Database } from './watched-database.ts'
 import type { TransportTables } from './tables.ts'
 
 /** A group as a beat finds it. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
-import type { Database } from './database.ts'
+import type { Database } from './watched-database.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import type { Place } from './place.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'

@@ -1,5 +1,5 @@
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { Database, StatementTerms } from './database.ts'
+import type { Database, StatementTerms } from './watched-database.ts'
 import { lockOf, PARTITION_LOCK } from './functions.ts'
 import type { TransportTables } from './tables.ts'
 

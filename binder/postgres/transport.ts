@@ -23,7 +23,7 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
-import { Database, type StatementTerms } from './database.ts'
+import { Database, type StatementTerms } from './watched-database.ts'
 import { Delays } from './delays.ts'
 import { Directory } from './directory.ts'
 import { failure, TRANSPORT } from './failure.ts'

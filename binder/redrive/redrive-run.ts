@@ -1,7 +1,7 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
 import { claim } from '../assembly/transport-claims.ts'
-import { RECONNECT_BACKOFF } from '../bindings/options.ts'
+import { RECONNECT_BACKOFF } from '../bindings/resolve-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import { REDRIVE_END } from '../channel/message.ts'
 import { isPutByRun } from '../consuming/failure/dead-letter.ts'

@@ -6,7 +6,7 @@ import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHel
 import { lockKeys, notHeld, termsOf, valueOf } from './keys.ts'
 import { RedisOperator } from './operator.ts'
 import type { RestartGuard } from './restart.ts'
-import { ABANDON, ACQUIRE, ACQUIRE_IDLE, EXTEND, RELEASE, RELEASE_CERTAIN } from './scripts.ts'
+import { ABANDON, ACQUIRE, ACQUIRE_IDLE, EXTEND, RELEASE, RELEASE_CERTAIN } from './scripts-exclusive.ts'
 import {
   ACQUIRE_SHARED,
   ACQUIRE_SHARED_IDLE,

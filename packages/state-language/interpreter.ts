@@ -3,7 +3,7 @@
  * same answer, so a process that dies anywhere leaves nothing that another one does not find out. The rules are those of
  * Seata's engine as it runs.
  */
-import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './calling.ts'
+import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './task-calls.ts'
 import { isA } from './exceptions.ts'
 import { Frame, type FramedExecution, withoutNulls } from './frame.ts'
 import { contextOf, inTurns, itemsOf, LoopPass, type LoopState, loops } from './looping.ts'

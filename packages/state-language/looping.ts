@@ -1,5 +1,5 @@
 /** A loop: the executions of one state, some at a time. */
-import { messageOf } from './calling.ts'
+import { messageOf } from './task-calls.ts'
 import type { Frame, FramedExecution, LoopVisit } from './frame.ts'
 import type { Loop, TaskState } from './machine.ts'
 import type { Rows, Suspended } from './rows.ts'

@@ -1,5 +1,5 @@
 /** Where a run goes on, and how it ends. */
-import { messageOf } from './calling.ts'
+import { messageOf } from './task-calls.ts'
 import type { Thrown } from './exceptions.ts'
 import type { Frame, FramedExecution } from './frame.ts'
 import type { LoopPass } from './looping.ts'

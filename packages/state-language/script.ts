@@ -1,5 +1,5 @@
 /** The script of a saga that is a machine: what it does next, from what its steps have come to. */
-import { BRANCHES } from './calling.ts'
+import { BRANCHES } from './task-calls.ts'
 import type { ScriptTurn, StepFailure, StepState } from './engine-types.ts'
 import type { Thrown } from './exceptions.ts'
 import { Frame } from './frame.ts'

@@ -1,6 +1,6 @@
 import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
-import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import { REDRIVE_END } from '../../channel/message.ts'
 import { decodePayload } from '../../channel/message-codec.ts'
 import type { ConsumerName } from '../../telemetry/metrics.ts'

@@ -1,6 +1,6 @@
 /** The messages of a batch that is at work, and what a handler call made of each. */
 
-import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { Channel } from '../../channel/channel.ts'
 import { sourceOf } from '../../channel/deduplication.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'

@@ -1,4 +1,4 @@
-import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { Failures, HandlingEnd } from '../failure/failures.ts'
 import { byKey, type Item, type ItemResults, lineOf } from './batch-items.ts'

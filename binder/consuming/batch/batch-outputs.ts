@@ -1,7 +1,7 @@
 import { readable } from '../../../core/thrown.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
-import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
 import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'

@@ -2,7 +2,7 @@ import { backoffDelayMs } from '../../../core/backoff.ts'
 import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/busy.ts'
 import { sqlAway } from '../../../core/sql-away.ts'
 import { isClosed, writeFault } from '../../../core/write-fault.ts'
-import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
+import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 
 const DATABASE_AWAY = 'the database was away in the handler, which is no attempt'

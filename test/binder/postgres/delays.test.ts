@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- what looks for due messages is no part of the package's interface
 import { silentLogger } from 'concordat/core'
 import { expect, it } from 'vitest'
-import type { Database } from '../../../binder/postgres/database.ts'
+import type { Database } from '../../../binder/postgres/watched-database.ts'
 import { Delays } from '../../../binder/postgres/delays.ts'
 import { transportTables } from '../../../binder/postgres/tables.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'

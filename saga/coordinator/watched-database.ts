@@ -7,7 +7,7 @@ import { writeFault } from '../../core/write-fault.ts'
 import { LeaseStore } from '../store/lease-store.ts'
 import { LeftMessageStore } from '../store/left-messages.ts'
 import type { Track } from '../store/query.ts'
-import { SagaReports } from '../store/reports.ts'
+import { SagaReports } from '../store/saga-reads.ts'
 import { SagaStore } from '../store/store.ts'
 
 const TRANSACTION = 'transaction'
