@@ -35,10 +35,10 @@ export type {
   SourceContext,
   TransactionContext,
 } from './bindings/handler-contexts.ts'
+export { into, route } from './bindings/handler-routes.ts'
 export type { Inbox } from './bindings/inbox.ts'
 export { type Addressed, type Outputs, type Result, several, to } from './bindings/outputs.ts'
 export { pollable } from './bindings/pollable.ts'
-export { into, route } from './bindings/handler-routes.ts'
 export { type Channel, channelAt, defineChannel } from './channel/channel.ts'
 export { deadLetterName } from './channel/letter-name.ts'
 export type { EncodedMessage, Headers } from './channel/message.ts'

@@ -1,13 +1,7 @@
-/** State of the tables of every part, and their migration by an operator. */
-import { requireInteger, requireText } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
-import { latestOf, migrate, migrationState } from '../core/migrate.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
+/** State of the tables of every part. */
+import { latestOf, migrationState } from '../core/migrate.ts'
 import type { SqlClient } from '../core/sql.ts'
-import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
-import { PARTS, partOf } from './migrations.ts'
-import { OPERATOR_PART } from './trail.ts'
+import { PARTS } from './migrations.ts'
 
 /** The tables of a part. */
 export interface MigrationState {
@@ -24,24 +18,6 @@ export interface MigrationState {
   readonly state: 'current' | 'newer' | 'behind' | 'absent' | 'incompatible'
 }
 
-/** Parts to migrate. */
-export interface MigrationApplyOptions extends OperatorNote {
-  /** Names of `migrationParts()`. @default those that have tables and `operator`, or all where none has */
-  readonly parts?: readonly string[] | undefined
-  /** Partitions of an outbox that is made now. @default 4 */
-  readonly partitions?: number | undefined
-  /** The service that an outbox belongs to which is made now. @default the first that calls `outbox.migrate()` */
-  readonly service?: string | undefined
-}
-
-const APPLY_NAMES = optionNames<MigrationApplyOptions>({
-  by: true,
-  reason: true,
-  parts: true,
-  partitions: true,
-  service: true,
-})
-
 export async function migrationStates(sql: SqlClient, schema: string): Promise<readonly MigrationState[]> {
   const states: MigrationState[] = []
   for (const { name, migrations } of PARTS) {
@@ -57,30 +33,4 @@ function stateOf(version: number, needs: number, latest: number): MigrationState
   if (needs > latest) return 'incompatible'
   if (version === latest) return 'current'
   return version > latest ? 'newer' : 'behind'
-}
-
-/** @returns the state after it */
-export async function applyMigrations(
-  sql: SqlClient,
-  schema: string,
-  options: MigrationApplyOptions,
-  logger: Logger,
-): Promise<readonly MigrationState[]> {
-  refuseUnknown('migrate', options, APPLY_NAMES)
-  const { by, reason } = requireNote('migrate', options)
-  const partitions = requireInteger('migrate.partitions', options.partitions ?? 4, 1, 1_000)
-  const service = options.service === undefined ? null : requireText('migrate.service', options.service)
-  const parts = options.parts?.map((name) => partOf('migrate.parts', name)) ?? (await present(sql, schema))
-  for (const part of parts) {
-    await migrate(sql, schema, part.name, part.migrations)
-    if (part === OUTBOX_PART) await prepareOutbox(sql, outboxTables(schema), partitions, service)
-    logger.info({ part: part.name, version: latestOf(part.migrations), by, reason }, 'tables migrated')
-  }
-  return migrationStates(sql, schema)
-}
-
-async function present(sql: SqlClient, schema: string): Promise<typeof PARTS> {
-  const states = await migrationStates(sql, schema)
-  const there = PARTS.filter(({ name }) => states.some(({ part, state }) => part === name && state !== 'absent'))
-  return there.length === 0 ? PARTS : [...new Set([...there, OPERATOR_PART])]
 }

@@ -3,12 +3,8 @@ import { type SequenceBehind, sequencesBehind } from '../core/sequences.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
 import { oldPrepared } from '../saga/xa/prepared.ts'
 import type { PreparedTransaction } from '../saga/xa/resource.ts'
-import {
-  applyMigrations,
-  type MigrationApplyOptions,
-  type MigrationState,
-  migrationStates,
-} from './migration-states.ts'
+import { applyMigrations, type MigrationApplyOptions } from './apply-migrations.ts'
+import { type MigrationState, migrationStates } from './migration-states.ts'
 import { type OutboxAdmin, SqlOutboxAdmin } from './outbox.ts'
 import { type SagaRecords, SqlSagaRecords } from './saga-records.ts'
 import { type OperatorTrail, SqlOperatorTrail } from './trail.ts'

@@ -2,8 +2,8 @@ import { systemClock } from '../core/clock.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import type { OperatorAction } from '../saga/machine/event.ts'
 import { failureOf, type SagaFailure, type SagaState, type SagaStatus } from '../saga/machine/state.ts'
-import { FAILURE, SagaReports } from '../saga/store/saga-reads.ts'
 import type { SagaKey, TimelineRow } from '../saga/store/rows.ts'
+import { FAILURE, SagaReads } from '../saga/store/saga-reads.ts'
 import { SagaStore } from '../saga/store/store.ts'
 import {
   type ActionHost,
@@ -52,11 +52,11 @@ export interface SagaRecords {
 export class SqlSagaRecords implements SagaRecords {
   readonly failure = FAILURE
   readonly #host: ActionHost
-  readonly #reports: SagaReports
+  readonly #reports: SagaReads
 
   constructor(sql: SqlClient, schema: string) {
     const quoted = quoteIdentifier(schema)
-    this.#reports = new SagaReports(schema)
+    this.#reports = new SagaReads(schema)
     this.#host = {
       sql,
       query: ownQuery(schema, 'coordinator.migrate()'),

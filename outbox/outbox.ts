@@ -268,7 +268,7 @@ class SqlOutbox implements Outbox {
     else tx.afterCommit(() => this.#hint(partitions))
   }
 
-  /** Into the log that lies in this database. @returns those that lie elsewhere, or behind rows of their key */
+  /** Publishes into the log in this database. @returns messages still to be inserted: of destinations elsewhere, or behind waiting rows of their key */
   async #publish(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],

@@ -1,7 +1,6 @@
 /**
- * An inbox that keeps no ids: a message is known to be handled because its place is written in the transaction of its
- * handler. That holds where each message lies in the log once, and where no other instance handles messages of the group with
- * an inbox: that commits an effect before its place.
+ * An inbox that keeps no ids: a message counts as handled because its position is committed with its handler's transaction. Valid only
+ * if the log holds each message once and no instance of the group uses an inbox that keeps ids, which commits the effect first.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Timed } from '../../core/sharing/open-transaction.ts'
@@ -60,7 +59,7 @@ export class PlaceInbox implements Inbox {
         await this.#end(tx, [delivery], item.outputs)
       })
     if (how?.sharesTransactions === true) await this.#shared.run(item, alone, call)
-    else await alone((now) => now())
+    else await alone((run) => run())
     return 'processed'
   }
 

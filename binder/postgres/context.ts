@@ -1,15 +1,15 @@
 import type { TransportHost } from '../transport/transport.ts'
-import type { Database } from './watched-database.ts'
 import type { Directory } from './directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { Session } from './session.ts'
 import type { TransportTables } from './tables.ts'
+import type { WatchedDatabase } from './watched-database.ts'
 
 /** Members that the classes of one attached transport share. */
 export interface LogContext {
   readonly host: TransportHost
   readonly options: ResolvedPostgresOptions
-  readonly database: Database
+  readonly database: WatchedDatabase
   readonly tables: TransportTables
   readonly session: Session
   readonly directory: Directory

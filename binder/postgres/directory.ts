@@ -1,9 +1,9 @@
 import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
-import type { Database } from './watched-database.ts'
 import { failure, TRANSPORT } from './failure.ts'
 import type { TransportTables } from './tables.ts'
+import type { WatchedDatabase } from './watched-database.ts'
 
 /** A destination's partitions by their numbers in the tables. */
 export interface KnownDestination {
@@ -30,7 +30,7 @@ interface PartitionRow {
 
 /** Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create tables. */
 export class Directory {
-  readonly #database: Database
+  readonly #database: WatchedDatabase
   readonly #tables: TransportTables
   readonly #known: Map<string, KnownDestination> = new Map()
   /** Destinations that this process has made. */
@@ -38,7 +38,7 @@ export class Directory {
   /** Hold dead letters. */
   readonly #deadLetters: Set<string> = new Set()
 
-  constructor(database: Database, tables: TransportTables) {
+  constructor(database: WatchedDatabase, tables: TransportTables) {
     this.#database = database
     this.#tables = tables
   }

@@ -1,12 +1,12 @@
 import { counted } from '../../core/counted.ts'
 import type { GroupPlace } from '../transport/transport.ts'
-import type { Database } from './watched-database.ts'
 import { failure } from './failure.ts'
 import type { TransportTables } from './tables.ts'
+import type { WatchedDatabase } from './watched-database.ts'
 
 /** See `PostgresTransport.forgetGroup`. A member that was cut off meanwhile finds out with its next beat. */
 export async function forgetGroup(
-  database: Database,
+  database: WatchedDatabase,
   tables: TransportTables,
   { destination, group }: Pick<GroupPlace, 'destination' | 'group'>,
 ): Promise<boolean> {

@@ -4,11 +4,11 @@ import type { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
-import { Database } from './watched-database.ts'
 import { failure, isWithoutTables, toTransportError } from './failure.ts'
 import { requireOneDatabase } from './one-database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { TRANSPORT_PART } from './tables.ts'
+import { WatchedDatabase } from './watched-database.ts'
 export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
 }
@@ -91,7 +91,7 @@ export class Provisioning {
     const { sql, transactionsOf, schema, requestTimeoutMs } = this.#context.options
     if (this.#isOneDatabase || transactionsOf === sql) return
     const { database, tables, host } = this.#open
-    const transactions = new Database(transactionsOf, schema, host.clock, requestTimeoutMs)
+    const transactions = new WatchedDatabase(transactionsOf, schema, host.clock, requestTimeoutMs)
     await requireOneDatabase(database, transactions, tables)
     this.#isOneDatabase = true
   }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { LastHeard } from '../transport/kit/last-heard.ts'
-import type { Database } from './watched-database.ts'
 import type { TransportTables } from './tables.ts'
+import type { WatchedDatabase } from './watched-database.ts'
 
 /** A group as a beat finds it. */
 export interface GroupNow {
@@ -21,13 +21,19 @@ export interface GroupNow {
  */
 export class Session {
   readonly owner: string
-  readonly #database: Database
+  readonly #database: WatchedDatabase
   readonly #tables: TransportTables
   readonly #leaseMs: number
   readonly #renewed: LastHeard
   #isHeld = false
 
-  constructor(fields: { owner: string; database: Database; tables: TransportTables; clock: Clock; leaseMs: number }) {
+  constructor(fields: {
+    owner: string
+    database: WatchedDatabase
+    tables: TransportTables
+    clock: Clock
+    leaseMs: number
+  }) {
     this.owner = fields.owner
     this.#database = fields.database
     this.#tables = fields.tables

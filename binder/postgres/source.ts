@@ -1,11 +1,11 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
-import type { Database } from './watched-database.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import type { Place } from './place.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'
 import type { TransportTables } from './tables.ts'
 import { Turn } from './turn.ts'
+import type { WatchedDatabase } from './watched-database.ts'
 import type { ReadRow } from './wire.ts'
 
 export interface ReadRequest {
@@ -53,7 +53,7 @@ const TIDY_EVERY = 1_000
 const KEEP_VERSIONS = 100
 
 export interface GroupSourceFields {
-  readonly database: Database
+  readonly database: WatchedDatabase
   readonly tables: TransportTables
   readonly clock: Clock
   readonly leaseMs: number
@@ -270,12 +270,16 @@ export class GroupSource implements Source {
 export class AnonymousSource implements Source {
   readonly part: number
   readonly index: number
-  readonly #database: Database
+  readonly #database: WatchedDatabase
   readonly #tables: TransportTables
   readonly #log: string
   #last: { readonly xid: string; readonly seq: string } | undefined
 
-  constructor(fields: { database: Database; tables: TransportTables; log: string }, part: number, index: number) {
+  constructor(
+    fields: { database: WatchedDatabase; tables: TransportTables; log: string },
+    part: number,
+    index: number,
+  ) {
     this.#database = fields.database
     this.#tables = fields.tables
     this.#log = fields.log

@@ -10,8 +10,8 @@ import { type LogPlace, LogSubscription } from './subscription.ts'
 import type { Wakes } from './wakes.ts'
 
 /** Where a subscription without a group begins. */
-interface Ends extends LogPlace {
-  readonly ends: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: Place }>
+interface StartPositions extends LogPlace {
+  readonly starts: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: Place }>
 }
 
 /** Opens subscriptions, and ends those that are left at the close of the transport. */
@@ -40,9 +40,9 @@ export class Subscriber {
     const { destination, group } = spec
     const { directory, session, host, options } = this.#context
     const members = this.#members
-    const place = group === null ? await this.#ends(destination) : await directory.group(destination, group)
+    const place = group === null ? await this.#startPositions(destination) : await directory.group(destination, group)
     if (place instanceof TransportError) throw place
-    if (spec.settlesIn !== undefined && !('ends' in place)) await directory.settlesIn(place.id)
+    if (spec.settlesIn !== undefined && !('starts' in place)) await directory.settlesIn(place.id)
     const subscription: LogSubscription = new LogSubscription(spec, place, receiver, {
       clock: host.clock,
       commitIntervalMs: options.commitIntervalMs,
@@ -59,7 +59,7 @@ export class Subscriber {
     if (this.#isClosed) throw failure('closed', CLOSED_TRANSPORT)
     this.#subscriptions.add(subscription)
     try {
-      if ('ends' in place) for (const each of place.ends) subscription.hold(each.source, each.place)
+      if ('starts' in place) for (const each of place.starts) subscription.hold(each.source, each.place)
       else await members.join(subscription, place.partitions)
     } catch (error) {
       await subscription.close()
@@ -70,7 +70,7 @@ export class Subscriber {
   }
 
   /** Everything from now on. */
-  async #ends(destination: string): Promise<Ends | TransportError> {
+  async #startPositions(destination: string): Promise<StartPositions | TransportError> {
     const { database, tables } = this.#context
     const { rows } = await database.query<{ part: number; n: number; next: string; log: string }>(
       `subscribe to "${destination}"`,
@@ -80,11 +80,11 @@ export class Subscriber {
     const log = rows[0]?.log
     if (log === undefined)
       return failure('unavailable', `"${destination}" does not exist: provision it`, { destination })
-    const ends = rows.map(({ part, n, next }) => {
+    const starts = rows.map(({ part, n, next }) => {
       const from = Number(next)
       const place = new Place({ settled: from, handed: from, done: [] })
       return { source: new AnonymousSource({ database, tables, log }, part, n), place }
     })
-    return { id: undefined, log, ends }
+    return { id: undefined, log, starts }
   }
 }

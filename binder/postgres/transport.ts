@@ -23,7 +23,6 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
-import { Database, type StatementTerms } from './watched-database.ts'
 import { Delays } from './delays.ts'
 import { Directory } from './directory.ts'
 import { failure, TRANSPORT } from './failure.ts'
@@ -40,6 +39,7 @@ import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
 import { Wakes } from './wakes.ts'
+import { type StatementTerms, WatchedDatabase } from './watched-database.ts'
 
 /** A transport that can make its own tables. */
 export interface PostgresTransport extends Transport {
@@ -102,7 +102,7 @@ class LogTransport implements PostgresTransport {
     const options = this.#options
     const { clock } = host
     const tables = transportTables(options.schema)
-    const database = new Database(options.sql, options.schema, clock, options.requestTimeoutMs)
+    const database = new WatchedDatabase(options.sql, options.schema, clock, options.requestTimeoutMs)
     const owner = `${host.instance}/${newId().slice(-12)}@${options.sql.exclusive ?? ''}`
     const session = new Session({ owner, database, tables, clock, leaseMs: options.leaseMs })
     const context: LogContext = { host, options, database, tables, session, directory: new Directory(database, tables) }
@@ -259,7 +259,10 @@ class LogTransport implements PostgresTransport {
   #attachedOrOwn(): Pick<Parts, 'database' | 'tables'> {
     const { sql, schema, requestTimeoutMs } = this.#options
     if (this.#parts !== undefined) return this.#attached()
-    return { database: new Database(sql, schema, systemClock, requestTimeoutMs), tables: transportTables(schema) }
+    return {
+      database: new WatchedDatabase(sql, schema, systemClock, requestTimeoutMs),
+      tables: transportTables(schema),
+    }
   }
 
   #attached(): Parts {

@@ -16,11 +16,10 @@ export interface StatementTerms {
 }
 
 /**
- * The way to the server: every statement has a time of its own, says in its error what it was for, and decides what
- * `health` says. `up` means that no kind of statement waits for long or is refused: the session's renewal is answered while
- * another one waits for the lock of the log.
+ * Runs the transport's statements: each has a time limit, names its purpose in errors, and counts for `health`. Health is kept for each
+ * kind of statement, because one may wait for the lock of the log while the session's renewal is answered.
  */
-export class Database {
+export class WatchedDatabase {
   readonly schema: string
   readonly #sql: SqlClient
   readonly #clock: Clock

@@ -1,8 +1,8 @@
 /**
  * Deciding, without I/O: how many transactions may be open at once, and how many pieces of work share one.
  *
- * Sharing takes turns on one connection, so it must not cost the work its concurrency. What decides is the floor of the
- * times that the work took: work that waits for something else (another service, a slow statement, a database that is
+ * Sharing takes turns on one connection, so it must not cost the work its concurrency. The decision uses a slowly
+ * rising minimum of the times that recent work took: work that waits for something else (another service, a slow statement, a database that is
  * far away) gets as many transactions as there are connections, and one for each piece when it is slow.
  */
 import { MINUTE, SECOND } from '../clock.ts'
@@ -13,16 +13,16 @@ const MEANT_MS = 20
 const MAX_SHARED = 32
 /** Two, so that one works while the other commits. */
 const LEAST_LANES = 2
-/** How fast the floor forgets, per piece of work. */
+/** Factor by which that minimum rises with each piece of work. */
 const FORGET = 1.01
 const FIRST_PAUSE_MS = 1 * SECOND
 const LONGEST_PAUSE_MS = 1 * MINUTE
 /** Pieces of work that shared without a conflict before a pause begins again at the shortest. */
 const CALM = 1_000
-/** Pieces of work that shared without a failure before they go without savepoints: at first, and at most. */
+/** Consecutive pieces without a failure before they go without savepoints: initial value and upper limit. */
 const TRUSTED_AFTER = 1_000
 const TRUSTED_AFTER_AT_MOST = 256_000
-/** Pieces of work with one statement at most before they are called at once: at first, and at most. */
+/** Consecutive pieces with one statement at most before they are called at once: initial value and upper limit. */
 const TOGETHER_AFTER = 1_000
 const TOGETHER_AFTER_AT_MOST = 256_000
 

@@ -5,8 +5,8 @@
  * @module
  */
 
-export type { Member, Membership } from './membership/membership.ts'
 export { createMembership } from './membership/create-membership.ts'
+export type { Member, Membership } from './membership/membership.ts'
 export type { SharedState, StateEntry } from './state/state.ts'
 export { createSharedState } from './state/state-map.ts'
 export { ClusterError } from './store/cluster-errors.ts'

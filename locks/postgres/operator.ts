@@ -36,41 +36,41 @@ interface AuditRow {
 export class PostgresOperator implements LockOperator {
   readonly #steps: SqlSteps
   readonly #turns: Turns
-  readonly #text: ReturnType<typeof texts>
+  readonly #statements: ReturnType<typeof statementsOf>
 
   constructor(fields: { steps: SqlSteps; turns: Turns; schema: string }) {
     this.#steps = fields.steps
     this.#turns = fields.turns
-    this.#text = texts(fields.schema)
+    this.#statements = statementsOf(fields.schema)
   }
 
   async inspect(key: string): Promise<LockInfo | undefined> {
-    const [row] = await this.#steps.run<SeenRow>(this.#text.inspect, [storableText(key)])
+    const [row] = await this.#steps.run<SeenRow>(this.#statements.inspect, [storableText(key)])
     if (row === undefined || row.holders.length + row.waiters.length === 0) return undefined
     return infoOf(row)
   }
 
   async list({ limit, prefix, signal }: ListRequest): Promise<readonly LockInfo[]> {
-    const rows = await this.#steps.run<SeenRow>(this.#text.list, [storableText(prefix), limit])
+    const rows = await this.#steps.run<SeenRow>(this.#statements.list, [storableText(prefix), limit])
     signal?.throwIfAborted()
     return rows.map(infoOf)
   }
 
   async forceRelease(key: string, force: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
     const mark = JSON.stringify({ by: force.by, reason: force.reason })
-    const [row] = await this.#steps.run<AuditRow & { readonly calls: readonly string[] }>(this.#text.force, [
+    const [row] = await this.#steps.run<AuditRow & { readonly calls: readonly string[] }>(this.#statements.force, [
       storableText(key),
       this.#turns.home.id,
       String(tokenFloor),
       mark,
     ])
     const forced = row as NonNullable<typeof row>
-    for (const call of forced.calls) this.#turns.tell(call)
+    for (const each of forced.calls) this.#turns.wake(each)
     return entryOf(key, { ...forced, mark: force })
   }
 
   async audit(key: string): Promise<readonly ForcedRelease[]> {
-    const rows = await this.#steps.run<AuditRow>(this.#text.audit, [storableText(key)])
+    const rows = await this.#steps.run<AuditRow>(this.#statements.audit, [storableText(key)])
     return rows.map((row) => entryOf(key, row))
   }
 }
@@ -113,8 +113,8 @@ function entryOf(key: string, { at, token, mark, ended }: AuditRow): ForcedRelea
   }
 }
 
-/** In json, because it may hold what no column does; numbers beyond 2^53 as text. */
-function texts(schema: string) {
+/** Statements that return lists as JSON. Numbers beyond 2^53 are text there. */
+function statementsOf(schema: string) {
   const seen = `coalesce((
       SELECT json_agg(json_build_object('owner', h.owner, 'shared', h.shared, 'most', h.most::text, 'token', h.token::text,
           'sinceAt', h.since_us / 1000, 'freesInMs', (h.frees_us - now.us + 999) / 1000, 'delayMs', h.delay_ms) ORDER BY h.token)

@@ -86,7 +86,7 @@ export class PostgresLockStore implements LockStore {
       String(request.keepPlaceMs),
       request.handOver === true,
     ])
-    this.#turns.tell(row.calls)
+    this.#turns.wake(row.calls)
     if (row.status === 'granted') {
       this.#upkeep()
       return { status: 'granted', token: tokenOf(row.granted) }
@@ -128,7 +128,7 @@ export class PostgresLockStore implements LockStore {
       claim.mode === 'shared',
       String(forgetAfterMs),
     ])
-    this.#turns.tell(row.calls)
+    this.#turns.wake(row.calls)
     return row.done ? 'released' : notHeld(row)
   }
 
@@ -171,7 +171,7 @@ export class PostgresLockStore implements LockStore {
       String(forgetAfterMs),
       free,
     ])
-    this.#turns.tell(calls)
+    this.#turns.wake(calls)
   }
 
   async #one<Row extends object>(text: string, parameters: readonly unknown[]): Promise<Row> {

@@ -8,7 +8,7 @@ import { type Home, homeOf } from './home.ts'
 /** Within the bound of what a server calls alive: a beat may be missed. */
 const BEAT_MS = 500
 const LIVE_MS = 2_000
-/** Without messages: as a waiter's first pauses. */
+/** First interval between questions without a listener; doubles up to `BEAT_MS`. */
 const FIRST_LOOK_MS = 5
 
 interface News {
@@ -18,12 +18,11 @@ interface News {
 }
 
 /**
- * The waiters of one client: who tells them, and how the server knows that they are alive.
+ * The waiters of one client: how they are woken, and how the server knows that they are alive.
  *
- * A message from the server comes over the listener, if there is one: `NOTIFY` on a channel of the client's own, sent by
- * the process that made room. In the same process it comes directly. And while anybody waits the client says every half
- * second that it lives, and is told what no message told it: with a listener for what was lost, without one for all, and
- * then more often at first.
+ * The process that made room wakes a waiter: directly in the same process, otherwise by `NOTIFY` on the client's own channel, if there
+ * is a listener. While anyone waits, the client also sends a heartbeat every half second, whose reply tells what it missed. Without a
+ * listener that is the only source, so it asks more often at first.
  */
 export class Turns {
   readonly home: Home
@@ -95,13 +94,13 @@ export class Turns {
     if (this.#known.size === 0) this.#rest()
   }
 
-  /** Tells whom a step has called, as the functions write it: `<value>` or `<value>=<token>`. */
-  tell(call: string | null): void {
-    if (call === null) return
-    const [value = '', token] = call.split('=')
+  /** Wakes the waiter that a step names, as the functions write it: `<value>` or `<value>=<token>`. */
+  wake(named: string | null): void {
+    if (named === null) return
+    const [value = '', token] = named.split('=')
     const [client = ''] = value.split('.', 1)
     if (this.home.tell(client, value, token === undefined ? undefined : Number(token))) return
-    if (this.#sql.exclusive === undefined) this.#notices.send(channelOf(client), call)
+    if (this.#sql.exclusive === undefined) this.#notices.send(channelOf(client), named)
   }
 
   close(): void {
@@ -132,7 +131,7 @@ export class Turns {
   #tell(value: string, token: number | undefined): void {
     const onTurn = this.#waiters.get(value)
     if (onTurn !== undefined) onTurn(token)
-    // Given to one that has gone: it gives the lock back itself. Or it asked before it heard, and holds it.
+    // With a token there is nothing to do: the waiter left and releases the lock itself, or it holds it already.
     else if (token === undefined) this.#onUnclaimed(value, this.#known.get(value))
   }
 

@@ -3,8 +3,9 @@ import { defineScript, type RedisConnection } from '../../core/redis/connection.
 import { LockError } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'
-import { forcedMark, heldKey, lockKeys, readJson, readMark, termsOf } from './keys.ts'
+import { heldKey, lockKeys } from './keys.ts'
 import { AUDIT, FORCE_RELEASE, INSPECT } from './scripts-operator.ts'
+import { forcedMark, readJson, readMark, termsOf } from './values.ts'
 
 const inspectScript = defineScript(INSPECT)
 const forceScript = defineScript(FORCE_RELEASE)

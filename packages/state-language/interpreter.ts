@@ -3,7 +3,7 @@
  * same answer, so a process that dies anywhere leaves nothing that another one does not find out. The rules are those of
  * Seata's engine as it runs.
  */
-import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './task-calls.ts'
+
 import { isA } from './exceptions.ts'
 import { Frame, type FramedExecution, withoutNulls } from './frame.ts'
 import { contextOf, inTurns, itemsOf, LoopPass, type LoopState, loops } from './looping.ts'
@@ -11,6 +11,7 @@ import { isTask, type StateMachine, type TaskState, type Verdict } from './machi
 import { afterLoop, choose, ended, fail, lastForward, type Made, type Next, raised } from './onward.ts'
 import type { Rows, Suspended } from './rows.ts'
 import { toBeCompensated, verdictOf } from './status.ts'
+import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './task-calls.ts'
 
 /** Input of an execution. */
 interface Turn {

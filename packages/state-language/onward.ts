@@ -1,10 +1,11 @@
 /** Where a run goes on, and how it ends. */
-import { messageOf } from './task-calls.ts'
+
 import type { Thrown } from './exceptions.ts'
 import type { Frame, FramedExecution } from './frame.ts'
 import type { LoopPass } from './looping.ts'
 import type { ChoiceState, Verdict } from './machine.ts'
 import { machineVerdict } from './status.ts'
+import { messageOf } from './task-calls.ts'
 
 /** Outcome of an execution. */
 export interface Made {

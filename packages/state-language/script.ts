@@ -1,11 +1,12 @@
 /** The script of a saga that is a machine: what it does next, from what its steps have come to. */
-import { BRANCHES } from './task-calls.ts'
+
 import type { ScriptTurn, StepFailure, StepState } from './engine-types.ts'
 import type { Thrown } from './exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'
 import type { StateMachine, Verdict } from './machine.ts'
 import { Rows, type Suspended } from './rows.ts'
+import { BRANCHES } from './task-calls.ts'
 
 /** Outcome of a machine of the state language: the result of the saga's step `outcome`. */
 export interface StateMachineOutcome {

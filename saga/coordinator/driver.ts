@@ -8,7 +8,6 @@ import { directTargets } from '../definition/ties.ts'
 import type { ReportedSaga, ResolvedFilter, SagaKey, SagaSummary, SagaVersion } from '../store/rows.ts'
 import { BatchedReads } from './batched-reads.ts'
 import { Census } from './census.ts'
-import { DatabaseCalls } from './watched-database.ts'
 import { requireFit } from './direct-calls.ts'
 import { DueSagas } from './due.ts'
 import { Engine } from './engine.ts'
@@ -30,6 +29,7 @@ import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
 import { Watch } from './watch.ts'
+import { WatchedDatabase } from './watched-database.ts'
 import { settles } from './within-lease.ts'
 
 /** Sagas whose commands are sent again at once. */
@@ -47,7 +47,7 @@ export class Driver implements RunSource {
   readonly retention: Retention
   readonly operators: OperatorActions
   readonly #runtime: CoordinatorRuntime
-  readonly #database: DatabaseCalls
+  readonly #database: WatchedDatabase
   readonly #engine: Engine
   readonly #leases: Leases
   readonly #room: Room
@@ -62,7 +62,7 @@ export class Driver implements RunSource {
 
   /** @param handOn as of `Signals` */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
-    this.#database = new DatabaseCalls(options.sql, options.schema, options.clock, () => this.#engine.forget())
+    this.#database = new WatchedDatabase(options.sql, options.schema, options.clock, () => this.#engine.forget())
     const runtime = createRuntime(options, this.#database)
     const { sql, reports } = runtime
     this.#runtime = runtime

@@ -6,15 +6,15 @@ import type { Saga } from '../definition/saga.ts'
 import { Home } from '../store/home.ts'
 import type { LeaseStore } from '../store/lease-store.ts'
 import type { LeftMessageStore } from '../store/left-messages.ts'
-import type { SagaReports } from '../store/saga-reads.ts'
 import type { SagaVersion } from '../store/rows.ts'
+import type { SagaReads } from '../store/saga-reads.ts'
 import type { SagaStore } from '../store/store.ts'
 import { Bodies } from './bodies.ts'
-import type { DatabaseCalls } from './watched-database.ts'
 import { StepCalls } from './health.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SagaLoader } from './saga-loader.ts'
 import { SagaTelemetry } from './telemetry.ts'
+import type { WatchedDatabase } from './watched-database.ts'
 
 /** Shared by all parts of one coordinator. Fields that are not here are the options, as `CoordinatorOptions` describes them. */
 export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
@@ -25,7 +25,7 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
   /** Takes due sagas, and keeps the leases of those that this process runs. */
   readonly leaseStore: LeaseStore
   /** Reads sagas for callers, operators and health. */
-  readonly reports: SagaReports
+  readonly reports: SagaReads
   /** Reads and writes the messages that were left for a version of a saga. */
   readonly left: LeftMessageStore
   /** Identifies the database; the births of its sagas begin with it. */
@@ -47,7 +47,7 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
 }
 
 /** Makes the runtime of one coordinator. */
-export function createRuntime(options: ResolvedOptions, database: DatabaseCalls): CoordinatorRuntime {
+export function createRuntime(options: ResolvedOptions, database: WatchedDatabase): CoordinatorRuntime {
   const { sql, store, leaseStore, reports, left } = database
   const { clock, logger, telemetry, schema, instance } = options
   const definitions = new Map<string, Saga>(options.sagas.map((saga) => [versionKey(saga), saga]))

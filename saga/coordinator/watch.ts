@@ -177,7 +177,7 @@ export class Watch {
     if (waiting.length === 0) return
     try {
       const found = await reports.standing(sql, waiting)
-      for (const saga of found) if (saga.isSettled) this.settled(saga)
+      for (const saga of found) if (saga.isEndedOrStuck) this.settled(saga)
       this.#missing(waiting, new Set(found.map(({ name, id }) => `${name}/${id}`)))
       this.#trouble.over()
     } catch (error) {

@@ -7,7 +7,7 @@ import { writeFault } from '../../core/write-fault.ts'
 import { LeaseStore } from '../store/lease-store.ts'
 import { LeftMessageStore } from '../store/left-messages.ts'
 import type { Track } from '../store/query.ts'
-import { SagaReports } from '../store/saga-reads.ts'
+import { SagaReads } from '../store/saga-reads.ts'
 import { SagaStore } from '../store/store.ts'
 
 const TRANSACTION = 'transaction'
@@ -16,11 +16,11 @@ const TRANSACTION = 'transaction'
  * The database of a coordinator and its stores, all watched: a statement or a transaction that the database refuses, or does not
  * answer, counts for health, whichever part of the coordinator sent it. What user code in a transaction throws does not.
  */
-export class DatabaseCalls {
+export class WatchedDatabase {
   readonly sql: SqlClient
   readonly store: SagaStore
   readonly leaseStore: LeaseStore
-  readonly reports: SagaReports
+  readonly reports: SagaReads
   readonly left: LeftMessageStore
   readonly #calls: CallHealth
   readonly #silence: Silence
@@ -30,7 +30,7 @@ export class DatabaseCalls {
     const track: Track = (call, text) => this.#calls.track(this.#silence.track(call, 'read or write sagas'), text)
     this.store = new SagaStore(schema, track)
     this.leaseStore = new LeaseStore(schema, track)
-    this.reports = new SagaReports(schema, track)
+    this.reports = new SagaReads(schema, track)
     this.left = new LeftMessageStore(schema, track)
     this.sql = this.#watched(sql)
     this.#silence = new Silence(clock)

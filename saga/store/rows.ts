@@ -133,7 +133,7 @@ export interface SagaLease extends SagaKey {
 /** A saga that a caller waits for. */
 export interface StandingSaga extends SagaKey {
   /** True once it has ended or is stuck. */
-  readonly isSettled: boolean
+  readonly isEndedOrStuck: boolean
 }
 
 /** A line of `list()`. */

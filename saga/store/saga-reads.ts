@@ -30,7 +30,7 @@ export interface OpenSagas {
   readonly overdue: number
 }
 
-export class SagaReports {
+export class SagaReads {
   readonly #query: OwnQuery
   readonly #saga: string
   readonly #event: string
@@ -64,7 +64,7 @@ export class SagaReports {
   async standing(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly StandingSaga[]> {
     const result = await this.#query<StandingSaga>(
       sql,
-      `SELECT s.name, s.id, s.status IN ('completed', 'compensated', 'stuck') AS "isSettled"
+      `SELECT s.name, s.id, s.status IN ('completed', 'compensated', 'stuck') AS "isEndedOrStuck"
        FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
       [keys.map(({ name }) => name), keys.map(({ id }) => id)],
     )
@@ -127,7 +127,7 @@ export function cleanTimeline({ at, kind, step, detail }: TimelineRow): Timeline
   return { at, kind, ...(step != null && { step }), ...(detail != null && { detail }) }
 }
 
-/** Only what is asked for, so that the index of what has not ended is used for what has not. */
+/** Contains only the conditions asked for; for open statuses also `ended_at IS NULL`, so that the partial indexes apply. */
 function listCondition(filter: ResolvedFilter): { readonly where: string; readonly parameters: readonly unknown[] } {
   const { status, saga, version, code, startedAfter, startedBefore, after } = filter
   const parameters: unknown[] = []

@@ -1,7 +1,6 @@
 /**
- * The functions of one protected table. The trigger's has the table's keys written into it, so that PostgreSQL keeps their plan:
- * writers that belong to no saga pay for little more than a look whether anything of the table is held. What is done then
- * is in the functions of the migration.
+ * The functions of one protected table. The table's keys are written into the trigger's, so that PostgreSQL caches the plan: a write
+ * outside any saga costs little more than a check whether a row of this table is locked. The rest is in the functions of the migration.
  */
 import { quoteIdentifier, quoteLiteral } from '../../core/sql.ts'
 import { type Candidate, type Keys, keyTexts, shapeOf } from './candidate.ts'
@@ -10,7 +9,7 @@ import { textOf } from './text.ts'
 
 /**
  * @param home the quoted schema of the participant
- * @param id the table's in `saga_undo_table`: a dump keeps it, where object ids are others in the database it is restored to
+ * @param id the table's id in `saga_undo_table`, not its oid, which a restored dump changes
  */
 export function triggerFunction(home: string, id: string, found: Candidate, keys: Keys): string {
   const name = triggerFunctionName(home, id)
@@ -68,9 +67,9 @@ export function textsFunction(home: string, id: string, { columns, shape }: Cand
   const names = plain.map(({ name }) => quoteLiteral(name)).join(', ')
   const texts = (row: string): string => plain.map(({ name }) => textOf(`${row}.${quoteIdentifier(name)}`)).join(', ')
   const textsAs = (row: string): string => `jsonb_object(ARRAY[${names}]::text[], ARRAY[${texts(row)}]::text[])`
-  const isFixed = plain.some(({ base }) => !SETTLED.has(base))
+  const needsFixedSettings = plain.some(({ base }) => !SETTING_INDEPENDENT.has(base))
   return `CREATE OR REPLACE FUNCTION ${textsFunctionName(home, id)}(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp ${isFixed ? FIXED : ''} AS $undo$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp ${needsFixedSettings ? FIXED : ''} AS $undo$
 BEGIN
   IF ${shapeOf('rel')} IS DISTINCT FROM ${quoteLiteral(shape ?? '')} THEN
     SELECT t.old_row, t.new_row INTO old_row, new_row FROM ${home}.saga_undo_texts(rel, r_old, r_new) t;
@@ -86,7 +85,7 @@ export function textsFunctionName(home: string, id: string): string {
 }
 
 /** Types whose texts are the same whatever the settings are. */
-const SETTLED: ReadonlySet<string> = new Set([
+const SETTING_INDEPENDENT: ReadonlySet<string> = new Set([
   'smallint',
   'integer',
   'bigint',
@@ -102,7 +101,7 @@ const SETTLED: ReadonlySet<string> = new Set([
 ])
 
 /** Types whose texts the settings of a session change. */
-const SETTABLE: ReadonlySet<string> = new Set([
+const SETTING_DEPENDENT: ReadonlySet<string> = new Set([
   'date',
   'bytea',
   'timestamp with time zone',
@@ -111,5 +110,5 @@ const SETTABLE: ReadonlySet<string> = new Set([
 
 function dependsOnSettings({ columns }: Candidate, keys: Keys): boolean {
   const named = new Set(keys.flat())
-  return (columns ?? []).some(({ name, base }) => named.has(name) && SETTABLE.has(base))
+  return (columns ?? []).some(({ name, base }) => named.has(name) && SETTING_DEPENDENT.has(base))
 }

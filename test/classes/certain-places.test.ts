@@ -7,9 +7,9 @@ import { EventEmitter } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { Assignment } from '../../binder/kafka/group/assignment.ts'
 import { Membership } from '../../binder/kafka/group/membership.ts'
-import type { Database } from '../../binder/postgres/watched-database.ts'
 import { Session } from '../../binder/postgres/session.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'
+import type { WatchedDatabase } from '../../binder/postgres/watched-database.ts'
 import { Assurance } from '../../binder/rabbitmq/link/assurance.ts'
 import type { AmqpConnection } from '../../binder/rabbitmq/link/client.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
@@ -36,7 +36,7 @@ const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
     return { isCertain: () => assurance.isCertain(), answered: () => void stream.emit('readable') }
   },
   'a session on PostgreSQL': async (clock) => {
-    const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as Database
+    const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as WatchedDatabase
     const session = new Session({ owner: 'o', database, tables: {} as TransportTables, clock, leaseMs: LIMIT_MS })
     await session.renew([])
     return { isCertain: () => session.isValid(), answered: async () => void (await session.renew([])) }

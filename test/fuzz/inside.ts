@@ -53,8 +53,9 @@ export {
   stateReading,
 } from '../../election/cluster/redis/records.ts'
 export { StateValues } from '../../election/cluster/state/state-values.ts'
-export { heldKey, notHeld, termsOf, valueOf } from '../../locks/redis/keys.ts'
+export { heldKey } from '../../locks/redis/keys.ts'
 export { RedisOperator } from '../../locks/redis/operator.ts'
+export { notHeld, termsOf, valueOf } from '../../locks/redis/values.ts'
 export { lockInfo } from '../../locks/redlock/inspect.ts'
 export { lockDelayOf, ownerOf } from '../../locks/redlock/value.ts'
 export { headersColumn } from '../../outbox/headers.ts'

@@ -171,7 +171,7 @@ export function keptByRun(letter: EncodedMessage, run: string): EncodedMessage {
   return { ...letter, headers: { ...letter.headers, [PUT_BY_RUN]: run } }
 }
 
-/** Whether it came behind the letters that lay there because of this very run. */
+/** Whether this run itself put the letter at the end of the channel. */
 export function isPutByRun({ headers }: EncodedMessage, run: string): boolean {
   return headers[PUT_BY_RUN] === run
 }

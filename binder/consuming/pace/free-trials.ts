@@ -4,9 +4,8 @@ import type { EncodedMessage } from '../../channel/message.ts'
 const MOST_MESSAGES = 10_000
 
 /**
- * How often each message was on trial in vain since the circuit opened. That its trial failed says nothing of a message
- * while what the handler calls is down, so the first `limit` are no attempts. Counted by id and here, not with the
- * delivery: a broker that hands the message out again (RabbitMQ does after half an hour) does not begin anew.
+ * Counts each message's failed trials since the circuit opened. While the handler's dependency is down, a failed trial says nothing
+ * about the message, so the first `limit` use no attempt. Kept by id, not on the delivery, so a redelivery does not reset the count.
  */
 export class FreeTrials {
   readonly #limit: number

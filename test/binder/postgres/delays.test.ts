@@ -1,9 +1,9 @@
 // oxlint-disable no-restricted-imports -- what looks for due messages is no part of the package's interface
 import { silentLogger } from 'concordat/core'
 import { expect, it } from 'vitest'
-import type { Database } from '../../../binder/postgres/watched-database.ts'
 import { Delays } from '../../../binder/postgres/delays.ts'
 import { transportTables } from '../../../binder/postgres/tables.ts'
+import type { WatchedDatabase } from '../../../binder/postgres/watched-database.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 it('a process shortens overlong waits at its start, and after the server’s clock was set back', async () => {
@@ -17,7 +17,7 @@ it('a process shortens overlong waits at its start, and after the server’s clo
   const delays = new Delays(
     {
       host: { service: 's', instance: 'i', logger: silentLogger, clock },
-      database: { query } as unknown as Database,
+      database: { query } as unknown as WatchedDatabase,
       tables: transportTables('concordat'),
     },
     () => {},

@@ -3,8 +3,8 @@ import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { createRun } from '../../../saga/coordinator/saga-run.ts'
 import { Watch } from '../../../saga/coordinator/watch.ts'
-import type { SagaReports } from '../../../saga/store/saga-reads.ts'
 import type { ReportedSaga, SagaKey } from '../../../saga/store/rows.ts'
+import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const POLL_MS = 100
@@ -21,7 +21,7 @@ function setup() {
       await clock.sleep(POLL_MS)
       return keys
     },
-  } as unknown as SagaReports
+  } as unknown as SagaReads
   const watch = new Watch({ sql, reports, clock, logger: silentLogger, pollMs: POLL_MS })
   const row = { state: { status: 'running', steps: [] }, timeline: [] } as unknown as ReportedSaga
   const run = createRun({ watch, read: async () => row, definition: () => undefined }, 'order', 'o-1')

@@ -2,13 +2,13 @@
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { Watch } from '../../../saga/coordinator/watch.ts'
-import type { SagaReports } from '../../../saga/store/saga-reads.ts'
 import type { SagaKey, StandingSaga } from '../../../saga/store/rows.ts'
+import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
 function setup(standing = async (keys: readonly SagaKey[]) => keys.map(ended), clock: Clock = systemClock): Watch {
-  const reports = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaReports
+  const reports = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaReads
   const sql = {
     query: () => Promise.reject(new Error('not asked')),
     transaction: () => Promise.reject(new Error('not asked')),
@@ -17,7 +17,7 @@ function setup(standing = async (keys: readonly SagaKey[]) => keys.map(ended), c
 }
 
 function ended(key: SagaKey): StandingSaga {
-  return { ...key, isSettled: true }
+  return { ...key, isEndedOrStuck: true }
 }
 
 test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
@@ -63,7 +63,7 @@ test('a saga that begins later is awaited, and so is one that is seen once in a 
   const watch = setup(async () => [...found], clock)
   const outcome = settledState(watch.wait({ name: 'saga', id: 'late' }))
   await clock.advance(25_000)
-  found = [{ name: 'saga', id: 'late', isSettled: false }]
+  found = [{ name: 'saga', id: 'late', isEndedOrStuck: false }]
   await clock.advance(60_000)
   found = []
   await clock.advance(25_000)

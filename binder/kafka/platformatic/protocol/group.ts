@@ -22,9 +22,9 @@ export interface JoinAnswer {
   /** The protocol's name of what went wrong. */
   readonly error: string | undefined
   readonly generation: number
-  /** Also of one that may not join before it says it again. */
+  /** Also set with MEMBER_ID_REQUIRED: the next join repeats it. */
   readonly memberId: string
-  /** All members, for the one that leads them; else none. */
+  /** All members, if this one leads; otherwise empty. */
   readonly members: ReadonlyArray<{ readonly memberId: string; readonly subscription: Buffer }>
   readonly isLeader: boolean
 }

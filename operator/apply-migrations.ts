@@ -1,0 +1,55 @@
+/** Migration of the tables of every part by an operator. */
+import { requireInteger, requireText } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { latestOf, migrate } from '../core/migrate.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
+import type { SqlClient } from '../core/sql.ts'
+import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
+import { type MigrationState, migrationStates } from './migration-states.ts'
+import { PARTS, partOf } from './migrations.ts'
+import { OPERATOR_PART } from './trail.ts'
+
+/** Parts to migrate. */
+export interface MigrationApplyOptions extends OperatorNote {
+  /** Names of `migrationParts()`. @default those that have tables and `operator`, or all where none has */
+  readonly parts?: readonly string[] | undefined
+  /** Partitions of an outbox that is made now. @default 4 */
+  readonly partitions?: number | undefined
+  /** The service that an outbox belongs to which is made now. @default the first that calls `outbox.migrate()` */
+  readonly service?: string | undefined
+}
+
+const APPLY_NAMES = optionNames<MigrationApplyOptions>({
+  by: true,
+  reason: true,
+  parts: true,
+  partitions: true,
+  service: true,
+})
+
+/** @returns the state after it */
+export async function applyMigrations(
+  sql: SqlClient,
+  schema: string,
+  options: MigrationApplyOptions,
+  logger: Logger,
+): Promise<readonly MigrationState[]> {
+  refuseUnknown('migrate', options, APPLY_NAMES)
+  const { by, reason } = requireNote('migrate', options)
+  const partitions = requireInteger('migrate.partitions', options.partitions ?? 4, 1, 1_000)
+  const service = options.service === undefined ? null : requireText('migrate.service', options.service)
+  const parts = options.parts?.map((name) => partOf('migrate.parts', name)) ?? (await present(sql, schema))
+  for (const part of parts) {
+    await migrate(sql, schema, part.name, part.migrations)
+    if (part === OUTBOX_PART) await prepareOutbox(sql, outboxTables(schema), partitions, service)
+    logger.info({ part: part.name, version: latestOf(part.migrations), by, reason }, 'tables migrated')
+  }
+  return migrationStates(sql, schema)
+}
+
+async function present(sql: SqlClient, schema: string): Promise<typeof PARTS> {
+  const states = await migrationStates(sql, schema)
+  const there = PARTS.filter(({ name }) => states.some(({ part, state }) => part === name && state !== 'absent'))
+  return there.length === 0 ? PARTS : [...new Set([...there, OPERATOR_PART])]
+}
