@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { interruption } from '../support/interruption.ts'
 import { KAFKA_DRIVER, KAFKA_DRIVERS } from '../support/kafka-driver-name.ts'
-import { ServerUnavailable } from '../support/servers/index.ts'
+import { KEPT_LOGS, ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand, usage } from './command-line.ts'
 import { printStandstills, printTables, shortcomings } from './harness/report.ts'
 import { type RunResult, runSuite } from './harness/run.ts'
@@ -92,6 +92,7 @@ interface Run {
 async function playSeed(given: Given, run: Run, signal: AbortSignal, reports: EpisodeReport[]): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), `concordat-faults-${given.suite.name}-`))
   let keep = given.keep
+  process.env[KEPT_LOGS] = join(folder, 'servers')
   try {
     const faults = expectedFaults(given, run.transport)
     foretell(given, run, faults)
@@ -139,7 +140,9 @@ function conclude(given: Given, { seed, transport }: Run, result: RunResult, fol
     console.log(`history: ${report.history}`)
   }
   for (const line of [...result.troubles, ...lacking]) console.log(`\nfailed: ${line}`)
-  console.log(`\nseed ${seed} failed; histories are kept in ${folder}\nreplay: ${given.command(seed, transport)}`)
+  console.log(
+    `\nseed ${seed} failed; histories and the servers' logs are kept in ${folder}\nreplay: ${given.command(seed, transport)}`,
+  )
   return true
 }
 

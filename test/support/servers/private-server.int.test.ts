@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { isNight } from '../suite/night.ts'
 import { type Check, checks } from './checks.ts'
-import { describeWith, type PrivateServer, startServer } from './index.ts'
+import { describeWith, KEPT_LOGS, type PrivateServer, startServer } from './index.ts'
 import { freePorts } from './private-server.ts'
 
 /** All private servers of this file put their folders here, so that what they leave behind can be seen. */
@@ -111,6 +111,18 @@ describeWith(['redis'], 'startServer', { private: true }, () => {
   test('rejects with the end of the log when the server does not start', async () => {
     const start = startServer('redis', { settings: { 'no-such-setting': '1' } })
     await expect(start).rejects.toThrow(/redis at redis:.* ended at once.*no-such-setting/s)
+  })
+
+  test('leaves its log in the folder for logs, if there is one', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'kept-logs-'))
+    vi.stubEnv(KEPT_LOGS, folder)
+    const server = await startServer('redis')
+    await server.stop()
+    vi.stubEnv(KEPT_LOGS, undefined)
+    const [log = ''] = readdirSync(folder)
+    const kept = readFileSync(join(folder, log), 'utf8')
+    rmSync(folder, { recursive: true })
+    expect(kept).toContain('Ready to accept connections')
   })
 
   test('gives up when its signal aborts', async () => {

@@ -1,9 +1,18 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lastLines, spawnCommand } from './command.ts'
 import type { ServerKind } from './kinds.ts'
@@ -66,6 +75,8 @@ const PING_WITHIN_MS = 30_000
 const STOP_GRACE_MS = 5_000
 /** How long the watchdog of a process that is gone may take to end its server. */
 const LEFT_WITHIN_MS = 10_000
+/** Names the variable of the environment with a folder in which the logs of stopped servers are kept. @default they are removed */
+export const KEPT_LOGS = 'CONCORDAT_SERVER_LOGS'
 /** Is in a folder that holds all a server needs to begin. */
 const PREPARED = 'prepared'
 
@@ -197,8 +208,16 @@ class LocalServer implements PrivateServer {
   async #stop(): Promise<void> {
     await this.#end((pid) => endTree(pid, this.#recipe.stopSignal, STOP_GRACE_MS))
     const { folder, isKept } = this.#site
+    this.#keepLog()
     if (!isKept) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     await this.#watchdog.dismiss()
+  }
+
+  #keepLog(): void {
+    const kept = process.env[KEPT_LOGS]
+    if (kept === undefined || !existsSync(this.#logFile)) return
+    mkdirSync(kept, { recursive: true })
+    copyFileSync(this.#logFile, join(kept, `${basename(this.#site.folder)}.log`))
   }
 
   async #end(endProcesses: (pid: number) => Promise<void>): Promise<void> {
