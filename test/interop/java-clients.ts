@@ -39,7 +39,7 @@ async function sinkOn(url: string, name: string, partitions: number) {
   return { handled, channel, binder, lag: () => binder.lag(`${name}.g`) }
 }
 
-const TOOLS = 'kafka-tools-4.2.0.jar'
+const TOOLS = 'kafka-tools-4.4.0.jar'
 
 /** Without attributes that are not there, which kafkajs cannot write. */
 const said = (headers: object): Record<string, string> =>

@@ -7,7 +7,7 @@ import { runCommand } from './command.ts'
 import { ServerUnavailable } from './kinds.ts'
 
 /** Another one for a run on an older broker: `CONCORDAT_KAFKA_VERSION=3.9.1`. @see docs/decisions/0009-kafkajs-corrections.md */
-export const KAFKA_VERSION: string = process.env['CONCORDAT_KAFKA_VERSION'] || '4.2.0'
+export const KAFKA_VERSION: string = process.env['CONCORDAT_KAFKA_VERSION'] || '4.4.0'
 
 /** Kafka's own POM brings slf4j-api 1.7 without a back end for it, so this one is added: it writes to stderr. */
 const SLF4J_SIMPLE_VERSION = '1.7.36'
