@@ -12,6 +12,7 @@ import type { Saga, StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import type { RequestContext } from '../definition/step-contexts.ts'
 import type { DirectTarget } from '../direct/target.ts'
+import { stored } from '../json.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
@@ -62,14 +63,23 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     ) {
       return { type: 'omitted', step }
     }
-    const answer = await kindOf(definition).prepare(definition, prepared)
-    if (prepared.hasSent || answer?.type === 'planned' || answer?.type === 'signalled') asked.asked.push(callKey(call))
+    const answer = storable(await kindOf(definition).prepare(definition, prepared), asked.runtime.maxPayloadBytes)
+    if (prepared.hasSent || (answer !== undefined && HOLDS_DATA.has(answer.type))) asked.asked.push(callKey(call))
     return answer
   } catch (thrown) {
     const cause = readable(thrown)
     if (isUnreadable(cause)) throw cause
     return unsent(describeError(cause))
   }
+}
+
+/** Answers whose data the database may refuse: the call is to blame then. */
+const HOLDS_DATA: ReadonlySet<SagaEvent['type']> = new Set(['planned', 'signalled', 'succeeded'])
+
+/** @throws CodecError, `saga.payload_too_large`: the result of a kind of another package may be anything */
+function storable(answer: SagaEvent | undefined, maxBytes: number): SagaEvent | undefined {
+  if (answer?.type !== 'succeeded') return answer
+  return { ...answer, result: stored(`result of step "${answer.step}"`, answer.result, maxBytes) }
 }
 
 /** A call of a plan: what is given to it leaves with the plan. */
