@@ -4,8 +4,8 @@ import { timed } from '../compare.ts'
 import { loadPeer, providePeer } from '../peers.ts'
 import { atOnce, calls, type Payload, type Side, TAKEN } from './sides.ts'
 
-const BOSS = { 'pg-boss': '11.1.2' } as const
-const GRAPHILE = { 'graphile-worker': '0.17.3' } as const
+const BOSS = { 'pg-boss': '12.38.0' } as const
+const GRAPHILE = { 'graphile-worker': '0.18.0' } as const
 
 interface Boss {
   on(event: 'error', listener: (error: unknown) => void): void

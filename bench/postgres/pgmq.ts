@@ -3,19 +3,19 @@ import { type Measured, timed } from '../compare.ts'
 import { atOnce, calls, type Payload, type Side, TAKEN } from './sides.ts'
 
 /**
- * A queue as pgmq 1.5 has it: the table, the index and the statements of its `send_batch`, `send`, `read` and `delete`, sent as
+ * A queue as pgmq 1.11 has it: the table, the index and the statements of its `send_batch`, `send`, `read` and `delete`, sent as
  * they are, since its extension cannot be installed everywhere. No order of keys, no headers, no check.
  */
 const TABLE = `CREATE TABLE q_bench (
   msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, read_ct int NOT NULL DEFAULT 0,
-  enqueued_at timestamptz NOT NULL DEFAULT now(), vt timestamptz NOT NULL, message jsonb, headers jsonb)`
+  enqueued_at timestamptz NOT NULL DEFAULT now(), last_read_at timestamptz, vt timestamptz NOT NULL, message jsonb, headers jsonb)`
 const SEND = `INSERT INTO q_bench (vt, message, headers)
-  SELECT clock_timestamp(), unnest($1::jsonb[]), unnest(coalesce(null::jsonb[], array_fill(null::jsonb, ARRAY[cardinality($1::jsonb[])])))
+  SELECT clock_timestamp(), unnest($1::jsonb[]), unnest(coalesce(null::jsonb[], ARRAY[]::jsonb[]))
   RETURNING msg_id`
 const READ = `WITH cte AS (
     SELECT msg_id FROM q_bench WHERE vt <= clock_timestamp() ORDER BY msg_id ASC LIMIT $1 FOR UPDATE SKIP LOCKED)
-  UPDATE q_bench m SET vt = clock_timestamp() + interval '30 seconds', read_ct = read_ct + 1 FROM cte
-  WHERE m.msg_id = cte.msg_id RETURNING m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, m.headers`
+  UPDATE q_bench m SET last_read_at = clock_timestamp(), vt = clock_timestamp() + interval '30 seconds', read_ct = read_ct + 1
+  FROM cte WHERE m.msg_id = cte.msg_id RETURNING m.*`
 const DELETE = 'DELETE FROM q_bench WHERE msg_id = ANY ($1::bigint[]) RETURNING msg_id'
 
 export async function openPgmq(connectionString: string): Promise<Side> {
