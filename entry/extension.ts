@@ -36,8 +36,18 @@ export type {
   LogEntry,
   LogFollower,
 } from '../election/cluster/store/cluster-store.ts'
-export type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from '../locks/store.ts'
-export type { RunContext, StepKind } from '../saga/definition/kinds/kind.ts'
+export type {
+  AcquireReply,
+  AcquireRequest,
+  Claim,
+  ClaimTerms,
+  ListRequest,
+  LockFeatures,
+  LockOperator,
+  LockStore,
+  NotHeld,
+} from '../locks/store.ts'
+export type { PreparedCall, RunContext, StepKind, StepTies } from '../saga/definition/kinds/kind.ts'
 export type { StepDefinition } from '../saga/definition/saga.ts'
 export { scriptedSaga } from '../saga/definition/scripted-saga.ts'
 export { stored } from '../saga/json.ts'

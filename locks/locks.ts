@@ -40,10 +40,32 @@ const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
  */
 export function createLocks(store: LockStore, options: LocksOptions = {}): Locks {
   refuseUnknown('createLocks', options, NAMES)
-  if (!hasMethods(store, ['acquire', 'extend', 'release', 'abandon', 'listen', 'onDoubt'])) {
-    throw wrongKind('createLocks.store', store, 'a lock store: see LockStore, or take redisLocks or memoryLocks')
-  }
+  requireStore(store)
   return locksOn(store, options)
+}
+
+const METHODS = [
+  'newValue',
+  'acquire',
+  'extend',
+  'release',
+  'abandon',
+  'listen',
+  'inspect',
+  'onDoubt',
+  'health',
+  'close',
+] as const
+
+/** @throws TypeError naming what is missing */
+function requireStore(store: LockStore): void {
+  const isObject = typeof store === 'object' && store !== null
+  const missing = isObject ? METHODS.filter((name) => !hasMethods(store, [name])) : METHODS
+  const objects = isObject ? (['features', 'operator'] as const).filter((name) => typeof store[name] !== 'object') : []
+  if (missing.length === METHODS.length)
+    throw wrongKind('createLocks.store', store, 'a lock store: see LockStore, or take redisLocks or memoryLocks')
+  const [first] = [...missing, ...objects]
+  if (first !== undefined) throw wrongKind(`createLocks.store.${first}`, store[first], 'what LockStore says')
 }
 
 /** For our own stores on a server, whose factories have checked the names of their options. */

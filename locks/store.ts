@@ -7,16 +7,16 @@ import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
  * `locks.store_unavailable` (`outcome` says whether the step can have happened) or a `locks.store_refused`.
  *
  * One rule of admission for all modes: no exclusive holder, fewer holders than the claim's `limit`, and no live waiter ahead. An exclusive
- * claim has the limit 1, a reader none (`Infinity`).
+ * claim has the limit 1, a reader none (`Infinity`). Without `fifo` there is no line, and the last condition falls away.
  */
 export interface LockStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** Missing features are refused with `locks.unsupported` before the store is asked. */
+  /** What is missing is refused with `locks.unsupported` before the store is asked; without `fifo` waiters come in no order. */
   readonly features: LockFeatures
 
-  /** A fresh identity of one acquisition, with at least 128 random bits; `inspect` reads the terms back from it. */
+  /** A fresh identity of one acquisition, with at least 128 random bits. It may hold the terms, for `inspect`. */
   newValue(terms: ClaimTerms): string
 
   /**
@@ -74,8 +74,6 @@ export interface LockFeatures {
   readonly shared: LockFeature
   /** `lockDelayMs`. */
   readonly lockDelay: LockFeature
-  /** `inspect` knows the waiters. */
-  readonly waiters: LockFeature
 }
 
 /** Operator actions on locks. */

@@ -7,7 +7,7 @@ import type { MemoryLockServer } from './server.ts'
 /** The memory server seen from one contender. A call has happened when it returns, so outcomes are never unknown. */
 export class MemoryLockStore implements LockStore {
   readonly name = 'memory'
-  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator: LockOperator
   readonly #server: MemoryLockServer
   readonly #stops: Array<() => void> = []

@@ -33,7 +33,7 @@ interface LeaveRow {
 /** The lock store on PostgreSQL or PGlite: each step is one call of a function, see `functions.ts`. */
 export class PostgresLockStore implements LockStore {
   readonly name = 'postgres'
-  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator: PostgresOperator
   readonly #steps: SqlSteps
   readonly #turns: Turns

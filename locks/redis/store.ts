@@ -32,7 +32,7 @@ const abandonScript = defineScript(ABANDON)
 /** The lock store on one Redis server, a master with its replicas, or a cluster: see `scripts.ts` for what is stored. */
 export class RedisLockStore implements LockStore {
   readonly name = 'redis'
-  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator: RedisOperator
   readonly #commands: RedisConnection
   readonly #acknowledged: (ScriptRunner & { close(): void }) | undefined

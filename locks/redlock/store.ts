@@ -28,7 +28,6 @@ const FEATURES: LockFeatures = {
   fifo: { missing: 'each server has a line of its own, and waiters ask: about in order, not exactly' },
   shared: { missing: 'servers that count holders each for themselves need not agree on how many there are' },
   lockDelay: true,
-  waiters: true,
 }
 
 /**

@@ -33,6 +33,6 @@ function systemStep(step: StepDefinition): SystemStep {
     to: to?.name ?? null,
     from: from?.channel.name ?? null,
     saga: saga?.name ?? null,
-    waits: kind.run === undefined && step.awaits !== 'plan' && to === undefined && saga === undefined,
+    waits: step.awaits === 'time' || step.awaits === 'signal',
   }
 }

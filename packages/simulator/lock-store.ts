@@ -49,7 +49,7 @@ export class LockServer {
 
 export class SimulatedLockStore implements LockStore {
   readonly name = 'memory'
-  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator = { missing: 'locks of a simulation have no operator' } as const
   readonly #world: World
   readonly #instance: Instance

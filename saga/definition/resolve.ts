@@ -48,7 +48,7 @@ export const ONCE: RetryPolicy = Object.freeze({
   backoff: Object.freeze({ initialMs: 1, factor: 1, maxMs: 1, jitter: 0 }),
 })
 
-/** Facts of a step that calls nothing: it waits, and leaves nothing behind when it is given up. */
+/** Facts of a step that calls nothing and leaves nothing behind when it is given up: with `awaits`, which says what it waits for. */
 export const WAITING_STEP = Object.freeze({
   remote: false,
   transactional: true,

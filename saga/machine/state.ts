@@ -34,7 +34,8 @@ export interface StepShape {
   readonly conditional?: boolean | undefined
   /**
    * Set when nothing is called: the step is done when its time has come, when it is told so, or when the definition has
-   * said what follows it. Then it counts as transactional, for nothing is left of it when it is given up.
+   * said what follows it (without `each` and `chooses`, the first item of its plan is its result). Such a step counts as transactional,
+   * because it leaves nothing behind when it is given up.
    */
   readonly awaits?: 'time' | 'signal' | 'plan' | undefined
   /** For a step that awaits a plan: it becomes one step for each item of a list, placed after it. */

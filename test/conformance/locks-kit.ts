@@ -3,7 +3,7 @@ import type { LocksOptions } from '../support/inside/locks.ts'
 import { until } from '../support/until.ts'
 
 /** What a store may declare missing, see `LockFeatures` and `LockStore.operator`. */
-export type LocksFeature = 'fifo' | 'shared' | 'lockDelay' | 'waiters' | 'operator'
+export type LocksFeature = 'fifo' | 'shared' | 'lockDelay' | 'operator'
 
 /** What a case works with; contenders are closed after it. */
 export interface LocksContext {

@@ -18,7 +18,7 @@ import type { CompensationContext, RequestContext, StepContext, WithTransaction 
 
 /** A kind of step: its options, its part of the graph's hash, and its calls. The state machine knows no kinds. */
 export interface StepKind<Step extends StepDefinition = StepDefinition> extends NamedKind {
-  /** How spans are called that tell of such a step. */
+  /** Names of the spans that tell of such a step. */
   readonly spans: StepSpans
   /** Options checked and merged with the defaults. @throws TypeError / RangeError naming the option and the remedy */
   resolve(place: StepPlace, options: object): Step
@@ -27,6 +27,14 @@ export interface StepKind<Step extends StepDefinition = StepDefinition> extends 
   tiesOf(step: Step): StepTies
   /**
    * Readies a call: gives `call` what has to leave with the commit.
+   *
+   * | `awaits` of the step | answers |
+   * |---|---|
+   * | absent | `undefined`: `run` is called, or a reply comes; `succeeded`, `refused`: nothing is called |
+   * | `time` | `armed` |
+   * | `signal` | `undefined`: called only for a conditional step; the first message ends the step |
+   * | `plan` | `planned`, `chosen` |
+   *
    * @returns what the machine has to hear at once; `undefined`: the outcome comes later
    * @throws whatever a function of the definition throws: the first call is refused, a later one failed
    */
@@ -67,7 +75,7 @@ export interface StepTies {
   readonly to?: Channel | undefined
   /** Set when the coordinator's process asks there itself. */
   readonly at?: DirectTarget | undefined
-  /** The messages that tell it to go on. */
+  /** The messages that tell it to go on: the first one for the saga ends the step. */
   readonly from?: SignalSource | undefined
   /** The saga that it is. */
   readonly saga?: Saga | undefined
