@@ -65,7 +65,7 @@ it('a message that blocks its batch repeatedly is the only one that becomes a de
   const transport = new ScriptedTransport()
   const calls: number[][] = []
   let loan = new AbortController()
-  const binding = sinkBatch(channel, { group: 'g', maxAttempts: 3, batch: { maxSize: 3, maxWaitMs: 1 } }, (items) => {
+  const binding = sinkBatch(channel, { group: 'g', maxAttempts: 3, batch: { maxSize: 3, maxWaitMs: 50 } }, (items) => {
     const payloads = items.map(({ payload }) => payload)
     calls.push(payloads)
     if (payloads.includes(2)) loan.abort(new Error('lost'))
