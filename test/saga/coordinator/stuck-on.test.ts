@@ -29,7 +29,7 @@ test('a saga that is stuck is reported and listed with the step that an operator
   const run = await world.coordinator.start(saga, { id: '1', input: {} })
   expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('stuck')
   const failure = { step: 'charge', code: 'BankClosed', message: 'the bank refuses refunds' }
-  expect(told).toEqual([failure])
+  await expect.poll(() => told).toEqual([failure])
   expect(await world.coordinator.list({ code: 'BankClosed' })).toMatchObject([{ id: '1', status: 'stuck', failure }])
   expect(await world.coordinator.list({ code: 'booking.blocked' })).toEqual([])
 })
