@@ -13,7 +13,7 @@ export interface LockStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** What is missing is refused with `locks.unsupported` before the store is asked; without `fifo` waiters come in no order. */
+  /** Calls that need a missing feature fail with `locks.unsupported` before the store is asked; without `fifo` waiters come in no order. */
   readonly features: LockFeatures
 
   /** A fresh identity of one acquisition, with at least 128 random bits. It may hold the terms, for `inspect`. */

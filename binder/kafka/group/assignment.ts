@@ -44,7 +44,7 @@ export class Assignment implements Lender<Parcel> {
   readonly #limits: AssignmentLimits
   readonly #events: AssignmentEvents
   readonly #withdrawn = new AbortController()
-  /** Both are read several times for each message, and those of the controller take as long as all else that is decided for one. */
+  /** State of the controller. Both are read several times for each message, and its own getters cost more than fields. */
   readonly #signal = this.#withdrawn.signal
   #isWithdrawn = false
   /** Partitions with something to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */

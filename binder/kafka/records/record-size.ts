@@ -16,6 +16,7 @@ export function waitingBytes(recordBytes: number): number {
   return RECORD_BYTES + recordBytes
 }
 
+/** The same, from the record. */
 export function heldBytes(record: Pick<IncomingRecord, 'bytes' | 'value'>): number {
   return waitingBytes(record.bytes ?? record.value?.byteLength ?? 0)
 }

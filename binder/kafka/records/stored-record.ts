@@ -54,9 +54,9 @@ export interface StoredFields {
   readonly buffer: Buffer
   readonly keyAt: number
   readonly valueAt: number
-  /** Where their number is. */
+  /** Begins with their number. */
   readonly headersAt: number
-  /** Of the batch. */
+  /** Shared by the records of a batch. */
   readonly texts: RepeatedTexts
 }
 
