@@ -90,6 +90,19 @@ export class TerminalError extends ConcordatError {
   readonly retryable = false as const
 }
 
+/** Thrown by a responder's handler: a definite no for the requester. One attempt, no dead letter, an inbox rolls back. */
+export class RequestRefused extends ConcordatError {
+  readonly code = 'binder.request_refused' as const
+  readonly retryable = false as const
+  /** For a program: `no_stock`. */
+  readonly reason: string
+
+  constructor(reason: string, message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
 const CLOSED_BINDER = 'send nothing after close(), or make another with createBinder or createService'
 
 const CLOSED = {

@@ -47,6 +47,7 @@ export { partitionOf } from './channel/partition.ts'
 export { VERSION_HEADER } from './channel/payload-version.ts'
 export {
   BinderError,
+  RequestRefused,
   SendError,
   TerminalError,
   TransportError,
@@ -59,7 +60,6 @@ export { timeout } from './middleware/timeout.ts'
 export type { DeadLetter } from './redrive/letter.ts'
 export type { RedriveReport } from './redrive/redrive.ts'
 export { redrive } from './redrive/redrive-run.ts'
-export { RequestRefused } from './requests/request-reply-format.ts'
 export { responder } from './requests/responder.ts'
 export type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 export { combineTransports } from './transport/combine-transports.ts'

@@ -6,13 +6,13 @@ import type { BusContext } from './context.ts'
 import { isReport } from './envelope.ts'
 import type { Presence } from './presence.ts'
 import type { Receiver } from './receiver.ts'
-import type { Watching } from './reports/watching.ts'
+import type { ReportWatches } from './reports/report-watches.ts'
 
 /** Parts of a bus that messages arrive at. */
 interface Receivers {
   readonly receiver: Receiver
   readonly answers: Answers
-  readonly watching: Watching
+  readonly watches: ReportWatches
   readonly presence: Presence | undefined
 }
 
@@ -25,7 +25,7 @@ export function busBindings(
   const bindings = [
     sink(events, { ...once, name: names.events }, (body, context) => to.receiver.arrived(body, context)),
     sink(acks, { ...once, name: names.acks, autoStart: false }, (body, context) => {
-      if (isReport(context)) to.watching.arrived(body, context)
+      if (isReport(context)) to.watches.arrived(body, context)
       else to.answers.arrived(body, context)
     }),
   ]

@@ -79,7 +79,7 @@ class ServiceBus implements Bus {
     this.bindings = busBindings(context, {
       receiver: this.#receiver,
       answers: this.#answers,
-      watching: this.#reports.watching,
+      watches: this.#reports.watches,
       presence: this.#presence,
     })
     this.channels = Object.freeze(Object.values(context.channels) as BusChannel[])
@@ -137,7 +137,7 @@ class ServiceBus implements Bus {
 
   async watch(options?: ReportWatchOptions): Promise<ReportWatch> {
     this.#requireOpen()
-    return this.#reports.watching.watch(options)
+    return this.#reports.watches.watch(options)
   }
 
   health(): BusHealth {

@@ -23,7 +23,7 @@ import { OutageLog } from '../consuming/outage-log.ts'
 import type { PollHandler } from '../consuming/puller.ts'
 import { BinderError, notReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
-import { type RequestOptions, Requests } from '../requests/requests.ts'
+import { Requester, type RequestOptions } from '../requests/requester.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
 import { assumedSpec, Destinations, destinationSpecs, specOf } from '../sending/destinations.ts'
 import { Publisher } from '../sending/publisher.ts'
@@ -70,7 +70,7 @@ export class TransportBinder implements Binder {
   readonly #handlerLogger: Logger
   readonly #runners: ReadonlyMap<string, Runner>
   readonly #declared: Declared
-  readonly #requests: Requests
+  readonly #requests: Requester
   #state: 'idle' | 'started' | 'closing' | 'closed' = 'idle'
   #closed: Promise<void> | undefined
   #unobserve: (() => void) | undefined
@@ -224,8 +224,8 @@ export class TransportBinder implements Binder {
     return this.#requests.request(channel, payload, options)
   }
 
-  #makeRequests(replies: BinderOptions['replies']): Requests {
-    return new Requests(replies, {
+  #makeRequests(replies: BinderOptions['replies']): Requester {
+    return new Requester(replies, {
       service: this.service,
       instance: this.instance,
       clock: this.#clock,

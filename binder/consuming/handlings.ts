@@ -1,6 +1,6 @@
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
-import { answering } from '../requests/request-reply-format.ts'
+import { answering } from '../requests/failure-answer.ts'
 import type { Destinations } from '../sending/destinations.ts'
 import type { Publisher } from '../sending/publisher.ts'
 import type { Transport } from '../transport/transport.ts'

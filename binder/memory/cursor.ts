@@ -1,6 +1,6 @@
 import type { EncodedMessage } from '../channel/message.ts'
 import type { Lendable } from '../transport/kit/lending.ts'
-import { Progress } from '../transport/kit/progress.ts'
+import { SettledPositions } from '../transport/kit/settled-positions.ts'
 
 /** The log of a partition, as its cursors see it. */
 export interface CursorLog {
@@ -29,7 +29,7 @@ export interface LentMessage extends Lendable {
  */
 export class Cursor {
   readonly partition: CursorLog
-  readonly #progress: Progress
+  readonly #progress: SettledPositions
   readonly #lent: Set<number> = new Set()
   #next: number
   #reader: Reader | undefined
@@ -38,7 +38,7 @@ export class Cursor {
 
   constructor(partition: CursorLog, start: number) {
     this.partition = partition
-    this.#progress = new Progress(start)
+    this.#progress = new SettledPositions(start)
     this.#next = start
   }
 

@@ -1,5 +1,5 @@
 import type { Lendable } from '../transport/kit/lending.ts'
-import { Progress } from '../transport/kit/progress.ts'
+import { SettledPositions } from '../transport/kit/settled-positions.ts'
 
 /** A message with its position, fetched and not settled. */
 export interface Fetched extends Lendable {
@@ -29,7 +29,7 @@ export interface Settled {
 export class Place {
   /** The position of the next fetch. */
   next: number
-  readonly #progress: Progress
+  readonly #progress: SettledPositions
   readonly #handed: number
   /** Fetched, not lent; in order. What comes back takes its old position. */
   #waiting: Fetched[] = []
@@ -39,7 +39,7 @@ export class Place {
   #written = 0
 
   constructor({ settled, handed, done }: Claimed) {
-    this.#progress = new Progress(settled, done)
+    this.#progress = new SettledPositions(settled, done)
     this.#handed = handed
     this.next = settled
   }
@@ -94,7 +94,7 @@ export class Place {
 
   /** Record for a transaction that settles these as well: call `settledIn` once it has committed. */
   settledWith(positions: Iterable<number>): Settled & { readonly changes: number } {
-    const progress = new Progress(this.#progress.settled, this.#progress.done)
+    const progress = new SettledPositions(this.#progress.settled, this.#progress.done)
     for (const position of positions) if (!progress.has(position)) progress.settle(position)
     return { settled: progress.settled, done: ascending(progress.done), changes: this.#changes }
   }

@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto'
 import { DAY } from '../../core/clock.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
+import { sourceOf } from '../channel/deduplication.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { SendError } from '../errors.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { readDeadLetter } from './letter.ts'
-import { nameOf } from './moving.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 import type { RunCounts } from './run-patience.ts'
 import type { RunPublisher } from './run-publisher.ts'
@@ -46,8 +47,8 @@ export class LetterMoves {
   /** Confirmed at its new place when this resolves. */
   async move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
     const before = asBefore(message, this.#options)
-    const name = nameOf(before)
-    if (this.#passed.has(name)) {
+    const copyKey = copyKeyOf(before)
+    if (this.#passed.has(copyKey)) {
       this.#counts.copies++
       return
     }
@@ -59,7 +60,7 @@ export class LetterMoves {
     const isSent = isChosen && (await this.#goesBack(before, delivery))
     if (!isSent) await this.#publisher.keep(message, delivery)
     this.#counts[isSent ? 'sent' : 'kept']++
-    this.#passed.add(name)
+    this.#passed.add(copyKey)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
   }
 
@@ -105,4 +106,15 @@ export class LetterMoves {
     if (waitMs > 0) await clock.sleep(waitMs, signal)
     this.#nextAt = Math.max(this.#nextAt, clock.monotonic()) + 1_000 / perSecond
   }
+}
+
+/**
+ * A key that is equal only for copies of one message. The id alone is not enough, because a sender may use one id for several
+ * messages.
+ * @param message as it goes back: another failure of it makes no other message, unless it is a dead letter there, too
+ */
+function copyKeyOf(message: EncodedMessage): string {
+  const { id, key, body } = message
+  const digest = createHash('sha256').update(body ?? '')
+  return JSON.stringify([sourceOf(message), id, key, body === null, digest.digest('base64')])
 }

@@ -2,7 +2,7 @@ import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
 import { retrySpec } from '../consuming/failure/retry.ts'
 import { BinderError } from '../errors.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
-import { settlingOf } from './moving.ts'
+import { settlingTransactionsOf } from './atomic-move.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 
 /** Where the letters of a run are, and where they go. */
@@ -26,7 +26,7 @@ export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedr
     channel: spec,
     target: to === 'group' ? { ...retrySpec(spec, group), goesWith: name } : spec,
     owner,
-    settling: dryRun ? undefined : settlingOf(owner),
+    settling: dryRun ? undefined : settlingTransactionsOf(owner),
   }
 }
 

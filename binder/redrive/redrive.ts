@@ -19,8 +19,8 @@ import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import { isDeadLetterName } from '../channel/letter-name.ts'
 import { BinderError } from '../errors.ts'
 import type { Transport } from '../transport/transport.ts'
+import { settlingTransactionsOf } from './atomic-move.ts'
 import type { DeadLetter } from './letter.ts'
-import { settlingOf } from './moving.ts'
 
 /** Caller of a redrive, and its connection. */
 export interface RedriveHost {
@@ -194,7 +194,7 @@ function resolveTo(
   group: string,
   given: RedriveOptions['to'],
 ): ResolvedRedrive['to'] {
-  const settles = settlingOf(transport.ownerOf?.(name) ?? transport) !== undefined
+  const settles = settlingTransactionsOf(transport.ownerOf?.(name) ?? transport) !== undefined
   const isOfLetters = isDeadLetterName(name)
   const to = given ?? (settles || isOfLetters ? 'group' : 'channel')
   if (to !== 'channel' && to !== 'group' && to !== 'nowhere')

@@ -3,8 +3,8 @@ import type { EncodedMessage } from '../channel/message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import { keptByRun } from '../consuming/failure/dead-letter.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
+import { moveAtomically } from './atomic-move.ts'
 import { lookMark, runMark } from './marks.ts'
-import { replaceBy } from './moving.ts'
 import type { RedrivePlaces } from './places.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 import type { RunPatience } from './run-patience.ts'
@@ -48,7 +48,7 @@ export class RunPublisher {
     const publish: ConfirmHost['publish'] = async (messages) =>
       settling === undefined || instead === undefined
         ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
-        : [await outcomeOf(replaceBy(owner, settling, instead, messages, to))]
+        : [await outcomeOf(moveAtomically(owner, settling, instead, messages, to))]
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#patience.stalled()))
     try {

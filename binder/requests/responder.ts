@@ -11,7 +11,9 @@ import { type Handler, type HandlerContext, type TransactionContext } from '../b
 import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { failureAnswer, ReplyPlaces, replyHeaders } from './request-reply-format.ts'
+import { failureAnswer } from './failure-answer.ts'
+import { ReplyPlaces } from './reply-places.ts'
+import { replyHeaders } from './request-reply-format.ts'
 
 /**
  * Answers requests: the handler's result goes to the caller of `binder.request`, confirmed before the request is settled. A request that

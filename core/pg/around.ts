@@ -2,7 +2,7 @@
  * Several statements in one round trip of `pg`: `BEGIN` ahead of the first statement of a transaction, `COMMIT` behind its last one, as
  * the JDBC driver does the former. What is sent is a `Submittable`, the way of `pg-cursor`; the driver's own query object does the rest.
  */
-import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-query.ts'
+import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-internals.ts'
 
 /** Statements without parameters or rows that share the round trip of another one. */
 export interface Around {

@@ -1,5 +1,5 @@
 /** Statements of one transaction in one round trip of `pg`: one write, one answer, and what comes more than once in a row is parsed once. */
-import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-query.ts'
+import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-internals.ts'
 
 export type Outcome<Result> = PromiseSettledResult<Result>
 

@@ -149,11 +149,11 @@ export class Driver implements RunSource {
     const error =
       this.#sweeper.lastError?.message ??
       this.#database.problem ??
-      this.#engine.unwritten.problem() ??
+      this.#engine.writeFailures.problem() ??
       this.replies.problem()
     const slow = this.#runtime.stepCalls.slow()
     const leftMessages = this.#census.leftMessages()
-    const unreadable = this.#engine.unreadable.problem()
+    const unreadable = this.#engine.readFailures.problem()
     const detail = error === undefined ? detailOf({ slow, leftMessages, unreadable }) : undefined
     const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
     const status = closed ? 'closed' : error === undefined ? live : 'down'

@@ -117,7 +117,7 @@ export class DueSagas {
       await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
-      if (isUnreadable(error)) this.#engine.unreadable.failed(cacheKey(row), fields.err)
+      if (isUnreadable(error)) this.#engine.readFailures.failed(cacheKey(row), fields.err)
       logger.warn(fields, 'due saga not handled, it comes back after its lease')
     }
   }

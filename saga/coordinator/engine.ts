@@ -22,8 +22,8 @@ import { Planner } from './planner.ts'
 import type { Room } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey, isGoingOn, isOther, isSmall, type Snapshot, withoutMail } from './snapshot.ts'
+import { StorageFailures } from './storage-failures.ts'
 import { WriteAttempts } from './unwritable.ts'
-import { Unwritten } from './unwritten.ts'
 import { WriteLines } from './write-lines.ts'
 
 const MAX_CACHED = 1_000
@@ -38,9 +38,9 @@ export class Engine {
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, Snapshot>()
   /** Sagas whose last write failed. */
-  readonly unwritten: Unwritten
+  readonly writeFailures: StorageFailures
   /** Sagas that this release cannot read. */
-  readonly unreadable: Unwritten
+  readonly readFailures: StorageFailures
 
   /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
@@ -52,11 +52,11 @@ export class Engine {
     this.#onCommitted = onCommitted
     this.planner = new Planner(runtime, room)
     this.#committer = new Committer(runtime)
-    this.unwritten = new Unwritten(clock, 3 * leaseMs, 'not written')
-    this.unreadable = new Unwritten(clock, 3 * leaseMs, 'not read')
+    this.writeFailures = new StorageFailures(clock, 3 * leaseMs, 'not written')
+    this.readFailures = new StorageFailures(clock, 3 * leaseMs, 'not read')
     this.#lines = new WriteLines(runtime, this.planner, {
       commit: (plan) => this.#outside(() => this.commit(plan)),
-      failed: (key, error) => this.unwritten.failed(cacheKey(key), toError(error)),
+      failed: (key, error) => this.writeFailures.failed(cacheKey(key), toError(error)),
       alone: (key, event, options) => this.#apply(key, event, options, true),
     })
   }
@@ -66,8 +66,8 @@ export class Engine {
     try {
       const written = await this.#committer.commit(plan)
       if (written) this.committed(plan)
-      this.unwritten.written(cacheKey(plan.next.row))
-      this.unreadable.written(cacheKey(plan.next.row))
+      this.writeFailures.recovered(cacheKey(plan.next.row))
+      this.readFailures.recovered(cacheKey(plan.next.row))
       return written
     } finally {
       this.planner.releaseRoom(plan)
@@ -139,7 +139,7 @@ export class Engine {
     } catch (error) {
       if (!attempts.next(error, plan)) {
         if (!isOf(error, SqlError, 'core.sql_own_transaction'))
-          this.unwritten.failed(cacheKey(plan.next.row), toError(error))
+          this.writeFailures.failed(cacheKey(plan.next.row), toError(error))
         throw error
       }
       const err = toError(error)

@@ -88,7 +88,7 @@ export class Runner implements Chains {
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
       else {
         const err = toError(error)
-        if (isUnreadable(error)) this.#engine.unreadable.failed(cacheKey(first.row), err)
+        if (isUnreadable(error)) this.#engine.readFailures.failed(cacheKey(first.row), err)
         logger.error({ ...fields, err }, 'saga left to its lease')
       }
     } finally {

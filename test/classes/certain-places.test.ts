@@ -5,8 +5,8 @@
 // oxlint-disable no-restricted-imports -- the measure and its users are no part of the package's interface
 import { EventEmitter } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { Assignment } from '../../binder/kafka/group/assignment.ts'
 import { Membership } from '../../binder/kafka/group/membership.ts'
+import { PartitionLending } from '../../binder/kafka/group/partition-lending.ts'
 import { Session } from '../../binder/postgres/session.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'
 import type { WatchedDatabase } from '../../binder/postgres/watched-database.ts'
@@ -96,19 +96,19 @@ it('an answer that was in the socket while the process was frozen does not make 
   expect(membership.isCertain()).toBe(false)
 })
 
-it('a delivery of Kafka checks each time whether its assignment is certain, and keeps its own signal while it is', () => {
+it('a delivery of Kafka checks each time whether its lending is certain, and keeps its own signal while it is', () => {
   let isCertain = true
   const signals: AbortSignal[] = []
   const ignore = (): void => {}
   const limits = { topic: 't', prefetch: 10, prefetchBytes: 1_000, partitions: 1 }
   const events = { deliver: ignore, onProgress: ignore, onReleased: ignore, onRoom: ignore }
-  const assignment = new Assignment([0], limits, { ...events, isCertain: () => isCertain })
+  const lending = new PartitionLending([0], limits, { ...events, isCertain: () => isCertain })
   for (const certain of [true, false, true]) {
     isCertain = certain
-    signals.push(assignment.signal)
+    signals.push(lending.signal)
   }
   expect(signals.map(({ aborted }) => aborted)).toEqual([false, true, false])
   expect(signals[0]).toBe(signals[2])
-  assignment.withdraw(new Error('lost'))
+  lending.withdraw(new Error('lost'))
   expect(signals[0]?.aborted).toBe(true)
 })

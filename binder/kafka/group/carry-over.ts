@@ -1,5 +1,5 @@
 import type { FetchedBatch } from '../driver.ts'
-import type { Assignment } from './assignment.ts'
+import type { PartitionLending } from './partition-lending.ts'
 
 /** Data of an assignment that the next one needs. */
 export class CarryOver {
@@ -12,8 +12,8 @@ export class CarryOver {
     this.#positions = new Map(startAt)
   }
 
-  remember(assignment: Assignment): void {
-    for (const { partition, fetchPosition, tracker } of assignment.partitions.values()) {
+  remember(lending: PartitionLending): void {
+    for (const { partition, fetchPosition, tracker } of lending.partitions.values()) {
       if (tracker.position === undefined) continue
       this.#positions.set(partition, tracker.position)
       if (fetchPosition !== undefined && fetchPosition !== tracker.position) this.#fetched.set(partition, fetchPosition)

@@ -3,9 +3,9 @@ import type { Logger } from '../../../core/logger.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { MemberSpec } from '../driver.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
-import type { Assignment } from './assignment.ts'
 import { CarryOver } from './carry-over.ts'
 import { Commits } from './commits.ts'
+import type { PartitionLending } from './partition-lending.ts'
 
 const FLUSH_MS = 3 * SECOND
 /** A second round is needed only if the binder returns messages again. */
@@ -17,7 +17,7 @@ export interface ProgressFields {
   readonly commitIntervalMs: number
   readonly rebalanceTimeoutMs: number
   /** Returns the current assignment. */
-  current(): Assignment | undefined
+  current(): PartitionLending | undefined
   /** Asks the binder to release the messages that no handler has begun. */
   recall(): void
 }
@@ -50,12 +50,12 @@ export class GroupProgress {
   }
 
   /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
-  async handOver(assignment: Assignment): Promise<void> {
+  async handOver(lending: PartitionLending): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#fields
     this.#fields.recall()
-    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), finishStarted(assignment))
-    if (!assignment.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
-    this.carried.remember(assignment)
+    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), finishStarted(lending))
+    if (!lending.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
+    this.carried.remember(lending)
     this.commits.reset()
   }
 
@@ -72,7 +72,7 @@ export class GroupProgress {
 }
 
 /** Several keys of a partition are worked on at once: what one of them left undone below the others is done too. */
-async function finishStarted(assignment: Assignment): Promise<void> {
-  await assignment.settled()
-  for (let round = 0; round < GAP_ROUNDS && assignment.lendGaps(); round++) await assignment.settled()
+async function finishStarted(lending: PartitionLending): Promise<void> {
+  await lending.settled()
+  for (let round = 0; round < GAP_ROUNDS && lending.lendGaps(); round++) await lending.settled()
 }

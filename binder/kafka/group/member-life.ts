@@ -3,14 +3,14 @@ import type { TransportError } from '../../errors.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import type { MemberSpec } from '../driver.ts'
 import { hasType, transportError } from '../errors.ts'
-import type { Assignment } from './assignment.ts'
+import type { PartitionLending } from './partition-lending.ts'
 
 export interface MemberLifeEvents {
   /** Translates an error of the driver. */
   toTransportError(error: unknown, attempted: string, topic: string): TransportError
   onAnswer(error: Error): void
   /** Returns the current assignment, which is withdrawn when the place in the group is lost. */
-  current(): Assignment | undefined
+  current(): PartitionLending | undefined
   /** Called once. @param flush true while the place is kept, so that settled positions can still be committed */
   shutDown(reason: Error, flush: boolean): Promise<void>
 }

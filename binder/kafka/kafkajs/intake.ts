@@ -2,12 +2,12 @@ import type { Clock } from '../../../core/clock.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import type { MemberSpec } from '../driver.ts'
-import { Assignment } from '../group/assignment.ts'
 import { Displacements } from '../group/displacements.ts'
 import { Fetches } from '../group/fetches.ts'
 import type { GroupProgress } from '../group/group-progress.ts'
-import { LentAgain } from '../group/lent-again.ts'
 import type { MemberLife } from '../group/member-life.ts'
+import { PartitionLending } from '../group/partition-lending.ts'
+import { RedeliveryPause } from '../group/redelivery-pause.ts'
 import { Stalls } from '../group/stalls.ts'
 import { partitionWindow } from '../group/waiting-bytes.ts'
 import type { EndedBatch, KafkaBatchPayload, KafkaConsumer } from './client.ts'
@@ -36,9 +36,9 @@ export class Intake {
   readonly #fetching: FetchGate
   readonly #stalls: Stalls
   readonly #displacements: Displacements
-  readonly #lentAgain: LentAgain
+  readonly #redeliveryPause: RedeliveryPause
   readonly #fetches = new Fetches()
-  #assignment: Assignment | undefined
+  #lending: PartitionLending | undefined
 
   constructor(spec: MemberSpec, consumer: KafkaConsumer, fields: IntakeFields) {
     const { clock, receiver } = fields
@@ -48,11 +48,11 @@ export class Intake {
     this.#fetching = new FetchGate(consumer, spec.topic, clock, partitionWindow(spec))
     this.#stalls = new Stalls(spec.topic, clock, this.#fetching, (each) => receiver.stalled?.(each))
     this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
-    this.#lentAgain = new LentAgain(clock, () => this.#assignment)
+    this.#redeliveryPause = new RedeliveryPause(clock, () => this.#lending)
   }
 
-  get assignment(): Assignment | undefined {
-    return this.#assignment
+  get lending(): PartitionLending | undefined {
+    return this.#lending
   }
 
   /** Waits for the first answer about each partition, for `limitMs` at most. */
@@ -63,11 +63,11 @@ export class Intake {
   /** @param others topics that members of the group read beside this one */
   begin(partitions: readonly number[], others: readonly string[]): void {
     const { receiver, progress } = this.#fields
-    this.#assignment = new Assignment(partitions, this.#spec, {
+    this.#lending = new PartitionLending(partitions, this.#spec, {
       isCertain: () => this.#fields.isCertain(),
       deliver: (delivery) => receiver.deliver(delivery),
       onProgress: (assigned) => progress.mark(assigned),
-      onReleased: (assigned) => this.#lentAgain.add(assigned),
+      onReleased: (assigned) => this.#redeliveryPause.add(assigned),
       onRoom: () => this.#fetching.refresh(),
     })
     this.#stalls.reset()
@@ -79,9 +79,9 @@ export class Intake {
     this.#fetches.begin(partitions)
   }
 
-  end(assignment: Assignment, reason: Error): void {
-    assignment.withdraw(reason)
-    if (this.#assignment === assignment) this.#assignment = undefined
+  end(lending: PartitionLending, reason: Error): void {
+    lending.withdraw(reason)
+    if (this.#lending === lending) this.#lending = undefined
   }
 
   setPaused(paused: boolean): void {
@@ -90,7 +90,7 @@ export class Intake {
   }
 
   applyHold(): void {
-    this.#assignment?.hold(this.#isHeld())
+    this.#lending?.hold(this.#isHeld())
   }
 
   /** A batch that waited for room would wait forever, and kafkajs with it, which has to join anew. */
@@ -109,7 +109,7 @@ export class Intake {
   onFetched(fetched: Fetched): void {
     const { partition } = fetched.answer
     if (fetched.topic !== this.#spec.topic || this.#fields.life.isOver) return
-    if (this.#assignment?.partitions.has(partition) !== true) return
+    if (this.#lending?.partitions.has(partition) !== true) return
     const { offset, answer } = fetched
     if (answer.errorCode === OFFSET_OUT_OF_RANGE) this.#displacements.outOfRange(partition, offset)
     else if (answer.errorCode === 0) this.#displacements.heard(partition, offset, answer.highWatermark)
@@ -119,22 +119,22 @@ export class Intake {
 
   async onBatch(payload: KafkaBatchPayload): Promise<void> {
     const { batch } = payload
-    const assignment = this.#assignment
-    const assigned = assignment?.partitions.get(batch.partition)
-    if (assignment === undefined || assigned === undefined || payload.isStale() || this.#isHeld()) return
+    const lending = this.#lending
+    const assigned = lending?.partitions.get(batch.partition)
+    if (lending === undefined || assigned === undefined || payload.isStale() || this.#isHeld()) return
     if (this.#fields.progress.carried.isLate(batch)) return
-    const { size } = assignment.partitions
+    const { size } = lending.partitions
     const mayTake = await this.#fetching.room(assigned, size)
-    if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
+    if (!mayTake || this.#lending !== lending || lending.isWithdrawn) return
     payload.resolveOffset(batch.lastOffset())
     assigned.append(batch)
-    assignment.lend(assigned)
+    lending.lend(assigned)
   }
 
   /** Records that kafkajs consumed itself are finished, too: otherwise they would seem to wait. */
   onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
     const { progress, life } = this.#fields
-    const assigned = this.#assignment?.partitions.get(partition)
+    const assigned = this.#lending?.partitions.get(partition)
     const fetchedOffset = this.#fetches.startOf(partition)
     if (batchSize > 0 || topic !== this.#spec.topic || assigned === undefined || fetchedOffset === undefined) return
     // kafkajs has moved on with it, past what has come back with the new assignment.

@@ -5,7 +5,7 @@
  *                           \_ close() or lost, from anywhere: ended
  *
  * Batches are queued per assigned partition at once and kafkajs moves on; what is lent and how far it is finished is
- * ours (`Assignment`), and so are commits (`Commits`): the lowest unfinished offset, never the fastest finisher's.
+ * ours (`PartitionLending`), and so are commits (`Commits`): the lowest unfinished offset, never the fastest finisher's.
  * Before every join the gate (`gatedAssigner`) holds kafkajs until what is lent is settled and committed, so that no key
  * is in two places. kafkajs' own recovery is used while it works; when it crashes, stops, or falls silent for a session
  * timeout, the subscription is lost and the binder makes a new one.
@@ -75,14 +75,14 @@ export class KafkaSubscription implements Member {
     this.#life = new MemberLife(spec, receiver, {
       toTransportError,
       onAnswer: (error) => host.onAnswer(error),
-      current: () => this.#intake.assignment,
+      current: () => this.#intake.lending,
       shutDown: (reason, flush) => this.#shutDown(reason, flush),
     })
     this.#progress = new GroupProgress(spec, {
       ...options,
       clock,
       logger,
-      current: () => this.#intake.assignment,
+      current: () => this.#intake.lending,
       recall: () => receiver.recall(),
     })
     this.#heart = new Heart(
@@ -179,7 +179,7 @@ export class KafkaSubscription implements Member {
 
   #onJoin({ memberAssignment }: GroupJoin): void {
     const { topic, groupId: group } = this.#spec
-    this.#intake.assignment?.withdraw(new Error('the group was joined anew'))
+    this.#intake.lending?.withdraw(new Error('the group was joined anew'))
     if (this.#life.isOver) return
     this.#heart.membership.joined()
     this.#host.onAnswer()
@@ -198,13 +198,13 @@ export class KafkaSubscription implements Member {
   async #beforeJoin(attempt: number): Promise<void> {
     this.#refuseIfEnded()
     if (attempt > 1) return
-    const { assignment } = this.#intake
-    if (assignment !== undefined) {
+    const { lending } = this.#intake
+    if (lending !== undefined) {
       this.#place = 'handing-over'
       this.#heart.membership.leaving()
       this.#holdForRebalance()
-      await this.#progress.handOver(assignment)
-      this.#intake.end(assignment, new Error('the group is rebalancing: the partition may have gone to another member'))
+      await this.#progress.handOver(lending)
+      this.#intake.end(lending, new Error('the group is rebalancing: the partition may have gone to another member'))
       this.#place = 'rebalancing'
     }
     this.#refuseIfEnded()
@@ -217,7 +217,7 @@ export class KafkaSubscription implements Member {
   }
 
   #expelled(error: unknown): void {
-    this.#intake.assignment?.withdraw(toError(error))
+    this.#intake.lending?.withdraw(toError(error))
     this.#intake.leaveAll()
   }
 
@@ -233,7 +233,7 @@ export class KafkaSubscription implements Member {
     this.#heart.stop()
     this.#intake.stop()
     await this.#progress.end(flush)
-    this.#intake.assignment?.withdraw(reason)
+    this.#intake.lending?.withdraw(reason)
     await ended(this.#host.clock, CLOSE_MS, this.#disconnect())
     await this.#host.onEnd()
   }

@@ -4,9 +4,9 @@ import type { Logger } from '../../../core/logger.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver, SubscriptionSpec } from '../../transport/transport.ts'
 import { failure, toTransportError } from '../failure.ts'
-import { Presence } from '../link/presence.ts'
 import { surplus } from '../link/share.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { GroupMemberCounts } from './group-member-counts.ts'
 import type { ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
 /** A comparison that fails once may have met a broker that is busy. */
@@ -39,12 +39,12 @@ export class PartitionSharing {
   /** Compares until closed. Never rejects. */
   async run(): Promise<void> {
     const { clock, options, logger, destination, receiver, closing } = this.#fields
-    let presence: Presence | undefined
+    let counts: GroupMemberCounts | undefined
     let failures = 0
     while (!closing.aborted) {
       try {
-        presence ??= await this.#join()
-        await this.#compare(presence)
+        counts ??= await this.#join()
+        await this.#compare(counts)
         if (failures >= FAILURES_TOLD) receiver.stalled?.(undefined)
         failures = 0
       } catch (err) {
@@ -52,26 +52,26 @@ export class PartitionSharing {
           logger.debug({ err, destination }, 'could not compare partition shares')
           if (++failures === FAILURES_TOLD) receiver.stalled?.({ reason: this.#unshared(err), isPassing: true })
         }
-        if (presence !== undefined) await this.#fields.member.closeChannel(presence.channel)
-        presence = undefined
+        if (counts !== undefined) await this.#fields.member.closeChannel(counts.channel)
+        counts = undefined
       }
       await clock.sleep(options.rebalanceMs * (0.75 + Math.random() / 2), closing).catch(() => {})
     }
-    if (presence !== undefined) await this.#fields.member.closeChannel(presence.channel)
+    if (counts !== undefined) await this.#fields.member.closeChannel(counts.channel)
   }
 
-  async #compare(presence: Presence): Promise<void> {
+  async #compare(counts: GroupMemberCounts): Promise<void> {
     const active = this.#consumers.filter((consumer) => consumer.active).length
-    const { members, idle } = await this.#fields.request('count the members', presence.look(active === 0))
+    const { members, idle } = await this.#fields.request('count the members', counts.look(active === 0))
     const over = surplus({ partitions: this.#consumers.length, members, idle, active })
     if (over > 0 && !this.#fields.isPaused() && !this.#fields.closing.aborted) await this.#giveUp(over)
   }
 
-  async #join(): Promise<Presence> {
+  async #join(): Promise<GroupMemberCounts> {
     const { destination, group } = this.#fields
     const channel = await this.#fields.member.openChannel()
     try {
-      return await this.#fields.request('join the group', Presence.join(channel, destination, group ?? ''))
+      return await this.#fields.request('join the group', GroupMemberCounts.join(channel, destination, group ?? ''))
     } catch (error) {
       // The reader may count as a member without a subscription behind it.
       await this.#fields.member.closeChannel(channel)

@@ -1,4 +1,4 @@
-import { Window } from '../../transport/kit/window.ts'
+import { PrefetchWindow } from '../../transport/kit/prefetch-window.ts'
 import type { SubscriptionSpec } from '../../transport/transport.ts'
 import type { RabbitDelivery } from './delivery.ts'
 import type { QueueConsumer } from './queue-consumer.ts'
@@ -14,7 +14,7 @@ export class QueueLending {
   readonly #spec: Pick<SubscriptionSpec, 'prefetch' | 'prefetchBytes'>
   readonly #consumers: readonly QueueConsumer[]
   readonly #events: QueueLendingEvents
-  readonly #window: Window
+  readonly #window: PrefetchWindow
   #isPaused = false
   #lending = false
   #lendScheduled = false
@@ -29,7 +29,7 @@ export class QueueLending {
     this.#spec = spec
     this.#consumers = consumers
     this.#events = events
-    this.#window = new Window(spec)
+    this.#window = new PrefetchWindow(spec)
   }
 
   get isPaused(): boolean {

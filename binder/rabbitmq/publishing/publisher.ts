@@ -20,7 +20,7 @@ import {
 } from './outcomes.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { PublishChannel } from './publish-channel.ts'
-import { type KnownDestinations, PublishFrames } from './publish-frames.ts'
+import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
 import { PublishQueue } from './publish-queue.ts'
 
 export interface PublisherHost extends TransportHost, KnownDestinations {
@@ -40,7 +40,7 @@ export interface PublisherHost extends TransportHost, KnownDestinations {
 export class RabbitPublisher {
   readonly #link: Link
   readonly #host: PublisherHost
-  readonly #frames: PublishFrames
+  readonly #encoder: PublishEncoder
   readonly #channel: PublishChannel
   readonly #queue: PublishQueue = new PublishQueue()
   readonly #inFlight = new InFlight()
@@ -60,12 +60,12 @@ export class RabbitPublisher {
       onReturned: (message) => this.#inFlight.returned(message),
       onClosed: (error) => this.#closed(error),
     })
-    this.#frames = new PublishFrames(options, host, host.clock, () => this.#channel.frameMax)
+    this.#encoder = new PublishEncoder(options, host, host.clock, () => this.#channel.frameMax)
   }
 
   /** Why the message can never be written, before it is published. */
   cannotTake(message: EncodedMessage): TransportError | undefined {
-    return this.#frames.cannotTake(message)
+    return this.#encoder.cannotTake(message)
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
@@ -118,7 +118,7 @@ export class RabbitPublisher {
   }
 
   #send(channel: AmqpConfirmChannel, entry: PublishEntry): void {
-    const routingKey = this.#frames.routingKeyOf(entry.message)
+    const routingKey = this.#encoder.routingKeyOf(entry.message)
     if (typeof routingKey !== 'string') return this.#settle(entry, routingKey)
     try {
       this.#write(channel, entry, routingKey)
@@ -128,7 +128,7 @@ export class RabbitPublisher {
   }
 
   #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
-    const { exchange, content, options } = this.#frames.of(entry.message)
+    const { exchange, content, options } = this.#encoder.encode(entry.message)
     entry.exchange = exchange
     entry.routingKey = routingKey
     const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))
@@ -145,7 +145,7 @@ export class RabbitPublisher {
       this.#queue.putBack([entry])
       return
     }
-    this.#settle(entry, this.#frames.unwritable(entry.message, cause))
+    this.#settle(entry, this.#encoder.unwritable(entry.message, cause))
   }
 
   #confirmed(entry: PublishEntry, error: Error | null): void {

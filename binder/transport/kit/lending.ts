@@ -11,7 +11,7 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportDelivery } from '../transport.ts'
 import { type Lender, LentDelivery } from './lent-delivery.ts'
-import { Window } from './window.ts'
+import { PrefetchWindow } from './prefetch-window.ts'
 
 /** A line's own record of a message. */
 export interface Lendable {
@@ -42,7 +42,7 @@ export interface LendingEvents {
 }
 
 export class Lending<Item extends Lendable> {
-  readonly window: Window
+  readonly window: PrefetchWindow
   readonly #events: LendingEvents
   readonly #loans: Set<Loan<Item>> = new Set()
   #isPaused = false
@@ -50,7 +50,7 @@ export class Lending<Item extends Lendable> {
   #isRoomAsked = false
 
   constructor(limits: { readonly prefetch: number; readonly prefetchBytes: number }, events: LendingEvents) {
-    this.window = new Window(limits)
+    this.window = new PrefetchWindow(limits)
     this.#events = events
   }
 

@@ -117,7 +117,7 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
   'locks-bus/L1': {
     about: 'a requester can have any number of destinations made',
     notPlayed: 'is about how many destinations there are',
-    test: 'test/binder/requests/requests.test.ts',
+    test: 'test/binder/requests/requester.test.ts',
   },
   'locks-bus/L3': {
     about: 'no migration works in a schema whose name has a dollar sign and a quote',

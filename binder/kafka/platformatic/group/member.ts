@@ -6,7 +6,7 @@
  *
  * A term begins with a join and a share of the partitions, and ends when the group wants to share out anew, has forgotten this
  * member, or the topic got more partitions. Between two terms what is lent is settled and committed under the place of the
- * old one, so that no key is in two places. What is lent and how far it is finished is `Assignment`'s; commits are the lowest
+ * old one, so that no key is in two places. What is lent and how far it is finished is `PartitionLending`'s; commits are the lowest
  * unfinished offset (`Commits`). When nothing answers for a session timeout the subscription is lost, and the binder makes a
  * new one.
  */
@@ -78,14 +78,14 @@ export class GroupMember implements Member {
     this.#life = new MemberLife(spec, receiver, {
       toTransportError,
       onAnswer: (error) => host.onAnswer(error),
-      current: () => this.#term?.assignment,
+      current: () => this.#term?.lending,
       shutDown: (reason, flush) => this.#shutDown(reason, flush),
     })
     this.#progress = new GroupProgress(spec, {
       ...settings,
       clock,
       logger,
-      current: () => this.#term?.assignment,
+      current: () => this.#term?.lending,
       recall: () => receiver.recall(),
     })
     this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
@@ -197,7 +197,7 @@ export class GroupMember implements Member {
   async #handOver(term: RunningTerm): Promise<void> {
     this.#heart.membership.leaving()
     term.hold()
-    await this.#progress.handOver(term.assignment)
+    await this.#progress.handOver(term.lending)
     term.end(new Error('the group is rebalancing: the partition may have gone to another member'))
     if (this.#term === term) this.#term = undefined
   }
@@ -221,7 +221,7 @@ export class GroupMember implements Member {
 
   /** Unsettled messages come back through the broker: there is nothing to wait for. */
   #expelled(error: unknown): void {
-    this.#term?.assignment.withdraw(toError(error))
+    this.#term?.lending.withdraw(toError(error))
     this.#shareIsOver()
   }
 

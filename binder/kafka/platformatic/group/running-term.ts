@@ -1,10 +1,10 @@
 import { type Clock, SECOND } from '../../../../core/clock.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
-import { Assignment, type AssignmentLimits } from '../../group/assignment.ts'
 import type { Displacements } from '../../group/displacements.ts'
 import type { Fetches } from '../../group/fetches.ts'
-import { LentAgain } from '../../group/lent-again.ts'
+import { PartitionLending, type PartitionLendingLimits } from '../../group/partition-lending.ts'
+import { RedeliveryPause } from '../../group/redelivery-pause.ts'
 import { Stalls } from '../../group/stalls.ts'
 import type { Cluster } from '../network/cluster.ts'
 import { Fetcher, type FetcherSettings } from './fetcher.ts'
@@ -14,7 +14,7 @@ import type { SameTopic } from './same-topic.ts'
 /** How often the leader of a group looks whether the topic got more partitions. */
 const PARTITIONS_MS = 30 * SECOND
 
-export interface TermParts extends AssignmentLimits {
+export interface TermParts extends PartitionLendingLimits {
   readonly cluster: Cluster
   readonly clock: Clock
   readonly fetching: FetcherSettings
@@ -32,7 +32,7 @@ export interface TermParts extends AssignmentLimits {
 /** A term of the group: the partitions of this member, fetched and lent. */
 export class RunningTerm {
   readonly joined: Term
-  readonly assignment: Assignment
+  readonly lending: PartitionLending
   /** Resolves when it is time to join again. */
   readonly rejoin = Promise.withResolvers<void>()
   readonly #fetcher: Fetcher
@@ -42,14 +42,14 @@ export class RunningTerm {
 
   constructor(joined: Term, parts: TermParts) {
     const { cluster, clock, fetching, topic, displacements, fetches, sameTopic } = parts
-    const lentAgain = new LentAgain(clock, () => this.assignment)
+    const redeliveryPause = new RedeliveryPause(clock, () => this.lending)
     this.joined = joined
     this.#parts = parts
-    this.assignment = new Assignment(joined.partitions, parts, {
+    this.lending = new PartitionLending(joined.partitions, parts, {
       isCertain: () => parts.isCertain(),
       deliver: (delivery) => parts.receiver.deliver(delivery),
       onProgress: (assigned) => parts.onProgress(assigned),
-      onReleased: (assigned) => lentAgain.add(assigned),
+      onReleased: (assigned) => redeliveryPause.add(assigned),
       onRoom: () => this.#fetcher.refresh(),
     })
     this.#fetcher = new Fetcher(cluster, clock, fetching, {
@@ -61,7 +61,7 @@ export class RunningTerm {
       },
       onBatch: (assigned, batch) => {
         assigned.append(batch)
-        this.assignment.lend(assigned)
+        this.lending.lend(assigned)
       },
       onSkipped: (assigned, next) => {
         assigned.skip(next)
@@ -80,7 +80,7 @@ export class RunningTerm {
   start(positions: ReadonlyMap<number, number>): void {
     this.#parts.fetches.begin(this.joined.partitions)
     this.#stalls.shared(this.#parts.groupId, this.joined.others)
-    this.#fetcher.start(this.assignment.partitions.values(), positions)
+    this.#fetcher.start(this.lending.partitions.values(), positions)
     if (this.joined.isLeader) this.#watchPartitions()
   }
 
@@ -101,19 +101,19 @@ export class RunningTerm {
 
   setPaused(paused: boolean): void {
     this.#fetcher.setPaused(paused)
-    this.assignment.hold(paused || this.#isHeld)
+    this.lending.hold(paused || this.#isHeld)
   }
 
   /** Stops lending and fetching permanently. Lent messages stay lent. */
   hold(): void {
     this.#isHeld = true
-    this.assignment.hold(true)
+    this.lending.hold(true)
     this.#fetcher.stop()
     this.#stalls.reset()
   }
 
   end(reason: Error): void {
     this.hold()
-    this.assignment.withdraw(reason)
+    this.lending.withdraw(reason)
   }
 }

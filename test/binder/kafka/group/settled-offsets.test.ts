@@ -1,6 +1,6 @@
 import type { TransportDelivery } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
-import { Assignment, type FetchedBatch, SettledOffsets } from '../inside.ts'
+import { type FetchedBatch, PartitionLending, SettledOffsets } from '../inside.ts'
 import { range } from '../kit.ts'
 
 function batch(from: number, count: number, timestamp: string): FetchedBatch {
@@ -20,7 +20,7 @@ function process() {
   return () => {
     const lent: TransportDelivery[] = []
     const positions: Array<number | undefined> = []
-    const assignment = new Assignment(
+    const lending = new PartitionLending(
       [0],
       { topic: 't', prefetch: 100, prefetchBytes: 1_000_000, partitions: 1, settled },
       {
@@ -31,24 +31,24 @@ function process() {
       },
     )
     const feed = (from: number, count: number, timestamp = '7'): void => {
-      const assigned = assignment.partitions.get(0)
+      const assigned = lending.partitions.get(0)
       assigned?.append(batch(from, count, timestamp))
-      assignment.lend(assigned)
+      lending.lend(assigned)
     }
     const offsets = (): number[] => lent.map(({ position }) => Number(position.split(' ').at(-1)))
-    return { assignment, lent, feed, offsets, positions }
+    return { lending, lent, feed, offsets, positions }
   }
 }
 
 const lost = new Error('no heartbeat was answered')
 
-describe('a settled message of a lost assignment', () => {
+describe('a settled message of a lost lending', () => {
   it('is not handled again when the partition comes back, and is committed then', () => {
     const member = process()
     const first = member()
     first.feed(0, 5)
     for (const at of [0, 1, 3]) first.lent[at]?.ack()
-    first.assignment.withdraw(lost)
+    first.lending.withdraw(lost)
     const second = member()
     second.feed(0, 6)
     expect(second.offsets()).toEqual([2, 4, 5])
@@ -62,12 +62,12 @@ describe('a settled message of a lost assignment', () => {
     const first = member()
     first.feed(0, 3)
     first.lent[0]?.ack()
-    first.assignment.withdraw(lost)
-    member().assignment.withdraw(lost)
+    first.lending.withdraw(lost)
+    member().lending.withdraw(lost)
     const third = member()
     third.feed(0, 3)
     third.lent[0]?.ack()
-    third.assignment.withdraw(lost)
+    third.lending.withdraw(lost)
     const fourth = member()
     fourth.feed(0, 3)
     expect(fourth.offsets()).toEqual([2])
@@ -78,9 +78,9 @@ describe('a settled message of a lost assignment', () => {
     const first = member()
     first.feed(10, 5)
     first.lent[0]?.ack()
-    first.assignment.committed(new Map([[0, 11]]))
+    first.lending.committed(new Map([[0, 11]]))
     first.lent[1]?.ack()
-    first.assignment.withdraw(lost)
+    first.lending.withdraw(lost)
     const second = member()
     second.feed(10, 5)
     expect(second.offsets()).toEqual([10, 11, 12, 13, 14])
@@ -91,7 +91,7 @@ describe('a settled message of a lost assignment', () => {
     const first = member()
     first.feed(0, 3)
     first.lent[0]?.ack()
-    first.assignment.withdraw(lost)
+    first.lending.withdraw(lost)
     const second = member()
     second.feed(0, 3, '8')
     expect(second.offsets()).toEqual([0, 1, 2])
@@ -102,7 +102,7 @@ describe('a settled message of a lost assignment', () => {
     const first = member()
     first.feed(0, 3)
     for (const delivery of first.lent) delivery.ack()
-    first.assignment.committed(new Map([[0, 3]]))
-    expect(first.assignment.partitions.get(0)?.uncommitted).toBeUndefined()
+    first.lending.committed(new Map([[0, 3]]))
+    expect(first.lending.partitions.get(0)?.uncommitted).toBeUndefined()
   })
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { publishFrame } from '../../../../binder/rabbitmq/publishing/publish-frame.ts'
+import { publishArguments } from '../../../../binder/rabbitmq/publishing/publish-arguments.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { DelayLadder } from '../../../../binder/rabbitmq/topology/delay.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
@@ -43,7 +43,7 @@ describe('the delay ladder', () => {
     const now = 1_700_000_000_000
     const late = plainMessage({ notBefore: now + MAX_DELAY_MS + 20_000 })
     const limits = { maxBytes: 1_000, frameMax: 131_072 }
-    const { exchange } = publishFrame(late, 'orders', 'refuse', limits, ladder, now)
+    const { exchange } = publishArguments(late, 'orders', 'refuse', limits, ladder, now)
     expect(exchange).toBe(ladder.route('orders', MAX_DELAY_MS).exchange)
   })
 

@@ -3,11 +3,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { resolveBackoff } from '../../../support/inside/core.ts'
 import { FakeClock } from '../../kafka/fake-clock.ts'
-import { ended, failureOf, keepTrying, Progress, Window, within } from './inside.ts'
+import { ended, failureOf, keepTrying, PrefetchWindow, SettledPositions, within } from './inside.ts'
 
 describe('a window', () => {
   it('is open for one message of any size, and else while both limits hold', () => {
-    const window = new Window({ prefetch: 2, prefetchBytes: 10 })
+    const window = new PrefetchWindow({ prefetch: 2, prefetchBytes: 10 })
     window.take(50)
     expect(window.isOpen).toBe(false)
     window.free(50)
@@ -25,7 +25,7 @@ describe('progress', () => {
     const order = fc.shuffledSubarray(Array.from({ length: 40 }, (_, i) => 5 + i))
     fc.assert(
       fc.property(order, (positions) => {
-        const progress = new Progress(5)
+        const progress = new SettledPositions(5)
         const settled = new Set<number>()
         for (const position of positions) {
           const before = progress.settled
@@ -45,7 +45,7 @@ describe('progress', () => {
   })
 
   it('continues from the stored position', () => {
-    const progress = new Progress(3, [4, 5])
+    const progress = new SettledPositions(3, [4, 5])
     expect(progress.settle(3)).toBe(true)
     expect([progress.settled, [...progress.done]]).toEqual([6, []])
   })

@@ -1,5 +1,5 @@
 /** Limit of a receiver's unsettled messages, in number and bytes: a message larger than the byte budget goes out alone. */
-export class Window {
+export class PrefetchWindow {
   readonly #maxCount: number
   readonly #maxBytes: number
   #count = 0

@@ -1,6 +1,6 @@
 import { MINUTE } from '../../../core/clock.ts'
+import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
 import { idleQueueOf, membersQueueOf } from '../topology/topology.ts'
-import type { AmqpChannel, AmqpMessage } from './client.ts'
 
 /**
  * Who else is in the group, read off two queues that never hold a message: each member consumes from the first, each
@@ -8,7 +8,7 @@ import type { AmqpChannel, AmqpMessage } from './client.ts'
  * is gone from the counts at once, since the broker keeps them; no message and no clock is involved. (The count of a
  * partition's own queue would not do: quorum queues count the active consumer only.)
  */
-export class Presence {
+export class GroupMemberCounts {
   readonly channel: AmqpChannel
   readonly #members: string
   readonly #idle: string
@@ -26,12 +26,12 @@ export class Presence {
   }
 
   /** Takes over the channel. */
-  static async join(channel: AmqpChannel, destination: string, group: string): Promise<Presence> {
-    const presence = new Presence(channel, destination, group)
+  static async join(channel: AmqpChannel, destination: string, group: string): Promise<GroupMemberCounts> {
+    const counts = new GroupMemberCounts(channel, destination, group)
     channel.on('error', () => {})
-    await presence.#count(presence.#members)
-    await channel.consume(presence.#members, presence.#onMessage, { noAck: true })
-    return presence
+    await counts.#count(counts.#members)
+    await channel.consume(counts.#members, counts.#onMessage, { noAck: true })
+    return counts
   }
 
   /** Tells the others whether this member has partitions, and counts. @throws when it has to join again */

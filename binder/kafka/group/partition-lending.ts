@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { uncertainSignal } from '../../transport/kit/last-heard.ts'
 import { type Lender, LentDelivery } from '../../transport/kit/lent-delivery.ts'
-import { Window } from '../../transport/kit/window.ts'
+import { PrefetchWindow } from '../../transport/kit/prefetch-window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
@@ -9,7 +9,7 @@ import { positionOf } from './position.ts'
 import { type SettledOffsets, SettledRecords } from './settled-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
-export interface AssignmentLimits {
+export interface PartitionLendingLimits {
   readonly topic: string
   readonly prefetch: number
   readonly prefetchBytes: number
@@ -20,7 +20,7 @@ export interface AssignmentLimits {
   readonly settled?: SettledOffsets | undefined
 }
 
-export interface AssignmentEvents {
+export interface PartitionLendingEvents {
   /** Whether no other member can have the partitions yet. */
   isCertain?(): boolean
   deliver(delivery: TransportDelivery): void
@@ -39,22 +39,22 @@ export interface AssignmentEvents {
  * Prefetch is shared: a partition may hold three times what is left free, so that one stuck partition leaves room for the others,
  * and a partition alone gets everything.
  */
-export class Assignment implements Lender<Parcel> {
+export class PartitionLending implements Lender<Parcel> {
   readonly partitions: ReadonlyMap<number, AssignedPartition>
-  readonly #limits: AssignmentLimits
-  readonly #events: AssignmentEvents
+  readonly #limits: PartitionLendingLimits
+  readonly #events: PartitionLendingEvents
   readonly #withdrawn = new AbortController()
   /** State of the controller. Both are read several times for each message, and its own getters cost more than fields. */
   readonly #signal = this.#withdrawn.signal
   #isWithdrawn = false
   /** Partitions with something to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */
   readonly #ready: AssignedPartition[] = []
-  readonly #window: Window
+  readonly #window: PrefetchWindow
   #held = false
   #lending = false
   #idle: (() => void) | undefined
 
-  constructor(partitions: readonly number[], limits: AssignmentLimits, events: AssignmentEvents) {
+  constructor(partitions: readonly number[], limits: PartitionLendingLimits, events: PartitionLendingEvents) {
     // Even shares count all partitions of the topic, assigned here or not.
     const sharing = limits.evenShares === true ? limits.partitions : partitions.length
     const waiting = new WaitingBytes({ ...limits, partitions: sharing })
@@ -62,7 +62,7 @@ export class Assignment implements Lender<Parcel> {
       new AssignedPartition(partition, waiting, new SettledRecords(limits.settled?.take(partition)))
     this.partitions = new Map(partitions.map((partition) => [partition, newPartition(partition)]))
     this.#limits = limits
-    this.#window = new Window(limits)
+    this.#window = new PrefetchWindow(limits)
     this.#events = events
     setMaxListeners(0, this.#signal)
   }

@@ -5,7 +5,7 @@ import type { DelayLadder } from '../topology/delay.ts'
 import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 
 /** Content of a `basic.publish`. */
-export interface PublishFrame {
+export interface PublishArguments {
   readonly exchange: string
   readonly content: Buffer
   readonly options: AmqpPublishOptions
@@ -24,14 +24,14 @@ export interface PublishLimits {
  * @param now epoch ms
  * @throws RangeError when it is over a limit, TypeError when AMQP has no words for it
  */
-export function publishFrame(
+export function publishArguments(
   message: EncodedMessage,
   exchange: string,
   unroutable: 'refuse' | 'accept',
   { maxBytes, frameMax }: PublishLimits,
   ladder: DelayLadder,
   now: number,
-): PublishFrame {
+): PublishArguments {
   const size = message.body?.byteLength ?? 0
   if (size > maxBytes) throw new RangeError(`the body has ${size} bytes`)
   const { content, options } = toAmqp(message, unroutable === 'refuse')

@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto'
-import { sourceOf } from '../channel/deduplication.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
 
 /** The transactions in which a transport moves letters; `undefined`: it has none. */
-export function settlingOf(owner: Transport): SettlingTransactions | undefined {
+export function settlingTransactionsOf(owner: Transport): SettlingTransactions | undefined {
   return owner.publishIn === undefined ? undefined : owner.settlingIn?.()
 }
 
@@ -13,7 +11,7 @@ export function settlingOf(owner: Transport): SettlingTransactions | undefined {
  * @param to where it goes: is made if it is missing
  * @throws what the transport or the driver says
  */
-export function replaceBy(
+export function moveAtomically(
   transport: Pick<Transport, 'publishIn'>,
   settling: SettlingTransactions,
   from: TransportDelivery,
@@ -24,14 +22,4 @@ export function replaceBy(
     await transport.publishIn?.(tx, by, () => to)
     await settling.settle(tx, [from])
   })
-}
-
-/**
- * The same for copies only: a sender may use an id for several messages, and none of those is a copy of another.
- * @param message as it goes back: another failure of it makes no other message, unless it is a dead letter there, too
- */
-export function nameOf(message: EncodedMessage): string {
-  const { id, key, body } = message
-  const said = createHash('sha256').update(body ?? '')
-  return JSON.stringify([sourceOf(message), id, key, body === null, said.digest('base64')])
 }

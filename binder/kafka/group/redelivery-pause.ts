@@ -1,17 +1,17 @@
 /** Lends returned messages again after a pause: the binder has no use for them at once. */
 import type { Clock } from '../../../core/clock.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
-import type { Assignment } from './assignment.ts'
+import type { PartitionLending } from './partition-lending.ts'
 
 const PAUSE_MS = 100
 
-export class LentAgain {
+export class RedeliveryPause {
   readonly #clock: Clock
-  readonly #current: () => Assignment | undefined
+  readonly #current: () => PartitionLending | undefined
   readonly #waiting = new Set<AssignedPartition>()
 
   /** @param current the assignment after the pause: partitions of another member are left alone */
-  constructor(clock: Clock, current: () => Assignment | undefined) {
+  constructor(clock: Clock, current: () => PartitionLending | undefined) {
     this.#clock = clock
     this.#current = current
   }

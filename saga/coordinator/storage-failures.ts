@@ -1,6 +1,6 @@
 /**
- * Sagas that do not go on in this process, and are tried again: the database or the outbox did not take a write, or this release cannot
- * read what is stored.
+ * Sagas that this process cannot advance for now, each with the last error: the database or the outbox rejected a write, or this release
+ * cannot read the stored saga. They are tried again.
  */
 import type { Clock } from '../../core/clock.ts'
 
@@ -10,15 +10,15 @@ interface Failure {
   readonly atMs: number
 }
 
-export class Unwritten {
+export class StorageFailures {
   readonly #clock: Clock
   readonly #keptMs: number
   readonly #what: string
   readonly #failures = new Map<string, Failure>()
 
   /**
-   * @param keptMs a saga that was not tried again for so long is another instance's
-   * @param what is wrong with each: `not written`
+   * @param keptMs a saga that was not tried again for this long belongs to another instance
+   * @param what failed, for `problem`: `not written`, `not read`
    */
   constructor(clock: Clock, keptMs: number, what: string) {
     this.#clock = clock
@@ -31,11 +31,11 @@ export class Unwritten {
     this.#failures.set(saga, { saga, error, atMs: this.#clock.monotonic() })
   }
 
-  written(saga: string): void {
+  recovered(saga: string): void {
     if (this.#failures.size > 0) this.#failures.delete(saga)
   }
 
-  /** Why the saga that failed last does not go on; `undefined` when there is none. */
+  /** Describes the latest failure and counts the others; `undefined` when there is none. */
   problem(): string | undefined {
     const oldest = this.#clock.monotonic() - this.#keptMs
     for (const { saga, atMs } of this.#failures.values()) {

@@ -11,7 +11,7 @@ import type { BusContext } from '../context.ts'
 import { parseReport } from '../envelope.ts'
 import { decodeReport } from './report.ts'
 import { MIN_EVERY_MS } from './reporter.ts'
-import { WatchedInstances } from './watch.ts'
+import { WatchedInstances } from './watched-instances.ts'
 
 /** Sends `SendReports`. */
 export type AskForReports = (order: ReportOrder, to: string) => Promise<unknown>
@@ -31,7 +31,7 @@ interface Watch {
 }
 
 /** Hears the reports, for each watch that is open. */
-export class Watching {
+export class ReportWatches {
   readonly #context: BusContext
   readonly #ask: AskForReports
   readonly #open = new Set<Watch>()

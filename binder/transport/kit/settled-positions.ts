@@ -2,7 +2,7 @@
  * How far a partition is settled, when its messages are settled in any order: everything below `settled`, and what is
  * `done` above it. Positions rise by one.
  */
-export class Progress {
+export class SettledPositions {
   readonly #done: Set<number>
   #settled: number
 

@@ -23,7 +23,7 @@ export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface RequestsHost {
+export interface RequesterHost {
   readonly service: string
   readonly instance: string
   readonly clock: Clock
@@ -50,15 +50,15 @@ const NAMES = optionNames<RequestOptions<unknown, unknown>>({
  * Replies come over an anonymous subscription of this instance to `<reply channel>.<service>`; each instance of the
  * service gets all of them and takes its own. What was sent while the subscription was away is lost: the request times out.
  */
-export class Requests {
+export class Requester {
   /** To be run with the other bindings. */
   readonly bindings: readonly SinkBinding[]
-  readonly #host: RequestsHost
+  readonly #host: RequesterHost
   readonly #places: ReadonlyMap<string, SinkBinding>
   readonly #waiting: Map<string, PromiseWithResolvers<EncodedMessage>> = new Map()
 
   /** @throws TypeError naming the option */
-  constructor(replies: readonly Place[] | undefined, host: RequestsHost) {
+  constructor(replies: readonly Place[] | undefined, host: RequesterHost) {
     this.#host = host
     if (replies !== undefined && !Array.isArray(replies))
       throw invalidOption('createBinder.replies', replies, 'a list of channels')

@@ -1,7 +1,7 @@
 import type { TransportDelivery } from 'concordat/extension'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
-import { Assignment, type FetchedBatch } from '../inside.ts'
+import { type FetchedBatch, PartitionLending } from '../inside.ts'
 import { range } from '../kit.ts'
 
 function batch(partition: number, from: number, count: number, bytes = 1): FetchedBatch {
@@ -19,7 +19,7 @@ function setup(partitions: readonly number[], prefetch: number, prefetchBytes = 
   const lent: TransportDelivery[] = []
   const released: number[] = []
   const positions = new Map<number, number | undefined>()
-  const assignment = new Assignment(
+  const lending = new PartitionLending(
     partitions,
     { topic: 't', prefetch, prefetchBytes, partitions: partitions.length },
     {
@@ -30,19 +30,19 @@ function setup(partitions: readonly number[], prefetch: number, prefetchBytes = 
     },
   )
   const feed = (partition: number, from: number, count: number, bytes?: number): void => {
-    const assigned = assignment.partitions.get(partition)
+    const assigned = lending.partitions.get(partition)
     assigned?.append(batch(partition, from, count, bytes))
-    assignment.lend(assigned)
+    lending.lend(assigned)
   }
   const offsets = (partition: number): number[] =>
     lent
       .map(({ position }) => /^partition (\d+) offset (\d+)$/.exec(position))
       .filter((match) => Number(match?.[1]) === partition)
       .map((match) => Number(match?.[2]))
-  return { assignment, lent, released, positions, feed, offsets }
+  return { lending, lent, released, positions, feed, offsets }
 }
 
-describe('assignment', () => {
+describe('partition lending', () => {
   it('lends in order, at most prefetch, and more when something is settled', ({ expect }) => {
     const { lent, feed, offsets } = setup([0], 3)
     feed(0, 10, 5)
@@ -56,7 +56,7 @@ describe('assignment', () => {
   }) => {
     const given: string[] = []
     const released: number[] = []
-    const assignment = new Assignment(
+    const lending = new PartitionLending(
       [0, 1],
       { topic: 't', prefetch: 10, prefetchBytes: 1_000_000, partitions: 2 },
       {
@@ -71,13 +71,13 @@ describe('assignment', () => {
       },
     )
     for (const partition of [0, 1]) {
-      const assigned = assignment.partitions.get(partition)
+      const assigned = lending.partitions.get(partition)
       assigned?.append(batch(partition, 0, 3))
-      assignment.lend(assigned)
+      lending.lend(assigned)
     }
     expect(given).toEqual(['partition 0 offset 0', 'partition 1 offset 0'])
     expect(released).toEqual([0, 1])
-    assignment.lend(assignment.partitions.get(1))
+    lending.lend(lending.partitions.get(1))
     expect(given).toEqual(['partition 0 offset 0', 'partition 1 offset 0', 'partition 1 offset 0'])
   })
 
@@ -119,43 +119,43 @@ describe('assignment', () => {
   })
 
   it('redelivers a released message, in its order, and marks it', ({ expect }) => {
-    const { assignment, lent, released, feed, offsets } = setup([0], 3)
+    const { lending, lent, released, feed, offsets } = setup([0], 3)
     feed(0, 0, 5)
     lent[1]?.release()
     lent[0]?.release()
     expect(released).toEqual([0, 0])
-    assignment.lend(assignment.partitions.get(0))
+    lending.lend(lending.partitions.get(0))
     expect(offsets(0)).toEqual([0, 1, 2, 0, 1])
     expect(lent.map(({ redelivered }) => redelivered)).toEqual([undefined, undefined, undefined, true, true])
   })
 
   it('lends nothing while held', ({ expect }) => {
-    const { assignment, lent, feed } = setup([0], 3)
-    assignment.hold(true)
+    const { lending, lent, feed } = setup([0], 3)
+    lending.hold(true)
     feed(0, 0, 5)
     expect(lent).toHaveLength(0)
-    assignment.hold(false)
+    lending.hold(false)
     expect(lent).toHaveLength(3)
   })
 
   it('redelivers, although held, only unfinished messages below a finished one', ({ expect }) => {
-    const { assignment, lent, feed, offsets } = setup([0], 5)
+    const { lending, lent, feed, offsets } = setup([0], 5)
     feed(0, 0, 8)
     lent[3]?.ack()
-    assignment.hold(true)
+    lending.hold(true)
     for (const i of [0, 1, 2, 4, 5]) lent[i]?.release()
-    expect(assignment.lendGaps()).toBe(true)
+    expect(lending.lendGaps()).toBe(true)
     expect(offsets(0).slice(6)).toEqual([0, 1, 2])
     for (const delivery of lent) delivery.ack()
-    expect(assignment.lendGaps()).toBe(false)
-    expect(assignment.partitions.get(0)?.tracker.position).toBe(4)
+    expect(lending.lendGaps()).toBe(false)
+    expect(lending.partitions.get(0)?.tracker.position).toBe(4)
   })
 
   it('withdraws everything at once: signals abort, settling has no effect', async ({ expect }) => {
-    const { assignment, lent, feed, positions } = setup([0], 3)
+    const { lending, lent, feed, positions } = setup([0], 3)
     feed(0, 0, 5)
-    const settled = assignment.settled()
-    assignment.withdraw(new Error('gone'))
+    const settled = lending.settled()
+    lending.withdraw(new Error('gone'))
     await settled
     expect(lent.map(({ signal }) => signal.aborted)).toEqual([true, true, true])
     lent[0]?.ack()
@@ -163,12 +163,12 @@ describe('assignment', () => {
   })
 
   it('is settled when the last delivery on loan is', async ({ expect }) => {
-    const { assignment, lent, feed } = setup([0], 10)
-    await assignment.settled()
+    const { lending, lent, feed } = setup([0], 10)
+    await lending.settled()
     feed(0, 0, 2)
-    assignment.hold(true)
+    lending.hold(true)
     let isSettled = false
-    const settled = assignment.settled().then(() => (isSettled = true))
+    const settled = lending.settled().then(() => (isSettled = true))
     lent[0]?.ack()
     await Promise.resolve()
     expect(isSettled).toBe(false)

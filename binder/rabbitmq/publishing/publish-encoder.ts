@@ -8,7 +8,7 @@ import type { DelayLadder } from '../topology/delay.ts'
 import { exchangeOf } from '../topology/places.ts'
 import { routingKeyOf } from '../topology/topology.ts'
 import { notProvisioned, onQueues, unwritable } from './outcomes.ts'
-import { type PublishFrame, publishFrame } from './publish-frame.ts'
+import { type PublishArguments, publishArguments } from './publish-arguments.ts'
 
 export interface KnownDestinations {
   /** Delays messages of this service. */
@@ -20,7 +20,7 @@ export interface KnownDestinations {
 }
 
 /** Chooses the routing key of a message and encodes the message for the wire. */
-export class PublishFrames {
+export class PublishEncoder {
   readonly #options: ResolvedRabbitOptions
   readonly #known: KnownDestinations
   readonly #clock: Clock
@@ -46,19 +46,19 @@ export class PublishFrames {
     return place?.routingKey ?? routingKeyOf(partition)
   }
 
-  /** @throws as `publishFrame` */
-  of(message: EncodedMessage): PublishFrame {
+  /** @throws as `publishArguments` */
+  encode(message: EncodedMessage): PublishArguments {
     const { unroutable: policy, maxMessageBytes } = this.#options
     const maxBytes = this.#known.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
     const limits = { maxBytes, frameMax: this.#frameMax() }
     const to = exchangeOf(message.destination, this.#options.places)
-    return publishFrame(message, to, policy, limits, this.#known.ladder, this.#clock.now())
+    return publishArguments(message, to, policy, limits, this.#known.ladder, this.#clock.now())
   }
 
   /** Why the message can never be written, before it is published. */
   cannotTake(message: EncodedMessage): TransportError | undefined {
     try {
-      this.of(message)
+      this.encode(message)
       return undefined
     } catch (cause) {
       return this.unwritable(message, toError(cause))
