@@ -1,4 +1,4 @@
-/** The groups that a command can know, and the instances that it can hear. */
+/** The group that a command is about, the groups that it can know, and the instances that it can hear. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from 'concordat/core'
 import { describeSystem } from 'concordat/operator'
@@ -6,9 +6,25 @@ import type { InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { declaredPlaces, reportedPlaces } from '../system/places.ts'
+import { BROKER_OPTIONS, DATABASE_OPTIONS, type Invocation, type OptionSpecs } from './command.ts'
 import { type Declarations, declarationsHere, readDeclarations } from './declarations.ts'
+import { several, whole } from './values.ts'
 
 const LISTEN_MS = 3 * SECOND
+
+/** Positional arguments of a command about one group. */
+export const PLACE = ['CHANNEL', 'GROUP'] as const
+export const PLACE_OPTIONS: OptionSpecs = {
+  partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: as the broker tells)' },
+  ...BROKER_OPTIONS,
+  ...DATABASE_OPTIONS,
+}
+
+/** Reads CHANNEL and GROUP. @throws UsageError */
+export function placeOf(invocation: Invocation): DeadLetterPlace {
+  const [channel, group] = several(invocation, PLACE)
+  return { channel, group, partitions: whole(invocation.values, 'partitions') }
+}
 
 /**
  * Groups beside those of the log in the database: those that a module declares, else those that instances report over the bus.

@@ -22,13 +22,14 @@ import { completionCommand } from './completion.ts'
 import { ask, type Terminal } from './confirm.ts'
 import { type Connection, connect } from './connect.ts'
 import { CONSOLE_COMMANDS } from './console.ts'
+import { DLQ_COMMANDS } from './dlq.ts'
 import { DOCTOR_COMMANDS } from './doctor.ts'
 import { forOperators } from './for-operators.ts'
 import { helpOf, overview } from './help.ts'
 import { INIT_COMMANDS } from './init.ts'
 import { INSTANCE_COMMANDS } from './instances.ts'
+import { LAG_COMMANDS } from './lag.ts'
 import { LEADER_COMMANDS } from './leader.ts'
-import { LETTER_COMMANDS } from './letters.ts'
 import { LOCK_COMMANDS } from './locks.ts'
 import { MIGRATE_COMMANDS } from './migrate.ts'
 import { namingTheTables } from './missing.ts'
@@ -49,7 +50,8 @@ export const COMMANDS: readonly Command[] = [
   ...SAGA_COMMANDS,
   ...SAGA_ACTION_COMMANDS,
   ...OUTBOX_COMMANDS,
-  ...LETTER_COMMANDS,
+  ...DLQ_COMMANDS,
+  ...LAG_COMMANDS,
   ...LOCK_COMMANDS,
   ...LEADER_COMMANDS,
   ...CLUSTER_COMMANDS,

@@ -1,0 +1,109 @@
+/** The `lag` command: how many messages groups have not settled, and their dead letters. */
+import { toError } from 'concordat/extension'
+import { nothingCommitted } from '../doctor/groups.ts'
+import type { GroupLine } from '../groups.ts'
+import { heldOf } from '../instances.ts'
+import type { DeadLetterPlace } from '../letters.ts'
+import type { Operator } from '../operator.ts'
+import { type Command, type Outcome, WATCH_OPTION } from './command.ts'
+import { MODULE } from './declarations.ts'
+import { printable, table } from './output.ts'
+import { instancesOn, knownPlaces, PLACE_OPTIONS, placeOf } from './places.ts'
+
+const lag: Command = {
+  name: 'lag',
+  summary: 'shows how many messages a group has not settled, and its dead letters; without a group all that are known',
+  takes: `[CHANNEL GROUP | ${MODULE}]`,
+  options: { ...PLACE_OPTIONS, ...WATCH_OPTION },
+  examples: ['npx concordat lag', 'npx concordat lag orders.placed stock --json'],
+  async run(invocation): Promise<Outcome> {
+    const { positionals } = invocation
+    const operator = await invocation.operator({ module: positionals.length === 1 ? positionals[0] : undefined })
+    if (positionals.length > 1) {
+      const counted = await countPlace(operator, placeOf(invocation))
+      return lagText(counted.isReadyOnly ? await withHeld(operator, [counted]) : [counted], [])
+    }
+    const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0])]
+    const places = known.filter((place) => !groups.some((line) => isOf(line, place)))
+    const others: CountedPlace[] = []
+    for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
+    return lagText(others.some(({ isReadyOnly }) => isReadyOnly) ? await withHeld(operator, others) : others, groups)
+  },
+}
+
+interface CountedPlace {
+  readonly channel: string
+  readonly group: string
+  /** `null`: not known. */
+  readonly lag: number | null
+  readonly letters: number | null
+  /** The broker leaves out what consumers hold. */
+  readonly isReadyOnly?: boolean | undefined
+  /** Part of the lag that instances hold, as they report; `null`: unknown. */
+  readonly held?: number | null | undefined
+  readonly readers?: number | undefined
+  readonly problem?: string | undefined
+}
+
+const isOf = (line: GroupLine, place: DeadLetterPlace): boolean =>
+  line.channel === place.channel && line.group === place.group
+
+async function countPlace({ letters }: Operator, place: DeadLetterPlace): Promise<CountedPlace> {
+  const { channel, group } = place
+  const { lag, isReadyOnly, uncommitted } = await letters.backlog(place)
+  if (uncommitted !== undefined) {
+    const known = await letters.count(place).catch(() => null)
+    return { channel, group, lag: null, letters: known, problem: nothingCommitted(place, uncommitted, lag) }
+  }
+  const dead = await letters.count(place)
+  return { channel, group, lag, letters: dead, ...(isReadyOnly && { isReadyOnly, held: null }) }
+}
+
+/** Adds the messages that instances report as held to the broker's count. */
+async function withHeld(operator: Operator, places: readonly CountedPlace[]): Promise<readonly CountedPlace[]> {
+  const view = await instancesOn(operator)
+  if (view === undefined || view.instances.length === 0) return places
+  return places.map((place) => {
+    if (place.isReadyOnly !== true || place.lag === null) return place
+    const held = heldOf(view, place)
+    return { ...place, lag: place.lag + held, held }
+  })
+}
+
+const READY_ONLY =
+  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance reports it over a bus. Ask for it: npx concordat instances\n'
+
+function uncounted({ channel, group }: DeadLetterPlace, error: unknown): CountedPlace {
+  return { channel, group, lag: null, letters: null, problem: toError(error).message }
+}
+
+/** A group of the log has a line for its dead letters as well: that is the last column of its own. */
+function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Outcome {
+  const lettersOf = ({ channel, group }: GroupLine): number =>
+    log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? 0
+  const inLog = log
+    .filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq')))
+    .map((line): CountedPlace => ({ ...line, letters: lettersOf(line) }))
+  const groups = [...inLog, ...others]
+  if (groups.length === 0) {
+    const text =
+      'unknown: no log is in this database and no group is known. Name one (CHANNEL GROUP), or give a file that exports your services.\n'
+    return { text, json: { groups }, code: 1 }
+  }
+  const known = (count: number | null | undefined): string => (typeof count === 'number' ? String(count) : 'unknown')
+  const rows = groups.map((each) => [
+    each.channel,
+    each.group,
+    known(each.lag),
+    known(each.letters),
+    known(each.readers),
+  ])
+  const said = table(['CHANNEL', 'GROUP', 'LAG', 'DEAD LETTERS', 'READERS'], rows)
+  const problems = groups.flatMap(({ channel, group, problem }) =>
+    problem === undefined ? [] : [`${channel} ${group}: ${printable(problem)}\n`],
+  )
+  const note = groups.some(({ held }) => held === null) ? READY_ONLY : ''
+  return { text: `${said}\n${note}${problems.join('')}`, json: { groups }, code: problems.length === 0 ? 0 : 1 }
+}
+
+export const LAG_COMMANDS: readonly Command[] = [lag]
