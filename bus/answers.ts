@@ -3,7 +3,7 @@ import { newId } from '../core/ids.ts'
 import type { BusContext } from './context.ts'
 import { ackHeaders, type EventEnvelope, parseAck, signedFields } from './envelope.ts'
 import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'
-import { PendingAcks } from './pending.ts'
+import { PendingAcks } from './pending-acks.ts'
 
 /** Acknowledgements in both directions. One to oneself does not travel. */
 export class Answers {

@@ -1,7 +1,7 @@
 /** Outcome of an event at one instance, in a form that travels. */
 import { said, toError } from '../core/errors.ts'
 import { parseShallow } from '../core/shallow-json.ts'
-import { fieldOf } from '../core/thrown.ts'
+import { fieldOf } from '../core/thrown-values.ts'
 import type { AckStatus } from './envelope.ts'
 
 /** Why a handler of an event failed, as far as it travels back to the sender. */

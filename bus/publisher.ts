@@ -12,7 +12,7 @@ import { BusError } from './errors.ts'
 import { type BusEvent, requireEvent } from './event.ts'
 import type { Lifeline } from './lifeline.ts'
 import type { Members } from './members.ts'
-import type { AckWait, PendingAcks } from './pending.ts'
+import type { AckWait, PendingAcks } from './pending-acks.ts'
 import type { Receiver } from './receiver.ts'
 import { validateInTime } from './validation.ts'
 

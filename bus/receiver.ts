@@ -11,7 +11,7 @@ import { type EventEnvelope, parseEvent } from './envelope.ts'
 import { BusError } from './errors.ts'
 import type { Handled, Handlers } from './handlers.ts'
 import { failedWith, type Outcome } from './outcome.ts'
-import { SeenEvents } from './seen.ts'
+import { SeenEvents } from './seen-events.ts'
 
 interface Item {
   readonly event: EventEnvelope

@@ -1,4 +1,4 @@
-import { fieldOf, readable } from './thrown.ts'
+import { fieldOf, readable } from './thrown-values.ts'
 
 /**
  * The base of every error this package throws at run time. Match on `code`, never on the text or the class:

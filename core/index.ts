@@ -5,11 +5,11 @@
  */
 export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
 export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
+export { ReadsDeclarationsOnly } from './declarations-only.ts'
 export { ConcordatError, hasCode } from './errors.ts'
 export { type Logger, silentLogger, stderrLogger } from './logger.ts'
 export { migrate } from './migrate.ts'
 export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
-export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type StandardSchemaV1, validate } from './schema.ts'
 export {
   quoteIdentifier,

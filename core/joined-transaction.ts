@@ -11,7 +11,7 @@ import { ConcordatError } from './errors.ts'
 import { PREPARED_SETTING, type SqlResult, type SqlTransaction } from './sql.ts'
 import { fromDriver } from './sql-away.ts'
 import { SqlError } from './sql-errors.ts'
-import { fieldOf } from './thrown.ts'
+import { fieldOf } from './thrown-values.ts'
 
 /** Runs one statement of ours in a library's transaction. */
 export type Run = (text: string, parameters: readonly unknown[]) => Promise<unknown>

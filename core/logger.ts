@@ -1,7 +1,7 @@
 import { systemClock } from './clock.ts'
 import { hasMethods, wrongKind } from './options.ts'
 import { stderrLine } from './stderr-line.ts'
-import { readableInLog } from './thrown.ts'
+import { readableInLog } from './thrown-values.ts'
 
 /** The interface of a log sink. A pino logger satisfies it; payloads and secrets are never passed to it. */
 export interface Logger {

@@ -1,7 +1,7 @@
 /** Wakes other processes: one debounced `NOTIFY`, never inside a business transaction. */
 import { createHash } from 'node:crypto'
+import { BatchedCalls } from './batched-calls.ts'
 import type { Clock } from './clock.ts'
-import { Gathered } from './gathered.ts'
 import type { SqlExecutor } from './sql.ts'
 
 const MAX_CHANNEL_BYTES = 63
@@ -26,7 +26,7 @@ export function debouncedNotify(
   everyMs: number,
   clock: Clock,
 ): (items: Iterable<string>) => void {
-  const gathered = new Gathered<string>(
+  const gathered = new BatchedCalls<string>(
     (items) => {
       const list = items.join(',')
       return sql.query('SELECT pg_notify($1, $2)', [channel, list.length <= MAX_PAYLOAD ? list : ''])

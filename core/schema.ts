@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ConcordatError, show } from './errors.ts'
 import { hasMethods } from './options.ts'
-import { readable, throwReadable } from './thrown.ts'
+import { readable, throwReadable } from './thrown-values.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 

@@ -4,7 +4,7 @@
  */
 import { causesOf } from './errors.ts'
 import type { SqlExecutor } from './sql.ts'
-import { fieldOf, messageOf } from './thrown.ts'
+import { fieldOf, messageOf } from './thrown-values.ts'
 
 /**
  * - `unreachable`: no connection was made, nothing was sent.

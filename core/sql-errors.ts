@@ -1,5 +1,5 @@
 import { type ErrorClass, type ErrorOf, errorClass } from './error-class.ts'
-import { messageOf } from './thrown.ts'
+import { messageOf } from './thrown-values.ts'
 
 /** Fields of a `SqlError`, by code. */
 export interface SqlErrors {

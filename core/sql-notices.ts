@@ -3,7 +3,7 @@
  * does not wait for the disk under the lock that all notifying transactions of a server share. One statement is under way at a time;
  * later notices share the next one. Ignores failures: receivers also poll.
  */
-import { Gathered } from './gathered.ts'
+import { BatchedCalls } from './batched-calls.ts'
 import type { SqlClient } from './sql.ts'
 
 interface Notice {
@@ -12,10 +12,10 @@ interface Notice {
 }
 
 export class SqlNotices {
-  readonly #gathered: Gathered<Notice>
+  readonly #gathered: BatchedCalls<Notice>
 
   constructor(sql: SqlClient) {
-    this.#gathered = new Gathered((notices) =>
+    this.#gathered = new BatchedCalls((notices) =>
       sql.query('SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS notice(channel, payload)', [
         notices.map(({ channel }) => channel),
         notices.map(({ payload }) => payload),

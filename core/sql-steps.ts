@@ -6,13 +6,14 @@
  * transaction: correct, with three more round trips. The server ends such a transaction when its client stops in the middle, so a
  * stopped process blocks no one else.
  */
-import { BusyTries } from './busy.ts'
+
 import { type Clock, SECOND } from './clock.ts'
 import { hasCode, toError } from './errors.ts'
 import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlResult } from './sql.ts'
 import { fromDriver } from './sql-away.ts'
 import { WRONG_ISOLATION } from './sql-functions.ts'
 import { within } from './time-limit.ts'
+import { BusyTries } from './transaction-retries.ts'
 import { type WriteOutcome, writeFault, writeOutcome } from './write-fault.ts'
 
 export type StepOutcome = Exclude<WriteOutcome, 'refused'>

@@ -3,7 +3,7 @@ import { isConflict } from './conflict.ts'
 import { ConcordatError, hasCode, said, toError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
 import { SqlError } from './sql-errors.ts'
-import { fieldOf } from './thrown.ts'
+import { fieldOf } from './thrown-values.ts'
 
 /** The longest age of rows that is asked for, 1 000 years: PostgreSQL has no moment much further back. */
 export const MAX_AGE_MS: number = 1_000 * 365 * DAY

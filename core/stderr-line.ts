@@ -1,7 +1,7 @@
 /** The line that a warning or an error is on stderr, for people. */
 import { ConcordatError, said } from './errors.ts'
 import { printable, withoutSecrets } from './printable.ts'
-import { fieldOf, readableInLog } from './thrown.ts'
+import { fieldOf, readableInLog } from './thrown-values.ts'
 
 /** Longer lines are cut: an error may carry a page of text. */
 const MAX_LINE = 2_000

@@ -5,7 +5,7 @@
 import { said } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { hasMethods, wrongKind } from './options.ts'
-import { fieldOf, readable } from './thrown.ts'
+import { fieldOf, readable } from './thrown-values.ts'
 import type { TraceContext } from './trace-context.ts'
 
 /** Values of one kind each; an absent one is left out. */

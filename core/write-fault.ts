@@ -15,7 +15,7 @@
 import { CONFLICTS } from './conflict.ts'
 import { causesOf, hasCode, isRetryable } from './errors.ts'
 import { isDenied, sqlAway, sqlStateOf } from './sql-away.ts'
-import { fieldOf, messageOf } from './thrown.ts'
+import { fieldOf, messageOf } from './thrown-values.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 

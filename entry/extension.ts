@@ -25,7 +25,7 @@ export { hasMethods, optionNames, refuseUnknown, requireFunction, requireList, w
 export { printable, withoutSecrets } from '../core/printable.ts'
 export { randomId } from '../core/random-id.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
-export { fieldOf, messageOf, readable } from '../core/thrown.ts'
+export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'
 export { TransactionScope } from '../core/transaction-scope.ts'
 export { virtualTimeIn } from '../core/turns.ts'

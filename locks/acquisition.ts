@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
-import { fieldOf } from '../core/thrown.ts'
+import { fieldOf } from '../core/thrown-values.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import { LockError } from './errors.ts'
 import type { Lateness } from './lateness.ts'

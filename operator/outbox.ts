@@ -1,7 +1,14 @@
 /** The outbox for an operator who has the database and none of the code. */
 import { requireInteger } from '../core/errors.ts'
 import { explainMissing, type SqlClient } from '../core/sql.ts'
-import { dropHeld, type HeldMessage, listFailing, listParked, type ParkedMessage, retryHeld } from '../outbox/parked.ts'
+import {
+  dropHeld,
+  type HeldMessage,
+  listFailing,
+  listParked,
+  type ParkedMessage,
+  retryHeld,
+} from '../outbox/parked-messages.ts'
 import { type OutboxStats, readStats } from '../outbox/stats.ts'
 import { type OutboxTables, outboxTables } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'

@@ -1,4 +1,4 @@
-import { counted } from '../core/counted.ts'
+import { counted } from '../core/counted-noun.ts'
 import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
 
 /** Fields of an `OutboxError`, by code. */

@@ -37,7 +37,7 @@ import {
   type ParkedMessage,
   type RetryReason,
   retryHeld,
-} from './parked.ts'
+} from './parked-messages.ts'
 import { insertMessages, requireDestination } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
 import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'

@@ -2,7 +2,7 @@
  * Parked messages in the partitions of a relay, for its health. Only relays park messages, so the table is asked when a partition was
  * taken or a message was parked here, and then until none is left.
  */
-import { counted } from '../core/counted.ts'
+import { counted } from '../core/counted-noun.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { OutboxTables } from './tables.ts'
 

@@ -3,13 +3,13 @@ import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { within } from '../core/time-limit.ts'
 import { turnsOf } from '../core/turns.ts'
-import { AwayDestinations, type Trial } from './away.ts'
+import { AwayDestinations, type Trial } from './away-destinations.ts'
 import type { IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import { OutagePauses } from './outage-pauses.ts'
 import type { PartitionContext, PartitionRelayOptions } from './partition-context.ts'
 import type { PartitionTable } from './partition-table.ts'
-import { Settling } from './settling.ts'
+import { RowSettlement } from './row-settlement.ts'
 import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
@@ -45,7 +45,7 @@ export class PartitionRelay {
   #carried: readonly WindowRow[] = []
   readonly #away: AwayDestinations
   readonly #pauses: OutagePauses
-  readonly #settling: Settling
+  readonly #settling: RowSettlement
   /** In calls that have no answer yet. */
   #held = { rows: 0, bytes: 0 }
 
@@ -56,7 +56,7 @@ export class PartitionRelay {
     this.#table = table
     this.#options = options
     this.#pauses = new OutagePauses(context, this.#stopping.signal)
-    this.#settling = new Settling(context, this.#pauses)
+    this.#settling = new RowSettlement(context, this.#pauses)
     this.#gate = look.place(() => (lease.isValid() ? { lease, away: this.#away.names } : undefined))
     this.#away = new AwayDestinations(lease.partition, options, {
       stopping: this.#stopping.signal,

@@ -1,4 +1,4 @@
-import { counted } from '../core/counted.ts'
+import { counted } from '../core/counted-noun.ts'
 import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/error-class.ts'
 import { ConcordatError } from '../core/errors.ts'
 

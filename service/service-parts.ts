@@ -23,7 +23,7 @@ import { createRelay, type Relay } from '../outbox/relay.ts'
 import { type Coordinator, createCoordinator } from '../saga/coordinator/coordinator.ts'
 import { directTargets, withSubSagas } from '../saga/definition/ties.ts'
 import { replyPlace } from '../saga/wire/wire.ts'
-import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/prepared.ts'
+import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/prepared-transactions.ts'
 import type { ResolvedService } from './options.ts'
 
 /** Parts that need a database. */

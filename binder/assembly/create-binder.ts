@@ -2,12 +2,12 @@
 
 import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { requireMayStart } from '../../core/declarations-only.ts'
 import { invalidOption, isRetryable, requireInteger, requireStorable } from '../../core/errors.ts'
 import { eventLoopBlockedMs, watchEventLoop } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
-import { requireMayStart } from '../../core/reading.ts'
 import { checkTelemetry, withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Binder, BinderOptions } from '../binder.ts'

@@ -5,8 +5,8 @@
 import { wrongKind } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
-import type { ConsumerHost } from '../consuming/handlings.ts'
 import { PlaceInbox } from '../consuming/place-inbox.ts'
+import type { ConsumerHost } from '../consuming/run-handling.ts'
 import { BinderError, type BinderErrors, TransportError } from '../errors.ts'
 import type { SettlingTransactions, Transport } from '../transport/transport.ts'
 

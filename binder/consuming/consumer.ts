@@ -8,12 +8,12 @@ import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import type { Gate, Line } from './gate.ts'
-import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
 import { Pace } from './pace/pace.ts'
 import { Processing } from './processing.ts'
 import { Run } from './run.ts'
+import { type ConsumerHost, newRunHandling, type RunHandling } from './run-handling.ts'
 import { Stalls } from './stalls.ts'
 
 /**
@@ -151,7 +151,7 @@ export class Consumer {
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     const run = new Run()
     this.#run = run
-    this.#processing.begin(run, this.#newHandlings())
+    this.#processing.begin(run, this.#newRunHandling())
     this.#pace?.reset()
     this.#error = undefined
     this.#state = 'connecting'
@@ -203,9 +203,9 @@ export class Consumer {
     this.#state = 'stopped'
   }
 
-  #newHandlings(): Handlings {
+  #newRunHandling(): RunHandling {
     const { takenAway, calls } = this.#processing
-    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, {
+    return newRunHandling(this.#binding, this.options, this.#host, this.#run, this.#pace, {
       takenAway,
       refusals: this.#stalls.refusals,
       calls,

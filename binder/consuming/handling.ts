@@ -1,5 +1,5 @@
 import { toError } from '../../core/errors.ts'
-import { readable } from '../../core/thrown.ts'
+import { readable } from '../../core/thrown-values.ts'
 import { type Turns, turnsOf } from '../../core/turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discard-result.ts'

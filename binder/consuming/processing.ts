@@ -6,8 +6,8 @@ import type { TransportDelivery } from '../transport/transport.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Handling } from './handling.ts'
-import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
+import type { RunHandling } from './run-handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
 /** Neither may throw. */
@@ -18,7 +18,7 @@ export interface ProcessingEvents {
 }
 
 /** Before the first run. */
-const NONE: Handlings = { one: undefined, batch: undefined }
+const NONE: RunHandling = { one: undefined, batch: undefined }
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
 export class Processing {
@@ -31,7 +31,7 @@ export class Processing {
   readonly #turns: Turns
   readonly #events: ProcessingEvents
   #run: Run
-  #handlings = NONE
+  #handling = NONE
 
   constructor(
     binding: string,
@@ -48,14 +48,14 @@ export class Processing {
   }
 
   /** Later messages belong to this run. */
-  begin(run: Run, handlings: Handlings): void {
+  begin(run: Run, handling: RunHandling): void {
     this.#run = run
-    this.#handlings = handlings
+    this.#handling = handling
   }
 
   /** A promise only where there is something to wait for: most of what a message costs here is promises. */
   one(delivery: TransportDelivery): Promise<void> | undefined {
-    const { one } = this.#handlings
+    const { one } = this.#handling
     if (one === undefined || delivery.signal.aborted) return this.#ended(delivery, 'returned')
     const end = this.#handle(one, delivery)
     if (typeof end === 'string') return this.#finished(delivery, end)
@@ -67,7 +67,7 @@ export class Processing {
 
   /** @param done called for each of them as soon as it is settled */
   async batch(deliveries: readonly TransportDelivery[], done: (delivery: TransportDelivery) => void): Promise<void> {
-    const { batch } = this.#handlings
+    const { batch } = this.#handling
     const left = new Set(deliveries)
     const lostBefore = new Set(deliveries.filter(({ signal }) => signal.aborted))
     const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
@@ -106,7 +106,7 @@ export class Processing {
       return end
     }
     const isHandled = end === 'handled' || end === 'discarded'
-    if (isHandled && this.#handlings.one?.isBare === true) takenAway.add(message, true)
+    if (isHandled && this.#handling.one?.isBare === true) takenAway.add(message, true)
     return isHandled && signal !== uncertainSignal() ? 'returned' : end
   }
 

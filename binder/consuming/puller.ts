@@ -10,7 +10,7 @@ import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'
 import { Consumer } from './consumer.ts'
 import type { Gate } from './gate.ts'
-import type { ConsumerHost } from './handlings.ts'
+import type { ConsumerHost } from './run-handling.ts'
 
 const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })
 const DEFAULT_WAIT_MS = 5 * SECOND

@@ -1,5 +1,5 @@
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
+import { counted } from '../../core/counted-noun.ts'
 import type { Logger } from '../../core/logger.ts'
 import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'

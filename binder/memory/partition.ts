@@ -1,4 +1,4 @@
-import { counted } from '../../core/counted.ts'
+import { counted } from '../../core/counted-noun.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { sizeOf } from './backlog.ts'
 import { Cursor } from './cursor.ts'

@@ -1,4 +1,4 @@
-import { counted } from '../../core/counted.ts'
+import { counted } from '../../core/counted-noun.ts'
 import type { GroupPlace } from '../transport/transport.ts'
 import { failure } from './failure.ts'
 import type { TransportTables } from './tables.ts'

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
-import { fieldOf } from '../../core/thrown.ts'
+import { fieldOf } from '../../core/thrown-values.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'

@@ -4,7 +4,7 @@ import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { connectionAnswered, fromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
-import { readable } from '../thrown.ts'
+import { readable } from '../thrown-values.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
 /** The part of `Transaction` (and `Kysely`) that is used. */

@@ -21,10 +21,10 @@ import {
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { SqlError } from '../sql-errors.ts'
 import { repeatable } from '../sql-retry.ts'
-import { readable } from '../thrown.ts'
+import { readable } from '../thrown-values.ts'
 import { outlivesTransaction } from '../transaction-control.ts'
 import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
-import { EndedEarly } from './ended-early.ts'
+import { EarlyTransactionEnd } from './early-transaction-end.ts'
 import { RoundTrips } from './round-trips.ts'
 import { type PgConnection, run } from './run-statement.ts'
 import { StatementFailures } from './statement-failures.ts'
@@ -194,7 +194,7 @@ async function transaction<T>(
   const failures = new StatementFailures()
   connection.on('error', failures.said.hear)
   const trips = new RoundTrips(connection, begin, names)
-  const early = new EndedEarly(connection)
+  const early = new EarlyTransactionEnd(connection)
   // Settings made in a prepared transaction stay on the connection, so it is closed then.
   let isSpoilt = false
   const spoils = (text: string): void => void (isSpoilt ||= outlivesTransaction(text))
@@ -229,7 +229,7 @@ async function transaction<T>(
 }
 
 /** Sends nothing more once the transaction has ended early. */
-function watched(early: EndedEarly, executor: ScopedExecutor): ScopedExecutor {
+function watched(early: EarlyTransactionEnd, executor: ScopedExecutor): ScopedExecutor {
   const { last, batch, script, native } = executor
   const checked =
     <Args extends unknown[], T>(send: (...args: Args) => Promise<T>) =>

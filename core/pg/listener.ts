@@ -9,8 +9,8 @@ import { checkLogger, type Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
 import { finishesWithin } from '../time-limit.ts'
-import { hears } from './hears.ts'
 import type { PgListenConnection } from './listen-connection.ts'
+import { hearsNotifications } from './notification-check.ts'
 
 /** Options of `pgListener`. */
 export interface PgListenerOptions {
@@ -135,7 +135,8 @@ class PgListener implements SqlListener {
 
   /** Once is enough. Never rejects. */
   async #warnIfDeaf(connection: PgListenConnection): Promise<void> {
-    const isDeaf = !this.#hasWarned && !(await hears(connection, this.#connect, this.#clock).catch(() => true))
+    const isDeaf =
+      !this.#hasWarned && !(await hearsNotifications(connection, this.#connect, this.#clock).catch(() => true))
     if (!isDeaf || !this.#up || this.#connection !== connection) return
     this.#hasWarned = true
     this.#logger.warn(

@@ -1,7 +1,7 @@
 import type { SqlOutcome, SqlResult, SqlStatement } from '../sql.ts'
 import { fromDriver, throwFromDriver } from '../sql-away.ts'
-import { sendAround } from './around.ts'
 import { type Outcome, sendBatch } from './batch.ts'
+import { sendEnclosed } from './enclosed-statement.ts'
 import { type PgConnection, type PgResult, resultOf, run, throwLost } from './run-statement.ts'
 import type { StatementNames } from './statement-names.ts'
 
@@ -82,7 +82,7 @@ export class RoundTrips {
     if (typeof text !== 'string' || !Array.isArray(parameters)) return undefined
     const statement = { text, values: [...parameters], name: this.#names?.of(text) }
     const before = this.#begun === undefined ? this.#begin : []
-    const sent = sendAround<PgResult>(this.#connection, statement, { before, after })
+    const sent = sendEnclosed<PgResult>(this.#connection, statement, { before, after })
     if (sent === undefined) return undefined
     this.#begun ??= true
     return sent

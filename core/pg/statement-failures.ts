@@ -2,11 +2,11 @@
 import { hasCode } from '../errors.ts'
 import { type SqlOutcome } from '../sql.ts'
 import { connectionAnswered } from '../sql-away.ts'
-import { LastWords } from './last-words.ts'
+import { ConnectionEndReason } from './connection-end-reason.ts'
 import { type PgConnection, run } from './run-statement.ts'
 
 export class StatementFailures {
-  readonly said: LastWords = new LastWords()
+  readonly said: ConnectionEndReason = new ConnectionEndReason()
   /** Errors of its statements, in their order. */
   readonly failed: unknown[] = []
   /** The connection is not fit for another transaction. */

@@ -5,7 +5,7 @@
  */
 import { hasMethods } from '../options.ts'
 import { SqlCommitError } from '../sql.ts'
-import { fieldOf } from '../thrown.ts'
+import { fieldOf } from '../thrown-values.ts'
 import { type Prepared, PreparedStatements } from './prepared-statements.ts'
 import { type Message, type Parsers, type PgliteResult, type Protocol, protocolOfPglite } from './protocol.ts'
 

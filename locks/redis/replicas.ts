@@ -1,4 +1,4 @@
-import { counted } from '../../core/counted.ts'
+import { counted } from '../../core/counted-noun.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'

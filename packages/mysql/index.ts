@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { MysqlUnanswered } from './bounded.ts'
+export { MysqlUnanswered } from './bounded-pool.ts'
 export type { MysqlCallbackPool, MysqlConnection, MysqlPool, MysqlResult } from './driver.ts'
 export { XA_TABLE_DDL } from './gate-table.ts'
 export { type MysqlResourceOptions, type MysqlXaResource, mysqlResource } from './resource.ts'

@@ -1,7 +1,7 @@
 import { SECOND } from 'concordat/core'
 import { readable } from 'concordat/extension'
 import type { XaCall, XaPassage } from 'concordat/saga/xa'
-import type { BoundedConnection } from './bounded.ts'
+import type { BoundedConnection } from './bounded-pool.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'
 import { XaSession } from './session.ts'
 import { LentTransaction, type MysqlTransaction } from './transaction.ts'

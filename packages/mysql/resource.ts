@@ -7,7 +7,7 @@
 import { type Clock, DAY, SECOND, systemClock } from 'concordat/core'
 import { causesOf, optionNames, refuseUnknown, requireInteger } from 'concordat/extension'
 import type { XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
-import { BoundedPool } from './bounded.ts'
+import { BoundedPool } from './bounded-pool.ts'
 import {
   ER,
   hasNumber,

@@ -8,7 +8,7 @@
  * A connection that has prepared is closed, never reset: after COM_RESET_CONNECTION or COM_CHANGE_USER the transaction is half detached, and
  * its `XA COMMIT` is lost in the same way.
  */
-import type { BoundedConnection } from './bounded.ts'
+import type { BoundedConnection } from './bounded-pool.ts'
 import { type MysqlConnection, rowsOf } from './driver.ts'
 
 /** Waiting for a row, waiting for a table that DDL wants, and a handler that says nothing, in seconds. */

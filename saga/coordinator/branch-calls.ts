@@ -21,7 +21,7 @@ import type { Engine } from './engine.ts'
 import { applyLeftReplies } from './left-replies.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Snapshot } from './snapshot.ts'
-import { isUnwritable } from './unwritable.ts'
+import { isUnwritable } from './write-attempts.ts'
 
 /** The caller of a branch, and its transaction. */
 export interface BranchCaller {

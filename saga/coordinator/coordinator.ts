@@ -9,9 +9,9 @@
  */
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
+import { requireMayStart } from '../../core/declarations-only.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { Life } from '../../core/life.ts'
-import { requireMayStart } from '../../core/reading.ts'
 import { MAX_AGE_MS, refuseOwnTransaction, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'

@@ -9,7 +9,7 @@ import type { ReportedSaga, ResolvedFilter, SagaKey, SagaSummary, SagaVersion } 
 import { BatchedReads } from './batched-reads.ts'
 import { Census } from './census.ts'
 import { requireFit } from './direct-calls.ts'
-import { DueSagas } from './due.ts'
+import { DueSagas } from './due-sagas.ts'
 import { Engine } from './engine.ts'
 import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'

@@ -1,7 +1,7 @@
 /** Health of a coordinator. */
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
+import { counted } from '../../core/counted-noun.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call } from '../machine/state.ts'
 import { listOf } from '../machine/step-shapes.ts'

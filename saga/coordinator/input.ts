@@ -3,7 +3,7 @@
 import { synchronous } from '../../core/callbacks.ts'
 import { isOf } from '../../core/error-class.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
-import { readable } from '../../core/thrown.ts'
+import { readable } from '../../core/thrown-values.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaError } from '../errors.ts'

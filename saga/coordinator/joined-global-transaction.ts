@@ -21,7 +21,7 @@ import type { Engine } from './engine.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
 import { describeError, storable } from './outcome.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { isUnwritable } from './unwritable.ts'
+import { isUnwritable } from './write-attempts.ts'
 
 /** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
 const MAX_WRITES = 10

@@ -4,9 +4,9 @@ import { copyData } from '../../core/copy-data.ts'
 import { isOf } from '../../core/error-class.ts'
 import { isRetryable, said, toError } from '../../core/errors.ts'
 import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
-import { fieldOf } from '../../core/thrown.ts'
+import { fieldOf } from '../../core/thrown-values.ts'
 import { isClosed, writeFault } from '../../core/write-fault.ts'
-import { grown } from '../definition/grown.ts'
+import { instanceDefinition } from '../definition/instance-definition.ts'
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
 import { resultSchema } from '../definition/ties.ts'
@@ -140,7 +140,7 @@ export function allResultsOf(saga: Saga, state: SagaState): Promise<object> {
 type Refused = (step: string, cause: SchemaError, result: unknown) => unknown
 
 async function readResults(saga: Saga, state: SagaState, until: number, refused: Refused): Promise<object> {
-  const all = grown(saga, state)
+  const all = instanceDefinition(saga, state)
   const read: Pick<StepState, 'step' | 'branch' | 'result'>[] = []
   for (const { step, branch, result: stands } of state.steps.slice(0, until)) {
     const result = copyData(stands)

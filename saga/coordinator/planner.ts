@@ -3,7 +3,7 @@
  * the next row of the saga of it.
  */
 import { lastingContext } from '../../core/ambient.ts'
-import { grown } from '../definition/grown.ts'
+import { instanceDefinition } from '../definition/instance-definition.ts'
 import { SagaError } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
@@ -16,7 +16,7 @@ import type { Room } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { isCancel, moved, type Snapshot, withoutOrder } from './snapshot.ts'
 import { toPlan } from './to-plan.ts'
-import type { WriteAttempts } from './unwritable.ts'
+import type { WriteAttempts } from './write-attempts.ts'
 
 const NONE: WriteAttempts['refusals'] = new Map()
 const STARTED: SagaEvent = Object.freeze({ type: 'started' })
@@ -111,7 +111,7 @@ export class Planner {
     epoch: number | undefined,
     refusals: WriteAttempts['refusals'] = NONE,
   ): Promise<Plan> {
-    const saga = grown(from.saga, first.state)
+    const saga = instanceDefinition(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
     const room = new KeptRoom(this.#runtime, this.#room, epoch !== undefined)
     const asked: Asked = {
@@ -148,7 +148,7 @@ export class Planner {
       const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
       if (next === undefined) continue
       if (next.state.steps.length !== last.state.steps.length) {
-        asked.before = { ...asked.before, saga: grown(asked.before.saga, next.state) }
+        asked.before = { ...asked.before, saga: instanceDefinition(asked.before.saga, next.state) }
         pending = pending.map((other) => moved(other, next.state))
       }
       if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)

@@ -3,9 +3,9 @@
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
-import { readable } from '../../core/thrown.ts'
+import { readable } from '../../core/thrown-values.ts'
 import { isNeeded } from '../definition/condition.ts'
-import { seenUntil } from '../definition/grown.ts'
+import { seenUntil } from '../definition/instance-definition.ts'
 import type { ChildStart, PreparedCall, TransactionBody } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/kind.ts'
 import type { Saga, StepDefinition } from '../definition/saga.ts'
@@ -18,9 +18,9 @@ import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaWrite } from '../store/rows.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
-import { dueAtOnce, freshSnapshot } from './fresh.ts'
 import { readInput } from './input.ts'
 import type { KeptRoom } from './kept-room.ts'
+import { dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import { describeError, isUnreadable, resultsOf } from './outcome.ts'
 import { callKey, type DirectCommand } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -144,7 +144,7 @@ class PlannedCall implements PreparedCall {
   async start(saga: Saga, { id, input, earlier }: ChildStart, parent: SagaParent): Promise<void> {
     this.hasSent = true
     const { runtime, starts } = this.#asked
-    const { row } = await freshSnapshot(runtime, runtime.sql, saga, { id, input, home: undefined }, this.row.trace)
+    const { row } = await newSagaSnapshot(runtime, runtime.sql, saga, { id, input, home: undefined }, this.row.trace)
     starts.push({ ...dueAtOnce(row, { ...row.state, parent }), earlier })
   }
 

@@ -9,14 +9,14 @@ import { SagaError } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import { type SagaReply } from '../wire/reply.ts'
 import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
-import type { Applied } from './applied.ts'
 import { DirectCalls } from './direct-calls.ts'
 import type { Engine } from './engine.ts'
+import type { Applied } from './event-application.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Snapshot } from './snapshot.ts'
-import { isUnwritable } from './unwritable.ts'
 import { appliedWithinLease } from './within-lease.ts'
+import { isUnwritable } from './write-attempts.ts'
 
 /** A binder starts at about the time of `run`. */
 const BOUND_WITHIN_MS = 10 * SECOND

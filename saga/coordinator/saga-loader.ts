@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { type Instant, readInstant } from '../../core/instant.ts'
 import type { SqlClient, SqlExecutor } from '../../core/sql.ts'
-import { grown } from '../definition/grown.ts'
+import { instanceDefinition } from '../definition/instance-definition.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaKey, SagaRow, SagaVersion } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -52,7 +52,7 @@ export class SagaLoader {
     if (definition === undefined) return undefined
     const { deadlineInMs, sinceWriteMs, ageMs } = row
     return {
-      saga: grown(definition, row.state),
+      saga: instanceDefinition(definition, row.state),
       row,
       takenAt,
       writtenAt: takenAt.monotonicMs - sinceWriteMs,

@@ -10,7 +10,7 @@ import type { SagaRow, SagaTrace } from '../store/rows.ts'
 import type { HeldBody } from './bodies.ts'
 import { writePlans } from './committer.ts'
 import type { Engine } from './engine.ts'
-import { type Beginning, dueAtOnce, freshSnapshot } from './fresh.ts'
+import { type Beginning, dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -94,7 +94,7 @@ export class Starter {
     const { sql, telemetry, bodies } = this.#runtime
     let isNew = false
     const work = async (trace: SagaTrace | null): Promise<boolean> => {
-      const fresh = await freshSnapshot(this.#runtime, sql, known, { ...options, home }, trace)
+      const fresh = await newSagaSnapshot(this.#runtime, sql, known, { ...options, home }, trace)
       await this.register(sql)
       bodies.add(fresh.row, body)
       isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
@@ -117,7 +117,7 @@ export class Starter {
     trace: SagaTrace | null,
   ): Promise<boolean> {
     const sql = tx ?? this.#runtime.sql
-    const fresh = await freshSnapshot(this.#runtime, sql, saga, options, trace)
+    const fresh = await newSagaSnapshot(this.#runtime, sql, saga, options, trace)
     await this.register(sql)
     return this.#begin(tx, fresh)
   }

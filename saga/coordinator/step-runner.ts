@@ -1,9 +1,9 @@
 /** Runs one local step: secures the lease, opens the transaction if there is one, has the step called, and writes the outcome. */
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
-import { BusyTries } from '../../core/busy.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { traceFields } from '../../core/telemetry.ts'
+import { BusyTries } from '../../core/transaction-retries.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import type { Engine } from './engine.ts'

@@ -4,7 +4,7 @@
  * @module
  */
 
+export { bearer } from './http-endpoint.ts'
 export { httpParticipants } from './participants.ts'
 export { transactionFetch, transactionMiddleware } from './propagating.ts'
-export { bearer } from './serving.ts'
 export { type HttpTarget, httpTarget } from './target.ts'

@@ -1,12 +1,12 @@
 /** Answers to commands, in the transaction that decides them. */
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/message-codec.ts'
-import { untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { traceHeaders } from '../../core/trace-context.ts'
+import { untilFree } from '../../core/transaction-retries.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import type { Duty } from './duties.ts'

@@ -61,6 +61,7 @@ import {
 } from '../../core/sql.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
+import { BarrierConditions } from './barrier-conditions.ts'
 import {
   type BarrierAnswer,
   type BarrierCommand,
@@ -71,7 +72,6 @@ import {
   entryOf,
   type StepOwner,
 } from './barrier-entry.ts'
-import { Bars } from './bars.ts'
 
 type Entering = Pick<BarrierEntry, 'operation' | 'reply'> & { readonly status: BarrierStatus }
 
@@ -95,11 +95,11 @@ const ANSWERS = `(${STEP_COLUMNS}, reply_to, status, outside, round, reply)
 export class Barrier {
   readonly #query: OwnQuery
   readonly #table: string
-  readonly #bars: Bars
+  readonly #conditions: BarrierConditions
 
   constructor(schema: string) {
     this.#table = `${quoteIdentifier(schema)}.saga_barrier`
-    this.#bars = new Bars(schema)
+    this.#conditions = new BarrierConditions(schema)
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
@@ -167,7 +167,7 @@ export class Barrier {
     const { rows } = await this.#query<Partial<BarrierRow> & { readonly of: string }>(
       tx,
       `SELECT s.key AS of, found.key, found.birth, found.status, found."isOutside", found.reply, found.round, found.gid,
-         ${this.#bars.standing('s.key', 's.birth', 's.reply_to')} AS "standingSince"
+         ${this.#conditions.standing('s.key', 's.birth', 's.reply_to')} AS "standingSince"
        FROM (
          SELECT k.key, k.birth, k.reply_to FROM unnest($1::text[], $2::text[], $4::text[]) AS k(key, birth, reply_to)
          ORDER BY k.key, k.birth) AS s
@@ -237,7 +237,7 @@ export class Barrier {
   /** @returns false: it is there already, or barred */
   async #insert(sql: SqlExecutor, command: BarrierCommand, { operation, status, reply }: Entering): Promise<boolean> {
     // A step that is cancelled before its invoke arrives is never called.
-    const unless = this.#bars.of(command, operation, status).map((bar) => `${bar} IS NULL`)
+    const unless = this.#conditions.of(command, operation, status).map((bar) => `${bar} IS NULL`)
     const { rows } = await this.#query(
       sql,
       `INSERT INTO ${this.#table} (saga_key, birth, reply_to, operation, status, outside, round, reply)
@@ -255,7 +255,7 @@ export class Barrier {
     operation: Operation,
     status: BarrierStatus,
   ): Promise<BarrierEntry | undefined> {
-    const [standing, purged = 'NULL'] = this.#bars.of(command, operation, status)
+    const [standing, purged = 'NULL'] = this.#conditions.of(command, operation, status)
     if (standing === undefined) return undefined
     const { rows } = await this.#query<{ readonly standing: string | null; readonly purged: string | null }>(
       tx,
@@ -275,7 +275,7 @@ export class Barrier {
     lock: 'FOR UPDATE' | '',
   ): Promise<BarrierEntry | undefined> {
     const isInvoke = operation === 'invoke'
-    const standing = isInvoke ? this.#bars.standing('b.saga_key', 'b.birth', '$4') : 'NULL'
+    const standing = isInvoke ? this.#conditions.standing('b.saga_key', 'b.birth', '$4') : 'NULL'
     const { rows } = await this.#query<BarrierRow>(
       sql,
       `SELECT ${COLUMNS}, ${standing} AS "standingSince" FROM ${this.#table} b WHERE ${OF_STEP} AND operation = $3 ${lock}`,

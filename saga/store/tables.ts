@@ -12,7 +12,7 @@ import {
 } from '../../core/sql.ts'
 import { PURGE_AFTER_MS } from '../participant/barrier.ts'
 import { UNDO_FUNCTIONS } from '../undo/functions.ts'
-import { STRAYED_FUNCTION } from '../undo/strayed.ts'
+import { IRREVERSIBLE_WRITES_FUNCTION } from '../undo/irreversible-writes.ts'
 import { UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
@@ -115,7 +115,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
       `INSERT INTO {schema}.saga_barrier_purge VALUES ('-infinity')`,
       ...UNDO_TABLES,
       ...UNDO_FUNCTIONS,
-      STRAYED_FUNCTION,
+      IRREVERSIBLE_WRITES_FUNCTION,
     ],
   },
 ]

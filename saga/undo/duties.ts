@@ -11,9 +11,9 @@ import { tccDuties } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { isRowHeld, notProtected, UndoError } from './errors.ts'
+import { whileHeld } from './held-row-retries.ts'
 import { branchOf, ownerOf } from './images.ts'
 import { type RestoreParts, restore } from './restore.ts'
-import { whileHeld } from './retrying.ts'
 
 type Handler<Request, Context> = (request: Request, context: Context) => unknown
 

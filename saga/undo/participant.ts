@@ -24,9 +24,9 @@ import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/opt
 import { WaitingRoom } from '../participant/waiting-room.ts'
 import { TCC } from '../wire/wire.ts'
 import { undoDuties } from './duties.ts'
+import { HELD_TIMEOUT_MS, MAX_HELD_TIMEOUT_MS } from './held-row-retries.ts'
 import { Images } from './images.ts'
 import { Relations } from './relation.ts'
-import { HELD_TIMEOUT_MS, MAX_HELD_TIMEOUT_MS } from './retrying.ts'
 
 /** Options of `undoParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
 export interface UndoParticipantOptions extends Omit<ParticipantOptions, 'effects' | 'sharesTransactions'> {

@@ -4,10 +4,10 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
 import type { OpenUndo, ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget } from './contract.ts'
 import { isRowHeld } from './errors.ts'
+import { retrying } from './held-row-retries.ts'
 import { lockRows } from './lock-rows.ts'
 import { Protection } from './protect.ts'
-import { retrying } from './retrying.ts'
-import { differencesIn, openBranches, settle } from './settle.ts'
+import { differencesIn, openBranches, settle } from './undecided-branches.ts'
 
 const CHOICES: readonly UndoChoice[] = ['keep', 'restore', 'accept']
 const OPTIONS = optionNames<UndoOptions>({ schema: true })

@@ -7,9 +7,9 @@ import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.
 import { done, notReserved } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import { Patience } from './ending.ts'
 import { baseOf } from './gid.ts'
 import type { XaParts } from './parts.ts'
+import { Patience } from './prepared-transaction-end.ts'
 
 /** Outcome of the handler's last call. */
 interface Known {

@@ -8,8 +8,8 @@ import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../cor
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import { endPrepared, type Patience } from './ending.ts'
 import { baseOf, gidBase } from './gid.ts'
+import { endPrepared, type Patience } from './prepared-transaction-end.ts'
 import type { GateState, XaPassage, XaResource } from './resource.ts'
 import type { XaRows } from './rows.ts'
 

@@ -8,9 +8,9 @@ import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from '../participant/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import { Patience } from './ending.ts'
 import { nextGid } from './gid.ts'
 import type { Handler, XaParts } from './parts.ts'
+import { Patience } from './prepared-transaction-end.ts'
 
 /** State of a gate that an earlier call may hold. */
 interface Seen {

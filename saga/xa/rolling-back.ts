@@ -7,8 +7,8 @@ import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.
 import { done, isConfirmed } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import { Patience } from './ending.ts'
 import type { XaParts } from './parts.ts'
+import { Patience } from './prepared-transaction-end.ts'
 
 /** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */
 export class RollingBack<Request, Context> implements DutyAhead<Request, Context> {

@@ -10,6 +10,6 @@ export { decodeReport, encodeReport, MAX_REPORT_BYTES } from '../../bus/reports/
 export { Reporter } from '../../bus/reports/reporter.ts'
 export { MAX_INSTANCES, WatchedInstances } from '../../bus/reports/watched-instances.ts'
 export { Roster } from '../../bus/roster.ts'
-export { SeenEvents } from '../../bus/seen.ts'
+export { SeenEvents } from '../../bus/seen-events.ts'
 export { canonicalForm, Signer } from '../../bus/signature.ts'
 export { KitClock } from '../../testing/clock.ts'

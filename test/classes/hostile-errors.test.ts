@@ -12,7 +12,7 @@ import { z } from 'zod'
 // oxlint-disable no-restricted-imports -- internal
 import { causesOf, hasCode, isRetryable, show, toError } from '../../core/errors.ts'
 import { checkLogger, stderrLogger } from '../../core/logger.ts'
-import { LastWords } from '../../core/pg/last-words.ts'
+import { ConnectionEndReason } from '../../core/pg/connection-end-reason.ts'
 import { sqlAway, sqlStateOf } from '../../core/sql-away.ts'
 import { errorType } from '../../core/telemetry.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
@@ -47,7 +47,7 @@ describe.each(HOSTILE_ERRORS)('%s', (_, make, isRead) => {
       show(error)
       errorType(error)
       isPermanent(error)
-      new LastWords().explain(error)
+      new ConnectionEndReason().explain(error)
     }).not.toThrow()
     expect([hasCode(error, 'x'), isRetryable(error)]).toEqual([false, true])
     expect([isRefusal(error), isUnreadable(error)]).toEqual([false, false])

@@ -63,7 +63,11 @@ it('the additions of a kind of step are known to its file alone', () => {
   const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|methods)[\\w-]+\\.ts'`)
   const knowing = outside.filter((file) => kinds.test(read(file))).toSorted()
   // These files make the steps that no builder method adds: those of `choose`, and of code.
-  expect(knowing).toEqual(['saga/definition/blocks.ts', 'saga/definition/grown.ts', 'saga/global/definition.ts'])
+  expect(knowing).toEqual([
+    'saga/definition/blocks.ts',
+    'saga/definition/instance-definition.ts',
+    'saga/global/definition.ts',
+  ])
   const exported = FILES.flatMap((file) =>
     Array.from(read(file).matchAll(/^export interface (\w+Definition)\b/gm), ([, name]) => name),
   )

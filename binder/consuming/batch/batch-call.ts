@@ -1,7 +1,7 @@
 import { isOf } from '../../../core/error-class.ts'
 import { withFields } from '../../../core/logger.ts'
 import { SqlCommitError, type SqlTransaction } from '../../../core/sql.ts'
-import { readable } from '../../../core/thrown.ts'
+import { readable } from '../../../core/thrown-values.ts'
 import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'

@@ -1,4 +1,4 @@
-import { counted } from '../../../core/counted.ts'
+import { counted } from '../../../core/counted-noun.ts'
 import { show } from '../../../core/errors.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import { BinderError } from '../../errors.ts'

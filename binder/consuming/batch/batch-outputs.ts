@@ -1,4 +1,4 @@
-import { readable } from '../../../core/thrown.ts'
+import { readable } from '../../../core/thrown-values.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'

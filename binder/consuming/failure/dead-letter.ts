@@ -1,5 +1,5 @@
 import { said, toError } from '../../../core/errors.ts'
-import { fieldOf } from '../../../core/thrown.ts'
+import { fieldOf } from '../../../core/thrown-values.ts'
 import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/deduplication.ts'
 import { deadLetterName, isDeadLetterName } from '../../channel/letter-name.ts'
 import {

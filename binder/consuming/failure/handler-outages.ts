@@ -1,6 +1,6 @@
 import { backoffDelayMs } from '../../../core/backoff.ts'
-import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/busy.ts'
 import { sqlAway } from '../../../core/sql-away.ts'
+import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/transaction-retries.ts'
 import { isClosed, writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'

@@ -13,7 +13,7 @@ import type {
 } from '../../transport/transport.ts'
 import { partitionIn } from '../group/position.ts'
 import { delayTopicOf, fromDelayed, tierEndsAt } from '../wire/delay.ts'
-import { Standstill } from './standstill.ts'
+import { ForwardingFailures } from './forwarding-failures.ts'
 
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Joins the forwarders of the topic. @throws TransportError */
@@ -58,7 +58,7 @@ export class Forwarder {
   readonly #destination: string
   readonly #topic: string
   readonly #host: ForwarderHost
-  readonly #standstill: Standstill
+  readonly #failures: ForwardingFailures
   readonly #held: Set<Held> = new Set()
   readonly #closing = new AbortController()
   readonly #loop: Promise<void>
@@ -69,7 +69,7 @@ export class Forwarder {
     this.#destination = destination
     this.#topic = delayTopicOf(destination)
     this.#host = host
-    this.#standstill = new Standstill(this.#topic, host, (stall) => host.stalled(stall))
+    this.#failures = new ForwardingFailures(this.#topic, host, (stall) => host.stalled(stall))
     this.#loop = this.#keep()
   }
 
@@ -91,7 +91,7 @@ export class Forwarder {
   }
 
   #hasFailed(error: unknown): void {
-    if (!this.#closing.signal.aborted) this.#standstill.failed('place', error, !this.#host.isNeeded())
+    if (!this.#closing.signal.aborted) this.#failures.failed('place', error, !this.#host.isNeeded())
   }
 
   /** From taking a place to its end. @throws TransportError */
@@ -108,17 +108,17 @@ export class Forwarder {
           this.#hasFailed(error)
           end()
         },
-        stalled: (stall) => this.#standstill.says(stall),
+        stalled: (stall) => this.#failures.says(stall),
         displaced: (displacement) => this.#displacedBy(displacement),
       })
-      cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#standstill.worked('place'))
+      cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#failures.worked('place'))
       if (!signal.aborted) await over.promise
       this.#giveBack()
       await this.#sending
       await subscription.close()
     } finally {
       cancel()
-      this.#standstill.ended('reading')
+      this.#failures.ended('reading')
       signal.removeEventListener('abort', end)
     }
   }
@@ -128,7 +128,7 @@ export class Forwarder {
       delivery.release()
       return
     }
-    this.#standstill.worked('place')
+    this.#failures.worked('place')
     const delayed = fromDelayed(delivery.message, this.#destination)
     if (delayed === undefined) {
       this.#host.logger.warn({ topic: this.#topic, position: delivery.position }, 'not a delayed message, left out')
@@ -150,7 +150,7 @@ export class Forwarder {
   }
 
   #giveBack(): void {
-    this.#standstill.ended('publishing')
+    this.#failures.ended('publishing')
     for (const { delivery } of this.#held) delivery.release()
     this.#held.clear()
     this.#timer?.cancel()
@@ -194,8 +194,8 @@ export class Forwarder {
     const { clock, logger } = this.#host
     const outcomes = await this.#host.publish(due.map(({ message }) => message))
     const refused = outcomes.find((outcome) => outcome?.kind === 'refused')
-    if (refused !== undefined) this.#standstill.failed('publishing', refused)
-    else if (outcomes.includes(undefined)) this.#standstill.worked('publishing')
+    if (refused !== undefined) this.#failures.failed('publishing', refused)
+    else if (outcomes.includes(undefined)) this.#failures.worked('publishing')
     for (const [i, each] of due.entries()) {
       const outcome = outcomes[i]
       if (outcome === undefined) {

@@ -9,7 +9,7 @@ import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 import { atNextSeed } from './patches/next-seed.ts'
-import { replaced } from './patches/replaced.ts'
+import { replacePrivateField } from './patches/private-field.ts'
 
 const CLOSE_MS = 2_000
 
@@ -96,8 +96,11 @@ const READ_UNCOMMITTED = 0
  * still and would seem to have nothing left.
  */
 function makeAdmin(client: KafkaClient, retry: KafkaRetry): KafkaAdmin {
-  const withFewTries = replaced<object>(client, 'private:Kafka:clusterRetry', (usual) => ({ ...usual, ...FEW_TRIES }))
-  const uncommitted = replaced<(options: object) => unknown>(
+  const withFewTries = replacePrivateField<object>(client, 'private:Kafka:clusterRetry', (usual) => ({
+    ...usual,
+    ...FEW_TRIES,
+  }))
+  const uncommitted = replacePrivateField<(options: object) => unknown>(
     client,
     'private:Kafka:createCluster',
     (create) => (options) => create?.({ ...options, isolationLevel: READ_UNCOMMITTED }),

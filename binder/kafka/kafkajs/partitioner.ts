@@ -1,5 +1,5 @@
 import type { Envelope } from '../driver.ts'
-import { Placing } from '../wire/placing.ts'
+import { RecordPlacement } from '../wire/record-placement.ts'
 import type { PartitionerArgs } from './client.ts'
 
 /** A producer was given up: kafkajs must not send anything on it. */
@@ -18,12 +18,12 @@ export class PublishAbandoned extends Error {
  * @param isOpen false once the producer was given up; the endless retries of kafkajs cannot be cancelled otherwise
  */
 export function createPartitioner(isOpen: () => boolean): () => (args: PartitionerArgs) => number {
-  const placing = new Placing()
+  const placement = new RecordPlacement()
   return () =>
     ({ topic, partitionMetadata, message }) => {
       if (!isOpen()) throw new PublishAbandoned(`a message to "${topic}" is no longer to be sent`)
       const envelope = message as Envelope
-      envelope.place ??= placing.place(topic, envelope.key, partitionMetadata.length)
+      envelope.place ??= placement.place(topic, envelope.key, partitionMetadata.length)
       return envelope.place
     }
 }

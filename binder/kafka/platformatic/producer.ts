@@ -2,7 +2,7 @@ import { DeadlineExceeded } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
 import { type ProducerIdentity, writeBatch } from '../records/batch-writer.ts'
 import type { Compression } from '../wire/codecs.ts'
-import { Placing } from '../wire/placing.ts'
+import { RecordPlacement } from '../wire/record-placement.ts'
 import { toTransportError } from './errors.ts'
 import { initProducerId } from './protocol/produce.ts'
 import { type Parcel, Sending, type SendingParts, type Session } from './sending.ts'
@@ -34,7 +34,7 @@ class Identified implements Session {
  */
 export class IdempotentProducer implements Producer {
   readonly #parts: SendingParts & { readonly compression: Compression }
-  readonly #placing = new Placing()
+  readonly #placement = new RecordPlacement()
   #session: Identified | undefined
   #closed = false
 
@@ -67,7 +67,7 @@ export class IdempotentProducer implements Producer {
       if (envelope.place !== undefined) continue
       const { topic } = envelope
       const { partitions } = await sending.topic(topic)
-      envelope.place = this.#placing.place(topic, envelope.key, partitions.length)
+      envelope.place = this.#placement.place(topic, envelope.key, partitions.length)
     }
   }
 

@@ -9,7 +9,7 @@
  * queue if all is well. A missing one shows as `unroutable`; at the delay ladder as a delay that is too short, or none that
  * ever ends.
  */
-import { counted } from '../../../core/counted.ts'
+import { counted } from '../../../core/counted-noun.ts'
 import { toError } from '../../../core/errors.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'

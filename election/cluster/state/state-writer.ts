@@ -1,6 +1,6 @@
 import { hasCode, invalidOption, requireInteger, toError } from '../../../core/errors.ts'
 import { randomId } from '../../../core/random-id.ts'
-import { fieldOf } from '../../../core/thrown.ts'
+import { fieldOf } from '../../../core/thrown-values.ts'
 import { commitTimer } from '../../telemetry.ts'
 import { requireKey } from '../store/cluster-data.ts'
 import { ClusterError } from '../store/cluster-errors.ts'

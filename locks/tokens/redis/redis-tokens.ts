@@ -1,5 +1,5 @@
 import { SECOND, systemClock } from '../../../core/clock.ts'
-import { counted } from '../../../core/counted.ts'
+import { counted } from '../../../core/counted-noun.ts'
 import { requireInteger, requireText } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'

@@ -5,8 +5,8 @@
  */
 import { invalidOption, isDeeperThan, wrongKind } from 'concordat/extension'
 import type { JsonObject } from './document.ts'
+import { show } from './json-text.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
-import { show } from './shown.ts'
 
 /** A difference between two documents. */
 export interface AsyncapiChange {

@@ -3,7 +3,7 @@
  * first. Pure. Draft 07 as schema libraries write it. What cannot be compared counts as a difference, and says so.
  */
 import type { JsonObject } from './document.ts'
-import { show } from './shown.ts'
+import { show } from './json-text.ts'
 
 /** A reason why a value of `from` may be refused by `to`. */
 export interface Narrowing {

@@ -9,7 +9,7 @@ import { createOperator, type Operator } from '../operator.ts'
 import { schemasWith } from '../schemas.ts'
 import { UsageError } from './command.ts'
 import { readBrokerNames } from './declarations.ts'
-import { installed } from './installed.ts'
+import { installed } from './optional-package.ts'
 
 export interface Connection {
   readonly operator: Operator

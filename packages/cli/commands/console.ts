@@ -16,7 +16,7 @@ import {
   type Values,
 } from './command.ts'
 import { MODULE } from './declarations.ts'
-import { installed } from './installed.ts'
+import { installed } from './optional-package.ts'
 import { declarationsOf } from './places.ts'
 import { flag, none, readWhole, text, texts } from './values.ts'
 

@@ -1,7 +1,7 @@
 /** Databases beside PostgreSQL in which XA participants prepare: whether they are fit for it, and what is prepared for long. */
 import { hasCode } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
-import type { OperatedResource } from '../prepared.ts'
+import type { OperatedResource } from '../prepared-transactions.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { messageOf, PREPARED_MS } from './look.ts'
 

@@ -5,7 +5,7 @@
 
 import type { Channel } from '../../../binder/channel/channel.ts'
 import { synchronous } from '../../../core/callbacks.ts'
-import { counted } from '../../../core/counted.ts'
+import { counted } from '../../../core/counted-noun.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'

@@ -44,7 +44,7 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     workload: 'crowd',
     patches: [
       {
-        file: 'bus/seen.ts',
+        file: 'bus/seen-events.ts',
         find: 'return time <= (this.#forgottenUpTo.get(sender) ?? this.#othersForgottenUpTo)',
         put: 'return time <= Math.max(this.#othersForgottenUpTo, ...this.#forgottenUpTo.values()) && sender !== ""',
       },
@@ -82,7 +82,7 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     workload: 'crowd',
     patches: [
       {
-        file: 'bus/seen.ts',
+        file: 'bus/seen-events.ts',
         find: 'if (entry.at > limit) return\n      this.#forget(key, entry)',
         put: 'if (entry.at > limit) return\n      this.#entries.delete(key)',
       },

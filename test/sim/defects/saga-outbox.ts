@@ -164,7 +164,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
         put: 'if ((await work) === undefined) return',
       },
       {
-        file: 'saga/coordinator/due.ts',
+        file: 'saga/coordinator/due-sagas.ts',
         find: 'await finishesWithin(clock, LOOK_MS, all)',
         put: 'await all',
       },
@@ -197,7 +197,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'backlog',
     patches: [
       {
-        file: 'outbox/parked.ts',
+        file: 'outbox/parked-messages.ts',
         find: "if (found.rows.length > 1) throw new OutboxError('outbox.ambiguous', { id, places: found.rows })",
         put: '',
       },

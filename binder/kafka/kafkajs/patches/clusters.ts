@@ -1,16 +1,20 @@
 import type { KafkaClient } from '../client.ts'
-import { replaced } from './replaced.ts'
+import { replacePrivateField } from './private-field.ts'
 
 /**
  * What `make` makes of the client has its connections (kafkajs' `Cluster`) looked at by `look` first. They are of that one thing:
  * others of the program stay as they are. A client that is not kafkajs 2.2 inside shows none.
  */
 export function withClusters<T>(client: KafkaClient, look: (cluster: object) => void, make: () => T): T {
-  const usual = replaced<(options: object) => object>(client, 'private:Kafka:createCluster', (create) => (options) => {
-    const cluster = create?.(options) ?? {}
-    look(cluster)
-    return cluster
-  })
+  const usual = replacePrivateField<(options: object) => object>(
+    client,
+    'private:Kafka:createCluster',
+    (create) => (options) => {
+      const cluster = create?.(options) ?? {}
+      look(cluster)
+      return cluster
+    },
+  )
   try {
     return make()
   } finally {

@@ -7,7 +7,7 @@
  */
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
-import { patchMethod } from '../../../transport/kit/patched.ts'
+import { patchMethod } from '../../../transport/kit/method-patch.ts'
 
 const PATCHED = Symbol.for('concordat.kafka.dead-sockets')
 

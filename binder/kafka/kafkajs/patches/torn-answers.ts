@@ -8,7 +8,7 @@
  * or one that looks otherwise inside, stays as it is.
  */
 import { createRequire } from 'node:module'
-import { patchMethod } from '../../../transport/kit/patched.ts'
+import { patchMethod } from '../../../transport/kit/method-patch.ts'
 
 const PATCHED = Symbol.for('concordat.kafka.torn-answers')
 const LENGTH_BYTES = 4

@@ -2,8 +2,8 @@
 import { failureName } from '@concordat/cli/words'
 import { TransportError } from 'concordat/binder'
 import { expect, test } from 'vitest'
-import { namingTheServer, ServerAway } from '../../../packages/cli/commands/away.ts'
 import { failureText } from '../../../packages/cli/commands/failure-text.ts'
+import { namingTheServer, ServerAway } from '../../../packages/cli/commands/server-away.ts'
 import { ranHere } from '../support/cli.ts'
 
 const said = (error: unknown, values: Readonly<Record<string, string>>): string => {

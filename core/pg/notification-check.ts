@@ -14,7 +14,7 @@ const HEARS_WITHIN_MS = 5 * SECOND
  * the listening one would hear its own even there.
  * @returns false only when the notification was sent and not heard; true also when that cannot be found out
  */
-export async function hears(
+export async function hearsNotifications(
   connection: PgListenConnection,
   connect: () => PgListenConnection,
   clock: Clock,

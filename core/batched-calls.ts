@@ -4,7 +4,7 @@ import { lastingContext } from './ambient.ts'
  * Sends gathered items, one call at a time: immediately when no call is under way, otherwise together with the next call.
  * Ignores failures: receivers also poll.
  */
-export class Gathered<Item> {
+export class BatchedCalls<Item> {
   readonly #send: (items: readonly Item[]) => Promise<unknown>
   readonly #afterwards: (next: () => void) => void
   /** The caller of `add` may be in a transaction that this call waits for, or under a lock that ends. */

@@ -1,5 +1,9 @@
 /** Replaces what lies under a private name of kafkajs. @returns puts the old value back */
-export function replaced<T>(client: object, description: string, change: (usual: T | undefined) => T): () => void {
+export function replacePrivateField<T>(
+  client: object,
+  description: string,
+  change: (usual: T | undefined) => T,
+): () => void {
   const name = Object.getOwnPropertySymbols(client).find((each) => each.description === description)
   if (name === undefined) return () => {}
   const fields = client as Record<symbol, T | undefined>

@@ -1,10 +1,10 @@
-import { fieldOf, messageOf } from '../thrown.ts'
+import { fieldOf, messageOf } from '../thrown-values.ts'
 
 /**
  * What a server says as it ends a connection between two statements: a limit on idle transactions, an administrator. `pg` emits that as an
  * event; the next statement then fails with a text of its own, without the reason.
  */
-export class LastWords {
+export class ConnectionEndReason {
   #error: Error | undefined
 
   /** For the connection's `error` event. */

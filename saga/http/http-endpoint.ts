@@ -7,7 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { FetchHandler } from '../../core/node-server.ts'
-import { readable } from '../../core/thrown.ts'
+import { readable } from '../../core/thrown-values.ts'
 import { readAtMost } from './body.ts'
 
 /** The caller and its request. */

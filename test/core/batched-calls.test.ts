@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of core, used by three parts
-import { Gathered } from '../../core/gathered.ts'
+import { BatchedCalls } from '../../core/batched-calls.ts'
 
 function setup(afterwards?: (next: () => void) => void) {
   const sent: string[][] = []
   let answer = Promise.withResolvers<void>()
-  const gathered = new Gathered<string>((items) => {
+  const gathered = new BatchedCalls<string>((items) => {
     sent.push([...items])
     return answer.promise
   }, afterwards)

@@ -5,7 +5,7 @@ import { asBranch } from './kinds/tcc.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 
 /** The definition with a step for each one of the state; a definition whose instances do not grow as it is. */
-export function grown(saga: Saga, { steps }: SagaState): Saga {
+export function instanceDefinition(saga: Saga, { steps }: SagaState): Saga {
   if (saga.steps.length === steps.length) return saga
   const defined = saga.steps.filter(({ branch }) => branch === undefined)
   let next = 0

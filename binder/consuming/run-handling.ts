@@ -24,20 +24,20 @@ export interface ConsumerHost
 }
 
 /** How a binding handles its deliveries: one of the two. */
-export interface Handlings {
+export interface RunHandling {
   readonly one: Handling | undefined
   readonly batch: BatchHandling | undefined
 }
 
 /** Made anew for each run, whose signals end it. */
-export function newHandlings(
+export function newRunHandling(
   binding: ConsumerBinding | BatchBinding,
   options: ResolvedConsumer,
   host: ConsumerHost,
   run: Run,
   pace: Pace | undefined,
   kept: Pick<HandlingContext, 'takenAway' | 'refusals' | 'calls'>,
-): Handlings {
+): RunHandling {
   const { publisher } = host
   const context: HandlingContext = {
     ...host,

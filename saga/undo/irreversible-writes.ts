@@ -9,7 +9,7 @@ import { SETTING } from './tables.ts'
  * cleared the setting by which they know the branch, does not fire them (`session_replication_role`), or changed them. A write that
  * was rolled back to a savepoint is counted by the database all the same, but its lock is gone.
  */
-export const STRAYED_FUNCTION = `CREATE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
+export const IRREVERSIBLE_WRITES_FUNCTION = `CREATE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
 DECLARE
   written oid[];
   emptied oid[] := '{}';

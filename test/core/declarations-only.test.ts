@@ -9,7 +9,7 @@ import { createService } from 'concordat/service'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- for processes of the command line alone
-import { readDeclarationsOnly } from '../../core/reading.ts'
+import { readDeclarationsOnly } from '../../core/declarations-only.ts'
 
 const never = (): never => {
   throw new Error('nothing of it runs')

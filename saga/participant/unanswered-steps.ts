@@ -12,7 +12,7 @@ export function stepOf({ key, replyTo, birth, operation }: CommandHeaders): stri
 }
 
 /** The oldest is forgotten first. */
-export class Unanswered {
+export class UnansweredSteps {
   readonly #steps = new Set<string>()
 
   has(step: string): boolean {

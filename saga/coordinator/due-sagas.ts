@@ -7,16 +7,16 @@ import type { SagaEvent } from '../machine/event.ts'
 import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
 import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
-import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
+import type { Applied } from './event-application.ts'
 import type { Notices } from './notices.ts'
 import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome.ts'
 import type { Runner } from './runner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey, type Snapshot, withoutMail } from './snapshot.ts'
-import { isUnwritable } from './unwritable.ts'
 import { settles } from './within-lease.ts'
+import { isUnwritable } from './write-attempts.ts'
 
 /** Rows taken by one look. */
 const LIMIT = 32

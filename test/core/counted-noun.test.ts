@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- not public: the words of messages and of what operators read
 import { expect, it } from 'vitest'
-import { counted } from '../../core/counted.ts'
+import { counted } from '../../core/counted-noun.ts'
 
 it.for([
   [0, '0 keys are held', '0 keys'],

@@ -17,7 +17,7 @@ export type Stage = 'place' | 'reading' | 'publishing'
  * Reasons why the messages in one delay topic are not forwarded. Each is logged at first and once a minute, and handed to
  * the bindings that wait for the messages.
  */
-export class Standstill {
+export class ForwardingFailures {
   readonly #topic: string
   readonly #clock: Clock
   readonly #logger: Logger

@@ -2,7 +2,7 @@ import { partitionOf } from '../../channel/partition.ts'
 import type { OutgoingRecord } from '../driver.ts'
 
 /** A key goes where the Java client puts it: murmur2 over the topic's real count. Records without one take turns. */
-export class Placing {
+export class RecordPlacement {
   readonly #turns = new Map<string, number>()
 
   place(topic: string, key: OutgoingRecord['key'], partitions: number): number {

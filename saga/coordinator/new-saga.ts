@@ -18,7 +18,7 @@ export interface Beginning {
 }
 
 /** A saga before its first write. @throws SchemaError, `saga.payload_too_large` */
-export async function freshSnapshot(
+export async function newSagaSnapshot(
   { home: database, clock, maxPayloadBytes }: CoordinatorRuntime,
   sql: SqlExecutor,
   saga: Saga,

@@ -17,7 +17,7 @@ interface Refusal {
 }
 
 /** Writes what became of the rows of one partition: deletes those that were confirmed, and holds back those that failed. */
-export class Settling {
+export class RowSettlement {
   readonly #context: PartitionContext
   readonly #pauses: OutagePauses
   #refusal: Refusal | undefined

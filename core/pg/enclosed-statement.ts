@@ -5,13 +5,13 @@
 import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-internals.ts'
 
 /** Statements without parameters or rows that share the round trip of another one. */
-export interface Around {
+export interface Enclosure {
   readonly before: readonly string[]
   /** Only run when the statement has worked. */
   readonly after: readonly string[]
 }
 
-export interface AroundAnswer<Result> {
+export interface EnclosedAnswer<Result> {
   readonly result: Result
   /** Command tag of the last statement of `after`: `COMMIT`. */
   readonly tag: string | undefined
@@ -21,18 +21,18 @@ export interface AroundAnswer<Result> {
  * Sends all of it in one go. What fails ends all that comes behind it.
  * @returns `undefined` when this connection cannot, and nothing was sent: it is no `pg.Client`, or one in pipeline mode
  */
-export function sendAround<Result>(
+export function sendEnclosed<Result>(
   connection: object,
   statement: Statement,
-  around: Around,
-): Promise<AroundAnswer<Result>> | undefined {
+  enclosure: Enclosure,
+): Promise<EnclosedAnswer<Result>> | undefined {
   const Query = queryClassOf(connection)
   if (Query === undefined) return undefined
   const query = new Query(statement)
   // Without parameters it would be another protocol, in which it ends what was sent before.
   if (!query.requiresPreparation()) return undefined
-  const { promise, resolve, reject } = Promise.withResolvers<AroundAnswer<Result>>()
-  const sent = new Sent(query, around)
+  const { promise, resolve, reject } = Promise.withResolvers<EnclosedAnswer<Result>>()
+  const sent = new Sent(query, enclosure)
   query.callback = (error, result) => {
     if (error === null) resolve({ result: result as Result, tag: sent.tag })
     else reject(error)
@@ -45,12 +45,12 @@ export function sendAround<Result>(
 class Sent {
   tag: string | undefined
   readonly #query: DriverQuery
-  readonly #around: Around
+  readonly #enclosure: Enclosure
   #answered = 0
 
-  constructor(query: DriverQuery, around: Around) {
+  constructor(query: DriverQuery, enclosure: Enclosure) {
     this.#query = query
-    this.#around = around
+    this.#enclosure = enclosure
   }
 
   get text(): unknown {
@@ -59,7 +59,7 @@ class Sent {
 
   /** Only when it is its turn: the client takes each statement that was parsed for the one of this name. */
   get name(): string | undefined {
-    return this.#answered === this.#around.before.length ? this.#query.name : undefined
+    return this.#answered === this.#enclosure.before.length ? this.#query.name : undefined
   }
 
   get _result(): unknown {
@@ -82,7 +82,7 @@ class Sent {
     const { stream } = connection
     stream.cork?.()
     try {
-      for (const text of this.#around.before) send(connection, text)
+      for (const text of this.#enclosure.before) send(connection, text)
       let hasFailed = false
       // The query ends with a sync, and closes itself when a value cannot be sent.
       const wire = Object.create(connection, {
@@ -92,7 +92,7 @@ class Sent {
       const error = this.#query.submit(wire)
       // Half of it was sent, and no caller waits for the answer.
       if (error !== null) stream.destroy(error)
-      if (!hasFailed) for (const text of this.#around.after) send(connection, text)
+      if (!hasFailed) for (const text of this.#enclosure.after) send(connection, text)
       connection.sync()
     } finally {
       stream.uncork?.()
@@ -101,7 +101,7 @@ class Sent {
   }
 
   handleCommandComplete(message: { readonly text?: string }, connection: Wire): void {
-    if (this.#answered++ === this.#around.before.length) this.#query.handleCommandComplete(message, connection)
+    if (this.#answered++ === this.#enclosure.before.length) this.#query.handleCommandComplete(message, connection)
     else this.tag = message.text
   }
 

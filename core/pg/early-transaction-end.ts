@@ -23,7 +23,7 @@ const CONTROL: ReadonlySet<unknown> = new Set(['BEGIN', 'START TRANSACTION', 'CO
  * straight through the client of `pg`, committed it or rolled it back. What follows would be stored by itself. Does not see
  * ROLLBACK AND CHAIN, and nothing on a connection that is no `pg.Client`.
  */
-export class EndedEarly {
+export class EarlyTransactionEnd {
   readonly #protocol: Protocol | undefined
   #isBegun = false
   #hasEnded = false

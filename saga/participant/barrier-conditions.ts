@@ -6,7 +6,7 @@ import type { BarrierCommand, BarrierStatus } from './barrier-entry.ts'
 /** An instant as text that a person and a program can read. */
 const instant = (at: string): string => `to_char(${at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`
 
-export class Bars {
+export class BarrierConditions {
   readonly #table: string
   readonly #purge: string
 
