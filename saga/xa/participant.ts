@@ -127,7 +127,7 @@ export function xaParticipant<In, Out>(
   })
 }
 
-/** To the duties a transaction is what they hand to the handler: of which kind it is they need not know. */
+/** The duties only pass the transaction on to the handler, so its type does not matter to them. */
 function gateOf(sql: SqlClient, rows: XaRows, resource: XaResource | undefined): Gate<SqlTransaction> {
   if (resource !== undefined) return new ResourceGate(sql, rows, resource as XaResource<SqlTransaction>)
   requirePrepare(sql)

@@ -135,7 +135,8 @@ export class Forwarder {
       delivery.ack()
       return
     }
-    // The clock of its sender may be ahead: then it goes on to the tier for what is left, and does not fill this one.
+    // If the sender's clock is ahead, `until` can be later than any message should leave this tier. The message is then forwarded to
+    // the tier for the remaining delay, so that it takes up no room here.
     const until = Math.min(delayed.until, tierEndsAt(partitionIn(delivery.position), this.#host.clock.now()))
     this.#held.add({ delivery, message: delayed.message, until })
     this.#wakeAt(until)

@@ -101,7 +101,7 @@ export class AssignedPartition {
     this.#dropTaken()
   }
 
-  /** Nothing of what lies before `end` and was not appended is for anybody. */
+  /** Moves past offsets below `end` that were never appended: they hold no records for the consumer. */
   skip(end: number): void {
     this.tracker.startAt(end)
     this.#chunks.push({ records: [], end, taken: 0 })

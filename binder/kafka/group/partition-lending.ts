@@ -82,7 +82,7 @@ export class PartitionLending implements Lender<Parcel> {
     return this.#isWithdrawn
   }
 
-  /** Ends the assignment; everything unsettled comes back through the broker. */
+  /** Ends the assignment; the broker delivers everything unsettled again. */
   withdraw(reason: Error): void {
     if (this.#isWithdrawn) return
     this.#isWithdrawn = true
@@ -139,8 +139,9 @@ export class PartitionLending implements Lender<Parcel> {
   }
 
   /**
-   * Lends what was left undone below something finished, although held: else the finished would come again with it.
-   * Returns whether there was any.
+   * Delivers released messages that lie below an already settled one, even while delivery is on hold. Otherwise the commit position
+   * stays below them, and the settled messages above are delivered again.
+   * @returns whether there were any
    */
   lendGaps(): boolean {
     if (this.isWithdrawn) return false

@@ -1,4 +1,4 @@
-/** Lends returned messages again after a pause: the binder has no use for them at once. */
+/** Delivers released messages again after a pause: the binder would release them again if it got them at once. */
 import type { Clock } from '../../../core/clock.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import type { PartitionLending } from './partition-lending.ts'

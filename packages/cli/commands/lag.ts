@@ -77,7 +77,10 @@ function uncounted({ channel, group }: DeadLetterPlace, error: unknown): Counted
   return { channel, group, lag: null, letters: null, problem: toError(error).message }
 }
 
-/** A group of the log has a line for its dead letters as well: that is the last column of its own. */
+/**
+ * The log in the database counts the dead letters of a group as the lag of another group: `redrive` of `<channel>.<group>.dlq`. That lag
+ * becomes the column DEAD LETTERS of the first group's line, not a line of its own.
+ */
 function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Outcome {
   const lettersOf = ({ channel, group }: GroupLine): number =>
     log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? 0

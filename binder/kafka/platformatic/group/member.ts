@@ -163,7 +163,10 @@ export class GroupMember implements Member {
     }
   }
 
-  /** A broker that is away is waited for once it was there; who opens it tries again on his own. */
+  /**
+   * Until the subscription is first open, a connection failure is thrown to the caller, who retries. After that the member itself keeps
+   * retrying.
+   */
   #requireLife(after?: unknown): void {
     if (this.#life.isOver) throw new Error('the subscription has ended')
     if (this.#life.isOpening && (after instanceof ConnectFailed || after instanceof AggregateError)) throw after
