@@ -1,6 +1,5 @@
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
-import { answering } from '../requests/failure-answer.ts'
 import type { Destinations } from '../sending/destinations.ts'
 import type { Publisher } from '../sending/publisher.ts'
 import type { Transport } from '../transport/transport.ts'
@@ -56,4 +55,19 @@ export function newRunHandling(
     answer: answering(binding, options.group, host),
   })
   return { one, batch: undefined }
+}
+
+/** Function that makes a binding's answer to a failed request, and lets the answer's destination be provisioned. */
+function answering(
+  binding: ConsumerBinding,
+  group: string | null,
+  { service, clock, destinations }: Pick<ConsumerHost, 'service' | 'clock' | 'destinations'>,
+): HandlingContext['answer'] {
+  if (binding.kind !== 'processor' || binding.answer === undefined) return undefined
+  const { answer } = binding
+  return (request, error) => {
+    const made = answer(request, error, { service, group, now: clock.now() })
+    if (made !== undefined) destinations.learn(made.replies, made.message.destination)
+    return made
+  }
 }

@@ -1,4 +1,7 @@
+import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
+import { derivedId, newId } from '../../core/ids.ts'
 import { requireFunction } from '../../core/options.ts'
+import { fieldOf } from '../../core/thrown-values.ts'
 import { processor } from '../bindings/binding.ts'
 import type {
   ConsumerOptions,
@@ -11,9 +14,10 @@ import { type Handler, type HandlerContext, type TransactionContext } from '../b
 import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { failureAnswer } from './failure-answer.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { Answer, AnswerHost } from './answer.ts'
 import { ReplyPlaces } from './reply-places.ts'
-import { replyHeaders } from './request-reply-format.ts'
+import { MAX_MESSAGE, MAX_REASON, replyHeaders } from './request-reply-format.ts'
 
 /**
  * Answers requests: the handler's result goes to the caller of `binder.request`, confirmed before the request is settled. A request that
@@ -72,4 +76,42 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
     replies: output,
     answer: (request, error, host) => failureAnswer(request, error, output, places, host),
   } satisfies ProcessorBinding)
+}
+
+/** The answer to a request that failed permanently; `undefined` when none is awaited. */
+function failureAnswer(
+  request: EncodedMessage,
+  thrown: unknown,
+  replies: Channel,
+  places: ReplyPlaces,
+  { service, group, now }: AnswerHost,
+): Answer | undefined {
+  const address = places.addressOrNone(request.headers)
+  if (address === undefined) return undefined
+  const error = toError(thrown)
+  const body = {
+    reason: reasonOf(error),
+    message: said(error, 'message').slice(0, MAX_MESSAGE),
+    retryable: isRetryable(error),
+  }
+  return {
+    message: {
+      id: group === null ? newId() : derivedId(request.source, request.id, request.destination, group, 'failed'),
+      destination: address.to,
+      key: null,
+      type: replies.name,
+      source: service,
+      contentType: 'application/json',
+      time: now,
+      headers: replyHeaders(address.id, 'failed'),
+      body: Buffer.from(JSON.stringify(body)),
+    },
+    replies,
+    settles: hasCode(error, 'binder.request_refused'),
+  }
+}
+
+function reasonOf(error: Error): string {
+  const reason = fieldOf(error, hasCode(error, 'binder.request_refused') ? 'reason' : 'code')
+  return typeof reason === 'string' && reason !== '' ? reason.slice(0, MAX_REASON) : 'failed'
 }
