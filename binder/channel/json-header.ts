@@ -2,7 +2,7 @@
  * Header values as JSON, types kept: bytes become `{"$bytes": base64}`, and the one number that JSON has no form for
  * `{"$number": "-0"}`. Part of what lies in tables: never change a form.
  */
-import { parseShallow } from '../../core/shallow-json.ts'
+import { isShallow, MOST_LEVELS } from '../../core/shallow-json.ts'
 import type { Headers, HeaderValue } from './message.ts'
 
 type JsonHeader = string | number | boolean | null | { readonly $bytes: string } | { readonly $number: string }
@@ -34,7 +34,8 @@ const NO_HEADERS: Headers = Object.freeze({})
 /** @throws SyntaxError, TypeError when the text is not what `headersToJson` writes */
 export function headersFromJson(text: string | null): Headers {
   if (text === null) return NO_HEADERS
-  const parsed: unknown = parseShallow(text)
+  if (!isShallow(text)) throw new TypeError(`headers: expected at most ${MOST_LEVELS} levels of JSON`)
+  const parsed: unknown = JSON.parse(text)
   if (!isJsonObject(parsed)) throw new TypeError(`headers: expected a JSON object or NULL, got ${text.slice(0, 100)}`)
   return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, fromJson(name, value)]))
 }

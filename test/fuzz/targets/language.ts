@@ -46,7 +46,7 @@ export const stateMachine = target({
   input: (tape) => (tape.once(3) ? hostileJson(tape, MACHINE) : hostileJsonText(tape, MACHINE)),
   run: (json) => void importStateMachine(json, { services }),
   // The path may have any name of the machine in it.
-  refuses: (error) => isWrongArgument(error) || /^importStateMachine\([^]*: (?!.*call stack)/.test(error.message),
+  refuses: (error) => isWrongArgument(error) || /^importStateMachine[.(][^]*: (?!.*call stack)/.test(error.message),
 })
 
 const EXPRESSIONS = [

@@ -1,4 +1,4 @@
-import type { SqlClient, SqlExecutor } from 'concordat/core'
+import { hasCode, type SqlClient, type SqlExecutor } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { type PostgresStateStore, postgresStateStore } from 'concordat/postgres'
 import pg from 'pg'
@@ -7,10 +7,16 @@ import type { PostgresStateStoreOptions } from '../inside/election.ts'
 
 const TABLES = ['head', 'log', 'entry', 'tomb', 'bound', 'member', 'request', 'gone']
 
-/** Deletes everything that the store has confirmed. */
+const DEADLOCK = '40P01'
+
+/** Deletes everything that the store has confirmed. Members write meanwhile, in another order, so it may be the victim of a deadlock. */
 export async function wipeCluster(sql: SqlExecutor, schema = 'concordat'): Promise<void> {
   const deletes = TABLES.map((table, n) => `gone_${n} AS (DELETE FROM "${schema}".cluster_${table})`)
-  await sql.query(`WITH ${deletes.join(', ')} SELECT 1`)
+  const wipe = `WITH ${deletes.join(', ')} SELECT 1`
+  await sql.query(wipe).catch((error: unknown) => {
+    if (!hasCode(error, DEADLOCK)) throw error
+    return sql.query(wipe)
+  })
 }
 
 export interface ClusterDatabase {
