@@ -283,8 +283,8 @@ describeWith(['redis'], 'many contenders for one lock', { private: true }, () =>
     fresh()
     const turns = [0, 0, 0, 0, 0, 0]
     const sum = (): number => turns.reduce((all, one) => all + one, 0)
-    const contenders = turns.map(() => quorum.contender({ pollMs: 2 }))
-    const first = quorum.contender()
+    const contenders = turns.map(() => quorum.contender({ pollMs: 2, answerMs: 2_000 }))
+    const first = quorum.contender({ answerMs: 2_000 })
     const holder = await first.acquire(context.key)
     const workers = contenders.map(async (locks, n) => {
       while (sum() < 120) {
