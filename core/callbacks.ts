@@ -2,11 +2,11 @@
  * Results of user functions that are not awaited. An `async` function returns a promise; without a listener its rejection
  * would end the process.
  */
-import { hasMethods, wrongKind } from './options.ts'
+import { isThenable, wrongKind } from './options.ts'
 
 /** Returns the value unchanged; ignores the rejection of a promise. */
 export function notAwaited<T>(value: T): T {
-  if (hasMethods(value, ['then'])) Promise.resolve(value).catch(() => {})
+  if (isThenable(value)) Promise.resolve(value).catch(() => {})
   return value
 }
 
@@ -16,7 +16,7 @@ export function notAwaited<T>(value: T): T {
  * @throws TypeError when it is a promise
  */
 export function synchronous<T>(what: string, value: T, expected: string): T {
-  if (!hasMethods(value, ['then'])) return value
+  if (!isThenable(value)) return value
   notAwaited(value)
   throw wrongKind(what, value, `${expected}, and not a promise of it: no async function`)
 }

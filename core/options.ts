@@ -54,11 +54,17 @@ function kindOf(value: unknown): string {
   if (value === undefined || value === null) return String(value)
   if (typeof value === 'function') return `the function ${value.name}`.trimEnd()
   if (typeof value !== 'object') return `a ${typeof value}`
-  if (hasMethods(value, ['then'])) return 'a promise: is an "await" missing?'
+  if (isThenable(value)) return 'a promise: is an "await" missing?'
   if (Array.isArray(value)) return 'an array'
   const name = value.constructor?.name ?? ''
   // Names of one or two letters come from a minifier.
   return name.length > 2 && name !== 'Object' ? `an instance of ${name}` : 'another object'
+}
+
+/** A promise of any library or realm. Called for each message: `hasMethods` would take four times as long. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  const mayHave = (typeof value === 'object' && value !== null) || typeof value === 'function'
+  return mayHave && typeof (value as { then?: unknown }).then === 'function'
 }
 
 /** True when `value` is an object (or a class) with these methods. */

@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ConcordatError, show } from './errors.ts'
-import { hasMethods } from './options.ts'
 import { readable, throwReadable } from './thrown-values.ts'
+import { isThenable } from './options.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
@@ -40,8 +40,8 @@ export function validate<S extends StandardSchemaV1>(
     const result = schema['~standard'].validate(value)
     if (result instanceof Promise) return result.then((late) => unwrap(subject, late), throwReadable)
     // A promise of another realm, or of a library.
-    return hasMethods(result, ['then'])
-      ? Promise.resolve(result).then((late) => unwrap(subject, late), throwReadable)
+    return isThenable(result)
+      ? Promise.resolve(result).then((late) => unwrap(subject, late as typeof result), throwReadable)
       : unwrap(subject, result)
   } catch (thrown) {
     throw readable(thrown)

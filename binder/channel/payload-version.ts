@@ -5,7 +5,7 @@
 
 import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
-import { hasMethods, requireFunction, wrongKind } from '../../core/options.ts'
+import { isThenable, requireFunction, wrongKind } from '../../core/options.ts'
 import { BinderError } from '../errors.ts'
 import type { EncodedMessage, Headers } from './message.ts'
 
@@ -116,7 +116,7 @@ function upcastOnce(
       cause,
     )
   }
-  if (!hasMethods(next, ['then'])) return next
+  if (!isThenable(next)) return next
   notAwaited(next)
   throw new BinderError('binder.payload_version', {
     channel: channel.name,

@@ -35,6 +35,7 @@ export class Consumer {
   /** Rate limit and circuit breaker, if the binding has either. */
   readonly #pace: Pace | undefined
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
+  #lastWatched: AbortSignal | undefined
   readonly #counts: Record<HandlingEnd, number> = {
     handled: 0,
     'dead-lettered': 0,
@@ -306,7 +307,8 @@ export class Consumer {
 
   #accept(delivery: TransportDelivery): void {
     const { signal } = delivery
-    if (!this.#watched.has(signal)) this.#watch(signal)
+    if (signal !== this.#lastWatched && !this.#watched.has(signal)) this.#watch(signal)
+    this.#lastWatched = signal
     this.#lanes.push(delivery)
   }
 

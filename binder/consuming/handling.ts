@@ -1,4 +1,5 @@
 import { toError } from '../../core/errors.ts'
+import { isThenable } from '../../core/options.ts'
 import { readable } from '../../core/thrown-values.ts'
 import { type Turns, turnsOf } from '../../core/turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
@@ -179,9 +180,4 @@ export class Handling {
     this.#context.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
     return 'discarded'
   }
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  const mayHave = (typeof value === 'object' && value !== null) || typeof value === 'function'
-  return mayHave && typeof (value as { then?: unknown }).then === 'function'
 }

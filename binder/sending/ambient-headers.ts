@@ -7,7 +7,7 @@ import { watchHandedOut } from '../../core/ambient.ts'
 import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { hasMethods, wrongKind } from '../../core/options.ts'
+import { isThenable, wrongKind } from '../../core/options.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
@@ -41,7 +41,7 @@ export function withAmbient(
 /** A promise has no names of its own: an async function would add nothing, in silence. */
 function requireHeaders(headers: unknown): Headers | undefined {
   if (headers === undefined) return undefined
-  if (typeof headers === 'object' && headers !== null && !hasMethods(headers, ['then'])) return headers as Headers
+  if (typeof headers === 'object' && headers !== null && !isThenable(headers)) return headers as Headers
   throw wrongKind('the headers option', headers, 'a function that returns an object of headers, or undefined')
 }
 

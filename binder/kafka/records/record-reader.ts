@@ -4,7 +4,8 @@ import type { IncomingRecord } from '../driver.ts'
 import type { Pieces } from './pieces.ts'
 import { RecordCursor } from './record-cursor.ts'
 import { recordSize, waitingBytes } from './record-size.ts'
-import { RepeatedTexts, StoredRecord } from './stored-record.ts'
+import { RepeatedHeaders } from './repeated-headers.ts'
+import { StoredRecord } from './stored-record.ts'
 
 export interface RecordsHead {
   readonly firstOffset: number
@@ -39,7 +40,7 @@ const VARINT_BYTES = 5
  */
 export class RecordReader {
   readonly #pieces: Pieces
-  readonly #texts = new RepeatedTexts()
+  readonly #headers = new RepeatedHeaders()
   /** In the rest of a piece, or in an assembled record. */
   readonly #cursor: RecordCursor
   /** Where that begins. */
@@ -87,7 +88,7 @@ export class RecordReader {
         held += waiting
         this.#skipHeaders(headerCount)
         if (cursor.at < end) throw new RangeError(`a record of ${length} bytes at ${start} has less than that`)
-        const fields = { buffer: cursor.bytes, keyAt, valueAt, headersAt, texts: this.#texts }
+        const fields = { buffer: cursor.bytes, keyAt, valueAt, headersAt, headers: this.#headers }
         records.push(new StoredRecord(offset, appendedAt ?? sentAt, bytes, fields))
       }
       if (cursor.at > end) throw new RangeError(`a record of ${length} bytes at ${start} has more than that`)

@@ -1,0 +1,121 @@
+import type { IncomingHeader } from '../driver.ts'
+import { RecordCursor } from './record-cursor.ts'
+
+type Headers = Record<string, IncomingHeader>
+
+/** Bytes of the longest text that is compared with the one before. */
+const SHORT = 64
+/** Number of headers of which the texts are kept. */
+const PLACES = 32
+const EMPTY = Buffer.alloc(0)
+
+/** A short ASCII text of the previous record, by its bytes: comparing bytes with bytes is faster than with a text. */
+interface Seen {
+  bytes: Buffer
+  at: number
+  /** -1: the previous record had no such text here. */
+  length: number
+  text: string
+}
+
+/**
+ * Reads the headers of the records of a batch. Most records of a topic have the same names in the same order and differ in a few
+ * values, so a record's headers begin as a copy of those before, and only values that changed become strings.
+ */
+export class RepeatedHeaders {
+  readonly #names: Seen[] = []
+  readonly #values: Seen[] = []
+  /** Headers of the previous record; `undefined` when its names cannot be compared. */
+  #last: Headers | undefined
+
+  /** @param at where the number of headers is; everything after it must be known to lie in `bytes` */
+  read(bytes: Buffer, at: number): Headers {
+    const cursor = new RecordCursor(bytes, at)
+    const count = cursor.varint()
+    return this.#likeLast(cursor, count) ?? this.#anew(new RecordCursor(bytes, at))
+  }
+
+  #likeLast(cursor: RecordCursor, count: number): Headers | undefined {
+    const last = this.#last
+    if (last === undefined || count !== this.#names.length) return undefined
+    const headers = { ...last }
+    this.#last = undefined
+    for (let i = 0; i < count; i++) {
+      const name = this.#names[i] as Seen
+      const nameEnd = cursor.endOf(cursor.varint())
+      if (!isSame(name, cursor.bytes, cursor.at, nameEnd)) return undefined
+      cursor.at = nameEnd
+      const length = cursor.varint()
+      const end = length < 0 ? -1 : cursor.endOf(length)
+      const value = this.#values[i] as Seen
+      if (end < 0 || !isSame(value, cursor.bytes, cursor.at, end)) headers[name.text] = readInto(value, cursor, end)
+      if (end >= 0) cursor.at = end
+    }
+    this.#last = headers
+    return headers
+  }
+
+  #anew(cursor: RecordCursor): Headers {
+    const count = cursor.varint()
+    const headers: Headers = {}
+    let isPlain = count <= PLACES
+    this.#names.length = this.#values.length = 0
+    for (let i = 0; i < count; i++) {
+      const nameSeen = unseen()
+      const nameEnd = cursor.endOf(cursor.varint())
+      const read = readInto(nameSeen, cursor, nameEnd)
+      const name = typeof read === 'string' ? read : cursor.bytes.toString('utf8', cursor.at, nameEnd)
+      cursor.at = nameEnd
+      const length = cursor.varint()
+      const end = length < 0 ? -1 : cursor.endOf(length)
+      const valueSeen = unseen()
+      const value = readInto(valueSeen, cursor, end)
+      if (end >= 0) cursor.at = end
+      isPlain &&= nameSeen.length >= 0 && name !== '__proto__' && !Object.hasOwn(headers, name)
+      add(headers, name, value)
+      if (!isPlain) continue
+      this.#names.push(nameSeen)
+      this.#values.push(valueSeen)
+    }
+    this.#last = isPlain ? headers : undefined
+    return headers
+  }
+}
+
+function unseen(): Seen {
+  return { bytes: EMPTY, at: 0, length: -1, text: '' }
+}
+
+function isSame(seen: Seen, bytes: Buffer, start: number, end: number): boolean {
+  const { bytes: before, at, length } = seen
+  if (length !== end - start) return false
+  for (let i = 0; i < length; i++) if (bytes[start + i] !== before[at + i]) return false
+  return true
+}
+
+/** Reads a text up to `end`, and keeps it for comparison if it is short ASCII. Other bytes are a view of them; below 0 it is a null. */
+function readInto(seen: Seen, { bytes, at: start }: RecordCursor, end: number): Buffer | string | undefined {
+  seen.length = -1
+  if (end < 0) return undefined
+  if (end - start > SHORT) return bytes.subarray(start, end)
+  for (let at = start; at < end; at++) if ((bytes[at] as number) > 0x7f) return bytes.subarray(start, end)
+  const text = bytes.toString('latin1', start, end)
+  seen.bytes = bytes
+  seen.at = start
+  seen.length = end - start
+  seen.text = text
+  return text
+}
+
+/** A repeated name becomes a list. */
+function add(headers: Headers, name: string, value: Buffer | string | undefined): void {
+  const known = headers[name]
+  if (known !== undefined && Object.hasOwn(headers, name)) {
+    // A list is ours: a copy for each would take the time of all of them once more.
+    if (Array.isArray(known)) known.push(value ?? EMPTY)
+    else headers[name] = [known as Buffer | string, value ?? EMPTY]
+  } else if (name === '__proto__')
+    // A plain assignment would be lost.
+    Object.defineProperty(headers, name, { value, enumerable: true, configurable: true, writable: true })
+  else headers[name] = value
+}
