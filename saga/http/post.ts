@@ -26,7 +26,7 @@ import { type HttpSettings, requireHttpUrl } from './settings.ts'
 const FINAL: ReadonlySet<number> = new Set([400, 405, 413, 414, 415, 422, 431])
 const LATER: ReadonlySet<number> = new Set([408, 425, 429])
 const MAX_AFTER_SECONDS = 3_600
-const OWN_CODE = /^[a-z]+\.[a-z_]{1,60}$/
+const OWN_CODE = /^[a-z]{1,20}\.[a-z_]{1,60}$/
 
 /** Sends it once. Never rejects. @param signal ends it: then another instance may send it again */
 export async function post(

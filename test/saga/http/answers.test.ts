@@ -179,6 +179,19 @@ describe('a participant that is called by HTTP', () => {
     expect(world.calls).toEqual([])
   })
 
+  test("a long code in a stranger's answer does not get into the error", async () => {
+    const code = `${'secret'.repeat(100)}.busy`
+    const world = await setup({
+      gate: (request, response, pass) => {
+        if (request.operation === 'compensate') return pass()
+        response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify({ error: { code } }))
+      },
+    })
+    const outcome = await outcomeOf(world, 'a')
+    expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.http_status' } })
+    expect(JSON.stringify(outcome)).not.toContain('secret')
+  })
+
   test('a cancellation that cannot get through parks the saga, and an operator frees it', async () => {
     let isOpen = false
     const world = await setup({
