@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ConcordatError, show } from './errors.ts'
-import { readable, throwReadable } from './thrown-values.ts'
 import { isThenable } from './options.ts'
+import { readable, throwReadable } from './thrown-values.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
