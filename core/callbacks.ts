@@ -17,7 +17,7 @@ export function notAwaited<T>(value: T): T {
  */
 export function synchronous<T>(what: string, value: T, expected: string): T {
   if (!isThenable(value)) return value
-  notAwaited(value)
+  void notAwaited(value)
   throw wrongKind(what, value, `${expected}, and not a promise of it: no async function`)
 }
 

@@ -117,7 +117,7 @@ function upcastOnce(
     )
   }
   if (!isThenable(next)) return next
-  notAwaited(next)
+  void notAwaited(next)
   throw new BinderError('binder.payload_version', {
     channel: channel.name,
     version,
