@@ -35,7 +35,6 @@ export class Consumer {
   /** Rate limit and circuit breaker, if the binding has either. */
   readonly #pace: Pace | undefined
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
-  #lastWatched: AbortSignal | undefined
   readonly #counts: Record<HandlingEnd, number> = {
     handled: 0,
     'dead-lettered': 0,
@@ -307,8 +306,7 @@ export class Consumer {
 
   #accept(delivery: TransportDelivery): void {
     const { signal } = delivery
-    if (signal !== this.#lastWatched && !this.#watched.has(signal)) this.#watch(signal)
-    this.#lastWatched = signal
+    if (!this.#watched.has(signal)) this.#watch(signal)
     this.#lanes.push(delivery)
   }
 
