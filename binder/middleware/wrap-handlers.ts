@@ -2,7 +2,7 @@
 
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { BatchTransactionContext, TransactionContext } from '../bindings/handler-contexts.ts'
-import { checkOutcomes } from '../consuming/batch/batch-outcomes.ts'
+import { checkOutcomes } from '../consuming/batch/check-batch-outcomes.ts'
 import type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './batch-middleware.ts'
 import { type Middleware, type MiddlewareHandler, type MiddlewareTarget, wrapAll } from './middleware.ts'
 

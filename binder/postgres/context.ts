@@ -1,7 +1,7 @@
 import type { TransportHost } from '../transport/transport.ts'
 import type { Directory } from './directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
-import type { Session } from './session.ts'
+import type { ProcessLease } from './process-lease.ts'
 import type { TransportTables } from './tables.ts'
 import type { WatchedDatabase } from './watched-database.ts'
 
@@ -11,6 +11,6 @@ export interface LogContext {
   readonly options: ResolvedPostgresOptions
   readonly database: WatchedDatabase
   readonly tables: TransportTables
-  readonly session: Session
+  readonly session: ProcessLease
   readonly directory: Directory
 }

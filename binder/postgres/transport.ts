@@ -29,11 +29,11 @@ import { failure, TRANSPORT } from './failure.ts'
 import { forgetGroup } from './forget-group.ts'
 import { Members } from './members.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
+import { ProcessLease } from './process-lease.ts'
 import { migrateLog, Provisioning } from './provisioning.ts'
 import { LogPublisher } from './publisher.ts'
 import { identifyRows } from './replica-identity.ts'
 import { Rotation } from './rotation.ts'
-import { Session } from './session.ts'
 import { Settling } from './settling.ts'
 import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
@@ -104,7 +104,7 @@ class LogTransport implements PostgresTransport {
     const tables = transportTables(options.schema)
     const database = new WatchedDatabase(options.sql, options.schema, clock, options.requestTimeoutMs)
     const owner = `${host.instance}/${newId().slice(-12)}@${options.sql.exclusive ?? ''}`
-    const session = new Session({ owner, database, tables, clock, leaseMs: options.leaseMs })
+    const session = new ProcessLease({ owner, database, tables, clock, leaseMs: options.leaseMs })
     const context: LogContext = { host, options, database, tables, session, directory: new Directory(database, tables) }
     const members: Members = new Members(context, (group) => wakes.moved(group))
     const subscriptions = new Set<LogSubscription>()

@@ -4,8 +4,8 @@ import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/client.ts'
+import { type Places, type RabbitPlace, resolvePlaces } from './topology/foreign-places.ts'
 import { lossIn } from './topology/loss.ts'
-import { type Places, type RabbitPlace, resolvePlaces } from './topology/places.ts'
 
 /** Options of `rabbitTransport`. */
 export interface RabbitTransportOptions {

@@ -15,8 +15,8 @@ import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { AcceptedReplyAddresses } from './accepted-reply-addresses.ts'
 import type { Answer, AnswerHost } from './answer.ts'
-import { ReplyPlaces } from './reply-places.ts'
 import { MAX_MESSAGE, MAX_REASON, replyHeaders } from './request-reply-format.ts'
 
 /**
@@ -58,7 +58,7 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
   // A reply is for who asked: groups of the reply channel have no part in it.
   const output = Object.freeze({ ...requireChannel(`${path} replies`, replies as Channel), groups: [] })
   const answer = requireFunction(`${path} handler`, handler as Handler<unknown, HandlerContext, unknown>)
-  const places = new ReplyPlaces(output.name)
+  const places = new AcceptedReplyAddresses(output.name)
   const binding = processor(
     input,
     output,
@@ -83,7 +83,7 @@ function failureAnswer(
   request: EncodedMessage,
   thrown: unknown,
   replies: Channel,
-  places: ReplyPlaces,
+  places: AcceptedReplyAddresses,
   { service, group, now }: AnswerHost,
 ): Answer | undefined {
   const address = places.addressOrNone(request.headers)

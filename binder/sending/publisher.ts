@@ -8,8 +8,8 @@ import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { AnsweredPublishes } from '../transport/answered-publishes.ts'
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
+import { DestinationWait } from './destination-wait.ts'
 import type { Destinations } from './destinations.ts'
-import { Preparation } from './preparation.ts'
 
 export interface PublisherParts {
   readonly transport: Transport
@@ -36,7 +36,7 @@ export class Publisher {
   readonly #timeoutMs: number
   readonly #telemetry: BinderTelemetry | undefined
   readonly #waiting: Queue<Entry> = new Queue()
-  readonly #preparation: Preparation<Entry>
+  readonly #preparation: DestinationWait<Entry>
   readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
   /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
@@ -54,7 +54,7 @@ export class Publisher {
     this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
     this.#telemetry = telemetry
-    this.#preparation = new Preparation(destinations, clock, transport.waitsForRoom === true, {
+    this.#preparation = new DestinationWait(destinations, clock, transport.waitsForRoom === true, {
       onReady: (entry) => {
         if (destinations.isTransactional(entry.message.destination))
           this.#settle(entry, transactionalOnly(transport.name, entry.message))

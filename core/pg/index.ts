@@ -4,6 +4,6 @@
  * @module
  */
 export { type PgPool, pgClient, pgTransaction } from './client.ts'
-export { pgConnection, type TransactionConnection } from './connection.ts'
 export { pgListener } from './listener.ts'
 export { pgPrimary } from './primary.ts'
+export { pgConnection, type TransactionConnection } from './transaction-connection.ts'

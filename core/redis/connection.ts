@@ -6,8 +6,8 @@ import { turnsOf } from '../turns.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
 import { type RedisErrors, RedisFailures } from './failures.ts'
 import { IdleSocket } from './idle-socket.ts'
+import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
 import { failureKind, isReply } from './replies.ts'
-import { mastersOf, RedisSession } from './session.ts'
 import { WriteTogether } from './write-together.ts'
 
 export interface ConnectionOptions {
@@ -62,13 +62,13 @@ const OVERDUE = Symbol('overdue')
 export class RedisConnection implements ScriptRunner {
   readonly #options: ConnectionOptions
   readonly #writes = new WriteTogether()
-  readonly #session: RedisSession
+  readonly #session: ReconnectingClient
   readonly #failures: RedisFailures
   readonly #idle: IdleSocket | undefined
 
   constructor(options: ConnectionOptions) {
     this.#options = options
-    this.#session = new RedisSession(options)
+    this.#session = new ReconnectingClient(options)
     this.#failures = new RedisFailures(options.errors, this.#session)
     this.#idle = options.letsExit === true ? new IdleSocket(options.clock) : undefined
     // First of the listeners for `ready`.

@@ -2,7 +2,7 @@
 
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/extension'
-import { tablesIn } from './tables.ts'
+import { tablesIn } from './existing-tables.ts'
 
 /** An action. */
 export interface AuditLine {

@@ -2,7 +2,7 @@
 import { invalidOption } from '../../core/errors.ts'
 import type { Choice } from '../machine/state.ts'
 import { conditional, requireCondition } from './condition.ts'
-import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBranch } from './graph.ts'
+import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBranch } from './definition-rules.ts'
 import { CHOICE } from './kinds/choice.ts'
 import type { Condition, StepDefinition } from './saga.ts'
 

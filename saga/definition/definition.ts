@@ -9,7 +9,7 @@
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { type Around, blockMethods, placed, type Site } from './blocks.ts'
 import type { SagaBuilder } from './builder.ts'
-import { checkSagaName, checkStep, requireVersion } from './graph.ts'
+import { checkSagaName, checkStep, requireVersion } from './definition-rules.ts'
 import { graphHash } from './graph-hash.ts'
 import { KIND_OF_METHOD } from './kinds/methods.ts'
 import type { Saga, StepDefinition } from './saga.ts'

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Script } from '../machine/state.ts'
-import { checkSagaName } from './graph.ts'
+import { checkSagaName } from './definition-rules.ts'
 import { graphHash } from './graph-hash.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 

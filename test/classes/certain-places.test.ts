@@ -7,7 +7,7 @@ import { EventEmitter } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { Membership } from '../../binder/kafka/group/membership.ts'
 import { PartitionLending } from '../../binder/kafka/group/partition-lending.ts'
-import { Session } from '../../binder/postgres/session.ts'
+import { ProcessLease } from '../../binder/postgres/process-lease.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'
 import type { WatchedDatabase } from '../../binder/postgres/watched-database.ts'
 import { Assurance } from '../../binder/rabbitmq/link/assurance.ts'
@@ -37,7 +37,7 @@ const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
   },
   'a session on PostgreSQL': async (clock) => {
     const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as WatchedDatabase
-    const session = new Session({ owner: 'o', database, tables: {} as TransportTables, clock, leaseMs: LIMIT_MS })
+    const session = new ProcessLease({ owner: 'o', database, tables: {} as TransportTables, clock, leaseMs: LIMIT_MS })
     await session.renew([])
     return { isCertain: () => session.isValid(), answered: async () => void (await session.renew([])) }
   },

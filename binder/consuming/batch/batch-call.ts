@@ -16,8 +16,8 @@ import type { Failures } from '../failure/failures.ts'
 import { WithdrawnSignal } from '../failure/withdrawn-signal.ts'
 import type { HandlingContext } from '../handling-context.ts'
 import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-items.ts'
-import { checkOutcomes } from './batch-outcomes.ts'
 import { type BatchOutput, BatchOutputs } from './batch-outputs.ts'
+import { checkOutcomes } from './check-batch-outcomes.ts'
 
 /** Takes a batch's transaction back. */
 class RolledBack extends Error {}

@@ -8,7 +8,7 @@ import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'
 import type { Failures } from '../failure/failures.ts'
 import type { HandlingContext } from '../handling-context.ts'
 import { byKey, type Item, type ItemResult, lineOf } from './batch-items.ts'
-import { isOutcome } from './batch-outcomes.ts'
+import { isOutcome } from './check-batch-outcomes.ts'
 
 /** Outputs of each message of a batch. */
 export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>

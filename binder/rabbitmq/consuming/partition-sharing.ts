@@ -4,9 +4,9 @@ import type { Logger } from '../../../core/logger.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver, SubscriptionSpec } from '../../transport/transport.ts'
 import { failure, toTransportError } from '../failure.ts'
-import { surplus } from '../link/share.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { GroupMemberCounts } from './group-member-counts.ts'
+import { surplus } from './partition-surplus.ts'
 import type { ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
 /** A comparison that fails once may have met a broker that is busy. */

@@ -16,7 +16,7 @@ import { failure, replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Ask, type Declaration, declareUnbound, look, nameOf } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
-import { exchangeOf } from './places.ts'
+import { exchangeOf } from './foreign-places.ts'
 import { declarationsOf, existingCount, marksOf, mismatchOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 

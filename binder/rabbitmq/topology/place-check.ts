@@ -1,5 +1,5 @@
 /**
- * Compares places with the rules of channels, so far as RabbitMQ tells of what another program made: see `places.ts`.
+ * Compares places with the rules of channels, so far as RabbitMQ tells of what another program made: see `foreign-places.ts`.
  */
 import { ConcordatError, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
@@ -8,8 +8,8 @@ import { failure, replyCodeOf } from '../failure.ts'
 import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import type { Ask } from './declare.ts'
+import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './foreign-places.ts'
 import { lossIn } from './loss.ts'
-import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './places.ts'
 
 /** Looks at what destinations need of their places. Makes nothing. */
 export class PlaceCheck {

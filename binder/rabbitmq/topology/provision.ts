@@ -6,7 +6,7 @@ import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
-import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './places.ts'
+import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './foreign-places.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'
 
 type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>

@@ -3,7 +3,7 @@ import { type Channel, requireChannel } from '../../../binder/channel/channel.ts
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import { MAX_TIMEOUT_MS, stepPath, WAITING_STEP } from '../resolve.ts'
+import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
 
@@ -77,7 +77,7 @@ export const SIGNAL: StepKind<SignalDefinition> = {
       timeoutMs:
         timeoutMs === undefined
           ? Number.POSITIVE_INFINITY
-          : requireInteger(`${path}.timeoutMs`, timeoutMs, 1, MAX_TIMEOUT_MS),
+          : requireInteger(`${path}.timeoutMs`, timeoutMs, 1, MAX_DELAY_MS),
       payload: payload as StandardSchemaV1 | undefined,
     })
   },

@@ -5,9 +5,9 @@ import { leaseFromHeaders, leaseHeaders } from 'concordat/locks'
 import { z } from 'zod'
 import { hostileBytes, hostileJson, hostileJsonText, hostileMap } from '../hostile.ts'
 import {
+  AcceptedReplyAddresses,
   askingOf,
   decodePayload,
-  ReplyPlaces,
   readReply,
   readTraceContext,
   traceHeaders,
@@ -38,7 +38,7 @@ export const headers = target({
     const trace = readTraceContext(all)
     if (trace !== undefined) check(readTraceContext(traceHeaders(trace))?.spanId === trace.spanId, 'a trace is lost')
     askingOf({ ...message, headers: all })
-    const address = new ReplyPlaces('answers').addressOrNone(all)
+    const address = new AcceptedReplyAddresses('answers').addressOrNone(all)
     check(address === undefined || address.to.startsWith('answers.'), 'an answer would go elsewhere')
     const lease = leaseFromHeaders(all)
     if (lease !== undefined) check(Number.isSafeInteger(lease.token) && lease.token > 0, 'the token is none')

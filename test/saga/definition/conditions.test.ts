@@ -100,3 +100,14 @@ test('a condition that throws, or gives a promise, turns the saga back before th
   }
   expect(calls).toEqual(['undo throws', 'undo promises'])
 })
+
+test('a signal may be awaited for months, and its time limit is stored', async () => {
+  const days = 90 * 24 * 60 * 60_000
+  const saga = defineSaga('lease', { version: 1, input: Input })
+    .signal('signed', { payload: z.string(), timeoutMs: days })
+    .step('file', { invoke: ({ results }) => results.signed, compensate: 'none' })
+  const { coordinator } = await setup({ sagas: [saga] })
+  const run = await coordinator.start(saga, { id: 'l-1', input: { cents: 1 } })
+  await coordinator.signal(saga, 'l-1', 'signed', 'ann')
+  expect((await run.outcome(within)).results).toMatchObject({ file: 'ann' })
+})

@@ -25,7 +25,7 @@ export interface SessionOptions {
 const REOPEN_MS = 100
 
 /** Keeps one client connected, see `RedisConnection`, which sends over it. */
-export class RedisSession {
+export class ReconnectingClient {
   readonly onReady: Array<(connection: RedisConnectionClient, first: boolean) => void> = []
   readonly onServer: Array<(server: RedisConnectionClient) => void> = []
   readonly onMessage: Array<(channel: string, message: string) => void> = []

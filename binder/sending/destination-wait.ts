@@ -3,7 +3,7 @@ import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { Destinations } from './destinations.ts'
 
-export interface PreparationEvents<Item> {
+export interface DestinationWaitEvents<Item> {
   /** Its destination exists. Called in the order held. */
   onReady(item: Item): void
   onFailed(item: Item, error: Error): void
@@ -37,10 +37,10 @@ const MOST_CALLS = 16
  * Where messages wait until their destination exists. What goes elsewhere does not wait for them, and the error of one
  * destination is that of its own messages alone. What is sent to it meanwhile stays behind them.
  */
-export class Preparation<Item extends Held> {
+export class DestinationWait<Item extends Held> {
   readonly #destinations: Destinations
   readonly #clock: Clock
-  readonly #events: PreparationEvents<Item>
+  readonly #events: DestinationWaitEvents<Item>
   readonly #isAlone: boolean
   readonly #lanes: Map<string, Lane<Item>> = new Map()
   /** Failed together with others: whose fault it was is not known, so each is asked for alone. */
@@ -50,7 +50,7 @@ export class Preparation<Item extends Held> {
   #open = 0
 
   /** @param isAlone a call for each destination: they may lie on different brokers */
-  constructor(destinations: Destinations, clock: Clock, isAlone: boolean, events: PreparationEvents<Item>) {
+  constructor(destinations: Destinations, clock: Clock, isAlone: boolean, events: DestinationWaitEvents<Item>) {
     this.#destinations = destinations
     this.#clock = clock
     this.#isAlone = isAlone

@@ -19,7 +19,7 @@ export interface GroupNow {
  * partitions. The process trusts it until `leaseMs` after it *sent* the renewal, less a margin, by the later of both clocks: it stops before
  * the server admits another process.
  */
-export class Session {
+export class ProcessLease {
   readonly owner: string
   readonly #database: WatchedDatabase
   readonly #tables: TransportTables

@@ -7,7 +7,7 @@ import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID } from './request-reply-format.ts
 const MAX_ASKERS = 100
 
 /** Destinations of a responder's answers, limited in number: requesters must not create any number of destinations. */
-export class ReplyPlaces {
+export class AcceptedReplyAddresses {
   readonly #replies: string
   readonly #known = new Set<string>()
 
