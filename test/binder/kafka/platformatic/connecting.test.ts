@@ -14,7 +14,7 @@ async function setup(onBytes: (socket: Socket) => unknown): Promise<string> {
 }
 
 async function failureOf(kafka: Parameters<typeof platformaticTransport>[0]['kafka']): Promise<TransportError> {
-  const transport = platformaticTransport({ kafka, connectTimeoutMs: 2_000, requestTimeoutMs: 2_000 })
+  const transport = platformaticTransport({ kafka, connectTimeoutMs: 10_000, requestTimeoutMs: 10_000 })
   onTestFinished(() => transport.close())
   transport.attach({ service: 'shop', instance: 'shop-1', logger: silentLogger, clock: systemClock })
   return transport.provision([{ name: 'orders', partitions: 1, groups: [] }]).then(
