@@ -36,7 +36,7 @@ export class Publisher {
   readonly #timeoutMs: number
   readonly #telemetry: BinderTelemetry | undefined
   readonly #waiting: Queue<Entry> = new Queue()
-  readonly #preparation: DestinationWait<Entry>
+  readonly #destinationWait: DestinationWait<Entry>
   readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
   /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
@@ -54,7 +54,7 @@ export class Publisher {
     this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
     this.#telemetry = telemetry
-    this.#preparation = new DestinationWait(destinations, clock, transport.waitsForRoom === true, {
+    this.#destinationWait = new DestinationWait(destinations, clock, transport.waitsForRoom === true, {
       onReady: (entry) => {
         if (destinations.isTransactional(entry.message.destination))
           this.#settle(entry, transactionalOnly(transport.name, entry.message))
@@ -159,12 +159,12 @@ export class Publisher {
     this.#inFlight++
     this.#inFlightBytes += message.body?.byteLength ?? 0
     const entry = { message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs }
-    if (!this.#preparation.holds(entry)) this.#waiting.push(entry)
+    if (!this.#destinationWait.holds(entry)) this.#waiting.push(entry)
     if (this.#scheduled) return
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
-      this.#outside(() => this.#preparation.begin())
+      this.#outside(() => this.#destinationWait.begin())
       this.#pump()
     })
   }

@@ -25,8 +25,9 @@ interface Seen {
 export class RepeatedHeaders {
   readonly #names: Seen[] = []
   readonly #values: Seen[] = []
-  /** Headers of the previous record; `undefined` when its names cannot be compared. */
+  /** Headers of the previous record, and their number; `undefined` when its names cannot be compared. */
   #last: Headers | undefined
+  #count = 0
 
   /** @param at where the number of headers is; everything after it must be known to lie in `bytes` */
   read(bytes: Buffer, at: number): Headers {
@@ -37,7 +38,7 @@ export class RepeatedHeaders {
 
   #likeLast(cursor: RecordCursor, count: number): Headers | undefined {
     const last = this.#last
-    if (last === undefined || count !== this.#names.length) return undefined
+    if (last === undefined || count !== this.#count) return undefined
     const headers = { ...last }
     this.#last = undefined
     for (let i = 0; i < count; i++) {
@@ -59,31 +60,30 @@ export class RepeatedHeaders {
     const count = cursor.varint()
     const headers: Headers = {}
     let isPlain = count <= PLACES
-    this.#names.length = this.#values.length = 0
     for (let i = 0; i < count; i++) {
-      const nameSeen = unseen()
+      const nameSeen = seenAt(this.#names, i)
       const nameEnd = cursor.endOf(cursor.varint())
-      const read = readInto(nameSeen, cursor, nameEnd)
+      const read = readText(nameSeen, cursor, nameEnd)
       const name = typeof read === 'string' ? read : cursor.bytes.toString('utf8', cursor.at, nameEnd)
       cursor.at = nameEnd
       const length = cursor.varint()
       const end = length < 0 ? -1 : cursor.endOf(length)
-      const valueSeen = unseen()
-      const value = readInto(valueSeen, cursor, end)
+      const value = readText(seenAt(this.#values, i), cursor, end)
       if (end >= 0) cursor.at = end
       isPlain &&= nameSeen.length >= 0 && name !== '__proto__' && !Object.hasOwn(headers, name)
       add(headers, name, value)
-      if (!isPlain) continue
-      this.#names.push(nameSeen)
-      this.#values.push(valueSeen)
     }
+    this.#count = count
     this.#last = isPlain ? headers : undefined
     return headers
   }
 }
 
-function unseen(): Seen {
-  return { bytes: EMPTY, at: 0, length: -1, text: '' }
+/** What was seen at a place, which this may overwrite; beyond the last place it is kept nowhere. */
+function seenAt(places: Seen[], place: number): Seen {
+  const seen = places[place] ?? { bytes: EMPTY, at: 0, length: -1, text: '' }
+  if (place === places.length && place < PLACES) places.push(seen)
+  return seen
 }
 
 function isSame(seen: Seen, bytes: Buffer, start: number, end: number): boolean {
@@ -91,6 +91,11 @@ function isSame(seen: Seen, bytes: Buffer, start: number, end: number): boolean 
   if (length !== end - start) return false
   for (let i = 0; i < length; i++) if (bytes[start + i] !== before[at + i]) return false
   return true
+}
+
+/** Same as `readInto`, and the string of before where the bytes are the same. */
+function readText(seen: Seen, cursor: RecordCursor, end: number): Buffer | string | undefined {
+  return end >= 0 && isSame(seen, cursor.bytes, cursor.at, end) ? seen.text : readInto(seen, cursor, end)
 }
 
 /** Reads a text up to `end`, and keeps it for comparison if it is short ASCII. Other bytes are a view of them; below 0 it is a null. */
