@@ -1,4 +1,4 @@
-import { BLOCKED_MS } from '../core/blocked.ts'
+import { BLOCKED_MS } from '../core/blocked-threshold.ts'
 import { SECOND } from '../core/clock.ts'
 import type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 import type { TransportHealth } from './transport/transport.ts'

@@ -6,13 +6,13 @@ import type { BusContext } from './context.ts'
 import { isReport } from './envelope.ts'
 import type { Presence } from './presence.ts'
 import type { Receiver } from './receiver.ts'
-import type { ReportWatches } from './reports/report-watches.ts'
+import type { InstanceReportWatches } from './reports/instance-report-watches.ts'
 
 /** Parts of a bus that messages arrive at. */
 interface Receivers {
   readonly receiver: Receiver
   readonly answers: Answers
-  readonly watches: ReportWatches
+  readonly watches: InstanceReportWatches
   readonly presence: Presence | undefined
 }
 

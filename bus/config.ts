@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { backoffDelayMs } from '../core/backoff.ts'
-import { tell } from '../core/callbacks.ts'
+import { tell } from '../core/unawaited-callbacks.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
@@ -9,7 +9,7 @@ import type { StandardSchemaV1 } from '../core/schema.ts'
 import { within } from '../core/time-limit.ts'
 import type { ConfigChange } from './built-in.ts'
 import { BusError } from './errors.ts'
-import { validateInTime } from './validation.ts'
+import { validateInTime } from './validate-with-timeout.ts'
 
 /** A value with the number that orders its changes: an entry of a shared state (`state.get('rates')`) fits. */
 export interface VersionedValue {

@@ -3,8 +3,8 @@ import { Authorization } from './authorize.ts'
 import { type BusChannels, busChannels } from './channels.ts'
 import { type BusBindings, Connection } from './connection.ts'
 import { Counters } from './counters.ts'
-import { EventTimes } from './event-times.ts'
-import { Guard } from './guard.ts'
+import { UniqueTimestamps } from './unique-timestamps.ts'
+import { MessageVerifier } from './message-verifier.ts'
 import type { ResolvedBus } from './options.ts'
 import { Signer } from './signature.ts'
 import { BusTelemetry } from './telemetry.ts'
@@ -20,10 +20,10 @@ export interface BusContext extends ResolvedBus {
   readonly counters: Counters
   readonly measures: BusTelemetry | undefined
   readonly signer: Signer
-  readonly guard: Guard
+  readonly guard: MessageVerifier
   readonly authorization: Authorization
   /** Times of what this instance sends. */
-  readonly times: EventTimes
+  readonly times: UniqueTimestamps
 }
 
 /** Opens nothing. */
@@ -44,9 +44,9 @@ export function busContext(options: ResolvedBus): BusContext {
     counters,
     measures,
     signer,
-    guard: new Guard({ ...options, signer, counters, self }),
+    guard: new MessageVerifier({ ...options, signer, counters, self }),
     authorization: new Authorization(options.authorize, clock, options.handlerTimeoutMs),
-    times: new EventTimes(options),
+    times: new UniqueTimestamps(options),
   }
 }
 

@@ -1,6 +1,6 @@
 /** Outcome of an event at one instance, in a form that travels. */
 import { said, toError } from '../core/errors.ts'
-import { parseShallow } from '../core/shallow-json.ts'
+import { parseShallow } from '../core/json-depth-limit.ts'
 import { fieldOf } from '../core/thrown-values.ts'
 import type { AckStatus } from './envelope.ts'
 

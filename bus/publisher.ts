@@ -10,17 +10,17 @@ import type { BusContext } from './context.ts'
 import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, requireEvent } from './event.ts'
-import type { Lifeline } from './lifeline.ts'
+import type { InstanceLifecycle } from './instance-lifecycle.ts'
 import type { Members } from './members.ts'
 import type { AckWait, PendingAcks } from './pending-acks.ts'
 import type { Receiver } from './receiver.ts'
-import { validateInTime } from './validation.ts'
+import { validateInTime } from './validate-with-timeout.ts'
 
 /** Parts of the bus that publishing uses. */
 interface PublisherPeers {
   readonly members: Members
   readonly pending: PendingAcks
-  readonly lifeline: Lifeline
+  readonly lifeline: InstanceLifecycle
   /** Handles one's own events. */
   readonly receiver: Receiver
 }

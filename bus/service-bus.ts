@@ -23,7 +23,7 @@ import { controls } from './controls.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, type EventHandler, onEvent } from './event.ts'
 import { Handlers } from './handlers.ts'
-import { Lifeline } from './lifeline.ts'
+import { InstanceLifecycle } from './instance-lifecycle.ts'
 import { Members } from './members.ts'
 import { type BusOptions, type ResolvedBus, resolveBus } from './options.ts'
 import { Presence } from './presence.ts'
@@ -50,7 +50,7 @@ class ServiceBus implements Bus {
   readonly #reports: Reports
   readonly #receiver: Receiver
   readonly #publisher: EventPublisher
-  readonly #lifeline: Lifeline
+  readonly #lifeline: InstanceLifecycle
   readonly #stopTelemetry: (() => void) | undefined
   #state: 'idle' | 'started' | 'closed' = 'idle'
   #closed: Promise<void> | undefined
@@ -67,7 +67,7 @@ class ServiceBus implements Bus {
     this.#stopTelemetry = context.measures?.observe(() => this.#members.live())
     this.#answers = new Answers(context)
     this.#reports = new Reports(context, (order, to) => this.publish(SendReports, order, { to }))
-    this.#lifeline = new Lifeline(context, this.#configs, this.#presence)
+    this.#lifeline = new InstanceLifecycle(context, this.#configs, this.#presence)
     this.#receiver = new Receiver(context, this.#handlers, this.#answers)
     this.#publisher = new EventPublisher(context, {
       members: this.#members,

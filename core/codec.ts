@@ -1,5 +1,5 @@
 import { ConcordatError, show, toError } from './errors.ts'
-import { DEPTH_CHECKED, isShallow, MOST_LEVELS } from './shallow-json.ts'
+import { DEPTH_CHECKED, isShallow, MOST_LEVELS } from './json-depth-limit.ts'
 
 /** Turns a value into bytes and back. Both directions are pure; `decode(encode(v))` equals `v`. */
 export interface Codec<T> {

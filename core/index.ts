@@ -9,7 +9,7 @@ export { ReadsDeclarationsOnly } from './declarations-only.ts'
 export { ConcordatError, hasCode } from './errors.ts'
 export { type Logger, silentLogger, stderrLogger } from './logger.ts'
 export { migrate } from './migrate.ts'
-export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
+export { type FetchHandler, type NodeHandler, toNode } from './node-http-adapter.ts'
 export { SchemaError, type StandardSchemaV1, validate } from './schema.ts'
 export {
   quoteIdentifier,
@@ -21,5 +21,5 @@ export {
   type SqlTransaction,
   type TransactionLimits,
 } from './sql.ts'
-export { SqlError } from './sql-errors.ts'
+export { SqlError } from './sql-error-class.ts'
 export type { Telemetry } from './telemetry.ts'

@@ -27,7 +27,7 @@ export { randomId } from '../core/random-id.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
 export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'
-export { TransactionScope } from '../core/transaction-scope.ts'
+export { CallbackTransaction } from '../core/callback-transaction.ts'
 export { virtualTimeIn } from '../core/turns.ts'
 export type {
   ClusterStore,

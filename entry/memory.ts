@@ -14,4 +14,4 @@ export { memoryStateServer, memoryStateStore } from '../election/cluster/memory/
 export type { MemoryStateServer } from '../election/cluster/memory/server.ts'
 export { memoryLockServer, memoryLocks } from '../locks/memory/memory-locks.ts'
 export type { MemoryLockServer } from '../locks/memory/server.ts'
-export { memoryTokens } from '../locks/tokens/memory/memory-tokens.ts'
+export { memoryTokens } from '../locks/one-time-tokens/memory/memory-tokens.ts'

@@ -15,14 +15,14 @@
 import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
-import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
+import { elapsedMs, type Instant, readInstant } from '../core/elapsed-time.ts'
 import type { Logger } from '../core/logger.ts'
 import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'
 import { LockError, type LockLostReason } from './errors.ts'
 import type { Lateness } from './lateness.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
-import type { Rounds } from './rounds.ts'
+import type { SharedTimers } from './shared-timers.ts'
 import type { Claim, LockStore, NotHeld } from './store.ts'
 import { forgetAfterMs } from './undo.ts'
 import { type LeaseTiming, remainingMs } from './validity.ts'
@@ -33,7 +33,7 @@ export interface Grant {
   readonly clock: Clock
   readonly logger: Logger
   /** Where renewals meet. */
-  readonly rounds: Rounds
+  readonly rounds: SharedTimers
   readonly lateness: Lateness
   readonly claim: Claim
   readonly token: number

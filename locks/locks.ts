@@ -3,9 +3,9 @@ import { toError } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { withLeases } from './current-lease.ts'
 import { LockError } from './errors.ts'
-import { Granting } from './granting.ts'
+import { LeaseAcquirer } from './lease-acquirer.ts'
 import type { HeldLease } from './lease.ts'
-import { canonicalOrder, HeldLeases, releaseInReverse } from './lease-set.ts'
+import { canonicalOrder, MultiKeyLease, releaseInReverse } from './multi-key-lease.ts'
 import type {
   AcquireOptions,
   ForcedRelease,
@@ -85,13 +85,13 @@ const storage = endingContext<ReadonlyArray<{ readonly locks: Locks; readonly le
 class LeaseLocks implements Locks {
   readonly #store: LockStore
   readonly #options: ResolvedLocks
-  readonly #granting: Granting
+  readonly #granting: LeaseAcquirer
   #closed: Promise<void> | undefined
 
   constructor(store: LockStore, options: ResolvedLocks) {
     this.#store = store
     this.#options = options
-    this.#granting = new Granting(store, options)
+    this.#granting = new LeaseAcquirer(store, options)
   }
 
   async tryAcquire(key: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
@@ -113,7 +113,7 @@ class LeaseLocks implements Locks {
   }
 
   async acquireAll(keys: readonly string[], options: AcquireOptions = {}): Promise<LeaseSet> {
-    return new HeldLeases(await this.#acquireAll(keys, options))
+    return new MultiKeyLease(await this.#acquireAll(keys, options))
   }
 
   async usingAll<T>(
@@ -123,7 +123,7 @@ class LeaseLocks implements Locks {
   ): Promise<T> {
     requireFunction('usingAll work', work)
     const leases = await this.#acquireAll(keys, options)
-    return this.#work(leases, new HeldLeases(leases), work)
+    return this.#work(leases, new MultiKeyLease(leases), work)
   }
 
   async inspect(key: string): Promise<LockInfo | undefined> {

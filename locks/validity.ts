@@ -8,7 +8,7 @@
  *
  * Not covered: a machine that sleeps *and* has its wall clock set back within one lease. Then only the fence protects.
  */
-import { elapsedMs, type Instant } from '../core/instant.ts'
+import { elapsedMs, type Instant } from '../core/elapsed-time.ts'
 
 export interface LeaseTiming {
   readonly ttlMs: number

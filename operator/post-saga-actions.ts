@@ -11,7 +11,7 @@ import { reportToParent } from '../saga/definition/child.ts'
 import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
-import { mailAtEnd } from '../saga/store/mail.ts'
+import { mailAtEnd } from '../saga/store/unhandled-mail.ts'
 import type { SagaKey, SagaRow } from '../saga/store/rows.ts'
 import type { SagaStore } from '../saga/store/store.ts'
 

@@ -7,7 +7,7 @@
  */
 import { MINUTE } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import type { Silence } from '../core/silence.ts'
+import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
@@ -24,7 +24,7 @@ export interface IdleLookOptions extends Pick<ResolvedRelayOptions, 'clock' | 'i
   readonly sql: SqlClient
   readonly tables: OutboxTables
   /** Told of every look. */
-  readonly silence: Silence
+  readonly silence: UnansweredCalls
   /** Whether announcements arrive now. */
   isListening(): boolean
   /** Told of each look. */

@@ -1,6 +1,6 @@
 /** Wakes relays in other processes: one debounced `NOTIFY`, never inside a business transaction. */
 import { systemClock } from '../core/clock.ts'
-import { debouncedNotify, notifyChannelOf } from '../core/notify.ts'
+import { debouncedNotify, notifyChannelOf } from '../core/debounced-sql-notify.ts'
 import type { SqlClient } from '../core/sql.ts'
 
 /** The notification channel of an outbox; the payload lists partitions: `0,3`, or is empty for all of them. */

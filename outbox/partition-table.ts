@@ -1,7 +1,7 @@
 /** A partition as its relay sees it: `functions.ts`, called under a lease. */
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
-import type { Silence } from '../core/silence.ts'
+import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './log-move.ts'
@@ -36,11 +36,11 @@ interface FetchedRow extends MessageRow {
 export class PartitionTable {
   readonly #sql: SqlClient
   readonly #tables: OutboxTables
-  readonly #silence: Silence
+  readonly #silence: UnansweredCalls
   readonly #guard: readonly [partition: number, owner: string, epoch: string]
 
   /** @param silence told of every statement */
-  constructor(sql: SqlClient, tables: OutboxTables, lease: HeldLease, silence: Silence) {
+  constructor(sql: SqlClient, tables: OutboxTables, lease: HeldLease, silence: UnansweredCalls) {
     this.#sql = sql
     this.#tables = tables
     this.#silence = silence

@@ -3,7 +3,7 @@ import { TransportError } from '../binder/errors.ts'
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { wrongKind } from '../core/options.ts'
-import type { Silence } from '../core/silence.ts'
+import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import { isJudged } from './window.ts'
 
 /** Publishes messages that are already encoded; a binder is one. */
@@ -22,9 +22,9 @@ const CONTRACT = 'undefined for each message that the broker has confirmed and a
 /** Holds a publisher to its contract, and tells `silence` of calls that have not settled. */
 export class CheckedPublisher implements RelayPublisher {
   readonly #publisher: RelayPublisher
-  readonly #silence: Silence
+  readonly #silence: UnansweredCalls
 
-  constructor(publisher: RelayPublisher, silence: Silence) {
+  constructor(publisher: RelayPublisher, silence: UnansweredCalls) {
     this.#publisher = publisher
     this.#silence = silence
   }

@@ -10,7 +10,7 @@ import { lastingContext } from '../core/ambient.ts'
 import { SECOND } from '../core/clock.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { Life } from '../core/life.ts'
-import { Silence } from '../core/silence.ts'
+import { UnansweredCalls } from '../core/unanswered-calls.ts'
 import { explainMissing, refuseOwnTransaction, type SqlListener } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
@@ -21,7 +21,7 @@ import { logsOf } from './log-move.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
 import { PartitionRelay } from './partition-relay.ts'
-import { PartitionShare } from './partition-share.ts'
+import { RelayLeases } from './relay-leases.ts'
 import { PartitionTable } from './partition-table.ts'
 import { CheckedPublisher } from './publisher.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
@@ -96,12 +96,12 @@ class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
   readonly #tables: OutboxTables
   readonly #trouble: Trouble
-  readonly #share: PartitionShare
+  readonly #share: RelayLeases
   readonly #staff: RelayStaff
   readonly #look: IdleLook
   readonly #subscriptions: Array<() => void> = []
   readonly #telemetry: RelayTelemetry | undefined
-  readonly #silence: Silence
+  readonly #silence: UnansweredCalls
   #nap = new AbortController()
   #beat: Promise<void> | undefined
   readonly #life: Life
@@ -115,7 +115,7 @@ class LeasedRelay implements Relay {
     const { outbox, clock, telemetry } = options
     this.#options = options
     this.#life = new Life(() => closed(outbox.schema))
-    this.#silence = new Silence(clock)
+    this.#silence = new UnansweredCalls(clock)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#counts = new WindowCounts(clock, options.backoff.maxMs, this.#telemetry)
     this.#tables = outboxTables(outbox.schema)
@@ -137,7 +137,7 @@ class LeasedRelay implements Relay {
       isListening: () => isListening(options.listener),
       onLook: (error) => this.#looked(error),
     })
-    this.#share = new PartitionShare(options, this.#tables, this.#staff)
+    this.#share = new RelayLeases(options, this.#tables, this.#staff)
   }
 
   start(): Promise<void> {

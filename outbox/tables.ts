@@ -4,7 +4,7 @@
  */
 import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
-import { requireSequences } from '../core/sequences.ts'
+import { requireSequences } from '../core/check-sql-sequences.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxError } from './errors.ts'
 import { ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'

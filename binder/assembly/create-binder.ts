@@ -1,6 +1,6 @@
 /** The binder of `createBinder`: checks the options, assembles the parts, starts and closes them. */
 
-import { notAwaited } from '../../core/callbacks.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { requireMayStart } from '../../core/declarations-only.ts'
 import { invalidOption, isRetryable, requireInteger, requireStorable } from '../../core/errors.ts'
@@ -30,10 +30,10 @@ import { Publisher } from '../sending/publisher.ts'
 import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold, slownessOf } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
-import { requireFreeNames } from './reserved-names.ts'
+import { requireFreeNames } from './channel-name-conflicts.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
-import { claim, requireFree } from './transport-claims.ts'
+import { claim, requireFree } from './transport-ownership.ts'
 
 const NAMES = optionNames<BinderOptions>({
   service: true,

@@ -5,8 +5,8 @@
 import { wrongKind } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
-import { PlaceInbox } from '../consuming/place-inbox.ts'
-import type { ConsumerHost } from '../consuming/run-handling.ts'
+import { PositionInbox } from '../consuming/position-inbox.ts'
+import type { ConsumerHost } from '../consuming/create-handling.ts'
 import { BinderError, type BinderErrors, TransportError } from '../errors.ts'
 import type { SettlingTransactions, Transport } from '../transport/transport.ts'
 
@@ -51,8 +51,8 @@ function settlingOf(
   return { own, settling }
 }
 
-function placeInbox({ own, settling }: Found, { transport, destinations, clock }: Host, path: string): PlaceInbox {
-  return new PlaceInbox({
+function placeInbox({ own, settling }: Found, { transport, destinations, clock }: Host, path: string): PositionInbox {
+  return new PositionInbox({
     clock,
     settling,
     publishIn: async (tx, messages) => {

@@ -21,7 +21,7 @@ import type {
 } from './handler-contexts.ts'
 import type { Inbox } from './inbox.ts'
 import type { Named } from './name-types.ts'
-import type { PipelinePart } from './pipeline-part.ts'
+import type { PipelinePart } from './pipeline-description.ts'
 
 /** Parts that a service supplies to declarations without them. */
 export interface ServiceParts {

@@ -2,7 +2,7 @@
  * Header values as JSON, types kept: bytes become `{"$bytes": base64}`, and the one number that JSON has no form for
  * `{"$number": "-0"}`. Part of what lies in tables: never change a form.
  */
-import { isShallow, MOST_LEVELS } from '../../core/shallow-json.ts'
+import { isShallow, MOST_LEVELS } from '../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from './message.ts'
 
 type JsonHeader = string | number | boolean | null | { readonly $bytes: string } | { readonly $number: string }

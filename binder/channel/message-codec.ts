@@ -1,4 +1,4 @@
-import { notAwaited, synchronous } from '../../core/callbacks.ts'
+import { notAwaited, synchronous } from '../../core/unawaited-callbacks.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { bytesCodec, type Codec, CodecError, copyOf, jsonCodec, textCodec } from '../../core/codec.ts'
 import { invalidOption, show, toError } from '../../core/errors.ts'

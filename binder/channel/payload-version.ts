@@ -3,7 +3,7 @@
  * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
  */
 
-import { notAwaited } from '../../core/callbacks.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
 import { isThenable, requireFunction, wrongKind } from '../../core/options.ts'
 import { BinderError } from '../errors.ts'

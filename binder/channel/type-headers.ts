@@ -2,7 +2,7 @@
  * Headers that say the types of other headers, by name, as JSON. They belong to the headers that they name: a program that hands on one
  * of those hands on what is said of it, and nothing about others.
  */
-import { parseShallow } from '../../core/shallow-json.ts'
+import { parseShallow } from '../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from './message.ts'
 
 /** Header of Spring's Kafka binder: names and Java classes. */

@@ -7,13 +7,13 @@ import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import type { Gate, Line } from './gate.ts'
+import type { LineAdmission, Line } from './line-admission.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
 import { Pace } from './pace/pace.ts'
 import { Processing } from './processing.ts'
 import { Run } from './run.ts'
-import { type ConsumerHost, newRunHandling, type RunHandling } from './run-handling.ts'
+import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
 import { Stalls } from './stalls.ts'
 
 /**
@@ -63,7 +63,7 @@ export class Consumer {
   #run: Run = new Run()
   readonly #processing: Processing
 
-  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: Gate) {
+  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: LineAdmission) {
     this.#binding = binding
     this.options = options
     this.#host = host
@@ -212,7 +212,7 @@ export class Consumer {
     })
   }
 
-  #newLine(gate: Gate | undefined): Line<TransportDelivery> {
+  #newLine(gate: LineAdmission | undefined): Line<TransportDelivery> {
     const { concurrency, batch } = this.options
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
     const { clock } = this.#host

@@ -6,7 +6,7 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Sender } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import type { PublishOutcome, TransportDelivery } from '../transport/transport.ts'
-import type { Refusals } from './failure/refusals.ts'
+import type { StalledWrites } from './failure/stalled-writes.ts'
 import type { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Pace } from './pace/pace.ts'
 import type { RunningCalls } from './running-calls.ts'
@@ -26,7 +26,7 @@ export interface HandlingContext extends Sender {
   /** Told of each call that does not return at once. */
   readonly calls: RunningCalls
   /** Collects missing rights to write, for the status of the binding. */
-  readonly refusals: Refusals
+  readonly refusals: StalledWrites
   /** Messages that were taken away while their handler ran. */
   readonly takenAway: WithdrawalCounts
   /** Same as `Transport.confirmsSingly`. */

@@ -9,9 +9,9 @@ import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { lagWithRetries, retrySpec } from './failure/retry.ts'
 import { RetryLook } from './failure/retry-look.ts'
 import { GroupSubscription } from './group-subscription.ts'
-import { placeInboxOf } from './place-inbox.ts'
+import { placeInboxOf } from './position-inbox.ts'
 import type { Run } from './run.ts'
-import type { ConsumerHost } from './run-handling.ts'
+import type { ConsumerHost } from './create-handling.ts'
 
 /** A database that is frozen is one that is down. */
 const READY_MS = 5 * SECOND

@@ -1,6 +1,6 @@
 import { Queue } from '../../core/queue.ts'
 import type { Turns } from '../../core/turns.ts'
-import type { Gate, Line } from './gate.ts'
+import type { LineAdmission, Line } from './line-admission.ts'
 
 /**
  * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items
@@ -16,7 +16,7 @@ export class Lanes<Item> implements Line<Item> {
   readonly #keyOf: (item: Item) => string | null
   readonly #run: (item: Item) => Promise<void> | undefined
   readonly #turns: Turns
-  readonly #gate: Gate | undefined
+  readonly #gate: LineAdmission | undefined
   readonly #ready: Queue<Item> = new Queue()
   /** Keys with a running or ready item, and what waits behind it. */
   readonly #busy: Map<string, Queue<Item> | undefined> = new Map()
@@ -33,7 +33,7 @@ export class Lanes<Item> implements Line<Item> {
     concurrency: number,
     keyOf: (item: Item) => string | null,
     run: (item: Item) => Promise<void> | undefined,
-    { turns, gate }: { readonly turns: Turns; readonly gate?: Gate | undefined },
+    { turns, gate }: { readonly turns: Turns; readonly gate?: LineAdmission | undefined },
   ) {
     this.#turns = turns
     this.#gate = gate

@@ -7,7 +7,7 @@ import type { HandlingEnd } from './failure/failures.ts'
 import { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Handling } from './handling.ts'
 import type { Run } from './run.ts'
-import type { RunHandling } from './run-handling.ts'
+import type { RunHandling } from './create-handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
 /** Neither may throw. */

@@ -9,8 +9,8 @@ import { type ResolvedConsumer, resolveKeepMs } from '../bindings/resolve-option
 import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'
 import { Consumer } from './consumer.ts'
-import type { Gate } from './gate.ts'
-import type { ConsumerHost } from './run-handling.ts'
+import type { LineAdmission } from './line-admission.ts'
+import type { ConsumerHost } from './create-handling.ts'
 
 const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })
 const DEFAULT_WAIT_MS = 5 * SECOND
@@ -21,7 +21,7 @@ const LOOK_EVERY_MS = 20
 export type PollHandler = Handler<unknown, TransactionContext, unknown>
 
 /** Lets one message through when a poll waits for it. */
-class PollGate implements Gate {
+class PollGate implements LineAdmission {
   #onBegun: (() => void) | undefined
 
   open(onBegun: () => void): void {

@@ -1,18 +1,18 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Stall } from '../transport/transport.ts'
-import { Refusals } from './failure/refusals.ts'
+import { StalledWrites } from './failure/stalled-writes.ts'
 
 /** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
 export class Stalls {
-  readonly refusals: Refusals
+  readonly refusals: StalledWrites
   readonly #binding: string
   readonly #logger: Logger
   #ofSubscription: Stall | undefined
   #ofWriting: Stall | undefined
 
   constructor(binding: string, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
-    this.refusals = new Refusals(clock, (refusal) => this.#refused(refusal))
+    this.refusals = new StalledWrites(clock, (refusal) => this.#refused(refusal))
     this.#binding = binding
     this.#logger = logger
   }

@@ -10,7 +10,7 @@ import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
 import { toDelayed } from './wire/delay.ts'
 import { encodeRecord, recordBytes } from './wire/record.ts'
-import { halve, splitRequests } from './wire/requests.ts'
+import { halve, splitRequests } from './wire/split-produce-requests.ts'
 
 const RETRY_PAUSE_MS = 100
 

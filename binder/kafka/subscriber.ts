@@ -11,7 +11,7 @@ import type { Admin, AdminLink, DriverLink, Member, MemberSpec } from './driver.
 import { transportError } from './errors.ts'
 import { beginning } from './group/displacements.ts'
 import { GroupPlaces, groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
-import { placeGroup } from './group/place-group.ts'
+import { placeGroup } from './group/set-start-offset.ts'
 import { SettledOffsets } from './group/settled-offsets.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'

@@ -15,13 +15,13 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
-import { DelayNews } from './delays/delay-news.ts'
+import { DelayedMessageListeners } from './delays/delayed-message-listeners.ts'
 import { Delays } from './delays/delays.ts'
 import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'
 import { kafkaGroupOf } from './group/group-ids.ts'
 import { lagOf } from './group/lag.ts'
-import { placeBehind } from './group/place-group.ts'
+import { placeBehind } from './group/set-start-offset.ts'
 import { KafkaPublisher } from './publisher.ts'
 import type { KafkaSettings } from './settings.ts'
 import { Subscriber } from './subscriber.ts'
@@ -43,7 +43,7 @@ interface Parts {
   readonly publisher: KafkaPublisher
   readonly subscriber: Subscriber
   readonly delays: Delays
-  readonly news: DelayNews
+  readonly news: DelayedMessageListeners
 }
 
 /** Kafka as a transport, over any driver. */
@@ -72,7 +72,7 @@ export class KafkaTransport implements Transport {
     const openPublisher = () => new KafkaPublisher({ settings, topics, producer: link.openProducer(), clock })
     const subscriber = new Subscriber({ settings, link, topics, host, onAnswer: (error) => this.#onAnswer(error) })
     const publisher = openPublisher()
-    const news = new DelayNews()
+    const news = new DelayedMessageListeners()
     const delays = new Delays({ settings, admin, topics, subscriber, publisher: openPublisher(), news }, host)
     this.#parts = { admin, topics, publisher, subscriber, delays, news }
   }

@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
-import { sizeOf } from './backlog.ts'
+import { sizeOf } from './message-size.ts'
 import { MemoryPartition, type ResolvedBrokerOptions } from './partition.ts'
 
 /** Options of `memoryBroker`: how much it holds. */

@@ -1,6 +1,6 @@
 import { counted } from '../../core/counted-noun.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { sizeOf } from './backlog.ts'
+import { sizeOf } from './message-size.ts'
 import { Cursor } from './cursor.ts'
 
 /** A message that waits for room. */

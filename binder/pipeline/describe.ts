@@ -1,6 +1,6 @@
 /** The stages of a pipeline as they are drawn. */
 import { counted } from '../../core/counted-noun.ts'
-import type { PipelineStage } from '../bindings/pipeline-part.ts'
+import type { PipelineStage } from '../bindings/pipeline-description.ts'
 import type { Stage, WindowSpec } from './stage.ts'
 import { timersName } from './window-timers.ts'
 

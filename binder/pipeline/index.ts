@@ -5,6 +5,6 @@
  * @module
  */
 export { WindowInvalid } from './errors.ts'
-export type { FlowEnd } from './flow.ts'
-export { type Flow, from } from './flow.ts'
+export type { FlowEnd } from './flow-builder.ts'
+export { type Flow, from } from './flow-builder.ts'
 export { migratePipelines, type Pipeline, pipeline } from './pipeline.ts'

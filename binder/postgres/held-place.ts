@@ -1,7 +1,7 @@
 import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
-import type { Fetched, Place } from './place.ts'
+import type { Fetched, ClaimedPartition } from './claimed-partition.ts'
 import { GroupSource, type Source } from './source.ts'
 
 /** This many settled messages are written at once, without waiting for `commitIntervalMs`. */
@@ -9,7 +9,7 @@ const FLUSH_AT = 100
 
 export interface HeldPlaceParts {
   readonly source: Source
-  readonly place: Place
+  readonly place: ClaimedPartition
   readonly lending: Lending<Fetched>
   readonly clock: Clock
   /** How long what is settled may wait to be written; `undefined`: it is not written. */
@@ -25,7 +25,7 @@ let count = 0
 /** A place that a subscription holds, with what it does there. */
 export class HeldPlace implements Line<Fetched> {
   readonly source: Source
-  readonly place: Place
+  readonly place: ClaimedPartition
   readonly loan: Loan<Fetched>
   /** Order among all partitions of this process. */
   readonly order: number = count++

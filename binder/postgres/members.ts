@@ -1,7 +1,7 @@
 import { TransportError } from '../errors.ts'
 import type { LogContext } from './context.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
-import { Place } from './place.ts'
+import { ClaimedPartition } from './claimed-partition.ts'
 import { type GroupNow, shareOf } from './process-lease.ts'
 import { Settling } from './settling.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'
@@ -195,7 +195,7 @@ export class Members {
       throw error
     })
     for (const row of rows) {
-      const place = new Place({
+      const place = new ClaimedPartition({
         settled: Number(row.settled),
         handed: Number(row.handed),
         done: row.done.map(Number),

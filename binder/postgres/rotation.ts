@@ -1,6 +1,6 @@
 import { MINUTE } from '../../core/clock.ts'
 import type { LogContext } from './context.ts'
-import { sweep } from './sweeping.ts'
+import { sweep } from './delete-settled-positions.ts'
 import type { StatementTerms } from './watched-database.ts'
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */

@@ -1,16 +1,16 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
-import type { Place } from './place.ts'
+import type { ClaimedPartition } from './claimed-partition.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'
 import type { TransportTables } from './tables.ts'
-import { Turn } from './turn.ts'
+import { Mutex } from './mutex.ts'
 import type { WatchedDatabase } from './watched-database.ts'
 import type { ReadRow } from './wire.ts'
 
 export interface ReadRequest {
   /** Where it stands; told what was written of it. */
-  readonly place: Place
+  readonly place: ClaimedPartition
   /** 0: only writes. */
   readonly limit: number
   /** The first message comes whatever its size. */
@@ -35,7 +35,7 @@ export interface Source {
   /** Writes what is settled and reads what is next. @throws TransportError; `isFenced` when the place is another's */
   read(request: ReadRequest): Promise<ReadResult>
   /** Gives the place up, settled on the disk. @throws TransportError; also when it could not be, so that it may be ours still */
-  give(place: Place): Promise<void>
+  give(place: ClaimedPartition): Promise<void>
   /** Ends reading. */
   leave(): void
 }
@@ -89,7 +89,7 @@ export class GroupSource implements Source {
   readonly index: number
   readonly #fields: GroupSourceFields
   readonly #epoch: string
-  readonly #turn = new Turn()
+  readonly #turn = new Mutex()
   /** Shared reads with other groups of this process; from the first read on. */
   #shared: SharedReads | undefined
   #hasLeft = false
@@ -147,7 +147,7 @@ export class GroupSource implements Source {
   }
 
   /** `undefined`: no other group of this process reads the partition. */
-  #joined({ next }: Place): SharedReads | undefined {
+  #joined({ next }: ClaimedPartition): SharedReads | undefined {
     if (this.#hasLeft) return undefined
     const { database, tables } = this.#fields
     if (this.#shared === undefined) {
@@ -203,7 +203,7 @@ export class GroupSource implements Source {
     return result
   }
 
-  async give(place: Place): Promise<void> {
+  async give(place: ClaimedPartition): Promise<void> {
     const { tables } = this.#fields
     await this.#write('give a partition back', async (sql) => {
       const { settled, done } = place.settled()

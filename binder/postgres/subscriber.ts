@@ -4,14 +4,14 @@ import type { Receiver, Subscription, SubscriptionSpec } from '../transport/tran
 import type { LogContext } from './context.ts'
 import { failure, toTransportError } from './failure.ts'
 import type { Members } from './members.ts'
-import { Place } from './place.ts'
+import { ClaimedPartition } from './claimed-partition.ts'
 import { AnonymousSource } from './source.ts'
 import { type LogPlace, LogSubscription } from './subscription.ts'
 import type { Wakes } from './wakes.ts'
 
 /** Where a subscription without a group begins. */
 interface StartPositions extends LogPlace {
-  readonly starts: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: Place }>
+  readonly starts: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: ClaimedPartition }>
 }
 
 /** Opens subscriptions, and ends those that are left at the close of the transport. */
@@ -82,7 +82,7 @@ export class Subscriber {
       return failure('unavailable', `"${destination}" does not exist: provision it`, { destination })
     const starts = rows.map(({ part, n, next }) => {
       const from = Number(next)
-      const place = new Place({ settled: from, handed: from, done: [] })
+      const place = new ClaimedPartition({ settled: from, handed: from, done: [] })
       return { source: new AnonymousSource({ database, tables, log }, part, n), place }
     })
     return { id: undefined, log, starts }

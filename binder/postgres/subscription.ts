@@ -5,7 +5,7 @@ import { Lending } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import { isFenced } from './failure.ts'
 import { HeldPlace } from './held-place.ts'
-import type { Fetched, Place } from './place.ts'
+import type { Fetched, ClaimedPartition } from './claimed-partition.ts'
 import type { ReadResult, Source } from './source.ts'
 import { messageOf, type ReadRow } from './wire.ts'
 
@@ -90,7 +90,7 @@ export class LogSubscription implements Subscription {
       .map(({ source, place }) => ({ part: source.part, from: place.next }))
   }
 
-  hold(source: Source, place: Place): void {
+  hold(source: Source, place: ClaimedPartition): void {
     if (this.#isOver) {
       // Taken while it ended. Its process is alive, so no other process could take it.
       void source.give(place).catch(() => this.#host.unsure(this))

@@ -1,5 +1,5 @@
-import { IdleGate } from '../../core/idle-gate.ts'
-import { debouncedNotify, notifyChannelOf } from '../../core/notify.ts'
+import { IdleBackoff } from '../../core/idle-backoff.ts'
+import { debouncedNotify, notifyChannelOf } from '../../core/debounced-sql-notify.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { LogContext } from './context.ts'
 import { failure, isWithoutTables, LOG_MADE_AGAIN } from './failure.ts'
@@ -22,7 +22,7 @@ export class Wakes {
   readonly #context: LogContext
   readonly #subscriptions: ReadonlySet<LogSubscription>
   readonly #events: WakeEvents
-  readonly #gate: IdleGate
+  readonly #gate: IdleBackoff
   readonly #notify: ((items: Iterable<string>) => void) | undefined
   readonly #stopListening: (() => void) | undefined
   #isLooking = false
@@ -33,7 +33,7 @@ export class Wakes {
     this.#context = context
     this.#subscriptions = subscriptions
     this.#events = events
-    this.#gate = new IdleGate(host.clock, options.pollMs)
+    this.#gate = new IdleBackoff(host.clock, options.pollMs)
     const channel = notifyChannelOf('transport', options.schema)
     if (options.notifyEveryMs > 0)
       this.#notify = debouncedNotify(options.sql, channel, options.notifyEveryMs, host.clock)

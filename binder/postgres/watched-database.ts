@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { FailedCalls } from '../../core/failed-calls.ts'
 import { limitedTransaction } from '../../core/limited-transaction.ts'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import type { TransportError } from '../errors.ts'
 import { within } from '../transport/kit/deadline.ts'
@@ -24,7 +24,7 @@ export class WatchedDatabase {
   readonly #sql: SqlClient
   readonly #clock: Clock
   readonly #timeoutMs: number
-  readonly #silence: Silence
+  readonly #silence: UnansweredCalls
   readonly #refused: FailedCalls
   /** Whether the server is there. */
   #health: TransportHealth = { status: 'idle' }
@@ -38,7 +38,7 @@ export class WatchedDatabase {
     this.schema = schema
     this.#clock = clock
     this.#timeoutMs = timeoutMs
-    this.#silence = new Silence(clock)
+    this.#silence = new UnansweredCalls(clock)
     this.#refused = new FailedCalls(clock)
   }
 

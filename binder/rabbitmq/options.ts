@@ -5,7 +5,7 @@ import { checkProvisionMode, type ProvisionMode } from '../transport/provision-m
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/client.ts'
 import { type Places, type RabbitPlace, resolvePlaces } from './topology/foreign-places.ts'
-import { lossIn } from './topology/loss.ts'
+import { lossIn } from './topology/lossy-queue-arguments.ts'
 
 /** Options of `rabbitTransport`. */
 export interface RabbitTransportOptions {

@@ -9,7 +9,7 @@ import { unlessAborted } from '../../core/time-limit.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
 import { BinderError } from '../errors.ts'
 import type { GroupPlace, Receiver } from '../transport/transport.ts'
-import { lookMark, SettledByMarks } from './marks.ts'
+import { lookMark, SettledByMarks } from './marker-messages.ts'
 import type { RedrivePlaces } from './places.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 

@@ -4,7 +4,7 @@ import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming
 import { keptByRun } from '../consuming/failure/dead-letter.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { moveAtomically } from './atomic-move.ts'
-import { lookMark, runMark } from './marks.ts'
+import { lookMark, runMark } from './marker-messages.ts'
 import type { RedrivePlaces } from './places.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 import type { RunPatience } from './run-patience.ts'

@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
-import { endedMark } from './marks.ts'
+import { endedMark } from './marker-messages.ts'
 import type { RedrivePlaces } from './places.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 

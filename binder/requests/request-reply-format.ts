@@ -5,7 +5,7 @@
  *   reply:   `reply-to-request` the id, `reply-status` ok or failed; a failed one has a JSON body of its own
  */
 
-import { parseShallow } from '../../core/shallow-json.ts'
+import { parseShallow } from '../../core/json-depth-limit.ts'
 import type { Channel } from '../channel/channel.ts'
 import { type EncodedMessage, type Headers, REPLY_TO_REQUEST } from '../channel/message.ts'
 import { decodePayload } from '../channel/message-codec.ts'

@@ -4,7 +4,7 @@
  */
 
 import { watchHandedOut } from '../../core/ambient.ts'
-import { notAwaited } from '../../core/callbacks.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { isThenable, wrongKind } from '../../core/options.ts'

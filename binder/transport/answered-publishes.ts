@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from './transport.ts'
 
@@ -14,12 +14,12 @@ const EARLY_MS = 50
 export class AnsweredPublishes {
   readonly #transport: Transport
   readonly #clock: Clock
-  readonly #silence: Silence | undefined
+  readonly #silence: UnansweredCalls | undefined
 
   constructor(transport: Transport, clock: Clock) {
     this.#transport = transport
     this.#clock = clock
-    this.#silence = transport.waitsForRoom === true ? undefined : new Silence(clock)
+    this.#silence = transport.waitsForRoom === true ? undefined : new UnansweredCalls(clock)
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil): Promise<readonly PublishOutcome[]> {

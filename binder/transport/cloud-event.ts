@@ -5,7 +5,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */
 import { createHash } from 'node:crypto'
-import { isShallow } from '../../core/shallow-json.ts'
+import { isShallow } from '../../core/json-depth-limit.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../channel/message.ts'
 
 /** Limit of ids, sources and types: an inbox's index has to hold them. */

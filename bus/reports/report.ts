@@ -3,7 +3,7 @@
  * every reader of the bus's channels can read it.
  */
 import type { BindingStatus } from '../../binder/status.ts'
-import { parseShallow } from '../../core/shallow-json.ts'
+import { parseShallow } from '../../core/json-depth-limit.ts'
 
 /** A binding of an instance. Counters start when its binder is made. */
 export type BindingReport = Pick<

@@ -1,15 +1,15 @@
 import type { BusContext } from '../context.ts'
-import { type AskForReports, ReportWatches } from './report-watches.ts'
-import { Reporter } from './reporter.ts'
+import { type AskForReports, InstanceReportWatches } from './instance-report-watches.ts'
+import { InstanceReporter } from './instance-reporter.ts'
 
 /** Reports in both directions: of this instance, and of the others. */
 export class Reports {
-  readonly reporter: Reporter
-  readonly watches: ReportWatches
+  readonly reporter: InstanceReporter
+  readonly watches: InstanceReportWatches
 
   constructor(context: BusContext, ask: AskForReports) {
-    this.reporter = new Reporter(context)
-    this.watches = new ReportWatches(context, ask)
+    this.reporter = new InstanceReporter(context)
+    this.watches = new InstanceReportWatches(context, ask)
   }
 
   close(): void {

@@ -4,7 +4,7 @@
  * Any client that can write to an unsigned bus can invent instances. So everything is bounded: the number of instances, their bindings
  * together, and how often each is heard.
  */
-import { BLOCKED_MS } from '../../core/blocked.ts'
+import { BLOCKED_MS } from '../../core/blocked-threshold.ts'
 import type { Address } from '../address.ts'
 import type { ReportEnvelope } from '../envelope.ts'
 import type { BindingReport, ReportBody } from './report.ts'

@@ -19,11 +19,11 @@ import {
   type TransactionLimits,
 } from '../sql.ts'
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
-import { SqlError } from '../sql-errors.ts'
+import { SqlError } from '../sql-error-class.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown-values.ts'
 import { outlivesTransaction } from '../transaction-control.ts'
-import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
+import { type ScopedExecutor, CallbackTransaction } from '../callback-transaction.ts'
 import { EarlyTransactionEnd } from './early-transaction-end.ts'
 import { RoundTrips } from './round-trips.ts'
 import { type PgConnection, run } from './run-statement.ts'
@@ -199,7 +199,7 @@ async function transaction<T>(
   let isSpoilt = false
   const spoils = (text: string): void => void (isSpoilt ||= outlivesTransaction(text))
   const executor = watched(early, executorOf(connection, trips, failures, ending))
-  const scope = new TransactionScope(executor, isCommit ? undefined : spoils)
+  const scope = new CallbackTransaction(executor, isCommit ? undefined : spoils)
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {

@@ -6,4 +6,4 @@
 export { type PgPool, pgClient, pgTransaction } from './client.ts'
 export { pgListener } from './listener.ts'
 export { pgPrimary } from './primary.ts'
-export { pgConnection, type TransactionConnection } from './transaction-connection.ts'
+export { pgConnection, type TransactionConnection } from './transaction-as-connection.ts'

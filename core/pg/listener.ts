@@ -9,7 +9,7 @@ import { checkLogger, type Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
 import { finishesWithin } from '../time-limit.ts'
-import type { PgListenConnection } from './listen-connection.ts'
+import type { PgListenConnection } from './listen-connection-type.ts'
 import { hearsNotifications } from './notification-check.ts'
 
 /** Options of `pgListener`. */

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Clock, SECOND } from '../clock.ts'
 import { finishesWithin } from '../time-limit.ts'
-import type { PgListenConnection } from './listen-connection.ts'
+import type { PgListenConnection } from './listen-connection-type.ts'
 
 const HEARS_WITHIN_MS = 5 * SECOND
 

@@ -4,10 +4,10 @@ import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
 import { turnsOf } from '../turns.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
-import { type RedisErrors, RedisFailures } from './failures.ts'
+import { type RedisErrors, RedisErrorTranslator } from './translate-errors.ts'
 import { IdleSocket } from './idle-socket.ts'
 import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
-import { failureKind, isReply } from './replies.ts'
+import { failureKind, isReply } from './classify-errors.ts'
 import { WriteTogether } from './write-together.ts'
 
 export interface ConnectionOptions {
@@ -63,13 +63,13 @@ export class RedisConnection implements ScriptRunner {
   readonly #options: ConnectionOptions
   readonly #writes = new WriteTogether()
   readonly #session: ReconnectingClient
-  readonly #failures: RedisFailures
+  readonly #failures: RedisErrorTranslator
   readonly #idle: IdleSocket | undefined
 
   constructor(options: ConnectionOptions) {
     this.#options = options
     this.#session = new ReconnectingClient(options)
-    this.#failures = new RedisFailures(options.errors, this.#session)
+    this.#failures = new RedisErrorTranslator(options.errors, this.#session)
     this.#idle = options.letsExit === true ? new IdleSocket(options.clock) : undefined
     // First of the listeners for `ready`.
     this.onReady((client) => this.#idle?.connected(client.stream))

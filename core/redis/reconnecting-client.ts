@@ -10,7 +10,7 @@ import {
   type RedisConnectionClient,
   type RedisNode,
 } from './client.ts'
-import { isFromReplica } from './replies.ts'
+import { isFromReplica } from './classify-errors.ts'
 import { withoutArguments } from './secrets.ts'
 
 export interface SessionOptions {

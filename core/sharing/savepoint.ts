@@ -2,9 +2,9 @@
 
 import { isConflict } from '../conflict.ts'
 import { type SqlResult, type SqlTransaction } from '../sql.ts'
-import { SqlError } from '../sql-errors.ts'
+import { SqlError } from '../sql-error-class.ts'
 import { controlsTransaction } from '../transaction-control.ts'
-import { rollsBack } from '../transaction-scope.ts'
+import { rollsBack } from '../callback-transaction.ts'
 import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statements-together.ts'
 
 const NAME = 'concordat_share'

@@ -1,5 +1,5 @@
 import { lastingContext } from '../../core/ambient.ts'
-import { tell } from '../../core/callbacks.ts'
+import { tell } from '../../core/unawaited-callbacks.ts'
 import { HOUR } from '../../core/clock.ts'
 import { requireMayStart } from '../../core/declarations-only.ts'
 import { requireInteger } from '../../core/errors.ts'

@@ -1,6 +1,6 @@
-import { NOW } from '../../core/sql-functions.ts'
+import { NOW } from '../../core/sql-function-parts.ts'
 import type { SqlSteps } from '../../core/sql-steps.ts'
-import { originalText, storableText } from '../../core/sql-text.ts'
+import { originalText, storableText } from '../../core/escape-nul.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'
 import { ENDLESS } from './functions.ts'

@@ -16,8 +16,8 @@ import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { locksOn } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
-import { Guard } from './guard.ts'
-import { homeOf } from './home.ts'
+import { TransactionLeaseCheck } from './transaction-lease-check.ts'
+import { homeOf } from './local-wakeups.ts'
 import { PostgresLockStore } from './store.ts'
 import { LOCK_STORE_PART } from './tables.ts'
 import { Turns } from './turns.ts'
@@ -127,7 +127,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
     },
   })
   const locks = locksOn(store, options)
-  const guard = new Guard({ sql, schema, quoted })
+  const guard = new TransactionLeaseCheck({ sql, schema, quoted })
   return Object.assign(locks, {
     migrate: () => migrate(sql, schema, LOCK_STORE_PART.name, LOCK_STORE_PART.migrations),
     [REQUIRE_TABLES]: () => requireMigrated(sql, schema, LOCK_STORE_PART),

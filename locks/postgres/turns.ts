@@ -2,8 +2,8 @@ import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlListener } from '../../core/sql.ts'
 import { SqlNotices } from '../../core/sql-notices.ts'
 import type { SqlSteps } from '../../core/sql-steps.ts'
-import { storableText } from '../../core/sql-text.ts'
-import { type Home, homeOf } from './home.ts'
+import { storableText } from '../../core/escape-nul.ts'
+import { type LocalWakeups, homeOf } from './local-wakeups.ts'
 
 /** Within the bound of what a server calls alive: a beat may be missed. */
 const BEAT_MS = 500
@@ -25,7 +25,7 @@ interface News {
  * listener that is the only source, so it asks more often at first.
  */
 export class Turns {
-  readonly home: Home
+  readonly home: LocalWakeups
   readonly client: string
   readonly #sql: SqlClient
   readonly #steps: SqlSteps

@@ -1,4 +1,4 @@
-import { loadRedlock, type Redlock, type RedlockVoter } from './redlock-package.ts'
+import { loadRedlock, type Redlock, type RedlockVoter } from './load-redlock.ts'
 import type { Round } from './round.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { LockHolder, LockInfo } from '../lock.ts'
-import { majorityOf, mostFrequent } from './tally.ts'
+import { majorityOf, mostFrequent } from './explain-lost-vote.ts'
 import { lockDelayOf, ownerOf } from './value.ts'
 
 /** A server's view of a lock. */

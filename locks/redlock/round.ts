@@ -1,5 +1,5 @@
-import type { Slot } from '../bag.ts'
-import type { Limited, NodeReply, TimeLimits } from './time-limit.ts'
+import type { Slot } from '../unordered-set.ts'
+import type { Limited, NodeReply, TimeoutQueue } from './timeout-queue.ts'
 
 /** Is given what one server replied, and says whether that is a vote for. Called once for each server that was asked. */
 export type Judge = (reply: NodeReply, voter: number) => boolean
@@ -11,7 +11,7 @@ export type Send = (voter: number, round: Round) => void
 export class Round implements Limited {
   /** By the number of the server; `undefined`: not asked, or no reply yet. */
   readonly replies: (NodeReply | undefined)[] = []
-  readonly #limits: TimeLimits
+  readonly #limits: TimeoutQueue
   readonly #limitMs: number
   readonly #send: Send
   readonly #judge: Judge
@@ -22,7 +22,7 @@ export class Round implements Limited {
   #dueAt = 0
 
   /** @param size how many servers there are */
-  constructor(limits: TimeLimits, size: number, limitMs: number, { send, judge }: { send: Send; judge: Judge }) {
+  constructor(limits: TimeoutQueue, size: number, limitMs: number, { send, judge }: { send: Send; judge: Judge }) {
     for (let voter = 0; voter < size; voter++) {
       this.replies.push(undefined)
       this.#waiting.push(undefined)

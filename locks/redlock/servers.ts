@@ -2,10 +2,10 @@ import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { LockError } from '../errors.ts'
 import type { QuorumNode } from './node.ts'
-import { inspect, type Question, quorumKeys } from './questions.ts'
+import { inspect, type Question, quorumKeys } from './vote-requests.ts'
 import { type Judge, Round, type Send } from './round.ts'
-import { failureOf, majorityOf, replySaid } from './tally.ts'
-import { type NodeReply, TimeLimits } from './time-limit.ts'
+import { failureOf, majorityOf, replySaid } from './explain-lost-vote.ts'
+import { type NodeReply, TimeoutQueue } from './timeout-queue.ts'
 
 export interface QuorumSettings {
   readonly prefix: string
@@ -31,7 +31,7 @@ export class Servers {
   readonly names: readonly string[]
   readonly #nodes: readonly QuorumNode[]
   readonly #settings: QuorumSettings
-  readonly #limits: TimeLimits
+  readonly #limits: TimeoutQueue
   readonly #knownTwins = new Set<string>()
   #isOpen = false
   #opening: Promise<unknown> | undefined
@@ -42,7 +42,7 @@ export class Servers {
     this.names = nodes.map(({ name }) => name)
     this.#nodes = nodes
     this.#settings = settings
-    this.#limits = new TimeLimits(settings.clock)
+    this.#limits = new TimeoutQueue(settings.clock)
   }
 
   /** Each has been reached once, or could not be. */

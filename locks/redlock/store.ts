@@ -6,13 +6,13 @@ import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockFeatures, LockStore, NotHeld } from '../store.ts'
 import { STRAGGLER_MS } from '../undo.ts'
 import { Ballot } from './ballot.ts'
-import { Grants } from './grants.ts'
+import { MajorityVote } from './majority-vote.ts'
 import { lockInfo } from './inspect.ts'
-import { extend, heal, release } from './questions.ts'
+import { extend, heal, release } from './vote-requests.ts'
 import type { Round } from './round.ts'
 import { answered, type QuorumSettings, type Servers } from './servers.ts'
-import type { Loss } from './tally.ts'
-import type { NodeReply } from './time-limit.ts'
+import type { Loss } from './explain-lost-vote.ts'
+import type { NodeReply } from './timeout-queue.ts'
 import { isUndone, type Trace, Traces } from './trace.ts'
 import { newValue, ownerOf } from './value.ts'
 
@@ -42,7 +42,7 @@ export class RedlockStore implements LockStore {
   readonly #settings: QuorumSettings
   readonly #clock: Clock
   readonly #ballot: Ballot
-  readonly #grants: Grants
+  readonly #grants: MajorityVote
   readonly #traces: Traces
   readonly #running = new Set<Promise<unknown>>()
 
@@ -51,7 +51,7 @@ export class RedlockStore implements LockStore {
     this.#settings = settings
     this.#clock = settings.clock
     this.#ballot = new Ballot(servers.size)
-    this.#grants = new Grants(servers, this.#ballot, settings.clock)
+    this.#grants = new MajorityVote(servers, this.#ballot, settings.clock)
     this.#traces = new Traces(settings.prefix, () => settings.clock.monotonic())
   }
 

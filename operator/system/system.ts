@@ -1,6 +1,6 @@
 /** Combined declarations of services: channels with their senders and readers, sagas and roles. JSON. */
 
-import type { PipelineStage } from '../../binder/bindings/pipeline-part.ts'
+import type { PipelineStage } from '../../binder/bindings/pipeline-description.ts'
 
 /** All services together. JSON. */
 export interface SystemTopology {

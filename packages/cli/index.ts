@@ -31,6 +31,6 @@ export { createOperator, type Operator, type OperatorOptions } from './operator.
 export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
 export { systemMermaid } from './system/mermaid.ts'
-export { declaredPlaces } from './system/places.ts'
+export { declaredPlaces } from './system/dead-letter-places.ts'
 export { systemText } from './system/text.ts'
 export type { UndoAdmin } from './undo.ts'

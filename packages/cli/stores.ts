@@ -8,7 +8,7 @@ import { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
 import { logSchemaOf } from './groups.ts'
 import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './locks.ts'
-import { schemasWith } from './schemas.ts'
+import { schemasWith } from './find-table-schemas.ts'
 
 export interface StoresOptions {
   readonly sql: SqlClient

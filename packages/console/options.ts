@@ -20,7 +20,7 @@ import { ConsoleInstances } from './instances.ts'
 import type { Backend } from './reads.ts'
 import type { Redact } from './redaction.ts'
 import type { OneTimeSession } from './session.ts'
-import { Turns } from './turns.ts'
+import { DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import { UnderWay } from './under-way.ts'
 
 /** An action that was done, or that failed. */
@@ -137,7 +137,7 @@ function backendOf(options: ConsoleOptions): Backend {
     redact,
     topology,
     places: [...requireList(`${PATH}.places`, options.places, 'the channels'), ...declaredPlaces(topology)],
-    turns: new Turns(),
+    turns: new DeadLetterReadQueue(),
     underWay: new UnderWay(systemClock),
     clusters: [...new Set([...(options.clusters ?? []), ...declaredClusters(topology)])],
     bindings,

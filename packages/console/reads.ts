@@ -11,7 +11,7 @@ import type { ConsoleInstances } from './instances.ts'
 import { Problem } from './problem.ts'
 import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
-import { LOOKS, type Turns } from './turns.ts'
+import { LOOKS, type DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import type { UnderWay } from './under-way.ts'
 import { lineView, sagaView } from './views.ts'
 
@@ -26,7 +26,7 @@ export interface Backend {
   readonly places: readonly DeadLetterPlace[]
   readonly clusters: readonly string[]
   /** Turns of dead letters: for each group one reading or redrive at a time. */
-  readonly turns: Turns
+  readonly turns: DeadLetterReadQueue
   /** Redrives of this console. */
   readonly underWay: UnderWay
   /** Instances of all processes on the bus. */

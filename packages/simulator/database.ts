@@ -7,7 +7,7 @@ import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type Transacti
 import { TransactionScope } from 'concordat/extension'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
-import { IDLE, Limits, limitSetBy } from './limits.ts'
+import { IDLE, TransactionTimeouts, limitSetBy } from './transaction-timeouts.ts'
 import type { Server } from './server.ts'
 import { runIn } from './surroundings.ts'
 import type { World } from './world.ts'
@@ -135,7 +135,7 @@ class Session {
   readonly #database: Database
   readonly #given: TransactionLimits | undefined
   /** From its first statement on. */
-  #limits: Limits | undefined
+  #limits: TransactionTimeouts | undefined
   #hasFailed = false
   #isGone = false
 
@@ -209,9 +209,9 @@ class Session {
     }
   }
 
-  #begin(): Limits {
+  #begin(): TransactionTimeouts {
     const database = this.#database
-    const limits = new Limits(database.world.timeline, (limit) => database.end(this, limit === IDLE ? 'idle' : 'long'))
+    const limits = new TransactionTimeouts(database.world.timeline, (limit) => database.end(this, limit === IDLE ? 'idle' : 'long'))
     const { idleMs } = this.#given ?? {}
     if (idleMs !== undefined) limits.set(IDLE, Math.ceil(idleMs))
     return limits

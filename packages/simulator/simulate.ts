@@ -18,7 +18,7 @@ import {
 } from './faults.ts'
 import { type Play, type Played, type PlayedDatabase, play } from './play.ts'
 import { installWorld } from './process/install.ts'
-import { keepForRestoring } from './restoring.ts'
+import { keepForRestoring } from './restore-database.ts'
 import { fewestFaults } from './shrink.ts'
 import { SimulationFailed, type SimulationOptions, type SimulationReport } from './simulation.ts'
 

@@ -3,7 +3,7 @@
  * arithmetic, `a ? b : c`, `a ?: b`, and the methods of `values.ts`. Parsed at import, never evaluated as code.
  */
 import { type Token, tokensOf } from './tokens.ts'
-import { isRecord, METHODS, member, OPERATORS, truth } from './values.ts'
+import { isRecord, METHODS, member, OPERATORS, truth } from './expression-operators.ts'
 
 /** Reads a value out of the root. Pure. @throws TypeError when the values do not fit */
 export type Expression = (root: unknown) => unknown

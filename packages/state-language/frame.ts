@@ -1,6 +1,6 @@
 /** A run of a machine: its executions and results so far. Rebuilt in each replay. */
 import { engineError, type Thrown } from './exceptions.ts'
-import type { StateMachine, TaskState, Verdict } from './machine.ts'
+import type { StateMachine, TaskState, Verdict } from './machine-types.ts'
 import { compensationVerdict, type Execution, machineVerdict } from './status.ts'
 
 /** A loop that a run has come to. What a forward makes again of it is the same visit. */

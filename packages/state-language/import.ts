@@ -12,12 +12,12 @@ import {
 } from 'concordat/extension'
 import type { Saga } from 'concordat/saga'
 import type { ExceptionClass } from './exceptions.ts'
-import { machineSteps } from './kinds.ts'
-import { isTask, type StateMachine } from './machine.ts'
+import { machineSteps } from './saga-step-kinds.ts'
+import { isTask, type StateMachine } from './machine-types.ts'
 import { parseMachine } from './parse.ts'
 import { nextTurn, type StateMachineOutcome } from './script.ts'
 import { validateMachines } from './validate.ts'
-import { isRecord } from './values.ts'
+import { isRecord } from './expression-operators.ts'
 
 /** Functions by name: called with the values of `Input`, one after the other. */
 export type StateMachineService = Readonly<Record<string, (...params: never[]) => unknown>>

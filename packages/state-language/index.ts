@@ -11,5 +11,5 @@ export {
   type StateMachineSaga,
   type StateMachineService,
 } from './import.ts'
-export type { Verdict } from './machine.ts'
+export type { Verdict } from './machine-types.ts'
 export type { StateExecution, StateMachineOutcome } from './script.ts'

@@ -1,9 +1,9 @@
 /** A loop: the executions of one state, some at a time. */
 
 import type { Frame, FramedExecution, LoopVisit } from './frame.ts'
-import type { Loop, TaskState } from './machine.ts'
+import type { Loop, TaskState } from './machine-types.ts'
 import type { Rows, Suspended } from './rows.ts'
-import { messageOf } from './task-calls.ts'
+import { messageOf } from './task-execution.ts'
 
 /** Callbacks of a loop. */
 export interface Turns<Result> {

@@ -11,7 +11,7 @@ import {
   type StatusRule,
   type TaskState,
   type Verdict,
-} from './machine.ts'
+} from './machine-types.ts'
 import { Reading } from './reading.ts'
 
 const MACHINE = [

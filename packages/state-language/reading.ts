@@ -1,6 +1,6 @@
 /** Reads a JSON object attribute by attribute, and refuses by path what is wrong or not known. */
 import { invalidOption } from 'concordat/extension'
-import { isRecord } from './values.ts'
+import { isRecord } from './expression-operators.ts'
 
 export class Reading {
   readonly path: string

@@ -4,9 +4,9 @@ import type { ScriptTurn, StepFailure, StepState } from './engine-types.ts'
 import type { Thrown } from './exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'
-import type { StateMachine, Verdict } from './machine.ts'
+import type { StateMachine, Verdict } from './machine-types.ts'
 import { Rows, type Suspended } from './rows.ts'
-import { BRANCHES } from './task-calls.ts'
+import { BRANCHES } from './task-execution.ts'
 
 /** Outcome of a machine of the state language: the result of the saga's step `outcome`. */
 export interface StateMachineOutcome {

@@ -1,6 +1,6 @@
 /** How the verdicts of states and machines are decided. Pure. */
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
-import type { TaskState, Verdict } from './machine.ts'
+import type { TaskState, Verdict } from './machine-types.ts'
 
 /** An execution of a state. */
 export interface Execution {

@@ -3,9 +3,9 @@
 import type { Thrown } from './exceptions.ts'
 import type { Frame, FramedExecution } from './frame.ts'
 import type { LoopPass } from './looping.ts'
-import type { ChoiceState, Verdict } from './machine.ts'
+import type { ChoiceState, Verdict } from './machine-types.ts'
 import { machineVerdict } from './status.ts'
-import { messageOf } from './task-calls.ts'
+import { messageOf } from './task-execution.ts'
 
 /** Outcome of an execution. */
 export interface Made {

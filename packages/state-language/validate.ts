@@ -1,5 +1,5 @@
 /** Rules for machines as a whole: their names, that they end, and that they do not contain themselves. */
-import { isTask, nextOf, type State, type StateMachine } from './machine.ts'
+import { isTask, nextOf, type State, type StateMachine } from './machine-types.ts'
 
 /** @throws TypeError with the path of the state that is wrong */
 export function validateMachines(path: string, machines: ReadonlyMap<string, StateMachine>): void {

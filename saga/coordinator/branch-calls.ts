@@ -9,7 +9,7 @@ import { isOf } from '../../core/error-class.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
-import { SqlError } from '../../core/sql-errors.ts'
+import { SqlError } from '../../core/sql-error-class.ts'
 import { destinationOf, resultSchema } from '../definition/outside-connections.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { Branch } from '../global/definition.ts'
@@ -17,11 +17,11 @@ import { BranchRefused, GlobalTransactionError } from '../global/errors.ts'
 import { stored } from '../json.ts'
 import type { StepState } from '../machine/state.ts'
 import type { SagaKey, SagaRow } from '../store/rows.ts'
-import type { Engine } from './engine.ts'
-import { applyLeftReplies } from './left-replies.ts'
+import type { EventApplier } from './event-applier.ts'
+import { applyLeftReplies } from './apply-stored-replies.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
-import { isUnwritable } from './write-attempts.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
+import { isUnwritable } from './write-fallbacks.ts'
 
 /** The caller of a branch, and its transaction. */
 export interface BranchCaller {
@@ -40,7 +40,7 @@ const WRITE: Backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 }
 
 export class BranchCalls {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   readonly #caller: BranchCaller
   readonly #stop = new AbortController()
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
@@ -49,7 +49,7 @@ export class BranchCalls {
   #calls = 0
   #looking = false
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine, caller: BranchCaller) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, caller: BranchCaller) {
     this.#runtime = runtime
     this.#engine = engine
     this.#caller = caller
@@ -105,7 +105,7 @@ export class BranchCalls {
     }
   }
 
-  seen({ row }: Snapshot): void {
+  seen({ row }: LoadedSaga): void {
     const { status, cancel, steps, failure } = row.state
     for (const state of steps) {
       if (state.status !== 'pending' && state.status !== 'invoking') this.#answers.get(state.step)?.resolve(state)
@@ -149,7 +149,7 @@ export class BranchCalls {
     }
   }
 
-  #isThere({ row }: Snapshot, step: string): boolean {
+  #isThere({ row }: LoadedSaga, step: string): boolean {
     return this.#isThis(row) && row.state.steps.some((state) => state.step === step)
   }
 
@@ -206,7 +206,7 @@ export class BranchCalls {
     }
   }
 
-  #late({ row, writtenAt }: Snapshot): readonly string[] {
+  #late({ row, writtenAt }: LoadedSaga): readonly string[] {
     const elapsedMs = this.#runtime.clock.monotonic() - writtenAt
     return row.state.steps.flatMap(({ step, leftMs }) =>
       leftMs !== undefined && leftMs - elapsedMs < 1 && this.#answers.has(step) ? [step] : [],

@@ -23,7 +23,7 @@ import type { OperatorAction } from '../machine/event.ts'
 import type { ListFilter, SagaKey, SagaSignal, SagaSummary } from '../store/rows.ts'
 import { migrateSagas } from '../store/tables.ts'
 import type { AnyHeaders } from '../wire/transaction-header.ts'
-import { Driver } from './driver.ts'
+import { CoordinatorParts } from './coordinator-parts.ts'
 import type { GlobalTransaction } from './global-transaction.ts'
 import type { SagaHealth } from './health.ts'
 import { type OperatorNote, requireNote, requireTarget, resolveFilter, type SagaTarget } from './operator-checks.ts'
@@ -147,13 +147,13 @@ export class SagaCoordinator implements Coordinator {
   readonly bindings: readonly Binding[]
   readonly channels: readonly Channel[]
   readonly #options: ResolvedOptions
-  readonly #driver: Driver
+  readonly #driver: CoordinatorParts
   readonly #life = new Life(() => new SagaError('saga.closed'))
 
   /** @param handOn delivers signals whose sagas are in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#options = options
-    this.#driver = new Driver(options, handOn)
+    this.#driver = new CoordinatorParts(options, handOn)
     this.instance = options.instance
     this.bindings = Object.freeze([this.#driver.replies.sink(), ...this.#driver.signals.sinks()])
     this.channels = Object.freeze(commandChannels(options.sagas))

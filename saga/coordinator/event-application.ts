@@ -1,9 +1,9 @@
 /** Requests to the engine with an event, and its answers. */
 import type { SagaMail } from '../store/rows.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 export interface Applied {
-  readonly snapshot: Snapshot
+  readonly snapshot: LoadedSaga
   /** False: the event meant nothing in this state, nothing was written. */
   readonly changed: boolean
   /** The event itself was taken: false when another one came before it, such as the end of the saga's time. */
@@ -12,7 +12,7 @@ export interface Applied {
 
 /** The caller's role: `epoch` when it is the owner, who must still be it. */
 export interface ApplyOptions {
-  readonly snapshot?: Snapshot | undefined
+  readonly snapshot?: LoadedSaga | undefined
   readonly epoch?: number | undefined
   /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
   readonly birth?: string | undefined

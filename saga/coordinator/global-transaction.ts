@@ -13,11 +13,11 @@ import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
 import { inSaga } from '../wire/current-saga.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
-import type { HeldBody } from './bodies.ts'
+import type { HeldBody } from './running-global-transactions.ts'
 import { type BranchCaller, BranchCalls } from './branch-calls.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Argument of a global transaction's code. */
 export interface GlobalTransaction {
@@ -98,7 +98,7 @@ export class RunningCode implements HeldBody, AroundCode {
 
   constructor(
     runtime: CoordinatorRuntime,
-    engine: Engine,
+    engine: EventApplier,
     { definition, id }: Pick<BranchCaller, 'definition' | 'id'>,
     code: Code,
   ) {
@@ -169,7 +169,7 @@ export class RunningCode implements HeldBody, AroundCode {
     return this.#branches.call(branch, payload)
   }
 
-  seen(snapshot: Snapshot): void {
+  seen(snapshot: LoadedSaga): void {
     this.#branches.seen(snapshot)
   }
 }

@@ -3,22 +3,22 @@
 import type { Saga } from '../definition/saga.ts'
 import { GlobalTransactionError } from '../global/errors.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import { type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
 import { JoinedTransaction } from './joined-global-transaction.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { createRun, type RunSource } from './saga-run.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 import type { Starter, StartOptions } from './starter.ts'
 import type { OutcomeOptions } from './watch.ts'
 
 export class GlobalTransactions {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   readonly #starter: Starter
   readonly #runs: RunSource
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine, starter: Starter, runs: RunSource) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, starter: Starter, runs: RunSource) {
     this.#runtime = runtime
     this.#engine = engine
     this.#starter = starter
@@ -26,7 +26,7 @@ export class GlobalTransactions {
   }
 
   /** A saga was written here. */
-  seen(snapshot: Snapshot): void {
+  seen(snapshot: LoadedSaga): void {
     this.#runtime.bodies.seen(snapshot)
   }
 

@@ -4,8 +4,8 @@ import { SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted-noun.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call } from '../machine/state.ts'
-import { listOf } from '../machine/step-shapes.ts'
-import type { UnarchivedSaga } from './unarchived.ts'
+import { listOf } from '../machine/step-shape-lookup.ts'
+import type { UnarchivedSaga } from './archive-failures.ts'
 
 /** The coordinator's knowledge without I/O. */
 export interface SagaHealth {

@@ -1,6 +1,6 @@
 /** A saga's input, as its steps see it. */
 
-import { synchronous } from '../../core/callbacks.ts'
+import { synchronous } from '../../core/unawaited-callbacks.ts'
 import { isOf } from '../../core/error-class.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import { readable } from '../../core/thrown-values.ts'

@@ -15,13 +15,13 @@ import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { StepFailure } from '../machine/state.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
-import type { Watcher } from './bodies.ts'
+import type { Watcher } from './running-global-transactions.ts'
 import { BranchCalls } from './branch-calls.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
-import { describeError, storable } from './outcome.ts'
+import { describeError, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { isUnwritable } from './write-attempts.ts'
+import { isUnwritable } from './write-fallbacks.ts'
 
 /** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
 const MAX_WRITES = 10
@@ -33,7 +33,7 @@ export class JoinedTransaction implements AroundCode {
   readonly ref: TransactionRef
   readonly log: ContextLogger
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   readonly #branches: BranchCalls
   readonly #watcher: Watcher
   /** Aborts when the outcome of the transaction is no longer needed. */
@@ -41,7 +41,7 @@ export class JoinedTransaction implements AroundCode {
   #isFollowing = false
   #waiting = 0
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine, definition: Saga, ref: TransactionRef) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, definition: Saga, ref: TransactionRef) {
     const { name, id, birth } = ref
     this.name = name
     this.id = id

@@ -7,13 +7,13 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import { elapsedMs, type Instant, readInstant } from '../../core/instant.ts'
+import { elapsedMs, type Instant, readInstant } from '../../core/elapsed-time.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/rows.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Lease of a saga that this process runs. */
 export interface HeldLease extends SagaLease {
@@ -52,7 +52,7 @@ export class Leases {
   }
 
   /** Keeps the lease that was written with this snapshot. */
-  hold({ row, takenAt }: Snapshot): HeldLease {
+  hold({ row, takenAt }: LoadedSaga): HeldLease {
     const controller = new AbortController()
     const { name, id, epoch } = row
     const entry: Entry = { name, id, epoch, controller, signal: controller.signal, confirmedAt: takenAt }

@@ -1,5 +1,5 @@
 /** Sagas that are about to be written for the first time. */
-import { readInstant } from '../../core/instant.ts'
+import { readInstant } from '../../core/elapsed-time.ts'
 import { validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -7,7 +7,7 @@ import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Id and input of a saga that is started, and its mark on a shard. */
 export interface Beginning {
@@ -24,7 +24,7 @@ export async function newSagaSnapshot(
   saga: Saga,
   { id, input: given, home }: Beginning,
   trace: SagaTrace | null,
-): Promise<Snapshot> {
+): Promise<LoadedSaga> {
   const { name, version, graphHash, deadlineMs } = saga
   const input = stored(`input of ${name}/${id}`, given, maxPayloadBytes) ?? null
   await validate(`input of ${name}/${id}`, saga.input, input)

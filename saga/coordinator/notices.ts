@@ -1,24 +1,24 @@
 /** Notifications to the user: a saga that ended or is stuck, a command without an answer. */
 import { lastingContext } from '../../core/ambient.ts'
-import { tell } from '../../core/callbacks.ts'
+import { tell } from '../../core/unawaited-callbacks.ts'
 import { toError } from '../../core/errors.ts'
 import { traceFields } from '../../core/telemetry.ts'
 import { failureOf, isEnded } from '../machine/state.ts'
 import type { SagaRow } from '../store/rows.ts'
 import type { LateStep } from './health.ts'
-import { Lateness } from './lateness.ts'
+import { UnansweredCommands } from './unanswered-commands.ts'
 import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { traceOf } from './telemetry.ts'
 
 export class Notices {
   readonly #runtime: CoordinatorRuntime
-  readonly #lateness: Lateness
+  readonly #lateness: UnansweredCommands
   readonly #marking = new Set<Promise<void>>()
 
   constructor(runtime: CoordinatorRuntime) {
     this.#runtime = runtime
-    this.#lateness = new Lateness()
+    this.#lateness = new UnansweredCommands()
   }
 
   /** Commands that wait for an answer longer than they should, as this process knows. */

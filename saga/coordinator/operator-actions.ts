@@ -6,16 +6,16 @@ import type { OperatorAction } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
 import { actedOn, type SagaState } from '../machine/state.ts'
 import type { SagaKey } from '../store/rows.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import { type OperatorNote, pinned, whyRefused } from './operator-checks.ts'
-import { requireStepResult } from './outcome.ts'
+import { requireStepResult } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 export class OperatorActions {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
     this.#runtime = runtime
     this.#engine = engine
   }

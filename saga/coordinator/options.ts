@@ -17,10 +17,10 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
-import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'
+import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 import { checkSaga } from '../definition/definition-rules.ts'
 import { withSubSagas } from '../definition/outside-connections.ts'
-import { requireFlag } from '../definition/resolve.ts'
+import { requireFlag } from '../definition/resolve-step-options.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaFailure } from '../machine/state.ts'

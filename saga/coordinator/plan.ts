@@ -4,7 +4,7 @@ import type { TelemetrySpan } from '../../core/telemetry.ts'
 import type { DirectRequest } from '../direct/target.ts'
 import type { Call } from '../machine/state.ts'
 import type { SagaWrite } from '../store/rows.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** A command that has to be asked for once its intent is durable. */
 export interface DirectCommand extends DirectRequest {
@@ -14,8 +14,8 @@ export interface DirectCommand extends DirectRequest {
 
 /** A transition ready to be written. */
 export interface Plan {
-  readonly before: Snapshot
-  readonly next: Snapshot
+  readonly before: LoadedSaga
+  readonly next: LoadedSaga
   readonly write: SagaWrite
   readonly messages: readonly EncodedMessage[]
   /** To be asked by this process once it is committed. */

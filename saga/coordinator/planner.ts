@@ -8,17 +8,17 @@ import { SagaError } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
-import { KeptRoom } from './kept-room.ts'
-import { operatorEvent } from './outcome.ts'
+import { RoomReservation } from './room-reservation.ts'
+import { operatorEvent } from './outcome-to-event.ts'
 import { type Plan, takesOwnership } from './plan.ts'
 import { type Asked, prepareCall, withoutCall } from './prepare-calls.ts'
 import type { Room } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { isCancel, moved, type Snapshot, withoutOrder } from './snapshot.ts'
+import { isCancel, moved, type LoadedSaga, withoutOrder } from './loaded-saga.ts'
 import { toPlan } from './to-plan.ts'
-import type { WriteAttempts } from './write-attempts.ts'
+import type { WriteFallbacks } from './write-fallbacks.ts'
 
-const NONE: WriteAttempts['refusals'] = new Map()
+const NONE: WriteFallbacks['refusals'] = new Map()
 const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
 export class Planner {
@@ -38,7 +38,7 @@ export class Planner {
   }
 
   /** Plans the first transition of a saga that is about to be inserted. */
-  async planStart(fresh: Snapshot): Promise<Plan> {
+  async planStart(fresh: LoadedSaga): Promise<Plan> {
     const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
     return this.#planOf(fresh, transition, STARTED, undefined)
   }
@@ -49,10 +49,10 @@ export class Planner {
    * @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable`
    */
   async plan(
-    before: Snapshot,
+    before: LoadedSaga,
     event: SagaEvent,
     epoch: number | undefined,
-    refusals: WriteAttempts['refusals'] = NONE,
+    refusals: WriteFallbacks['refusals'] = NONE,
   ): Promise<Plan | undefined> {
     this.#requireEpoch(before, epoch)
     const { saga, row } = before
@@ -82,20 +82,20 @@ export class Planner {
    * the commit.
    * @throws `saga.ownership_lost`: roll back
    */
-  async planOf(snapshot: Snapshot, event: SagaEvent, epoch: number): Promise<Plan> {
+  async planOf(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
     const plan = await this.plan(snapshot, event, epoch)
     if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
     return plan
   }
 
-  #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
+  #requireEpoch(snapshot: LoadedSaga, epoch: number | undefined): void {
     const { row } = snapshot
     if (epoch === undefined || (row.epoch === epoch && row.owner === this.#runtime.instance)) return
     throw new SagaError('saga.ownership_lost', { saga: row.name, id: row.id })
   }
 
   /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
-  #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
+  #order({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
     if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
     const cancel = row.mail?.find(isCancel)
     if (cancel !== undefined) return operatorEvent(cancel)
@@ -105,15 +105,15 @@ export class Planner {
 
   /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
   async #planOf(
-    from: Snapshot,
+    from: LoadedSaga,
     first: Transition,
     event: SagaEvent,
     epoch: number | undefined,
-    refusals: WriteAttempts['refusals'] = NONE,
+    refusals: WriteFallbacks['refusals'] = NONE,
   ): Promise<Plan> {
     const saga = instanceDefinition(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
-    const room = new KeptRoom(this.#runtime, this.#room, epoch !== undefined)
+    const room = new RoomReservation(this.#runtime, this.#room, epoch !== undefined)
     const asked: Asked = {
       runtime: this.#runtime,
       before,

@@ -19,18 +19,18 @@ import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../mac
 import type { SagaPost, SagaRow, SagaWrite } from '../store/rows.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
 import { readInput } from './input.ts'
-import type { KeptRoom } from './kept-room.ts'
+import type { RoomReservation } from './room-reservation.ts'
 import { dueAtOnce, newSagaSnapshot } from './new-saga.ts'
-import { describeError, isUnreadable, resultsOf } from './outcome.ts'
+import { describeError, isUnreadable, resultsOf } from './outcome-to-event.ts'
 import { callKey, type DirectCommand } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Input and result of preparing a plan's calls. */
 export interface Asked {
   readonly runtime: CoordinatorRuntime
   /** Grows with what is planned. */
-  before: Snapshot
+  before: LoadedSaga
   readonly messages: EncodedMessage[]
   readonly requests: DirectCommand[]
   /** To end once it is durable. */
@@ -41,7 +41,7 @@ export interface Asked {
   readonly refusals: ReadonlyMap<string, StepFailure>
   /** Calls that send or plan something, by `callKey`. */
   readonly asked: string[]
-  readonly room: KeptRoom
+  readonly room: RoomReservation
 }
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */

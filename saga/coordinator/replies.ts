@@ -10,13 +10,13 @@ import type { SagaKey } from '../store/rows.ts'
 import { type SagaReply } from '../wire/reply.ts'
 import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import { DirectCalls } from './direct-calls.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import type { Applied } from './event-application.ts'
-import { describeError, isUnreadable, replyEvent, storable } from './outcome.ts'
+import { describeError, isUnreadable, replyEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 import { appliedWithinLease } from './within-lease.ts'
-import { isUnwritable } from './write-attempts.ts'
+import { isUnwritable } from './write-fallbacks.ts'
 
 /** A binder starts at about the time of `run`. */
 const BOUND_WITHIN_MS = 10 * SECOND
@@ -31,7 +31,7 @@ const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Replies {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   /** Asks those that have a URL. */
   readonly direct: DirectCalls
   /** A binder has begun to read them. */
@@ -42,7 +42,7 @@ export class Replies {
   /** The last reply that was for another database, and the monotonic ms until which health says so. */
   #strayed: { readonly message: string; readonly until: number } | undefined
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
     this.#runtime = runtime
     this.#engine = engine
     this.direct = new DirectCalls(runtime, {
@@ -142,6 +142,6 @@ export class Replies {
 }
 
 /** The cached state of a growing saga predates this step. */
-function isBehind({ saga }: Snapshot, { step }: SagaReply): boolean {
+function isBehind({ saga }: LoadedSaga, { step }: SagaReply): boolean {
   return !saga.steps.some(({ name }) => name === step)
 }

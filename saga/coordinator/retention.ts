@@ -12,7 +12,7 @@ import type { SagaKey, TimelineRow } from '../store/rows.ts'
 import { cleanTimeline } from '../store/saga-reads.ts'
 import type { ArchivedSaga } from './archive.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { Unarchived, type UnarchivedSaga } from './unarchived.ts'
+import { ArchiveFailures, type UnarchivedSaga } from './archive-failures.ts'
 
 const BATCH = 200
 const EVERY_MS = 1 * HOUR
@@ -43,7 +43,7 @@ interface Choice {
 
 export class Retention {
   readonly #runtime: CoordinatorRuntime
-  readonly #unarchived = new Unarchived()
+  readonly #unarchived = new ArchiveFailures()
   readonly #query: OwnQuery
   readonly #saga: string
   readonly #event: string

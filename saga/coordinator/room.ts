@@ -1,13 +1,13 @@
 /** Room for sagas in this process. A full process leaves local calls to others; a closing one begins none. */
 import type { HeldLease, Leases } from './leases.ts'
 import { type Plan, takesOwnership } from './plan.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Sagas per running chain, including those in line behind it. */
 const LINE = 4
 
 /** The code of a global transaction waits for others most of the time: it takes no room, and none is kept for it. */
-export function takesRoom({ saga }: Snapshot): boolean {
+export function takesRoom({ saga }: LoadedSaga): boolean {
   return saga.branches === undefined
 }
 

@@ -8,19 +8,19 @@ import { toError } from '../../core/errors.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { SagaError } from '../errors.ts'
 import { localCalls } from '../machine/state.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { isUnreadable } from './outcome.ts'
+import { isUnreadable } from './outcome-to-event.ts'
 import { type Room, takesRoom } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { cacheKey, type Snapshot } from './snapshot.ts'
+import { cacheKey, type LoadedSaga } from './loaded-saga.ts'
 import { isOwnershipLost } from './step-attempts.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
 export class Runner implements Chains {
   readonly room: Room
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   readonly #leases: Leases
   readonly #steps: StepRunner
   readonly #line: Array<() => void> = []
@@ -29,7 +29,7 @@ export class Runner implements Chains {
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #running = 0
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine, leases: Leases, room: Room) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, room: Room) {
     this.#runtime = runtime
     this.#engine = engine
     this.#leases = leases
@@ -42,7 +42,7 @@ export class Runner implements Chains {
   }
 
   /** Runs a saga whose snapshot says that this instance owns it for a local call; otherwise does nothing. */
-  take(snapshot: Snapshot): void {
+  take(snapshot: LoadedSaga): void {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
     const lease = this.#leases.hold(snapshot)
     if (!takesRoom(snapshot)) this.room.outside.add(lease)
@@ -74,14 +74,14 @@ export class Runner implements Chains {
     await finishesWithin(clock, 1 * SECOND, all)
   }
 
-  async #chain(first: Snapshot, lease: HeldLease): Promise<void> {
+  async #chain(first: LoadedSaga, lease: HeldLease): Promise<void> {
     const { logger } = this.#runtime
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
     const waits = this.room.outside.has(lease)
     if (!waits) await this.#slot()
     try {
       await this.#leases.secure(lease)
-      let current: Snapshot | undefined = first
+      let current: LoadedSaga | undefined = first
       while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
     } catch (error) {
       if (this.room.isClosed && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
@@ -120,7 +120,7 @@ export class Runner implements Chains {
     }
   }
 
-  #owns({ row }: Snapshot, epoch: number): boolean {
+  #owns({ row }: LoadedSaga, epoch: number): boolean {
     return row.owner === this.#runtime.instance && row.epoch === epoch && localCalls(row.state).length > 0
   }
 
@@ -128,15 +128,15 @@ export class Runner implements Chains {
    * Makes all calls of the state, those of a group or of a list at the same time, and those that come in their place.
    * @returns what came of the last to return
    */
-  async #round(current: Snapshot, lease: HeldLease): Promise<Snapshot | undefined> {
+  async #round(current: LoadedSaga, lease: HeldLease): Promise<LoadedSaga | undefined> {
     const calls = localCalls(current.row.state)
     const [only] = calls
     const isAlone = calls.length === 1 && only !== undefined && current.saga.steps[only.index]?.branch === undefined
     if (isAlone) return this.#steps.run(current, only, lease)
     const running = new Map<string, Promise<void>>()
     const failed: unknown[] = []
-    let last: Snapshot | undefined = current
-    const begin = (snapshot: Snapshot): void => {
+    let last: LoadedSaga | undefined = current
+    const begin = (snapshot: LoadedSaga): void => {
       for (const call of localCalls(snapshot.row.state)) {
         if (running.has(call.step)) continue
         const made = this.#steps
@@ -163,7 +163,7 @@ export class Runner implements Chains {
 }
 
 /** `undefined` when the saga no longer exists. */
-function newest(one: Snapshot | undefined, other: Snapshot | undefined): Snapshot | undefined {
+function newest(one: LoadedSaga | undefined, other: LoadedSaga | undefined): LoadedSaga | undefined {
   if (one === undefined || other === undefined) return undefined
   return other.row.revision > one.row.revision ? other : one
 }

@@ -9,7 +9,7 @@ import type { LeftMessageStore } from '../store/left-messages.ts'
 import type { SagaVersion } from '../store/rows.ts'
 import type { SagaReads } from '../store/saga-reads.ts'
 import type { SagaStore } from '../store/store.ts'
-import { Bodies } from './bodies.ts'
+import { RunningGlobalTransactions } from './running-global-transactions.ts'
 import { StepCalls } from './health.ts'
 import type { ResolvedOptions } from './options.ts'
 import { SagaLoader } from './saga-loader.ts'
@@ -41,7 +41,7 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
   /** Logger for steps. Its lines carry the active span. */
   readonly stepLogger: Logger
   /** Code of global transactions that runs in this process. */
-  readonly bodies: Bodies
+  readonly bodies: RunningGlobalTransactions
   /** Calls of local steps that have not returned. */
   readonly stepCalls: StepCalls
 }
@@ -65,7 +65,7 @@ export function createRuntime(options: ResolvedOptions, database: WatchedDatabas
     loader: new SagaLoader(sql, store, clock, definition),
     telemetry: telemetry && new SagaTelemetry(telemetry, clock, options.shard),
     stepLogger: withActiveSpan(logger, telemetry),
-    bodies: new Bodies(),
+    bodies: new RunningGlobalTransactions(),
     stepCalls: new StepCalls(clock),
   }
 }

@@ -1,13 +1,13 @@
 /** Reads sagas together with the definitions of their versions. */
 import type { Clock } from '../../core/clock.ts'
-import { type Instant, readInstant } from '../../core/instant.ts'
+import { type Instant, readInstant } from '../../core/elapsed-time.ts'
 import type { SqlClient, SqlExecutor } from '../../core/sql.ts'
 import { instanceDefinition } from '../definition/instance-definition.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaKey, SagaRow, SagaVersion } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { BatchedReads } from './batched-reads.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 export class SagaLoader {
   readonly #sql: SqlClient
@@ -15,7 +15,7 @@ export class SagaLoader {
   readonly #clock: Clock
   readonly #definition: (version: SagaVersion) => Saga | undefined
   /** Many callers wait for transactions at once, and each of them looks at its row. */
-  readonly #shared: BatchedReads<SagaKey, Snapshot | undefined>
+  readonly #shared: BatchedReads<SagaKey, LoadedSaga | undefined>
 
   /** @param definition as of `CoordinatorRuntime` */
   constructor(sql: SqlClient, store: SagaStore, clock: Clock, definition: (version: SagaVersion) => Saga | undefined) {
@@ -27,14 +27,14 @@ export class SagaLoader {
   }
 
   /** `undefined` when the saga does not exist or its version is not loaded. */
-  async load(key: SagaKey, sql: SqlExecutor = this.#sql): Promise<Snapshot | undefined> {
+  async load(key: SagaKey, sql: SqlExecutor = this.#sql): Promise<LoadedSaga | undefined> {
     const takenAt = readInstant(this.#clock)
     const row = await this.#store.load(sql, key)
     return row === undefined ? undefined : this.snapshot(row, takenAt)
   }
 
   /** Loads the saga in one statement with those that other callers ask for at the same time. */
-  loadShared(key: SagaKey): Promise<Snapshot | undefined> {
+  loadShared(key: SagaKey): Promise<LoadedSaga | undefined> {
     return this.#shared.get(key)
   }
 
@@ -47,7 +47,7 @@ export class SagaLoader {
     return row === undefined || this.#definition(row) === undefined ? row : 'started'
   }
 
-  snapshot(row: SagaRow, takenAt: Instant): Snapshot | undefined {
+  snapshot(row: SagaRow, takenAt: Instant): LoadedSaga | undefined {
     const definition = this.#definition(row)
     if (definition === undefined) return undefined
     const { deadlineInMs, sinceWriteMs, ageMs } = row
@@ -62,7 +62,7 @@ export class SagaLoader {
   }
 
   /** In the order of the keys. */
-  async #loadMany(keys: readonly SagaKey[]): Promise<readonly (Snapshot | undefined)[]> {
+  async #loadMany(keys: readonly SagaKey[]): Promise<readonly (LoadedSaga | undefined)[]> {
     const takenAt = readInstant(this.#clock)
     const rows = await this.#store.loadMany(this.#sql, keys)
     return rows.map((row) => row && this.snapshot(row, takenAt))

@@ -1,10 +1,10 @@
 /** A handle on one saga, and what became of it. */
-import { resultsByName } from '../definition/results.ts'
+import { resultsByName } from '../definition/results-by-name.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/rows.ts'
-import { allResultsOf } from './outcome.ts'
+import { allResultsOf } from './outcome-to-event.ts'
 import type { OutcomeOptions, Watch } from './watch.ts'
 
 /** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */

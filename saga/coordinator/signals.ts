@@ -13,9 +13,9 @@ import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import { LeftMessages } from './left-messages.ts'
-import { signalEvent } from './outcome.ts'
+import { signalEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { appliedWithinLease } from './within-lease.ts'
 
@@ -34,7 +34,7 @@ const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Signals {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   readonly #handOn: HandOn | undefined
   /** Steps of which a message has found no saga. */
   readonly #missed = new Set<string>()
@@ -42,7 +42,7 @@ export class Signals {
   readonly left: LeftMessages
 
   /** @param handOn set by a sharded coordinator */
-  constructor(runtime: CoordinatorRuntime, engine: Engine, handOn: HandOn | undefined) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, handOn: HandOn | undefined) {
     this.#runtime = runtime
     this.#engine = engine
     this.#handOn = handOn

@@ -7,13 +7,13 @@ import { requireSagaId } from '../definition/saga-id.ts'
 import { SagaError } from '../errors.ts'
 import { explainRefusal } from '../sharding/shard-table.ts'
 import type { SagaRow, SagaTrace } from '../store/rows.ts'
-import type { HeldBody } from './bodies.ts'
+import type { HeldBody } from './running-global-transactions.ts'
 import { writePlans } from './committer.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import { type Beginning, dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Which saga is started, and with what. */
 export interface StartOptions<In> {
@@ -28,10 +28,10 @@ const MAX_TRIES = 5
 
 export class Starter {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   #registered = false
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
     this.#runtime = runtime
     this.#engine = engine
   }
@@ -123,7 +123,7 @@ export class Starter {
   }
 
   /** Again when a purge deleted the saga of this id after it had kept the new one from being inserted. */
-  async #begin(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
+  async #begin(tx: SqlTransaction | undefined, fresh: LoadedSaga): Promise<boolean> {
     const { name, id } = fresh.row
     for (let tries = 1; tries <= MAX_TRIES; tries++) {
       const inserted = await (tx !== undefined && tx.afterCommit === undefined
@@ -134,7 +134,7 @@ export class Starter {
     throw new SagaError('saga.not_found', { saga: name, id })
   }
 
-  async #insertSeen(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
+  async #insertSeen(tx: SqlTransaction | undefined, fresh: LoadedSaga): Promise<boolean> {
     const engine = this.#engine
     const plan = await engine.planner.planStart(fresh)
     const inserted = await (tx === undefined
@@ -158,7 +158,7 @@ export class Starter {
   }
 
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for any instance. */
-  async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<boolean> {
+  async #startUnseen(tx: SqlTransaction, fresh: LoadedSaga): Promise<boolean> {
     const written = await this.#runtime.store.write(tx, [dueAtOnce(fresh.row)]).catch(throwExplained)
     return written.size === 1
   }

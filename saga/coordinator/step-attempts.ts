@@ -6,7 +6,7 @@ import { toError } from '../../core/errors.ts'
 import { withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { readable } from '../../core/thrown-values.ts'
-import { sendingThrough } from '../../outbox/sending-transaction.ts'
+import { sendingThrough } from '../../outbox/transaction-with-send.ts'
 import { seenUntil } from '../definition/instance-definition.ts'
 import type { RunContext } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/kind.ts'
@@ -19,9 +19,9 @@ import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/current-saga.ts'
 import { readInput } from './input.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { isUnreadable, resultsOf } from './outcome.ts'
+import { isUnreadable, resultsOf } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Makes the calls of local steps. */
 export class StepAttempts {
@@ -40,13 +40,13 @@ export class StepAttempts {
    * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of
    *   the lease's signal when it aborts first
    */
-  make(snapshot: Snapshot, call: Call, lease: HeldLease, tx?: SqlTransaction): Promise<unknown> {
+  make(snapshot: LoadedSaga, call: Call, lease: HeldLease, tx?: SqlTransaction): Promise<unknown> {
     const { telemetry } = this.#runtime
     if (telemetry === undefined) return this.#call(snapshot, call, lease, tx)
     return telemetry.call(snapshot.row, call, () => this.#call(snapshot, call, lease, tx))
   }
 
-  async #call(snapshot: Snapshot, call: Call, lease: HeldLease, tx: SqlTransaction | undefined): Promise<unknown> {
+  async #call(snapshot: LoadedSaga, call: Call, lease: HeldLease, tx: SqlTransaction | undefined): Promise<unknown> {
     const { clock, outbox, stepCalls, maxPayloadBytes } = this.#runtime
     const { signal } = lease
     const step = snapshot.saga.steps[call.index] as StepDefinition
@@ -114,7 +114,7 @@ function run(step: StepDefinition, operation: Operation, context: RunContext): u
 
 async function contextOf(
   { bodies, stepLogger }: CoordinatorRuntime,
-  { saga, row }: Snapshot,
+  { saga, row }: LoadedSaga,
   call: Call,
   key: string,
   signal: AbortSignal,

@@ -6,11 +6,11 @@ import { traceFields } from '../../core/telemetry.ts'
 import { BusyTries } from '../../core/transaction-retries.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
-import type { Engine } from './engine.ts'
+import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { failedEvent } from './outcome.ts'
+import { failedEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 import { isNotOurs, isOwnershipLost, StepAttempts } from './step-attempts.ts'
 import { type StepDone, StepTransactions } from './step-transactions.ts'
 import { traceOf } from './telemetry.ts'
@@ -31,13 +31,13 @@ const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, j
 
 export class StepRunner {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #engine: EventApplier
   readonly #leases: Leases
   readonly #chains: Chains
   readonly #attempts: StepAttempts
   readonly #transactions: StepTransactions
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine, leases: Leases, chains: Chains) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, chains: Chains) {
     this.#runtime = runtime
     this.#engine = engine
     this.#leases = leases
@@ -52,7 +52,7 @@ export class StepRunner {
   }
 
   /** @param latest the saga as what came of the other calls left it */
-  async run(current: Snapshot, call: Call, lease: HeldLease, latest = () => current): Promise<Snapshot | undefined> {
+  async run(current: LoadedSaga, call: Call, lease: HeldLease, latest = () => current): Promise<LoadedSaga | undefined> {
     if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
     // After a blocked event loop most leases are still held, and a renewal says so; `StepAttempts` asks the clocks again.
     if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
@@ -63,7 +63,7 @@ export class StepRunner {
   }
 
   /** The intent is committed; now the effect, then its outcome. */
-  async #plain(current: Snapshot, call: Call, lease: HeldLease, latest: () => Snapshot): Promise<Snapshot | undefined> {
+  async #plain(current: LoadedSaga, call: Call, lease: HeldLease, latest: () => LoadedSaga): Promise<LoadedSaga | undefined> {
     const { step, operation } = call
     let event: SagaEvent
     try {
@@ -78,7 +78,7 @@ export class StepRunner {
    * Effect and outcome in one commit. Of the pool's connections it takes `transactions` at most: renewals and plain writes
    * have the others. A transaction that did not begin is no attempt: the step was not called.
    */
-  async #transactional(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+  async #transactional(current: LoadedSaga, call: Call, lease: HeldLease): Promise<LoadedSaga | undefined> {
     for (let tries = 1; ; tries++) {
       const done = await this.#inTransaction(current, call, lease)
       if (!('notBegun' in done)) return done.next
@@ -90,10 +90,10 @@ export class StepRunner {
   }
 
   async #inTransaction(
-    current: Snapshot,
+    current: LoadedSaga,
     call: Call,
     lease: HeldLease,
-  ): Promise<{ readonly next: Snapshot | undefined } | { readonly notBegun: Error }> {
+  ): Promise<{ readonly next: LoadedSaga | undefined } | { readonly notBegun: Error }> {
     const { step, operation } = call
     const yielded = { type: 'yielded', step } as const
     if (this.#chains.isClosing) return { next: await this.#record(current, yielded, lease) }
@@ -119,7 +119,7 @@ export class StepRunner {
   }
 
   /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
-  #failed(current: Snapshot, call: Call, lease: HeldLease, error: unknown): SagaEvent {
+  #failed(current: LoadedSaga, call: Call, lease: HeldLease, error: unknown): SagaEvent {
     if (lease.signal.aborted) throw toError(lease.signal.reason)
     if (isNotOurs(error)) throw error
     const { step, operation, attempt: tried } = call
@@ -135,7 +135,7 @@ export class StepRunner {
   }
 
   /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
-  async #record(snapshot: Snapshot, event: SagaEvent, lease: HeldLease): Promise<Snapshot | undefined> {
+  async #record(snapshot: LoadedSaga, event: SagaEvent, lease: HeldLease): Promise<LoadedSaga | undefined> {
     const { clock, logger } = this.#runtime
     for (let tries = 1; ; tries++) {
       try {
@@ -151,7 +151,7 @@ export class StepRunner {
 }
 
 /** A no after a try that was rolled back says nothing of what that one did outside of its transaction. */
-function afterBusy({ saga }: Snapshot, { index }: Call, event: SagaEvent): SagaEvent {
+function afterBusy({ saga }: LoadedSaga, { index }: Call, event: SagaEvent): SagaEvent {
   if (event.type !== 'refused' || saga.steps[index]?.transactional === true) return event
   const { step, operation, error } = event
   return { type: 'failed', step, operation, error, terminal: true }

@@ -16,7 +16,7 @@ import type { Plan } from './plan.ts'
 import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { Slots } from './slots.ts'
-import type { Snapshot } from './snapshot.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>
@@ -61,7 +61,7 @@ export class StepTransactions {
    * commit of its effect and of what came of it.
    * @throws what `work` and the commit throw; `saga.ownership_lost`
    */
-  async run(snapshot: Snapshot, call: Call, work: StepWork): Promise<StepDone> {
+  async run(snapshot: LoadedSaga, call: Call, work: StepWork): Promise<StepDone> {
     const own: StepCall = { saga: `${snapshot.row.name}/${snapshot.row.id}`, plan: undefined, hasBegun: false }
     try {
       if (this.#runtime.sharesTransactions) await this.#together(own, snapshot, call, work)
@@ -73,7 +73,7 @@ export class StepTransactions {
     return { plan: own.plan }
   }
 
-  async #together(own: StepCall, snapshot: Snapshot, call: Call, work: StepWork): Promise<void> {
+  async #together(own: StepCall, snapshot: LoadedSaga, call: Call, work: StepWork): Promise<void> {
     await this.#sharedBy(snapshot, call).run(
       own,
       (timed) => this.#alone(own, snapshot, (tx) => timed(() => work(tx))),
@@ -86,7 +86,7 @@ export class StepTransactions {
     )
   }
 
-  async #alone(own: StepCall, snapshot: Snapshot, work: StepWork): Promise<void> {
+  async #alone(own: StepCall, snapshot: LoadedSaga, work: StepWork): Promise<void> {
     own.hasBegun = false
     own.plan = await this.#slots.around(() =>
       this.#runtime.sql.transaction(async (tx) => {
@@ -98,8 +98,8 @@ export class StepTransactions {
   }
 
   /** Writes as the last thing in the transaction of the effect. @throws `saga.ownership_lost`: roll back */
-  async #write(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
-    let known: Snapshot | undefined = snapshot
+  async #write(tx: SqlTransaction, snapshot: LoadedSaga, event: SagaEvent): Promise<Plan> {
+    let known: LoadedSaga | undefined = snapshot
     while (known !== undefined) {
       const plan: Plan = await this.#planner.planOf(known, event, snapshot.row.epoch)
       if ((await writePlans(tx, this.#runtime, [plan], andCommit(tx))).size === 1) return plan
@@ -108,7 +108,7 @@ export class StepTransactions {
     throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
   }
 
-  #sharedBy({ saga, row }: Snapshot, { index, step, operation }: Call): SharedTransactions<StepCall> {
+  #sharedBy({ saga, row }: LoadedSaga, { index, step, operation }: Call): SharedTransactions<StepCall> {
     const name = `${row.name}/${saga.steps[index]?.branch ?? step}/${operation}`
     let shared = this.#shared.get(name)
     if (shared === undefined) {
@@ -145,7 +145,7 @@ export class StepTransactions {
 const NO_RIGHT = '42501'
 
 /** The rights are those of the role that the step left. @throws `saga.step_role`; the error itself */
-function throwExplained(error: unknown, { row }: Snapshot, event: SagaEvent): never {
+function throwExplained(error: unknown, { row }: LoadedSaga, event: SagaEvent): never {
   if (!hasCode(error, NO_RIGHT)) throw error
   throw new SagaError(
     'saga.step_role',

@@ -1,11 +1,11 @@
 /** Converts a transition to its writes. */
-import { readInstant } from '../../core/instant.ts'
+import { readInstant } from '../../core/elapsed-time.ts'
 import { reportToParent } from '../definition/child.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import { mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
-import { mailAtEnd } from '../store/mail.ts'
+import { mailAtEnd } from '../store/unhandled-mail.ts'
 import type { SagaRow, SagaWrite } from '../store/rows.ts'
 import type { Plan } from './plan.ts'
 import type { Asked } from './prepare-calls.ts'

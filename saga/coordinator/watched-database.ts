@@ -1,7 +1,7 @@
 /** Health of the coordinator's database, by all statements and transactions of the coordinator. */
 import { CallHealth } from '../../core/call-health.ts'
 import type { Clock } from '../../core/clock.ts'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { LeaseStore } from '../store/lease-store.ts'
@@ -23,7 +23,7 @@ export class WatchedDatabase {
   readonly reports: SagaReads
   readonly left: LeftMessageStore
   readonly #calls: CallHealth
-  readonly #silence: Silence
+  readonly #silence: UnansweredCalls
 
   /** @param away told of each failure after which the database may be another one, or an older copy */
   constructor(sql: SqlClient, schema: string, clock: Clock, away: () => void) {
@@ -33,7 +33,7 @@ export class WatchedDatabase {
     this.reports = new SagaReads(schema, track)
     this.left = new LeftMessageStore(schema, track)
     this.sql = this.#watched(sql)
-    this.#silence = new Silence(clock)
+    this.#silence = new UnansweredCalls(clock)
     // Writes nothing, and needs what a write needs.
     this.#calls = new CallHealth({
       clock,

@@ -3,7 +3,7 @@ import { derivedId } from '../../core/ids.ts'
 import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { resultsByName } from './results.ts'
+import { resultsByName } from './results-by-name.ts'
 import type { Saga } from './saga.ts'
 import { stepKey } from './saga-id.ts'
 

@@ -1,5 +1,5 @@
 /** Steps that are made only when the condition around them says so. */
-import { notAwaited } from '../../core/callbacks.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption } from '../../core/errors.ts'
 import type { StepState } from '../machine/state.ts'
 import type { Condition, Saga, StepDefinition } from './saga.ts'

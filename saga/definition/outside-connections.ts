@@ -1,10 +1,10 @@
 /** Outside connections of definitions, found without knowing the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
-import { notAwaited } from '../../core/callbacks.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { DirectTarget } from '../direct/target.ts'
-import { listOf } from '../machine/step-shapes.ts'
+import { listOf } from '../machine/step-shape-lookup.ts'
 import type { SagaKey, SagaSignals } from '../store/rows.ts'
 import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/kind.ts'

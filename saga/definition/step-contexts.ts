@@ -1,6 +1,6 @@
 /** Contexts of a step's functions. */
 import type { ContextLogger } from '../../core/logger.ts'
-import type { SendingTransaction } from '../../outbox/sending-transaction.ts'
+import type { SendingTransaction } from '../../outbox/transaction-with-send.ts'
 import type { SagaFailure } from '../machine/state.ts'
 
 /** Context of every function of a step. */

@@ -12,7 +12,7 @@ import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
 import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
 import { CommandHandler, keptParts } from '../participant/command-handler.ts'
-import type { ReplyOutbox } from '../participant/outbox-contract.ts'
+import type { ReplyOutbox } from '../participant/reply-outbox.ts'
 import { SharedCommands } from '../participant/shared-commands.ts'
 import type { SagaReply } from '../wire/reply.ts'
 

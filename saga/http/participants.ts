@@ -10,7 +10,7 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import type { FetchHandler } from '../../core/node-server.ts'
+import type { FetchHandler } from '../../core/node-http-adapter.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
@@ -18,7 +18,7 @@ import { type AskedBy, AskedParticipant } from '../direct/asked-participant.ts'
 import { declaredParticipant } from '../participant/binding.ts'
 import { type CommandHeaders, REPLIES, readCommandHeaders } from '../wire/wire.ts'
 import { commandHeadersOf, messageOf } from './headers.ts'
-import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './http-endpoint.ts'
+import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './serve-requests.ts'
 
 /** The command that a request to a participant says it is. */
 export interface AskedCommand extends Pick<CommandHeaders, 'saga' | 'sagaId' | 'step' | 'operation'> {

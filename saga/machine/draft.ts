@@ -19,7 +19,7 @@ import {
   type StepState,
   type Wait,
 } from './state.ts'
-import { branchShape, itemName, itemShape, layout } from './step-shapes.ts'
+import { branchShape, itemName, itemShape, layout } from './step-shape-lookup.ts'
 
 /** When the saga is due again: within the caller's lease, after a time, unchanged, or never. */
 export type Wake =

@@ -46,7 +46,7 @@ import {
 } from './moves.ts'
 import { noteOf, operate } from './operate.ts'
 import type { Operation } from './operation.ts'
-import { chosen, leaveOut, planned } from './plans.ts'
+import { chosen, leaveOut, planned } from './dynamic-steps.ts'
 import { isOrder } from './scripted.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 

@@ -3,7 +3,7 @@ import type { Draft } from './draft.ts'
 import { end } from './ends.ts'
 import type { SagaEvent, SeenStuck, StuckAction } from './event.ts'
 import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
-import { fitsPlan, skipPlan } from './plans.ts'
+import { fitsPlan, skipPlan } from './dynamic-steps.ts'
 import { isOrder, order } from './scripted.ts'
 import { actedOn } from './state.ts'
 

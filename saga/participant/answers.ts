@@ -10,7 +10,7 @@ import { untilFree } from '../../core/transaction-retries.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import type { Duty } from './duties.ts'
-import type { ReplyOutbox } from './outbox-contract.ts'
+import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SharedCommand } from './shared-commands.ts'
 
 /** The parts of a command handler that answers need. */

@@ -1,6 +1,6 @@
 /** A participant as a binding: whatever it does about a command, this is how the command reaches it. */
 import { sink } from '../../binder/bindings/binding.ts'
-import type { ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
+import type { ConsumerOptions, ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
@@ -77,14 +77,9 @@ export function participantBinding<In, Out>(
   const sharesTransactions = resolveSharing(path, shares, options.concurrency)
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
   const declared = { [DECLARED]: { channel: channel as Channel, options, side: side as Side<unknown> } }
-  if (sql === undefined || outbox === undefined) {
-    const unbound: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, () =>
-      Promise.reject(new Error(`${path} was not completed by a service`)),
-    )
-    const complete = (parts: ServiceParts): SinkBinding =>
-      participantBinding(channel, { telemetry: parts.telemetry, ...options, ...pick(parts, options) }, side)
-    return Object.freeze({ ...unbound, ...declared, complete })
-  }
+  const atMost = { ...consumer, maxAttempts }
+  if (sql === undefined || outbox === undefined)
+    return Object.freeze({ ...incompleteBinding(channel, options, atMost, side), ...declared })
   const barrier = new Barrier(schema)
   const duties = side.duties(barrier, { sql, schema, concurrency: options.concurrency ?? 1 })
   const limited = handlersClient(sql, options.slowAfterMs)
@@ -104,7 +99,7 @@ export function participantBinding<In, Out>(
     shared: sharesTransactions ? new SharedCommands(limited, systemClock, barrier) : undefined,
   })
   const handle = (request: Out, context: HandlerContext) => handler.handle(request, context)
-  const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, handle)
+  const binding: SinkBinding = sink<In, Out>(channel, atMost, handle)
   return Object.freeze({
     ...binding,
     ...declared,
@@ -116,6 +111,21 @@ export function participantBinding<In, Out>(
       await outbox.ready?.()
     },
   })
+}
+
+/** A binding whose database and outbox a service adds. */
+function incompleteBinding<In, Out>(
+  channel: Channel<In, Out>,
+  options: ParticipantOptions,
+  consumer: ConsumerOptions,
+  side: Side<Out>,
+): SinkBinding {
+  const binding: SinkBinding = sink<In, Out>(channel, consumer, () =>
+    Promise.reject(new Error(`${side.path} was not completed by a service`)),
+  )
+  const complete = (parts: ServiceParts): SinkBinding =>
+    participantBinding(channel, { telemetry: parts.telemetry, ...options, ...pick(parts, options) }, side)
+  return { ...binding, complete }
 }
 
 /** Its own database, given with both options, or its service's, with neither. */

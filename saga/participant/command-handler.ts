@@ -12,8 +12,8 @@ import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../../core/trace-context.ts'
 import { PlacePatience, untilFree } from '../../core/transaction-retries.ts'
 import { writeFault } from '../../core/write-fault.ts'
-import { type SendingTransaction, sendingThrough, type TransactionOutbox } from '../../outbox/sending-transaction.ts'
-import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
+import { type SendingTransaction, sendingThrough, type TransactionOutbox } from '../../outbox/transaction-with-send.ts'
+import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome-to-event.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import type { StepFailure } from '../machine/state.ts'
 import { inSaga } from '../wire/current-saga.ts'
@@ -24,7 +24,7 @@ import { contextOf, type ParticipantContext } from './context.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
 import { commandOf, mayShare } from './old-commands.ts'
 import type { SharedCommand, SharedCommands } from './shared-commands.ts'
-import { stepOf, UnansweredSteps } from './unanswered-steps.ts'
+import { stepOf, UnansweredHandlerCalls } from './unanswered-handler-calls.ts'
 
 const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'
 
@@ -37,7 +37,7 @@ export interface CommandHandlerParts<Request> extends AnswerParts {
   /** While its database is away a command is not answered: the binder delivers it again, without counting that. */
   readonly waitsForDatabase?: boolean | undefined
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
-  readonly unanswered: UnansweredSteps
+  readonly unanswered: UnansweredHandlerCalls
   /** Kept over all messages: a command that waits for a lock holds up those behind it. */
   readonly busy: PlacePatience
   /** Where calls that are ready together share a transaction; absent: each has its own. */
@@ -46,7 +46,7 @@ export interface CommandHandlerParts<Request> extends AnswerParts {
 
 /** Parts that are kept over all messages of a participant. */
 export function keptParts(clock: Clock): Pick<CommandHandlerParts<never>, 'unanswered' | 'busy'> {
-  return { unanswered: new UnansweredSteps(), busy: new PlacePatience(clock) }
+  return { unanswered: new UnansweredHandlerCalls(), busy: new PlacePatience(clock) }
 }
 
 /** A command, and what is to be done about it. */

@@ -1,6 +1,6 @@
 /** Context of the calls of a participant's handlers. */
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { SendingTransaction } from '../../outbox/sending-transaction.ts'
+import type { SendingTransaction } from '../../outbox/transaction-with-send.ts'
 import { type CommandHeaders, REPLIES } from '../wire/wire.ts'
 
 /** Context of a participant's handlers, beside the request. */

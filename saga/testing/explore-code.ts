@@ -14,9 +14,9 @@ import {
   type StepShape,
   type StepState,
 } from '../machine/state.ts'
-import { branchShape } from '../machine/step-shapes.ts'
+import { branchShape } from '../machine/step-shape-lookup.ts'
 import { faultAt, MAX_EVENTS, type PlannedFault, plans, wrongCall } from './faults.ts'
-import { World } from './world.ts'
+import { SimulatedEffects } from './simulated-effects.ts'
 
 /** All runs, and the steps that there can be. */
 export interface ExploredRuns {
@@ -75,7 +75,7 @@ function codes(calls: Code['calls']): readonly Code[] {
 }
 
 function run(saga: SagaShape, whole: SagaShape, code: Code, faults: readonly PlannedFault[]) {
-  const world = new World(whole)
+  const world = new SimulatedEffects(whole)
   const intents = new Set<string>()
   const turns = new Set<Operation>()
   let state = initialState(saga)
@@ -106,7 +106,7 @@ function endOf({ steps: [code] }: SagaShape, how: 'throws' | 'dies'): PlannedFau
 }
 
 /** Next event of the code or the world; `undefined` when nothing more will happen by itself. */
-function nextEvent(code: Code, state: SagaState, world: World, faults: readonly PlannedFault[]): SagaEvent | undefined {
+function nextEvent(code: Code, state: SagaState, world: SimulatedEffects, faults: readonly PlannedFault[]): SagaEvent | undefined {
   const [own] = state.steps
   const isCoding = own?.wait === 'call'
   const waiting = openSteps(state.steps).flatMap((index) => {
@@ -149,7 +149,7 @@ function isRefused({ status }: StepState): boolean {
   return status === 'refused'
 }
 
-function wrongEnd({ status, steps }: SagaState, world: World): string | undefined {
+function wrongEnd({ status, steps }: SagaState, world: SimulatedEffects): string | undefined {
   const branches = steps.slice(1)
   switch (status) {
     case 'completed': {

@@ -11,10 +11,10 @@ import type { SagaEvent } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
 import { initialState, isEnded, openSteps, type SagaShape, type SagaState, type StepShape } from '../machine/state.ts'
-import { itemName, itemShape } from '../machine/step-shapes.ts'
+import { itemName, itemShape } from '../machine/step-shape-lookup.ts'
 import { type ExploredRuns, exploreCode } from './explore-code.ts'
 import { faultAt, isFirst, MAX_EVENTS, type PlannedFault, plans, wrongCall } from './faults.ts'
-import { World } from './world.ts'
+import { SimulatedEffects } from './simulated-effects.ts'
 
 /** Options of `explore`. */
 export interface ExploreOptions {
@@ -147,7 +147,7 @@ function checkOmit(saga: SagaShape, omit: readonly string[]): ReadonlySet<string
 
 function run(course: Course, faults: readonly PlannedFault[]) {
   const { saga, whole } = course
-  const world = new World(whole)
+  const world = new SimulatedEffects(whole)
   const intents = new Set<string>()
   const turns = new Set<Operation>()
   let state: SagaState = initialState(saga)
@@ -174,7 +174,7 @@ function run(course: Course, faults: readonly PlannedFault[]) {
 function nextEvent(
   { order, omit, items, chosen }: Course,
   state: SagaState,
-  world: World,
+  world: SimulatedEffects,
   faults: readonly PlannedFault[],
 ): SagaEvent | undefined {
   const waiting = openSteps(state.steps).filter((index) => state.steps[index]?.wait !== 'operator')
@@ -208,7 +208,7 @@ function nextEvent(
   }
 }
 
-function wrongEnd(saga: SagaShape, state: SagaState, world: World): string | undefined {
+function wrongEnd(saga: SagaShape, state: SagaState, world: SimulatedEffects): string | undefined {
   switch (state.status) {
     case 'completed': {
       const missing = saga.steps.find(({ name, awaits }) => {

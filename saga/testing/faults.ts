@@ -1,7 +1,7 @@
 /** Which faults a run is made with, and what holds in every run. */
 import { type Operation } from '../machine/operation.ts'
 import type { SagaShape, StepState } from '../machine/state.ts'
-import { FAULTS, type Fault } from './world.ts'
+import { FAULTS, type Fault } from './simulated-effects.ts'
 
 /** A fault of a run. */
 export interface PlannedFault {

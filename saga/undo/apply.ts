@@ -1,7 +1,7 @@
 /** Carries a plan out: the changes of a branch backwards, one statement each where the constraints allow it. */
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import { applyChanges, type Change, folded } from './change.ts'
+import { applyChanges, type Change, folded } from './apply-row-changes.ts'
 import { type Image, keyOf, placeOf, type Touched } from './plan.ts'
 import { type Relation, readRows } from './relation.ts'
 

@@ -8,7 +8,7 @@ import { type Channel, checkName, defineChannel } from '../../binder/channel/cha
 import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
 import { encodeMessage, type SendOptions } from '../../binder/channel/message-codec.ts'
 import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
-import { synchronous } from '../../core/callbacks.ts'
+import { synchronous } from '../../core/unawaited-callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import type { RequestContext } from '../definition/step-contexts.ts'

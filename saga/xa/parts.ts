@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
 import type { WaitingRoom } from '../participant/waiting-room.ts'
-import type { Gate } from './gate.ts'
+import type { Gate } from './prepared-branch-gate.ts'
 import type { XaRows } from './rows.ts'
 
 /** A handler, called with the request. */

@@ -7,10 +7,10 @@ import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'
 import { hasMethods } from '../../core/options.ts'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { unlessAborted, within } from '../../core/time-limit.ts'
-import { MOST_BYTES_POSTGRES } from './gate.ts'
+import { MOST_BYTES_POSTGRES } from './prepared-branch-gate.ts'
 import { GID_PREFIX } from './gid.ts'
 import type { PreparedTransaction, XaResource } from './resource.ts'
 
@@ -155,14 +155,14 @@ function detailOf([oldest, ...others]: readonly PreparedTransaction[]): string |
 class WatchedSource {
   readonly #source: PreparedSource
   readonly #clock: Clock
-  readonly #silence: Silence
+  readonly #silence: UnansweredCalls
   #old: readonly PreparedTransaction[] | undefined
   #error: Error | undefined
 
   constructor(source: PreparedSource, clock: Clock) {
     this.#source = source
     this.#clock = clock
-    this.#silence = new Silence(clock)
+    this.#silence = new UnansweredCalls(clock)
   }
 
   /** By its last answer: of a database that does not answer it is not known to be over. `undefined`: there was none yet. */

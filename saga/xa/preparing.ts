@@ -1,7 +1,7 @@
 /** The call of an XA participant's handler, in a transaction that it leaves prepared. */
 
 import type { SqlTransaction } from '../../core/sql.ts'
-import { describeError, isRefusal } from '../coordinator/outcome.ts'
+import { describeError, isRefusal } from '../coordinator/outcome-to-event.ts'
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'

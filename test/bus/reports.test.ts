@@ -14,7 +14,7 @@ import {
   MAX_INSTANCES,
   MAX_REPORT_BYTES,
   type ReportEnvelope,
-  Reporter,
+  InstanceReporter,
   resolveBus,
   WatchedInstances,
 } from './inside.ts'
@@ -148,7 +148,7 @@ describe('an instance', () => {
       if (refuse !== undefined) throw refuse()
     }
     const binder = { send }
-    const reporter = new Reporter({
+    const reporter = new InstanceReporter({
       ...busContext(resolveBus({ service: 'orders', instance: 'a', clock, logger })),
       connection: { binder, others: () => [] } as never,
     })

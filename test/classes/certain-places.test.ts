@@ -5,12 +5,12 @@
 // oxlint-disable no-restricted-imports -- the measure and its users are no part of the package's interface
 import { EventEmitter } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { Membership } from '../../binder/kafka/group/membership.ts'
+import { SessionTimeout } from '../../binder/kafka/group/session-timeout.ts'
 import { PartitionLending } from '../../binder/kafka/group/partition-lending.ts'
 import { ProcessLease } from '../../binder/postgres/process-lease.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'
 import type { WatchedDatabase } from '../../binder/postgres/watched-database.ts'
-import { Assurance } from '../../binder/rabbitmq/link/assurance.ts'
+import { ConnectionLiveness } from '../../binder/rabbitmq/link/connection-liveness.ts'
 import type { AmqpConnection } from '../../binder/rabbitmq/link/client.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
@@ -25,14 +25,14 @@ interface Place {
 const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
   'a Kafka group': async (clock) => {
     const times = { sessionTimeoutMs: LIMIT_MS, heartbeatIntervalMs: 1_000, joinTimeoutMs: 35_000 }
-    const membership = new Membership(clock, times)
+    const membership = new SessionTimeout(clock, times)
     membership.joined()
     return { isCertain: () => membership.isCertain(), answered: () => membership.confirmed() }
   },
   'a connection to RabbitMQ': async (clock) => {
     const stream = new EventEmitter()
     const connection = { connection: { heartbeat: LIMIT_MS / 1_000, stream } } as unknown as AmqpConnection
-    const assurance = new Assurance(connection, clock)
+    const assurance = new ConnectionLiveness(connection, clock)
     return { isCertain: () => assurance.isCertain(), answered: () => void stream.emit('readable') }
   },
   'a session on PostgreSQL': async (clock) => {
@@ -79,13 +79,13 @@ it('an answer that was in the socket while the process was frozen does not make 
   const clock = new FakeClock()
   const stream = new EventEmitter()
   const connection = { connection: { heartbeat: LIMIT_MS / 1_000, stream } } as unknown as AmqpConnection
-  const assurance = new Assurance(connection, clock)
+  const assurance = new ConnectionLiveness(connection, clock)
   clock.stall(2 * LIMIT_MS)
   stream.emit('readable')
   expect(assurance.isCertain()).toBe(false)
   assurance.answered()
   expect(assurance.isCertain()).toBe(true)
-  const membership = new Membership(clock, {
+  const membership = new SessionTimeout(clock, {
     sessionTimeoutMs: LIMIT_MS,
     heartbeatIntervalMs: 1_000,
     joinTimeoutMs: 35_000,

@@ -3,7 +3,7 @@ import { systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
 import { PartitionTable } from '../../outbox/partition-table.ts'
 import { outboxTables } from '../../outbox/tables.ts'
@@ -44,7 +44,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     })
     await keeper.claim(1)
     const [lease] = keeper.held
-    const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>, new Silence(systemClock))
+    const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>, new UnansweredCalls(systemClock))
     const read = async (): Promise<number> => {
       await sql.query('SELECT pg_stat_force_next_flush()')
       const { rows } = await sql.query<{ n: number }>(

@@ -6,7 +6,7 @@
 import { type EncodedMessage } from 'concordat/binder'
 import { systemClock } from 'concordat/core'
 import { describe, expect, test } from 'vitest'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
 import { PartitionTable } from '../../outbox/partition-table.ts'
 import { outboxTables } from '../../outbox/tables.ts'
@@ -47,7 +47,7 @@ async function fetchedBy(t: OutboxSetup, count: number) {
   await keeper.claim(1)
   const [lease] = keeper.held
   if (lease === undefined) throw new Error('no lease')
-  const table = new PartitionTable(sql, tables, lease, new Silence(systemClock))
+  const table = new PartitionTable(sql, tables, lease, new UnansweredCalls(systemClock))
   const { rows } = await table.fetch(count, 1_000_000, [])
   expect(rows).toHaveLength(count)
   return { table, rows }

@@ -2,7 +2,7 @@
 import { type SqlClient, systemClock } from 'concordat/core'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Silence } from '../../core/silence.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
 import { PartitionTable } from '../../outbox/partition-table.ts'
 import { outboxTables } from '../../outbox/tables.ts'
@@ -21,7 +21,7 @@ async function relayOf(t: OutboxSetup, instance: string): Promise<PartitionTable
   await keeper.claim(1)
   const [lease] = keeper.held
   if (lease === undefined) throw new Error(`${instance} got no lease`)
-  return new PartitionTable(sql, tables, lease, new Silence(systemClock))
+  return new PartitionTable(sql, tables, lease, new UnansweredCalls(systemClock))
 }
 
 describeWith(['postgres'], 'a failure that a relay writes while another takes over', () => {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { turnsOf } from '../../../core/turns.ts'
-import type { Gate, Line } from '../gate.ts'
+import type { LineAdmission, Line } from '../line-admission.ts'
 
 export interface BatchLaneLimits {
   /** Batches at work at once. */
@@ -30,7 +30,7 @@ export class BatchLanes<Item> implements Line<Item> {
   readonly #clock: Clock
   readonly #keyOf: (item: Item) => string | null
   readonly #run: RunBatch<Item>
-  readonly #gate: Gate | undefined
+  readonly #gate: LineAdmission | undefined
   /** Keys in running batches, with the number of their unfinished items. */
   readonly #busy: Map<string, number> = new Map()
   readonly #idleWaiters: Array<() => void> = []
@@ -49,7 +49,7 @@ export class BatchLanes<Item> implements Line<Item> {
     limits: BatchLaneLimits,
     keyOf: (item: Item) => string | null,
     run: RunBatch<Item>,
-    { clock, gate }: { readonly clock: Clock; readonly gate: Gate | undefined },
+    { clock, gate }: { readonly clock: Clock; readonly gate: LineAdmission | undefined },
   ) {
     this.#limits = limits
     this.#clock = clock

@@ -6,7 +6,7 @@ import { RECONNECT_BACKOFF } from '../../bindings/resolve-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { SendError, TransportError } from '../../errors.ts'
 import type { PublishOutcome } from '../../transport/transport.ts'
-import type { Refusals } from './refusals.ts'
+import type { StalledWrites } from './stalled-writes.ts'
 
 export interface ConfirmHost {
   readonly clock: Clock
@@ -14,7 +14,7 @@ export interface ConfirmHost {
   /** Name of the binding that sends, for the log. */
   readonly binding?: string | undefined
   /** Gets the outcomes of each try that did not confirm all messages. */
-  readonly refusals?: Refusals | undefined
+  readonly refusals?: StalledWrites | undefined
   /** Same as `Transport.confirmsSingly`. @default false */
   readonly confirmsSingly?: boolean | undefined
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>

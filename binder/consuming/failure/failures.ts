@@ -1,5 +1,5 @@
 import { backoffDelayMs } from '../../../core/backoff.ts'
-import { synchronous } from '../../../core/callbacks.ts'
+import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import { toError } from '../../../core/errors.ts'
 import { traceFields } from '../../../core/telemetry.ts'
 import { readTraceContext } from '../../../core/trace-context.ts'

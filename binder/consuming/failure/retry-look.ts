@@ -1,5 +1,5 @@
 import { MINUTE, SECOND } from '../../../core/clock.ts'
-import type { ConsumerHost } from '../run-handling.ts'
+import type { ConsumerHost } from '../create-handling.ts'
 import { retrySpec } from './retry.ts'
 
 /** How often a group that runs without its retry channel looks for it. */

@@ -1,10 +1,10 @@
-import { synchronous } from '../../../core/callbacks.ts'
+import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { isRetryable } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import type { ResolvedCircuitBreaker } from '../../bindings/flow-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { FreeTrials } from './free-trials.ts'
+import { TrialFailureCounts } from './trial-failure-counts.ts'
 import { RecentCalls } from './recent-calls.ts'
 
 /** `closed`: messages flow. `open`: none begins. `half-open`: one is tried, the others wait for how it ends. */
@@ -31,7 +31,7 @@ interface Waiter {
  *
  * Each handler call has to `enter`. On trial are, in this order: a message that is between two attempts, one that is new
  * here, and one whose trial failed before, the one that waits longest first. So a message that fails whatever happens does
- * not stand for what the handler calls while another can be asked. A failed trial is no attempt, see `FreeTrials`. Calls
+ * not stand for what the handler calls while another can be asked. A failed trial is no attempt, see `TrialFailureCounts`. Calls
  * from before a change of state no longer count.
  */
 export class CircuitBreaker {
@@ -41,7 +41,7 @@ export class CircuitBreaker {
   readonly #logger: Logger
   readonly #wake: () => void
   readonly #waiters: Set<Waiter> = new Set()
-  readonly #freeTrials: FreeTrials
+  readonly #freeTrials: TrialFailureCounts
   #state: CircuitState = 'closed'
   #epoch = 0
   /** In half-open: a message was begun to be the trial, or is it. */
@@ -63,7 +63,7 @@ export class CircuitBreaker {
     this.#logger = logger
     this.#wake = wake
     this.#recent = new RecentCalls(options)
-    this.#freeTrials = new FreeTrials(options.freeTrials)
+    this.#freeTrials = new TrialFailureCounts(options.freeTrials)
   }
 
   get state(): CircuitState {

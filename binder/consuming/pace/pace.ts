@@ -3,7 +3,7 @@ import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../../bindings/flow-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { Gate } from '../gate.ts'
+import type { LineAdmission } from '../line-admission.ts'
 import { CircuitBreaker, type CircuitState, type Permit } from './circuit-breaker.ts'
 import { RateLimit } from './rate-limit.ts'
 
@@ -17,7 +17,7 @@ export interface PaceOptions {
 export const FREE: Permit = Object.freeze({ epoch: 0, isTrial: false })
 
 /** When messages of one binding begin and when their handler is called: its rate limit and its circuit breaker. */
-export class Pace implements Gate {
+export class Pace implements LineAdmission {
   readonly #rate: RateLimit | undefined
   readonly #breaker: CircuitBreaker | undefined
 

@@ -7,7 +7,7 @@ import type { KafkaSettings } from '../settings.ts'
 import type { Subscriber } from '../subscriber.ts'
 import type { Topics } from '../topics.ts'
 import { delayTopicOf, TIERS_MS } from '../wire/delay.ts'
-import type { DelayNews } from './delay-news.ts'
+import type { DelayedMessageListeners } from './delayed-message-listeners.ts'
 import { Forwarder } from './forwarder.ts'
 
 /** The first look: what is provisioned together is looked for together. */
@@ -22,7 +22,7 @@ export interface DelaysParts {
   readonly subscriber: Subscriber
   /** A separate publisher, which this closes: forwarding does not wait behind the service's own sends, nor the other way round. */
   readonly publisher: KafkaPublisher
-  readonly news: DelayNews
+  readonly news: DelayedMessageListeners
 }
 
 /**

@@ -11,7 +11,7 @@ import type {
   TransportDelivery,
   TransportHost,
 } from '../../transport/transport.ts'
-import { partitionIn } from '../group/position.ts'
+import { partitionIn } from '../group/position-text.ts'
 import { delayTopicOf, fromDelayed, tierEndsAt } from '../wire/delay.ts'
 import { ForwardingFailures } from './forwarding-failures.ts'
 

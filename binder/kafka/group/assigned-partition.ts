@@ -1,5 +1,5 @@
 import type { FetchedBatch, IncomingRecord } from '../driver.ts'
-import { heldBytes } from '../records/record-size.ts'
+import { heldBytes } from '../records/record-memory-size.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
 import { SettledRecords } from './settled-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'

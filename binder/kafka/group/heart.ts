@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import { LastHeard } from '../../transport/kit/last-heard.ts'
 import { hasType, isExpelled, isRebalance, StoodStill } from '../errors.ts'
-import { Membership, type MembershipTimes } from './membership.ts'
+import { SessionTimeout, type MembershipTimes } from './session-timeout.ts'
 
 const TICK_MS = 500
 
@@ -22,7 +22,7 @@ export interface HeartEvents {
  * over, and it detects that the broker no longer answers.
  */
 export class Heart {
-  readonly membership: Membership
+  readonly membership: SessionTimeout
   readonly #clock: Clock
   readonly #tickMs: number
   readonly #sessionTimeoutMs: number
@@ -35,7 +35,7 @@ export class Heart {
   #stopped = false
 
   constructor(clock: Clock, times: MembershipTimes, events: HeartEvents) {
-    this.membership = new Membership(clock, times)
+    this.membership = new SessionTimeout(clock, times)
     this.#clock = clock
     this.#ticked = new LastHeard(clock)
     this.#tickMs = Math.min(TICK_MS, Math.ceil(times.heartbeatIntervalMs / 2))

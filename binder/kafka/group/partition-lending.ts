@@ -5,7 +5,7 @@ import { PrefetchWindow } from '../../transport/kit/prefetch-window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
-import { positionOf } from './position.ts'
+import { positionOf } from './position-text.ts'
 import { type SettledOffsets, SettledRecords } from './settled-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 

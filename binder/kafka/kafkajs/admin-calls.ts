@@ -1,7 +1,7 @@
 import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
 import { hasType } from '../errors.ts'
-import type { KafkaAdmin, KafkaClient } from './client.ts'
-import { commitPositions } from './place.ts'
+import type { KafkaAdmin, KafkaClient } from './client-types.ts'
+import { commitPositions } from './commit-positions.ts'
 
 /** Resource type in the protocol. */
 const TOPIC_RESOURCE = 2

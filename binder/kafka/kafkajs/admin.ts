@@ -4,12 +4,12 @@ import { within } from '../deadline.ts'
 import type { Admin, AdminLink } from '../driver.ts'
 import { transportError } from '../errors.ts'
 import { AdminCalls } from './admin-calls.ts'
-import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
-import { connectWithin } from './deadline.ts'
+import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client-types.ts'
+import { connectWithin } from './connect-timeout.ts'
 import { toTransportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 import { atNextSeed } from './patches/next-seed.ts'
-import { replacePrivateField } from './patches/private-field.ts'
+import { replacePrivateField } from './patches/replace-private-field.ts'
 
 const CLOSE_MS = 2_000
 

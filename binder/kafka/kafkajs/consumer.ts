@@ -1,9 +1,9 @@
 import type { MemberSpec } from '../driver.ts'
 import { fetchSizes } from '../group/waiting-bytes.ts'
-import type { gatedAssigner } from './assigner.ts'
-import type { KafkaConsumer } from './client.ts'
+import type { gatedAssigner } from './join-gate-assigner.ts'
+import type { KafkaConsumer } from './client-types.ts'
 import type { KafkaOptions } from './options.ts'
-import { EndedFetches } from './patches/ended-fetches.ts'
+import { StoppedConsumerFetches } from './patches/stopped-consumer-fetches.ts'
 import { FailedJoins } from './patches/failed-join.ts'
 import { type FetchListener, readFetchesOf } from './patches/fetch-reader.ts'
 import { atNextSeed } from './patches/next-seed.ts'
@@ -22,7 +22,7 @@ export function createConsumer(
   const limits = { ...sizes, answerBytes: spec.prefetchBytes, maxBatchBytes: options.maxBatchBytes }
   const { kafka } = options
   const joins = new FailedJoins()
-  const fetches = new EndedFetches()
+  const fetches = new StoppedConsumerFetches()
   const consumer = atNextSeed(kafka, () =>
     kafka.consumer({
       groupId: spec.groupId,

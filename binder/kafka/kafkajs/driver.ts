@@ -1,7 +1,7 @@
 import type { Receiver, TransportHost } from '../../transport/transport.ts'
 import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Producer } from '../driver.ts'
 import { AdminConnection } from './admin.ts'
-import { gatedAssigner } from './assigner.ts'
+import { gatedAssigner } from './join-gate-assigner.ts'
 import { provideCodecs } from './codecs.ts'
 import { createConsumer } from './consumer.ts'
 import type { KafkaOptions } from './options.ts'

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import type { AssignedPartition } from '../group/assigned-partition.ts'
-import type { KafkaConsumer } from './client.ts'
+import type { KafkaConsumer } from './client-types.ts'
 
 /** After this long of waiting for room a partition makes way for others of the same broker. */
 const PARK_AFTER_MS = 100

@@ -3,14 +3,14 @@ import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import type { MemberSpec } from '../driver.ts'
 import { Displacements } from '../group/displacements.ts'
-import { Fetches } from '../group/fetches.ts'
-import type { GroupProgress } from '../group/group-progress.ts'
-import type { MemberLife } from '../group/member-life.ts'
+import { AnsweredFetches } from '../group/answered-fetches.ts'
+import type { OffsetHandover } from '../group/offset-handover.ts'
+import type { MemberState } from '../group/member-state.ts'
 import { PartitionLending } from '../group/partition-lending.ts'
 import { RedeliveryPause } from '../group/redelivery-pause.ts'
 import { Stalls } from '../group/stalls.ts'
 import { partitionWindow } from '../group/waiting-bytes.ts'
-import type { EndedBatch, KafkaBatchPayload, KafkaConsumer } from './client.ts'
+import type { EndedBatch, KafkaBatchPayload, KafkaConsumer } from './client-types.ts'
 import { FetchGate } from './fetch-gate.ts'
 import type { Fetched } from './patches/fetch-reader.ts'
 
@@ -20,8 +20,8 @@ const OFFSET_OUT_OF_RANGE = 1
 export interface IntakeFields {
   readonly clock: Clock
   readonly receiver: Receiver
-  readonly progress: GroupProgress
-  readonly life: MemberLife
+  readonly progress: OffsetHandover
+  readonly life: MemberState
   /** Whether no other member can have the partitions yet. */
   isCertain(): boolean
   /** Whether the membership is in doubt or being given up: nothing is taken then, and nothing lent. */
@@ -37,7 +37,7 @@ export class Intake {
   readonly #stalls: Stalls
   readonly #displacements: Displacements
   readonly #redeliveryPause: RedeliveryPause
-  readonly #fetches = new Fetches()
+  readonly #fetches = new AnsweredFetches()
   #lending: PartitionLending | undefined
 
   constructor(spec: MemberSpec, consumer: KafkaConsumer, fields: IntakeFields) {

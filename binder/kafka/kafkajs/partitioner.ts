@@ -1,6 +1,6 @@
 import type { Envelope } from '../driver.ts'
 import { RecordPlacement } from '../wire/record-placement.ts'
-import type { PartitionerArgs } from './client.ts'
+import type { PartitionerArgs } from './client-types.ts'
 
 /** A producer was given up: kafkajs must not send anything on it. */
 export class PublishAbandoned extends Error {

@@ -19,13 +19,13 @@ import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import { within } from '../deadline.ts'
 import type { Member, MemberEvents, MemberSpec } from '../driver.ts'
-import { GroupProgress } from '../group/group-progress.ts'
+import { OffsetHandover } from '../group/offset-handover.ts'
 import { Heart } from '../group/heart.ts'
-import { MemberLife } from '../group/member-life.ts'
+import { MemberState } from '../group/member-state.ts'
 import { otherTopics, type Sharer } from '../group/round-robin.ts'
-import type { JoinGate } from './assigner.ts'
-import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
-import { connectWithin } from './deadline.ts'
+import type { JoinGate } from './join-gate-assigner.ts'
+import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client-types.ts'
+import { connectWithin } from './connect-timeout.ts'
 import { toTransportError } from './errors.ts'
 import { Intake } from './intake.ts'
 import type { KafkaOptions } from './options.ts'
@@ -52,8 +52,8 @@ export class KafkaSubscription implements Member {
   readonly #spec: MemberSpec
   readonly #host: ConsumerHost
   readonly #consumer: KafkaConsumer
-  readonly #life: MemberLife
-  readonly #progress: GroupProgress
+  readonly #life: MemberState
+  readonly #progress: OffsetHandover
   readonly #intake: Intake
   readonly #heart: Heart
   /** Topics that members read beside this one, when this one has led the last join. */
@@ -72,13 +72,13 @@ export class KafkaSubscription implements Member {
       (fetched) => this.#intake.onFetched(fetched),
       (members) => (this.#others = otherTopics(spec.topic, members)),
     )
-    this.#life = new MemberLife(spec, receiver, {
+    this.#life = new MemberState(spec, receiver, {
       toTransportError,
       onAnswer: (error) => host.onAnswer(error),
       current: () => this.#intake.lending,
       shutDown: (reason, flush) => this.#shutDown(reason, flush),
     })
-    this.#progress = new GroupProgress(spec, {
+    this.#progress = new OffsetHandover(spec, {
       ...options,
       clock,
       logger,

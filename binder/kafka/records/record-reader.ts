@@ -3,7 +3,7 @@ import { BinderError } from '../../errors.ts'
 import type { IncomingRecord } from '../driver.ts'
 import type { Pieces } from './pieces.ts'
 import { RecordCursor } from './record-cursor.ts'
-import { recordSize, waitingBytes } from './record-size.ts'
+import { recordSize, waitingBytes } from './record-memory-size.ts'
 import { RepeatedHeaders } from './repeated-headers.ts'
 import { StoredRecord } from './stored-record.ts'
 

@@ -22,7 +22,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
  */
 import { isUtf8 } from 'node:buffer'
-import { parseShallow } from '../../../core/shallow-json.ts'
+import { parseShallow } from '../../../core/json-depth-limit.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
 import {
   bounded,
@@ -33,7 +33,7 @@ import {
   unfoldStructured,
 } from '../../transport/cloud-event.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
-import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row.ts'
+import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row-headers.ts'
 import {
   type JavaClasses,
   readJavaClasses,

@@ -8,7 +8,7 @@
  *
  * @see org.springframework.kafka.support.JsonKafkaHeaderMapper
  */
-import { parseShallow } from '../../../core/shallow-json.ts'
+import { parseShallow } from '../../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { SPRING_TYPES, typesIn } from '../../channel/type-headers.ts'
 

@@ -1,7 +1,7 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import { failure, within } from '../failure.ts'
-import { type Assurance, assuranceOf } from '../link/assurance.ts'
+import { type ConnectionLiveness, assuranceOf } from '../link/connection-liveness.ts'
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { BIND_MS } from '../topology/declare.ts'
@@ -48,7 +48,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   #failure: Error | undefined
   readonly #lending: QueueLending
   #closed: Promise<void> | undefined
-  readonly #assurance: Assurance
+  readonly #assurance: ConnectionLiveness
   #isAsking = false
 
   constructor(host: SubscriptionHost, spec: SubscriptionSpec, queues: readonly string[], receiver: Receiver) {

@@ -9,7 +9,7 @@ import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import type { Ask } from './declare.ts'
 import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './foreign-places.ts'
-import { lossIn } from './loss.ts'
+import { lossIn } from './lossy-queue-arguments.ts'
 
 /** Looks at what destinations need of their places. Makes nothing. */
 export class PlaceCheck {

@@ -4,7 +4,7 @@
  * are on the wire what came.
  */
 import { isUint8Array } from 'node:util/types'
-import { parseShallow } from '../../../core/shallow-json.ts'
+import { parseShallow } from '../../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { AMQP_TYPES } from '../../channel/type-headers.ts'
 import { UNREADABLE } from '../link/client.ts'

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import { elapsedMs, type Instant, readInstant } from '../../../core/instant.ts'
+import { elapsedMs, type Instant, readInstant } from '../../../core/elapsed-time.ts'
 import { type Turns, turnsOf } from '../../../core/turns.ts'
 
 /** Share of a lease or session that a process gives up, for clocks that run at different speeds and answers that take their time. */

@@ -4,7 +4,7 @@ import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { observeMembership } from '../../telemetry.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
-import type { Watch } from '../store/cluster-feed.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 import type {
   Member,
   MemberMeta,

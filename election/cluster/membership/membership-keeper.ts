@@ -1,12 +1,12 @@
 import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode } from '../../../core/errors.ts'
-import { readInstant } from '../../../core/instant.ts'
+import { readInstant } from '../../../core/elapsed-time.ts'
 import { randomId } from '../../../core/random-id.ts'
 import { ClusterError, type EvictedReason } from '../store/cluster-errors.ts'
 import type { BeatReply } from '../store/cluster-store.ts'
 import type { MemberMeta, MembershipState, Presence, PresenceEvent } from './membership.ts'
-import { Description } from './membership-description.ts'
-import { PresenceNews } from './membership-news.ts'
+import { MembershipMetadata } from './membership-metadata.ts'
+import { OwnPresenceEvents } from './own-presence-events.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 import { type Phase, seenAs } from './membership-phase.ts'
 import { HeldPresence } from './membership-presence.ts'
@@ -21,8 +21,8 @@ const LEAVE_TRIES = 3
 export class PresenceKeeper {
   readonly #options: ResolvedMembership
   readonly #restore: (presence: Presence) => Promise<boolean>
-  readonly #news: PresenceNews
-  readonly #description: Description
+  readonly #news: OwnPresenceEvents
+  readonly #description: MembershipMetadata
   #phase: Phase = { state: 'observing' }
   #joined = Promise.withResolvers<Presence>()
   #stop = new AbortController()
@@ -34,8 +34,8 @@ export class PresenceKeeper {
   constructor(options: ResolvedMembership, restore: (presence: Presence) => Promise<boolean>) {
     this.#options = options
     this.#restore = restore
-    this.#news = new PresenceNews(options)
-    this.#description = new Description(options)
+    this.#news = new OwnPresenceEvents(options)
+    this.#description = new MembershipMetadata(options)
   }
 
   get state(): MembershipState {

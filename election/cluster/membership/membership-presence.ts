@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import { elapsedMs, type Instant, readInstant } from '../../../core/instant.ts'
+import { elapsedMs, type Instant, readInstant } from '../../../core/elapsed-time.ts'
 import { ClusterError, type EvictedReason } from '../store/cluster-errors.ts'
 import type { Presence } from './membership.ts'
 

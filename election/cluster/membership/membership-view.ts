@@ -1,7 +1,7 @@
 import { lastingContext } from '../../../core/ambient.ts'
 import { toError } from '../../../core/errors.ts'
-import { decodeFrozen } from '../store/cluster-data.ts'
-import { deliver, Feed, type Watch } from '../store/cluster-feed.ts'
+import { decodeFrozen } from '../store/encode-cluster-data.ts'
+import { deliver, WatchEventQueue, type Watch } from '../store/watch-event-queue.ts'
 import { Replica, type SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation, LogEntry, MemberRecord, MemberTransition } from '../store/cluster-store.ts'
 import type { Member, MemberMeta, MembershipEvent, MembershipView } from './membership.ts'
@@ -18,7 +18,7 @@ const GONE: ReadonlySet<MemberTransition> = new Set(['left', 'dead', 'replaced']
 export class ClusterView {
   readonly #options: ResolvedMembership
   readonly #replica: Replica<Seen, readonly MembershipEvent[]>
-  readonly #feeds = new Set<Feed<MembershipEvent>>()
+  readonly #feeds = new Set<WatchEventQueue<MembershipEvent>>()
   #view: MembershipView | undefined
 
   /** @param mayRestore whether this process is a member, so that a store that lost everything is told of all it knows */
@@ -90,14 +90,14 @@ export class ClusterView {
     return feed
   }
 
-  feed(): Feed<MembershipEvent> {
+  feed(): WatchEventQueue<MembershipEvent> {
     const unlisten = this.#replica.listen({
       onSnapshot: (reason) => feed.push(this.#snapshot(reason)),
       onEntry: (events) => {
         for (const event of events) feed.push(event)
       },
     })
-    const feed: Feed<MembershipEvent> = new Feed({
+    const feed: WatchEventQueue<MembershipEvent> = new WatchEventQueue({
       maxPending: this.#options.maxPending,
       everything: () => this.#snapshot('slow'),
       upTo: () => this.#replica.revision,

@@ -13,7 +13,7 @@
  * stores the effect.
  */
 import type { EvictedReason } from '../store/cluster-errors.ts'
-import type { Watch } from '../store/cluster-feed.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 import type { SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation } from '../store/cluster-store.ts'
 

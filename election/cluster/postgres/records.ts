@@ -1,5 +1,5 @@
 /** Rows and answers of the functions, in terms of the contract. Names and keys are written as `storableText`. */
-import { originalText, storableText } from '../../../core/sql-text.ts'
+import { originalText, storableText } from '../../../core/escape-nul.ts'
 import type {
   CommitOperation,
   CommitReply,

@@ -1,5 +1,5 @@
 import type { SqlSteps } from '../../../core/sql-steps.ts'
-import { storableText } from '../../../core/sql-text.ts'
+import { storableText } from '../../../core/escape-nul.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type {
   BeatReply,

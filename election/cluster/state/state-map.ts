@@ -1,9 +1,9 @@
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
-import { requireKey } from '../store/cluster-data.ts'
+import { requireKey } from '../store/encode-cluster-data.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
-import type { Watch } from '../store/cluster-feed.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 import { Replica } from '../store/cluster-replica.ts'
 import type { StateRecord } from '../store/cluster-store.ts'
 import type {

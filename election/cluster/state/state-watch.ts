@@ -1,6 +1,6 @@
 import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode } from '../../../core/errors.ts'
-import { deliver, Feed, type Watch } from '../store/cluster-feed.ts'
+import { deliver, WatchEventQueue, type Watch } from '../store/watch-event-queue.ts'
 import type { Replica, SnapshotReason } from '../store/cluster-replica.ts'
 import type { StateEntry, StateEvent, StateMirror, WatchOptions } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
@@ -16,7 +16,7 @@ export class StateWatches<Out, In> {
   readonly #options: ResolvedState<Out, In>
   readonly #values: StateValues<Out, In>
   readonly #replica: StateReplica<Out>
-  readonly #feeds = new Set<Feed<StateEvent<Out>>>()
+  readonly #feeds = new Set<WatchEventQueue<StateEvent<Out>>>()
 
   constructor(options: ResolvedState<Out, In>, values: StateValues<Out, In>, replica: StateReplica<Out>) {
     this.#options = options
@@ -33,7 +33,7 @@ export class StateWatches<Out, In> {
     return feed
   }
 
-  feed({ prefix = '', after }: WatchOptions): Feed<StateEvent<Out>> {
+  feed({ prefix = '', after }: WatchOptions): WatchEventQueue<StateEvent<Out>> {
     const snapshot = (reason: SnapshotReason): StateEvent<Out> => ({
       type: 'snapshot',
       reason,
@@ -59,7 +59,7 @@ export class StateWatches<Out, In> {
         }
       },
     })
-    const feed: Feed<StateEvent<Out>> = new Feed({
+    const feed: WatchEventQueue<StateEvent<Out>> = new WatchEventQueue({
       maxPending: this.#options.maxPending,
       everything: () => snapshot('slow'),
       upTo: () => this.#replica.revision,
@@ -97,7 +97,7 @@ export class StateWatches<Out, In> {
   }
 
   async #begin(
-    feed: Feed<StateEvent<Out>>,
+    feed: WatchEventQueue<StateEvent<Out>>,
     prefix: string,
     after: number | undefined,
     snapshot: (reason: SnapshotReason) => StateEvent<Out>,
@@ -115,7 +115,7 @@ export class StateWatches<Out, In> {
 
   /** Commits after `after`, from the log; or a snapshot, when the log does not have them. */
   async #tellHistory(
-    feed: Feed<StateEvent<Out>>,
+    feed: WatchEventQueue<StateEvent<Out>>,
     prefix: string,
     after: number,
     snapshot: (reason: SnapshotReason) => StateEvent<Out>,

@@ -2,7 +2,7 @@ import { hasCode, invalidOption, requireInteger, toError } from '../../../core/e
 import { randomId } from '../../../core/random-id.ts'
 import { fieldOf } from '../../../core/thrown-values.ts'
 import { commitTimer } from '../../telemetry.ts'
-import { requireKey } from '../store/cluster-data.ts'
+import { requireKey } from '../store/encode-cluster-data.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { CommitOperation, CommitReply, CommitRequest, Generation } from '../store/cluster-store.ts'
 import type { StateOperation } from './state.ts'

@@ -6,11 +6,11 @@
  * are linearizable as long as the store does not lose what it confirmed (`docs/coordination/members-and-state.md` says when it can);
  * watches and mirrors follow, in order, a network hop behind.
  */
-import type { Watch } from '../store/cluster-feed.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 import type { SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation } from '../store/cluster-store.ts'
 
-export type { Watch } from '../store/cluster-feed.ts'
+export type { Watch } from '../store/watch-event-queue.ts'
 export type { SnapshotReason } from '../store/cluster-replica.ts'
 export type { Generation } from '../store/cluster-store.ts'
 

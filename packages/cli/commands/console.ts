@@ -17,7 +17,7 @@ import {
 } from './command.ts'
 import { MODULE } from './declarations.ts'
 import { installed } from './optional-package.ts'
-import { declarationsOf } from './places.ts'
+import { declarationsOf } from './group-arguments.ts'
 import { flag, none, readWhole, text, texts } from './values.ts'
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/

@@ -8,7 +8,7 @@ import type { Operator } from '../operator.ts'
 import { type Command, type Outcome, WATCH_OPTION } from './command.ts'
 import { MODULE } from './declarations.ts'
 import { printable, table } from './output.ts'
-import { instancesOn, knownPlaces, PLACE_OPTIONS, placeOf } from './places.ts'
+import { instancesOn, knownPlaces, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
 
 const lag: Command = {
   name: 'lag',

@@ -3,7 +3,7 @@
 import { MINUTE, quoteIdentifier } from 'concordat/core'
 import { counted } from '../words.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
-import { attempt, type Examined } from './look.ts'
+import { attempt, type Examined } from './check-context.ts'
 import { examineUndo } from './undo.ts'
 
 /** A relay, a coordinator or a reader that works is never so far behind. */

@@ -10,12 +10,12 @@ import { examineContent } from './content.ts'
 import { examineGroups } from './groups.ts'
 import { examineInstances } from './instances.ts'
 import { type DoctorLine, fail, word } from './line.ts'
-import { attempt, type Examined, messageOf } from './look.ts'
-import { examineResource } from './resources.ts'
+import { attempt, type Examined, messageOf } from './check-context.ts'
+import { examineResource } from './xa-resources.ts'
 import { examineRights } from './rights.ts'
 import { examineSchemas } from './schemas.ts'
 import { examineServer } from './server.ts'
-import { examineTables } from './versions.ts'
+import { examineTables } from './table-versions.ts'
 
 /** Findings of the doctor. */
 export interface DoctorReport {

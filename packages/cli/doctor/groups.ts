@@ -6,7 +6,7 @@ import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
-import { messageOf } from './look.ts'
+import { messageOf } from './check-context.ts'
 
 /** The groups and the places to look at. */
 export interface ExaminedGroups {

@@ -1,7 +1,7 @@
 /** `.choose(...)`: which of several branches is made. Decided once, when its turn comes, and kept. */
-import { notAwaited } from '../../../core/callbacks.ts'
+import { notAwaited } from '../../../core/unawaited-callbacks.ts'
 import { invalidOption } from '../../../core/errors.ts'
-import { stepPath, WAITING_STEP } from '../resolve.ts'
+import { stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { StepKind } from './kind.ts'

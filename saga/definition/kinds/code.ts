@@ -1,6 +1,6 @@
 /** The one step of a transaction that is just code: the function that `globalTransaction` was given. */
 import type { StepFailure } from '../../machine/state.ts'
-import { ONCE } from '../resolve.ts'
+import { ONCE } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { StepKind } from './kind.ts'
 

@@ -3,7 +3,7 @@ import { type Channel, requireChannel } from '../../../binder/channel/channel.ts
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve.ts'
+import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
 

@@ -3,7 +3,7 @@
  * intent and named after the step, so it exists exactly if the step was begun. Its end is mail for the parent, written in
  * the same commit; the order to undo it is mail for the child. So neither can be lost, and no process has to stay for it.
  */
-import { synchronous } from '../../../core/callbacks.ts'
+import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { Operation } from '../../machine/operation.ts'
@@ -11,7 +11,7 @@ import type { SagaKey, SagaPost } from '../../store/rows.ts'
 import type { SagaReply } from '../../wire/reply.ts'
 import { addressOf, childKeys } from '../child.ts'
 import { checkSaga } from '../definition-rules.ts'
-import { ONCE, stepPath } from '../resolve.ts'
+import { ONCE, stepPath } from '../resolve-step-options.ts'
 import type { Saga, StepDefinition } from '../saga.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { PreparedCall, StepKind } from './kind.ts'

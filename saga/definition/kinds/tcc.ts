@@ -25,7 +25,7 @@ import {
   resolveCall,
   resolveRetry,
   stepPath,
-} from '../resolve.ts'
+} from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 import type { CallOptions, RetryOptions } from '../step-options.ts'

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import { describe, expect, it } from 'vitest'
 import { Round, type Send } from '../../../locks/redlock/round.ts'
-import { TimeLimits } from '../../../locks/redlock/time-limit.ts'
+import { TimeoutQueue } from '../../../locks/redlock/timeout-queue.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 const YES = { kind: 'answer', answer: 1 } as const
@@ -9,7 +9,7 @@ const SILENT = { kind: 'silent', outcome: 'unknown', detail: 'no answer within 2
 
 function setup() {
   const clock = new FakeClock()
-  const limits = new TimeLimits(clock)
+  const limits = new TimeoutQueue(clock)
   const judged: string[] = []
   const round = (limitMs = 200, send: Send = unanswered): Round =>
     new Round(limits, 3, limitMs, {

@@ -2,7 +2,7 @@ import type { Headers } from 'concordat/binder'
 import { SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
 import { expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the coordinator
-import { replyEvent } from '../../../saga/coordinator/outcome.ts'
+import { replyEvent } from '../../../saga/coordinator/outcome-to-event.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
 import { readTransaction } from '../../../saga/wire/transaction-header.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside

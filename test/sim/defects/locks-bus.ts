@@ -6,12 +6,12 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     workload: 'terms',
     patches: [
       {
-        file: 'election/cluster/store/cluster-feed.ts',
+        file: 'election/cluster/store/watch-event-queue.ts',
         find: '    this.#floor = after\n    this.#held = true',
         put: '    this.#held = true',
       },
       {
-        file: 'election/cluster/store/cluster-feed.ts',
+        file: 'election/cluster/store/watch-event-queue.ts',
         find: '    this.#held = false\n    this.#wake()',
         put: '    this.#held = false\n    this.#floor = Number.NEGATIVE_INFINITY\n    this.#wake()',
       },

@@ -164,7 +164,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
         put: 'if ((await work) === undefined) return',
       },
       {
-        file: 'saga/coordinator/due-sagas.ts',
+        file: 'saga/coordinator/due-saga-runner.ts',
         find: 'await finishesWithin(clock, LOOK_MS, all)',
         put: 'await all',
       },

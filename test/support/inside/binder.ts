@@ -11,7 +11,7 @@ export { type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from '../../../binder
 export { murmur2 } from '../../../binder/channel/partition.ts'
 export type { TransportErrorKind } from '../../../binder/errors.ts'
 export { groupIdOf } from '../../../binder/kafka/group/group-ids.ts'
-export { commitPositions } from '../../../binder/kafka/kafkajs/place.ts'
+export { commitPositions } from '../../../binder/kafka/kafkajs/commit-positions.ts'
 export type { KafkaCommonOptions } from '../../../binder/kafka/options.ts'
 export type { MemoryBrokerOptions } from '../../../binder/memory/broker.ts'
 export type { Window } from '../../../binder/pipeline/flow-options.ts'

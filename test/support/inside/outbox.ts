@@ -3,4 +3,4 @@
 export type { OutboxOptions } from '../../../outbox/outbox.ts'
 export type { RelayPublisher } from '../../../outbox/publisher.ts'
 export type { RelayOptions } from '../../../outbox/relay-options.ts'
-export type { SendingTransaction } from '../../../outbox/sending-transaction.ts'
+export type { SendingTransaction } from '../../../outbox/transaction-with-send.ts'

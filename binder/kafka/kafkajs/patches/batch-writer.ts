@@ -8,7 +8,7 @@ import type { Envelope } from '../../driver.ts'
 import type { FindCodec } from '../../records/batch-reader.ts'
 import { type BatchHead, writeBatch } from '../../records/batch-writer.ts'
 import type { Compression } from '../../wire/codecs.ts'
-import { changeRequests, type MakeRequest } from './requests.ts'
+import { changeRequests, type MakeRequest } from './wrap-requests.ts'
 
 export interface BatchWriting {
   readonly clock: Clock

@@ -1,5 +1,5 @@
-import type { KafkaClient } from '../client.ts'
-import { replacePrivateField } from './private-field.ts'
+import type { KafkaClient } from '../client-types.ts'
+import { replacePrivateField } from './replace-private-field.ts'
 
 /**
  * What `make` makes of the client has its connections (kafkajs' `Cluster`) looked at by `look` first. They are of that one thing:

@@ -4,7 +4,7 @@
  * partitions that were handed over for the join have no reader. So a fetch that begins after an incomplete join gets the error that the group
  * rebalances, and kafkajs joins again.
  */
-import type { KafkaCluster } from '../client.ts'
+import type { KafkaCluster } from '../client-types.ts'
 
 /** The calls of a join, and the one that each round of fetching begins with. */
 interface Joining {

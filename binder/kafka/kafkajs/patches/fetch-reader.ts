@@ -2,10 +2,10 @@
  * Makes one kafkajs consumer read its fetches with `fetch-answer.ts`, and tells what they said. It reaches only into the
  * connections of that consumer, which kafkajs hands to its assigner: other consumers of the program stay as they are.
  */
-import type { KafkaCluster } from '../client.ts'
+import type { KafkaCluster } from '../client-types.ts'
 import { codecOf } from '../codecs.ts'
 import { decodeFetch, FETCH_VERSIONS, type FetchAnswer, type PartitionAnswer, type Reading } from './fetch-answer.ts'
-import { changeRequests, type Protocol } from './requests.ts'
+import { changeRequests, type Protocol } from './wrap-requests.ts'
 
 export type FetchLimits = Pick<Reading, 'answerBytes' | 'roomBytes' | 'maxBatchBytes'>
 

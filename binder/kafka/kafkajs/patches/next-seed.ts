@@ -3,7 +3,7 @@
  * does not answer: a broker that stands still, or one that is dead behind a proxy. While it does, nothing connects, though all other
  * brokers are there. So what is made after a connect that failed begins with the next address.
  */
-import type { KafkaClient } from '../client.ts'
+import type { KafkaClient } from '../client-types.ts'
 import { withClusters } from './clusters.ts'
 
 /** Lists of up to six are gone through evenly. */

@@ -17,10 +17,10 @@ import { ended } from '../../../transport/kit/deadline.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { Member, MemberEvents, MemberSpec } from '../../driver.ts'
 import { Displacements } from '../../group/displacements.ts'
-import { Fetches } from '../../group/fetches.ts'
-import { GroupProgress } from '../../group/group-progress.ts'
+import { AnsweredFetches } from '../../group/answered-fetches.ts'
+import { OffsetHandover } from '../../group/offset-handover.ts'
 import { Heart } from '../../group/heart.ts'
-import { MemberLife } from '../../group/member-life.ts'
+import { MemberState } from '../../group/member-state.ts'
 import { fetchSizes, partitionWindow } from '../../group/waiting-bytes.ts'
 import { ConnectFailed, toTransportError } from '../errors.ts'
 import { type Cluster, isPassing } from '../network/cluster.ts'
@@ -59,11 +59,11 @@ export class GroupMember implements Member {
   readonly #receiver: Receiver
   readonly #session: GroupSession
   readonly #sameTopic: SameTopic
-  readonly #life: MemberLife
-  readonly #progress: GroupProgress
+  readonly #life: MemberState
+  readonly #progress: OffsetHandover
   readonly #starts: StartPositions
   readonly #heart: Heart
-  readonly #fetches = new Fetches()
+  readonly #fetches = new AnsweredFetches()
   readonly #displacements: Displacements
   #term: RunningTerm | undefined
   #isPaused = false
@@ -75,13 +75,13 @@ export class GroupMember implements Member {
     this.#spec = spec
     this.#host = host
     this.#receiver = receiver
-    this.#life = new MemberLife(spec, receiver, {
+    this.#life = new MemberState(spec, receiver, {
       toTransportError,
       onAnswer: (error) => host.onAnswer(error),
       current: () => this.#term?.lending,
       shutDown: (reason, flush) => this.#shutDown(reason, flush),
     })
-    this.#progress = new GroupProgress(spec, {
+    this.#progress = new OffsetHandover(spec, {
       ...settings,
       clock,
       logger,

@@ -2,7 +2,7 @@ import { type Clock, SECOND } from '../../../../core/clock.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import type { Displacements } from '../../group/displacements.ts'
-import type { Fetches } from '../../group/fetches.ts'
+import type { AnsweredFetches } from '../../group/answered-fetches.ts'
 import { PartitionLending, type PartitionLendingLimits } from '../../group/partition-lending.ts'
 import { RedeliveryPause } from '../../group/redelivery-pause.ts'
 import { Stalls } from '../../group/stalls.ts'
@@ -20,7 +20,7 @@ export interface TermParts extends PartitionLendingLimits {
   readonly fetching: FetcherSettings
   readonly groupId: string
   readonly receiver: Receiver
-  readonly fetches: Fetches
+  readonly fetches: AnsweredFetches
   readonly displacements: Displacements
   readonly sameTopic: SameTopic
   isCertain(): boolean

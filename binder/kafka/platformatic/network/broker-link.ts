@@ -1,7 +1,7 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { DeadlineExceeded, IDLE_MS, within } from '../../deadline.ts'
 import { Pieces } from '../../records/pieces.ts'
-import type { KafkaConnection, KafkaReader } from '../client.ts'
+import type { KafkaConnection, KafkaReader } from '../connection-types.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
 import type { Request } from '../protocol/request.ts'

@@ -1,7 +1,7 @@
 import { MINUTE } from 'concordat/core'
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of the adapter
-import type { KafkaConnection } from '../../../../../binder/kafka/platformatic/client.ts'
+import type { KafkaConnection } from '../../../../../binder/kafka/platformatic/connection-types.ts'
 // oxlint-disable-next-line no-restricted-imports -- inside of the adapter
 import { Cluster } from '../../../../../binder/kafka/platformatic/network/cluster.ts'
 // oxlint-disable-next-line no-restricted-imports -- inside of the adapter

@@ -1,0 +1,73 @@
+import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
+import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
+import type { Destinations } from '../sending/destinations.ts'
+import type { Publisher } from '../sending/publisher.ts'
+import type { Transport } from '../transport/transport.ts'
+import { BatchHandling } from './batch/batch-handling.ts'
+import { Handling } from './handling.ts'
+import type { HandlingContext } from './handling-context.ts'
+import type { OutageLog } from './outage-log.ts'
+import type { Pace } from './pace/pace.ts'
+import { placeInboxOf } from './position-inbox.ts'
+import type { Run } from './run.ts'
+
+/** Members of the binder that a consumer uses. */
+export interface ConsumerHost
+  extends Pick<HandlingContext, 'service' | 'clock' | 'logger' | 'handlerLogger' | 'telemetry' | 'ambient'> {
+  readonly transport: Transport
+  readonly destinations: Destinations
+  readonly publisher: Publisher
+  readonly drainTimeoutMs: number
+  /** Shared by all bindings of the binder. */
+  readonly outage: OutageLog
+}
+
+/** How a binding handles its deliveries: one of the two. */
+export interface RunHandling {
+  readonly one: Handling | undefined
+  readonly batch: BatchHandling | undefined
+}
+
+/** Made anew for each run, whose signals end it. */
+export function newRunHandling(
+  binding: ConsumerBinding | BatchBinding,
+  options: ResolvedConsumer,
+  host: ConsumerHost,
+  run: Run,
+  pace: Pace | undefined,
+  kept: Pick<HandlingContext, 'takenAway' | 'refusals' | 'calls'>,
+): RunHandling {
+  const { publisher } = host
+  const context: HandlingContext = {
+    ...host,
+    ...kept,
+    stopping: run.stopping.signal,
+    drain: run.drain.signal,
+    pace,
+    confirmsSingly: publisher.confirmsSingly,
+    publish: (messages, parent) => publisher.publishResult(messages, parent),
+  }
+  if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, context) }
+  const place = placeInboxOf(binding.options.inbox)
+  const one = new Handling(binding, options, {
+    ...context,
+    move: place && ((delivery, messages) => place.move(delivery, messages)),
+    answer: answering(binding, options.group, host),
+  })
+  return { one, batch: undefined }
+}
+
+/** Function that makes a binding's answer to a failed request, and lets the answer's destination be provisioned. */
+function answering(
+  binding: ConsumerBinding,
+  group: string | null,
+  { service, clock, destinations }: Pick<ConsumerHost, 'service' | 'clock' | 'destinations'>,
+): HandlingContext['answer'] {
+  if (binding.kind !== 'processor' || binding.answer === undefined) return undefined
+  const { answer } = binding
+  return (request, error) => {
+    const made = answer(request, error, { service, group, now: clock.now() })
+    if (made !== undefined) destinations.learn(made.replies, made.message.destination)
+    return made
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * An inbox that keeps no ids: a message counts as handled because its position is committed with its handler's transaction. Valid only
+ * if the log holds each message once and no instance of the group uses an inbox that keeps ids, which commits the effect first.
+ */
+import type { Clock } from '../../core/clock.ts'
+import type { Timed } from '../../core/sharing/open-transaction.ts'
+import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { Inbox, InboxMessage, InboxSharing, InboxWork } from '../bindings/inbox.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
+import { originalOf } from './failure/retry.ts'
+
+export interface PlaceInboxOptions {
+  readonly clock: Clock
+  readonly settling: SettlingTransactions
+  /** Into the same log, in the same transaction. */
+  readonly publishIn: (tx: SqlTransaction, messages: readonly EncodedMessage[]) => Promise<void>
+}
+
+interface SharedDelivery {
+  readonly delivery: TransportDelivery
+  /** Outputs of its last call; written with those of the others. */
+  outputs: readonly EncodedMessage[]
+}
+
+export class PositionInbox implements Inbox {
+  readonly hasOutbox = true
+  readonly #options: PlaceInboxOptions
+  readonly #shared: SharedTransactions<SharedDelivery>
+
+  constructor(options: PlaceInboxOptions) {
+    this.#options = options
+    this.#shared = new SharedTransactions<SharedDelivery>(options.settling.sql, options.clock, {
+      close: (tx, done) =>
+        this.#end(
+          tx,
+          done.map(({ delivery }) => delivery),
+          done.flatMap(({ outputs }) => outputs),
+        ),
+    })
+  }
+
+  get settling(): SettlingTransactions {
+    return this.#options.settling
+  }
+
+  async process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed'> {
+    const { delivery } = message
+    if (delivery === undefined) throw new TypeError('a place is written for a delivery')
+    const item: SharedDelivery = { delivery, outputs: [] }
+    const call = async (tx: SqlTransaction): Promise<void> => {
+      item.outputs = []
+      await work(tx, async (outputs) => void (item.outputs = [...item.outputs, ...outputs]))
+    }
+    const alone = (timed: Timed): Promise<void> =>
+      this.settling.sql.transaction(async (tx) => {
+        await timed(() => call(tx))
+        await this.#end(tx, [delivery], item.outputs)
+      })
+    if (how?.sharesTransactions === true) await this.#shared.run(item, alone, call)
+    else await alone((run) => run())
+    return 'processed'
+  }
+
+  /** Sends these and settles the delivery, both or neither: a copy of it, or a dead letter, takes its place. */
+  move(delivery: TransportDelivery, messages: readonly EncodedMessage[]): Promise<void> {
+    return this.settling.sql.transaction((tx) => this.#end(tx, [delivery], messages))
+  }
+
+  async #end(
+    tx: SqlTransaction,
+    deliveries: readonly TransportDelivery[],
+    outputs: readonly EncodedMessage[],
+  ): Promise<void> {
+    if (outputs.length > 0) await this.#options.publishIn(tx, outputs)
+    await this.settling.settle(tx, deliveries.map(originalOf))
+  }
+}
+
+/** The inbox of a binding that settles in its handlers' transactions. */
+export function placeInboxOf(inbox: Inbox | undefined): PositionInbox | undefined {
+  return inbox instanceof PositionInbox ? inbox : undefined
+}

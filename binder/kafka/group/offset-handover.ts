@@ -1,0 +1,78 @@
+import { type Clock, SECOND } from '../../../core/clock.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { ended } from '../../transport/kit/deadline.ts'
+import type { MemberSpec } from '../driver.ts'
+import type { AssignedPartition } from './assigned-partition.ts'
+import { CarryOver } from './carry-over.ts'
+import { Commits } from './commits.ts'
+import type { PartitionLending } from './partition-lending.ts'
+
+const FLUSH_MS = 3 * SECOND
+/** A second round is needed only if the binder returns messages again. */
+const GAP_ROUNDS = 3
+
+export interface ProgressFields {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly commitIntervalMs: number
+  readonly rebalanceTimeoutMs: number
+  /** Returns the current assignment. */
+  current(): PartitionLending | undefined
+  /** Asks the binder to release the messages that no handler has begun. */
+  recall(): void
+}
+
+/** Commits the progress of a member, and hands an assignment over to the next one. */
+export class OffsetHandover {
+  readonly commits: Commits
+  readonly carried: CarryOver
+  readonly #fields: ProgressFields
+  /** A group that commits nothing goes on from its own memory. */
+  readonly #isDurable: boolean
+
+  constructor({ topic, startAt }: MemberSpec, fields: ProgressFields) {
+    const { clock, logger, commitIntervalMs: intervalMs } = fields
+    this.#fields = fields
+    this.#isDurable = startAt === undefined
+    this.carried = new CarryOver(startAt)
+    this.commits = new Commits({
+      topic,
+      clock,
+      intervalMs,
+      logger,
+      onCommitted: (positions) => fields.current()?.committed(positions),
+    })
+  }
+
+  /** The position of a partition moved. */
+  mark({ partition, tracker: { position } }: AssignedPartition): void {
+    if (this.#isDurable && position !== undefined) this.commits.mark(partition, position)
+  }
+
+  /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
+  async handOver(lending: PartitionLending): Promise<void> {
+    const { clock, rebalanceTimeoutMs } = this.#fields
+    this.#fields.recall()
+    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), finishStarted(lending))
+    if (!lending.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
+    this.carried.remember(lending)
+    this.commits.reset()
+  }
+
+  /** @param flush commits what is settled, unless the assignment is withdrawn */
+  async end(flush: boolean): Promise<void> {
+    const { clock } = this.#fields
+    if (flush && this.#fields.current()?.isWithdrawn === false) await ended(clock, FLUSH_MS, this.#flush())
+    this.commits.reset()
+  }
+
+  async #flush(): Promise<void> {
+    await this.commits.flush().catch(() => this.commits.flush())
+  }
+}
+
+/** Several keys of a partition are worked on at once: what one of them left undone below the others is done too. */
+async function finishStarted(lending: PartitionLending): Promise<void> {
+  await lending.settled()
+  for (let round = 0; round < GAP_ROUNDS && lending.lendGaps(); round++) await lending.settled()
+}

@@ -1,0 +1,132 @@
+import type { Lendable } from '../transport/kit/lending.ts'
+import { SettledPositions } from '../transport/kit/settled-positions.ts'
+
+/** A message with its position, fetched and not settled. */
+export interface Fetched extends Lendable {
+  readonly position: number
+}
+
+/** Where a group stands in a partition, as it was when the place was taken. */
+export interface Claimed {
+  readonly settled: number
+  /** Below it a message may have been lent before. */
+  readonly handed: number
+  readonly done: readonly number[]
+}
+
+/** Settled messages, to be written. */
+export interface Settled {
+  /** Everything below is permanently done. */
+  readonly settled: number
+  /** Finished positions above. */
+  readonly done: readonly number[]
+}
+
+/**
+ * A place in a partition, in memory: what was fetched and waits, and how far it is settled. What waits is handed out in
+ * order. Pure.
+ */
+export class ClaimedPartition {
+  /** The position of the next fetch. */
+  next: number
+  readonly #progress: SettledPositions
+  readonly #handed: number
+  /** Fetched, not lent; in order. What comes back takes its old position. */
+  #waiting: Fetched[] = []
+  #head = 0
+  #waitingBytes = 0
+  #changes = 0
+  #written = 0
+
+  constructor({ settled, handed, done }: Claimed) {
+    this.#progress = new SettledPositions(settled, done)
+    this.#handed = handed
+    this.next = settled
+  }
+
+  get waiting(): number {
+    return this.#waiting.length - this.#head
+  }
+
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
+  /** Number of messages settled since the last write. */
+  get unwritten(): number {
+    return this.#changes - this.#written
+  }
+
+  /** True for a message that may have been lent before this place was taken. */
+  wasHanded(position: number): boolean {
+    return position < this.#handed
+  }
+
+  /** Appends the messages of a fetch from `next` on, in order; positions have no gap in them. */
+  append(fetched: readonly Fetched[]): void {
+    for (const each of fetched) {
+      this.next = each.position + 1
+      if (this.#progress.has(each.position)) continue
+      this.#waiting.push(each)
+      this.#waitingBytes += each.bytes
+    }
+  }
+
+  /** Takes the next waiting message. */
+  take(): Fetched | undefined {
+    const fetched = this.#waiting[this.#head]
+    if (fetched === undefined) return undefined
+    this.#head++
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = []
+      this.#head = 0
+    }
+    this.#waitingBytes -= fetched.bytes
+    return fetched
+  }
+
+  /** Nothing changes where a transaction has settled it already. */
+  settle(position: number): void {
+    if (this.#progress.has(position)) return
+    this.#changes++
+    this.#progress.settle(position)
+  }
+
+  /** Record for a transaction that settles these as well: call `settledIn` once it has committed. */
+  settledWith(positions: Iterable<number>): Settled & { readonly changes: number } {
+    const progress = new SettledPositions(this.#progress.settled, this.#progress.done)
+    for (const position of positions) if (!progress.has(position)) progress.settle(position)
+    return { settled: progress.settled, done: ascending(progress.done), changes: this.#changes }
+  }
+
+  /** A transaction has written these, and this many of the changes. */
+  settledIn(positions: Iterable<number>, changes: number): void {
+    for (const position of positions) if (!this.#progress.has(position)) this.#progress.settle(position)
+    this.#written = Math.max(this.#written, changes)
+  }
+
+  /** Returns a lent message that is not settled. */
+  putBack(fetched: Fetched): void {
+    if (this.#progress.has(fetched.position)) return
+    this.#waitingBytes += fetched.bytes
+    const rest = this.#waiting.slice(this.#head)
+    const at = rest.findIndex((each) => each.position > fetched.position)
+    rest.splice(at < 0 ? rest.length : at, 0, fetched.redelivered ? fetched : { ...fetched, redelivered: true })
+    this.#waiting = rest
+    this.#head = 0
+  }
+
+  /** Record to write now, and the number of changes in it: call `wrote` afterwards. */
+  settled(): Settled & { readonly changes: number } {
+    const { settled, done } = this.#progress
+    return { settled, done: ascending(done), changes: this.#changes }
+  }
+
+  wrote(changes: number): void {
+    this.#written = changes
+  }
+}
+
+function ascending(positions: Iterable<number>): number[] {
+  return [...positions].sort((a, b) => a - b)
+}

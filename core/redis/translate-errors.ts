@@ -1,0 +1,44 @@
+import { toError } from '../errors.ts'
+import { failureKind } from './classify-errors.ts'
+import { withoutArguments } from './secrets.ts'
+
+/** How the folder that uses the connection calls its failures. */
+export interface RedisErrors {
+  /** Not reached, not ready, or no answer. `unknown`: the command may have been executed, or may yet be. */
+  unavailable(outcome: 'not_done' | 'unknown', detail: string, cause: unknown): Error
+  /** Redis answered, and will answer the same again. */
+  refused(cause: Error): Error
+}
+
+/** Translates the driver's errors into those of the folder that uses the connection. */
+export class RedisErrorTranslator {
+  readonly #errors: RedisErrors
+  readonly #session: { readonly lastError: Error | undefined }
+
+  /** @param session says why there is no connection */
+  constructor(errors: RedisErrors, session: { readonly lastError: Error | undefined }) {
+    this.#errors = errors
+    this.#session = session
+  }
+
+  translate(failure: unknown): Error {
+    const error = withoutArguments(failure)
+    const cause = toError(error)
+    switch (failureKind(error)) {
+      case 'retryable':
+      case 'not_sent':
+        return this.unavailable('not_done', cause.message, error)
+      case 'no_answer':
+        return this.unavailable('unknown', `no answer (${cause.message})`, error)
+      case 'refused':
+        return this.#errors.refused(cause)
+    }
+  }
+
+  /** @param cause the error of the driver. @default why there is no connection */
+  unavailable(outcome: 'not_done' | 'unknown', detail: string, cause?: unknown): Error {
+    const { lastError } = this.#session
+    const text = cause === undefined && lastError !== undefined ? `${detail} (${lastError.message})` : detail
+    return this.#errors.unavailable(outcome, text, cause ?? lastError)
+  }
+}

@@ -1,0 +1,60 @@
+import { lastingContext } from '../core/ambient.ts'
+import type { Clock } from '../core/clock.ts'
+import { UnorderedSet } from './unordered-set.ts'
+
+/** Called at most so much earlier than asked for, as a part of the delay: enough for many leases to meet. */
+const EARLY = 1 / 16
+
+/**
+ * Combined timers: those due at about the same time fire in one turn of the event loop, so that the renewals of many leases leave in one
+ * write. Never late by design, at most a sixteenth of the delay early.
+ *
+ * A timer stays until it fires, even when it is no longer needed: most leases end long before their first renewal, and setting and
+ * clearing a timer for each costs more than a few idle ones. None keeps the process alive.
+ */
+export class SharedTimers {
+  readonly #clock: Clock
+  readonly #onLate: (lateMs: number) => void
+  readonly #rounds = new Map<number, { readonly calls: UnorderedSet<() => void>; readonly cancel: () => void }>()
+  /** Context of the locks' creation: a round serves many leases. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
+
+  /** @param onLate told of each round how late the event loop was */
+  constructor(clock: Clock, onLate: (lateMs: number) => void) {
+    this.#clock = clock
+    this.#onLate = onLate
+  }
+
+  /** The function returned takes the call back. */
+  after(delayMs: number, call: () => void): () => void {
+    const now = this.#clock.monotonic()
+    const grid = gridFor(delayMs)
+    const at = Math.floor((now + delayMs) / grid) * grid
+    const { calls } = this.#rounds.get(at) ?? this.#open(at, at - now)
+    const place = calls.add(call)
+    return () => calls.remove(place)
+  }
+
+  close(): void {
+    for (const { cancel } of this.#rounds.values()) cancel()
+    this.#rounds.clear()
+  }
+
+  #open(at: number, delayMs: number): { readonly calls: UnorderedSet<() => void> } {
+    const calls = new UnorderedSet<() => void>()
+    const callAll = (): void => {
+      this.#rounds.delete(at)
+      this.#onLate(this.#clock.monotonic() - at)
+      for (const call of calls) call()
+    }
+    const cancel = this.#outside(() => this.#clock.setTimer(delayMs, callAll))
+    const round = { calls, cancel }
+    this.#rounds.set(at, round)
+    return round
+  }
+}
+
+/** The largest power of two that is early enough, in ms: then the rounds of different delays meet too. */
+function gridFor(delayMs: number): number {
+  return 2 ** Math.max(0, Math.floor(Math.log2(delayMs * EARLY)))
+}

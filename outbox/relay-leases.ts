@@ -1,0 +1,77 @@
+import { newId } from '../core/ids.ts'
+import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
+import type { Outbox } from './outbox.ts'
+import type { ResolvedRelayOptions } from './relay-options.ts'
+import type { RelayStaff } from './relay-staff.ts'
+import { checkOutbox, type OutboxTables } from './tables.ts'
+
+/** Leases of one relay: renews them, gives up those over its fair share, and takes free ones. */
+export class RelayLeases {
+  readonly #outbox: Outbox
+  readonly #keeper: LeaseKeeper
+  readonly #staff: RelayStaff
+  /** First it must be known whose the outbox is; then what dead relays left is cleared away, once. */
+  #state: 'unknown' | 'ours' | 'tidy' = 'unknown'
+  #relays = 0
+
+  constructor(options: ResolvedRelayOptions, tables: OutboxTables, staff: RelayStaff) {
+    const { outbox, leaseMs, clock } = options
+    this.#outbox = outbox
+    this.#staff = staff
+    const instance = `${options.instance}/${newId()}`
+    this.#keeper = new LeaseKeeper({
+      sql: outbox.sql,
+      tables,
+      instance,
+      leaseMs,
+      longestPauseMs: options.backoff.maxMs,
+      clock,
+    })
+  }
+
+  get held(): readonly HeldLease[] {
+    return this.#keeper.held
+  }
+
+  /** Relays alive when last seen, this one included. */
+  get relays(): number {
+    return this.#relays
+  }
+
+  /** @throws as `checkOutbox` */
+  async check(): Promise<void> {
+    await checkOutbox(this.#outbox)
+    this.#state = 'ours'
+  }
+
+  /** @param mayTake whether the relay still takes partitions, asked after the renewal */
+  async renew(mayTake: () => boolean): Promise<void> {
+    // Not before it is known whose outbox this is: a database that was away at the start is asked now.
+    if (this.#state === 'unknown') await this.check()
+    if (this.#state !== 'tidy') {
+      await this.#keeper.tidy()
+      this.#state = 'tidy'
+    }
+    const { live, free } = await this.#keeper.renew()
+    this.#relays = live
+    if (mayTake()) await this.#balance(free)
+  }
+
+  /** Gives back what no worker is left on, and leaves. */
+  async handOver(): Promise<void> {
+    for (const lease of this.#keeper.held) {
+      if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
+    }
+    await this.#keeper.leave()
+  }
+
+  async #balance(free: number): Promise<void> {
+    const share = fairShare(this.#outbox.partitions, this.#relays)
+    for (const lease of this.#keeper.held.slice(share)) {
+      if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
+      else this.#staff.dismiss(lease)
+    }
+    const missing = share - this.#keeper.held.length
+    if (missing > 0 && free > 0) await this.#keeper.claim(missing)
+  }
+}

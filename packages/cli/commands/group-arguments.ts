@@ -1,0 +1,61 @@
+/** The group that a command is about, the groups that it can know, and the instances that it can hear. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SECOND } from 'concordat/core'
+import { describeSystem } from 'concordat/operator'
+import type { InstancesView } from '../instances.ts'
+import type { DeadLetterPlace } from '../letters.ts'
+import type { Operator } from '../operator.ts'
+import { declaredPlaces, reportedPlaces } from '../system/dead-letter-places.ts'
+import { BROKER_OPTIONS, DATABASE_OPTIONS, type Invocation, type OptionSpecs } from './command.ts'
+import { type Declarations, declarationsHere, readDeclarations } from './declarations.ts'
+import { several, whole } from './values.ts'
+
+const LISTEN_MS = 3 * SECOND
+
+/** Positional arguments of a command about one group. */
+export const PLACE = ['CHANNEL', 'GROUP'] as const
+export const PLACE_OPTIONS: OptionSpecs = {
+  partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: as the broker tells)' },
+  ...BROKER_OPTIONS,
+  ...DATABASE_OPTIONS,
+}
+
+/** Reads CHANNEL and GROUP. @throws UsageError */
+export function placeOf(invocation: Invocation): DeadLetterPlace {
+  const [channel, group] = several(invocation, PLACE)
+  return { channel, group, partitions: whole(invocation.values, 'partitions') }
+}
+
+/**
+ * Groups beside those of the log in the database: those that a module declares, else those that instances report over the bus.
+ * @param module `undefined` for `concordat.config.ts` here
+ * @param instances as `instancesOn` returned; @default it listens, where it has to
+ * @throws UsageError when the module cannot be read
+ */
+export async function knownPlaces(
+  operator: Operator,
+  module: string | undefined,
+  instances?: InstancesView,
+): Promise<readonly DeadLetterPlace[]> {
+  const declared = await declarationsOf(module)
+  if (declared !== undefined) return declaredPlaces(describeSystem(declared.services))
+  if (instances === undefined && (await operator.groups()).length > 0) return []
+  const view = instances ?? (await instancesOn(operator))
+  return view === undefined ? [] : reportedPlaces(view)
+}
+
+/** The declarations of `module`; `undefined` when it is not given and no configuration file is here. */
+export function declarationsOf(module: string | undefined): Promise<Declarations | undefined> {
+  return module === undefined ? declarationsHere() : readDeclarations(module)
+}
+
+/** Reports of instances within the time; `undefined` without a bus, and without a named broker. */
+export async function instancesOn({ bus }: Operator, listenMs = LISTEN_MS): Promise<InstancesView | undefined> {
+  try {
+    await using watched = await bus.watch({ everyMs: 1 * SECOND })
+    await sleep(listenMs)
+    return watched.view()
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,48 @@
+/** The tables of every part against what this release needs. */
+import type { SqlExecutor } from 'concordat/core'
+import type { MigrationState } from '../engine-types.ts'
+import { schemasWith } from '../find-table-schemas.ts'
+import { type DoctorLine, fail, ok, word } from './line.ts'
+import type { Examined } from './check-context.ts'
+import { VERSIONS_TABLE } from './schemas.ts'
+
+export async function examineTables({ records, sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const states = await records.migrations()
+  const there = states.filter(({ state }) => state !== 'absent')
+  if (there.length === 0) {
+    return [fail('tables', `no tables in schema "${schema}"`, await remedyOf(sql))]
+  }
+  const absent = states.filter(({ state }) => state === 'absent').map(({ part }) => part)
+  const unused = absent.length === 0 ? [] : [ok('tables', `not used here: ${absent.join(', ')}`)]
+  return [...there.map(lineOf), ...unused]
+}
+
+/** A wrong schema comes first: making tables in it would hide the mistake. */
+async function remedyOf(sql: SqlExecutor): Promise<string> {
+  const schemas = await schemasWith(sql, VERSIONS_TABLE)
+  const others = schemas.map((name) => `npx concordat doctor --schema ${word(name)}`).join(', or ')
+  const apply = 'npx concordat migrate apply --reason "first release"'
+  return others === '' ? apply : `${others} (or CONCORDAT_SCHEMA): they have tables. Else ${apply}`
+}
+
+function lineOf({ part, version, latest, state }: MigrationState): DoctorLine {
+  switch (state) {
+    case 'behind':
+      return fail(
+        'tables',
+        `${part} is at version ${version}, this release needs ${latest}`,
+        `npx concordat migrate apply --part ${part} --reason "upgrade"`,
+      )
+    case 'incompatible':
+      return fail(
+        'tables',
+        `${part} is at version ${version}, this release works up to ${latest}`,
+        'run the release that migrated it, or a later one',
+      )
+    case 'newer':
+      return ok('tables', `${part} is at version ${version}; this release knows ${latest} and works with it`)
+    case 'current':
+    case 'absent':
+      return ok('tables', `${part} is at version ${version}`)
+  }
+}

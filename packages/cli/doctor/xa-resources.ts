@@ -1,0 +1,33 @@
+/** Databases beside PostgreSQL in which XA participants prepare: whether they are fit for it, and what is prepared for long. */
+import { hasCode } from 'concordat/core'
+import { preparedRemedy as remedyOf } from 'concordat/operator'
+import type { OperatedResource } from '../prepared-transactions.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
+import { messageOf, PREPARED_MS } from './check-context.ts'
+
+/** Never rejects: one that does not answer is a line. */
+export async function examineResource(resource: OperatedResource): Promise<readonly DoctorLine[]> {
+  const { name } = resource
+  try {
+    await resource.ready()
+    const old = await resource.old(PREPARED_MS)
+    const lines = old.map((one) => {
+      const text = `${one.gid} is prepared for ${duration(one.ageMs)} on ${name}: it holds locks`
+      return warn('prepared', text, remedyOf(one))
+    })
+    return [ok('resource', `${name} answers and can prepare`), ...lines]
+  } catch (error) {
+    return [lineOf(name, error)]
+  }
+}
+
+function lineOf(name: string, error: unknown): DoctorLine {
+  const text = `${name}: ${messageOf(error)}`
+  const isUnfit = hasCode(error, 'core.sql_cannot_prepare') || hasCode(error, 'core.tables_missing')
+  if (isUnfit) return fail('resource', text, `do that on ${name}, or give another address`)
+  return fail(
+    'resource',
+    `${name}: no answer: ${messageOf(error)}`,
+    'check the address, the user and that the server is up',
+  )
+}

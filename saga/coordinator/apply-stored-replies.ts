@@ -1,0 +1,24 @@
+import type { EventApplier } from './event-applier.ts'
+import { replyEvent } from './outcome-to-event.ts'
+import { type LoadedSaga, withoutMail } from './loaded-saga.ts'
+
+/**
+ * Applies the answers that instances without the definition left in the row. Other mail is for the instance that takes the saga when it is
+ * due.
+ * @returns the saga after that
+ */
+export async function applyLeftReplies(
+  engine: EventApplier,
+  found: LoadedSaga,
+  { maxPayloadBytes, birth }: { readonly maxPayloadBytes: number; readonly birth: string | undefined },
+): Promise<LoadedSaga> {
+  let now = found
+  for (const item of found.row.mail ?? []) {
+    if (!('status' in item)) continue
+    const event = await replyEvent(now.saga, item, maxPayloadBytes)
+    const snapshot = withoutMail(now, [item])
+    const applied = await engine.apply(found.row, event, { snapshot, birth: item.birth ?? birth, read: [item] })
+    now = applied?.snapshot ?? now
+  }
+  return now
+}

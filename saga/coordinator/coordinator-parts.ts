@@ -1,0 +1,235 @@
+/** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
+import { SECOND } from '../../core/clock.ts'
+import { requireSequences } from '../../core/check-sql-sequences.ts'
+import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import { directTargets } from '../definition/outside-connections.ts'
+import type { Saga } from '../definition/saga.ts'
+import type { ReportedSaga, ResolvedFilter, SagaKey, SagaSummary, SagaVersion } from '../store/rows.ts'
+import { BatchedReads } from './batched-reads.ts'
+import { Census } from './census.ts'
+import { requireFit } from './direct-calls.ts'
+import { DueSagaRunner } from './due-saga-runner.ts'
+import { EventApplier } from './event-applier.ts'
+import { GlobalTransactions } from './global-transactions.ts'
+import { detailOf, type SagaHealth } from './health.ts'
+import { requireReadableInputs } from './input.ts'
+import { Leases } from './leases.ts'
+import { Notices } from './notices.ts'
+import { OperatorActions } from './operator-actions.ts'
+import type { ResolvedOptions } from './options.ts'
+import { type Plan, takesOwnership } from './plan.ts'
+import { Replies } from './replies.ts'
+import { Retention } from './retention.ts'
+import { Room } from './room.ts'
+import { Runner } from './runner.ts'
+import { type CoordinatorRuntime, createRuntime, ownerPrefix } from './runtime.ts'
+import type { RunSource } from './saga-run.ts'
+import { type HandOn, Signals } from './signals.ts'
+import { Starter, type StartOptions } from './starter.ts'
+import { Sweeper } from './sweeper.ts'
+import { Watch } from './watch.ts'
+import { WatchedDatabase } from './watched-database.ts'
+import { settles } from './within-lease.ts'
+
+/** Sagas whose commands are sent again at once. */
+const RESEND_LIMIT = 64
+/** Time limit of closing beside the drain. */
+const CLOSE_MS = 5 * SECOND
+/** When to look for a saga that the caller's transaction starts: it has to commit first. */
+const COMMIT_MS = 20
+
+export class CoordinatorParts implements RunSource {
+  readonly watch: Watch
+  readonly replies: Replies
+  readonly signals: Signals
+  readonly transactions: GlobalTransactions
+  readonly retention: Retention
+  readonly operators: OperatorActions
+  readonly #runtime: CoordinatorRuntime
+  readonly #database: WatchedDatabase
+  readonly #engine: EventApplier
+  readonly #leases: Leases
+  readonly #room: Room
+  readonly #runner: Runner
+  readonly #sweeper: Sweeper
+  readonly #due: DueSagaRunner
+  readonly #starter: Starter
+  readonly #census: Census
+  readonly #notices: Notices
+  readonly #reports: BatchedReads<SagaKey, ReportedSaga | undefined>
+  #unobserve: (() => void) | undefined
+
+  /** @param handOn as of `Signals` */
+  constructor(options: ResolvedOptions, handOn?: HandOn) {
+    this.#database = new WatchedDatabase(options.sql, options.schema, options.clock, () => this.#engine.forget())
+    const runtime = createRuntime(options, this.#database)
+    const { sql, reports } = runtime
+    this.#runtime = runtime
+    this.#leases = new Leases(runtime)
+    this.#room = new Room(this.#leases, options.concurrency, () => this.#onRoom())
+    this.#engine = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
+    this.watch = new Watch(runtime)
+    this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
+    this.#runner = new Runner(runtime, this.#engine, this.#leases, this.#room)
+    this.#notices = new Notices(runtime)
+    this.#due = new DueSagaRunner(runtime, this.#engine, this.#runner, this.#notices)
+    this.#sweeper = new Sweeper(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
+    this.#starter = new Starter(runtime, this.#engine)
+    this.transactions = new GlobalTransactions(runtime, this.#engine, this.#starter, this)
+    this.retention = new Retention(runtime)
+    this.replies = new Replies(runtime, this.#engine)
+    this.signals = new Signals(runtime, this.#engine, handOn)
+    this.#census = new Census(runtime)
+    this.operators = new OperatorActions(runtime, this.#engine)
+  }
+
+  /** Whether the database has a saga of this name and id. */
+  has(key: SagaKey, sql: SqlExecutor = this.#runtime.sql): Promise<boolean> {
+    return this.#runtime.store.has(sql, key)
+  }
+
+  list(filter: ResolvedFilter): Promise<readonly SagaSummary[]> {
+    return this.#runtime.reports.list(this.#runtime.sql, filter)
+  }
+
+  definition(version: SagaVersion): Saga | undefined {
+    return this.#runtime.definition(version)
+  }
+
+  /** @param requireOpen called before anything begins that only `close` ends */
+  async run(resend: boolean, requireOpen: () => void): Promise<void> {
+    const { sql, leaseStore, schema, sagas, clock, logger, telemetry, stepCalls } = this.#runtime
+    await requireSequences(sql, schema, ['saga_event'])
+    await requireReadableInputs(this.#runtime)
+    await requireFit(directTargets(sagas), clock, logger)
+    await this.#starter.open(sql)
+    if (sql.exclusive !== undefined) await leaseStore.expireOthers(sql, ownerPrefix(sql.exclusive))
+    requireOpen()
+    this.#unobserve ??= telemetry?.observe(
+      () => this.#census.rows,
+      () => this.#leases.size,
+      () => stepCalls.slow(),
+    )
+    this.#sweeper.start()
+    this.#room.open()
+    this.retention.start()
+    this.replies.expect()
+    if (resend) await this.#resend()
+  }
+
+  /** Asks again for every reply that is waited for. */
+  async #resend(): Promise<void> {
+    const { sql, leaseStore, sagas } = this.#runtime
+    let after: SagaKey = { name: '', id: '' }
+    for (;;) {
+      const keys = await leaseStore.unowned(sql, sagas, after, RESEND_LIMIT)
+      await Promise.all(keys.map((key) => settles(this.#runtime, key, this.#engine.apply(key, { type: 'resumed' }))))
+      const last = keys.at(-1)
+      if (last === undefined) return
+      after = last
+    }
+  }
+
+  async start(
+    tx: SqlTransaction | undefined,
+    saga: Saga,
+    options: StartOptions<unknown>,
+    home: string | undefined,
+  ): Promise<void> {
+    await this.#starter.start(tx, saga, options, home)
+    if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
+  }
+
+  read(key: SagaKey): Promise<ReportedSaga | undefined> {
+    return this.#reports.get(key)
+  }
+
+  health(closed: boolean): SagaHealth {
+    const error =
+      this.#sweeper.lastError?.message ??
+      this.#database.problem ??
+      this.#engine.writeFailures.problem() ??
+      this.replies.problem()
+    const slow = this.#runtime.stepCalls.slow()
+    const leftMessages = this.#census.leftMessages()
+    const unreadable = this.#engine.readFailures.problem()
+    const detail = error === undefined ? detailOf({ slow, leftMessages, unreadable }) : undefined
+    const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
+    const status = closed ? 'closed' : error === undefined ? live : 'down'
+    const census = this.#census
+    return {
+      status,
+      ...(error !== undefined && { error }),
+      ...(detail !== undefined && { detail }),
+      inHand: this.#leases.size,
+      open: census.count(),
+      stuck: census.count('stuck'),
+      late: this.#notices.late(),
+      slow,
+      unloaded: census.unloaded(),
+      leftMessages,
+      unarchived: this.retention.unarchived(),
+    }
+  }
+
+  /** Bounded, also when the database does not answer: what is left then expires by its lease. */
+  async close(): Promise<void> {
+    const { clock, drainTimeoutMs } = this.#runtime
+    this.#unobserve?.()
+    this.#runner.stop()
+    await finishesWithin(clock, drainTimeoutMs + CLOSE_MS, this.#handOver())
+    this.watch.close()
+    this.#database.close()
+  }
+
+  async #handOver(): Promise<void> {
+    const swept = this.#sweeper.stop().then(() => Promise.all([this.#due.settled(), this.signals.left.close()]))
+    await Promise.all([swept, this.retention.close()])
+    const { drainTimeoutMs, clock } = this.#runtime
+    const since = clock.monotonic()
+    // Code that runs to its end asks until then.
+    await this.#runner.close(drainTimeoutMs)
+    await this.replies.direct.close(Math.max(0, drainTimeoutMs - (clock.monotonic() - since)))
+    await this.#notices.close()
+  }
+
+  #onRoom(): void {
+    if (this.#due.isBehind) this.#sweeper.nudge(0)
+  }
+
+  #committed(plan: Plan): void {
+    const { next, write } = plan
+    const { row } = next
+    this.#measure(plan)
+    this.transactions.seen(next)
+    if (takesOwnership(plan)) this.#runner.take(next)
+    this.replies.direct.make(plan.requests)
+    this.#notices.tellLate(plan)
+    const { status } = row.state
+    if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)
+    if (typeof write.wakeMs === 'number' && (row.owner === null || status === 'stuck'))
+      this.#sweeper.nudge(write.wakeMs)
+    if (write.heedsDeadline && next.deadlineAt !== undefined) {
+      this.#sweeper.nudge(next.deadlineAt - this.#runtime.clock.monotonic())
+    }
+    if (status === 'running' || status === 'compensating') return
+    this.watch.settled(row)
+    this.#notices.ended(row)
+    if (status === 'stuck') this.#notices.told(row)
+  }
+
+  #measure({ before, next, write }: Plan): void {
+    const { telemetry, clock } = this.#runtime
+    if (telemetry === undefined) return
+    const ageMs = clock.monotonic() - next.startedAt
+    telemetry.changed({ before: before.row, after: next.row, timeline: write.timeline }, ageMs)
+  }
+
+  async #sweep(): Promise<boolean> {
+    if (await this.#census.refresh()) await this.#notices.forgetAnswered()
+    this.replies.sayProblem()
+    this.signals.left.look()
+    return this.#due.take()
+  }
+}

@@ -1,0 +1,191 @@
+/** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
+import { toError } from '../../core/errors.ts'
+import { type Instant, readInstant } from '../../core/elapsed-time.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import type { Saga } from '../definition/saga.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { localCalls } from '../machine/state.ts'
+import { refusalOf } from '../store/unhandled-mail.ts'
+import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
+import type { EventApplier } from './event-applier.ts'
+import type { Applied } from './event-application.ts'
+import type { Notices } from './notices.ts'
+import { whyRefused } from './operator-checks.ts'
+import { describeError, isUnreadable, mailEvent, storable } from './outcome-to-event.ts'
+import type { Runner } from './runner.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import { cacheKey, type LoadedSaga, withoutMail } from './loaded-saga.ts'
+import { settles } from './within-lease.ts'
+import { isUnwritable } from './write-fallbacks.ts'
+
+/** Rows taken by one look. */
+const LIMIT = 32
+/** How long a look waits for its rows to settle. A saga that takes longer does not hold up the next look. */
+const LOOK_MS = 100
+
+export class DueSagaRunner {
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: EventApplier
+  readonly #runner: Runner
+  readonly #notices: Notices
+  /** The rows that were taken and have not settled yet. Room is kept for each. */
+  readonly #unsettled = new Set<Promise<void>>()
+  #isBehind = false
+  /** The server's clock at the last look; `undefined` before the first one, and when it has gone back. */
+  #serverNowMs: number | undefined
+  /** Result of the last poll, if it took nothing. */
+  #seen: { readonly nextDueMs: number | undefined } | undefined
+
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, runner: Runner, notices: Notices) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#runner = runner
+    this.#notices = notices
+  }
+
+  /** True when the last look took nothing for want of room here. */
+  get isBehind(): boolean {
+    return this.#isBehind
+  }
+
+  /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
+  async nextDueMs(): Promise<number | undefined> {
+    const { sql, leaseStore, sagas } = this.#runtime
+    return this.#seen === undefined ? leaseStore.nextDueMs(sql, sagas) : this.#seen.nextDueMs
+  }
+
+  /** Polls once. True: there may be more. */
+  async take(): Promise<boolean> {
+    const { clock } = this.#runtime
+    const unsettled = this.#unsettled.size
+    // The other half is for what starts here.
+    const limit = Math.min(LIMIT, Math.ceil((this.#runner.room.free + unsettled) / 2) - unsettled)
+    this.#isBehind = limit <= 0
+    this.#seen = undefined
+    if (this.#isBehind) return false
+    const takenAt = readInstant(clock)
+    const rows = await this.#claim(limit)
+    const all = Promise.all(rows.map((row) => this.#keep(row, this.#handle(row, takenAt))))
+    await finishesWithin(clock, LOOK_MS, all)
+    return rows.length === limit || this.#serverNowMs === undefined
+  }
+
+  /** Resolves when all rows that were taken have settled, each within a lease. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#unsettled)
+  }
+
+  /** Takes due rows, and keeps room for each. */
+  async #claim(limit: number): Promise<readonly ClaimedRow[]> {
+    const { sql, leaseStore, leaseMs, sagas, instance } = this.#runtime
+    const { room } = this.#runner
+    room.keep(limit)
+    let taken = 0
+    try {
+      if (this.#serverNowMs === undefined) await leaseStore.countAnew(sql)
+      const { rows, nextDueMs, nowMs } = await leaseStore.claim(sql, instance, leaseMs, sagas, limit)
+      // The next look counts anew.
+      this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
+      // Taken sagas become due at times of their own.
+      if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
+      taken = rows.length
+      return rows
+    } finally {
+      room.letGo(limit - taken)
+    }
+  }
+
+  #keep(row: ClaimedRow, work: Promise<void>): Promise<void> {
+    const kept = settles(this.#runtime, row, work).finally(() => {
+      this.#unsettled.delete(kept)
+      this.#runner.room.letGo(1)
+      this.#runner.room.freed()
+    })
+    this.#unsettled.add(kept)
+    return kept
+  }
+
+  async #handle(row: ClaimedRow, takenAt: Instant): Promise<void> {
+    const { sql, store, loader, logger } = this.#runtime
+    try {
+      const snapshot = loader.snapshot(row, takenAt)
+      if (snapshot === undefined) return
+      const applied = await this.#readAndDo(snapshot)
+      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim.
+      if (applied?.changed === true) return this.#runner.take(applied.snapshot)
+      if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
+      await store.rest(sql, applied?.snapshot.row ?? row)
+    } catch (error) {
+      const fields = { saga: row.name, id: row.id, err: toError(error) }
+      if (isUnreadable(error)) this.#engine.readFailures.failed(cacheKey(row), fields.err)
+      logger.warn(fields, 'due saga not handled, it comes back after its lease')
+    }
+  }
+
+  /**
+   * Applies the mail, each item together with forgetting it, and what comes meanwhile too. When nothing came of it, or none
+   * is there, what is due is done.
+   */
+  async #readAndDo(taken: LoadedSaga): Promise<Applied | undefined> {
+    const { row, saga } = taken
+    let now = taken
+    // Since the last write: what is read again of the row has it still.
+    let read: readonly SagaMail[] = []
+    for (;;) {
+      // The former owner began the local calls in the row. They are marked as orphaned before mail is read: otherwise the write for the
+      // mail would look as if this process ran them.
+      const item = localCalls(now.row.state).length > 0 ? undefined : now.row.mail?.[0]
+      const event: SagaEvent | undefined =
+        item === undefined ? { type: 'due' } : await this.#readable(saga, now.row, item)
+      if (item !== undefined) {
+        read = [...read, item]
+        now = withoutMail(now, [item])
+      }
+      if (event === undefined) continue
+      const applied = await this.#engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
+      if (applied === undefined) return undefined
+      const { changed, heard, snapshot } = applied
+      if (event.type === 'operator' && item !== undefined && !(changed && heard)) {
+        await this.#refuse(row, item, whyRefused(snapshot.row.state, event.action))
+      }
+      now = snapshot
+      if (changed) read = []
+      const isOver = now.row.owner !== row.owner || now.row.state.status === 'stuck'
+      const isTaken = changed && (isOver || localCalls(now.row.state).length > 0)
+      if (isTaken || (item === undefined && (changed || now.row.mail === null))) return applied
+    }
+  }
+
+  /** Writes to the timeline why an operator's action did not fit. When the database refuses even the ASCII text, the log has it. */
+  async #refuse(row: SagaRow, mail: SagaMail, message: string): Promise<void> {
+    const { sql, store, logger } = this.#runtime
+    for (const why of [message, storable({ code: '', message }).message]) {
+      const refusal = refusalOf(mail, why)
+      if (refusal === undefined) return
+      try {
+        return await store.note(sql, row, refusal)
+      } catch (error) {
+        // A mail that stays in the row blocks all mail behind it.
+        if (!isUnwritable(error)) throw error
+        logger.warn({ saga: row.name, id: row.id, err: toError(error) }, "refusal of an operator's action not written")
+      }
+    }
+  }
+
+  /** `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told. */
+  async #readable(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
+    const { maxPayloadBytes, logger } = this.#runtime
+    const { name, id } = row
+    try {
+      return await mailEvent(saga, row.state, mail, maxPayloadBytes)
+    } catch (error) {
+      const what =
+        'operator' in mail
+          ? "operator's action that does not fit its step refused"
+          : 'signal that does not fit its step ignored'
+      logger.warn({ saga: name, id, err: toError(error) }, what)
+      await this.#refuse(row, mail, describeError(error).message)
+      return undefined
+    }
+  }
+}

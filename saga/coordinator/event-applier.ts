@@ -1,0 +1,179 @@
+/**
+ * Applies one event to one saga, durably: read, `advance`, encode the commands, write state, timeline and commands in one transaction
+ * guarded by the revision; on a miss, read again. Nothing is called before its intent is written.
+ *
+ * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply the outcome of a local call.
+ * The instance that writes takes over a local call that follows (`owner`, `epoch + 1`), or leaves it due at once for another when it is
+ * full. A stuck saga belongs to its writer, too, until the writer has reported it: if it cannot, the instance that takes the saga over
+ * reports it.
+ */
+
+import { lastingContext } from '../../core/ambient.ts'
+import { isOf } from '../../core/error-class.ts'
+import { toError } from '../../core/errors.ts'
+import { refuseOwnTransaction } from '../../core/sql.ts'
+import { SqlError } from '../../core/sql-error-class.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { SagaKey, SagaMail } from '../store/rows.ts'
+import { Committer } from './committer.ts'
+import type { Applied, ApplyOptions } from './event-application.ts'
+import type { Plan } from './plan.ts'
+import { Planner } from './planner.ts'
+import type { Room } from './room.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import { cacheKey, isGoingOn, isOther, isSmall, type LoadedSaga, withoutMail } from './loaded-saga.ts'
+import { FailingSagas } from './failing-sagas.ts'
+import { WriteFallbacks } from './write-fallbacks.ts'
+import { SagaWriteBatches } from './saga-write-batches.ts'
+
+const MAX_CACHED = 1_000
+
+export class EventApplier {
+  readonly planner: Planner
+  readonly #runtime: CoordinatorRuntime
+  readonly #onCommitted: (plan: Plan) => void
+  readonly #committer: Committer
+  /** Events that wait for a write of their saga. */
+  readonly #lines: SagaWriteBatches
+  /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
+  readonly #recent = new Map<string, LoadedSaga>()
+  /** Sagas whose last write failed. */
+  readonly writeFailures: FailingSagas
+  /** Sagas that this release cannot read. */
+  readonly readFailures: FailingSagas
+
+  /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
+
+  /** @param onCommitted called after each commit, in the order of one saga's writes */
+  constructor(runtime: CoordinatorRuntime, room: Room, onCommitted: (plan: Plan) => void) {
+    const { clock, leaseMs } = runtime
+    this.#runtime = runtime
+    this.#onCommitted = onCommitted
+    this.planner = new Planner(runtime, room)
+    this.#committer = new Committer(runtime)
+    this.writeFailures = new FailingSagas(clock, 3 * leaseMs, 'not written')
+    this.readFailures = new FailingSagas(clock, 3 * leaseMs, 'not read')
+    this.#lines = new SagaWriteBatches(runtime, this.planner, {
+      commit: (plan) => this.#outside(() => this.commit(plan)),
+      failed: (key, error) => this.writeFailures.failed(cacheKey(key), toError(error)),
+      alone: (key, event, options) => this.#apply(key, event, options, true),
+    })
+  }
+
+  /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
+  async commit(plan: Plan): Promise<boolean> {
+    try {
+      const written = await this.#committer.commit(plan)
+      if (written) this.committed(plan)
+      this.writeFailures.recovered(cacheKey(plan.next.row))
+      this.readFailures.recovered(cacheKey(plan.next.row))
+      return written
+    } finally {
+      this.planner.releaseRoom(plan)
+    }
+  }
+
+  /**
+   * Applies an event and commits.
+   * @returns `undefined` when the saga does not exist or its version is not loaded
+   * @throws `saga.ownership_lost` when `epoch` is given and is not the present one
+   */
+  async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
+    // Mail that was read goes with the snapshot that it was taken from.
+    return this.#apply(key, event, options, options.read !== undefined)
+  }
+
+  /** @param leaves does not wait for a write of the saga that is under way */
+  async #apply(key: SagaKey, event: SagaEvent, options: ApplyOptions, leaves: boolean): Promise<Applied | undefined> {
+    let alone = leaves
+    if (!alone && this.#lines.isOpen(key)) return this.#join(key, event, options)
+    const attempts = new WriteFallbacks(event, options.parks === true)
+    let known = options.snapshot ?? this.#recent.get(cacheKey(key))
+    for (;;) {
+      const snapshot = known ?? (await this.#loadWithout(key, options.read))
+      if (snapshot === undefined) return undefined
+      if (isOther(snapshot.row, options.birth)) {
+        if (known === undefined) return { snapshot, changed: false, heard: false }
+        known = undefined
+        this.#recent.delete(cacheKey(key))
+        continue
+      }
+      const plan = await this.planner.plan(snapshot, attempts.event, options.epoch, attempts.refusals)
+      if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
+      if (plan !== undefined && !alone && this.#lines.isOpen(key)) {
+        this.planner.releaseRoom(plan)
+        return this.#join(key, attempts.event, options)
+      }
+      const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
+      if (written === 'again') {
+        // The replacement is known to these attempts only.
+        alone = true
+        continue
+      }
+      if (plan !== undefined && written === 'written') {
+        return { snapshot: plan.next, changed: true, heard: plan.heard !== false }
+      }
+      known = undefined
+      this.#recent.delete(cacheKey(key))
+    }
+  }
+
+  /** Its sender's own transaction would wait for the write, and the write for that. */
+  async #join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
+    refuseOwnTransaction(this.#runtime.sql)
+    return this.#lines.join(key, event, options)
+  }
+
+  #writeInLine(plan: Plan, attempts: WriteFallbacks, alone: boolean): Promise<'written' | 'stale' | 'again'> {
+    const write = () => this.#write(plan, attempts)
+    return alone ? write() : this.#lines.open(plan.next.row, write)
+  }
+
+  /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
+  async #write(plan: Plan, attempts: WriteFallbacks): Promise<'written' | 'stale' | 'again'> {
+    const { logger } = this.#runtime
+    const { name, id } = plan.next.row
+    try {
+      return (await this.commit(plan)) ? 'written' : 'stale'
+    } catch (error) {
+      if (!attempts.next(error, plan)) {
+        if (!isOf(error, SqlError, 'core.sql_own_transaction'))
+          this.writeFailures.failed(cacheKey(plan.next.row), toError(error))
+        throw error
+      }
+      const err = toError(error)
+      logger.warn(
+        { saga: name, id, err },
+        'what a saga came to can never be written: the step that it comes from fails',
+      )
+      return 'again'
+    }
+  }
+
+  /** All that was written here is read again: a database that failed over may have lost the last of it. */
+  forget(): void {
+    this.#recent.clear()
+  }
+
+  /** Keeps the new snapshot and calls `onCommitted`. */
+  committed(plan: Plan): void {
+    const key = cacheKey(plan.next.row)
+    this.#lines.wrote(plan.next)
+    this.#recent.delete(key)
+    if (isGoingOn(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
+    if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
+    for (const span of plan.spans ?? []) span.end()
+    this.#onCommitted(plan)
+  }
+
+  /** The saga as it was last written here, or else as it is in the database; maybe stale. */
+  async find(key: SagaKey): Promise<LoadedSaga | undefined> {
+    return this.#lines.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
+  }
+
+  async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<LoadedSaga | undefined> {
+    const snapshot = await this.#runtime.loader.load(key)
+    return snapshot && withoutMail(snapshot, read)
+  }
+}

@@ -1,0 +1,178 @@
+/** From what happened outside to what the machine understands. */
+
+import { copyData } from '../../core/copy-data.ts'
+import { isOf } from '../../core/error-class.ts'
+import { isRetryable, said, toError } from '../../core/errors.ts'
+import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
+import { fieldOf } from '../../core/thrown-values.ts'
+import { isClosed, writeFault } from '../../core/write-fault.ts'
+import { instanceDefinition } from '../definition/instance-definition.ts'
+import { resultSchema } from '../definition/outside-connections.ts'
+import { resultsByName } from '../definition/results-by-name.ts'
+import type { Saga } from '../definition/saga.ts'
+import { SagaError } from '../errors.ts'
+import { stored } from '../json.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
+import { actedOn, type SagaState, type StepFailure, type StepState, type StepStatus } from '../machine/state.ts'
+import type { SagaMail, SagaOperatorMail, SagaRow, SagaSignal } from '../store/rows.ts'
+import type { SagaReply } from '../wire/reply.ts'
+
+const MAX_MESSAGE = 500
+
+/** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
+export function describeError(error: unknown): StepFailure {
+  const cause = toError(error)
+  const code = fieldOf(cause, 'code')
+  return {
+    code: clean(typeof code === 'string' && code !== '' ? code : classOf(cause), 100),
+    message: clean(said(cause, 'message'), MAX_MESSAGE),
+  }
+}
+
+/** A class that sets no name of its own is told by what it is called. */
+function classOf(error: Error): string {
+  const name = said(error, 'name')
+  const made = name === 'Error' ? fieldOf(fieldOf(error, 'constructor'), 'name') : name
+  return typeof made === 'string' && made !== '' ? made : 'Error'
+}
+
+/** A `Refusal`, also one of another copy of this package. */
+export function isRefusal(error: unknown): boolean {
+  return fieldOf(error, 'refusal') === true
+}
+
+/** True when the saga has an input or a result that this release cannot read: no outcome of the step that wanted it. */
+export function isUnreadable(error: unknown): boolean {
+  return isOf(error, SagaError, 'saga.input_unreadable', 'saga.result_unreadable')
+}
+
+/** True when the same call fails wherever it is made: the error says so, or the database never takes what it writes. */
+export function isPermanent(error: unknown): boolean {
+  if (isClosed(error)) return false
+  const fault = writeFault(error)
+  return fault === 'permanent' || (fault !== 'operator' && !isRetryable(error))
+}
+
+/** In text that every database can store: its encoding may lack all that is not ASCII. */
+export function storable({ code, message }: StepFailure): StepFailure {
+  return { code: toAscii(code), message: toAscii(message) }
+}
+
+function toAscii(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/gu, '?')
+}
+
+/** Event for a local call that rejected. */
+export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
+  const error = describeError(cause)
+  if (isRefusal(cause)) return { type: 'refused', step, operation, error }
+  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause) && !isClosed(cause), attempt }
+}
+
+/** Event for a participant's reply. A result that does not fit the step's schema: it had an effect that we cannot use. */
+export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
+  const { step, operation } = reply
+  const error: StepFailure = {
+    code: clean(reply.code ?? 'saga.participant', 100),
+    message: clean(reply.message ?? `the participant answered "${reply.status}"`, MAX_MESSAGE),
+  }
+  const { round } = reply
+  if (reply.status === 'refused') return { type: 'refused', step, operation, error, round }
+  if (reply.status === 'failed') {
+    return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt, round }
+  }
+  if (!OPERATIONS[operation].hasResult) return { type: 'succeeded', step, operation }
+  try {
+    const result = stored(`reply of ${step}`, reply.result, maxBytes)
+    const schema = resultSchema(saga, step)
+    if (schema !== undefined) await validate(`reply of ${step}`, schema, result)
+    return { type: 'succeeded', step, operation, result }
+  } catch (cause) {
+    return { type: 'failed', step, operation, error: describeError(cause), terminal: true }
+  }
+}
+
+/** Event for a signal. @throws SchemaError when the payload does not fit its step */
+export async function signalEvent(saga: Saga, { signal: step, payload }: SagaSignal): Promise<SagaEvent> {
+  const schema = resultSchema(saga, step)
+  if (schema !== undefined) await validate(`signal "${step}" of ${saga.name}`, schema, payload)
+  return { type: 'signalled', step, payload }
+}
+
+/** Event for an operator's action in the row. */
+export function operatorEvent({ operator, by, reason, request }: SagaOperatorMail): SagaEvent {
+  return { type: 'operator', action: operator, by, reason, request }
+}
+
+/** Event for mail in the row. @throws as `signalEvent`, also for the result that an operator gave a step */
+export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
+  if ('undo' in mail) return { type: 'undo' }
+  if ('operator' in mail) {
+    const { operator } = mail
+    const here = state.steps[actedOn(state.steps)]?.step
+    // For another step than this one it is refused, whatever its result is.
+    const isHere = operator.do === 'skip' && (operator.step ?? here) === here
+    if (!isHere) return operatorEvent(mail)
+    const step = await requireStepResult(saga, state, operator.result)
+    return operatorEvent({ ...mail, operator: { ...operator, step } })
+  }
+  return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
+}
+
+type Row = Pick<SagaRow, 'name' | 'id' | 'version'>
+
+/**
+ * Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them.
+ * @throws `saga.result_unreadable`: the saga is left to an instance that can read it
+ */
+export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
+  return readResults(saga, state, until, (step, cause) => {
+    throw new SagaError('saga.result_unreadable', { saga: row.name, id: row.id, version: row.version, step }, cause)
+  })
+}
+
+/** The same of all steps; what its schema refuses is as it is stored. */
+export function allResultsOf(saga: Saga, state: SagaState): Promise<object> {
+  return readResults(saga, state, state.steps.length, (_, __, result) => result)
+}
+
+type Refused = (step: string, cause: SchemaError, result: unknown) => unknown
+
+async function readResults(saga: Saga, state: SagaState, until: number, refused: Refused): Promise<object> {
+  const all = instanceDefinition(saga, state)
+  const read: Pick<StepState, 'step' | 'branch' | 'result'>[] = []
+  for (const { step, branch, result: stands } of state.steps.slice(0, until)) {
+    const result = copyData(stands)
+    const schema = resultSchema(all, step)
+    const known = schema === undefined || result === undefined
+    read.push({ step, branch, result: known ? result : await readResult(step, schema, result, refused) })
+  }
+  return resultsByName(read)
+}
+
+async function readResult(step: string, schema: StandardSchemaV1, result: unknown, refused: Refused): Promise<unknown> {
+  try {
+    return await validate(`reply of ${step}`, schema, result)
+  } catch (error) {
+    if (error instanceof SchemaError) return refused(step, error, result)
+    throw error
+  }
+}
+
+/** The step on which a saga is stuck could have had this result. @returns that step; @throws SchemaError */
+export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<string | undefined> {
+  const step = state.steps[actedOn(state.steps)]
+  const schema = step !== undefined && bringsResult(step.status) ? resultSchema(saga, step.step) : undefined
+  if (schema !== undefined) await validate(`result of ${step?.step}`, schema, result)
+  return step?.step
+}
+
+function bringsResult(status: StepStatus): boolean {
+  const operation = operationIn(status)
+  return operation !== undefined && OPERATIONS[operation].hasResult
+}
+
+function clean(text: string, length: number): string {
+  return text.replaceAll('\0', '').toWellFormed().slice(0, length).toWellFormed()
+}

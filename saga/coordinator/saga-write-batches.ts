@@ -1,0 +1,182 @@
+/**
+ * Writes the events that reach one saga together as one. A saga is one row, guarded by its revision: of a hundred outcomes that are
+ * planned on one revision, one fits, and the others would be read, planned and sent again, each time with the whole state.
+ *
+ * So an event that comes while this process writes its saga waits for that write. Then all that wait are taken one after the other
+ * through the machine, each on the state that the one before it left, and what comes of them is committed as one revision. Each stands
+ * or falls for itself: what does not fit, or takes long to plan, leaves the line and is applied alone.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { SECOND } from '../../core/clock.ts'
+import { within } from '../../core/time-limit.ts'
+import { writeFault, writeOutcome } from '../../core/write-fault.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { Applied, ApplyOptions } from './event-application.ts'
+import { folded, type Plan } from './plan.ts'
+import type { Planner } from './planner.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import { cacheKey, isOther, type LoadedSaga } from './loaded-saga.ts'
+
+/** Writes the events of a line, and those that leave it. */
+export interface LineWriter {
+  commit(plan: Plan): Promise<boolean>
+  /** A write failed, and the events in it are their senders' again. */
+  failed(key: SagaKey, error: unknown): void
+  /** Applies an event without waiting in a line. */
+  alone(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined>
+}
+
+interface Waiting {
+  readonly event: SagaEvent
+  readonly options: ApplyOptions
+  /** Runs work in the context of the sender. */
+  readonly inside: <T>(work: () => T) => T
+  readonly resolve: (applied: Applied | undefined) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface Line {
+  readonly key: SagaKey
+  /** Latest state that this process wrote while the line was open. */
+  latest: LoadedSaga | undefined
+  readonly waiting: Waiting[]
+}
+
+interface Fold {
+  readonly plan: Plan
+  readonly events: ReadonlyArray<{ readonly waiting: Waiting; readonly heard: boolean }>
+}
+
+/** Events in one write. */
+const MAX_FOLDED = 256
+/** A schema or a function of the definition that takes longer holds up no other event. */
+const PLAN_MS = 1 * SECOND
+const HANGS = Symbol('hangs')
+
+export class SagaWriteBatches {
+  readonly #runtime: CoordinatorRuntime
+  readonly #planner: Planner
+  readonly #writer: LineWriter
+  readonly #lines = new Map<string, Line>()
+
+  constructor(runtime: CoordinatorRuntime, planner: Planner, writer: LineWriter) {
+    this.#runtime = runtime
+    this.#planner = planner
+    this.#writer = writer
+  }
+
+  /** Whether a write of this saga is under way: `join` it. */
+  isOpen(key: SagaKey): boolean {
+    return this.#lines.has(cacheKey(key))
+  }
+
+  /** The saga as it was written last, while events of it are under way. */
+  latest(key: SagaKey): LoadedSaga | undefined {
+    return this.#lines.get(cacheKey(key))?.latest
+  }
+
+  /** The saga was written by this process. */
+  wrote(snapshot: LoadedSaga): void {
+    const line = this.#lines.get(cacheKey(snapshot.row))
+    if (line !== undefined && (line.latest?.row.revision ?? -1) < snapshot.row.revision) line.latest = snapshot
+  }
+
+  /** Opens the line, writes, and then writes what has come to wait. */
+  async open<T>(key: SagaKey, write: () => Promise<T>): Promise<T> {
+    const line: Line = { key, latest: undefined, waiting: [] }
+    this.#lines.set(cacheKey(key), line)
+    try {
+      return await write()
+    } finally {
+      void this.#drain(line)
+    }
+  }
+
+  /** Waits for the write that is under way. */
+  join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
+    const line = this.#lines.get(cacheKey(key))
+    if (line === undefined) return this.#writer.alone(key, event, options)
+    const inside = AsyncLocalStorage.snapshot()
+    return new Promise((resolve, reject) => line.waiting.push({ event, options, inside, resolve, reject }))
+  }
+
+  async #drain(line: Line): Promise<void> {
+    while (line.waiting.length > 0) {
+      const batch = line.waiting.splice(0, MAX_FOLDED)
+      try {
+        await this.#write(line, batch)
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      }
+    }
+    this.#lines.delete(cacheKey(line.key))
+  }
+
+  async #write(line: Line, batch: readonly Waiting[]): Promise<void> {
+    let known = line.latest
+    let left = batch
+    while (left.length > 0) {
+      const snapshot = known ?? (await this.#runtime.loader.load(line.key))
+      const fold = await this.#fold(line, snapshot, left)
+      if (fold === undefined || (await this.#commit(line, fold))) return
+      left = fold.events.map(({ waiting }) => waiting)
+      known = undefined
+      line.latest = undefined
+    }
+  }
+
+  /** @returns `undefined` when none of them fits */
+  async #fold(line: Line, snapshot: LoadedSaga | undefined, batch: readonly Waiting[]): Promise<Fold | undefined> {
+    const events: Array<Fold['events'][number]> = []
+    let plan: Plan | undefined
+    for (const waiting of batch) {
+      const at: LoadedSaga | undefined = plan?.next ?? snapshot
+      try {
+        const next = at && !isOther(at.row, waiting.options.birth) ? await this.#plan(at, waiting) : undefined
+        if (next === undefined) void this.#alone(line, waiting)
+        else {
+          plan = plan === undefined ? next : folded(plan, next)
+          events.push({ waiting, heard: next.heard !== false })
+        }
+      } catch (error) {
+        waiting.reject(error)
+      }
+    }
+    return plan && { plan, events }
+  }
+
+  async #plan(at: LoadedSaga, { event, options, inside }: Waiting): Promise<Plan | undefined> {
+    const planning = inside(() => this.#planner.plan(at, event, options.epoch))
+    const plan = await within(this.#runtime.clock, PLAN_MS, planning, HANGS)
+    if (plan !== HANGS) return plan
+    planning.then((late) => late && this.#planner.releaseRoom(late)).catch(() => {})
+    return undefined
+  }
+
+  /** False: the saga has moved on. */
+  async #commit(line: Line, { plan, events }: Fold): Promise<boolean> {
+    try {
+      if (!(await this.#writer.commit(plan))) return false
+    } catch (error) {
+      await this.#failed(line, events, error)
+      return true
+    }
+    for (const { waiting, heard } of events) waiting.resolve({ snapshot: plan.next, changed: true, heard })
+    return true
+  }
+
+  /** An unwritable event must not fail the others. If the database is unavailable, or may have written them, the senders decide. */
+  async #failed(line: Line, events: Fold['events'], error: unknown): Promise<void> {
+    const fault = writeFault(error)
+    if (fault === 'unavailable' || (fault === undefined && writeOutcome(error) === 'unknown')) {
+      this.#writer.failed(line.key, error)
+      for (const { waiting } of events) waiting.reject(error)
+    } else for (const { waiting } of events) await this.#alone(line, waiting)
+  }
+
+  /** Never rejects. */
+  async #alone({ key }: Line, { event, options, inside, resolve, reject }: Waiting): Promise<void> {
+    await inside(() => this.#writer.alone(key, event, options)).then(resolve, reject)
+  }
+}

@@ -1,0 +1,83 @@
+/** Which commands are not answered in time, as far as this process has sent them again. */
+import { destinationOf } from '../definition/outside-connections.ts'
+import { type Operation, operationIn } from '../machine/operation.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { LateStep } from './health.ts'
+import type { LateCommand } from './options.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
+
+interface Entry {
+  readonly key: SagaKey
+  readonly revision: number
+  readonly commands: readonly LateCommand[]
+}
+
+/** The sagas that are remembered: what is late beyond them is not counted. */
+const MAX_SAGAS = 10_000
+
+export interface SentAgain {
+  readonly late: LateCommand
+  /** No other command of its step was late before it, in this saga or in others. */
+  readonly isFirst: boolean
+}
+
+export class UnansweredCommands {
+  readonly #sagas = new Map<string, Entry>()
+  readonly #steps = new Map<string, LateStep>()
+
+  /** Looks at what was written last. @returns the commands that were sent again with it for want of an answer */
+  seen({ saga, row }: LoadedSaga, sentAgain: boolean): readonly SentAgain[] {
+    const key = `${row.name}/${row.id}`
+    const commands = row.state.steps.flatMap((state, index): LateCommand[] => {
+      const step = saga.steps[index]
+      const operation = operationIn(state.status)
+      if (step === undefined || operation === undefined || state.unanswered === undefined) return []
+      const to = destinationOf(step)
+      if (to === undefined) return []
+      const { attempts } = state
+      return [{ saga: row.name, id: row.id, step: state.step, operation, to: to.name, attempts }]
+    })
+    const again = commands.map((late) => ({ late, isFirst: !this.#steps.has(stepOf(late)) }))
+    this.#forget(key)
+    if (commands.length > 0) this.#keep(key, { key: { name: row.name, id: row.id }, revision: row.revision, commands })
+    if (this.#sagas.size > MAX_SAGAS) this.#forget(this.#sagas.keys().next().value as string)
+    return sentAgain ? again : []
+  }
+
+  /** Forgets sagas that another instance has written since: that one knows what is late. */
+  async forgetWritten(ask: (keys: readonly SagaKey[]) => Promise<ReadonlyMap<string, number>>): Promise<void> {
+    const asked = [...this.#sagas]
+    if (asked.length === 0) return
+    const revisions = await ask(asked.map(([, { key }]) => key))
+    for (const [name, entry] of asked) {
+      const isSame = revisions.get(name) === entry.revision
+      if (!isSame && this.#sagas.get(name) === entry) this.#forget(name)
+    }
+  }
+
+  steps(): readonly LateStep[] {
+    return [...this.#steps.values()]
+  }
+
+  #keep(name: string, entry: Entry): void {
+    this.#sagas.set(name, entry)
+    for (const command of entry.commands) this.#count(command, 1)
+  }
+
+  #forget(name: string): void {
+    const entry = this.#sagas.get(name)
+    this.#sagas.delete(name)
+    for (const command of entry?.commands ?? []) this.#count(command, -1)
+  }
+
+  #count(command: LateCommand, change: number): void {
+    const { saga, step, operation, to } = command
+    const count = (this.#steps.get(stepOf(command))?.count ?? 0) + change
+    if (count === 0) this.#steps.delete(stepOf(command))
+    else this.#steps.set(stepOf(command), { saga, step, operation, to, count })
+  }
+}
+
+function stepOf({ saga, step, operation }: LateCommand): string {
+  return [saga, step, operation satisfies Operation].join('/')
+}

@@ -1,0 +1,23 @@
+/** Results of a saga's steps, by their names in the definition. */
+
+import type { StepState } from '../machine/state.ts'
+import { isItemOf } from '../machine/step-shape-lookup.ts'
+
+/** The results by the names of the definition's steps: that of a list is the list of those of its items. */
+export function resultsByName(
+  steps: readonly Pick<StepState, 'step' | 'branch' | 'result'>[],
+): Record<string, unknown> {
+  const results: Record<string, unknown> = {}
+  const lists = new Map<string, unknown[]>()
+  for (const { step, branch, result } of steps) {
+    if (branch === undefined || !isItemOf(branch, step)) {
+      results[step] = result
+      continue
+    }
+    const list = lists.get(branch) ?? []
+    lists.set(branch, list)
+    list.push(result)
+    results[branch] = list
+  }
+  return results
+}

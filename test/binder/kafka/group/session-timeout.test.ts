@@ -1,0 +1,97 @@
+import { describe, it } from 'vitest'
+import { FakeClock } from '../fake-clock.ts'
+import { Commits, SessionTimeout } from '../inside.ts'
+
+const TIMES = { sessionTimeoutMs: 10_000, heartbeatIntervalMs: 1_000, joinTimeoutMs: 35_000 }
+
+describe('membership', () => {
+  it('is in doubt when the group is not joined in time', ({ expect }) => {
+    const clock = new FakeClock()
+    const membership = new SessionTimeout(clock, TIMES)
+    membership.joining()
+    clock.advance(35_000)
+    expect(membership.doubt()).toBeUndefined()
+    clock.advance(1)
+    expect(membership.doubt()).toBe('the group was not joined for 35001 ms')
+  })
+
+  it('stands while heartbeats are answered and is in doubt a session timeout after the last', ({ expect }) => {
+    const clock = new FakeClock()
+    const membership = new SessionTimeout(clock, TIMES)
+    membership.joined()
+    for (let i = 0; i < 20; i++) {
+      clock.advance(9_000)
+      membership.confirmed()
+    }
+    clock.advance(10_000)
+    expect(membership.doubt()).toBeUndefined()
+    clock.advance(1)
+    expect(membership.doubt()).toBe('no heartbeat was answered for 10001 ms')
+  })
+
+  it('treats an early forgotten member as lost only while it gives up partitions', ({ expect }) => {
+    const clock = new FakeClock()
+    const membership = new SessionTimeout(clock, TIMES)
+    membership.joined()
+    clock.advance(3_001)
+    expect(membership.isForgotten()).toBe(false)
+    membership.leaving()
+    expect(membership.isForgotten()).toBe(true)
+    membership.confirmed()
+    expect(membership.isForgotten()).toBe(false)
+  })
+})
+
+describe('commits', () => {
+  function setup(answer: () => Promise<void> = () => Promise.resolve()) {
+    const clock = new FakeClock()
+    const written: unknown[] = []
+    const silent = { debug() {}, info() {}, warn() {}, error() {} }
+    const commits = new Commits({ topic: 't', clock, intervalMs: 200, logger: silent })
+    commits.use((positions) => {
+      written.push(...positions)
+      return answer()
+    })
+    return { clock, commits, written }
+  }
+
+  it('gather positions over the interval and write the newest of each partition', async ({ expect }) => {
+    const { clock, commits, written } = setup()
+    commits.mark(0, 5)
+    commits.mark(1, 7)
+    commits.mark(0, 9)
+    clock.advance(199)
+    expect(written).toEqual([])
+    clock.advance(1)
+    await commits.flush()
+    expect(written).toEqual([
+      [0, 9],
+      [1, 7],
+    ])
+  })
+
+  it('are written at once by a flush, and again after a failure', async ({ expect }) => {
+    let fails = true
+    const { commits, written } = setup(() => (fails ? Promise.reject(new Error('away')) : Promise.resolve()))
+    commits.mark(0, 5)
+    await expect(commits.flush()).rejects.toThrow('away')
+    fails = false
+    await commits.flush()
+    expect(written).toEqual([
+      [0, 5],
+      [0, 5],
+    ])
+  })
+
+  it('offsets of a failed commit do not come back into the next generation', async ({ expect }) => {
+    const answer = Promise.withResolvers<void>()
+    const { commits, written } = setup(() => answer.promise)
+    commits.mark(0, 5)
+    const flushing = commits.flush()
+    commits.reset()
+    answer.reject(new Error('away'))
+    await expect(flushing).rejects.toThrow('away')
+    await commits.flush()
+    expect(written).toHaveLength(1)
+  })
+})
