@@ -6,6 +6,7 @@ import { type AmqpConfirmChannel, type AmqpMessage, frameMaxOf } from '../link/c
 import type { Link } from '../link/connection.ts'
 import { hasEnded } from '../link/early-frames.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { FrameWriter, MOST_CHUNKS } from './frame-writer.ts'
 
 export interface PublishChannelEvents {
   /** There may be room to write: a channel was opened, or amqplib's buffer has drained. */
@@ -23,7 +24,7 @@ export class PublishChannel {
   readonly #host: TransportHost
   readonly #events: PublishChannelEvents
   readonly #closing: AbortController = new AbortController()
-  #channel: AmqpConfirmChannel | undefined
+  #writer: FrameWriter | undefined
   #isOpening = false
   /** amqplib's buffer is over its high-water mark, or the channel is about to close. */
   #isFull = false
@@ -43,9 +44,14 @@ export class PublishChannel {
   }
 
   /** To write to now; `undefined`: `onRoom` follows. */
-  toWriteTo(): AmqpConfirmChannel | undefined {
-    if (this.#channel === undefined && !this.#isOpening) void this.#keepOpening()
-    return this.#isFull ? undefined : this.#channel
+  toWriteTo(): FrameWriter | undefined {
+    if (this.#writer === undefined && !this.#isOpening) void this.#keepOpening()
+    return this.#isFull ? undefined : this.#writer
+  }
+
+  /** Sends what was written. */
+  flush(): void {
+    if (this.#writer?.flush() === false) this.full()
   }
 
   /** Nothing more until it has drained or is replaced. */
@@ -65,7 +71,7 @@ export class PublishChannel {
     const { signal } = this.#closing
     const open = async (): Promise<boolean> => {
       await this.#open()
-      return this.#channel !== undefined
+      return this.#writer !== undefined
     }
     await keepTrying({ clock, backoff: BACKOFF, signal }, open, (error) =>
       logger.debug({ err: error }, 'no channel to publish on, trying again'),
@@ -77,13 +83,14 @@ export class PublishChannel {
   async #open(): Promise<void> {
     const connection = await this.#link.acquire()
     try {
-      const opening = connection.createConfirmChannel()
+      const opening = connection.createConfirmChannel({ highWaterMark: MOST_CHUNKS })
       const channel = await within(this.#host.clock, this.#options.requestTimeoutMs, 'open a channel', opening)
       if (hasEnded(connection)) throw new Error('RabbitMQ closed the connection as the channel was made')
-      this.#watch(channel)
+      const writer = new FrameWriter(channel)
+      this.#watch(channel, writer)
       this.frameMax = frameMaxOf(connection)
       this.#isFull = false
-      this.#channel = channel
+      this.#writer = writer
     } catch (cause) {
       const error = toTransportError('open a channel', cause)
       if (error.kind === 'timeout') this.#link.drop(connection, error)
@@ -91,16 +98,16 @@ export class PublishChannel {
     }
   }
 
-  #watch(channel: AmqpConfirmChannel): void {
+  #watch(channel: AmqpConfirmChannel, writer: FrameWriter): void {
     let error: Error | undefined
     channel.on('error', (cause: Error) => (error = cause))
     channel.on('close', () => {
-      if (this.#channel === channel) this.#channel = undefined
+      if (this.#writer === writer) this.#writer = undefined
       if (!this.#closing.signal.aborted) this.#events.onClosed(error)
     })
     channel.on('return', (message: AmqpMessage) => this.#events.onReturned(message))
     channel.on('drain', () => {
-      if (this.#channel !== channel) return
+      if (this.#writer !== writer) return
       this.#isFull = false
       this.#events.onRoom()
     })

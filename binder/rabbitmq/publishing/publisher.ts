@@ -3,9 +3,9 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError } from '../../errors.ts'
 import type { PublishOutcome, PublishUntil, TransportHost } from '../../transport/transport.ts'
 import { replyCodeOf, toTransportError } from '../failure.ts'
-import type { AmqpConfirmChannel } from '../link/client.ts'
 import type { Link } from '../link/connection.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import type { FrameWriter } from './frame-writer.ts'
 import { InFlight } from './in-flight.ts'
 import {
   behindLost,
@@ -106,32 +106,38 @@ export class RabbitPublisher {
   }
 
   #pump(): void {
+    this.#writeWaiting()
+    this.#channel.flush()
+  }
+
+  #writeWaiting(): void {
     for (;;) {
       const entry = this.#queue.peek()
       if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
       if (this.#suspects > 0 && this.#inFlight.size > 0) return
-      const channel = this.#channel.toWriteTo()
-      if (channel === undefined) return
+      const writer = this.#channel.toWriteTo()
+      if (writer === undefined) return
       this.#queue.shift()
-      this.#send(channel, entry)
+      this.#send(writer, entry)
     }
   }
 
-  #send(channel: AmqpConfirmChannel, entry: PublishEntry): void {
+  #send(writer: FrameWriter, entry: PublishEntry): void {
     const routingKey = this.#encoder.routingKeyOf(entry.message)
     if (typeof routingKey !== 'string') return this.#settle(entry, routingKey)
     try {
-      this.#write(channel, entry, routingKey)
+      this.#write(writer, entry, routingKey)
     } catch (cause) {
       this.#unsendable(entry, toError(cause))
     }
   }
 
-  #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
+  #write(writer: FrameWriter, entry: PublishEntry, routingKey: string): void {
     const { exchange, content, options } = this.#encoder.encode(entry.message)
     entry.exchange = exchange
     entry.routingKey = routingKey
-    const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))
+    const onConfirm = (error: Error | null): void => this.#confirmed(entry, error)
+    const hasRoom = writer.publish({ exchange, routingKey }, content, options, onConfirm)
     this.#inFlight.add(entry)
     entry.sent = true
     if (!hasRoom) this.#channel.full()

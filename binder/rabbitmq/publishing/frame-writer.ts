@@ -1,0 +1,110 @@
+import type { AmqpConfirmChannel, AmqpPublishOptions } from '../link/client.ts'
+import { type PublishTarget, writePublish } from './publish-frames.ts'
+
+/** The parts of amqplib's channel that write. */
+interface AmqplibChannel {
+  readonly ch: number
+  readonly connection: AmqplibConnection
+  pushConfirmCallback(onConfirm: (error: Error | null) => void): void
+}
+
+interface AmqplibConnection {
+  readonly channels: ReadonlyArray<{ readonly buffer: { write(frames: Uint8Array): boolean } } | null>
+  readonly frameMax: number
+  sentSinceLastCheck: boolean
+}
+
+/** So much is handed to amqplib at a time. */
+const CHUNK_BYTES = 32 * 1024
+/** Chunks that wait in amqplib before the channel counts as full: its high-water mark. */
+export const MOST_CHUNKS = 32
+/** Largest content that is copied. */
+const MOST_CONTENT_BYTES = 16 * 1024
+/** Memory for the next messages; one that does not fit in `CHUNK_BYTES` is left to amqplib. */
+const BLOCK_BYTES = 3 * CHUNK_BYTES
+const FRAME_OVERHEAD = 8
+
+/**
+ * Publishes on a channel: many messages at a time, in frames of its own (`publish-frames`), since amqplib writes each message
+ * by itself. What is not written that way goes through amqplib, in its turn. With another client, or an amqplib that is different inside,
+ * everything does.
+ */
+export class FrameWriter {
+  readonly #channel: AmqpConfirmChannel
+  readonly #inside: AmqplibChannel | undefined
+  #block: Buffer = Buffer.alloc(0)
+  /** What is not handed to amqplib yet. */
+  #start = 0
+  #end = 0
+
+  constructor(channel: AmqpConfirmChannel) {
+    this.#channel = channel
+    this.#inside = hasKnownInside(channel) ? channel : undefined
+  }
+
+  /**
+   * As `publish` of amqplib; the message is only on its way after `flush`.
+   * @returns whether there is room for another one
+   * @throws what amqplib throws: of a channel that is closing, and about a message that it cannot write
+   */
+  publish(
+    to: PublishTarget,
+    content: Buffer,
+    options: AmqpPublishOptions,
+    onConfirm: (error: Error | null) => void,
+  ): boolean {
+    const inside = this.#inside
+    if (inside !== undefined && this.#encoded(inside, to, content, options)) {
+      inside.pushConfirmCallback(onConfirm)
+      return this.#end - this.#start < CHUNK_BYTES || this.flush()
+    }
+    this.flush()
+    return this.#channel.publish(to.exchange, to.routingKey, content, options, onConfirm)
+  }
+
+  /** Hands all that was published to the driver. @returns whether there is room for another message */
+  flush(): boolean {
+    const inside = this.#inside
+    if (inside === undefined || this.#start === this.#end) return true
+    const frames = this.#block.subarray(this.#start, this.#end)
+    this.#start = this.#end
+    inside.connection.sentSinceLastCheck = true
+    return inside.connection.channels[inside.ch]?.buffer.write(frames) === true
+  }
+
+  /** False: amqplib has to write it, or to say why it cannot be written. */
+  #encoded(
+    inside: AmqplibChannel,
+    to: PublishTarget,
+    content: Buffer,
+    options: AmqpPublishOptions,
+  ): boolean {
+    if (isClosed(inside)) return false
+    if (content.byteLength > Math.min(MOST_CONTENT_BYTES, inside.connection.frameMax - FRAME_OVERHEAD)) return false
+    if (this.#block.byteLength - this.#end < CHUNK_BYTES) {
+      this.flush()
+      this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+      this.#start = this.#end = 0
+    }
+    const end = writePublish(this.#block, this.#end, { channel: inside.ch, to, content, options })
+    if (end === undefined) return false
+    this.#end = end
+    return true
+  }
+}
+
+/** amqplib replaces its `sendMessage` by one that throws, in the channel or in its connection. */
+function isClosed(channel: AmqplibChannel): boolean {
+  return Object.hasOwn(channel, 'sendMessage') || Object.hasOwn(channel.connection, 'sendMessage')
+}
+
+function hasKnownInside(channel: object): channel is AmqplibChannel {
+  const { ch, connection, pushConfirmCallback } = channel as Partial<AmqplibChannel>
+  return (
+    typeof ch === 'number' &&
+    typeof pushConfirmCallback === 'function' &&
+    typeof connection?.frameMax === 'number' &&
+    typeof connection.sentSinceLastCheck === 'boolean' &&
+    typeof connection.channels?.[ch]?.buffer.write === 'function'
+  )
+}
