@@ -9,7 +9,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Telemetry } from '../core/telemetry.ts'
+import type { Telemetry } from '../core/telemetry-interface.ts'
 import type { Topology } from './assembly/topology.ts'
 import type { Binding, PollBinding } from './bindings/declarations.ts'
 import type { Handler } from './bindings/handler-contexts.ts'
@@ -21,7 +21,7 @@ import type { BatchMiddleware } from './middleware/batch-middleware.ts'
 import type { Middleware } from './middleware/middleware.ts'
 import type { RequestOptions } from './requests/requester.ts'
 import type { AmbientHeaders } from './sending/ambient-headers.ts'
-import type { Place } from './sending/destinations.ts'
+import type { Place } from './sending/destination-provisioning.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 import type { PublishOutcome, Transport } from './transport/transport.ts'
 

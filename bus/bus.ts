@@ -16,7 +16,7 @@ import type { BusChannel } from './channels.ts'
 import type { ConfigOptions, WatchedConfig } from './config.ts'
 import type { BusEvent, EventHandler } from './event.ts'
 import type { AckError } from './outcome.ts'
-import type { WatchedInstance } from './reports/watched-instances.ts'
+import type { WatchedInstance } from './reports/latest-instance-reports.ts'
 
 /** An instance on the bus: sends events to instances by address, and handles events for its own address. */
 export interface Bus extends AsyncDisposable {

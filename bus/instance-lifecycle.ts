@@ -4,7 +4,7 @@ import { SECOND } from '../core/clock.ts'
 import { unlessAborted, within } from '../core/time-limit.ts'
 import type { Configs } from './configs.ts'
 import type { WaitOptions } from './connection.ts'
-import type { BusContext } from './context.ts'
+import type { BusContext } from './shared-dependencies.ts'
 import { BusError } from './errors.ts'
 import { type Presence, ROLL_CALL_MS } from './presence.ts'
 

@@ -6,7 +6,7 @@ import { randomId } from '../core/random-id.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import type { Address } from './address.ts'
-import type { BusContext } from './context.ts'
+import type { BusContext } from './shared-dependencies.ts'
 import { type PresenceEnvelope, type PresenceState, parsePresence, presenceHeaders, signedFields } from './envelope.ts'
 import { Roster } from './roster.ts'
 

@@ -6,7 +6,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { unlessAborted, within } from '../core/time-limit.ts'
 import { type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
 import type { AckedPublishOptions, Acknowledgement, PublishOptions } from './bus.ts'
-import type { BusContext } from './context.ts'
+import type { BusContext } from './shared-dependencies.ts'
 import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, requireEvent } from './event.ts'

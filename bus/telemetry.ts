@@ -1,6 +1,6 @@
 /** Metrics of a bus. Created only with the option `telemetry`. The binder makes the spans of its messages. */
 import type { Clock } from '../core/clock.ts'
-import { errorType, type Measure, type Telemetry } from '../core/telemetry.ts'
+import { errorType, type Measure, type Telemetry } from '../core/telemetry-interface.ts'
 import type { Acknowledgement } from './bus.ts'
 
 const HANDLED = {

@@ -22,4 +22,4 @@ export {
   type TransactionLimits,
 } from './sql.ts'
 export { SqlError } from './sql-error-class.ts'
-export type { Telemetry } from './telemetry.ts'
+export type { Telemetry } from './telemetry-interface.ts'

@@ -7,7 +7,7 @@
  */
 
 import { requireInteger } from './errors.ts'
-import { holdersOf, LOCK_WAIT, untilFree } from './lock-wait.ts'
+import { holdersOf, LOCK_WAIT, untilFree } from './retry-table-lock.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
 import { SqlError } from './sql-error-class.ts'
 

@@ -1,4 +1,4 @@
-import { type ErrorClass, type ErrorOf, errorClass } from './error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from './define-error-class.ts'
 import { messageOf } from './thrown-values.ts'
 
 /** Fields of a `SqlError`, by code. */

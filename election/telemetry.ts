@@ -1,6 +1,6 @@
 /** Metrics of elections, memberships and shared states. Created only with the option `telemetry`. */
 import type { Clock } from '../core/clock.ts'
-import { errorType, type Measure, type Telemetry } from '../core/telemetry.ts'
+import { errorType, type Measure, type Telemetry } from '../core/telemetry-interface.ts'
 
 const LEADER = { name: 'concordat.election.leader', unit: '1', description: '1 while this instance leads, else 0' }
 const TERM = {

@@ -1,4 +1,4 @@
-import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../core/define-error-class.ts'
 
 /** Fields of a `DataDirectoryError`, by code. */
 export interface DataDirectoryErrors {

@@ -1,6 +1,6 @@
 /** Metrics of locks. Created only with the option `telemetry`. No metric names a key: their number is unbounded. */
 import type { Clock } from '../core/clock.ts'
-import { errorType, type Measure, type Telemetry, type TelemetryAttributes } from '../core/telemetry.ts'
+import { errorType, type Measure, type Telemetry, type TelemetryAttributes } from '../core/telemetry-interface.ts'
 import type { Lease } from './lock.ts'
 import type { ClaimTerms } from './store.ts'
 

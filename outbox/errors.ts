@@ -1,5 +1,5 @@
 import { counted } from '../core/counted-noun.ts'
-import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../core/define-error-class.ts'
 
 /** Fields of an `OutboxError`, by code. */
 export interface OutboxErrors {

@@ -4,7 +4,7 @@
  */
 import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { TransportError } from '../binder/errors.ts'
-import { assumedSpec, specOf as declaredSpec, type Place } from '../binder/sending/destinations.ts'
+import { assumedSpec, specOf as declaredSpec, type Place } from '../binder/sending/destination-provisioning.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../binder/transport/transport.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'

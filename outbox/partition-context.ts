@@ -6,7 +6,7 @@ import type { IdleLook } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import type { LogOf } from './log-move.ts'
 import type { PartitionTable } from './partition-table.ts'
-import type { CheckedPublisher } from './publisher.ts'
+import type { CheckedPublisher } from './relay-publisher.ts'
 import type { WindowResult } from './window.ts'
 
 export interface PartitionRelayOptions {

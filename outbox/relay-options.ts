@@ -4,9 +4,9 @@ import { requireInteger, requireStorable } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { SqlListener } from '../core/sql.ts'
-import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import type { Outbox } from './outbox.ts'
-import type { RelayPublisher } from './publisher.ts'
+import type { RelayPublisher } from './relay-publisher.ts'
 
 /** Options of `createRelay`. */
 export interface RelayOptions {

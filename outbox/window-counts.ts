@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { Failures } from './failures.ts'
+import { Failures } from './repeated-failures.ts'
 import type { RelayTelemetry } from './telemetry.ts'
 import type { WindowResult } from './window.ts'
 

@@ -1,5 +1,5 @@
 import { counted } from '../core/counted-noun.ts'
-import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/define-error-class.ts'
 import { ConcordatError } from '../core/errors.ts'
 
 /**

@@ -8,7 +8,7 @@ import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger, stderrLogger, withFields } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient } from '../core/sql.ts'
-import { checkTelemetry } from '../core/telemetry.ts'
+import { checkTelemetry } from '../core/telemetry-interface.ts'
 import type { PartOptions } from './part-options.ts'
 import type { ServiceCluster, ServiceIdentity, ServiceOptions, ServiceSchedule } from './service.ts'
 

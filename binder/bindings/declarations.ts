@@ -3,13 +3,13 @@
 import type { BackoffOptions } from '../../core/backoff.ts'
 import type { SqlPart } from '../../core/migrate.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
-import type { Telemetry } from '../../core/telemetry.ts'
+import type { Telemetry } from '../../core/telemetry-interface.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
 import type { Middleware } from '../middleware/middleware.ts'
-import type { Answer, AnswerHost } from '../requests/answer.ts'
+import type { Answer, AnswerHost } from '../requests/failed-request-answer.ts'
 import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type {
   BatchHandler,

@@ -14,7 +14,7 @@ import { Pace } from './pace/pace.ts'
 import { Processing } from './processing.ts'
 import { Run } from './run.ts'
 import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
-import { Stalls } from './stalls.ts'
+import { Stalls } from './stall-reasons.ts'
 
 /**
  * A running sink, processor or batch sink.

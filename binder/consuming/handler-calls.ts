@@ -13,7 +13,7 @@ import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import type { Failures } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
-import type { HandlingContext } from './handling-context.ts'
+import type { HandlingContext } from './handling-dependencies.ts'
 
 /** Source of the askings in an inbox: no service has a space in its name. */
 const ASKED = 'asked again'

@@ -13,7 +13,7 @@ import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type HandlingEnd } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
 import { HandlerCalls } from './handler-calls.ts'
-import type { HandlingContext } from './handling-context.ts'
+import type { HandlingContext } from './handling-dependencies.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 
 /**

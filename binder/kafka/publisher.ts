@@ -8,7 +8,7 @@ import type { Envelope, Producer } from './driver.ts'
 import { isDenied, remedyOf, textOf, toTransportError, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
-import { toDelayed } from './wire/delay.ts'
+import { toDelayed } from './wire/delay-topic.ts'
 import { encodeRecord, recordBytes } from './wire/record.ts'
 import { halve, splitRequests } from './wire/split-produce-requests.ts'
 

@@ -9,13 +9,13 @@ import type {
 } from '../transport/transport.ts'
 import type { Admin, AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
-import { beginning } from './group/displacements.ts'
+import { beginning } from './group/offset-reset-detector.ts'
 import { GroupPlaces, groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
 import { placeGroup } from './group/set-start-offset.ts'
 import { SettledOffsets } from './group/settled-offsets.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
-import { FORWARDERS } from './wire/delay.ts'
+import { FORWARDERS } from './wire/delay-topic.ts'
 
 const DELETE_MS = 2_000
 /** Number of messages that a forwarder holds of each tier: as many as it publishes at once. */

@@ -6,8 +6,8 @@ import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin, AdminLink, NewTopic } from './driver.ts'
 import { hasType, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
-import { checkSettings, UNLIMITED } from './topic-settings.ts'
-import { isDelayTopic } from './wire/delay.ts'
+import { checkSettings, UNLIMITED } from './check-topic-settings.ts'
+import { isDelayTopic } from './wire/delay-topic.ts'
 
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND

@@ -26,7 +26,7 @@ import { KafkaPublisher } from './publisher.ts'
 import type { KafkaSettings } from './settings.ts'
 import { Subscriber } from './subscriber.ts'
 import { Topics, topicConfigOf } from './topics.ts'
-import { delaySpec } from './wire/delay.ts'
+import { delaySpec } from './wire/delay-topic.ts'
 
 const FEATURES: TransportFeatures = Object.freeze({
   newGroupStartsAtEarliest: true,

@@ -3,7 +3,7 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
-import { unfoldStructured } from '../transport/cloud-event.ts'
+import { unfoldStructured } from '../transport/foreign-cloud-events.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type {
   DestinationSpec,

@@ -3,7 +3,7 @@ import type { Directory } from './directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { ProcessLease } from './process-lease.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './watched-database.ts'
+import type { WatchedDatabase } from './statement-runner.ts'
 
 /** Members that the classes of one attached transport share. */
 export interface LogContext {

@@ -3,7 +3,7 @@ import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import { failure, TRANSPORT } from './failure.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './watched-database.ts'
+import type { WatchedDatabase } from './statement-runner.ts'
 
 /** A destination's partitions by their numbers in the tables. */
 export interface KnownDestination {

@@ -2,7 +2,7 @@ import { counted } from '../../core/counted-noun.ts'
 import type { GroupPlace } from '../transport/transport.ts'
 import { failure } from './failure.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './watched-database.ts'
+import type { WatchedDatabase } from './statement-runner.ts'
 
 /** See `PostgresTransport.forgetGroup`. A member that was cut off meanwhile finds out with its next beat. */
 export async function forgetGroup(

@@ -8,7 +8,7 @@ import { failure, isWithoutTables, toTransportError } from './failure.ts'
 import { requireOneDatabase } from './one-database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { TRANSPORT_PART } from './tables.ts'
-import { WatchedDatabase } from './watched-database.ts'
+import { WatchedDatabase } from './statement-runner.ts'
 export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
 }

@@ -1,7 +1,7 @@
 import { MINUTE } from '../../core/clock.ts'
 import type { LogContext } from './context.ts'
 import { sweep } from './delete-settled-positions.ts'
-import type { StatementTerms } from './watched-database.ts'
+import type { StatementTerms } from './statement-runner.ts'
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
 const MOST_CARRIED = 50_000

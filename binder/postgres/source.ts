@@ -5,7 +5,7 @@ import type { ClaimedPartition } from './claimed-partition.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'
 import type { TransportTables } from './tables.ts'
 import { Mutex } from './mutex.ts'
-import type { WatchedDatabase } from './watched-database.ts'
+import type { WatchedDatabase } from './statement-runner.ts'
 import type { ReadRow } from './wire.ts'
 
 export interface ReadRequest {

@@ -39,7 +39,7 @@ import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
 import { Wakes } from './wakes.ts'
-import { type StatementTerms, WatchedDatabase } from './watched-database.ts'
+import { type StatementTerms, WatchedDatabase } from './statement-runner.ts'
 
 /** A transport that can make its own tables. */
 export interface PostgresTransport extends Transport {

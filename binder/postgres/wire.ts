@@ -1,7 +1,7 @@
 /** A message as columns of the log, and back. */
 import { headerFromJson, headerToJson, isJsonObject, toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../channel/message.ts'
-import { bounded, firstInstant, instantOf, unfoldStructured } from '../transport/cloud-event.ts'
+import { bounded, firstInstant, instantOf, unfoldStructured } from '../transport/foreign-cloud-events.ts'
 
 /**
  * The `meta` column: everything but key and body as `[id, type, source, contentType, time, headers?, keyBytes?]`, short, and

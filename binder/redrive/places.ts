@@ -1,5 +1,5 @@
 import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
-import { retrySpec } from '../consuming/failure/retry.ts'
+import { retrySpec } from '../consuming/failure/retry-destination.ts'
 import { BinderError } from '../errors.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
 import { settlingTransactionsOf } from './atomic-move.ts'

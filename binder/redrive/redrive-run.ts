@@ -10,7 +10,7 @@ import { LetterMoves } from './letter-moves.ts'
 import { LetterReader } from './letter-reader.ts'
 import { Listing } from './listing.ts'
 import { LookEnd } from './look-end.ts'
-import { regainPosition } from './lost-position.ts'
+import { regainPosition } from './restore-position.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'
 import { placesOf, provisionPlaces, type RedrivePlaces } from './places.ts'
 import {

@@ -10,7 +10,7 @@ import type { Channel } from '../channel/channel.ts'
 import { type EncodedMessage, type Headers, REPLY_TO_REQUEST } from '../channel/message.ts'
 import { decodePayload } from '../channel/message-codec.ts'
 import { BinderError } from '../errors.ts'
-import { bounded } from '../transport/cloud-event.ts'
+import { bounded } from '../transport/foreign-cloud-events.ts'
 
 export const REQUEST_ID = 'request-id'
 export const REPLY_TO = 'request-reply-to'

@@ -11,7 +11,7 @@ import { type Channel, requireChannel } from '../channel/channel.ts'
 import { type EncodedMessage, REPLY_TO_REQUEST } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 import { BinderError } from '../errors.ts'
-import type { Place } from '../sending/destinations.ts'
+import type { Place } from '../sending/destination-provisioning.ts'
 import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, readReply, replyDestination } from './request-reply-format.ts'
 
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {

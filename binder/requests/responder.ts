@@ -16,7 +16,7 @@ import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { AcceptedReplyAddresses } from './accepted-reply-addresses.ts'
-import type { Answer, AnswerHost } from './answer.ts'
+import type { Answer, AnswerHost } from './failed-request-answer.ts'
 import { MAX_MESSAGE, MAX_REASON, replyHeaders } from './request-reply-format.ts'
 
 /**

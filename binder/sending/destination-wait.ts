@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { Destinations } from './destinations.ts'
+import type { Destinations } from './destination-provisioning.ts'
 
 export interface DestinationWaitEvents<Item> {
   /** Its destination exists. Called in the order held. */

@@ -8,7 +8,7 @@ import { sourceOf } from '../channel/deduplication.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { encodeMessage } from '../channel/message-codec.ts'
 import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
-import type { Destinations } from './destinations.ts'
+import type { Destinations } from './destination-provisioning.ts'
 
 /** Service that sends, and its destinations. */
 export interface Sender {

@@ -2,14 +2,14 @@ import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
-import type { SpanOptions } from '../../core/telemetry.ts'
+import type { SpanOptions } from '../../core/telemetry-interface.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { AnsweredPublishes } from '../transport/answered-publishes.ts'
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
 import { DestinationWait } from './destination-wait.ts'
-import type { Destinations } from './destinations.ts'
+import type { Destinations } from './destination-provisioning.ts'
 
 export interface PublisherParts {
   readonly transport: Transport

@@ -1,5 +1,5 @@
 import { eventLoopBlockedMs } from '../../core/event-loop.ts'
-import type { Instrument, Reading, Telemetry, TelemetryAttributes } from '../../core/telemetry.ts'
+import type { Instrument, Reading, Telemetry, TelemetryAttributes } from '../../core/telemetry-interface.ts'
 import { type BindingStatus, isAsTold } from '../status.ts'
 import { BLOCKED, CIRCUIT_OPEN, type ConsumerName, DEAD_LETTERS, IN_FLIGHT, LAG, SLOW, UP } from './metrics.ts'
 

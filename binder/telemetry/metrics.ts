@@ -1,5 +1,5 @@
 /** The metrics of a binder: messaging's of OpenTelemetry where it has one, else `concordat.*`. See docs/production/telemetry.md. */
-import type { Instrument } from '../../core/telemetry.ts'
+import type { Instrument } from '../../core/telemetry-interface.ts'
 
 export const SENT: Instrument = {
   name: 'messaging.client.sent.messages',

@@ -12,7 +12,7 @@ import {
   type SpanOptions,
   type Telemetry,
   type TelemetryAttributes,
-} from '../../core/telemetry.ts'
+} from '../../core/telemetry-interface.ts'
 import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { BindingStatus } from '../status.ts'

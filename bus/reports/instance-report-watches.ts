@@ -7,11 +7,11 @@ import { Trouble } from '../../core/trouble.ts'
 import { type AddressPattern, matches, parsePattern } from '../address.ts'
 import type { ReportOrder } from '../built-in.ts'
 import type { ReportWatch, ReportWatchOptions } from '../bus.ts'
-import type { BusContext } from '../context.ts'
+import type { BusContext } from '../shared-dependencies.ts'
 import { parseReport } from '../envelope.ts'
-import { decodeReport } from './report.ts'
+import { decodeReport } from './instance-report.ts'
 import { MIN_EVERY_MS } from './instance-reporter.ts'
-import { WatchedInstances } from './watched-instances.ts'
+import { WatchedInstances } from './latest-instance-reports.ts'
 
 /** Sends `SendReports`. */
 export type AskForReports = (order: ReportOrder, to: string) => Promise<unknown>

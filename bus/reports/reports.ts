@@ -1,4 +1,4 @@
-import type { BusContext } from '../context.ts'
+import type { BusContext } from '../shared-dependencies.ts'
 import { type AskForReports, InstanceReportWatches } from './instance-report-watches.ts'
 import { InstanceReporter } from './instance-reporter.ts'
 

@@ -13,7 +13,7 @@ import {
   type Telemetry,
   type TelemetryAttributes,
   type TelemetrySpan,
-} from '../telemetry.ts'
+} from '../telemetry-interface.ts'
 import type { TraceContext } from '../trace-context.ts'
 
 /** The part of a `TracerProvider` that is used. */

@@ -1,6 +1,6 @@
 /** Names of statements that come again, for servers and poolers that keep prepared statements with their connection. */
 import { createHash } from 'node:crypto'
-import { canBeKept } from '../kept-statements.ts'
+import { canBeKept } from '../preparable-statement.ts'
 
 /** More are not named: each connection keeps all of them, to its end. */
 const MAX_NAMED = 300

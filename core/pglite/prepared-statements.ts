@@ -1,6 +1,6 @@
 /** Which statements of a database are kept prepared, by their text. */
 
-import { canBeKept, isKeepable } from '../kept-statements.ts'
+import { canBeKept, isKeepable } from '../preparable-statement.ts'
 
 /** Statements after which a prepared statement may no longer fit its tables. */
 const CHANGES_TABLES = /\b(?:CREATE|ALTER|DROP|DISCARD|DEALLOCATE)\b/i

@@ -5,7 +5,7 @@ import { invalidOption, requireInteger, requireText } from '../../core/errors.ts
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
-import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { Locks } from '../../locks/lock.ts'
 import { requireOwner } from '../../locks/options.ts'
 import type { RevokedReason, Term } from './election.ts'

@@ -13,7 +13,7 @@ import { Life } from '../../core/life.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import { checkTelemetry, type Measure, type Telemetry } from '../../core/telemetry.ts'
+import { checkTelemetry, type Measure, type Telemetry } from '../../core/telemetry-interface.ts'
 import { TokenError } from './errors.ts'
 import type { TokenStore, TokenTaken } from './store.ts'
 

@@ -14,7 +14,7 @@ import {
 import { SqlSteps } from '../../core/sql-steps.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
-import { locksOn } from '../locks.ts'
+import { locksOn } from '../create-locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
 import { TransactionLeaseCheck } from './transaction-lease-check.ts'
 import { homeOf } from './local-wakeups.ts'

@@ -1,6 +1,6 @@
 /** Describes services from their declarations. Pure: it runs nothing and connects to nothing. */
 import type { Channel } from '../../binder/channel/channel.ts'
-import type { Place } from '../../binder/sending/destinations.ts'
+import type { Place } from '../../binder/sending/destination-provisioning.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
 import { REPLIES } from '../../saga/wire/wire.ts'

@@ -13,7 +13,7 @@ export {
   OperatorLettersOutOfReach,
   OperatorStoreMissing,
   OperatorTransportMissing,
-} from './errors.ts'
+} from './operator-errors.ts'
 export type { GroupLine } from './groups.ts'
 export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {

@@ -8,7 +8,7 @@ import { lagWithRetries, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import { readCursor, writeCursor } from './cursor.ts'
 import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine-types.ts'
-import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'
+import { OperatorLettersOutOfReach, OperatorTransportMissing } from './operator-errors.ts'
 
 /** A group of a channel. */
 export interface DeadLetterPlace {

@@ -6,10 +6,10 @@
 import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from 'concordat/core'
 import { TransactionScope } from 'concordat/extension'
 import type { FaultKind } from './faults.ts'
-import type { Instance } from './instance.ts'
+import type { Instance } from './simulated-process.ts'
 import { IDLE, TransactionTimeouts, limitSetBy } from './transaction-timeouts.ts'
 import type { Server } from './server.ts'
-import { runIn } from './surroundings.ts'
+import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']

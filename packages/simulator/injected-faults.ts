@@ -1,7 +1,7 @@
 import type { Coverage } from './coverage.ts'
 import { draw, shortName } from './draws.ts'
 import { type FaultKind, type FaultPlan, nameOfPlace, type SimulatedFault } from './faults.ts'
-import type { Instance } from './instance.ts'
+import type { Instance } from './simulated-process.ts'
 
 const LONGEST_DELAY_MS = 10_000
 

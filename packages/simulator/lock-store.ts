@@ -11,7 +11,7 @@ import {
 import { LockError } from 'concordat/locks'
 import { type MemoryLockServer, memoryLockServer } from 'concordat/memory'
 import type { FaultKind } from './faults.ts'
-import type { Instance } from './instance.ts'
+import type { Instance } from './simulated-process.ts'
 import type { Server } from './server.ts'
 import type { World } from './world.ts'
 

@@ -1,7 +1,7 @@
 /** Puts a database back to how it was when the histories began, in some milliseconds: a new PGlite takes a second. */
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { quoteLiteral } from 'concordat/extension'
-import { changeBetween, shapeOf } from './shape.ts'
+import { changeBetween, shapeOf } from './database-schema-diff.ts'
 
 const SCHEMA = 'concordat_simulation'
 const NOT_OURS = `n.nspname NOT IN ('pg_catalog', 'information_schema', '${SCHEMA}') AND n.nspname NOT LIKE 'pg\\_%'`

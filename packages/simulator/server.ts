@@ -1,4 +1,4 @@
-import type { Timeline } from './timeline.ts'
+import type { Timeline } from './event-queue.ts'
 
 /** A server of the world, as far as all kinds have in common: it may be away, and it may start again. */
 export class Server {

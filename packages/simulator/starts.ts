@@ -3,9 +3,9 @@ import { SECOND } from 'concordat/core'
 import { toError } from 'concordat/extension'
 import { draw } from './draws.ts'
 import type { Servers } from './facade.ts'
-import type { Instance } from './instance.ts'
+import type { Instance } from './simulated-process.ts'
 import type { SimulationOptions } from './simulation.ts'
-import { runIn } from './surroundings.ts'
+import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
 
 /** An instance that is not up. */

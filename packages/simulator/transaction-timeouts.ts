@@ -3,7 +3,7 @@
  * would stop PGlite permanently.
  */
 import { DAY, HOUR, MINUTE, SECOND } from 'concordat/core'
-import type { Timeline } from './timeline.ts'
+import type { Timeline } from './event-queue.ts'
 
 /** From the last statement on. */
 export const IDLE = 'idle_in_transaction_session_timeout'

@@ -13,10 +13,10 @@ import type {
 } from 'concordat/extension'
 import { type MemoryBroker, memoryTransport } from 'concordat/memory'
 import type { FaultKind, SimulatedFault } from './faults.ts'
-import type { Instance } from './instance.ts'
+import type { Instance } from './simulated-process.ts'
 import { Lane, type Server } from './server.ts'
 import { SimulatedSubscription } from './subscription.ts'
-import { runIn } from './surroundings.ts'
+import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
 
 const CALL_FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']

@@ -9,11 +9,11 @@ import type { Coverage } from './coverage.ts'
 import { draw, Stream } from './draws.ts'
 import type { FaultKind, FaultPlan, SimulatedFault } from './faults.ts'
 import { InjectedFaults } from './injected-faults.ts'
-import { Instance } from './instance.ts'
+import { Instance } from './simulated-process.ts'
 import { jobUnderWay, type RealWait } from './process/real-waits.ts'
 import { type Lane, Server } from './server.ts'
-import { runIn, type Surroundings, turn } from './surroundings.ts'
-import { Timeline } from './timeline.ts'
+import { runIn, type Surroundings, turn } from './current-process.ts'
+import { Timeline } from './event-queue.ts'
 
 /** A request of an instance to a server. */
 export interface Call<T> {

@@ -11,7 +11,7 @@ import {
   toError,
 } from 'concordat/extension'
 import type { Saga } from 'concordat/saga'
-import type { ExceptionClass } from './exceptions.ts'
+import type { ExceptionClass } from './java-exceptions.ts'
 import { machineSteps } from './saga-step-kinds.ts'
 import { isTask, type StateMachine } from './machine-types.ts'
 import { parseMachine } from './parse.ts'

@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { ExceptionClass } from './exceptions.ts'
+export type { ExceptionClass } from './java-exceptions.ts'
 export {
   importStateMachine,
   type StateMachineOptions,

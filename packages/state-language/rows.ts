@@ -1,7 +1,7 @@
 /** The steps of a saga as a run of a machine sees them: what was done, and what is to be done next. */
 
 import type { GrownStep, StepState } from './engine-types.ts'
-import type { Thrown } from './exceptions.ts'
+import type { Thrown } from './java-exceptions.ts'
 
 /** Result of a task. */
 export interface TaskResult {

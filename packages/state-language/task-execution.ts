@@ -1,10 +1,10 @@
 /** An execution of a service or a script: its parameters, its retries, its result. */
 import { DAY } from 'concordat/core'
 import { toError } from 'concordat/extension'
-import { isA, networkFailure, type Thrown } from './exceptions.ts'
+import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { RetryRule, TaskState } from './machine-types.ts'
 import type { Rows, Suspended, TaskResult } from './rows.ts'
-import { verdictOfCall } from './status.ts'
+import { verdictOfCall } from './execution-verdicts.ts'
 
 /** The branches of the saga that a machine is. */
 export const BRANCHES = { task: 'task', pause: 'pause', recovery: 'recovery', outcome: 'outcome' } as const

@@ -1,6 +1,6 @@
 /** Counts of the open sagas and of the messages left for versions, taken now and then. */
 import { SECOND } from '../../core/clock.ts'
-import type { LeftMessages } from '../store/left-messages.ts'
+import type { LeftMessages } from '../store/deferred-signals.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'

@@ -9,7 +9,7 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'

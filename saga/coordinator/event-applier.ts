@@ -9,14 +9,14 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { toError } from '../../core/errors.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-error-class.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey, SagaMail } from '../store/rows.ts'
 import { Committer } from './committer.ts'
-import type { Applied, ApplyOptions } from './event-application.ts'
+import type { Applied, ApplyOptions } from './apply-event-types.ts'
 import type { Plan } from './plan.ts'
 import { Planner } from './planner.ts'
 import type { Room } from './room.ts'

@@ -2,7 +2,7 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { tell } from '../../core/unawaited-callbacks.ts'
 import { toError } from '../../core/errors.ts'
-import { traceFields } from '../../core/telemetry.ts'
+import { traceFields } from '../../core/telemetry-interface.ts'
 import { failureOf, isEnded } from '../machine/state.ts'
 import type { SagaRow } from '../store/rows.ts'
 import type { LateStep } from './health.ts'

@@ -16,7 +16,7 @@ import {
   type SqlClient,
   type SqlTransaction,
 } from '../../core/sql.ts'
-import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 import { checkSaga } from '../definition/definition-rules.ts'
 import { withSubSagas } from '../definition/outside-connections.ts'

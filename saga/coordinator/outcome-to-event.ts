@@ -1,7 +1,7 @@
 /** From what happened outside to what the machine understands. */
 
 import { copyData } from '../../core/copy-data.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { isRetryable, said, toError } from '../../core/errors.ts'
 import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
 import { fieldOf } from '../../core/thrown-values.ts'

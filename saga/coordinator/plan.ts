@@ -1,6 +1,6 @@
 /** Plans: the next state of a saga with all that leaves with it, ready to be written. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
-import type { TelemetrySpan } from '../../core/telemetry.ts'
+import type { TelemetrySpan } from '../../core/telemetry-interface.ts'
 import type { DirectRequest } from '../direct/target.ts'
 import type { Call } from '../machine/state.ts'
 import type { SagaWrite } from '../store/rows.ts'

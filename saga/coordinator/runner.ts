@@ -14,7 +14,7 @@ import { isUnreadable } from './outcome-to-event.ts'
 import { type Room, takesRoom } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey, type LoadedSaga } from './loaded-saga.ts'
-import { isOwnershipLost } from './step-attempts.ts'
+import { isOwnershipLost } from './local-step-calls.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
 export class Runner implements Chains {

@@ -1,11 +1,11 @@
 /** The runtime of a coordinator: its options and its database, and what its parts keep in common. */
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { withActiveSpan } from '../../core/telemetry.ts'
+import { withActiveSpan } from '../../core/telemetry-interface.ts'
 import type { Saga } from '../definition/saga.ts'
 import { Home } from '../store/home.ts'
 import type { LeaseStore } from '../store/lease-store.ts'
-import type { LeftMessageStore } from '../store/left-messages.ts'
+import type { LeftMessageStore } from '../store/deferred-signals.ts'
 import type { SagaVersion } from '../store/rows.ts'
 import type { SagaReads } from '../store/saga-reads.ts'
 import type { SagaStore } from '../store/store.ts'

@@ -16,7 +16,7 @@ import {
   type Telemetry,
   type TelemetryAttributes,
   type TelemetrySpan,
-} from '../../core/telemetry.ts'
+} from '../../core/telemetry-interface.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import { kindOf } from '../definition/kinds/kind.ts'
 import type { Saga } from '../definition/saga.ts'

@@ -1,6 +1,6 @@
 /** Converts a transition to its writes. */
 import { readInstant } from '../../core/elapsed-time.ts'
-import { reportToParent } from '../definition/child.ts'
+import { reportToParent } from '../definition/parent-child-relation.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import { mayCancel } from '../machine/machine.ts'

@@ -1,5 +1,5 @@
 /** Errors of global transactions. */
-import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../../core/define-error-class.ts'
 import { Refusal } from '../errors.ts'
 
 /**

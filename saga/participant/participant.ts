@@ -17,7 +17,7 @@ import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { participantBinding, requireHandlers } from './binding.ts'
 import type { ParticipantContext } from './context.ts'
-import { stepDuties } from './duties.ts'
+import { stepDuties } from './operation-handlers.ts'
 import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
 
 /** Handlers of a participant: one that acts, one that undoes. */

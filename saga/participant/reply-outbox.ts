@@ -2,7 +2,7 @@
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { SendOptions } from '../../binder/channel/message-codec.ts'
-import type { Place } from '../../binder/sending/destinations.ts'
+import type { Place } from '../../binder/sending/destination-provisioning.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 

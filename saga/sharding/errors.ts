@@ -1,5 +1,5 @@
 /** Errors of sagas over several databases. */
-import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../../core/define-error-class.ts'
 
 /** Fields of a `ShardingError`, by code. */
 export interface ShardingErrors {

@@ -6,7 +6,7 @@
  * epoch n cannot write once it is n + 1.
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import { COLUMNS, STORED, sagaQuery, type Track } from './query.ts'
+import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './rows.ts'
 
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */

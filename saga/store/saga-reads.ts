@@ -1,7 +1,7 @@
 /** Reads sagas for reports, lists and counts, and for callers that wait for the end of a saga. */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { SagaStatus } from '../machine/state.ts'
-import { COLUMNS, sagaQuery, type Track } from './query.ts'
+import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 import type {
   ReportedSaga,
   ResolvedFilter,

@@ -4,7 +4,7 @@
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
-import { COLUMNS, sagaQuery, type Track } from './query.ts'
+import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './rows.ts'
 
 export class SagaStore {

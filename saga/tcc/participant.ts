@@ -16,7 +16,7 @@ import { participantBinding, requireHandlers } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/context.ts'
 import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
 import { TCC } from '../wire/wire.ts'
-import { type TccFunctions, tccDuties } from './duties.ts'
+import { type TccFunctions, tccDuties } from './operation-handlers.ts'
 
 /** Options of `tccParticipant`. */
 export type TccParticipantOptions = ParticipantOptions

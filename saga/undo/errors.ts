@@ -1,5 +1,5 @@
 /** Errors of undo. Match on `code`. */
-import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../../core/define-error-class.ts'
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { ROW_HELD, ROW_HELD_CONSTRAINT } from './tables.ts'
 

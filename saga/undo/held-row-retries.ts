@@ -1,7 +1,7 @@
 /** Waiting for a row that a saga holds: the transaction is rolled back and made again, so that nothing is held meanwhile. */
 
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'

@@ -1,5 +1,5 @@
 /** Which tables are protected: the list, and the triggers that belong to it. */
-import { holdersOf, LOCK_WAIT, untilFree } from '../../core/lock-wait.ts'
+import { holdersOf, LOCK_WAIT, untilFree } from '../../core/retry-table-lock.ts'
 import {
   type OwnQuery,
   ownQuery,
@@ -13,7 +13,7 @@ import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from
 import type { ProtectedTable, ProtectTable } from './contract.ts'
 import { UndoError } from './errors.ts'
 import { movedRemedy, UNDO_CALL } from './relation.ts'
-import { columnsSetAnew } from './setters.ts'
+import { columnsSetAnew } from './trigger-set-columns.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
 import { textsFunction, triggerFunction, triggerFunctionName } from './trigger.ts'
 

@@ -3,12 +3,12 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry } from '../participant/barrier-entry.ts'
-import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
-import { done, notReserved } from '../tcc/duties.ts'
+import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/operation-handlers.ts'
+import { done, notReserved } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import { baseOf } from './gid.ts'
-import type { XaParts } from './parts.ts'
+import type { XaParts } from './handler-dependencies.ts'
 import { Patience } from './prepared-transaction-end.ts'
 
 /** Outcome of the handler's last call. */

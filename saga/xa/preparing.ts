@@ -5,11 +5,11 @@ import { describeError, isRefusal } from '../coordinator/outcome-to-event.ts'
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
-import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from '../participant/duties.ts'
+import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from '../participant/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import { nextGid } from './gid.ts'
-import type { Handler, XaParts } from './parts.ts'
+import type { Handler, XaParts } from './handler-dependencies.ts'
 import { Patience } from './prepared-transaction-end.ts'
 
 /** State of a gate that an earlier call may hold. */

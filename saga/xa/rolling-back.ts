@@ -3,11 +3,11 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
-import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
-import { done, isConfirmed } from '../tcc/duties.ts'
+import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/operation-handlers.ts'
+import { done, isConfirmed } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { XaParts } from './parts.ts'
+import type { XaParts } from './handler-dependencies.ts'
 import { Patience } from './prepared-transaction-end.ts'
 
 /** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */

@@ -14,7 +14,7 @@ import { causesOf, hasCode, isRetryable, show, toError } from '../../core/errors
 import { checkLogger, stderrLogger } from '../../core/logger.ts'
 import { ConnectionEndReason } from '../../core/pg/connection-end-reason.ts'
 import { sqlAway, sqlStateOf } from '../../core/sql-away.ts'
-import { errorType } from '../../core/telemetry.ts'
+import { errorType } from '../../core/telemetry-interface.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import { describeError, failedEvent, isPermanent, isRefusal, isUnreadable } from '../../saga/coordinator/outcome-to-event.ts'
 // oxlint-enable no-restricted-imports

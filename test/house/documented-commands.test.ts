@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: the options of each command
 import { COMMON_OPTIONS } from '../../packages/cli/commands/command.ts'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its commands
-import { COMMANDS } from '../../packages/cli/commands/run.ts'
+import { COMMANDS } from '../../packages/cli/commands/run-command-line.ts'
 
 const ALERTS = 'docs/monitoring/alerts.yml'
 const GUIDES = globSync('docs/**/*.md', { exclude: ['docs/decisions/**', 'docs/api/**', 'docs/reference/errors.md'] })

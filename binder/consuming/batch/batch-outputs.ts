@@ -6,7 +6,7 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
 import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'
 import type { Failures } from '../failure/failures.ts'
-import type { HandlingContext } from '../handling-context.ts'
+import type { HandlingContext } from '../handling-dependencies.ts'
 import { byKey, type Item, type ItemResult, lineOf } from './batch-items.ts'
 import { isOutcome } from './check-batch-outcomes.ts'
 

@@ -1,9 +1,9 @@
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { Answer } from '../../requests/answer.ts'
+import type { Answer } from '../../requests/failed-request-answer.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
-import type { HandlingContext } from '../handling-context.ts'
-import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
+import type { HandlingContext } from '../handling-dependencies.ts'
+import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './publish-until-confirmed.ts'
 import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { WithdrawnSignal } from './withdrawn-signal.ts'
 

@@ -10,7 +10,7 @@ import {
   MAX_HEADER_BYTES,
   MAX_HEADERS,
 } from '../../channel/message.ts'
-import { bounded } from '../../transport/cloud-event.ts'
+import { bounded } from '../../transport/foreign-cloud-events.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 
 /**

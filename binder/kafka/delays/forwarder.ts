@@ -12,7 +12,7 @@ import type {
   TransportHost,
 } from '../../transport/transport.ts'
 import { partitionIn } from '../group/position-text.ts'
-import { delayTopicOf, fromDelayed, tierEndsAt } from '../wire/delay.ts'
+import { delayTopicOf, fromDelayed, tierEndsAt } from '../wire/delay-topic.ts'
 import { ForwardingFailures } from './forwarding-failures.ts'
 
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {

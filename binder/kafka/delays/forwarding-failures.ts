@@ -5,7 +5,7 @@ import { TransportError } from '../../errors.ts'
 import type { Stall } from '../../transport/transport.ts'
 import { TRANSPORT } from '../errors.ts'
 import { groupIdOf } from '../group/group-ids.ts'
-import { FORWARDERS } from '../wire/delay.ts'
+import { FORWARDERS } from '../wire/delay-topic.ts'
 
 /** A failure that may pass by itself counts after so long. */
 const LASTING_MS = 30 * SECOND

@@ -15,7 +15,7 @@ import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts'
 import { crc32c } from './crc32c.ts'
-import { Pieces } from './pieces.ts'
+import { Pieces } from './chunked-bytes.ts'
 import { RecordReader, type RecordsHead } from './record-reader.ts'
 
 /** Records fetched from a partition. */

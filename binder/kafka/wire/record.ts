@@ -31,7 +31,7 @@ import {
   isInstant,
   isStructured,
   unfoldStructured,
-} from '../../transport/cloud-event.ts'
+} from '../../transport/foreign-cloud-events.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
 import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row-headers.ts'
 import {

@@ -6,7 +6,7 @@ import type { Receiver, SubscriptionSpec } from '../../transport/transport.ts'
 import { failure, toTransportError } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { GroupMemberCounts } from './group-member-counts.ts'
-import { surplus } from './partition-surplus.ts'
+import { surplus } from './fair-partition-share.ts'
 import type { ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
 /** A comparison that fails once may have met a broker that is busy. */

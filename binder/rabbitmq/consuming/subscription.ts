@@ -9,7 +9,7 @@ import { fromAmqp } from '../wire/envelope.ts'
 import type { RabbitDelivery } from './delivery.ts'
 import { PartitionSharing } from './partition-sharing.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
-import { QueueLending } from './queue-lending.ts'
+import { QueueLending } from './message-lending.ts'
 
 const ASK_AGAIN_MS = 100
 

@@ -21,7 +21,7 @@ import {
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { PublishChannel } from './publish-channel.ts'
 import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
-import { PublishQueue } from './publish-queue.ts'
+import { PublishQueue } from './unsent-messages.ts'
 
 export interface PublisherHost extends TransportHost, KnownDestinations {
   /** Makes a deleted destination exist again. @throws TransportError */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { newId } from '../../../core/ids.ts'
 import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../../channel/message.ts'
-import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/cloud-event.ts'
+import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/foreign-cloud-events.ts'
 import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from '../link/client.ts'
 import { toPlain } from './content-encoding.ts'
 import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField } from './fields.ts'

@@ -9,7 +9,7 @@ import { MembershipMetadata } from './membership-metadata.ts'
 import { OwnPresenceEvents } from './own-presence-events.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 import { type Phase, seenAs } from './membership-phase.ts'
-import { HeldPresence } from './membership-presence.ts'
+import { HeldPresence } from './presence-validity.ts'
 
 const LEAVE_TRIES = 3
 

@@ -1,6 +1,6 @@
 /** Where an instance is on its way through a cluster, as one value: a presence is there exactly while it is a member. */
 import type { MembershipState } from './membership.ts'
-import type { HeldPresence } from './membership-presence.ts'
+import type { HeldPresence } from './presence-validity.ts'
 
 export type Phase =
   | { readonly state: 'observing' | 'joining' | 'evicted'; readonly presence?: undefined }

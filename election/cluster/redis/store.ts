@@ -20,7 +20,7 @@ import type {
   StateReading,
 } from '../store/cluster-store.ts'
 import { ClusterKeys, tagOf } from './keys.ts'
-import { changesReply, commitReply, membersReading, memberText, stateReading } from './records.ts'
+import { changesReply, commitReply, membersReading, memberText, stateReading } from './script-replies.ts'
 import { CHANGES } from './scripts-log.ts'
 import { BEAT, DESCRIBE, JOIN, LEAVE, READ_MEMBERS, RESTORE, SWEEP } from './scripts-members.ts'
 import { COMMIT, READ } from './scripts-state.ts'

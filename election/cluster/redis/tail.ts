@@ -3,7 +3,7 @@ import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { defineScript, type RedisConnection, type ScriptRunner } from '../../../core/redis/connection.ts'
 import type { LogFollower } from '../store/cluster-store.ts'
-import { logEntry, type StreamEntry } from './records.ts'
+import { logEntry, type StreamEntry } from './script-replies.ts'
 import { ENDS, WAKE } from './scripts-log.ts'
 
 const endsScript = defineScript(ENDS)

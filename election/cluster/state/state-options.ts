@@ -3,7 +3,7 @@ import { invalidOption, requireInteger, requireText } from '../../../core/errors
 import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import { checkTelemetry, type Telemetry } from '../../../core/telemetry.ts'
+import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions } from './state.ts'
 

@@ -1,4 +1,4 @@
-import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../../../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../../../core/define-error-class.ts'
 
 /**
  * Why a generation of a membership is over.

@@ -1,6 +1,6 @@
 /** Addresses from `concordat.config.ts`, when no database is given otherwise. */
 import { UsageError, type Values } from './command.ts'
-import { readAddresses } from './declarations.ts'
+import { readAddresses } from './read-declarations.ts'
 import { text } from './values.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>

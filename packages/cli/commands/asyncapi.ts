@@ -7,7 +7,7 @@ import { asyncapiDiff } from '../asyncapi/diff.ts'
 import type { AsyncapiDocument } from '../asyncapi/document.ts'
 import { counted } from '../words.ts'
 import { type Command, UsageError } from './command.ts'
-import { MODULE, packageOf, readDeclarations } from './declarations.ts'
+import { MODULE, packageOf, readDeclarations } from './read-declarations.ts'
 import { table } from './output.ts'
 import { none, several, text } from './values.ts'
 

@@ -8,7 +8,7 @@ import type { OperatedBus } from '../bus.ts'
 import { createOperator, type Operator } from '../operator.ts'
 import { schemasWith } from '../find-table-schemas.ts'
 import { UsageError } from './command.ts'
-import { readBrokerNames } from './declarations.ts'
+import { readBrokerNames } from './read-declarations.ts'
 import { installed } from './optional-package.ts'
 
 export interface Connection {

@@ -15,7 +15,7 @@ import {
   UsageError,
   type Values,
 } from './command.ts'
-import { MODULE } from './declarations.ts'
+import { MODULE } from './read-declarations.ts'
 import { installed } from './optional-package.ts'
 import { declarationsOf } from './group-arguments.ts'
 import { flag, none, readWhole, text, texts } from './values.ts'

@@ -7,7 +7,7 @@ import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { declaredPlaces, reportedPlaces } from '../system/dead-letter-places.ts'
 import { BROKER_OPTIONS, DATABASE_OPTIONS, type Invocation, type OptionSpecs } from './command.ts'
-import { type Declarations, declarationsHere, readDeclarations } from './declarations.ts'
+import { type Declarations, declarationsHere, readDeclarations } from './read-declarations.ts'
 import { several, whole } from './values.ts'
 
 const LISTEN_MS = 3 * SECOND

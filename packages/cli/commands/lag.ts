@@ -6,7 +6,7 @@ import { heldOf } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { type Command, type Outcome, WATCH_OPTION } from './command.ts'
-import { MODULE } from './declarations.ts'
+import { MODULE } from './read-declarations.ts'
 import { printable, table } from './output.ts'
 import { instancesOn, knownPlaces, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
 

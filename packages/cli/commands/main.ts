@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** `npx concordat`: see `run.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { run } from './run.ts'
+import { run } from './run-command-line.ts'
 
 const WATCH_MS = 2_000
 

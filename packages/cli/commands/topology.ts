@@ -4,7 +4,7 @@ import { describeSystem } from 'concordat/operator'
 import { systemMermaid } from '../system/mermaid.ts'
 import { systemText } from '../system/text.ts'
 import type { Command } from './command.ts'
-import { MODULE, readDeclarations } from './declarations.ts'
+import { MODULE, readDeclarations } from './read-declarations.ts'
 import { flag, none } from './values.ts'
 
 const topology: Command = {

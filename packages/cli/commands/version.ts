@@ -1,7 +1,7 @@
 /** `version`, and `--version`. */
 import { fileURLToPath } from 'node:url'
 import type { Command } from './command.ts'
-import { packageOf } from './declarations.ts'
+import { packageOf } from './read-declarations.ts'
 import { none } from './values.ts'
 
 const version: Command = {

@@ -4,7 +4,7 @@
  */
 import { syncBuiltinESMExports } from 'node:module'
 import { virtualTimeIn } from 'concordat/extension'
-import { surroundingsHere } from '../surroundings.ts'
+import { surroundingsHere } from '../current-process.ts'
 import { replacedRandomness } from './randomness.ts'
 import { watchRealWaits } from './real-waits.ts'
 import type { Restore } from './replace.ts'

@@ -1,6 +1,6 @@
 /** Random numbers, as code of a world is given them: of its seed. Other code gets real ones, and so do wrong arguments, which it refuses. */
 import nodeCrypto from 'node:crypto'
-import { type Surroundings, surroundingsHere } from '../surroundings.ts'
+import { type Surroundings, surroundingsHere } from '../current-process.ts'
 import { type Restore, replace } from './replace.ts'
 
 type Buffers = ArrayBufferView | ArrayBuffer

@@ -11,7 +11,7 @@
  */
 import { createHook } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { surroundingsHere } from '../surroundings.ts'
+import { surroundingsHere } from '../current-process.ts'
 import { type Restore, replace } from './replace.ts'
 
 /** Something that was begun and has not called back. */

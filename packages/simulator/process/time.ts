@@ -1,6 +1,6 @@
 /** The time, as code of a world is told it. */
 import type { MeasureOptions, PerformanceMeasure } from 'node:perf_hooks'
-import { BEGINS_AT, type Surroundings, surroundingsHere } from '../surroundings.ts'
+import { BEGINS_AT, type Surroundings, surroundingsHere } from '../current-process.ts'
 import { type Restore, replace, replaceGetter } from './replace.ts'
 
 export function replacedTime(): Restore[] {

@@ -2,7 +2,7 @@
 import timers from 'node:timers'
 import timersPromises from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type Surroundings, surroundingsHere } from '../surroundings.ts'
+import { type Surroundings, surroundingsHere } from '../current-process.ts'
 import { type Restore, replace } from './replace.ts'
 
 type Callback = (...args: unknown[]) => void

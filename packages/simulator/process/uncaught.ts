@@ -1,4 +1,4 @@
-import { surroundingsHere } from '../surroundings.ts'
+import { surroundingsHere } from '../current-process.ts'
 import type { Restore } from './replace.ts'
 
 /**

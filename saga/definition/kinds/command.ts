@@ -9,7 +9,7 @@ import { CALL_OPTIONS, patient, type RawCallOptions, resolveCall, stepPath } fro
 import type { StepDefinition } from '../saga.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { CallOptions } from '../step-options.ts'
-import { askParticipant } from './asking.ts'
+import { askParticipant } from './ask-participant.ts'
 import type { StepKind } from './kind.ts'
 
 interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CallOptions {

@@ -29,7 +29,7 @@ import {
 import type { StepDefinition } from '../saga.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 import type { CallOptions, RetryOptions } from '../step-options.ts'
-import { askParticipant } from './asking.ts'
+import { askParticipant } from './ask-participant.ts'
 import type { RunContext, StepKind, StepPlace } from './kind.ts'
 
 /** How confirmations are repeated. */

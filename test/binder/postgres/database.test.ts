@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the transport: what its health is made of
 import type { SqlClient } from 'concordat/core'
 import { expect, it } from 'vitest'
-import { WatchedDatabase } from '../../../binder/postgres/watched-database.ts'
+import { WatchedDatabase } from '../../../binder/postgres/statement-runner.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const ISOLATION = 'default_transaction_isolation'

@@ -25,7 +25,7 @@ import { BranchRefused, GlobalTransactionError } from 'concordat/saga/global'
 import { UndoError } from 'concordat/saga/undo'
 import { ServiceClosed, ServiceNotReady } from 'concordat/service'
 // oxlint-disable-next-line no-restricted-imports -- no page needs it
-import type { ErrorClass } from '../../../core/error-class.ts'
+import type { ErrorClass } from '../../../core/define-error-class.ts'
 
 export interface Row {
   readonly error: ConcordatError

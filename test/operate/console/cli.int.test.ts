@@ -10,7 +10,7 @@ import { postgresTransport } from 'concordat/postgres'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
-import { COMMANDS } from '../../../packages/cli/commands/run.ts'
+import { COMMANDS } from '../../../packages/cli/commands/run-command-line.ts'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'

@@ -1,7 +1,7 @@
 /** The command line as its process runs it, without the second that a process takes to start. */
 import { Readable, Writable } from 'node:stream'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: what its process runs
-import { run } from '../../../packages/cli/commands/run.ts'
+import { run } from '../../../packages/cli/commands/run-command-line.ts'
 
 export interface Ran {
   readonly stdout: string

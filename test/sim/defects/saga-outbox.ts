@@ -45,7 +45,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'flows',
     patches: [
       {
-        file: 'binder/consuming/failure/confirm.ts',
+        file: 'binder/consuming/failure/publish-until-confirmed.ts',
         find: 'if (host.confirmsSingly !== true || left.length < 2) return left',
         put: 'if (left.length > 0) return left',
       },

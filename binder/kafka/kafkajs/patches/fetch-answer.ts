@@ -15,7 +15,7 @@ import type { IncomingRecord } from '../../driver.ts'
 import type { AbortedTransaction } from '../../records/aborted.ts'
 import { FORMAT, MAGIC_AT, readInt64 } from '../../records/batch-format.ts'
 import { type FindCodec, type ReadRecords, readBatches } from '../../records/batch-reader.ts'
-import { Pieces } from '../../records/pieces.ts'
+import { Pieces } from '../../records/chunked-bytes.ts'
 import { requireBounded } from './message-sets.ts'
 
 /** kafkajs' reader of bytes, as far as it is used. */

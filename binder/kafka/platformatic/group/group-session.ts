@@ -14,7 +14,7 @@ import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { heartbeat, type JoinAnswer, joinGroup, leaveGroup, syncGroup } from '../protocol/group.ts'
 import { commitOffsets, fetchOffsets } from '../protocol/offsets.ts'
-import type { Request } from '../protocol/request.ts'
+import type { Request } from '../protocol/request-codec.ts'
 
 export interface SessionSpec {
   readonly groupId: string

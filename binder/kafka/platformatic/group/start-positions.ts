@@ -5,7 +5,7 @@ import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
 import type { GroupSession } from './group-session.ts'
-import type { SameTopic } from './same-topic.ts'
+import type { SameTopic } from './recreated-topic-check.ts'
 
 export interface StartFields {
   readonly topic: string

@@ -1,10 +1,10 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { DeadlineExceeded, IDLE_MS, within } from '../../deadline.ts'
-import { Pieces } from '../../records/pieces.ts'
+import { Pieces } from '../../records/chunked-bytes.ts'
 import type { KafkaConnection, KafkaReader } from '../connection-types.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
-import type { Request } from '../protocol/request.ts'
+import type { Request } from '../protocol/request-codec.ts'
 
 /** Makes a connection that is not connected yet. */
 export type MakeConnection = () => KafkaConnection

@@ -2,7 +2,7 @@ import { type Clock, SECOND } from '../../../../core/clock.ts'
 import { ConnectFailed } from '../errors.ts'
 import { type Broker, findCoordinator, type Metadata, metadata, type TopicMetadata } from '../protocol/cluster.ts'
 import { errorName, KafkaRefusal } from '../protocol/errors.ts'
-import type { Request } from '../protocol/request.ts'
+import type { Request } from '../protocol/request-codec.ts'
 import { BrokerLink, type MakeConnection } from './broker-link.ts'
 
 /** A leader, a coordinator or a broker that is about to be another, or to be there. */

@@ -1,7 +1,7 @@
 /** Brokers, and leaders of partitions. */
 import type { ByteReader } from './bytes.ts'
 import { requireSuccess } from './errors.ts'
-import type { Request } from './request.ts'
+import type { Request } from './request-codec.ts'
 
 export interface Broker {
   readonly id: number

@@ -1,8 +1,8 @@
 import type { AbortedTransaction } from '../../records/aborted.ts'
-import type { Pieces } from '../../records/pieces.ts'
+import type { Pieces } from '../../records/chunked-bytes.ts'
 import { errorName, requireSuccess } from './errors.ts'
 import { READ_COMMITTED } from './offsets.ts'
-import type { Request } from './request.ts'
+import type { Request } from './request-codec.ts'
 
 export interface FetchSpec {
   readonly topic: string

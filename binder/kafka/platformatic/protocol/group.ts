@@ -1,6 +1,6 @@
 /** The classic group protocol. */
 import { errorName, requireSuccess } from './errors.ts'
-import type { Request } from './request.ts'
+import type { Request } from './request-codec.ts'
 
 /** A member's place: which term of the group it belongs to. */
 export interface MemberGeneration {

@@ -2,7 +2,7 @@
 import type { ByteReader } from './bytes.ts'
 import { requireSuccess } from './errors.ts'
 import type { MemberGeneration } from './group.ts'
-import type { Request } from './request.ts'
+import type { Request } from './request-codec.ts'
 
 /** Asked for in the place of an instant. */
 export const EARLIEST = -2

@@ -1,6 +1,6 @@
 import type { ProducerIdentity } from '../../records/batch-writer.ts'
 import { errorName, requireSuccess } from './errors.ts'
-import type { Request } from './request.ts'
+import type { Request } from './request-codec.ts'
 
 /** @throws KafkaRefusal */
 export function initProducerId(): Request<ProducerIdentity> {

@@ -1,7 +1,7 @@
 import type { NewTopic } from '../../driver.ts'
 import type { ByteReader } from './bytes.ts'
 import { errorName, KafkaRefusal, requireSuccess } from './errors.ts'
-import type { Request } from './request.ts'
+import type { Request } from './request-codec.ts'
 
 /** Resolves with what was refused. */
 export function createTopics(topics: readonly NewTopic[], timeoutMs: number): Request<readonly KafkaRefusal[]> {

@@ -6,7 +6,7 @@ import { ClusterView } from '../../../../election/cluster/membership/membership-
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the store
 import { logEntry as rowEntry } from '../../../../election/cluster/postgres/records.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the store
-import { commitReply, membersReading, stateReading } from '../../../../election/cluster/redis/records.ts'
+import { commitReply, membersReading, stateReading } from '../../../../election/cluster/redis/script-replies.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
 import { StateValues } from '../../../../election/cluster/state/state-values.ts'
 

@@ -5,7 +5,7 @@ import type { KafkaConnection } from '../../../../../binder/kafka/platformatic/c
 // oxlint-disable-next-line no-restricted-imports -- inside of the adapter
 import { Cluster } from '../../../../../binder/kafka/platformatic/network/cluster.ts'
 // oxlint-disable-next-line no-restricted-imports -- inside of the adapter
-import type { Request } from '../../../../../binder/kafka/platformatic/protocol/request.ts'
+import type { Request } from '../../../../../binder/kafka/platformatic/protocol/request-codec.ts'
 import { drain, FakeClock } from '../../../../support/locks/fake-clock.ts'
 
 type Answer = (error: Error | null, answer: readonly Buffer[]) => void

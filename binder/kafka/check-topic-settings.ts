@@ -3,7 +3,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin } from './driver.ts'
 import { transportError } from './errors.ts'
-import { isDelayTopic } from './wire/delay.ts'
+import { isDelayTopic } from './wire/delay-topic.ts'
 
 type Configs = ReadonlyMap<string, Readonly<Record<string, string>>>
 

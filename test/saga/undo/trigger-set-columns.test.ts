@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 // oxlint-disable no-restricted-imports -- inside of undo: what a trigger's text says
-import { columnsSetAnew } from '../../../saga/undo/setters.ts'
+import { columnsSetAnew } from '../../../saga/undo/trigger-set-columns.ts'
 
 const COLUMNS = ['id', 'touched_at', 'Odd "one"', 'version', 'email']
 

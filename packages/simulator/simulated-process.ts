@@ -1,7 +1,7 @@
 import type { Stream } from './draws.ts'
-import type { Surroundings } from './surroundings.ts'
-import { runIn } from './surroundings.ts'
-import type { Timeline } from './timeline.ts'
+import type { Surroundings } from './current-process.ts'
+import { runIn } from './current-process.ts'
+import type { Timeline } from './event-queue.ts'
 
 /**
  * A process of the world, from its start to its end.

@@ -1,7 +1,7 @@
 import type { Logger } from '../../core/logger.ts'
 import type { TraceContext } from '../../core/trace-context.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { Answer } from '../requests/answer.ts'
+import type { Answer } from '../requests/failed-request-answer.ts'
 import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Sender } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'

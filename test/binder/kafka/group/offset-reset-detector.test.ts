@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { beginning, Displacements } from '../../../../binder/kafka/group/displacements.ts'
+import { beginning, Displacements } from '../../../../binder/kafka/group/offset-reset-detector.ts'
 import type { Displacement } from '../../../support/inside/binder.ts'
 
 function setup() {

@@ -1,7 +1,7 @@
 /** A saga's input, as its steps see it. */
 
 import { synchronous } from '../../core/unawaited-callbacks.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import { readable } from '../../core/thrown-values.ts'
 import { within } from '../../core/time-limit.ts'

@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the relay
 import { expect, test } from 'vitest'
-import { Failures } from '../../outbox/failures.ts'
+import { Failures } from '../../outbox/repeated-failures.ts'
 import type { WindowFailure, WindowResult } from '../../outbox/window.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 

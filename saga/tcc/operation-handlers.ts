@@ -14,7 +14,7 @@ import {
   type GivenUp,
   isForgotten,
   mayHaveEffect,
-} from '../participant/duties.ts'
+} from '../participant/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, TCC } from '../wire/wire.ts'
 

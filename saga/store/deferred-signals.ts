@@ -8,7 +8,7 @@ import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
 import { DAY, HOUR } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import { sagaQuery, type Track } from './query.ts'
+import { sagaQuery, type Track } from './saga-row-columns.ts'
 import type { SagaVersion } from './rows.ts'
 
 /** Same number of attempts as for a message read from its channel. */

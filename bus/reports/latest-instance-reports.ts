@@ -7,7 +7,7 @@
 import { BLOCKED_MS } from '../../core/blocked-threshold.ts'
 import type { Address } from '../address.ts'
 import type { ReportEnvelope } from '../envelope.ts'
-import type { BindingReport, ReportBody } from './report.ts'
+import type { BindingReport, ReportBody } from './instance-report.ts'
 
 /** A binding of an instance, with what moved between its last two reports. */
 export interface WatchedBinding extends BindingReport {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { surplus } from '../../../../binder/rabbitmq/consuming/partition-surplus.ts'
+import { surplus } from '../../../../binder/rabbitmq/consuming/fair-partition-share.ts'
 
 describe('share of partitions', () => {
   it.for([

@@ -1,7 +1,7 @@
 /** Calls the function of a local step once: builds its context, limits its time, and checks its result. */
 
 import { copyData } from '../../core/copy-data.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { toError } from '../../core/errors.ts'
 import { withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -17,7 +17,7 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/current-saga.ts'
-import { readInput } from './input.ts'
+import { readInput } from './read-stored-input.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { isUnreadable, resultsOf } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'

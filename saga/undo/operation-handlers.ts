@@ -5,9 +5,9 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/duties.ts'
-import type { WaitingRoom } from '../participant/waiting-room.ts'
-import { tccDuties } from '../tcc/duties.ts'
+import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/operation-handlers.ts'
+import type { WaitingRoom } from '../participant/row-wait-limit.ts'
+import { tccDuties } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { isRowHeld, notProtected, UndoError } from './errors.ts'

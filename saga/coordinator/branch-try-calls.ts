@@ -5,7 +5,7 @@
 
 import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
-import { isOf } from '../../core/error-class.ts'
+import { isOf } from '../../core/define-error-class.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'

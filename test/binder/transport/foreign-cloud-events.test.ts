@@ -9,7 +9,7 @@ import {
   instantOf,
   isStructured,
   unfoldStructured,
-} from '../../../binder/transport/cloud-event.ts'
+} from '../../../binder/transport/foreign-cloud-events.ts'
 import { plainMessage } from '../kafka/kit.ts'
 
 const event = { specversion: '1.0', id: 'e1', source: '/shop', type: 'order.placed' }

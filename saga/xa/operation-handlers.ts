@@ -2,9 +2,9 @@
  * The duties of an XA participant: `invoke` calls the handler and prepares, `confirm` commits what is prepared, `compensate`
  * rolls it back. Of the last two only one can succeed: the server has the prepared transaction once.
  */
-import type { Duties } from '../participant/duties.ts'
+import type { Duties } from '../participant/operation-handlers.ts'
 import { Committing } from './committing.ts'
-import type { Handler, XaParts } from './parts.ts'
+import type { Handler, XaParts } from './handler-dependencies.ts'
 import { Preparing } from './preparing.ts'
 import { RollingBack } from './rolling-back.ts'
 

@@ -1,6 +1,6 @@
 import { MINUTE, SECOND } from '../../../core/clock.ts'
 import type { ConsumerHost } from '../create-handling.ts'
-import { retrySpec } from './retry.ts'
+import { retrySpec } from './retry-destination.ts'
 
 /** How often a group that runs without its retry channel looks for it. */
 const LOOK_MS = MINUTE

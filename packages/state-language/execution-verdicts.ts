@@ -1,5 +1,5 @@
 /** How the verdicts of states and machines are decided. Pure. */
-import { isA, networkFailure, type Thrown } from './exceptions.ts'
+import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { TaskState, Verdict } from './machine-types.ts'
 
 /** An execution of a state. */
