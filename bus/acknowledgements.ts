@@ -6,7 +6,7 @@ import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'
 import { PendingAcks } from './pending-acks.ts'
 
 /** Acknowledgements in both directions. One to oneself does not travel. */
-export class Answers {
+export class Acknowledgements {
   readonly pending = new PendingAcks()
   readonly #context: BusContext
 

@@ -1,7 +1,7 @@
 import { sink } from '../binder/bindings/binding.ts'
 import type { SinkBinding } from '../binder/bindings/declarations.ts'
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
-import type { Answers } from './acknowledgements.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
 import type { BusContext } from './shared-dependencies.ts'
 import { isReport } from './envelope.ts'
 import type { Presence } from './presence.ts'
@@ -11,7 +11,7 @@ import type { InstanceReportWatches } from './reports/instance-report-watches.ts
 /** Parts of a bus that messages arrive at. */
 interface Receivers {
   readonly receiver: Receiver
-  readonly answers: Answers
+  readonly answers: Acknowledgements
   readonly watches: InstanceReportWatches
   readonly presence: Presence | undefined
 }

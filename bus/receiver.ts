@@ -5,7 +5,7 @@ import { toError } from '../core/errors.ts'
 import { finishesWithin, within } from '../core/time-limit.ts'
 import { turnsOf } from '../core/turns.ts'
 import { matches } from './address.ts'
-import type { Answers } from './acknowledgements.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
 import type { BusContext } from './shared-dependencies.ts'
 import { type EventEnvelope, parseEvent } from './envelope.ts'
 import { BusError } from './errors.ts'
@@ -33,7 +33,7 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024
 export class Receiver {
   readonly #context: BusContext
   readonly #handlers: Handlers
-  readonly #answers: Answers
+  readonly #answers: Acknowledgements
   readonly #seen: SeenEvents
   readonly #lanes: Lanes<Item>
   readonly #stopping = new AbortController()
@@ -41,7 +41,7 @@ export class Receiver {
   #bytes = 0
   #closed = false
 
-  constructor(context: BusContext, handlers: Handlers, answers: Answers) {
+  constructor(context: BusContext, handlers: Handlers, answers: Acknowledgements) {
     const { clock, self, maxSkewMs } = context
     this.#context = context
     this.#handlers = handlers

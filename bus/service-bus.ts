@@ -2,7 +2,7 @@ import type { Binder } from '../binder/binder.ts'
 import type { SinkBinding } from '../binder/bindings/declarations.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address } from './address.ts'
-import { Answers } from './acknowledgements.ts'
+import { Acknowledgements } from './acknowledgements.ts'
 import { busBindings } from './bindings.ts'
 import { type ReportOrder, SendReports } from './built-in.ts'
 import type {
@@ -46,7 +46,7 @@ class ServiceBus implements Bus {
   readonly #configs: Configs
   readonly #presence: Presence | undefined
   readonly #members: Members
-  readonly #answers: Answers
+  readonly #answers: Acknowledgements
   readonly #reports: Reports
   readonly #receiver: Receiver
   readonly #publisher: EventPublisher
@@ -65,7 +65,7 @@ class ServiceBus implements Bus {
     this.#presence = context.names.presence === undefined ? undefined : new Presence(context)
     this.#members = new Members(context.address, context.members, this.#presence, logger)
     this.#stopTelemetry = context.measures?.observe(() => this.#members.live())
-    this.#answers = new Answers(context)
+    this.#answers = new Acknowledgements(context)
     this.#reports = new Reports(context, (order, to) => this.publish(SendReports, order, { to }))
     this.#lifeline = new InstanceLifecycle(context, this.#configs, this.#presence)
     this.#receiver = new Receiver(context, this.#handlers, this.#answers)

@@ -13,7 +13,7 @@ interface Failed {
  * Remembers which kinds of calls a server refuses. Only a call of the same kind ends a failure: a server that lets the role read
  * one table may refuse it the next.
  */
-export class FailedCalls {
+export class FailingCallKinds {
   readonly #clock: Clock
   readonly #failed = new Map<string, Failed>()
 

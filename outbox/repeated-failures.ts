@@ -7,7 +7,7 @@ const OFTEN = 3
 /** Beyond the longest pause: the next attempt is due by then. */
 const GRACE_MS = 10 * SECOND
 
-export class Failures {
+export class RepeatedFailures {
   readonly #clock: Clock
   readonly #lastsMs: number
   /** By id of the message: when it failed last, and how. */

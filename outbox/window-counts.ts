@@ -1,17 +1,17 @@
 import type { Clock } from '../core/clock.ts'
-import { Failures } from './repeated-failures.ts'
+import { RepeatedFailures } from './repeated-failures.ts'
 import type { RelayTelemetry } from './telemetry.ts'
 import type { WindowResult } from './window.ts'
 
 /** Counts what one relay has published, for its health and its metrics. */
 export class WindowCounts {
-  readonly #failures: Failures
+  readonly #failures: RepeatedFailures
   readonly #telemetry: RelayTelemetry | undefined
   #totals = { published: 0, failed: 0, lagMs: 0 }
 
   /** @param longestPauseMs between two attempts of a message */
   constructor(clock: Clock, longestPauseMs: number, telemetry: RelayTelemetry | undefined) {
-    this.#failures = new Failures(clock, longestPauseMs)
+    this.#failures = new RepeatedFailures(clock, longestPauseMs)
     this.#telemetry = telemetry
   }
 

@@ -25,7 +25,7 @@ import { BinderError, notReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
 import { Requester, type RequestOptions } from '../requests/requester.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
-import { assumedSpec, Destinations, destinationSpecs, specOf } from '../sending/destination-provisioning.ts'
+import { assumedSpec, ProvisionedDestinations, destinationSpecs, specOf } from '../sending/destination-provisioning.ts'
 import { Publisher } from '../sending/publisher.ts'
 import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold, slownessOf } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
@@ -61,7 +61,7 @@ export class TransportBinder implements Binder {
   readonly instance: string
   readonly #transport: Transport
   readonly #publisher: Publisher
-  readonly #destinations: Destinations
+  readonly #destinations: ProvisionedDestinations
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #drainTimeoutMs: number
@@ -102,7 +102,7 @@ export class TransportBinder implements Binder {
     const bindings = [...declared, ...this.#requests.bindings]
     const specs = destinationSpecs(bindings, requireList('createBinder.sends', options.sends, 'defineChannel()'))
     this.#declared = { bindings, destinations: [...specs.values()] }
-    this.#destinations = new Destinations(this.#transport, specs, unlistedSpec(options.unlisted))
+    this.#destinations = new ProvisionedDestinations(this.#transport, specs, unlistedSpec(options.unlisted))
     this.#publisher = new Publisher({
       transport: this.#transport,
       destinations: this.#destinations,

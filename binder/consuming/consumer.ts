@@ -14,7 +14,7 @@ import { Pace } from './pace/pace.ts'
 import { Processing } from './processing.ts'
 import { Run } from './run.ts'
 import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
-import { Stalls } from './stall-reasons.ts'
+import { StallReasons } from './stall-reasons.ts'
 
 /**
  * A running sink, processor or batch sink.
@@ -50,7 +50,7 @@ export class Consumer {
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
   #error: Error | undefined
-  readonly #stalls: Stalls
+  readonly #stalls: StallReasons
   #subscribed = 0
   readonly #displaced = { skipped: 0, repeated: 0 }
   /** The end of a halt: what ran has finished and the place in the group is given back. */
@@ -67,7 +67,7 @@ export class Consumer {
     this.#binding = binding
     this.options = options
     this.#host = host
-    this.#stalls = new Stalls(options.name, host)
+    this.#stalls = new StallReasons(options.name, host)
     if (!options.autoStart) this.#state = 'stopped'
     this.#keeper = new Keeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),

@@ -1,11 +1,11 @@
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
-import type { Destinations } from '../sending/destination-provisioning.ts'
+import type { ProvisionedDestinations } from '../sending/destination-provisioning.ts'
 import type { Publisher } from '../sending/publisher.ts'
 import type { Transport } from '../transport/transport.ts'
 import { BatchHandling } from './batch/batch-handling.ts'
 import { Handling } from './handling.ts'
-import type { HandlingContext } from './handling-dependencies.ts'
+import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
 import { placeInboxOf } from './position-inbox.ts'
@@ -13,9 +13,9 @@ import type { Run } from './run.ts'
 
 /** Members of the binder that a consumer uses. */
 export interface ConsumerHost
-  extends Pick<HandlingContext, 'service' | 'clock' | 'logger' | 'handlerLogger' | 'telemetry' | 'ambient'> {
+  extends Pick<HandlingDependencies, 'service' | 'clock' | 'logger' | 'handlerLogger' | 'telemetry' | 'ambient'> {
   readonly transport: Transport
-  readonly destinations: Destinations
+  readonly destinations: ProvisionedDestinations
   readonly publisher: Publisher
   readonly drainTimeoutMs: number
   /** Shared by all bindings of the binder. */
@@ -35,10 +35,10 @@ export function newRunHandling(
   host: ConsumerHost,
   run: Run,
   pace: Pace | undefined,
-  kept: Pick<HandlingContext, 'takenAway' | 'refusals' | 'calls'>,
+  kept: Pick<HandlingDependencies, 'takenAway' | 'refusals' | 'calls'>,
 ): RunHandling {
   const { publisher } = host
-  const context: HandlingContext = {
+  const context: HandlingDependencies = {
     ...host,
     ...kept,
     stopping: run.stopping.signal,
@@ -62,7 +62,7 @@ function answering(
   binding: ConsumerBinding,
   group: string | null,
   { service, clock, destinations }: Pick<ConsumerHost, 'service' | 'clock' | 'destinations'>,
-): HandlingContext['answer'] {
+): HandlingDependencies['answer'] {
   if (binding.kind !== 'processor' || binding.answer === undefined) return undefined
   const { answer } = binding
   return (request, error) => {

@@ -13,7 +13,7 @@ import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import type { Failures } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
-import type { HandlingContext } from './handling-dependencies.ts'
+import type { HandlingDependencies } from './handling-dependencies.ts'
 
 /** Source of the askings in an inbox: no service has a space in its name. */
 const ASKED = 'asked again'
@@ -22,7 +22,7 @@ const ASKED = 'asked again'
 export class HandlerCalls {
   readonly #binding: SinkBinding | ProcessorBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
   readonly #scope: DeliveryScope
   readonly #failures: Failures
   readonly #turns: Turns
@@ -33,7 +33,7 @@ export class HandlerCalls {
   constructor(
     binding: SinkBinding | ProcessorBinding,
     options: ResolvedConsumer,
-    context: HandlingContext,
+    context: HandlingDependencies,
     { scope, failures }: { readonly scope: DeliveryScope; readonly failures: Failures },
   ) {
     this.#binding = binding

@@ -12,7 +12,7 @@ import type { Pace } from './pace/pace.ts'
 import type { RunningCalls } from './running-calls.ts'
 
 /** Members that the classes share that handle the messages of one run of a binding. */
-export interface HandlingContext extends Sender {
+export interface HandlingDependencies extends Sender {
   readonly logger: Logger
   readonly handlerLogger: Logger
   readonly telemetry: BinderTelemetry | undefined

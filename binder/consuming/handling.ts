@@ -13,7 +13,7 @@ import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type HandlingEnd } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
 import { HandlerCalls } from './handler-calls.ts'
-import type { HandlingContext } from './handling-dependencies.ts'
+import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 
 /**
@@ -23,14 +23,14 @@ import type { Permit } from './pace/circuit-breaker.ts'
 export class Handling {
   readonly #binding: SinkBinding | ProcessorBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
   readonly #consumer: ConsumerName
   readonly #scope: DeliveryScope
   readonly #failures: Failures
   readonly #turns: Turns
   readonly #calls: HandlerCalls
 
-  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, context: HandlingContext) {
+  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, context: HandlingDependencies) {
     this.#binding = binding
     this.#options = options
     this.#context = context

@@ -7,7 +7,7 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-op
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { lagWithRetries, retrySpec } from './failure/retry-destination.ts'
-import { RetryLook } from './failure/pending-retry-check.ts'
+import { PendingRetryCheck } from './failure/pending-retry-check.ts'
 import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './position-inbox.ts'
 import type { Run } from './run.ts'
@@ -48,7 +48,7 @@ export class Keeper {
    * them again at once, without end: closing the subscription returns them.
    */
   #isTaking = false
-  readonly #retries: RetryLook
+  readonly #retries: PendingRetryCheck
   #paused = false
   /** Subscribing again, in a row. */
   #attempts = 0
@@ -64,7 +64,7 @@ export class Keeper {
     this.#options = options
     this.#host = host
     this.#events = events
-    this.#retries = new RetryLook(binding.input.name, options.name, host)
+    this.#retries = new PendingRetryCheck(binding.input.name, options.name, host)
   }
 
   /** Resolves after the first attempt: subscribed, or subscribing in the background. @throws errors that no retry fixes */

@@ -4,7 +4,7 @@ import type { Stall } from '../transport/transport.ts'
 import { StalledWrites } from './failure/stalled-writes.ts'
 
 /** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
-export class Stalls {
+export class StallReasons {
   readonly refusals: StalledWrites
   readonly #binding: string
   readonly #logger: Logger

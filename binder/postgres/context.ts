@@ -3,13 +3,13 @@ import type { Directory } from './directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { ProcessLease } from './process-lease.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './statement-runner.ts'
+import type { StatementRunner } from './statement-runner.ts'
 
 /** Members that the classes of one attached transport share. */
 export interface LogContext {
   readonly host: TransportHost
   readonly options: ResolvedPostgresOptions
-  readonly database: WatchedDatabase
+  readonly database: StatementRunner
   readonly tables: TransportTables
   readonly session: ProcessLease
   readonly directory: Directory

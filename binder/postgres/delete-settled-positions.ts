@@ -1,7 +1,7 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import { lockOf, PARTITION_LOCK } from './functions.ts'
 import type { TransportTables } from './tables.ts'
-import type { StatementTerms, WatchedDatabase } from './statement-runner.ts'
+import type { StatementTerms, StatementRunner } from './statement-runner.ts'
 
 /** Rows of `transport_tick` per transaction: some ms in which no positions are given in that partition. */
 const AT_ONCE = 500
@@ -16,7 +16,7 @@ const SETTINGS = `SELECT set_config('lock_timeout', '100ms', true), set_config('
 const UPKEEP: StatementTerms = { isUpkeep: true }
 
 export interface Sweep {
-  readonly database: WatchedDatabase
+  readonly database: StatementRunner
   readonly tables: TransportTables
   readonly isOver: () => boolean
 }

@@ -3,7 +3,7 @@ import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import { failure, TRANSPORT } from './failure.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './statement-runner.ts'
+import type { StatementRunner } from './statement-runner.ts'
 
 /** A destination's partitions by their numbers in the tables. */
 export interface KnownDestination {
@@ -30,7 +30,7 @@ interface PartitionRow {
 
 /** Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create tables. */
 export class Directory {
-  readonly #database: WatchedDatabase
+  readonly #database: StatementRunner
   readonly #tables: TransportTables
   readonly #known: Map<string, KnownDestination> = new Map()
   /** Destinations that this process has made. */
@@ -38,7 +38,7 @@ export class Directory {
   /** Hold dead letters. */
   readonly #deadLetters: Set<string> = new Set()
 
-  constructor(database: WatchedDatabase, tables: TransportTables) {
+  constructor(database: StatementRunner, tables: TransportTables) {
     this.#database = database
     this.#tables = tables
   }

@@ -2,11 +2,11 @@ import { counted } from '../../core/counted-noun.ts'
 import type { GroupPlace } from '../transport/transport.ts'
 import { failure } from './failure.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './statement-runner.ts'
+import type { StatementRunner } from './statement-runner.ts'
 
 /** See `PostgresTransport.forgetGroup`. A member that was cut off meanwhile finds out with its next beat. */
 export async function forgetGroup(
-  database: WatchedDatabase,
+  database: StatementRunner,
   tables: TransportTables,
   { destination, group }: Pick<GroupPlace, 'destination' | 'group'>,
 ): Promise<boolean> {

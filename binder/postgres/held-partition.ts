@@ -15,15 +15,15 @@ export interface HeldPlaceParts {
   /** How long what is settled may wait to be written; `undefined`: it is not written. */
   readonly commitIntervalMs: number | undefined
   /** Settled messages have waited long enough. */
-  readonly onFlushDue: (held: HeldPlace) => void
+  readonly onFlushDue: (held: HeldPartition) => void
   /** A transaction of a handler found it taken, or ended without an answer. */
-  readonly onLost: (held: HeldPlace, reason: Error) => void
+  readonly onLost: (held: HeldPartition, reason: Error) => void
 }
 
 let count = 0
 
 /** A place that a subscription holds, with what it does there. */
-export class HeldPlace implements Line<Fetched> {
+export class HeldPartition implements Line<Fetched> {
   readonly source: Source
   readonly place: ClaimedPartition
   readonly loan: Loan<Fetched>

@@ -1,7 +1,7 @@
 import { newId } from '../../core/ids.ts'
 import { failure, isWithoutTables } from './failure.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './statement-runner.ts'
+import type { StatementRunner } from './statement-runner.ts'
 
 const WHAT = 'look whether transactionsOf is in the database of the log'
 const MOST_LOOKS = 10
@@ -12,8 +12,8 @@ const MOST_LOOKS = 10
  * @throws TransportError `mismatch` when they are not
  */
 export async function requireOneDatabase(
-  log: WatchedDatabase,
-  transactions: WatchedDatabase,
+  log: StatementRunner,
+  transactions: StatementRunner,
   { session }: TransportTables,
 ): Promise<void> {
   for (let looks = 0; looks < MOST_LOOKS; looks++) {
@@ -38,7 +38,7 @@ export async function requireOneDatabase(
   )
 }
 
-async function sees(transactions: WatchedDatabase, session: string, owner: string): Promise<boolean> {
+async function sees(transactions: StatementRunner, session: string, owner: string): Promise<boolean> {
   const text = `SELECT EXISTS (SELECT FROM ${session} WHERE owner = $1) AS is`
   try {
     const { rows } = await transactions.query<{ is: boolean }>(WHAT, text, [owner])
@@ -49,7 +49,7 @@ async function sees(transactions: WatchedDatabase, session: string, owner: strin
   }
 }
 
-async function remove(log: WatchedDatabase, session: string, owner: string): Promise<boolean> {
+async function remove(log: StatementRunner, session: string, owner: string): Promise<boolean> {
   const { rowCount } = await log.query(WHAT, `DELETE FROM ${session} WHERE owner = $1`, [owner])
   return rowCount > 0
 }

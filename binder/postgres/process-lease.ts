@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { LastHeard } from '../transport/kit/last-heard.ts'
 import type { TransportTables } from './tables.ts'
-import type { WatchedDatabase } from './statement-runner.ts'
+import type { StatementRunner } from './statement-runner.ts'
 
 /** A group as a beat finds it. */
 export interface GroupNow {
@@ -21,7 +21,7 @@ export interface GroupNow {
  */
 export class ProcessLease {
   readonly owner: string
-  readonly #database: WatchedDatabase
+  readonly #database: StatementRunner
   readonly #tables: TransportTables
   readonly #leaseMs: number
   readonly #renewed: LastHeard
@@ -29,7 +29,7 @@ export class ProcessLease {
 
   constructor(fields: {
     owner: string
-    database: WatchedDatabase
+    database: StatementRunner
     tables: TransportTables
     clock: Clock
     leaseMs: number

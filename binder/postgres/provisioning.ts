@@ -8,7 +8,7 @@ import { failure, isWithoutTables, toTransportError } from './failure.ts'
 import { requireOneDatabase } from './one-database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { TRANSPORT_PART } from './tables.ts'
-import { WatchedDatabase } from './statement-runner.ts'
+import { StatementRunner } from './statement-runner.ts'
 export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
 }
@@ -91,7 +91,7 @@ export class Provisioning {
     const { sql, transactionsOf, schema, requestTimeoutMs } = this.#context.options
     if (this.#isOneDatabase || transactionsOf === sql) return
     const { database, tables, host } = this.#open
-    const transactions = new WatchedDatabase(transactionsOf, schema, host.clock, requestTimeoutMs)
+    const transactions = new StatementRunner(transactionsOf, schema, host.clock, requestTimeoutMs)
     await requireOneDatabase(database, transactions, tables)
     this.#isOneDatabase = true
   }

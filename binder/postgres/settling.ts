@@ -5,14 +5,14 @@ import { Loan } from '../transport/kit/lending.ts'
 import { LentDelivery } from '../transport/kit/lent-delivery.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
 import { failure } from './failure.ts'
-import { HeldPlace } from './held-partition.ts'
+import { HeldPartition } from './held-partition.ts'
 import type { Fetched } from './claimed-partition.ts'
 import type { GroupSource } from './source.ts'
 import type { TransportTables } from './tables.ts'
 
 /** Settled messages of a transaction in one partition. */
 interface Part {
-  readonly held: HeldPlace
+  readonly held: HeldPartition
   readonly source: GroupSource
   readonly positions: readonly number[]
 }
@@ -131,7 +131,7 @@ const COLUMNS = ['int', 'int', 'bigint', 'bigint', 'text', 'bigint', 'bigint[]']
 
 /** In one order everywhere: two transactions that wait for turns in the same partitions never wait in a circle. */
 function partsOf(deliveries: readonly TransportDelivery[]): readonly Part[] {
-  const parts = new Map<HeldPlace, Part & { readonly positions: number[] }>()
+  const parts = new Map<HeldPartition, Part & { readonly positions: number[] }>()
   for (const delivery of new Set(deliveries)) {
     const { held, source, position } = lentBy(delivery)
     const part = parts.get(held)
@@ -143,7 +143,7 @@ function partsOf(deliveries: readonly TransportDelivery[]): readonly Part[] {
 
 function lentBy(delivery: TransportDelivery): Omit<Part, 'positions'> & { readonly position: number } {
   const { lender, item, hasEnded } = delivery instanceof LentDelivery ? (delivery as LentDelivery<unknown>) : NOT_LENT
-  const held = lender instanceof Loan && lender.line instanceof HeldPlace ? lender.line : undefined
+  const held = lender instanceof Loan && lender.line instanceof HeldPartition ? lender.line : undefined
   if (held?.shared === undefined)
     throw failure('mismatch', 'settle: a delivery of a subscription that was not given these transactions (settlesIn)')
   if (hasEnded) throw gone(held)
@@ -152,6 +152,6 @@ function lentBy(delivery: TransportDelivery): Omit<Part, 'positions'> & { readon
 
 const NOT_LENT = { lender: undefined, item: undefined, hasEnded: true }
 
-function gone(held: HeldPlace): Error {
+function gone(held: HeldPartition): Error {
   return failure('unavailable', `partition ${held.source.index} is another member's, or this subscription is over`)
 }

@@ -5,7 +5,7 @@ import type { ClaimedPartition } from './claimed-partition.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'
 import type { TransportTables } from './tables.ts'
 import { Mutex } from './mutex.ts'
-import type { WatchedDatabase } from './statement-runner.ts'
+import type { StatementRunner } from './statement-runner.ts'
 import type { ReadRow } from './wire.ts'
 
 export interface ReadRequest {
@@ -53,7 +53,7 @@ const TIDY_EVERY = 1_000
 const KEEP_VERSIONS = 100
 
 export interface GroupSourceFields {
-  readonly database: WatchedDatabase
+  readonly database: StatementRunner
   readonly tables: TransportTables
   readonly clock: Clock
   readonly leaseMs: number
@@ -270,13 +270,13 @@ export class GroupSource implements Source {
 export class AnonymousSource implements Source {
   readonly part: number
   readonly index: number
-  readonly #database: WatchedDatabase
+  readonly #database: StatementRunner
   readonly #tables: TransportTables
   readonly #log: string
   #last: { readonly xid: string; readonly seq: string } | undefined
 
   constructor(
-    fields: { database: WatchedDatabase; tables: TransportTables; log: string },
+    fields: { database: StatementRunner; tables: TransportTables; log: string },
     part: number,
     index: number,
   ) {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import { FailedCalls } from '../../core/failing-call-kinds.ts'
+import { FailingCallKinds } from '../../core/failing-call-kinds.ts'
 import { limitedTransaction } from '../../core/limited-transaction.ts'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
@@ -19,13 +19,13 @@ export interface StatementTerms {
  * Runs the transport's statements: each has a time limit, names its purpose in errors, and counts for `health`. Health is kept for each
  * kind of statement, because one may wait for the lock of the log while the session's renewal is answered.
  */
-export class WatchedDatabase {
+export class StatementRunner {
   readonly schema: string
   readonly #sql: SqlClient
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #silence: UnansweredCalls
-  readonly #refused: FailedCalls
+  readonly #refused: FailingCallKinds
   /** Whether the server is there. */
   #health: TransportHealth = { status: 'idle' }
   /** Isolation of the database; asked once. Our functions need READ COMMITTED. */
@@ -39,7 +39,7 @@ export class WatchedDatabase {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#silence = new UnansweredCalls(clock)
-    this.#refused = new FailedCalls(clock)
+    this.#refused = new FailingCallKinds(clock)
   }
 
   get sql(): SqlClient {

@@ -4,7 +4,7 @@ import { ended } from '../transport/kit/deadline.ts'
 import { Lending } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import { isFenced } from './failure.ts'
-import { HeldPlace } from './held-partition.ts'
+import { HeldPartition } from './held-partition.ts'
 import type { Fetched, ClaimedPartition } from './claimed-partition.ts'
 import type { ReadResult, Source } from './source.ts'
 import { messageOf, type ReadRow } from './wire.ts'
@@ -44,7 +44,7 @@ export class LogSubscription implements Subscription {
   readonly log: string
   readonly #host: LogSubscriptionHost
   readonly #receiver: Receiver
-  readonly #places: Map<number, HeldPlace> = new Map()
+  readonly #places: Map<number, HeldPartition> = new Map()
   readonly #lending: Lending<Fetched>
   #isOver = false
   #closing: Promise<void> | undefined
@@ -97,7 +97,7 @@ export class LogSubscription implements Subscription {
       return
     }
     const { clock, commitIntervalMs } = this.#host
-    const held = new HeldPlace({
+    const held = new HeldPartition({
       source,
       place,
       lending: this.#lending,
@@ -175,7 +175,7 @@ export class LogSubscription implements Subscription {
   }
 
   /** Waits until nothing of it is lent, for a while, and gives the place back. */
-  async #leave(held: HeldPlace): Promise<void> {
+  async #leave(held: HeldPartition): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#host
     // After the recall, which releases within this turn.
     await Promise.resolve()
@@ -186,7 +186,7 @@ export class LogSubscription implements Subscription {
   }
 
   /** Withdraws what is lent of it and gives it back. It counts as held until that is done: else we might take it anew, unsettled. */
-  async #giveUp(held: HeldPlace, reason: Error): Promise<void> {
+  async #giveUp(held: HeldPartition, reason: Error): Promise<void> {
     held.leaving ??= Promise.resolve()
     this.#withdraw(held, reason)
     while (held.reading !== undefined) await held.reading
@@ -195,18 +195,18 @@ export class LogSubscription implements Subscription {
     this.#drop(held, reason)
   }
 
-  #drop(held: HeldPlace, reason: Error): void {
+  #drop(held: HeldPartition, reason: Error): void {
     if (this.#places.get(held.source.part) === held) this.#places.delete(held.source.part)
     held.source.leave()
     this.#withdraw(held, reason)
   }
 
-  #withdraw(held: HeldPlace, reason: Error): void {
+  #withdraw(held: HeldPartition, reason: Error): void {
     held.cancelFlush()
     this.#lending.withdraw(held.loan, reason)
   }
 
-  #isHeld(held: HeldPlace): boolean {
+  #isHeld(held: HeldPartition): boolean {
     return !this.#isOver && this.#places.get(held.source.part) === held
   }
 
@@ -215,7 +215,7 @@ export class LogSubscription implements Subscription {
     for (const held of this.#places.values()) this.#pump(held)
   }
 
-  #pump(held: HeldPlace): void {
+  #pump(held: HeldPartition): void {
     if (held.isBusy || !this.#isHeld(held)) return
     const limit = this.#fetchLimit(held)
     const writes = held.place.unwritten > 0
@@ -228,7 +228,7 @@ export class LogSubscription implements Subscription {
     })
   }
 
-  async #read(held: HeldPlace, limit: number): Promise<void> {
+  async #read(held: HeldPartition, limit: number): Promise<void> {
     const { place, source, wakes } = held
     const bytes = this.#fetchBytes()
     let fetched: readonly Fetched[]
@@ -251,7 +251,7 @@ export class LogSubscription implements Subscription {
     this.#handOut()
   }
 
-  #fetched({ source, place }: HeldPlace, row: ReadRow): Fetched {
+  #fetched({ source, place }: HeldPartition, row: ReadRow): Fetched {
     const { destination } = this.spec
     const message = messageOf(destination, row, `${source.part}-${row.position}`)
     const bytes = row.body?.byteLength ?? 0
@@ -259,20 +259,20 @@ export class LogSubscription implements Subscription {
   }
 
   /** Takes it again in its current state: pending commits can no longer succeed afterwards. */
-  #lostPlace(held: HeldPlace, reason: Error): void {
+  #lostPlace(held: HeldPartition, reason: Error): void {
     this.#drop(held, reason)
     // A crash of the server that undid what was written last leaves it ours, and this subscription may have its share without it.
     this.#host.unsure(this)
     this.#host.fenced(held.source.part)
   }
 
-  #failed(held: HeldPlace, error: Error): void {
+  #failed(held: HeldPartition, error: Error): void {
     if (!this.#isHeld(held)) return
     if (isFenced(error) && this.group !== undefined) this.#lostPlace(held, error)
     else this.lost(error)
   }
 
-  #fetchLimit({ place, mayHaveMore, leaving }: HeldPlace): number {
+  #fetchLimit({ place, mayHaveMore, leaving }: HeldPartition): number {
     if (this.#lending.isPaused || !mayHaveMore || leaving !== undefined) return 0
     const limit = Math.min(MAX_FETCH, this.spec.prefetch)
     if (place.waiting > limit / 2) return 0

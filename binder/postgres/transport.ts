@@ -39,7 +39,7 @@ import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
 import { Wakes } from './wakes.ts'
-import { type StatementTerms, WatchedDatabase } from './statement-runner.ts'
+import { type StatementTerms, StatementRunner } from './statement-runner.ts'
 
 /** A transport that can make its own tables. */
 export interface PostgresTransport extends Transport {
@@ -102,7 +102,7 @@ class LogTransport implements PostgresTransport {
     const options = this.#options
     const { clock } = host
     const tables = transportTables(options.schema)
-    const database = new WatchedDatabase(options.sql, options.schema, clock, options.requestTimeoutMs)
+    const database = new StatementRunner(options.sql, options.schema, clock, options.requestTimeoutMs)
     const owner = `${host.instance}/${newId().slice(-12)}@${options.sql.exclusive ?? ''}`
     const session = new ProcessLease({ owner, database, tables, clock, leaseMs: options.leaseMs })
     const context: LogContext = { host, options, database, tables, session, directory: new Directory(database, tables) }
@@ -260,7 +260,7 @@ class LogTransport implements PostgresTransport {
     const { sql, schema, requestTimeoutMs } = this.#options
     if (this.#parts !== undefined) return this.#attached()
     return {
-      database: new WatchedDatabase(sql, schema, systemClock, requestTimeoutMs),
+      database: new StatementRunner(sql, schema, systemClock, requestTimeoutMs),
       tables: transportTables(schema),
     }
   }

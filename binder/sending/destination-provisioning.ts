@@ -74,7 +74,7 @@ function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): De
 }
 
 /** Provisioned destinations. Each is provisioned once; the transport restores deleted ones. */
-export class Destinations {
+export class ProvisionedDestinations {
   readonly #transport: Transport
   readonly #specs: Map<string, DestinationSpec>
   readonly #defaults: (name: string) => DestinationSpec

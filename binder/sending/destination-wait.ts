@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { Destinations } from './destination-provisioning.ts'
+import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
 export interface DestinationWaitEvents<Item> {
   /** Its destination exists. Called in the order held. */
@@ -38,7 +38,7 @@ const MOST_CALLS = 16
  * destination is that of its own messages alone. What is sent to it meanwhile stays behind them.
  */
 export class DestinationWait<Item extends Held> {
-  readonly #destinations: Destinations
+  readonly #destinations: ProvisionedDestinations
   readonly #clock: Clock
   readonly #events: DestinationWaitEvents<Item>
   readonly #isAlone: boolean
@@ -50,7 +50,7 @@ export class DestinationWait<Item extends Held> {
   #open = 0
 
   /** @param isAlone a call for each destination: they may lie on different brokers */
-  constructor(destinations: Destinations, clock: Clock, isAlone: boolean, events: DestinationWaitEvents<Item>) {
+  constructor(destinations: ProvisionedDestinations, clock: Clock, isAlone: boolean, events: DestinationWaitEvents<Item>) {
     this.#destinations = destinations
     this.#clock = clock
     this.#isAlone = isAlone

@@ -8,13 +8,13 @@ import { sourceOf } from '../channel/deduplication.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { encodeMessage } from '../channel/message-codec.ts'
 import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
-import type { Destinations } from './destination-provisioning.ts'
+import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
 /** Service that sends, and its destinations. */
 export interface Sender {
   readonly service: string
   readonly clock: Clock
-  readonly destinations: Pick<Destinations, 'learn' | 'spec'>
+  readonly destinations: Pick<ProvisionedDestinations, 'learn' | 'spec'>
 }
 
 /**

@@ -9,11 +9,11 @@ import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { AnsweredPublishes } from '../transport/answered-publishes.ts'
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
 import { DestinationWait } from './destination-wait.ts'
-import type { Destinations } from './destination-provisioning.ts'
+import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
 export interface PublisherParts {
   readonly transport: Transport
-  readonly destinations: Destinations
+  readonly destinations: ProvisionedDestinations
   readonly clock: Clock
   /** Messages that may be unconfirmed at once. */
   readonly maxInFlight: number
@@ -30,7 +30,7 @@ export interface PublisherParts {
 export class Publisher {
   readonly #transport: Transport
   readonly #answered: AnsweredPublishes
-  readonly #destinations: Destinations
+  readonly #destinations: ProvisionedDestinations
   readonly #clock: Clock
   readonly #maxInFlight: number
   readonly #timeoutMs: number

@@ -10,7 +10,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import { publishEach } from '../consuming/failure/publish-until-confirmed.ts'
 import type { ConsumerHost } from '../consuming/create-handling.ts'
 import { RunningCalls } from '../consuming/running-calls.ts'
-import { Stalls } from '../consuming/stall-reasons.ts'
+import { StallReasons } from '../consuming/stall-reasons.ts'
 import { SendError, TransportError } from '../errors.ts'
 import { make } from '../sending/ambient-headers.ts'
 import { encodeOutputs } from '../sending/encode-outputs.ts'
@@ -35,7 +35,7 @@ export class Poller {
   /** The poll that is under way. */
   readonly #calls: RunningCalls
   /** Holds the missing right to write. */
-  readonly #stalls: Stalls
+  readonly #stalls: StallReasons
   #state: BindingState = 'idle'
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
@@ -61,7 +61,7 @@ export class Poller {
     this.#options = options
     this.#host = host
     this.#calls = new RunningCalls(host.clock)
-    this.#stalls = new Stalls(options.name, host)
+    this.#stalls = new StallReasons(options.name, host)
   }
 
   status(): BindingStatus {

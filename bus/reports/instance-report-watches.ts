@@ -11,7 +11,7 @@ import type { BusContext } from '../shared-dependencies.ts'
 import { parseReport } from '../envelope.ts'
 import { decodeReport } from './instance-report.ts'
 import { MIN_EVERY_MS } from './instance-reporter.ts'
-import { WatchedInstances } from './latest-instance-reports.ts'
+import { LatestInstanceReports } from './latest-instance-reports.ts'
 
 /** Sends `SendReports`. */
 export type AskForReports = (order: ReportOrder, to: string) => Promise<unknown>
@@ -25,7 +25,7 @@ const MISSED = 3
 const ASK_MS = 5 * SECOND
 
 interface Watch {
-  readonly instances: WatchedInstances
+  readonly instances: LatestInstanceReports
   readonly to: AddressPattern
   close(): void
 }
@@ -53,7 +53,7 @@ export class InstanceReportWatches {
     await this.#ask(order, to.text)
     const stop = lastingContext()(() => this.#keepAsking(order, to.text))
     const watch: Watch = {
-      instances: new WatchedInstances(leaseMs),
+      instances: new LatestInstanceReports(leaseMs),
       to,
       close: () => {
         this.#open.delete(watch)

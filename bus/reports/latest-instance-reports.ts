@@ -46,7 +46,7 @@ const MIN_APART_MS = 400
 
 export type ReportVerdict = 'taken' | 'too soon' | 'too many'
 
-export class WatchedInstances {
+export class LatestInstanceReports {
   readonly #leaseMs: number
   readonly #known = new Map<string, Known>()
   #bindings = 0

@@ -4,7 +4,7 @@ import { systemClock } from 'concordat/core'
 import type { ClusterStore, LogEntry, LogFollower } from 'concordat/extension'
 import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/memory'
 import type { FaultKind } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { Lane, type Server } from './server.ts'
 import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
@@ -29,11 +29,11 @@ type Reply<Name extends Calls> = ReturnType<ClusterStore[Name]>
 export class SimulatedClusterStore implements ClusterStore {
   readonly name = 'memory'
   readonly #world: World
-  readonly #instance: Instance
+  readonly #instance: SimulatedProcess
   readonly #cluster: ClusterServer
   readonly #inner: ClusterStore
 
-  constructor(world: World, instance: Instance, cluster: ClusterServer) {
+  constructor(world: World, instance: SimulatedProcess, cluster: ClusterServer) {
     this.#world = world
     this.#instance = instance
     this.#cluster = cluster

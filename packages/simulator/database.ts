@@ -6,7 +6,7 @@
 import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from 'concordat/core'
 import { TransactionScope } from 'concordat/extension'
 import type { FaultKind } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { IDLE, TransactionTimeouts, limitSetBy } from './transaction-timeouts.ts'
 import type { Server } from './server.ts'
 import { runIn } from './current-process.ts'
@@ -39,7 +39,7 @@ export class Database {
   }
 
   /** The database as an instance sees it. */
-  clientOf(instance: Instance): SqlClient {
+  clientOf(instance: SimulatedProcess): SqlClient {
     return {
       query: (text, parameters) => this.#once(instance, text, parameters),
       transaction: async (work, limits) => {
@@ -85,7 +85,7 @@ export class Database {
     })
   }
 
-  #once<Row extends object>(instance: Instance, text: string, parameters: readonly unknown[] | undefined) {
+  #once<Row extends object>(instance: SimulatedProcess, text: string, parameters: readonly unknown[] | undefined) {
     return this.world.call<SqlResult<Row>>(instance, {
       point: this.pointOf(text),
       server: this.server,
@@ -130,7 +130,7 @@ interface Waiting {
 
 /** A connection while a transaction is open on it. */
 class Session {
-  readonly instance: Instance
+  readonly instance: SimulatedProcess
   usedAtMs: number
   readonly #database: Database
   readonly #given: TransactionLimits | undefined
@@ -139,7 +139,7 @@ class Session {
   #hasFailed = false
   #isGone = false
 
-  constructor(database: Database, instance: Instance, limits: TransactionLimits | undefined) {
+  constructor(database: Database, instance: SimulatedProcess, limits: TransactionLimits | undefined) {
     this.#database = database
     this.instance = instance
     this.#given = limits

@@ -1,5 +1,5 @@
 /** Future events, in order: by time, then by entry. Time only moves in `next`. */
-export class Timeline {
+export class EventQueue {
   /** Milliseconds since the history began. */
   nowMs = 0
   readonly #heap: Entry[] = []

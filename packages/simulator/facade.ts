@@ -7,7 +7,7 @@ import { type MemoryBroker, memoryBroker } from 'concordat/memory'
 import { ClusterServer, SimulatedClusterStore } from './cluster-store.ts'
 import { Database } from './database.ts'
 import { draw } from './draws.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { LockServer, SimulatedLockStore } from './lock-store.ts'
 import type { SimulatedInstance, SimulatedWorld } from './simulation.ts'
 import { runIn } from './current-process.ts'
@@ -30,7 +30,7 @@ export class Servers {
     this.#databases = new Map([...databases].map(([name, sql]) => [name, new Database(world, name, sql)]))
   }
 
-  connect(instance: Instance): SimulatedInstance {
+  connect(instance: SimulatedProcess): SimulatedInstance {
     const world = this.#world
     const note = (text: string): void => {
       if (instance.isAlive) world.note(instance.name, text)

@@ -1,7 +1,7 @@
 import type { Coverage } from './coverage.ts'
 import { draw, shortName } from './draws.ts'
 import { type FaultKind, type FaultPlan, nameOfPlace, type SimulatedFault } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 
 const LONGEST_DELAY_MS = 10_000
 
@@ -32,7 +32,7 @@ export class InjectedFaults {
    * A fault of this kind comes here and now, or none.
    * @param atMs since the history began
    */
-  at(instance: Instance, point: string, kinds: readonly FaultKind[], atMs: number): SimulatedFault | undefined {
+  at(instance: SimulatedProcess, point: string, kinds: readonly FaultKind[], atMs: number): SimulatedFault | undefined {
     const counted = `${instance.name} ${point}`
     const count = (this.#counts.get(counted) ?? 0) + 1
     this.#counts.set(counted, count)
@@ -49,7 +49,7 @@ export class InjectedFaults {
   }
 
   /** How long one way takes. */
-  latencyMs(instance: Instance, what: string): number {
+  latencyMs(instance: SimulatedProcess, what: string): number {
     const counted = `${instance.name} ${what}`
     const x = draw(this.#seed, counted, this.#counts.get(counted) ?? 0, 'latency')
     return x < 0.95 ? 0.5 + 3 * x : 5 + 1_000 * (x - 0.95)

@@ -11,7 +11,7 @@ import {
 import { LockError } from 'concordat/locks'
 import { type MemoryLockServer, memoryLockServer } from 'concordat/memory'
 import type { FaultKind } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import type { Server } from './server.ts'
 import type { World } from './world.ts'
 
@@ -52,12 +52,12 @@ export class SimulatedLockStore implements LockStore {
   readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator = { missing: 'locks of a simulation have no operator' } as const
   readonly #world: World
-  readonly #instance: Instance
+  readonly #instance: SimulatedProcess
   readonly #locks: LockServer
   readonly #doubts: Array<(value: string | undefined) => void> = []
   readonly #stops = new Set<() => void>()
 
-  constructor(world: World, instance: Instance, locks: LockServer) {
+  constructor(world: World, instance: SimulatedProcess, locks: LockServer) {
     this.#world = world
     this.#instance = instance
     this.#locks = locks

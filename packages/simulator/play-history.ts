@@ -4,7 +4,7 @@ import { toError, wrongKind } from 'concordat/extension'
 import type { Coverage } from './coverage.ts'
 import { facadeOf, Servers } from './facade.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { forgetRealWaits, possibleWaits, type RealWait } from './process/real-waits.ts'
 import { hearUncaught } from './process/uncaught.ts'
 import type { Kept } from './restore-database.ts'
@@ -86,7 +86,7 @@ class Script {
   readonly #options: SimulationOptions
   readonly #servers: Servers
   readonly #starts: Starts
-  readonly #client: Instance
+  readonly #client: SimulatedProcess
   /** Current phase: a failure gets its name. */
   #doing = 'the workload ends'
   /** Until then. */

@@ -1,15 +1,15 @@
-import type { Timeline } from './event-queue.ts'
+import type { EventQueue } from './event-queue.ts'
 
 /** A server of the world, as far as all kinds have in common: it may be away, and it may start again. */
 export class Server {
   readonly name: string
-  readonly #timeline: Timeline
+  readonly #timeline: EventQueue
   readonly #restarts: Array<(forgets: boolean) => void> = []
   /** Rises with each restart: what was sent in an earlier one never arrives, and what it answered never comes back. */
   epoch = 0
   #awayUntilMs = 0
 
-  constructor(name: string, timeline: Timeline) {
+  constructor(name: string, timeline: EventQueue) {
     this.name = name
     this.#timeline = timeline
   }

@@ -1,7 +1,7 @@
 import type { Stream } from './draws.ts'
 import type { Surroundings } from './current-process.ts'
 import { runIn } from './current-process.ts'
-import type { Timeline } from './event-queue.ts'
+import type { EventQueue } from './event-queue.ts'
 
 /**
  * A process of the world, from its start to its end.
@@ -11,13 +11,13 @@ import type { Timeline } from './event-queue.ts'
  * Whatever reaches it comes through `receive`: answers, deliveries, timers. What reaches a frozen one waits; what reaches a
  * dead one is nothing, so code that waits for the world waits forever.
  */
-export class Instance implements Surroundings {
+export class SimulatedProcess implements Surroundings {
   readonly name: string
   readonly service: string
   readonly generation: number
-  readonly #timeline: Timeline
-  readonly #onTimer: (instance: Instance) => void
-  readonly #onOutside: (instance: Instance, kind: string) => void
+  readonly #timeline: EventQueue
+  readonly #onTimer: (instance: SimulatedProcess) => void
+  readonly #onOutside: (instance: SimulatedProcess, kind: string) => void
   readonly stream: Stream
   readonly #ends = new Set<() => void>()
   readonly #held: Array<() => void> = []
@@ -114,8 +114,8 @@ interface Identity {
 }
 
 interface InstanceWorld {
-  readonly timeline: Timeline
+  readonly timeline: EventQueue
   readonly stream: Stream
-  onTimer(instance: Instance): void
-  onOutside(instance: Instance, kind: string): void
+  onTimer(instance: SimulatedProcess): void
+  onOutside(instance: SimulatedProcess, kind: string): void
 }

@@ -3,7 +3,7 @@ import { SECOND } from 'concordat/core'
 import { toError } from 'concordat/extension'
 import { draw } from './draws.ts'
 import type { Servers } from './facade.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import type { SimulationOptions } from './simulation.ts'
 import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
@@ -86,7 +86,7 @@ export class Starts {
     )
   }
 
-  async #begin(service: string, instance: Instance): Promise<void> {
+  async #begin(service: string, instance: SimulatedProcess): Promise<void> {
     await this.#services[service]?.start(this.#servers.connect(instance))
   }
 }

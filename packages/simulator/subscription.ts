@@ -1,6 +1,6 @@
 import type { Receiver, Subscription, TransportDelivery } from 'concordat/extension'
 import type { FaultKind } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { Lane } from './server.ts'
 import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
@@ -20,7 +20,7 @@ export class SimulatedSubscription implements Subscription {
   /** The receiver that the broker calls. */
   readonly receiver: Receiver
   readonly #world: World
-  readonly #instance: Instance
+  readonly #instance: SimulatedProcess
   readonly #role: Role
   readonly #in = new Lane()
   readonly #out = new Lane()
@@ -35,7 +35,7 @@ export class SimulatedSubscription implements Subscription {
   #isOver = false
   #isPaused = false
 
-  constructor(world: World, instance: Instance, role: Role) {
+  constructor(world: World, instance: SimulatedProcess, role: Role) {
     this.#world = world
     this.#instance = instance
     this.#role = role

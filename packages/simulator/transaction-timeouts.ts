@@ -3,7 +3,7 @@
  * would stop PGlite permanently.
  */
 import { DAY, HOUR, MINUTE, SECOND } from 'concordat/core'
-import type { Timeline } from './event-queue.ts'
+import type { EventQueue } from './event-queue.ts'
 
 /** From the last statement on. */
 export const IDLE = 'idle_in_transaction_session_timeout'
@@ -27,7 +27,7 @@ export function limitSetBy(text: string): { readonly limit: Limit; readonly dura
 
 /** The limits of one open transaction. */
 export class TransactionTimeouts {
-  readonly #timeline: Timeline
+  readonly #timeline: EventQueue
   readonly #durations = new Map<Limit, number>()
   readonly #begunAtMs: number
   readonly #end: (limit: Limit) => void
@@ -35,7 +35,7 @@ export class TransactionTimeouts {
   #isOver = false
 
   /** @param end is told of the first one that is over */
-  constructor(timeline: Timeline, end: (limit: Limit) => void) {
+  constructor(timeline: EventQueue, end: (limit: Limit) => void) {
     this.#timeline = timeline
     this.#begunAtMs = timeline.nowMs
     this.#usedAtMs = timeline.nowMs

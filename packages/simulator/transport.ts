@@ -13,7 +13,7 @@ import type {
 } from 'concordat/extension'
 import { type MemoryBroker, memoryTransport } from 'concordat/memory'
 import type { FaultKind, SimulatedFault } from './faults.ts'
-import type { Instance } from './simulated-process.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { Lane, type Server } from './server.ts'
 import { SimulatedSubscription } from './subscription.ts'
 import { runIn } from './current-process.ts'
@@ -30,13 +30,13 @@ export class SimulatedTransport implements Transport {
   readonly publishConcurrency = 1
   readonly waitsForRoom = true
   readonly #world: World
-  readonly #instance: Instance
+  readonly #instance: SimulatedProcess
   readonly #server: Server
   readonly #inner: Transport
   readonly #lane = new Lane()
   readonly #subscriptions = new Set<SimulatedSubscription>()
 
-  constructor(world: World, instance: Instance, broker: MemoryBroker) {
+  constructor(world: World, instance: SimulatedProcess, broker: MemoryBroker) {
     this.#world = world
     this.#instance = instance
     this.#server = world.server('broker')

@@ -9,11 +9,11 @@ import type { Coverage } from './coverage.ts'
 import { draw, Stream } from './draws.ts'
 import type { FaultKind, FaultPlan, SimulatedFault } from './faults.ts'
 import { InjectedFaults } from './injected-faults.ts'
-import { Instance } from './simulated-process.ts'
+import { SimulatedProcess } from './simulated-process.ts'
 import { jobUnderWay, type RealWait } from './process/real-waits.ts'
 import { type Lane, Server } from './server.ts'
 import { runIn, type Surroundings, turn } from './current-process.ts'
-import { Timeline } from './event-queue.ts'
+import { EventQueue } from './event-queue.ts'
 
 /** A request of an instance to a server. */
 export interface Call<T> {
@@ -45,16 +45,16 @@ const TURNS = 2
 const LONGEST_JOB_MS = 30 * SECOND
 
 export class World {
-  readonly timeline: Timeline = new Timeline()
+  readonly timeline: EventQueue = new EventQueue()
   readonly seed: number
   readonly stream: Stream
   readonly faults: InjectedFaults
   readonly lines: string[] = []
   readonly servers = new Map<string, Server>()
-  readonly instances = new Map<string, Instance>()
+  readonly instances = new Map<string, SimulatedProcess>()
   /** For what runs at servers. */
   readonly atServer: Surroundings
-  #onDeath: (instance: Instance, startsInMs: number) => void = () => {}
+  #onDeath: (instance: SimulatedProcess, startsInMs: number) => void = () => {}
   #onReal: (wait: RealWait) => void = () => {}
 
   constructor(seed: number, plan: FaultPlan, coverage: Coverage) {
@@ -85,7 +85,7 @@ export class World {
   }
 
   /** @param onDeath starts it again */
-  onDeath(onDeath: (instance: Instance, startsInMs: number) => void): void {
+  onDeath(onDeath: (instance: SimulatedProcess, startsInMs: number) => void): void {
     this.#onDeath = onDeath
   }
 
@@ -94,8 +94,8 @@ export class World {
     this.#onReal = onReal
   }
 
-  start(name: string, service: string, generation: number): Instance {
-    const instance = new Instance(
+  start(name: string, service: string, generation: number): SimulatedProcess {
+    const instance = new SimulatedProcess(
       { name, service, generation },
       {
         timeline: this.timeline,
@@ -121,18 +121,18 @@ export class World {
   }
 
   /** A fault of one of these kinds comes here and now, or none. */
-  faultAt(instance: Instance, point: string, kinds: readonly FaultKind[]): SimulatedFault | undefined {
+  faultAt(instance: SimulatedProcess, point: string, kinds: readonly FaultKind[]): SimulatedFault | undefined {
     return this.faults.at(instance, point, kinds, this.timeline.nowMs)
   }
 
-  kill(instance: Instance): void {
+  kill(instance: SimulatedProcess): void {
     if (!instance.isAlive) return
     instance.kill()
     this.note(instance.name, 'is dead')
     this.#onDeath(instance, 200 + LATEST_START_MS * draw(this.seed, instance.name, instance.generation, 'start'))
   }
 
-  freeze(instance: Instance, fault: SimulatedFault): void {
+  freeze(instance: SimulatedProcess, fault: SimulatedFault): void {
     const forMs = 100 + LONGEST_FREEZE_MS * this.faults.drawn(fault, 'freeze') ** 2
     instance.freeze(forMs)
     this.note(instance.name, `is frozen for ${Math.round(forMs)} ms`)
@@ -144,7 +144,7 @@ export class World {
   }
 
   /** Asks a server for something; settles in the caller, unless that is gone by then. */
-  call<T>(instance: Instance, call: Call<T>): Promise<T> {
+  call<T>(instance: SimulatedProcess, call: Call<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (!instance.isAlive) return
       const fault = this.faultAt(instance, call.point, call.faults)
@@ -164,7 +164,7 @@ export class World {
     })
   }
 
-  async #carryOut<T>(instance: Instance, call: Call<T>, sent: Sent<T>): Promise<void> {
+  async #carryOut<T>(instance: SimulatedProcess, call: Call<T>, sent: Sent<T>): Promise<void> {
     const { server, point } = call
     const { fault, epoch, answer, resolve, reject } = sent
     if (server.isAway || server.epoch !== epoch) {
@@ -189,7 +189,7 @@ export class World {
   }
 
   /** Brings an answer back, or the news that there is none in time. */
-  #answering<T>(instance: Instance, call: Call<T>, reject: (error: Error) => void): (settle: () => void) => void {
+  #answering<T>(instance: SimulatedProcess, call: Call<T>, reject: (error: Error) => void): (settle: () => void) => void {
     if (call.answerMs !== undefined) instance.receive(call.answerMs, () => reject(call.lost(true)))
     return (settle) => void instance.receive(this.faults.latencyMs(instance, call.point), settle)
   }
@@ -207,7 +207,7 @@ export class World {
     }
   }
 
-  #timerOf(instance: Instance): void {
+  #timerOf(instance: SimulatedProcess): void {
     const fault = this.faultAt(instance, 'timer', TIMER_FAULTS)
     if (fault?.kind === 'kill') this.kill(instance)
     if (fault?.kind === 'freeze') this.freeze(instance, fault)

@@ -38,7 +38,7 @@ export interface BranchCaller {
 const LOOK: Omit<Backoff, 'maxMs'> = { initialMs: 20, factor: 1.5, jitter: 0.2 }
 const WRITE: Backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 }
 
-export class BranchCalls {
+export class BranchTryCalls {
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
   readonly #caller: BranchCaller

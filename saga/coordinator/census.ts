@@ -1,6 +1,6 @@
 /** Counts of the open sagas and of the messages left for versions, taken now and then. */
 import { SECOND } from '../../core/clock.ts'
-import type { LeftMessages } from '../store/deferred-signals.ts'
+import type { DeferredSignalStore } from '../store/deferred-signals.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -11,7 +11,7 @@ const EVERY_MS = 30 * SECOND
 export class Census {
   readonly #runtime: CoordinatorRuntime
   #rows: readonly OpenSagas[] = []
-  #left: readonly LeftMessages[] = []
+  #left: readonly DeferredSignalStore[] = []
   #nextAt = 0
 
   constructor(runtime: CoordinatorRuntime) {

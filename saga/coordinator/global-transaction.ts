@@ -14,7 +14,7 @@ import { stored } from '../json.ts'
 import { inSaga } from '../wire/current-saga.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
 import type { HeldBody } from './running-global-transactions.ts'
-import { type BranchCaller, BranchCalls } from './branch-try-calls.ts'
+import { type BranchCaller, BranchTryCalls } from './branch-try-calls.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
@@ -85,7 +85,7 @@ export class RunningCode implements HeldBody, AroundCode {
   readonly #runtime: CoordinatorRuntime
   readonly #code: Code
   readonly #caller: BranchCaller
-  readonly #branches: BranchCalls
+  readonly #branches: BranchTryCalls
   /** Context of the `globalTransaction` call: its locks and spans apply to the code, too. */
   readonly #inside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
   /** The transaction whose code begins this one. */
@@ -107,7 +107,7 @@ export class RunningCode implements HeldBody, AroundCode {
     this.id = id
     this.#code = code
     this.#caller = { definition, id, log: () => this.log, prefix: '', birth: undefined }
-    this.#branches = new BranchCalls(runtime, engine, this.#caller)
+    this.#branches = new BranchTryCalls(runtime, engine, this.#caller)
   }
 
   get signal(): AbortSignal {

@@ -16,7 +16,7 @@ import type { SagaEvent } from '../machine/event.ts'
 import type { StepFailure } from '../machine/state.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
 import type { Watcher } from './running-global-transactions.ts'
-import { BranchCalls } from './branch-try-calls.ts'
+import { BranchTryCalls } from './branch-try-calls.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
 import { describeError, storable } from './outcome-to-event.ts'
@@ -34,7 +34,7 @@ export class JoinedTransaction implements AroundCode {
   readonly log: ContextLogger
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
-  readonly #branches: BranchCalls
+  readonly #branches: BranchTryCalls
   readonly #watcher: Watcher
   /** Aborts when the outcome of the transaction is no longer needed. */
   readonly #left = new AbortController()
@@ -51,7 +51,7 @@ export class JoinedTransaction implements AroundCode {
     this.#engine = engine
     // No other caller of this transaction gives its calls these names.
     const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
-    this.#branches = new BranchCalls(runtime, engine, { definition, id, prefix, birth, log: () => this.log })
+    this.#branches = new BranchTryCalls(runtime, engine, { definition, id, prefix, birth, log: () => this.log })
     this.#watcher = (snapshot) => this.#branches.seen(snapshot)
   }
 

@@ -24,7 +24,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Makes the calls of local steps. */
-export class StepAttempts {
+export class LocalStepCalls {
   readonly #runtime: CoordinatorRuntime
   readonly #leases: Leases
 

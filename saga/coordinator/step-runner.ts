@@ -11,7 +11,7 @@ import type { HeldLease, Leases } from './leases.ts'
 import { failedEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
-import { isNotOurs, isOwnershipLost, StepAttempts } from './local-step-calls.ts'
+import { isNotOurs, isOwnershipLost, LocalStepCalls } from './local-step-calls.ts'
 import { type StepDone, StepTransactions } from './step-transactions.ts'
 import { traceOf } from './telemetry.ts'
 
@@ -34,7 +34,7 @@ export class StepRunner {
   readonly #engine: EventApplier
   readonly #leases: Leases
   readonly #chains: Chains
-  readonly #attempts: StepAttempts
+  readonly #attempts: LocalStepCalls
   readonly #transactions: StepTransactions
 
   constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, chains: Chains) {
@@ -42,7 +42,7 @@ export class StepRunner {
     this.#engine = engine
     this.#leases = leases
     this.#chains = chains
-    this.#attempts = new StepAttempts(runtime, leases)
+    this.#attempts = new LocalStepCalls(runtime, leases)
     this.#transactions = new StepTransactions(runtime, engine.planner)
   }
 
@@ -54,7 +54,7 @@ export class StepRunner {
   /** @param latest the saga as what came of the other calls left it */
   async run(current: LoadedSaga, call: Call, lease: HeldLease, latest = () => current): Promise<LoadedSaga | undefined> {
     if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
-    // After a blocked event loop most leases are still held, and a renewal says so; `StepAttempts` asks the clocks again.
+    // After a blocked event loop most leases are still held, and a renewal says so; `LocalStepCalls` asks the clocks again.
     if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
     const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
     return (inTransaction ?? transactional) === true

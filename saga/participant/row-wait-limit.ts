@@ -6,7 +6,7 @@
  * A waiting call holds a connection. So participants of one database share one room, too, with as many seats as the largest of them has.
  * Otherwise each of several would leave half of its own lanes free, and together they would leave no connection.
  */
-export class WaitingRoom {
+export class RowWaitLimit {
   readonly #own: Seats
   readonly #shared: Seats
 

@@ -29,7 +29,7 @@ import type { ResolvedSharding } from './options.ts'
 import { ShardTable } from './shard-table.ts'
 import type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharded-coordinator.ts'
 
-export class Shards implements ShardedCoordinator {
+export class ShardCoordinators implements ShardedCoordinator {
   readonly instance: string
   readonly bindings: readonly Binding[]
   readonly channels: readonly Channel[]

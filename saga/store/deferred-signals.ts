@@ -34,7 +34,7 @@ export interface LeftMessage extends Listener {
 }
 
 /** Messages that wait for an instance with a version. */
-export interface LeftMessages extends SagaVersion {
+export interface DeferredSignalStore extends SagaVersion {
   readonly count: number
   /** How many of them could not be applied, and are not tried again. */
   readonly failed: number
@@ -126,8 +126,8 @@ export class LeftMessageStore {
   }
 
   /** By version. */
-  async count(sql: SqlExecutor): Promise<readonly LeftMessages[]> {
-    const { rows } = await this.#query<LeftMessages>(
+  async count(sql: SqlExecutor): Promise<readonly DeferredSignalStore[]> {
+    const { rows } = await this.#query<DeferredSignalStore>(
       sql,
       `SELECT name, version, count(*)::int AS count, count(*) FILTER (WHERE due_at IS NULL)::int AS failed
        FROM (SELECT name, version, due_at FROM ${this.#message} LIMIT ${MOST_COUNTED}) m GROUP BY name, version`,

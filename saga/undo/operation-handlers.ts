@@ -6,7 +6,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/operation-handlers.ts'
-import type { WaitingRoom } from '../participant/row-wait-limit.ts'
+import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { tccDuties } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
@@ -19,7 +19,7 @@ type Handler<Request, Context> = (request: Request, context: Context) => unknown
 
 export interface UndoParts extends RestoreParts {
   /** For calls that wait for a row. */
-  readonly room: WaitingRoom
+  readonly room: RowWaitLimit
   readonly clock: Clock
   readonly lockTimeoutMs: number
 }

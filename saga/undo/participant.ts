@@ -21,7 +21,7 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { participantBinding } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
-import { WaitingRoom } from '../participant/row-wait-limit.ts'
+import { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { TCC } from '../wire/wire.ts'
 import { undoDuties } from './operation-handlers.ts'
 import { HELD_TIMEOUT_MS, MAX_HELD_TIMEOUT_MS } from './held-row-retries.ts'
@@ -85,7 +85,7 @@ export function undoParticipant<
     kind: TCC,
     duties: (barrier, { sql, schema, concurrency }) => {
       const [images, relations] = [new Images(schema), new Relations(schema)]
-      const room = new WaitingRoom(concurrency, sql)
+      const room = new RowWaitLimit(concurrency, sql)
       return undoDuties({ barrier, images, relations, room, clock: systemClock, lockTimeoutMs, alsoWrites }, handler)
     },
   }) as SinkBinding<NoInfer<Name>>

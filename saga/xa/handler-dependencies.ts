@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
-import type { WaitingRoom } from '../participant/row-wait-limit.ts'
+import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import type { Gate } from './prepared-branch-gate.ts'
 import type { XaRows } from './rows.ts'
 
@@ -16,7 +16,7 @@ export interface XaParts {
   /** Where it is prepared. The handler gets its transaction. */
   readonly gate: Gate<SqlTransaction>
   /** For calls that wait for a row. */
-  readonly room: WaitingRoom
+  readonly room: RowWaitLimit
   readonly clock: Clock
   readonly lockTimeoutMs: number
 }

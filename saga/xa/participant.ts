@@ -23,7 +23,7 @@ import { SqlError } from '../../core/sql-error-class.ts'
 import { participantBinding } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
-import { WaitingRoom } from '../participant/row-wait-limit.ts'
+import { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { TCC } from '../wire/wire.ts'
 import { xaDuties } from './operation-handlers.ts'
 import { type Gate, OwnGate, type PreparingClient, ResourceGate } from './prepared-branch-gate.ts'
@@ -119,7 +119,7 @@ export function xaParticipant<In, Out>(
     kind: TCC,
     duties: (barrier, { sql, schema, concurrency }) => {
       const rows = new XaRows(schema)
-      const [gate, room] = [gateOf(sql, rows, resource), new WaitingRoom(concurrency, resource ?? sql)]
+      const [gate, room] = [gateOf(sql, rows, resource), new RowWaitLimit(concurrency, resource ?? sql)]
       return xaDuties({ sql, rows, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
     },
     ready: (sql) => (resource === undefined ? requirePreparing(sql) : resource.ready()),

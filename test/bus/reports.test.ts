@@ -16,7 +16,7 @@ import {
   type ReportEnvelope,
   InstanceReporter,
   resolveBus,
-  WatchedInstances,
+  LatestInstanceReports,
 } from './inside.ts'
 import { keepingLogger, world } from './kit.ts'
 
@@ -213,7 +213,7 @@ function body(bindings: number) {
 
 describe('a stored report', () => {
   it('is bounded in instances, bindings and rate, also against an attacker', () => {
-    const watched = new WatchedInstances(6_000)
+    const watched = new LatestInstanceReports(6_000)
     const first = envelope('a:b:c')
     watched.take(first, body(1), 0)
     expect(watched.judge(envelope('a:b:c'), 100)).toBe('too soon')
@@ -228,7 +228,7 @@ describe('a stored report', () => {
   })
 
   it('begins anew with a process of the same name, and never goes backwards', () => {
-    const watched = new WatchedInstances(6_000)
+    const watched = new LatestInstanceReports(6_000)
     const [report] = body(1).bindings
     const handled = (n: number) => ({
       ...body(0),

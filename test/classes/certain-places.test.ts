@@ -9,7 +9,7 @@ import { SessionTimeout } from '../../binder/kafka/group/session-timeout.ts'
 import { PartitionLending } from '../../binder/kafka/group/partition-lending.ts'
 import { ProcessLease } from '../../binder/postgres/process-lease.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'
-import type { WatchedDatabase } from '../../binder/postgres/statement-runner.ts'
+import type { StatementRunner } from '../../binder/postgres/statement-runner.ts'
 import { ConnectionLiveness } from '../../binder/rabbitmq/link/connection-liveness.ts'
 import type { AmqpConnection } from '../../binder/rabbitmq/link/client.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
@@ -36,7 +36,7 @@ const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
     return { isCertain: () => assurance.isCertain(), answered: () => void stream.emit('readable') }
   },
   'a session on PostgreSQL': async (clock) => {
-    const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as WatchedDatabase
+    const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as StatementRunner
     const session = new ProcessLease({ owner: 'o', database, tables: {} as TransportTables, clock, leaseMs: LIMIT_MS })
     await session.renew([])
     return { isCertain: () => session.isValid(), answered: async () => void (await session.renew([])) }

@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of the core: what health is made of
-import { FailedCalls } from '../../core/failing-call-kinds.ts'
+import { FailingCallKinds } from '../../core/failing-call-kinds.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 const denied = new Error('permission denied')
 
 function setup() {
   const clock = new FakeClock()
-  const failed = new FailedCalls(clock)
+  const failed = new FailingCallKinds(clock)
   failed.failed('write', denied)
   return { clock, failed }
 }

@@ -17,7 +17,7 @@ export { createTopics } from '../../binder/kafka/platformatic/protocol/topics.ts
 export { readBatches } from '../../binder/kafka/records/batch-reader.ts'
 export { writeBatch } from '../../binder/kafka/records/batch-writer.ts'
 export { crc32c } from '../../binder/kafka/records/crc32c.ts'
-export { Pieces } from '../../binder/kafka/records/chunked-bytes.ts'
+export { ChunkedBytes } from '../../binder/kafka/records/chunked-bytes.ts'
 export { decodeLz4Frame, encodeLz4Frame } from '../../binder/kafka/wire/lz4-frame.ts'
 export { decodeRecord, encodeRecord, recordBytes } from '../../binder/kafka/wire/record.ts'
 export { decodeXerial, encodeXerial } from '../../binder/kafka/wire/xerial.ts'

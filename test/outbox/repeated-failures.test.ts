@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the relay
 import { expect, test } from 'vitest'
-import { Failures } from '../../outbox/repeated-failures.ts'
+import { RepeatedFailures } from '../../outbox/repeated-failures.ts'
 import type { WindowFailure, WindowResult } from '../../outbox/window.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
@@ -13,7 +13,7 @@ const error = new Error('no queue gets it') as WindowFailure['error']
 const window = (part: Partial<Pick<WindowResult, 'confirmed' | 'failed'>>) => ({ confirmed: [], failed: [], ...part })
 
 test('a message that is refused three times is reported, until it leaves', async () => {
-  const failures = new Failures(new FakeClock(), 60_000)
+  const failures = new RepeatedFailures(new FakeClock(), 60_000)
   for (const attempts of [0, 1]) failures.settled(window({ failed: [{ row: row('a', attempts), error }] }))
   expect(failures.lasting).toBeUndefined()
   failures.settled(window({ failed: [{ row: row('a', 2), error }] }))
@@ -26,7 +26,7 @@ test('a message that is refused three times is reported, until it leaves', async
 
 test('a message whose next attempt another relay makes is forgotten', async () => {
   const clock = new FakeClock()
-  const failures = new Failures(clock, 60_000)
+  const failures = new RepeatedFailures(clock, 60_000)
   failures.settled(window({ failed: [{ row: row('a', 5), error }] }))
   await clock.advance(69_000)
   expect(failures.lasting).toBeDefined()

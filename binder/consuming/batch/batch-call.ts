@@ -14,7 +14,7 @@ import type { ConsumerName } from '../../telemetry/metrics.ts'
 import { DeliveryContext } from '../context.ts'
 import type { Failures } from '../failure/failures.ts'
 import { WithdrawnSignal } from '../failure/withdrawn-signal.ts'
-import type { HandlingContext } from '../handling-dependencies.ts'
+import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-items.ts'
 import { type BatchOutput, BatchOutputs } from './batch-outputs.ts'
 import { checkOutcomes } from './check-batch-outcomes.ts'
@@ -36,12 +36,12 @@ interface Transaction {
 export class BatchCall {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
   readonly #consumer: ConsumerName
   readonly #failures: Failures
   readonly #outputs: BatchOutputs
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingContext, failures: Failures) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingDependencies, failures: Failures) {
     this.#binding = binding
     this.#options = options
     this.#context = context

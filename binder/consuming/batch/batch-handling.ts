@@ -7,7 +7,7 @@ import type { ConsumerName } from '../../telemetry/metrics.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { Failures, type HandlingEnd } from '../failure/failures.ts'
 import { WithdrawnSignal } from '../failure/withdrawn-signal.ts'
-import type { HandlingContext } from '../handling-dependencies.ts'
+import type { HandlingDependencies } from '../handling-dependencies.ts'
 import type { Permit } from '../pace/circuit-breaker.ts'
 import { FREE } from '../pace/pace.ts'
 import { BatchCall } from './batch-call.ts'
@@ -34,14 +34,14 @@ const ANY = Number.POSITIVE_INFINITY
  */
 export class BatchHandling {
   readonly #binding: BatchBinding
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
   readonly #failures: Failures
   readonly #handler: BatchCall
   readonly #consumer: ConsumerName
   readonly #keyOf: ReturnType<typeof lineOf>
   readonly #judge: BatchJudge
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingContext) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingDependencies) {
     this.#binding = binding
     this.#context = context
     this.#failures = new Failures(options, context)

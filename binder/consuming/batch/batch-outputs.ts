@@ -6,7 +6,7 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
 import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'
 import type { Failures } from '../failure/failures.ts'
-import type { HandlingContext } from '../handling-dependencies.ts'
+import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { byKey, type Item, type ItemResult, lineOf } from './batch-items.ts'
 import { isOutcome } from './check-batch-outcomes.ts'
 
@@ -17,11 +17,11 @@ export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>
 export class BatchOutputs {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
   readonly #failures: Failures
   readonly #keyOf: (item: Item) => string | null
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingContext, failures: Failures) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingDependencies, failures: Failures) {
     this.#binding = binding
     this.#options = options
     this.#context = context

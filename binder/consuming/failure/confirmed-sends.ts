@@ -2,7 +2,7 @@ import { readTraceContext, type TraceContext } from '../../../core/trace-context
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/failed-request-answer.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
-import type { HandlingContext } from '../handling-dependencies.ts'
+import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './publish-until-confirmed.ts'
 import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { WithdrawnSignal } from './withdrawn-signal.ts'
@@ -10,9 +10,9 @@ import { WithdrawnSignal } from './withdrawn-signal.ts'
 /** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
 export class ConfirmedSends {
   readonly #binding: string
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
 
-  constructor(binding: string, context: HandlingContext) {
+  constructor(binding: string, context: HandlingDependencies) {
     this.#binding = binding
     this.#context = context
   }

@@ -7,7 +7,7 @@ import { turnsOf } from '../../../core/turns.ts'
 import { isClosed, writeFault } from '../../../core/write-fault.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
-import type { HandlingContext } from '../handling-dependencies.ts'
+import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter.ts'
 import { HandlerOutages, outageReason } from './handler-outages.ts'
@@ -29,11 +29,11 @@ export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' 
  */
 export class Failures {
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingContext
+  readonly #context: HandlingDependencies
   readonly #outages: HandlerOutages
   readonly sends: ConfirmedSends
 
-  constructor(options: ResolvedConsumer, context: HandlingContext) {
+  constructor(options: ResolvedConsumer, context: HandlingDependencies) {
     this.#options = options
     this.#context = context
     this.#outages = new HandlerOutages(options)

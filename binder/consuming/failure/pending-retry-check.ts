@@ -14,7 +14,7 @@ export interface RetryReader {
 }
 
 /** Looks whether there are retries of a group for a binding that does not delay its own. */
-export class RetryLook {
+export class PendingRetryCheck {
   readonly #channel: string
   readonly #binding: string
   readonly #host: Pick<ConsumerHost, 'clock' | 'logger' | 'transport' | 'destinations'>

@@ -5,7 +5,7 @@
  */
 import type { Displacement } from '../../transport/transport.ts'
 
-export class Displacements {
+export class OffsetResetDetector {
   readonly #topic: string
   readonly #tell: (displacement: Displacement) => void
   /** Where reading stood, by partition, until the next answer about it. */

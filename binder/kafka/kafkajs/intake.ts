@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import type { MemberSpec } from '../driver.ts'
-import { Displacements } from '../group/offset-reset-detector.ts'
+import { OffsetResetDetector } from '../group/offset-reset-detector.ts'
 import { AnsweredFetches } from '../group/answered-fetches.ts'
 import type { OffsetHandover } from '../group/offset-handover.ts'
 import type { MemberState } from '../group/member-state.ts'
@@ -35,7 +35,7 @@ export class Intake {
   readonly #fields: IntakeFields
   readonly #fetching: FetchGate
   readonly #stalls: Stalls
-  readonly #displacements: Displacements
+  readonly #displacements: OffsetResetDetector
   readonly #redeliveryPause: RedeliveryPause
   readonly #fetches = new AnsweredFetches()
   #lending: PartitionLending | undefined
@@ -47,7 +47,7 @@ export class Intake {
     this.#fields = fields
     this.#fetching = new FetchGate(consumer, spec.topic, clock, partitionWindow(spec))
     this.#stalls = new Stalls(spec.topic, clock, this.#fetching, (each) => receiver.stalled?.(each))
-    this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
+    this.#displacements = new OffsetResetDetector(spec.topic, (each) => receiver.displaced?.(each))
     this.#redeliveryPause = new RedeliveryPause(clock, () => this.#lending)
   }
 

@@ -15,7 +15,7 @@ import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts'
 import { crc32c } from './crc32c.ts'
-import { Pieces } from './chunked-bytes.ts'
+import { ChunkedBytes } from './chunked-bytes.ts'
 import { RecordReader, type RecordsHead } from './record-reader.ts'
 
 /** Records fetched from a partition. */
@@ -47,7 +47,7 @@ const SMALL_PART = 4
 
 /** @param from start of the fetch: earlier records of a batch are skipped */
 export async function readBatches(
-  answer: Pieces,
+  answer: ChunkedBytes,
   from: number,
   aborted: readonly AbortedTransaction[],
   limits: ReadLimits,
@@ -104,7 +104,7 @@ const NOTHING: BatchRead = { records: [], heldBytes: 0 }
 interface Batch {
   /** All that comes before its records, at least. */
   readonly header: Buffer
-  readonly all: Pieces
+  readonly all: ChunkedBytes
 }
 
 async function readBatch(
@@ -125,7 +125,7 @@ async function readBatch(
   const compression = attributes & ATTRIBUTES.compression
   const packed = all.part(AT.records, all.length)
   const bytes =
-    compression === COMPRESSION_TYPES.none ? packed : Pieces.of(await unpacked(packed.joined(), compression, limits))
+    compression === COMPRESSION_TYPES.none ? packed : ChunkedBytes.of(await unpacked(packed.joined(), compression, limits))
   const head = {
     firstOffset,
     firstTimestamp: readInt64(header, AT.firstTimestamp),
@@ -139,7 +139,7 @@ async function readBatch(
 }
 
 /** Checksum of everything after it. */
-function checksum(batch: Pieces): number {
+function checksum(batch: ChunkedBytes): number {
   let crc = 0
   for (const piece of batch.part(AT.attributes, batch.length).buffers) crc = crc32c(piece, crc)
   return crc
@@ -163,7 +163,7 @@ async function unpacked(
   return bytes
 }
 
-function readRecords(bytes: Pieces, head: RecordsHead, from: number, limits: BatchLimits): BatchRead {
+function readRecords(bytes: ChunkedBytes, head: RecordsHead, from: number, limits: BatchLimits): BatchRead {
   const read = new RecordReader(bytes).read(head, from, limits)
   const { begin, end, next } = read
   // A part of a batch would keep all that the batch became alive, or the pieces in which it lies.

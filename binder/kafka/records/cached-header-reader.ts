@@ -22,7 +22,7 @@ interface Seen {
  * Reads the headers of the records of a batch. Most records of a topic have the same names in the same order and differ in a few
  * values, so a record's headers begin as a copy of those before, and only values that changed become strings.
  */
-export class RepeatedHeaders {
+export class CachedHeaderReader {
   readonly #names: Seen[] = []
   readonly #values: Seen[] = []
   /** Headers of the previous record, and their number; `undefined` when its names cannot be compared. */

@@ -2,7 +2,7 @@
  * Bytes in the pieces in which a socket brought them. To put the pieces of a fetch together took more time than to check and
  * read its records (bench/README): only what lies across a border is copied.
  */
-export class Pieces {
+export class ChunkedBytes {
   readonly buffers: readonly Buffer[]
   readonly length: number
 
@@ -12,8 +12,8 @@ export class Pieces {
     this.length = buffers.reduce((sum, { length }) => sum + length, 0)
   }
 
-  static of(bytes: Buffer): Pieces {
-    return new Pieces([bytes])
+  static of(bytes: Buffer): ChunkedBytes {
+    return new ChunkedBytes([bytes])
   }
 
   /** How much memory stays as long as a part of these bytes does. */
@@ -22,7 +22,7 @@ export class Pieces {
   }
 
   /** Nothing is copied. @param end exclusive; what lies beyond the last byte is left out */
-  part(begin: number, end: number): Pieces {
+  part(begin: number, end: number): ChunkedBytes {
     const buffers: Buffer[] = []
     let start = 0
     for (const buffer of this.buffers) {
@@ -31,7 +31,7 @@ export class Pieces {
       if (after > begin) buffers.push(buffer.subarray(Math.max(0, begin - start), end - start))
       start = after
     }
-    return new Pieces(buffers)
+    return new ChunkedBytes(buffers)
   }
 
   /**
@@ -68,8 +68,8 @@ export class Pieces {
   }
 
   /** In memory of its own. */
-  copy(): Pieces {
-    return Pieces.of(Buffer.concat(this.buffers, this.length))
+  copy(): ChunkedBytes {
+    return ChunkedBytes.of(Buffer.concat(this.buffers, this.length))
   }
 }
 

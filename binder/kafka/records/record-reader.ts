@@ -1,10 +1,10 @@
 /** Finds the records inside a batch and checks that each is whole. They stay where they lie, and are copied only across two pieces. */
 import { BinderError } from '../../errors.ts'
 import type { IncomingRecord } from '../driver.ts'
-import type { Pieces } from './chunked-bytes.ts'
+import type { ChunkedBytes } from './chunked-bytes.ts'
 import { RecordCursor } from './record-cursor.ts'
 import { recordSize, waitingBytes } from './record-memory-size.ts'
-import { RepeatedHeaders } from './cached-header-reader.ts'
+import { CachedHeaderReader } from './cached-header-reader.ts'
 import { StoredRecord } from './stored-record.ts'
 
 export interface RecordsHead {
@@ -39,14 +39,14 @@ const VARINT_BYTES = 5
  * @throws RangeError when a record does not fit into the bytes @throws `binder.kafka.batch_too_large` when one takes more than a batch may
  */
 export class RecordReader {
-  readonly #pieces: Pieces
-  readonly #headers = new RepeatedHeaders()
+  readonly #pieces: ChunkedBytes
+  readonly #headers = new CachedHeaderReader()
   /** In the rest of a piece, or in an assembled record. */
   readonly #cursor: RecordCursor
   /** Where that begins. */
   #base = 0
 
-  constructor(pieces: Pieces) {
+  constructor(pieces: ChunkedBytes) {
     this.#pieces = pieces
     this.#cursor = new RecordCursor(pieces.from(0, 0))
   }

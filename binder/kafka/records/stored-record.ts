@@ -1,6 +1,6 @@
 import type { IncomingRecord } from '../driver.ts'
 import { RecordCursor } from './record-cursor.ts'
-import type { RepeatedHeaders } from './cached-header-reader.ts'
+import type { CachedHeaderReader } from './cached-header-reader.ts'
 
 /**
  * A record in the bytes of its batch. Its key, value and headers become objects each time they are asked for: thousands of records wait
@@ -14,7 +14,7 @@ export class StoredRecord implements IncomingRecord {
   readonly #keyAt: number
   readonly #valueAt: number
   readonly #headersAt: number
-  readonly #headers: RepeatedHeaders
+  readonly #headers: CachedHeaderReader
 
   constructor(offset: number, timestamp: number, bytes: number, fields: StoredFields) {
     this.offset = offset
@@ -48,5 +48,5 @@ export interface StoredFields {
   /** Begins with their number. */
   readonly headersAt: number
   /** Shared by the records of a batch. */
-  readonly headers: RepeatedHeaders
+  readonly headers: CachedHeaderReader
 }

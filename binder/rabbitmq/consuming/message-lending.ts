@@ -10,7 +10,7 @@ export interface QueueLendingEvents {
 }
 
 /** Lends the messages that wait in the consumers of a subscription, within one window over all of its queues. */
-export class QueueLending {
+export class MessageLending {
   readonly #spec: Pick<SubscriptionSpec, 'prefetch' | 'prefetchBytes'>
   readonly #consumers: readonly QueueConsumer[]
   readonly #events: QueueLendingEvents

@@ -9,7 +9,7 @@ import { fromAmqp } from '../wire/envelope.ts'
 import type { RabbitDelivery } from './delivery.ts'
 import { PartitionSharing } from './partition-sharing.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
-import { QueueLending } from './message-lending.ts'
+import { MessageLending } from './message-lending.ts'
 
 const ASK_AGAIN_MS = 100
 
@@ -46,7 +46,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly #closing: AbortController = new AbortController()
   #state: 'opening' | 'open' | 'closed' = 'opening'
   #failure: Error | undefined
-  readonly #lending: QueueLending
+  readonly #lending: MessageLending
   #closed: Promise<void> | undefined
   readonly #assurance: ConnectionLiveness
   #isAsking = false
@@ -60,7 +60,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     this.consumerTag = host.instance.slice(0, 60)
     const prefetch = Math.ceil(spec.prefetch / queues.length)
     this.#consumers = queues.map((queue) => new QueueConsumer(queue, Math.min(prefetch, 65_535), this))
-    this.#lending = new QueueLending(spec, this.#consumers, {
+    this.#lending = new MessageLending(spec, this.#consumers, {
       mayLend: () => this.#state === 'open' && this.isCertain(),
       deliver: (delivery) => receiver.deliver(delivery),
     })

@@ -21,7 +21,7 @@ import {
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { PublishChannel } from './publish-channel.ts'
 import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
-import { PublishQueue } from './unsent-messages.ts'
+import { UnsentMessages } from './unsent-messages.ts'
 
 export interface PublisherHost extends TransportHost, KnownDestinations {
   /** Makes a deleted destination exist again. @throws TransportError */
@@ -42,7 +42,7 @@ export class RabbitPublisher {
   readonly #host: PublisherHost
   readonly #encoder: PublishEncoder
   readonly #channel: PublishChannel
-  readonly #queue: PublishQueue = new PublishQueue()
+  readonly #queue: UnsentMessages = new UnsentMessages()
   readonly #inFlight = new InFlight()
   /** Reason of the broker's alarm. */
   #blocked: string | undefined

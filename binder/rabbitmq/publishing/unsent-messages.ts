@@ -4,7 +4,7 @@ import type { PublishEntry } from './publish-call.ts'
 const MOST_TAKEN = 4_096
 
 /** Messages to be written, in order. Skips those that were settled while they waited (their time ran out). */
-export class PublishQueue {
+export class UnsentMessages {
   #entries: PublishEntry[] = []
   #head = 0
 

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the transport: what its health is made of
 import type { SqlClient } from 'concordat/core'
 import { expect, it } from 'vitest'
-import { WatchedDatabase } from '../../../binder/postgres/statement-runner.ts'
+import { StatementRunner } from '../../../binder/postgres/statement-runner.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const ISOLATION = 'default_transaction_isolation'
@@ -17,7 +17,7 @@ function setup(timeoutMs = 30_000) {
       return { rows: [], rowCount: 0 }
     },
   } as unknown as SqlClient
-  const database = new WatchedDatabase(sql, 'concordat', clock, timeoutMs)
+  const database = new StatementRunner(sql, 'concordat', clock, timeoutMs)
   const does = (what: string, isUpkeep = false): Promise<unknown> =>
     database.query(what, what, [], { isUpkeep }).catch(() => {})
   /** Time passes, and the session is renewed each second. */

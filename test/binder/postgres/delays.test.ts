@@ -3,7 +3,7 @@ import { silentLogger } from 'concordat/core'
 import { expect, it } from 'vitest'
 import { Delays } from '../../../binder/postgres/delays.ts'
 import { transportTables } from '../../../binder/postgres/tables.ts'
-import type { WatchedDatabase } from '../../../binder/postgres/statement-runner.ts'
+import type { StatementRunner } from '../../../binder/postgres/statement-runner.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 it('a process shortens overlong waits at its start, and after the server’s clock was set back', async () => {
@@ -17,7 +17,7 @@ it('a process shortens overlong waits at its start, and after the server’s clo
   const delays = new Delays(
     {
       host: { service: 's', instance: 'i', logger: silentLogger, clock },
-      database: { query } as unknown as WatchedDatabase,
+      database: { query } as unknown as StatementRunner,
       tables: transportTables('concordat'),
     },
     () => {},

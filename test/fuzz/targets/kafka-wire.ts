@@ -21,7 +21,7 @@ import {
   leaveGroup,
   listOffsets,
   metadata,
-  Pieces,
+  ChunkedBytes,
   produce,
   type Request,
   readBatches,
@@ -53,13 +53,13 @@ const ROOMY = { roomBytes: 1e9, maxBatchBytes: 1 << 20 }
 
 interface Answer {
   readonly bytes: Buffer
-  readonly pieces: Pieces
+  readonly pieces: ChunkedBytes
 }
 
 function inPieces(tape: Tape, bytes: Buffer): Answer {
   const cuts = Array.from({ length: tape.below(5) }, () => tape.below(bytes.length + 1)).toSorted((a, b) => a - b)
   const borders = [0, ...cuts, bytes.length]
-  return { bytes, pieces: new Pieces(borders.slice(1).map((end, i) => bytes.subarray(borders[i], end))) }
+  return { bytes, pieces: new ChunkedBytes(borders.slice(1).map((end, i) => bytes.subarray(borders[i], end))) }
 }
 
 export const kafkaBatch = target({
@@ -76,7 +76,7 @@ export const kafkaBatch = target({
   async run({ bytes, pieces, from, roomBytes }) {
     const limits = { ...ROOMY, roomBytes }
     const read = await readBatches(pieces, from, [], limits)
-    const whole = await readBatches(Pieces.of(bytes), from, [], limits)
+    const whole = await readBatches(ChunkedBytes.of(bytes), from, [], limits)
     check(
       isDeepStrictEqual(read.messages.map(contentOf), whole.messages.map(contentOf)),
       'the same bytes in pieces are read as something else',
@@ -151,7 +151,7 @@ export const kafkaAnswer = target({
   about: 'what a broker answers to each request of the second driver, in pieces',
   input: (tape) => ({ ...inPieces(tape, hostileBytes(tape, ...ANSWERS)), request: tape.pick(ASKED) }),
   run({ bytes, pieces, request }) {
-    const read = (from: Pieces): unknown => {
+    const read = (from: ChunkedBytes): unknown => {
       try {
         return request.read(new ByteReader(from))
       } catch (error) {
@@ -159,7 +159,7 @@ export const kafkaAnswer = target({
         return error.message
       }
     }
-    const [parts, whole] = [read(pieces), read(Pieces.of(bytes))]
+    const [parts, whole] = [read(pieces), read(ChunkedBytes.of(bytes))]
     check(textOf(parts) === textOf(whole), 'the same bytes in pieces are read as something else')
   },
 })
@@ -171,5 +171,5 @@ function isRefusal(error: unknown): error is Error {
 }
 
 function textOf(read: unknown): string {
-  return JSON.stringify(read, (_, value) => (value instanceof Pieces ? value.joined().toString('hex') : value)) ?? ''
+  return JSON.stringify(read, (_, value) => (value instanceof ChunkedBytes ? value.joined().toString('hex') : value)) ?? ''
 }

@@ -15,7 +15,7 @@ import type { IncomingRecord } from '../../driver.ts'
 import type { AbortedTransaction } from '../../records/aborted.ts'
 import { FORMAT, MAGIC_AT, readInt64 } from '../../records/batch-format.ts'
 import { type FindCodec, type ReadRecords, readBatches } from '../../records/batch-reader.ts'
-import { Pieces } from '../../records/chunked-bytes.ts'
+import { ChunkedBytes } from '../../records/chunked-bytes.ts'
 import { requireBounded } from './message-sets.ts'
 
 /** kafkajs' reader of bytes, as far as it is used. */
@@ -167,7 +167,7 @@ const NOTHING: Records = { messages: [], heldBytes: 0 }
 async function readRecords({ records, aborted }: Part, from: number, reading: Reading): Promise<Records> {
   if (records.length === 0) return NOTHING
   if (records.length <= MAGIC_AT || records.readInt8(MAGIC_AT) !== FORMAT) return readMessageSet(records, reading)
-  return asKafkajs(await readBatches(Pieces.of(records), from, aborted, reading, reading.findCodec), from)
+  return asKafkajs(await readBatches(ChunkedBytes.of(records), from, aborted, reading, reading.findCodec), from)
 }
 
 /** Skipped records at the end become a control record for kafkajs, so that it continues after them. */

@@ -16,7 +16,7 @@ import type { Logger } from '../../../../core/logger.ts'
 import { ended } from '../../../transport/kit/deadline.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { Member, MemberEvents, MemberSpec } from '../../driver.ts'
-import { Displacements } from '../../group/offset-reset-detector.ts'
+import { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
 import { AnsweredFetches } from '../../group/answered-fetches.ts'
 import { OffsetHandover } from '../../group/offset-handover.ts'
 import { Heart } from '../../group/heart.ts'
@@ -28,7 +28,7 @@ import { KafkaRefusal } from '../protocol/errors.ts'
 import type { FetcherSettings } from './fetcher.ts'
 import { GroupSession, type Term } from './group-session.ts'
 import { RunningTerm } from './running-term.ts'
-import { SameTopic } from './recreated-topic-check.ts'
+import { RecreatedTopicCheck } from './recreated-topic-check.ts'
 import { StartPositions } from './start-positions.ts'
 
 const CLOSE_MS = 5 * SECOND
@@ -58,13 +58,13 @@ export class GroupMember implements Member {
   readonly #host: MemberHost
   readonly #receiver: Receiver
   readonly #session: GroupSession
-  readonly #sameTopic: SameTopic
+  readonly #sameTopic: RecreatedTopicCheck
   readonly #life: MemberState
   readonly #progress: OffsetHandover
   readonly #starts: StartPositions
   readonly #heart: Heart
   readonly #fetches = new AnsweredFetches()
-  readonly #displacements: Displacements
+  readonly #displacements: OffsetResetDetector
   #term: RunningTerm | undefined
   #isPaused = false
   /** The group shares out anew, or this place in it is gone. */
@@ -88,9 +88,9 @@ export class GroupMember implements Member {
       current: () => this.#term?.lending,
       recall: () => receiver.recall(),
     })
-    this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
+    this.#displacements = new OffsetResetDetector(spec.topic, (each) => receiver.displaced?.(each))
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
-    this.#sameTopic = new SameTopic({
+    this.#sameTopic = new RecreatedTopicCheck({
       topic: () => cluster.freshTopic(spec.topic),
       committed: (partitions) => this.#session.committed(partitions),
       commit: (positions) => this.#session.commit(positions),

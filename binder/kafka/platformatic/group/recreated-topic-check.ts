@@ -18,7 +18,7 @@ export interface SameTopicCalls {
 }
 
 /** Whether the topic of a group is the one that it was, looked at when a broker did not know it for a while. */
-export class SameTopic {
+export class RecreatedTopicCheck {
   readonly #calls: SameTopicCalls
   /** Where something is committed. */
   readonly #partitions = new Set<number>()

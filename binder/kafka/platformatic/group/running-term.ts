@@ -1,7 +1,7 @@
 import { type Clock, SECOND } from '../../../../core/clock.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
-import type { Displacements } from '../../group/offset-reset-detector.ts'
+import type { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
 import type { AnsweredFetches } from '../../group/answered-fetches.ts'
 import { PartitionLending, type PartitionLendingLimits } from '../../group/partition-lending.ts'
 import { RedeliveryPause } from '../../group/redelivery-pause.ts'
@@ -9,7 +9,7 @@ import { Stalls } from '../../group/stalls.ts'
 import type { Cluster } from '../network/cluster.ts'
 import { Fetcher, type FetcherSettings } from './fetcher.ts'
 import type { Term } from './group-session.ts'
-import type { SameTopic } from './recreated-topic-check.ts'
+import type { RecreatedTopicCheck } from './recreated-topic-check.ts'
 
 /** How often the leader of a group looks whether the topic got more partitions. */
 const PARTITIONS_MS = 30 * SECOND
@@ -21,8 +21,8 @@ export interface TermParts extends PartitionLendingLimits {
   readonly groupId: string
   readonly receiver: Receiver
   readonly fetches: AnsweredFetches
-  readonly displacements: Displacements
-  readonly sameTopic: SameTopic
+  readonly displacements: OffsetResetDetector
+  readonly sameTopic: RecreatedTopicCheck
   isCertain(): boolean
   onProgress(assigned: AssignedPartition): void
   onAnswer(error?: unknown): void

@@ -5,14 +5,14 @@ import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
 import type { GroupSession } from './group-session.ts'
-import type { SameTopic } from './recreated-topic-check.ts'
+import type { RecreatedTopicCheck } from './recreated-topic-check.ts'
 
 export interface StartFields {
   readonly topic: string
   readonly cluster: Cluster
   /** Set for a group that commits nothing and goes on from its own memory. */
   readonly remembered: CarryOver | undefined
-  readonly sameTopic: SameTopic
+  readonly sameTopic: RecreatedTopicCheck
   readonly session: GroupSession
   readonly clock: Clock
   /** False when the share is gone. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { DeadlineExceeded, IDLE_MS, within } from '../../deadline.ts'
-import { Pieces } from '../../records/chunked-bytes.ts'
+import { ChunkedBytes } from '../../records/chunked-bytes.ts'
 import type { KafkaConnection, KafkaReader } from '../connection-types.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
@@ -66,7 +66,7 @@ export class BrokerLink {
   async call<T>(request: Request<T>, timeoutMs: number): Promise<T> {
     this.#inFlight++
     const answering = this.#send(request)
-    let answer: Pieces
+    let answer: ChunkedBytes
     try {
       answer = await within(this.#clock, timeoutMs, `${request.name} at ${this.address}`, answering)
     } catch (error) {
@@ -94,7 +94,7 @@ export class BrokerLink {
     return this.#inFlight === 0 && this.#clock.monotonic() - this.#usedAt >= IDLE_MS
   }
 
-  #send<T>(request: Request<T>): Promise<Pieces> {
+  #send<T>(request: Request<T>): Promise<ChunkedBytes> {
     return new Promise((resolve, reject) => {
       this.#connection.send(
         request.apiKey,
@@ -103,7 +103,7 @@ export class BrokerLink {
         piecesOf,
         false,
         false,
-        (error, answer) => (error === null || error === undefined ? resolve(new Pieces(answer)) : reject(error)),
+        (error, answer) => (error === null || error === undefined ? resolve(new ChunkedBytes(answer)) : reject(error)),
       )
     })
   }

@@ -1,6 +1,6 @@
 /** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
 import { readInt64, writeInt64 } from '../../records/batch-format.ts'
-import type { Pieces } from '../../records/chunked-bytes.ts'
+import type { ChunkedBytes } from '../../records/chunked-bytes.ts'
 
 const FIRST_BYTES = 256
 
@@ -79,13 +79,13 @@ export class ByteWriter {
 
 /** Reads an answer. @throws RangeError at what ends too early */
 export class ByteReader {
-  readonly #pieces: Pieces
+  readonly #pieces: ChunkedBytes
   /** The buffer being read, and its position. */
   #bytes: Buffer
   #base = 0
   #at = 0
 
-  constructor(pieces: Pieces) {
+  constructor(pieces: ChunkedBytes) {
     this.#pieces = pieces
     this.#bytes = pieces.from(0, 0)
   }
@@ -130,7 +130,7 @@ export class ByteReader {
   }
 
   /** Views; null is empty. */
-  piecesField(): Pieces {
+  piecesField(): ChunkedBytes {
     const length = Math.max(0, this.int32())
     const begin = this.#base + this.#at
     if (begin + length > this.#pieces.length) throw this.#tooShort(length)

@@ -1,5 +1,5 @@
 import type { AbortedTransaction } from '../../records/aborted.ts'
-import type { Pieces } from '../../records/chunked-bytes.ts'
+import type { ChunkedBytes } from '../../records/chunked-bytes.ts'
 import { errorName, requireSuccess } from './errors.ts'
 import { READ_COMMITTED } from './offsets.ts'
 import type { Request } from './request-codec.ts'
@@ -21,7 +21,7 @@ export interface FetchedPartition {
   readonly highWatermark: number
   readonly lastStableOffset: number
   readonly aborted: readonly AbortedTransaction[]
-  readonly records: Pieces
+  readonly records: ChunkedBytes
 }
 
 /** Skips records of open or aborted transactions: read committed. @throws KafkaRefusal */

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { beginning, Displacements } from '../../../../binder/kafka/group/offset-reset-detector.ts'
+import { beginning, OffsetResetDetector } from '../../../../binder/kafka/group/offset-reset-detector.ts'
 import type { Displacement } from '../../../support/inside/binder.ts'
 
 function setup() {
   const told: Displacement[] = []
-  return { told, places: new Displacements('orders', (each) => told.push(each)) }
+  return { told, places: new OffsetResetDetector('orders', (each) => told.push(each)) }
 }
 
 it('messages that retention deleted before the group read them are a loss, with their number', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { cuts, piecesOf } from '../in-pieces.ts'
-import { ByteReader, ByteWriter, type Pieces } from '../inside.ts'
+import { ByteReader, ByteWriter, type ChunkedBytes } from '../inside.ts'
 
 const WHOLE = 2 ** 53 - 1
 const written = fc.record({
@@ -27,7 +27,7 @@ function bytesOf({
   return to.bytesField(field).bytesField(field).int32(last).bytes
 }
 
-function read(pieces: Pieces) {
+function read(pieces: ChunkedBytes) {
   const from = new ByteReader(pieces)
   const [small, short, long] = [from.int8(), from.int16(), from.int64()]
   const texts = from.array(() => from.string())

@@ -8,7 +8,7 @@ import {
   type Cluster,
   Fetcher,
   type IncomingRecord,
-  Pieces,
+  ChunkedBytes,
   writeBatch,
 } from '../inside.ts'
 import { range } from '../kit.ts'
@@ -32,7 +32,7 @@ interface Request {
 function offsetsIn(request: Request): ReadonlyMap<number, number> {
   const writer = new ByteWriter()
   request.write(writer)
-  const from = new ByteReader(Pieces.of(writer.bytes))
+  const from = new ByteReader(ChunkedBytes.of(writer.bytes))
   from.take(25)
   const [partitions = []] = from.array(() => {
     from.string()
@@ -90,7 +90,7 @@ async function answerOf(partition: number, first: number, count: number) {
     highWatermark: first + count,
     lastStableOffset: first + count,
     aborted: [],
-    records: Pieces.of(records),
+    records: ChunkedBytes.of(records),
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, it } from 'vitest'
-import { KafkaRefusal, SameTopic } from '../inside.ts'
+import { KafkaRefusal, RecreatedTopicCheck } from '../inside.ts'
 
 const UNKNOWN = 'UNKNOWN_TOPIC_OR_PARTITION'
 
@@ -10,7 +10,7 @@ function setup(committed: ReadonlyArray<readonly [number, number]> = []) {
   const requireTopic = (): void => {
     if (!state.isThere) throw new KafkaRefusal(UNKNOWN, 'it is not there')
   }
-  const same = new SameTopic({
+  const same = new RecreatedTopicCheck({
     topic: async () => requireTopic(),
     committed: async (partitions) => new Map([...group].filter(([partition]) => partitions.includes(partition))),
     commit: async (positions) => {

@@ -9,7 +9,7 @@ import {
   type Envelope,
   GroupMember,
   KafkaRefusal,
-  Pieces,
+  ChunkedBytes,
   writeBatch,
 } from '../inside.ts'
 import { ScriptedGroup } from '../scripted-group.ts'
@@ -75,8 +75,8 @@ export class ScriptedCluster {
     const asked = new ByteWriter()
     request.write(asked)
     const to = new ByteWriter()
-    this.#write(request.apiKey, new ByteReader(Pieces.of(asked.bytes)), to.int32(0))
-    return request.read(new ByteReader(Pieces.of(to.bytes)))
+    this.#write(request.apiKey, new ByteReader(ChunkedBytes.of(asked.bytes)), to.int32(0))
+    return request.read(new ByteReader(ChunkedBytes.of(to.bytes)))
   }
 
   #write(key: number, from: ByteReader, to: ByteWriter): void {

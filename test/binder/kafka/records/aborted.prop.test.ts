@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { type Logged, logOf, steps } from '../aborted-model.ts'
-import { crc32c, Pieces, readBatches, writeBatch } from '../inside.ts'
+import { crc32c, ChunkedBytes, readBatches, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
 
 const TRANSACTIONAL = 1 << 4
@@ -31,7 +31,7 @@ describe('records of aborted transactions', () => {
         const part = log.filter(({ offset }) => offset >= from && offset <= to)
         const listed = aborted.filter(({ first, last }) => last >= from && first <= to)
         const { messages, next } = await readBatches(
-          new Pieces(await Promise.all(part.map(batchOf))),
+          new ChunkedBytes(await Promise.all(part.map(batchOf))),
           from,
           listed.map(({ producer, first }) => ({ producerId: producer, firstOffset: first })),
           ROOMY,

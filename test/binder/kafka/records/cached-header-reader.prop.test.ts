@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { RepeatedHeaders } from '../inside.ts'
+import { CachedHeaderReader } from '../inside.ts'
 
 type Value = Buffer | string | null
 type Pair = readonly [name: string, value: Value]
@@ -28,7 +28,7 @@ const records = fc
 test('headers are what their bytes say, whatever the record before had', () => {
   fc.assert(
     fc.property(records, (each) => {
-      const headers = new RepeatedHeaders()
+      const headers = new CachedHeaderReader()
       for (const pair of each) {
         const prefix = Buffer.from('before')
         const read = headers.read(Buffer.concat([prefix, encoded(pair)]), prefix.length)
@@ -41,7 +41,7 @@ test('headers are what their bytes say, whatever the record before had', () => {
 })
 
 test('what was read before stays as it is', () => {
-  const headers = new RepeatedHeaders()
+  const headers = new CachedHeaderReader()
   const first = headers.read(encoded([['ce_id', 'a']]), 0)
   const second = headers.read(encoded([['ce_id', 'b']]), 0)
   expect([first, second]).toEqual([{ ce_id: 'a' }, { ce_id: 'b' }])

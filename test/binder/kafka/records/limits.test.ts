@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { describe, it, vi } from 'vitest'
-import { CODECS, crc32c, heldBytes, Pieces, readBatches, writeBatch } from '../inside.ts'
+import { CODECS, crc32c, heldBytes, ChunkedBytes, readBatches, writeBatch } from '../inside.ts'
 import { ROOMY, range } from '../kit.ts'
 
 const require = createRequire(import.meta.url)
@@ -50,14 +50,14 @@ describe('a batch that decompresses to a thousand times its size', () => {
     expect(bomb.length).toBeLessThan(MB)
     const lz4 = vi.spyOn(require('lz4js') as { decompressBlock: () => number }, 'decompressBlock')
     const snappy = vi.spyOn(require('snappyjs') as { uncompress: () => Buffer }, 'uncompress')
-    const { messages, next, unreadable } = await readBatches(Pieces.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: MB })
+    const { messages, next, unreadable } = await readBatches(ChunkedBytes.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: MB })
     expect([messages, next, unreadable?.offset]).toEqual([[], 0, 0])
     expect(unreadable?.error).toMatchObject({ code: 'binder.kafka.batch_too_large', retryable: false })
     expect(unreadable?.error.message).toContain('raise maxBatchBytes')
     // The requested buffers fit into the limit.
     expect(lz4.mock.calls.length * 64 * 1024).toBeLessThanOrEqual(MB)
     expect(snappy.mock.calls.length * 32 * 1024).toBeLessThanOrEqual(MB)
-    const { messages: all } = await readBatches(Pieces.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: 5 * MB })
+    const { messages: all } = await readBatches(ChunkedBytes.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: 5 * MB })
     expect(all.map(({ value }) => value?.length)).toEqual([4 * MB])
   })
 
@@ -88,7 +88,7 @@ describe('a batch that decompresses to a thousand times its size', () => {
           messages,
           next,
           heldBytes: held,
-        } = await readBatches(Pieces.of(batch), from, [], { ...ROOMY, roomBytes: room })
+        } = await readBatches(ChunkedBytes.of(batch), from, [], { ...ROOMY, roomBytes: room })
         expect(held).toBe(messages.reduce((sum, message) => sum + heldBytes(message), 0))
         expect(held).toBeLessThanOrEqual(room)
         for (const { value } of messages) expect(value?.buffer.byteLength).toBeLessThanOrEqual(MB)
@@ -108,7 +108,7 @@ describe('the memory kept of an answer in pieces', () => {
   const KB = 1_024
   /** Cuts into buffers with memory of their own, as sockets deliver them, and not in Node's pool. */
   const inPieces = (all: Buffer, size: number) =>
-    new Pieces(range(Math.ceil(all.length / size)).map((n) => own(all.subarray(n * size, (n + 1) * size))))
+    new ChunkedBytes(range(Math.ceil(all.length / size)).map((n) => own(all.subarray(n * size, (n + 1) * size))))
   const own = (part: Buffer) => Buffer.from(Uint8Array.from(part).buffer)
 
   it('is that of the pieces, except for records across a border', async ({ expect }) => {
@@ -134,7 +134,7 @@ describe('the memory kept of an answer in pieces', () => {
     const batch = await batchOf([Buffer.alloc(100, 'x')])
     const others = Buffer.alloc(64 * KB)
     batch.copy(others, 5_000)
-    const { messages } = await readBatches(new Pieces([others.subarray(5_000, 5_000 + batch.length)]), 0, [], ROOMY)
+    const { messages } = await readBatches(new ChunkedBytes([others.subarray(5_000, 5_000 + batch.length)]), 0, [], ROOMY)
     expect(messages).toHaveLength(1)
     expect(messages[0]?.value?.buffer).not.toBe(others.buffer)
   })
@@ -143,29 +143,29 @@ describe('the memory kept of an answer in pieces', () => {
 describe('a record', () => {
   it('is taken alone, with any space, unless it exceeds the limit of a batch', async ({ expect }) => {
     const batch = await batchOf([Buffer.alloc(50_000), Buffer.alloc(10)])
-    const first = await readBatches(Pieces.of(batch), 0, [], { ...ROOMY, roomBytes: 0 })
+    const first = await readBatches(ChunkedBytes.of(batch), 0, [], { ...ROOMY, roomBytes: 0 })
     expect([first.messages.length, first.next]).toEqual([1, 1])
-    const { messages, unreadable } = await readBatches(Pieces.of(batch), 0, [], { ...ROOMY, maxBatchBytes: 40_000 })
+    const { messages, unreadable } = await readBatches(ChunkedBytes.of(batch), 0, [], { ...ROOMY, maxBatchBytes: 40_000 })
     expect([messages, unreadable?.error]).toMatchObject([[], { code: 'binder.kafka.batch_too_large' }])
   })
 
   it('with a million headers of two bytes is refused for their size in memory', async ({ expect }) => {
     const headers = Buffer.alloc(2 * MB, Buffer.from([0, 1]))
     const batch = await withRecords(recordOf(headers, MB), 1)
-    const { unreadable } = await readBatches(Pieces.of(batch), 0, [], { ...ROOMY, maxBatchBytes: 32 * MB })
+    const { unreadable } = await readBatches(ChunkedBytes.of(batch), 0, [], { ...ROOMY, maxBatchBytes: 32 * MB })
     expect(unreadable?.error).toMatchObject({ code: 'binder.kafka.batch_too_large' })
   })
 
   it('with 200 000 headers of one name is read in one pass', async ({ expect }) => {
     const headers = Buffer.alloc(600_000, Buffer.from([2, 0x61, 0]))
-    const { messages } = await readBatches(Pieces.of(await withRecords(recordOf(headers, 200_000), 1)), 0, [], ROOMY)
+    const { messages } = await readBatches(ChunkedBytes.of(await withRecords(recordOf(headers, 200_000), 1)), 0, [], ROOMY)
     expect(messages[0]?.headers?.['a']).toHaveLength(200_000)
     expect(messages[0]?.bytes).toBeGreaterThan(200_000 * 50)
   })
 
   it('without bytes does not take those of the next one', async ({ expect }) => {
     const { messages, unreadable } = await readBatches(
-      Pieces.of(await withRecords(Buffer.alloc(5_000), 4_000)),
+      ChunkedBytes.of(await withRecords(Buffer.alloc(5_000), 4_000)),
       0,
       [],
       ROOMY,

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { cuts, piecesOf } from '../in-pieces.ts'
-import { crc32c, fastestCrc32c, Pieces, readBatches, slicedCrc32c, writeBatch } from '../inside.ts'
+import { crc32c, fastestCrc32c, ChunkedBytes, readBatches, slicedCrc32c, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
 import { envelopes, plain } from './envelopes.ts'
 
@@ -64,7 +64,7 @@ describe('batches of records', () => {
       await fc.assert(
         fc.asyncProperty(envelopes, async (written) => {
           const batch = await writeBatch(written, { ...head, compression })
-          const { messages, next, unreadable } = await readBatches(Pieces.of(batch), 0, [], ROOMY)
+          const { messages, next, unreadable } = await readBatches(ChunkedBytes.of(batch), 0, [], ROOMY)
           expect(unreadable).toBeUndefined()
           expect(messages.map(plain)).toEqual(written.map(plain))
           expect(messages.map(({ offset }) => offset)).toEqual(written.map((_, i) => i))
@@ -97,7 +97,7 @@ describe('batches of records', () => {
         const second = Buffer.from(batch)
         second.writeInt32BE(written.length, 4)
         const all = Buffer.concat([batch, second.subarray(0, Math.max(0, second.length - 1 - cut))])
-        const { messages, next } = await readBatches(Pieces.of(all), from, [], ROOMY)
+        const { messages, next } = await readBatches(ChunkedBytes.of(all), from, [], ROOMY)
         expect(messages.map(({ offset }) => offset)).toEqual(written.map((_, i) => i).slice(from))
         expect(next).toBe(Math.max(from, written.length))
       }),
@@ -112,7 +112,7 @@ describe('batches of records', () => {
         second.writeInt32BE(written.length, 4)
         const all = Buffer.concat([batch, second])
         const limits = { ...ROOMY, roomBytes }
-        const whole = await readBatches(Pieces.of(all), from, [], limits)
+        const whole = await readBatches(ChunkedBytes.of(all), from, [], limits)
         expect(await readBatches(piecesOf(all, cut), from, [], limits)).toEqual(whole)
         expect(whole.unreadable).toBeUndefined()
       }),

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Kafka } from 'kafkajs'
 import { describe, it } from 'vitest'
 import { FakeClock } from '../../fake-clock.ts'
-import { ByteReader, CODECS, Pieces, type ProduceArgs, withClusters, writeBatchesOf } from '../../inside.ts'
+import { ByteReader, CODECS, ChunkedBytes, type ProduceArgs, withClusters, writeBatchesOf } from '../../inside.ts'
 import { envelopes, plain } from '../../records/envelopes.ts'
 
 const require = createRequire(import.meta.url)
@@ -73,7 +73,7 @@ async function requestsOf(version: number, compression: 'none' | 'gzip'): Promis
 
 /** Reads everything that the request sends to the broker, without times. */
 async function read(bytes: Buffer): Promise<unknown> {
-  const from = new ByteReader(Pieces.of(bytes))
+  const from = new ByteReader(ChunkedBytes.of(bytes))
   const [transaction, acks, timeout] = [from.nullableString(), from.int16(), from.int32()]
   const topics = from.array(() => ({
     topic: from.string(),
