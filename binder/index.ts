@@ -12,7 +12,7 @@ export { createBinder } from './assembly/create-binder.ts'
 export type { Topology } from './assembly/topology.ts'
 export type { Binder, BinderOptions } from './binder.ts'
 export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
-export { processor, sink, source } from './bindings/binding.ts'
+export { processor, sink, source } from './bindings/declare-bindings.ts'
 export type {
   BatchBinding,
   Binding,

@@ -1,4 +1,4 @@
-import { sink } from '../binder/bindings/binding.ts'
+import { sink } from '../binder/bindings/declare-bindings.ts'
 import type { SinkBinding } from '../binder/bindings/declarations.ts'
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { Acknowledgements } from './acknowledgements.ts'

@@ -29,7 +29,7 @@ import { type BusOptions, type ResolvedBus, resolveBus } from './options.ts'
 import { Presence } from './presence.ts'
 import { type AnyPublishOptions, EventPublisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
-import { Reports } from './reports/reports.ts'
+import { Reports } from './reports/report-exchange.ts'
 
 /** @throws TypeError / RangeError naming the option. Opens nothing. */
 export function createBus(options: BusOptions): Bus {

@@ -1,7 +1,7 @@
 import { formatAddress } from './address.ts'
 import { Authorization } from './authorize.ts'
 import { type BusChannels, busChannels } from './channels.ts'
-import { type BusBindings, Connection } from './connection.ts'
+import { type BusBindings, Connection } from './binder-attachment.ts'
 import { Counters } from './counters.ts'
 import { UniqueTimestamps } from './unique-timestamps.ts'
 import { MessageVerifier } from './message-verifier.ts'

@@ -1,4 +1,4 @@
-import { lastingContext } from './ambient.ts'
+import { lastingContext } from './async-contexts.ts'
 
 /**
  * Sends gathered items, one call at a time: immediately when no call is under way, otherwise together with the next call.

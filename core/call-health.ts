@@ -1,4 +1,4 @@
-import { lastingContext } from './ambient.ts'
+import { lastingContext } from './async-contexts.ts'
 import { type Clock, SECOND } from './clock.ts'
 import { toError } from './errors.ts'
 

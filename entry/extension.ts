@@ -28,7 +28,7 @@ export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
 export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'
 export { CallbackTransaction } from '../core/callback-transaction.ts'
-export { virtualTimeIn } from '../core/turns.ts'
+export { virtualTimeIn } from '../core/event-loop-turns.ts'
 export type {
   ClusterStore,
   CommitRequest,
@@ -48,7 +48,7 @@ export type {
   NotHeld,
 } from '../locks/store.ts'
 export type { PreparedCall, RunContext, StepKind, StepTies } from '../saga/definition/kinds/kind.ts'
-export type { StepDefinition } from '../saga/definition/saga.ts'
+export type { StepDefinition } from '../saga/definition/saga-definition-types.ts'
 export { scriptedSaga } from '../saga/definition/scripted-saga.ts'
 export { stored } from '../saga/json.ts'
 export { inSaga } from '../saga/wire/current-saga.ts'

@@ -1,4 +1,4 @@
-import { endingContext } from '../core/ambient.ts'
+import { endingContext } from '../core/async-contexts.ts'
 import { toError } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { withLeases } from './current-lease.ts'
@@ -30,7 +30,7 @@ import {
   resolveLocks,
 } from './options.ts'
 import type { LockFeature, LockOperator, LockStore } from './store.ts'
-import { WatchedStore } from './watched-store.ts'
+import { WatchedStore } from './health-probing-store.ts'
 
 const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
 

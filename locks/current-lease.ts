@@ -1,5 +1,5 @@
 /** Which leases the running code works under. Survives any `await`. */
-import { endingContext, handOut } from '../core/ambient.ts'
+import { endingContext, handOut } from '../core/async-contexts.ts'
 import type { Lease } from './lock.ts'
 
 const storage = endingContext<readonly Lease[]>()

@@ -8,7 +8,7 @@ import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
 import { SharedTimers } from './shared-timers.ts'
 import type { AcquireReply, LockStore } from './store.ts'
 import { LocksTelemetry } from './telemetry.ts'
-import { Undoing } from './undo.ts'
+import { Undoing } from './undo-acquisition.ts'
 import { waitInLine } from './waiting.ts'
 
 export type Busy = Extract<AcquireReply, { status: 'busy' }>

@@ -12,7 +12,7 @@
  * whenever it is asked for; the timers (watchdog, renewal) only make things happen, nothing relies on their punctuality.
  */
 
-import { lastingContext } from '../core/ambient.ts'
+import { lastingContext } from '../core/async-contexts.ts'
 import type { Clock } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/elapsed-time.ts'
@@ -24,7 +24,7 @@ import type { Lateness } from './lateness.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
 import type { SharedTimers } from './shared-timers.ts'
 import type { Claim, LockStore, NotHeld } from './store.ts'
-import { forgetAfterMs } from './undo.ts'
+import { forgetAfterMs } from './undo-acquisition.ts'
 import { type LeaseTiming, remainingMs } from './validity.ts'
 
 /** Result of a won acquisition, with everything that its lease needs. */

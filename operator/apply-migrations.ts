@@ -7,7 +7,7 @@ import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
 import { type MigrationState, migrationStates } from './migration-states.ts'
-import { PARTS, partOf } from './migrations.ts'
+import { PARTS, partOf } from './print-migrations.ts'
 import { OPERATOR_PART } from './trail.ts'
 
 /** Parts to migrate. */

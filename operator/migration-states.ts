@@ -1,7 +1,7 @@
 /** State of the tables of every part. */
 import { latestOf, migrationState } from '../core/migrate.ts'
 import type { SqlClient } from '../core/sql.ts'
-import { PARTS } from './migrations.ts'
+import { PARTS } from './print-migrations.ts'
 
 /** The tables of a part. */
 export interface MigrationState {

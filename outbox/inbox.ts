@@ -16,10 +16,10 @@
  */
 import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork, SpecOf } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
-import { lastingContext } from '../core/ambient.ts'
+import { lastingContext } from '../core/async-contexts.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
-import { andCommit } from '../core/last-statement.ts'
+import { andCommit } from '../core/commit-with-last-statement.ts'
 import { handlersClient } from '../core/limited-transaction.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { migrate, requireMigrated } from '../core/migrate.ts'

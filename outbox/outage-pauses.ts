@@ -1,6 +1,6 @@
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
-import type { PartitionContext } from './partition-context.ts'
+import type { PartitionContext } from './partition-relay-context.ts'
 
 /** Pauses of a whole partition while the broker or the database is away. */
 const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })

@@ -6,7 +6,7 @@
  * under the same ids.
  */
 
-import { lastingContext } from '../core/ambient.ts'
+import { lastingContext } from '../core/async-contexts.ts'
 import { SECOND } from '../core/clock.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { Life } from '../core/life.ts'
@@ -17,12 +17,12 @@ import { Trouble } from '../core/trouble.ts'
 import { OutboxError } from './errors.ts'
 import { IdleLook } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
-import { logsOf } from './log-move.ts'
+import { logsOf } from './move-rows-to-log.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { RelayLeases } from './relay-leases.ts'
-import { PartitionTable } from './partition-table.ts'
+import { PartitionTable } from './partition-queries.ts'
 import { CheckedPublisher } from './relay-publisher.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
 import { RelayStaff } from './relay-staff.ts'

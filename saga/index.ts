@@ -7,7 +7,7 @@
 export type { SagaReport, SagaRun } from './coordinator/saga-run.ts'
 export type { ForwardSagaBuilder, SagaBuilder } from './definition/builder.ts'
 export { defineSaga } from './definition/define-saga.ts'
-export type { Saga } from './definition/saga.ts'
+export type { Saga } from './definition/saga-definition-types.ts'
 export type { CompensationContext, RequestContext, StepContext, WithTransaction } from './definition/step-contexts.ts'
 export { localTarget } from './direct/local-target.ts'
 export type { DirectTarget } from './direct/target.ts'

@@ -34,7 +34,7 @@ import type { GlobalTransaction } from '../saga/coordinator/global-transaction.t
 import type { GlobalTransactionRunOptions } from '../saga/coordinator/transaction-propagation.ts'
 import type { SagaRun } from '../saga/coordinator/saga-run.ts'
 import type { StartOptions } from '../saga/coordinator/starter.ts'
-import type { Saga } from '../saga/definition/saga.ts'
+import type { Saga } from '../saga/definition/saga-definition-types.ts'
 import type { GlobalTransactionDefinition } from '../saga/global/definition.ts'
 import type { Stored } from '../saga/json.ts'
 import type { AnyHeaders } from '../saga/wire/transaction-header.ts'

@@ -4,7 +4,7 @@ import { invalidOption, requireText, show } from '../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { BinderError } from '../errors.ts'
-import { sink } from './binding.ts'
+import { sink } from './declare-bindings.ts'
 import type {
   ConsumerBinding,
   ConsumerOptions,

@@ -1,7 +1,7 @@
 /** Declarations of consumers that receive a message only on request. */
 
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { requireOptionsFirst } from './binding.ts'
+import { requireOptionsFirst } from './declare-bindings.ts'
 import type {
   PollableInboxOptions,
   PollableOnceOptions,

@@ -1,5 +1,5 @@
 import { finishesWithin } from '../../core/time-limit.ts'
-import { turnsOf } from '../../core/turns.ts'
+import { turnsOf } from '../../core/event-loop-turns.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'

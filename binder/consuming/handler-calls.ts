@@ -1,4 +1,4 @@
-import { type Turns, turnsOf } from '../../core/turns.ts'
+import { type Turns, turnsOf } from '../../core/event-loop-turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded-message.ts'
 import type { Inbox, InboxMessage, InboxWork, SpecOf } from '../bindings/inbox.ts'

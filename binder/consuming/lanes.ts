@@ -1,5 +1,5 @@
 import { Queue } from '../../core/queue.ts'
-import type { Turns } from '../../core/turns.ts'
+import type { Turns } from '../../core/event-loop-turns.ts'
 import type { LineAdmission, Line } from './line-admission.ts'
 
 /**

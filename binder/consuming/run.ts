@@ -1,4 +1,4 @@
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 
 /** A period of a consumer from start to stop; anything of an older one is stale. */
 export class Run {

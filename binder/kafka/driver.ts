@@ -7,7 +7,7 @@
  * Offsets of single records may be text or bigint too, as the library has them; all others are numbers, exact up to 2^53.
  */
 import type { Receiver, Subscription, TransportHost } from '../transport/transport.ts'
-import type { SettledOffsets } from './group/settled-offsets.ts'
+import type { SettledOffsets } from './group/settled-uncommitted-offsets.ts'
 
 export interface KafkaDriver {
   /** Called once, before all else. Makes no connection. */

@@ -1,4 +1,4 @@
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import type { LogContext } from './context.ts'
 
 /** Interval in which every process checks for due messages of any sender. */

@@ -1,4 +1,4 @@
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
 import type { Fetched, ClaimedPartition } from './claimed-partition.ts'

@@ -3,7 +3,7 @@ import type { LogContext } from './context.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import { ClaimedPartition } from './claimed-partition.ts'
 import { type GroupNow, shareOf } from './process-lease.ts'
-import { Settling } from './settling.ts'
+import { Settling } from './transactional-settlement.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'
 import type { LogSubscription } from './subscription.ts'
 

@@ -1,4 +1,4 @@
-import { queryLast, withoutCommit } from '../../core/last-statement.ts'
+import { queryLast, withoutCommit } from '../../core/commit-with-last-statement.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-error-class.ts'
 import type { EncodedMessage } from '../channel/message.ts'

@@ -3,7 +3,7 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
-import type { AmqpConnection } from './link/client.ts'
+import type { AmqpConnection } from './link/amqplib-types.ts'
 import { type Places, type RabbitPlace, resolvePlaces } from './topology/foreign-places.ts'
 import { lossIn } from './topology/lossy-queue-arguments.ts'
 

@@ -19,9 +19,9 @@ import type {
 import { RabbitSubscription } from './consuming/subscription.ts'
 import { failure, replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import { requireChannels } from './link/channel-budget.ts'
-import type { AmqpChannel, AmqpConnection } from './link/client.ts'
+import type { AmqpChannel, AmqpConnection } from './link/amqplib-types.ts'
 import { Link } from './link/connection.ts'
-import { OwnChannels } from './link/own-channels.ts'
+import { OwnChannels } from './link/channel-per-request.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { readyIn, requirePartitions } from './topology/count.ts'
@@ -30,7 +30,7 @@ import { DelayLadder } from './topology/delay.ts'
 import { queueIn } from './topology/foreign-places.ts'
 import { partsOf, provisionAnonymous } from './topology/provision.ts'
 import { Provisioner } from './topology/provisioner.ts'
-import { rotated } from './topology/topology.ts'
+import { rotated } from './topology/topology-names.ts'
 
 /** @throws TypeError / RangeError naming the option */
 export function rabbitTransport(options: RabbitTransportOptions): Transport {

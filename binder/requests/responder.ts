@@ -2,7 +2,7 @@ import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
 import { requireFunction } from '../../core/options.ts'
 import { fieldOf } from '../../core/thrown-values.ts'
-import { processor } from '../bindings/binding.ts'
+import { processor } from '../bindings/declare-bindings.ts'
 import type {
   ConsumerOptions,
   InboxConsumerOptions,

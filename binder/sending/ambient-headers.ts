@@ -3,7 +3,7 @@
  * Asked once per message, where it is made; headers given with the message win over them.
  */
 
-import { watchHandedOut } from '../../core/ambient.ts'
+import { watchHandedOut } from '../../core/async-contexts.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'

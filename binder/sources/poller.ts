@@ -1,4 +1,4 @@
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { toError } from '../../core/errors.ts'
 import { withFields } from '../../core/logger.ts'

@@ -1,10 +1,10 @@
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError } from '../errors.ts'
-import { AnsweredPublishes } from './answered-publishes.ts'
+import { AnsweredPublishes } from './publish-health.ts'
 import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from './transport.ts'
 
 const MAX_BATCH = 1_000

@@ -1,5 +1,5 @@
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'

@@ -1,6 +1,6 @@
 import { SendError, TransportError } from '../../binder/errors.ts'
 import type { BindingStatus } from '../../binder/status.ts'
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { eventLoopBlockedMs } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'

@@ -1,11 +1,11 @@
-import { endingContext } from '../ambient.ts'
+import { endingContext } from '../async-contexts.ts'
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { connectionAnswered } from '../sql-away.ts'
 import { readable } from '../thrown-values.ts'
 import { CallbackTransaction } from '../callback-transaction.ts'
-import { turnsOf } from '../turns.ts'
+import { turnsOf } from '../event-loop-turns.ts'
 import { connectionOf, type PgliteExecutor } from './protocol-connection.ts'
 
 /** The part of `PGlite` that is used. */

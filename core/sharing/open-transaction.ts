@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts'
 import { SqlCommitError, type SqlTransaction } from '../sql.ts'
 import { KEEP, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
-import { type BatchingTransaction, NeedsOwnTransaction, StatementsTogether } from './statements-together.ts'
+import { type BatchingTransaction, NeedsOwnTransaction, StatementsTogether } from './statement-batcher.ts'
 
 /** Calls the work and takes its time, without that of the transaction around it. */
 export type Timed = <T>(work: () => Promise<T>) => Promise<T>

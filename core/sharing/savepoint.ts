@@ -5,7 +5,7 @@ import { type SqlResult, type SqlTransaction } from '../sql.ts'
 import { SqlError } from '../sql-error-class.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 import { rollsBack } from '../callback-transaction.ts'
-import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statements-together.ts'
+import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statement-batcher.ts'
 
 const NAME = 'concordat_share'
 export const TAKE = `SAVEPOINT ${NAME}`

@@ -24,14 +24,14 @@
  * wait in a circle. A piece that meets this is called again in a transaction of its own.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { lastingContext } from '../ambient.ts'
+import { lastingContext } from '../async-contexts.ts'
 import type { Clock } from '../clock.ts'
 import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
 import { SettingFunctions } from './session-setting-functions.ts'
 import { SharePace } from './share-pace.ts'
-import { canBatch, NeedsOwnTransaction } from './statements-together.ts'
+import { canBatch, NeedsOwnTransaction } from './statement-batcher.ts'
 import { WaitingPieces } from './waiting-pieces.ts'
 
 /** Work for all pieces of a shared transaction, in one statement each. */

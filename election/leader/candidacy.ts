@@ -1,7 +1,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { hasCode, toError } from '../../core/errors.ts'
 import type { Lease } from '../../locks/lock.ts'
-import { leaderOf } from './leader.ts'
+import { leaderOf } from './leader-lookup.ts'
 import type { ResolvedElection } from './options.ts'
 
 /** How often a candidate with a delay checks for a leader. */

@@ -1,4 +1,4 @@
-import { endingContext } from '../../core/ambient.ts'
+import { endingContext } from '../../core/async-contexts.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { withLeases } from '../../locks/current-lease.ts'

@@ -10,7 +10,7 @@
  *
  * Not promised: that the leader seen still leads. Do not decide by it who may write; that is what the term is for.
  */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { requireInteger, requireText, toError } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
@@ -19,7 +19,7 @@ import { unlessAborted } from '../../core/time-limit.ts'
 import type { Locks } from '../../locks/lock.ts'
 import type { LeaderInfo } from './election.ts'
 import { ElectionError } from './errors.ts'
-import { leaderOf } from './leader.ts'
+import { leaderOf } from './leader-lookup.ts'
 
 /** Options of `createObserver`. */
 export interface ObserverOptions {

@@ -9,7 +9,7 @@ import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.t
 import type { Locks } from '../../locks/lock.ts'
 import { requireOwner } from '../../locks/options.ts'
 import type { RevokedReason, Term } from './election.ts'
-import { electionKey } from './leader.ts'
+import { electionKey } from './leader-lookup.ts'
 
 /** Options of `createElection`. */
 export interface ElectionOptions {

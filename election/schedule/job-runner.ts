@@ -1,4 +1,4 @@
-import { endingContext } from '../../core/ambient.ts'
+import { endingContext } from '../../core/async-contexts.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { show, toError } from '../../core/errors.ts'
 import { unlessAborted } from '../../core/time-limit.ts'

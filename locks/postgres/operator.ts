@@ -1,5 +1,5 @@
 import { NOW } from '../../core/sql-function-parts.ts'
-import type { SqlSteps } from '../../core/sql-steps.ts'
+import type { SqlSteps } from '../../core/store-statement-runner.ts'
 import { originalText, storableText } from '../../core/escape-nul.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'

@@ -11,7 +11,7 @@ import {
   type SqlListener,
   type SqlTransaction,
 } from '../../core/sql.ts'
-import { SqlSteps } from '../../core/sql-steps.ts'
+import { SqlSteps } from '../../core/store-statement-runner.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { locksOn } from '../create-locks.ts'

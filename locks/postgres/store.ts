@@ -1,6 +1,6 @@
 import { invalidOption } from '../../core/errors.ts'
 import { randomId } from '../../core/random-id.ts'
-import type { SqlSteps } from '../../core/sql-steps.ts'
+import type { SqlSteps } from '../../core/store-statement-runner.ts'
 import { originalText, storableText } from '../../core/escape-nul.ts'
 import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'

@@ -14,7 +14,7 @@
 import type { SqlPart } from '../../core/migrate.ts'
 import { BUSY_TABLE } from '../../core/sql-function-parts.ts'
 import { FUNCTIONS } from './functions.ts'
-import { GUARD_FUNCTIONS } from './functions-guard.ts'
+import { GUARD_FUNCTIONS } from './functions-commit-guard.ts'
 import { OPERATOR_FUNCTIONS } from './functions-operator.ts'
 
 export const LOCK_STORE_PART: SqlPart = {

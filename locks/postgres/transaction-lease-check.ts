@@ -3,7 +3,7 @@ import { explainMissing, refusePrepared, type SqlClient, type SqlTransaction } f
 import { storableText } from '../../core/escape-nul.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
-import { GUARD_REFUSED } from './functions-guard.ts'
+import { GUARD_REFUSED } from './functions-commit-guard.ts'
 import { LOCK_STORE_PART } from './tables.ts'
 
 /** Ties transactions of the database to leases that are kept in it. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlListener } from '../../core/sql.ts'
 import { SqlNotices } from '../../core/sql-notices.ts'
-import type { SqlSteps } from '../../core/sql-steps.ts'
+import type { SqlSteps } from '../../core/store-statement-runner.ts'
 import { storableText } from '../../core/escape-nul.ts'
 import { type LocalWakeups, homeOf } from './local-wakeups.ts'
 

@@ -8,7 +8,7 @@ import { idleVote, type Question, takeBack, vote, writeBack } from './vote-reque
 import { answered, type Servers } from './servers.ts'
 import { judge, type Loss, type Vote } from './explain-lost-vote.ts'
 import type { NodeReply } from './timeout-queue.ts'
-import type { Trace, TraceOfVote } from './trace.ts'
+import type { Trace, TraceOfVote } from './claim-votes.ts'
 
 /**
  * One vote on one claim: ask all, write the token back, take back what a lost vote left.

@@ -1,6 +1,6 @@
 /** Sagas as they are declared, without their functions. */
 import { kindOf } from '../../saga/definition/kinds/kind.ts'
-import type { Saga, StepDefinition } from '../../saga/definition/saga.ts'
+import type { Saga, StepDefinition } from '../../saga/definition/saga-definition-types.ts'
 import type { SystemSaga, SystemStep } from './system.ts'
 
 export function systemSaga({ name, version, deadlineMs, steps, branches }: Saga): SystemSaga {

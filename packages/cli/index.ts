@@ -4,9 +4,9 @@
  *
  * @module
  */
-export type { AuditLine } from './audit.ts'
-export type { BusAdmin, BusOrder, OperatedBus } from './bus.ts'
-export type { ClusterAdmin, MemberLine } from './cluster.ts'
+export type { AuditLine } from './read-audit.ts'
+export type { BusAdmin, BusOrder, OperatedBus } from './bus-admin.ts'
+export type { ClusterAdmin, MemberLine } from './cluster-admin.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
 export {
@@ -14,7 +14,7 @@ export {
   OperatorStoreMissing,
   OperatorTransportMissing,
 } from './operator-errors.ts'
-export type { GroupLine } from './groups.ts'
+export type { GroupLine } from './group-lag.ts'
 export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
   DeadLetterAdmin,
@@ -26,11 +26,11 @@ export type {
   DeadLetterProgress,
   DeadLetterRedrive,
 } from './letters.ts'
-export type { LeaderAdmin, LeaderLine, LockAdmin } from './locks.ts'
+export type { LeaderAdmin, LeaderLine, LockAdmin } from './lock-admin.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
 export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
-export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
+export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/saga-list.ts'
 export { systemMermaid } from './system/mermaid.ts'
 export { declaredPlaces } from './system/dead-letter-places.ts'
 export { systemText } from './system/text.ts'
-export type { UndoAdmin } from './undo.ts'
+export type { UndoAdmin } from './undo-admin.ts'

@@ -13,7 +13,7 @@ import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
 import { LOOKS, type DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import type { UnderWay } from './under-way.ts'
-import { lineView, sagaView } from './views.ts'
+import { lineView, sagaView } from './redacted-views.ts'
 
 /** Dependencies of the routes. */
 export interface Backend {

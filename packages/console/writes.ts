@@ -6,7 +6,7 @@ import type { ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
 import { Problem } from './problem.ts'
 import { type Backend, branchIn, inTurn, lettersTarget, letterTarget, lookInTurn, placeIn } from './reads.ts'
-import { letterPayload, letterView, rowPayload, sagaPayload } from './views.ts'
+import { letterPayload, letterView, rowPayload, sagaPayload } from './redacted-views.ts'
 
 /** An action, before it is done. */
 export interface Deed {

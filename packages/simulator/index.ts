@@ -15,4 +15,4 @@ export {
   SimulationFailed,
   type SimulationOptions,
   type SimulationReport,
-} from './simulation.ts'
+} from './simulate-options.ts'

@@ -20,7 +20,7 @@ import { type Play, type Played, type PlayedDatabase, play } from './play-histor
 import { installWorld } from './process/install.ts'
 import { keepForRestoring } from './restore-database.ts'
 import { fewestFaults } from './shrink.ts'
-import { SimulationFailed, type SimulationOptions, type SimulationReport } from './simulation.ts'
+import { SimulationFailed, type SimulationOptions, type SimulationReport } from './simulate-options.ts'
 
 const NAMES = optionNames<SimulationOptions>({
   services: true,

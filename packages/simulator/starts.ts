@@ -2,9 +2,9 @@
 import { SECOND } from 'concordat/core'
 import { toError } from 'concordat/extension'
 import { draw } from './draws.ts'
-import type { Servers } from './facade.ts'
+import type { Servers } from './world-facade.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
-import type { SimulationOptions } from './simulation.ts'
+import type { SimulationOptions } from './simulate-options.ts'
 import { runIn } from './current-process.ts'
 import type { World } from './world.ts'
 

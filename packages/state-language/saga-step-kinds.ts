@@ -1,7 +1,7 @@
 /** The steps of a saga that is a machine of the state language: see `importStateMachine`. */
 import { inSaga, type RunContext, type StepDefinition, type StepKind, stored } from 'concordat/extension'
 import { type ExceptionClass, thrownBy } from './java-exceptions.ts'
-import { callSignal } from './limits.ts'
+import { callSignal } from './service-timeout.ts'
 
 /** Parts shared by the steps of a saga. */
 export interface MachineParts {

@@ -1,6 +1,6 @@
 /** Reads that are asked for while one is under way share the next one: a round trip for many instead of one for each. */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
 
 const MAX_BATCH = 128

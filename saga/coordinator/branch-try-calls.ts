@@ -3,15 +3,15 @@
  * Each is durable before it leaves, and refused from the moment at which the transaction is decided.
  */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import { isOf } from '../../core/define-error-class.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
 import { SqlError } from '../../core/sql-error-class.ts'
-import { destinationOf, resultSchema } from '../definition/outside-connections.ts'
-import type { Saga } from '../definition/saga.ts'
+import { destinationOf, resultSchema } from '../definition/saga-destinations.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import type { Branch } from '../global/definition.ts'
 import { BranchRefused, GlobalTransactionError } from '../global/errors.ts'
 import { stored } from '../json.ts'

@@ -2,8 +2,8 @@
  * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
  * one their commands; each still stands or falls by its own revision.
  */
-import { lastingContext } from '../../core/ambient.ts'
-import { andCommit } from '../../core/last-statement.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
+import { andCommit } from '../../core/commit-with-last-statement.ts'
 import { refuseOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/parent-child-relation.ts'

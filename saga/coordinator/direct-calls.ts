@@ -6,7 +6,7 @@
  * here: the later one ends the earlier.
  */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { isOf } from '../../core/define-error-class.ts'

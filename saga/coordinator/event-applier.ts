@@ -8,7 +8,7 @@
  * reports it.
  */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { isOf } from '../../core/define-error-class.ts'
 import { toError } from '../../core/errors.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'

@@ -4,7 +4,7 @@
  * process dies, is the coordinator's, as with any saga.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { endingContext } from '../../core/ambient.ts'
+import { endingContext } from '../../core/async-contexts.ts'
 import { toError } from '../../core/errors.ts'
 import type { ContextLogger } from '../../core/logger.ts'
 import { readable } from '../../core/thrown-values.ts'

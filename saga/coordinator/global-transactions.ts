@@ -1,6 +1,6 @@
 /** Global transactions as their callers see them: begun, waited for, and what they throw. */
 
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import { GlobalTransactionError } from '../global/errors.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import type { EventApplier } from './event-applier.ts'

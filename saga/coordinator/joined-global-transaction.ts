@@ -5,11 +5,11 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { toError } from '../../core/errors.ts'
 import { type ContextLogger, withFields } from '../../core/logger.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'

@@ -4,7 +4,7 @@
  * `requireCertain` reads the clocks before each step is called. The epoch in every write protects the data.
  */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../../core/elapsed-time.ts'

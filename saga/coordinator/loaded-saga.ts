@@ -1,6 +1,6 @@
 /** A saga as it was read, and questions about it: its mail, its size, its owner. Pure. */
 import type { Instant } from '../../core/elapsed-time.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/rows.ts'

@@ -2,7 +2,7 @@
 import { readInstant } from '../../core/elapsed-time.ts'
 import { validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'

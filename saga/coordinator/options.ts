@@ -19,12 +19,12 @@ import {
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 import { checkSaga } from '../definition/definition-rules.ts'
-import { withSubSagas } from '../definition/outside-connections.ts'
+import { withSubSagas } from '../definition/saga-destinations.ts'
 import { requireFlag } from '../definition/resolve-step-options.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaFailure } from '../machine/state.ts'
-import type { Archive } from './archive.ts'
+import type { Archive } from './archive-types.ts'
 import { requireStorable } from './operator-checks.ts'
 
 /** Options of `createCoordinator`. */

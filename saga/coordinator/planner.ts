@@ -2,7 +2,7 @@
  * Plans the write of an event, without writing anything: takes the event through the machine, readies the calls that follow, and makes
  * the next row of the saga of it.
  */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { instanceDefinition } from '../definition/instance-definition.ts'
 import { SagaError } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'

@@ -1,10 +1,10 @@
 /** Answers of participants: read from the service's reply channel, or the response to a request, and applied to their sagas. */
 
-import { sink } from '../../binder/bindings/binding.ts'
+import { sink } from '../../binder/bindings/declare-bindings.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
-import { commandChannels } from '../definition/outside-connections.ts'
-import type { Saga } from '../definition/saga.ts'
+import { commandChannels } from '../definition/saga-destinations.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import { type SagaReply } from '../wire/reply.ts'

@@ -2,7 +2,7 @@
  * What becomes of sagas that have ended: kept for `retentionMs`, and as long as any saga of which they are a part, near or
  * far, is open and may undo them; then archived and deleted, with their timelines, in one transaction. Several instances may do it at once. An id that is deleted can be started again.
  */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { HOUR, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
@@ -10,7 +10,7 @@ import { finishesWithin, within } from '../../core/time-limit.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
 import type { SagaKey, TimelineRow } from '../store/rows.ts'
 import { cleanTimeline } from '../store/saga-reads.ts'
-import type { ArchivedSaga } from './archive.ts'
+import type { ArchivedSaga } from './archive-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { ArchiveFailures, type UnarchivedSaga } from './archive-failures.ts'
 

@@ -2,7 +2,7 @@
  * Runs the sagas that this process owns from local step to local step. A chain of local steps runs through without waiting for a
  * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
  */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { finishesWithin } from '../../core/time-limit.ts'

@@ -2,7 +2,7 @@
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry-interface.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import { Home } from '../store/home.ts'
 import type { LeaseStore } from '../store/lease-store.ts'
 import type { LeftMessageStore } from '../store/deferred-signals.ts'

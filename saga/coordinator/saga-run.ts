@@ -1,6 +1,6 @@
 /** A handle on one saga, and what became of it. */
 import { resultsByName } from '../definition/results-by-name.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/rows.ts'

@@ -1,8 +1,8 @@
 /** Starting a saga: once per (name, id), alone or within the caller's transaction. */
 import { invalidOption } from '../../core/errors.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
-import { signalsOf } from '../definition/outside-connections.ts'
-import type { Saga } from '../definition/saga.ts'
+import { signalsOf } from '../definition/saga-destinations.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { SagaError } from '../errors.ts'
 import { explainRefusal } from '../sharding/shard-table.ts'

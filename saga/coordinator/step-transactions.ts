@@ -4,7 +4,7 @@
  * does not fit its plan, all of them are called again, each in a transaction of its own.
  */
 import { hasCode } from '../../core/errors.ts'
-import { andCommit } from '../../core/last-statement.ts'
+import { andCommit } from '../../core/commit-with-last-statement.ts'
 import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { stepKey } from '../definition/saga-id.ts'

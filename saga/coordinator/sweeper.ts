@@ -3,7 +3,7 @@
  * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
  */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { toError } from '../../core/errors.ts'
 import { Trouble } from '../../core/trouble.ts'
 import type { CoordinatorRuntime } from './runtime.ts'

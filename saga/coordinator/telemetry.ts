@@ -19,7 +19,7 @@ import {
 } from '../../core/telemetry-interface.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import { kindOf } from '../definition/kinds/kind.ts'
-import type { Saga } from '../definition/saga.ts'
+import type { Saga } from '../definition/saga-definition-types.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import type { Operation } from '../machine/operation.ts'
 import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'

@@ -1,5 +1,5 @@
 /** Which commands are not answered in time, as far as this process has sent them again. */
-import { destinationOf } from '../definition/outside-connections.ts'
+import { destinationOf } from '../definition/saga-destinations.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { LateStep } from './health.ts'

@@ -2,7 +2,7 @@
  * Waits for the end of sagas: notified by writers in this process, found by one query per poll when another instance wrote it.
  */
 
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'

@@ -4,7 +4,7 @@ import type { Choice } from '../machine/state.ts'
 import { conditional, requireCondition } from './condition.ts'
 import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBranch } from './definition-rules.ts'
 import { CHOICE } from './kinds/choice.ts'
-import type { Condition, StepDefinition } from './saga.ts'
+import type { Condition, StepDefinition } from './saga-definition-types.ts'
 
 /** Surroundings of added steps: conditions, branches, their group. */
 export interface Around {

@@ -17,7 +17,7 @@ import type { MessageSignalOptions, SignalOptions } from './kinds/signal.ts'
 import type { ForwardSubSagaOptions, SubSagaOptions } from './kinds/sub-saga.ts'
 import type { TccCommandOptions, TccStepOptions } from './kinds/tcc.ts'
 import type { TimerOptions } from './kinds/timer.ts'
-import type { Saga } from './saga.ts'
+import type { Saga } from './saga-definition-types.ts'
 import type { RequestContext } from './step-contexts.ts'
 
 /** The results with one more. */

@@ -2,7 +2,7 @@
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption } from '../../core/errors.ts'
 import type { StepState } from '../machine/state.ts'
-import type { Condition, Saga, StepDefinition } from './saga.ts'
+import type { Condition, Saga, StepDefinition } from './saga-definition-types.ts'
 import type { RequestContext } from './step-contexts.ts'
 
 export function requireCondition(path: string, condition: unknown): Condition {

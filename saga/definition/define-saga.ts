@@ -12,7 +12,7 @@ import type { SagaBuilder } from './builder.ts'
 import { checkSagaName, checkStep, requireVersion } from './definition-rules.ts'
 import { graphHash } from './graph-hash.ts'
 import { KIND_OF_METHOD } from './kinds/methods.ts'
-import type { Saga, StepDefinition } from './saga.ts'
+import type { Saga, StepDefinition } from './saga-definition-types.ts'
 import type { SagaOptions } from './step-options.ts'
 
 /**

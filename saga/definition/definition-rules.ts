@@ -4,7 +4,7 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Choice } from '../machine/state.ts'
-import type { Saga, StepDefinition } from './saga.ts'
+import type { Saga, StepDefinition } from './saga-definition-types.ts'
 import type { SagaOptions } from './step-options.ts'
 
 export function checkSagaName(name: unknown): void {

@@ -1,7 +1,7 @@
 /** The hash that an open saga keeps of its definition: one with another is not its definition. */
 import { hashJson } from '../json.ts'
 import { kindOf } from './kinds/kind.ts'
-import type { StepDefinition } from './saga.ts'
+import type { StepDefinition } from './saga-definition-types.ts'
 
 /** Equal for definitions whose instances can stand in for each other. */
 export function graphHash(name: string, version: number, steps: readonly StepDefinition[]): string {

@@ -2,7 +2,7 @@
 import type { SagaState, StepState } from '../machine/state.ts'
 import { kindOf } from './kinds/kind.ts'
 import { asBranch } from './kinds/tcc.ts'
-import type { Saga, StepDefinition } from './saga.ts'
+import type { Saga, StepDefinition } from './saga-definition-types.ts'
 
 /** The definition with a step for each one of the state; a definition whose instances do not grow as it is. */
 export function instanceDefinition(saga: Saga, { steps }: SagaState): Saga {

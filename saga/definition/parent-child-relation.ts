@@ -4,7 +4,7 @@ import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { resultsByName } from './results-by-name.ts'
-import type { Saga } from './saga.ts'
+import type { Saga } from './saga-definition-types.ts'
 import { stepKey } from './saga-id.ts'
 
 const MAX_ID = 200

@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Script } from '../machine/state.ts'
 import { checkSagaName } from './definition-rules.ts'
 import { graphHash } from './graph-hash.ts'
-import type { Saga, StepDefinition } from './saga.ts'
+import type { Saga, StepDefinition } from './saga-definition-types.ts'
 
 /** A saga whose steps are not listed: a script decides what follows the first one. */
 export interface SagaScript<Out> {

@@ -13,7 +13,7 @@ import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
 import { CommandHandler, keptParts } from '../participant/command-handler.ts'
 import type { ReplyOutbox } from '../participant/reply-outbox.ts'
-import { SharedCommands } from '../participant/shared-commands.ts'
+import { SharedCommands } from '../participant/shared-command-transaction.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 /** Options; the declaration provides the defaults. */

@@ -12,7 +12,7 @@ import { graphHash } from '../definition/graph-hash.ts'
 import { codeStep } from '../definition/kinds/global-transaction-code.ts'
 import { resolveBranch } from '../definition/kinds/tcc.ts'
 import { MAX_TIMEOUT_MS } from '../definition/resolve-step-options.ts'
-import type { Saga, StepDefinition } from '../definition/saga.ts'
+import type { Saga, StepDefinition } from '../definition/saga-definition-types.ts'
 import type { CallOptions, RetryOptions } from '../definition/step-options.ts'
 import type { DirectTarget } from '../direct/target.ts'
 

@@ -1,5 +1,5 @@
 /** A participant as a binding: whatever it does about a command, this is how the command reaches it. */
-import { sink } from '../../binder/bindings/binding.ts'
+import { sink } from '../../binder/bindings/declare-bindings.ts'
 import type { ConsumerOptions, ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { type Channel, checkName } from '../../binder/channel/channel.ts'
@@ -15,7 +15,7 @@ import { CommandHandler, keptParts } from './command-handler.ts'
 import type { ParticipantContext } from './context.ts'
 import type { Duties } from './operation-handlers.ts'
 import type { ParticipantOptions } from './options.ts'
-import { SharedCommands } from './shared-commands.ts'
+import { SharedCommands } from './shared-command-transaction.ts'
 
 /** Behaviour of a kind of participant. */
 export interface Side<Request> {

@@ -23,7 +23,7 @@ import { type AnswerParts, answerIn, answerStranger, encodeAnswer, sendAnswer } 
 import { contextOf, type ParticipantContext } from './context.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './operation-handlers.ts'
 import { commandOf, mayShare } from './old-commands.ts'
-import type { SharedCommand, SharedCommands } from './shared-commands.ts'
+import type { SharedCommand, SharedCommands } from './shared-command-transaction.ts'
 import { stepOf, UnansweredHandlerCalls } from './unanswered-handler-calls.ts'
 
 const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'

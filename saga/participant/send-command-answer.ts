@@ -2,7 +2,7 @@
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/message-codec.ts'
 import type { Clock } from '../../core/clock.ts'
-import { andCommit } from '../../core/last-statement.ts'
+import { andCommit } from '../../core/commit-with-last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry-interface.ts'
 import { traceHeaders } from '../../core/trace-context.ts'
@@ -11,7 +11,7 @@ import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import type { Duty } from './operation-handlers.ts'
 import type { ReplyOutbox } from './reply-outbox.ts'
-import type { SharedCommand } from './shared-commands.ts'
+import type { SharedCommand } from './shared-command-transaction.ts'
 
 /** The parts of a command handler that answers need. */
 export interface AnswerParts {

@@ -1,5 +1,5 @@
 /** On which shard a saga is, and which one starts it. */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaCoordinator } from '../coordinator/coordinator.ts'

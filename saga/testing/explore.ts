@@ -12,7 +12,7 @@ import { advance } from '../machine/machine.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
 import { initialState, isEnded, openSteps, type SagaShape, type SagaState, type StepShape } from '../machine/state.ts'
 import { itemName, itemShape } from '../machine/step-shape-lookup.ts'
-import { type ExploredRuns, exploreCode } from './explore-code.ts'
+import { type ExploredRuns, exploreCode } from './explore-code-transaction.ts'
 import { faultAt, isFirst, MAX_EVENTS, type PlannedFault, plans, wrongCall } from './faults.ts'
 import { SimulatedEffects } from './simulated-effects.ts'
 

@@ -5,7 +5,7 @@ import { isOf } from '../../core/define-error-class.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
-import type { UndoRetryOptions } from './contract.ts'
+import type { UndoRetryOptions } from './undo-types.ts'
 import { isRowHeld, UndoError } from './errors.ts'
 
 export const HELD_TIMEOUT_MS: number = 5 * SECOND

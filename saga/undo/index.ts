@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { OpenUndo, Undo } from './contract.ts'
+export type { OpenUndo, Undo } from './undo-types.ts'
 export { UndoError } from './errors.ts'
 export { type UndoParticipantOptions, undoParticipant } from './participant.ts'
-export { undo } from './undo.ts'
+export { undo } from './undo-api.ts'

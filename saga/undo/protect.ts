@@ -10,7 +10,7 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './candidate.ts'
-import type { ProtectedTable, ProtectTable } from './contract.ts'
+import type { ProtectedTable, ProtectTable } from './undo-types.ts'
 import { UndoError } from './errors.ts'
 import { movedRemedy, UNDO_CALL } from './relation.ts'
 import { columnsSetAnew } from './trigger-set-columns.ts'

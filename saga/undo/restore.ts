@@ -2,7 +2,7 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
 import { applySteps, putAllBack } from './apply.ts'
-import type { UndoChoice } from './contract.ts'
+import type { UndoChoice } from './undo-types.ts'
 import { differencesOf, shownKey } from './differences.ts'
 import { type Strayed, type UndoDifference, UndoError } from './errors.ts'
 import type { BranchRow, Images } from './images.ts'

@@ -1,5 +1,5 @@
 /** Where the running code is in a saga, for logs and outgoing headers. Survives any `await`. */
-import { endingContext } from '../../core/ambient.ts'
+import { endingContext } from '../../core/async-contexts.ts'
 import type { Operation } from '../machine/operation.ts'
 
 /** The call of which saga the running code is in: what `currentSaga` returns. */

@@ -2,7 +2,7 @@
  * Transactions that stay prepared: each holds its rows, and hinders `VACUUM`. An old one waits for an undecided saga, or has no owner any
  * longer. Nothing here ends one: only its saga knows how.
  */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'

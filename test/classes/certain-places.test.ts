@@ -11,7 +11,7 @@ import { ProcessLease } from '../../binder/postgres/process-lease.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'
 import type { StatementRunner } from '../../binder/postgres/statement-runner.ts'
 import { ConnectionLiveness } from '../../binder/rabbitmq/link/connection-liveness.ts'
-import type { AmqpConnection } from '../../binder/rabbitmq/link/client.ts'
+import type { AmqpConnection } from '../../binder/rabbitmq/link/amqplib-types.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 const LIMIT_MS = 10_000

@@ -6,7 +6,7 @@ import { createOutbox } from 'concordat/outbox'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { andCommit } from '../../core/last-statement.ts'
+import { andCommit } from '../../core/commit-with-last-statement.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 

@@ -1,4 +1,4 @@
-import { turnsOf } from '../../../core/turns.ts'
+import { turnsOf } from '../../../core/event-loop-turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import { REDRIVE_END } from '../../channel/message.ts'

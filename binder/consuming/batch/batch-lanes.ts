@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import { turnsOf } from '../../../core/turns.ts'
+import { turnsOf } from '../../../core/event-loop-turns.ts'
 import type { LineAdmission, Line } from '../line-admission.ts'
 
 export interface BatchLaneLimits {

@@ -1,7 +1,7 @@
 import type { FetchedBatch, IncomingRecord } from '../driver.ts'
 import { heldBytes } from '../records/record-memory-size.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
-import { SettledRecords } from './settled-offsets.ts'
+import { SettledRecords } from './settled-uncommitted-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
 /** A message of a partition that is lent, or was lent before in this process and given back. */

@@ -6,7 +6,7 @@ import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
 import { positionOf } from './position-text.ts'
-import { type SettledOffsets, SettledRecords } from './settled-offsets.ts'
+import { type SettledOffsets, SettledRecords } from './settled-uncommitted-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
 export interface PartitionLendingLimits {

@@ -1,6 +1,6 @@
 import type { Receiver, TransportHost } from '../../transport/transport.ts'
 import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Producer } from '../driver.ts'
-import { AdminConnection } from './admin.ts'
+import { AdminConnection } from './admin-connection.ts'
 import { gatedAssigner } from './join-gate-assigner.ts'
 import { provideCodecs } from './codecs.ts'
 import { createConsumer } from './create-consumer.ts'

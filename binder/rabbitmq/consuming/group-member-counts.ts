@@ -1,6 +1,6 @@
 import { MINUTE } from '../../../core/clock.ts'
-import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
-import { idleQueueOf, membersQueueOf } from '../topology/topology.ts'
+import type { AmqpChannel, AmqpMessage } from '../link/amqplib-types.ts'
+import { idleQueueOf, membersQueueOf } from '../topology/topology-names.ts'
 
 /**
  * Who else is in the group, read off two queues that never hold a message: each member consumes from the first, each

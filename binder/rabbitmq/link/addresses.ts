@@ -1,5 +1,5 @@
 /** The address of a broker, or those of the nodes of a cluster. */
-import type { AmqpConnection } from './client.ts'
+import type { AmqpConnection } from './amqplib-types.ts'
 
 const HEARTBEAT_SECONDS = 10
 

@@ -1,5 +1,5 @@
 import { CHANNELS, failure } from '../failure.ts'
-import { type AmqpConnection, channelMaxOf } from './client.ts'
+import { type AmqpConnection, channelMaxOf } from './amqplib-types.ts'
 
 /** For declarations, lag and what else asks the broker beside the consumers. */
 const RESERVED_CHANNELS = 8

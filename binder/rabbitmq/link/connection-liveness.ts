@@ -1,6 +1,6 @@
 import { type Clock, SECOND } from '../../../core/clock.ts'
 import { LastHeard } from '../../transport/kit/last-heard.ts'
-import { type AmqpConnection, heartbeatMsOf, onTraffic } from './client.ts'
+import { type AmqpConnection, heartbeatMsOf, onTraffic } from './amqplib-types.ts'
 
 /**
  * Whether the broker can have given this connection up. It does after one to two heartbeats without a sign of life, and sends

@@ -7,7 +7,7 @@ import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHealth, TransportHost } from '../../transport/transport.ts'
 import { failure, toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { type AmqpConnection, destroySocket, surviveHeaders } from './client.ts'
+import { type AmqpConnection, destroySocket, surviveHeaders } from './amqplib-types.ts'
 import { hasEnded, patchEarlyFrames } from './early-frames.ts'
 
 export interface LinkEvents {

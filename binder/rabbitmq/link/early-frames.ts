@@ -8,7 +8,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { patchMethod } from '../../transport/kit/method-patch.ts'
-import type { AmqpConnection } from './client.ts'
+import type { AmqpConnection } from './amqplib-types.ts'
 
 const PATCHED = Symbol.for('concordat.rabbitmq.early-frames')
 

@@ -1,4 +1,4 @@
-import type { AmqpConfirmChannel, AmqpPublishOptions } from '../link/client.ts'
+import type { AmqpConfirmChannel, AmqpPublishOptions } from '../link/amqplib-types.ts'
 import { type PublishTarget, writePublish } from './publish-frames.ts'
 
 /** The parts of amqplib's channel that write. */

@@ -1,4 +1,4 @@
-import type { AmqpMessage } from '../link/client.ts'
+import type { AmqpMessage } from '../link/amqplib-types.ts'
 import { idOf } from '../wire/envelope.ts'
 import type { PublishEntry } from './publish-call.ts'
 

@@ -1,6 +1,6 @@
 import { MAX_DELAY_MS } from '../../channel/delay.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { AmqpPublishOptions } from '../link/client.ts'
+import type { AmqpPublishOptions } from '../link/amqplib-types.ts'
 import type { DelayLadder } from '../topology/delay.ts'
 import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 

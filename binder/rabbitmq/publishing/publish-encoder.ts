@@ -6,8 +6,8 @@ import type { TransportError } from '../../errors.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import type { DelayLadder } from '../topology/delay.ts'
 import { exchangeOf } from '../topology/foreign-places.ts'
-import { routingKeyOf } from '../topology/topology.ts'
-import { notProvisioned, onQueues, unwritable } from './outcomes.ts'
+import { routingKeyOf } from '../topology/topology-names.ts'
+import { notProvisioned, onQueues, unwritable } from './publish-errors.ts'
 import { type PublishArguments, publishArguments } from './publish-arguments.ts'
 
 export interface KnownDestinations {

@@ -1,4 +1,4 @@
-import type { AmqpPublishOptions } from '../link/client.ts'
+import type { AmqpPublishOptions } from '../link/amqplib-types.ts'
 
 /** Where a message goes. */
 export interface PublishTarget {

@@ -17,7 +17,7 @@ import {
   unanswered,
   unreached,
   unroutable,
-} from './outcomes.ts'
+} from './publish-errors.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { PublishChannel } from './publish-channel.ts'
 import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'

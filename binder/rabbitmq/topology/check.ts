@@ -18,7 +18,7 @@ import { type Ask, type Declaration, declareUnbound, look, nameOf } from './decl
 import type { DelayLadder } from './delay.ts'
 import { exchangeOf } from './foreign-places.ts'
 import { declarationsOf, existingCount, marksOf, mismatchOf } from './provision.ts'
-import { markerOf } from './topology.ts'
+import { markerOf } from './topology-names.ts'
 
 /** Number of simultaneous questions, each on a channel of its own: the ladder alone has 52. */
 const AT_ONCE = 8

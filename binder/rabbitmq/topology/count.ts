@@ -5,7 +5,7 @@ import { failure, replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Ask, declareUnbound, look } from './declare.ts'
 import { declarationsOf, existingCount, mismatchOf } from './provision.ts'
-import { markerOf } from './topology.ts'
+import { markerOf } from './topology-names.ts'
 
 const NOT_FOUND = 404
 const DENIED = 403

@@ -1,6 +1,6 @@
 import { SECOND } from '../../../core/clock.ts'
 import type { TopologyPart } from '../../transport/transport.ts'
-import type { AmqpChannel } from '../link/client.ts'
+import type { AmqpChannel } from '../link/amqplib-types.ts'
 
 /** How often a member binds its queues again: a binding that is there stays as it is. */
 export const BIND_MS: number = 5 * SECOND

@@ -25,7 +25,7 @@
 import { invalidOption } from '../../../core/errors.ts'
 import { MAX_DELAY_MS } from '../../channel/delay.ts'
 import { type Declaration, type ExchangeDeclaration, settledMark } from './declare.ts'
-import { checked } from './topology.ts'
+import { checked } from './topology-names.ts'
 
 const UNIT_MS = 100
 const LEVELS = 25

@@ -6,7 +6,7 @@
 import { invalidOption, requireText } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
-import { queueOf } from './topology.ts'
+import { queueOf } from './topology-names.ts'
 
 /** Where a channel lies that another program made. Give an exchange, or the queues of all groups, or both. */
 export interface RabbitPlace {

@@ -2,12 +2,12 @@ import { toError } from '../../../core/errors.ts'
 import { partitionMismatch, type TransportError } from '../../errors.ts'
 import type { DestinationSpec, SubscriptionSpec, TopologyPart } from '../../transport/transport.ts'
 import { failure, replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts'
-import type { AmqpChannel } from '../link/client.ts'
+import type { AmqpChannel } from '../link/amqplib-types.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './foreign-places.ts'
-import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'
+import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology-names.ts'
 
 type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>
 

@@ -7,7 +7,7 @@ import { checkDestinations } from './check.ts'
 import { type Ask, BIND_MS } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { exchangeOf } from './foreign-places.ts'
-import { PlaceCheck } from './place-check.ts'
+import { PlaceCheck } from './foreign-place-check.ts'
 import { declarationsOf, declareAll, existingCount, provisionDestination, settlingOf } from './provision.ts'
 import { Settling } from './settling.ts'
 

@@ -4,7 +4,7 @@ import { replyCodeOf } from '../failure.ts'
 import type { Ask } from './declare.ts'
 import { type Declaration, type ExchangeDeclaration, look, nameOf, settledMark } from './declare.ts'
 import { declareAll } from './provision.ts'
-import { writtenOf } from './topology.ts'
+import { writtenOf } from './topology-names.ts'
 
 /**
  * How long a new quorum queue is left alone before it is relied on. RabbitMQ (3.10, measured) registers it on disk half a

@@ -8,7 +8,7 @@
  */
 import { brotliDecompressSync, unzipSync, zstdDecompressSync } from 'node:zlib'
 import { toError } from '../../../core/errors.ts'
-import type { AmqpMessage } from '../link/client.ts'
+import type { AmqpMessage } from '../link/amqplib-types.ts'
 
 type Decompress = (bytes: Uint8Array, options: { readonly maxOutputLength: number }) => Buffer
 type Way = Decompress | 'unsupported'

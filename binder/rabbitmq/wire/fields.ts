@@ -6,8 +6,8 @@
 import { isUint8Array } from 'node:util/types'
 import { parseShallow } from '../../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
-import { AMQP_TYPES } from '../../channel/type-headers.ts'
-import { UNREADABLE } from '../link/client.ts'
+import { AMQP_TYPES } from '../../channel/foreign-header-types.ts'
+import { UNREADABLE } from '../link/amqplib-types.ts'
 
 export { AMQP_TYPES as TYPES_HEADER }
 

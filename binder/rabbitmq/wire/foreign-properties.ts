@@ -3,7 +3,7 @@
  * back have them as properties again. A sender that sets such a header sets the property.
  */
 import type { HeaderValue } from '../../channel/message.ts'
-import type { AmqpProperties, AmqpPublishOptions } from '../link/client.ts'
+import type { AmqpProperties, AmqpPublishOptions } from '../link/amqplib-types.ts'
 
 const PREFIX = 'amqp-'
 const REPLY_TO = `${PREFIX}reply-to`

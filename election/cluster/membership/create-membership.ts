@@ -1,4 +1,4 @@
-import { lastingContext } from '../../../core/ambient.ts'
+import { lastingContext } from '../../../core/async-contexts.ts'
 import { hasCode, invalidOption, toError } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'

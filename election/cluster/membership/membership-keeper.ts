@@ -1,4 +1,4 @@
-import { lastingContext } from '../../../core/ambient.ts'
+import { lastingContext } from '../../../core/async-contexts.ts'
 import { hasCode } from '../../../core/errors.ts'
 import { readInstant } from '../../../core/elapsed-time.ts'
 import { randomId } from '../../../core/random-id.ts'

@@ -1,4 +1,4 @@
-import { lastingContext } from '../../../core/ambient.ts'
+import { lastingContext } from '../../../core/async-contexts.ts'
 import { toError } from '../../../core/errors.ts'
 import { decodeFrozen } from '../store/encode-cluster-data.ts'
 import { deliver, WatchEventQueue, type Watch } from '../store/watch-event-queue.ts'

@@ -10,7 +10,7 @@ import {
   type SqlClient,
   type SqlListener,
 } from '../../../core/sql.ts'
-import { SqlSteps } from '../../../core/sql-steps.ts'
+import { SqlSteps } from '../../../core/store-statement-runner.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { WatchedClusterStore } from '../store/watched-store.ts'

@@ -1,4 +1,4 @@
-import type { SqlSteps } from '../../../core/sql-steps.ts'
+import type { SqlSteps } from '../../../core/store-statement-runner.ts'
 import { storableText } from '../../../core/escape-nul.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type {
@@ -27,7 +27,7 @@ import {
   operationsText,
   type StateRow,
   stateRecord,
-} from './records.ts'
+} from './row-conversion.ts'
 import type { Tail } from './tail.ts'
 import type { LogWakes, StoredLog } from './wakes.ts'
 

@@ -1,10 +1,10 @@
-import { lastingContext } from '../../../core/ambient.ts'
+import { lastingContext } from '../../../core/async-contexts.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
-import type { SqlSteps } from '../../../core/sql-steps.ts'
+import type { SqlSteps } from '../../../core/store-statement-runner.ts'
 import type { LogFollower } from '../store/cluster-store.ts'
-import { type EntryRow, logEntry } from './records.ts'
+import { type EntryRow, logEntry } from './row-conversion.ts'
 import type { StoredLog } from './wakes.ts'
 
 const PAGE = 256

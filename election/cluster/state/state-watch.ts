@@ -1,4 +1,4 @@
-import { lastingContext } from '../../../core/ambient.ts'
+import { lastingContext } from '../../../core/async-contexts.ts'
 import { hasCode } from '../../../core/errors.ts'
 import { deliver, WatchEventQueue, type Watch } from '../store/watch-event-queue.ts'
 import type { Replica, SnapshotReason } from '../store/cluster-replica.ts'

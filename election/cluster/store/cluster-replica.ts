@@ -1,4 +1,4 @@
-import { lastingContext } from '../../../core/ambient.ts'
+import { lastingContext } from '../../../core/async-contexts.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { hasCode, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'

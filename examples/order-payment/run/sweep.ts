@@ -65,7 +65,7 @@ async function sweepKafka(brokers: string, prefix: string): Promise<void> {
   })
 }
 
-/** Derives the names from the declarations, as `binder/rabbitmq/topology/topology.ts` does: AMQP cannot list queues. */
+/** Derives the names from the declarations, as `binder/rabbitmq/topology/topology-names.ts` does: AMQP cannot list queues. */
 async function sweepRabbit(url: string, prefix: string): Promise<void> {
   const connection = await amqplib.connect(url)
   try {

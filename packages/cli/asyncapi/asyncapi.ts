@@ -2,7 +2,7 @@
 import type { Channel } from 'concordat/binder'
 import { readSystem } from 'concordat/operator'
 import type { SystemChannel } from '../engine-types.ts'
-import type { AsyncapiChannel, AsyncapiDocument, JsonObject } from './document.ts'
+import type { AsyncapiChannel, AsyncapiDocument, JsonObject } from './document-types.ts'
 import { HEADER_SCHEMAS, headerSchemaNames } from './headers.ts'
 import { jsonSchemaOf, Schemas } from './json-schema.ts'
 import { hasSchema, messageOf, type Writing } from './messages.ts'

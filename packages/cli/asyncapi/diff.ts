@@ -4,8 +4,8 @@
  * get old messages.
  */
 import { invalidOption, isDeeperThan, wrongKind } from 'concordat/extension'
-import type { JsonObject } from './document.ts'
-import { show } from './json-text.ts'
+import type { JsonObject } from './document-types.ts'
+import { show } from './shorten-json.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
 
 /** A difference between two documents. */

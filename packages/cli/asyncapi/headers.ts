@@ -1,7 +1,7 @@
 /** JSON Schema of the headers that messages have beside the sender's own: see `docs/reference/wire-format.md`. */
 
 import type { Operation } from '../engine-types.ts'
-import type { JsonObject } from './document.ts'
+import type { JsonObject } from './document-types.ts'
 
 export type Protocol = 'kafka' | 'amqp'
 

@@ -9,5 +9,5 @@ export type {
   AsyncapiDocument,
   AsyncapiInfo,
   JsonObject,
-} from './document.ts'
+} from './document-types.ts'
 export type { AsyncapiOptions } from './options.ts'

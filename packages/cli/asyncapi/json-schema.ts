@@ -6,7 +6,7 @@
  * @see https://standardschema.dev/json-schema
  */
 import { hasMethods, toError } from 'concordat/extension'
-import type { JsonObject } from './document.ts'
+import type { JsonObject } from './document-types.ts'
 
 /** The used part of a Standard JSON Schema. */
 interface Converter {

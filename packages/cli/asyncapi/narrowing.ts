@@ -2,8 +2,8 @@
  * Whether all that fits one JSON Schema fits another: what a reader of the second may refuse of what was written for the
  * first. Pure. Draft 07 as schema libraries write it. What cannot be compared counts as a difference, and says so.
  */
-import type { JsonObject } from './document.ts'
-import { show } from './json-text.ts'
+import type { JsonObject } from './document-types.ts'
+import { show } from './shorten-json.ts'
 
 /** A reason why a value of `from` may be refused by `to`. */
 export interface Narrowing {

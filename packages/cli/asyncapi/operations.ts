@@ -1,7 +1,7 @@
 /** Operations of services: `receive` for each binding, `send` for each channel that it sends to. */
 import type { System } from 'concordat/operator'
 import type { SystemBinding, SystemChannel, SystemService } from '../engine-types.ts'
-import type { AsyncapiOperation, JsonObject } from './document.ts'
+import type { AsyncapiOperation, JsonObject } from './document-types.ts'
 import type { ResolvedAsyncapi } from './options.ts'
 
 export interface Written {

@@ -1,6 +1,6 @@
 import { invalidOption, optionNames, refuseUnknown, requireText, wrongKind } from 'concordat/extension'
 import type { Describable } from 'concordat/operator'
-import type { AsyncapiInfo, AsyncapiServer, JsonObject } from './document.ts'
+import type { AsyncapiInfo, AsyncapiServer, JsonObject } from './document-types.ts'
 import type { Protocol } from './headers.ts'
 
 /** Options of `asyncapi`. */

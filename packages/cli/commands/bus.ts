@@ -1,6 +1,6 @@
 /** `bus`: who is on the bus, and an event to some of them. */
 import { formatAddress } from 'concordat/bus'
-import type { BusReport } from '../bus.ts'
+import type { BusReport } from '../bus-admin.ts'
 import {
   ACTION_OPTIONS,
   BROKER_OPTIONS,

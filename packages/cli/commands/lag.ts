@@ -1,7 +1,7 @@
 /** The `lag` command: how many messages groups have not settled, and their dead letters. */
 import { toError } from 'concordat/extension'
 import { nothingCommitted } from '../doctor/groups.ts'
-import type { GroupLine } from '../groups.ts'
+import type { GroupLine } from '../group-lag.ts'
 import { heldOf } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'

@@ -1,5 +1,5 @@
 /** The options that pick sagas. */
-import type { SagaFilter } from '../sagas/lines.ts'
+import type { SagaFilter } from '../sagas/saga-list.ts'
 import { type OptionSpecs, UsageError, type Values } from './command.ts'
 import { durationMs, text } from './values.ts'
 

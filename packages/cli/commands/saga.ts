@@ -2,7 +2,7 @@
 
 import type { SagaStatus } from '../engine-types.ts'
 import type { SagaView } from '../sagas/admin.ts'
-import type { SagaLine } from '../sagas/lines.ts'
+import type { SagaLine } from '../sagas/saga-list.ts'
 import { failureName } from '../words.ts'
 import { type Command, DATABASE_OPTIONS, type Outcome, WATCH_OPTION } from './command.ts'
 import { failureText } from './failure-text.ts'

@@ -13,7 +13,7 @@ import { type DoctorLine, fail, word } from './line.ts'
 import { attempt, type Examined, messageOf } from './check-context.ts'
 import { examineResource } from './xa-resources.ts'
 import { examineRights } from './rights.ts'
-import { examineSchemas } from './schemas.ts'
+import { examineSchemas } from './other-schemas.ts'
 import { examineServer } from './server.ts'
 import { examineTables } from './table-versions.ts'
 

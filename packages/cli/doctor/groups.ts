@@ -1,7 +1,7 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
 import type { SqlClient } from 'concordat/core'
-import { type GroupLine, groupsIn, logSchemaOf } from '../groups.ts'
+import { type GroupLine, groupsIn, logSchemaOf } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'

@@ -4,7 +4,7 @@ import type { MigrationState } from '../engine-types.ts'
 import { schemasWith } from '../find-table-schemas.ts'
 import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './check-context.ts'
-import { VERSIONS_TABLE } from './schemas.ts'
+import { VERSIONS_TABLE } from './other-schemas.ts'
 
 export async function examineTables({ records, sql, schema }: Examined): Promise<readonly DoctorLine[]> {
   const states = await records.migrations()

@@ -24,7 +24,7 @@ import {
   type SagaListOptions,
   type SagaPage,
   type SagaTable,
-} from './lines.ts'
+} from './saga-list.ts'
 
 /** A step as an operator sees it. */
 export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {

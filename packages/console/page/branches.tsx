@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks'
 import type { OpenUndo, PreparedTransaction, UndoChoice, UndoDifference } from '../engine-types.ts'
-import type { PayloadView, RowView } from '../views.ts'
+import type { PayloadView, RowView } from '../redacted-views.ts'
 import { Act, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'
 import { useLoaded } from './loaded.ts'

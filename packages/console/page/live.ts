@@ -4,7 +4,7 @@ import type { BindingLine } from '@concordat/cli'
 import { useEffect, useReducer } from 'preact/hooks'
 import type { Snapshot } from '../snapshot.ts'
 import { sessionHeaders } from './api.ts'
-import { eventsIn } from './events.ts'
+import { eventsIn } from './parse-server-events.ts'
 
 /** A value over time. */
 export interface Moving {

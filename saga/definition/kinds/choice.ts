@@ -2,7 +2,7 @@
 import { notAwaited } from '../../../core/unawaited-callbacks.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { stepPath, WAITING_STEP } from '../resolve-step-options.ts'
-import type { StepDefinition } from '../saga.ts'
+import type { StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { StepKind } from './kind.ts'
 

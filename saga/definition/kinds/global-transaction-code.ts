@@ -1,7 +1,7 @@
 /** The one step of a transaction that is just code: the function that `globalTransaction` was given. */
 import type { StepFailure } from '../../machine/state.ts'
 import { ONCE } from '../resolve-step-options.ts'
-import type { StepDefinition } from '../saga.ts'
+import type { StepDefinition } from '../saga-definition-types.ts'
 import type { StepKind } from './kind.ts'
 
 /** Name of the step in reports and timelines. */

@@ -13,7 +13,7 @@ import type { Operation } from '../../machine/operation.ts'
 import type { Call, SagaParent, StepState } from '../../machine/state.ts'
 import type { SagaKey, SagaPost, SagaRow } from '../../store/rows.ts'
 import type { Sender } from '../../wire/wire.ts'
-import type { NamedKind, Saga, StepDefinition } from '../saga.ts'
+import type { NamedKind, Saga, StepDefinition } from '../saga-definition-types.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 
 /** A kind of step: its options, its part of the graph's hash, and its calls. The state machine knows no kinds. */

@@ -4,7 +4,7 @@ import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
-import type { StepDefinition } from '../saga.ts'
+import type { StepDefinition } from '../saga-definition-types.ts'
 import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
 
 /** A signal sent with `coordinator.signal`. */

@@ -12,7 +12,7 @@ import type { SagaReply } from '../../wire/reply.ts'
 import { addressOf, childKeys } from '../parent-child-relation.ts'
 import { checkSaga } from '../definition-rules.ts'
 import { ONCE, stepPath } from '../resolve-step-options.ts'
-import type { Saga, StepDefinition } from '../saga.ts'
+import type { Saga, StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { PreparedCall, StepKind } from './kind.ts'
 

@@ -26,7 +26,7 @@ import {
   resolveRetry,
   stepPath,
 } from '../resolve-step-options.ts'
-import type { StepDefinition } from '../saga.ts'
+import type { StepDefinition } from '../saga-definition-types.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 import type { CallOptions, RetryOptions } from '../step-options.ts'
 import { askParticipant } from './ask-participant.ts'

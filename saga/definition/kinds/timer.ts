@@ -4,7 +4,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
-import type { StepDefinition } from '../saga.ts'
+import type { StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { StepKind } from './kind.ts'
 

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { BatchLanes } from '../../../binder/consuming/batch/batch-lanes.ts'
 import type { Line } from '../../../binder/consuming/line-admission.ts'
 import { Lanes } from '../../../binder/consuming/lanes.ts'
-import { turnsOf } from '../../../core/turns.ts'
+import { turnsOf } from '../../../core/event-loop-turns.ts'
 import { until } from '../../support/until.ts'
 
 /** Runs the pushed items in the order of their keys, the first character of each; each runs until the test ends it. */

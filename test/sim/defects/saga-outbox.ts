@@ -6,12 +6,12 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'backlog',
     patches: [
       {
-        file: 'outbox/partition-table.ts',
+        file: 'outbox/partition-queries.ts',
         find: 'sum(coalesce(octet_length(payload), 0)) OVER',
         put: 'sum(octet_length(payload)) OVER',
       },
       {
-        file: 'outbox/partition-table.ts',
+        file: 'outbox/partition-queries.ts',
         find: 'WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5',
         put: 'WHERE coalesce(bytes_so_far - octet_length(payload), 0) < $5',
       },
@@ -208,7 +208,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'backlog',
     patches: [
       {
-        file: 'outbox/partition-table.ts',
+        file: 'outbox/partition-queries.ts',
         find: '    } catch (cause) {\n',
         put: '    } catch (cause) {\n      throw cause\n',
       },

@@ -1,6 +1,6 @@
 /** Names of `saga/` that only tests write: no subpath exports them. */
 // oxlint-disable no-restricted-imports -- users need not write these names, tests do
-export type { ArchivedSaga } from '../../../saga/coordinator/archive.ts'
+export type { ArchivedSaga } from '../../../saga/coordinator/archive-types.ts'
 export type { CoordinatorOptions, StuckSaga } from '../../../saga/coordinator/options.ts'
 export type { SagaOutcome } from '../../../saga/coordinator/saga-run.ts'
 export type { SagaOptions } from '../../../saga/definition/step-options.ts'
@@ -22,7 +22,7 @@ export type { ShardedCoordinatorOptions, ShardOptions } from '../../../saga/shar
 export type { SagaSummary } from '../../../saga/store/rows.ts'
 export type { TccParticipantOptions } from '../../../saga/tcc/participant.ts'
 export type { Story } from '../../../saga/testing/story.ts'
-export type { OpenUndo } from '../../../saga/undo/contract.ts'
+export type { OpenUndo } from '../../../saga/undo/undo-types.ts'
 export type { UndoHandler } from '../../../saga/undo/participant.ts'
 export type { SagaScope } from '../../../saga/wire/current-saga.ts'
 export { sagaHeaders } from '../../../saga/wire/current-saga-headers.ts'

@@ -16,7 +16,7 @@ import type { AbortedTransaction } from '../../records/aborted.ts'
 import { FORMAT, MAGIC_AT, readInt64 } from '../../records/batch-format.ts'
 import { type FindCodec, type ReadRecords, readBatches } from '../../records/batch-reader.ts'
 import { ChunkedBytes } from '../../records/chunked-bytes.ts'
-import { requireBounded } from './message-sets.ts'
+import { requireBounded } from './bound-message-sets.ts'
 
 /** kafkajs' reader of bytes, as far as it is used. */
 interface Decoder {

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import type { RabbitDelivery } from '../../../../binder/rabbitmq/consuming/delivery.ts'
 import { QueueConsumer } from '../../../../binder/rabbitmq/consuming/queue-consumer.ts'
-import type { AmqpChannel, AmqpMessage, AmqpTag } from '../../../../binder/rabbitmq/link/client.ts'
+import type { AmqpChannel, AmqpMessage, AmqpTag } from '../../../../binder/rabbitmq/link/amqplib-types.ts'
 import { fromAmqp } from '../../../../binder/rabbitmq/wire/envelope.ts'
 
 /** Consumer on a channel that plays the broker and records the messages delivered and dropped. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { inTurn } from '../../../../binder/rabbitmq/link/addresses.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import type { AmqpConnection } from '../../../../binder/rabbitmq/link/client.ts'
+import type { AmqpConnection } from '../../../../binder/rabbitmq/link/amqplib-types.ts'
 
 const NODES = ['a', 'b', 'c']
 

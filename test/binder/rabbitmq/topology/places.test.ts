@@ -3,7 +3,7 @@ import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { readDifference } from '../../../../binder/rabbitmq/topology/place-check.ts'
+import { readDifference } from '../../../../binder/rabbitmq/topology/foreign-place-check.ts'
 import type { RabbitTransportOptions } from '../../../support/inside/binder.ts'
 
 const url = 'amqp://localhost'

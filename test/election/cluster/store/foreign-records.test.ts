@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
 import { ClusterView } from '../../../../election/cluster/membership/membership-view.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the store
-import { logEntry as rowEntry } from '../../../../election/cluster/postgres/records.ts'
+import { logEntry as rowEntry } from '../../../../election/cluster/postgres/row-conversion.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the store
 import { commitReply, membersReading, stateReading } from '../../../../election/cluster/redis/script-replies.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside

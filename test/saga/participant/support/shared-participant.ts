@@ -6,7 +6,7 @@ import { CommandHandler, keptParts } from '../../../../saga/participant/command-
 import type { ParticipantContext } from '../../../../saga/participant/context.ts'
 import { stepDuties } from '../../../../saga/participant/operation-handlers.ts'
 import type { ReplyOutbox } from '../../../../saga/participant/reply-outbox.ts'
-import { SharedCommands } from '../../../../saga/participant/shared-commands.ts'
+import { SharedCommands } from '../../../../saga/participant/shared-command-transaction.ts'
 import type { ContextLogger } from '../../../support/inside/core.ts'
 import { StillClock } from '../../../support/sharing.ts'
 import { commandHeaders } from '../../support/delivery.ts'

@@ -1,5 +1,5 @@
 import type { Claim } from '../store.ts'
-import { STRAGGLER_MS } from '../undo.ts'
+import { STRAGGLER_MS } from '../undo-acquisition.ts'
 import { type QuorumKeys, quorumKeys } from './vote-requests.ts'
 
 /** Possible remains of a claim on the servers, as far as this process knows. */

@@ -7,7 +7,7 @@ import {
   membersQueueOf,
   queueOf,
   rotated,
-} from '../../../../binder/rabbitmq/topology/topology.ts'
+} from '../../../../binder/rabbitmq/topology/topology-names.ts'
 
 describe('RabbitMQ topology', () => {
   it('names a queue per group and partition, without number when there is one', ({ expect }) => {

@@ -1,5 +1,5 @@
 /** Notifications to the user: a saga that ended or is stuck, a command without an answer. */
-import { lastingContext } from '../../core/ambient.ts'
+import { lastingContext } from '../../core/async-contexts.ts'
 import { tell } from '../../core/unawaited-callbacks.ts'
 import { toError } from '../../core/errors.ts'
 import { traceFields } from '../../core/telemetry-interface.ts'

@@ -10,7 +10,7 @@
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
-import { andCommit } from '../../core/last-statement.ts'
+import { andCommit } from '../../core/commit-with-last-statement.ts'
 import type { Timed } from '../../core/sharing/open-transaction.ts'
 import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'

@@ -8,7 +8,7 @@ import { listOf } from '../machine/step-shape-lookup.ts'
 import type { SagaKey, SagaSignals } from '../store/rows.ts'
 import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/kind.ts'
-import type { Saga, StepDefinition } from './saga.ts'
+import type { Saga, StepDefinition } from './saga-definition-types.ts'
 
 /** Command channel of a step's participant; `undefined` without one. */
 export function destinationOf(step: StepDefinition): Channel | undefined {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import type { AmqpChannel, AmqpConnection } from './client.ts'
+import type { AmqpChannel, AmqpConnection } from './amqplib-types.ts'
 import type { Link } from './connection.ts'
 
 /** Runs each request on a channel of its own, because the broker closes a channel over an error. */

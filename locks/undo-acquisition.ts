@@ -1,4 +1,4 @@
-import { lastingContext } from '../core/ambient.ts'
+import { lastingContext } from '../core/async-contexts.ts'
 import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, MINUTE } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'

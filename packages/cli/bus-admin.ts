@@ -21,7 +21,7 @@ import { type Logger, SECOND, systemClock, validate } from 'concordat/core'
 import { invalidOption, optionNames, refuseUnknown, requireInteger, type Transport } from 'concordat/extension'
 import { checkName, requireNote, resolveSecrets, startedByUs } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
-import type { ClusterAdmin } from './cluster.ts'
+import type { ClusterAdmin } from './cluster-admin.ts'
 import type { Address, OperatorTrail, ReportWatchOptions } from './engine-types.ts'
 import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
 
