@@ -21,7 +21,7 @@ export interface BusBindings {
 }
 
 /** The bus's place in a binder: which of its bindings run. */
-export class Connection {
+export class BinderAttachment {
   readonly #names: BusBindings
   readonly #clock: Clock
   #binder: Binder | undefined

@@ -29,7 +29,7 @@ import { type BusOptions, type ResolvedBus, resolveBus } from './options.ts'
 import { Presence } from './presence.ts'
 import { type AnyPublishOptions, EventPublisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
-import { Reports } from './reports/report-exchange.ts'
+import { ReportExchange } from './reports/report-exchange.ts'
 
 /** @throws TypeError / RangeError naming the option. Opens nothing. */
 export function createBus(options: BusOptions): Bus {
@@ -47,7 +47,7 @@ class ServiceBus implements Bus {
   readonly #presence: Presence | undefined
   readonly #members: Members
   readonly #answers: Acknowledgements
-  readonly #reports: Reports
+  readonly #reports: ReportExchange
   readonly #receiver: Receiver
   readonly #publisher: EventPublisher
   readonly #lifeline: InstanceLifecycle
@@ -66,7 +66,7 @@ class ServiceBus implements Bus {
     this.#members = new Members(context.address, context.members, this.#presence, logger)
     this.#stopTelemetry = context.measures?.observe(() => this.#members.live())
     this.#answers = new Acknowledgements(context)
-    this.#reports = new Reports(context, (order, to) => this.publish(SendReports, order, { to }))
+    this.#reports = new ReportExchange(context, (order, to) => this.publish(SendReports, order, { to }))
     this.#lifeline = new InstanceLifecycle(context, this.#configs, this.#presence)
     this.#receiver = new Receiver(context, this.#handlers, this.#answers)
     this.#publisher = new EventPublisher(context, {

@@ -1,7 +1,7 @@
 import { formatAddress } from './address.ts'
 import { Authorization } from './authorize.ts'
 import { type BusChannels, busChannels } from './channels.ts'
-import { type BusBindings, Connection } from './binder-attachment.ts'
+import { type BusBindings, BinderAttachment } from './binder-attachment.ts'
 import { Counters } from './counters.ts'
 import { UniqueTimestamps } from './unique-timestamps.ts'
 import { MessageVerifier } from './message-verifier.ts'
@@ -16,7 +16,7 @@ export interface BusContext extends ResolvedBus {
   readonly channels: BusChannels
   /** Names of the bus's own bindings. */
   readonly names: BusBindings
-  readonly connection: Connection
+  readonly connection: BinderAttachment
   readonly counters: Counters
   readonly measures: BusTelemetry | undefined
   readonly signer: Signer
@@ -40,7 +40,7 @@ export function busContext(options: ResolvedBus): BusContext {
     self,
     channels,
     names,
-    connection: new Connection(names, clock),
+    connection: new BinderAttachment(names, clock),
     counters,
     measures,
     signer,

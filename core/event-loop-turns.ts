@@ -11,7 +11,7 @@ export const LONGEST_RUN_MS = 10
  * measure, so a row of short loops counts as one run. Never due on a clock that does not move while code runs (a fake one),
  * nor on virtual time, which keeps simulations deterministic.
  */
-export class Turns {
+export class EventLoopTurns {
   readonly #clock: Clock
   /** When this run of the loop began; `undefined` until the first question after a turn. */
   #beganAt: number | undefined
@@ -98,11 +98,11 @@ export function virtualTimeIn(isVirtual: () => boolean): () => void {
   }
 }
 
-const ofClocks = new WeakMap<Clock, Turns>()
+const ofClocks = new WeakMap<Clock, EventLoopTurns>()
 
 /** The turns of all loops on this clock. */
-export function turnsOf(clock: Clock = systemClock): Turns {
+export function turnsOf(clock: Clock = systemClock): EventLoopTurns {
   let turns = ofClocks.get(clock)
-  if (turns === undefined) ofClocks.set(clock, (turns = new Turns(clock)))
+  if (turns === undefined) ofClocks.set(clock, (turns = new EventLoopTurns(clock)))
   return turns
 }

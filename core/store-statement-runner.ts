@@ -37,7 +37,7 @@ export interface SqlStepsFields {
 
 const NO_ANSWER = Symbol('no answer')
 
-export class SqlSteps {
+export class StoreStatementRunner {
   readonly #fields: SqlStepsFields
   readonly #onBack: Array<() => void> = []
   readonly #underWay = new Set<(error: Error) => void>()

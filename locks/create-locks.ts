@@ -30,7 +30,7 @@ import {
   resolveLocks,
 } from './options.ts'
 import type { LockFeature, LockOperator, LockStore } from './store.ts'
-import { WatchedStore } from './health-probing-store.ts'
+import { HealthProbingStore } from './health-probing-store.ts'
 
 const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
 
@@ -71,7 +71,7 @@ function requireStore(store: LockStore): void {
 /** For our own stores on a server, whose factories have checked the names of their options. */
 export function locksOn(store: LockStore, options: LocksOptions): Locks {
   const resolved = resolveLocks(options)
-  return new LeaseLocks(new WatchedStore(store, resolved.clock), resolved)
+  return new LeaseLocks(new HealthProbingStore(store, resolved.clock), resolved)
 }
 
 /** For a store in this process, which cannot be away: its health is its own. */

@@ -13,7 +13,7 @@ const PROBE_REQUEST: AcquireRequest = { ttlMs: 1 * SECOND, tokenFloor: 0, keepPl
  * A store whose `health` says what the last call of each kind said. A store that is idle, or whose last call failed, is probed with a lock
  * of its own: that needs the same rights, room and replicas as any other lock.
  */
-export class WatchedStore implements LockStore {
+export class HealthProbingStore implements LockStore {
   readonly name: string
   readonly features: LockStore['features']
   readonly operator: LockStore['operator']

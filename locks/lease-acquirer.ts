@@ -8,7 +8,7 @@ import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
 import { SharedTimers } from './shared-timers.ts'
 import type { AcquireReply, LockStore } from './store.ts'
 import { LocksTelemetry } from './telemetry.ts'
-import { Undoing } from './undo-acquisition.ts'
+import { AcquisitionUndo } from './undo-acquisition.ts'
 import { waitInLine } from './waiting.ts'
 
 export type Busy = Extract<AcquireReply, { status: 'busy' }>
@@ -21,7 +21,7 @@ export class LeaseAcquirer {
   readonly #options: ResolvedLocks
   readonly #held = new UnorderedSet<HeldLease>()
   readonly #tries = new UnderWay()
-  readonly #undoing: Undoing
+  readonly #undoing: AcquisitionUndo
   readonly #lateness = new Lateness()
   readonly #rounds: SharedTimers
   readonly #waiters = new Set<AbortController>()
@@ -32,7 +32,7 @@ export class LeaseAcquirer {
   constructor(store: LockStore, options: ResolvedLocks) {
     this.#store = store
     this.#options = options
-    this.#undoing = new Undoing(store, options.clock, options.logger)
+    this.#undoing = new AcquisitionUndo(store, options.clock, options.logger)
     this.#rounds = new SharedTimers(options.clock, (lateMs) => this.#lateness.sawLoop(lateMs, options.clock.monotonic()))
     const { telemetry, clock } = options
     this.#telemetry = telemetry === undefined ? undefined : new LocksTelemetry(telemetry, clock, () => this.counts)

@@ -18,7 +18,7 @@ export function forgetAfterMs(ttlMs: number): number {
 }
 
 /** Undoes acquisitions with an unknown end, in the background and without keeping the process alive. */
-export class Undoing {
+export class AcquisitionUndo {
   readonly #store: LockStore
   readonly #clock: Clock
   readonly #logger: Logger

@@ -12,7 +12,7 @@ import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import { outboxPartition } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 
-export class LeftRows {
+export class OutboxToLogOrder {
   readonly #tables: OutboxTables
   readonly #partitions: number
   readonly #isInLog: (destination: string) => boolean

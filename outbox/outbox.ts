@@ -26,7 +26,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import { OutboxError } from './errors.ts'
-import { LeftRows } from './outbox-to-log-order.ts'
+import { OutboxToLogOrder } from './outbox-to-log-order.ts'
 import { hasLogs, specOf } from './move-rows-to-log.ts'
 import { notifier } from './notify.ts'
 import {
@@ -165,7 +165,7 @@ class SqlOutbox implements Outbox {
   readonly #tables
   /** Messages for the part of it that lies in this database are written in the transaction itself. */
   readonly #transport: OutboxOptions['transport']
-  readonly #left: LeftRows
+  readonly #left: OutboxToLogOrder
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
   constructor(options: OutboxOptions) {
@@ -184,7 +184,7 @@ class SqlOutbox implements Outbox {
     this.#tables = outboxTables(this.schema)
     this.#transport = options.transport
     hasLogs(this, (destination) => this.#logOf(destination))
-    this.#left = new LeftRows(this.#tables, this.partitions, (name) => this.#logOf(name) !== undefined)
+    this.#left = new OutboxToLogOrder(this.#tables, this.partitions, (name) => this.#logOf(name) !== undefined)
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
       this.onAdded(notifier(this.sql, this.schema, options.notifyEveryMs))

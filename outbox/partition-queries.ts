@@ -33,7 +33,7 @@ interface FetchedRow extends MessageRow {
   readonly age_ms: number | null
 }
 
-export class PartitionTable {
+export class PartitionQueries {
   readonly #sql: SqlClient
   readonly #tables: OutboxTables
   readonly #silence: UnansweredCalls

@@ -5,7 +5,7 @@ import type { Trouble } from '../core/trouble.ts'
 import type { IdleLook } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import type { LogOf } from './move-rows-to-log.ts'
-import type { PartitionTable } from './partition-queries.ts'
+import type { PartitionQueries } from './partition-queries.ts'
 import type { CheckedPublisher } from './relay-publisher.ts'
 import type { WindowResult } from './window.ts'
 
@@ -26,7 +26,7 @@ export interface PartitionRelayOptions {
 /** Members that the classes of one partition share. */
 export interface PartitionContext {
   readonly lease: HeldLease
-  readonly table: PartitionTable
+  readonly table: PartitionQueries
   readonly options: PartitionRelayOptions
   /** Finds out whether there is something, while nothing is. */
   readonly look: IdleLook

@@ -8,7 +8,7 @@ import type { IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import { OutagePauses } from './outage-pauses.ts'
 import type { PartitionContext, PartitionRelayOptions } from './partition-relay-context.ts'
-import type { PartitionTable } from './partition-queries.ts'
+import type { PartitionQueries } from './partition-queries.ts'
 import { RowSettlement } from './row-settlement.ts'
 import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
 
@@ -34,7 +34,7 @@ const MOST_HELD = { rows: 100, bytes: 16 }
  */
 export class PartitionRelay {
   readonly lease: HeldLease
-  readonly #table: PartitionTable
+  readonly #table: PartitionQueries
   readonly #options: PartitionRelayOptions
   readonly #onWindow: PartitionContext['onWindow']
   readonly #gate: IdlePlace

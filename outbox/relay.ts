@@ -22,7 +22,7 @@ import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { RelayLeases } from './relay-leases.ts'
-import { PartitionTable } from './partition-queries.ts'
+import { PartitionQueries } from './partition-queries.ts'
 import { CheckedPublisher } from './relay-publisher.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
 import { RelayStaff } from './relay-staff.ts'
@@ -253,7 +253,7 @@ class LeasedRelay implements Relay {
   }
 
   #worker(lease: HeldLease): PartitionRelay {
-    const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease, this.#silence)
+    const table = new PartitionQueries(this.#options.outbox.sql, this.#tables, lease, this.#silence)
     const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
     const options = { ...this.#options, publisher, logOf: logsOf(this.#options.outbox), trouble: this.#trouble }
     const onWindow = (result: WindowResult, lagMs: number): void => this.#counts.add(result, lagMs)

@@ -1,4 +1,4 @@
-import { type Turns, turnsOf } from '../../core/event-loop-turns.ts'
+import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded-message.ts'
 import type { Inbox, InboxMessage, InboxWork, SpecOf } from '../bindings/inbox.ts'
@@ -25,7 +25,7 @@ export class HandlerCalls {
   readonly #context: HandlingDependencies
   readonly #scope: DeliveryScope
   readonly #failures: Failures
-  readonly #turns: Turns
+  readonly #turns: EventLoopTurns
   readonly #specOf: SpecOf
   /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
   readonly isBare: boolean

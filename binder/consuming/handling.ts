@@ -1,7 +1,7 @@
 import { toError } from '../../core/errors.ts'
 import { isThenable } from '../../core/options.ts'
 import { readable } from '../../core/thrown-values.ts'
-import { type Turns, turnsOf } from '../../core/event-loop-turns.ts'
+import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded-message.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
@@ -27,7 +27,7 @@ export class Handling {
   readonly #consumer: ConsumerName
   readonly #scope: DeliveryScope
   readonly #failures: Failures
-  readonly #turns: Turns
+  readonly #turns: EventLoopTurns
   readonly #calls: HandlerCalls
 
   constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, context: HandlingDependencies) {

@@ -1,5 +1,5 @@
 import { Queue } from '../../core/queue.ts'
-import type { Turns } from '../../core/event-loop-turns.ts'
+import type { EventLoopTurns } from '../../core/event-loop-turns.ts'
 import type { LineAdmission, Line } from './line-admission.ts'
 
 /**
@@ -15,7 +15,7 @@ export class Lanes<Item> implements Line<Item> {
   readonly #concurrency: number
   readonly #keyOf: (item: Item) => string | null
   readonly #run: (item: Item) => Promise<void> | undefined
-  readonly #turns: Turns
+  readonly #turns: EventLoopTurns
   readonly #gate: LineAdmission | undefined
   readonly #ready: Queue<Item> = new Queue()
   /** Keys with a running or ready item, and what waits behind it. */
@@ -33,7 +33,7 @@ export class Lanes<Item> implements Line<Item> {
     concurrency: number,
     keyOf: (item: Item) => string | null,
     run: (item: Item) => Promise<void> | undefined,
-    { turns, gate }: { readonly turns: Turns; readonly gate?: LineAdmission | undefined },
+    { turns, gate }: { readonly turns: EventLoopTurns; readonly gate?: LineAdmission | undefined },
   ) {
     this.#turns = turns
     this.#gate = gate

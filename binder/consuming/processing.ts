@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import { type Turns, turnsOf } from '../../core/event-loop-turns.ts'
+import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { HandlingEnd } from './failure/failures.ts'
@@ -28,7 +28,7 @@ export class Processing {
   readonly calls: RunningCalls
   readonly #binding: string
   readonly #logger: Logger
-  readonly #turns: Turns
+  readonly #turns: EventLoopTurns
   readonly #events: ProcessingEvents
   #run: Run
   #handling = NONE

@@ -3,7 +3,7 @@ import type { LogContext } from './context.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import { ClaimedPartition } from './claimed-partition.ts'
 import { type GroupNow, shareOf } from './process-lease.ts'
-import { Settling } from './transactional-settlement.ts'
+import { TransactionalSettlement } from './transactional-settlement.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'
 import type { LogSubscription } from './subscription.ts'
 
@@ -224,7 +224,7 @@ function sourceFields(
 ): Omit<GroupSourceFields, 'group' | 'owner'> {
   const { settlesIn } = spec
   const { leaseMs, sql } = options
-  const isInside = settlesIn instanceof Settling && settlesIn.of === sql
+  const isInside = settlesIn instanceof TransactionalSettlement && settlesIn.of === sql
   const writers = settlesIn === undefined ? 'one' : isInside ? 'inside' : 'beside'
   return { database, tables, clock: host.clock, leaseMs, writers }
 }

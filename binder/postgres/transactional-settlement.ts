@@ -48,7 +48,7 @@ class Settled {
  * locked, however long a handler takes. A version names the one before it, so in a partition one transaction at a time is
  * between that statement and its commit; the others wait in this process, and fetching with them.
  */
-export class Settling implements SettlingTransactions {
+export class TransactionalSettlement implements SettlingTransactions {
   readonly sql: SqlClient
   /** Whose transactions they are. */
   readonly of: SqlClient

@@ -34,7 +34,7 @@ import { migrateLog, Provisioning } from './provisioning.ts'
 import { LogPublisher } from './publisher.ts'
 import { identifyRows } from './set-replica-identity.ts'
 import { Rotation } from './rotation.ts'
-import { Settling } from './transactional-settlement.ts'
+import { TransactionalSettlement } from './transactional-settlement.ts'
 import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
@@ -175,7 +175,7 @@ class LogTransport implements PostgresTransport {
 
   settlingIn(sql: SqlClient = this.#options.sql): SettlingTransactions | undefined {
     const { schema, leaseMs } = this.#options
-    return this.isOn(sql) ? new Settling(sql, transportTables(schema), leaseMs) : undefined
+    return this.isOn(sql) ? new TransactionalSettlement(sql, transportTables(schema), leaseMs) : undefined
   }
 
   async publishIn(

@@ -21,7 +21,7 @@ import { failure, replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import { requireChannels } from './link/channel-budget.ts'
 import type { AmqpChannel, AmqpConnection } from './link/amqplib-types.ts'
 import { Link } from './link/connection.ts'
-import { OwnChannels } from './link/channel-per-request.ts'
+import { ChannelPerRequest } from './link/channel-per-request.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { readyIn, requirePartitions } from './topology/count.ts'
@@ -84,7 +84,7 @@ class RabbitTransport implements Transport {
       ask: (what, work) => this.#onControl(what, work),
       pause: (durationMs) => this.#pause(durationMs),
     })
-    const channels = new OwnChannels(control, host.clock, options)
+    const channels = new ChannelPerRequest(control, host.clock, options)
     this.#parts = { host, control, link, publisher, ladder, provisioner, channels }
   }
 
@@ -240,7 +240,7 @@ interface Parts {
   readonly publisher: RabbitPublisher
   readonly ladder: DelayLadder
   readonly provisioner: Provisioner
-  readonly channels: OwnChannels
+  readonly channels: ChannelPerRequest
 }
 
 /** In what is described before the transport is attached to a service. */

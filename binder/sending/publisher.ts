@@ -6,7 +6,7 @@ import type { SpanOptions } from '../../core/telemetry-interface.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
-import { AnsweredPublishes } from '../transport/publish-health.ts'
+import { PublishHealth } from '../transport/publish-health.ts'
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
 import { DestinationWait } from './destination-wait.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
@@ -29,7 +29,7 @@ export interface PublisherParts {
  */
 export class Publisher {
   readonly #transport: Transport
-  readonly #answered: AnsweredPublishes
+  readonly #answered: PublishHealth
   readonly #destinations: ProvisionedDestinations
   readonly #clock: Clock
   readonly #maxInFlight: number
@@ -48,7 +48,7 @@ export class Publisher {
 
   constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
     this.#transport = transport
-    this.#answered = new AnsweredPublishes(transport, clock)
+    this.#answered = new PublishHealth(transport, clock)
     this.#destinations = destinations
     this.#clock = clock
     this.#maxInFlight = maxInFlight

@@ -11,7 +11,7 @@ const EARLY_MS = 50
  * deadline, so health is `down` as soon as a call is unanswered for too long. Messages that wait for room do not count: they wait for
  * their readers.
  */
-export class AnsweredPublishes {
+export class PublishHealth {
   readonly #transport: Transport
   readonly #clock: Clock
   readonly #silence: UnansweredCalls | undefined

@@ -4,7 +4,7 @@ import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError } from '../errors.ts'
-import { AnsweredPublishes } from './publish-health.ts'
+import { PublishHealth } from './publish-health.ts'
 import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from './transport.ts'
 
 const MAX_BATCH = 1_000
@@ -23,7 +23,7 @@ interface Job {
  */
 export class PublishLane {
   readonly #transport: Transport
-  readonly #answered: AnsweredPublishes
+  readonly #answered: PublishHealth
   readonly #clock: Clock
   readonly #waiting: Queue<Job> = new Queue()
   /** A call carries what several sent: it is made under the locks and in the transaction of none of them. */
@@ -33,7 +33,7 @@ export class PublishLane {
   constructor(transport: Transport, clock: Clock) {
     this.#transport = transport
     this.#clock = clock
-    this.#answered = new AnsweredPublishes(transport, clock)
+    this.#answered = new PublishHealth(transport, clock)
   }
 
   health(): TransportHealth {

@@ -3,7 +3,7 @@ import { type AskForReports, InstanceReportWatches } from './instance-report-wat
 import { InstanceReporter } from './instance-reporter.ts'
 
 /** Reports in both directions: of this instance, and of the others. */
-export class Reports {
+export class ReportExchange {
   readonly reporter: InstanceReporter
   readonly watches: InstanceReportWatches
 

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts'
 import { SqlCommitError, type SqlTransaction } from '../sql.ts'
 import { KEEP, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
-import { type BatchingTransaction, NeedsOwnTransaction, StatementsTogether } from './statement-batcher.ts'
+import { type BatchingTransaction, NeedsOwnTransaction, StatementBatcher } from './statement-batcher.ts'
 
 /** Calls the work and takes its time, without that of the transaction around it. */
 export type Timed = <T>(work: () => Promise<T>) => Promise<T>
@@ -102,7 +102,7 @@ export class OpenTransaction<Item> {
     pieces: readonly Piece<Item>[],
     { ends, ran }: Pick<Taking<Item>, 'ends' | 'ran'>,
   ): Promise<void> {
-    const together = new StatementsTogether(tx)
+    const together = new StatementBatcher(tx)
     this.begin()
     const calls = pieces.map(async (piece) => {
       const scope = new SavepointScope(tx, together)

@@ -5,7 +5,7 @@ import { type SqlResult, type SqlTransaction } from '../sql.ts'
 import { SqlError } from '../sql-error-class.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 import { rollsBack } from '../callback-transaction.ts'
-import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statement-batcher.ts'
+import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementBatcher } from './statement-batcher.ts'
 
 const NAME = 'concordat_share'
 export const TAKE = `SAVEPOINT ${NAME}`
@@ -41,7 +41,7 @@ export type Obstacle = 'conflict' | 'beyond' | 'several'
 export class SavepointScope implements Asker {
   readonly tx: SqlTransaction
   readonly #outer: SqlTransaction
-  readonly #together: StatementsTogether | undefined
+  readonly #together: StatementBatcher | undefined
   readonly #listeners: Array<(isWhole: boolean) => void> = []
   /** Its own statements have not gone back to a savepoint. */
   #isWhole = true
@@ -54,7 +54,7 @@ export class SavepointScope implements Asker {
   statements = 0
 
   /** @param together at work with others at once: then it may have one statement, and ends with that */
-  constructor(outer: SqlTransaction, together?: StatementsTogether) {
+  constructor(outer: SqlTransaction, together?: StatementBatcher) {
     this.#outer = outer
     this.#together = together
     const { native } = outer

@@ -37,7 +37,7 @@ export function canBatch(tx: SqlTransaction): tx is BatchingTransaction {
 export class NeedsOwnTransaction extends Error {}
 
 /** Asks one thing of the connection at a time, as `pg` will demand. */
-export class StatementsTogether {
+export class StatementBatcher {
   readonly #tx: BatchingTransaction
   #asked: Asked[] = []
   #sending: Promise<void> | undefined

@@ -1,5 +1,5 @@
 import { NOW } from '../../core/sql-function-parts.ts'
-import type { SqlSteps } from '../../core/store-statement-runner.ts'
+import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { originalText, storableText } from '../../core/escape-nul.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'
@@ -34,11 +34,11 @@ interface AuditRow {
 
 /** Calls of operators. */
 export class PostgresOperator implements LockOperator {
-  readonly #steps: SqlSteps
+  readonly #steps: StoreStatementRunner
   readonly #turns: Turns
   readonly #statements: ReturnType<typeof statementsOf>
 
-  constructor(fields: { steps: SqlSteps; turns: Turns; schema: string }) {
+  constructor(fields: { steps: StoreStatementRunner; turns: Turns; schema: string }) {
     this.#steps = fields.steps
     this.#turns = fields.turns
     this.#statements = statementsOf(fields.schema)

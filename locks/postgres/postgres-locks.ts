@@ -11,7 +11,7 @@ import {
   type SqlListener,
   type SqlTransaction,
 } from '../../core/sql.ts'
-import { SqlSteps } from '../../core/store-statement-runner.ts'
+import { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { locksOn } from '../create-locks.ts'
@@ -92,7 +92,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
   const answerMs = requireInteger('postgresLocks.answerMs', options.answerMs ?? 2 * SECOND, 10)
   const listener = requireListener(options.listener)
   const { clock } = resolveLocks(options)
-  const steps = new SqlSteps({
+  const steps = new StoreStatementRunner({
     sql,
     schema,
     migrateCall: LOCK_STORE_PART.call,

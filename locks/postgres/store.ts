@@ -1,6 +1,6 @@
 import { invalidOption } from '../../core/errors.ts'
 import { randomId } from '../../core/random-id.ts'
-import type { SqlSteps } from '../../core/store-statement-runner.ts'
+import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { originalText, storableText } from '../../core/escape-nul.ts'
 import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'
@@ -35,7 +35,7 @@ export class PostgresLockStore implements LockStore {
   readonly name = 'postgres'
   readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator: PostgresOperator
-  readonly #steps: SqlSteps
+  readonly #steps: StoreStatementRunner
   readonly #turns: Turns
   readonly #upkeep: () => void
   readonly #ready: () => Promise<unknown> | undefined
@@ -44,7 +44,7 @@ export class PostgresLockStore implements LockStore {
 
   /** @param fields.ready what has to be done before the first step, once; `undefined` when it is done */
   constructor(fields: {
-    steps: SqlSteps
+    steps: StoreStatementRunner
     turns: (onUnclaimed: (value: string, key: string | undefined) => void) => Turns
     schema: string
     upkeep: () => void

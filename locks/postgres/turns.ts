@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlListener } from '../../core/sql.ts'
 import { SqlNotices } from '../../core/sql-notices.ts'
-import type { SqlSteps } from '../../core/store-statement-runner.ts'
+import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { storableText } from '../../core/escape-nul.ts'
 import { type LocalWakeups, homeOf } from './local-wakeups.ts'
 
@@ -28,7 +28,7 @@ export class Turns {
   readonly home: LocalWakeups
   readonly client: string
   readonly #sql: SqlClient
-  readonly #steps: SqlSteps
+  readonly #steps: StoreStatementRunner
   readonly #clock: Clock
   readonly #beatText: string
   readonly #listener: SqlListener | undefined
@@ -48,7 +48,7 @@ export class Turns {
   /** @param onUnclaimed called for a turn that no waiter here needs: it must go to the next in line */
   constructor(fields: {
     sql: SqlClient
-    steps: SqlSteps
+    steps: StoreStatementRunner
     schema: string
     clock: Clock
     listener: SqlListener | undefined

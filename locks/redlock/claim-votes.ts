@@ -3,7 +3,7 @@ import { STRAGGLER_MS } from '../undo-acquisition.ts'
 import { type QuorumKeys, quorumKeys } from './vote-requests.ts'
 
 /** Possible remains of a claim on the servers, as far as this process knows. */
-export interface Trace {
+export interface ClaimVotes {
   readonly keys: QuorumKeys
   /** By the number of the server; those that were not asked yet may be missing. */
   readonly votes: TraceOfVote[]
@@ -30,7 +30,7 @@ export interface Trace {
 export type TraceOfVote = 'granted' | 'asked' | 'unknown' | undefined
 
 /** True when no server has, or may have, voted for it. */
-export function isUndone({ votes }: Trace): boolean {
+export function isUndone({ votes }: ClaimVotes): boolean {
   for (const vote of votes) if (vote !== undefined) return false
   return true
 }
@@ -41,7 +41,7 @@ const SWEEP_EVERY = 1_024
 export class Traces {
   readonly #prefix: string
   readonly #now: () => number
-  readonly #byValue = new Map<string, Trace>()
+  readonly #byValue = new Map<string, ClaimVotes>()
   #opened = 0
 
   /** @param now monotonic ms */
@@ -50,12 +50,12 @@ export class Traces {
     this.#now = now
   }
 
-  get(value: string): Trace | undefined {
+  get(value: string): ClaimVotes | undefined {
     return this.#byValue.get(value)
   }
 
   /** For a request that keeps its effect for `ttlMs`. */
-  open({ key, value }: Claim, ttlMs: number): Trace {
+  open({ key, value }: Claim, ttlMs: number): ClaimVotes {
     if (++this.#opened % SWEEP_EVERY === 0) this.#sweep()
     const until = this.#now() + Math.max(ttlMs, STRAGGLER_MS)
     const known = this.#byValue.get(value)
@@ -63,7 +63,7 @@ export class Traces {
       known.until = Math.max(known.until, until)
       return known
     }
-    const trace: Trace = {
+    const trace: ClaimVotes = {
       keys: quorumKeys(this.#prefix, key, value),
       votes: [],
       released: [],

@@ -8,7 +8,7 @@ import { idleVote, type Question, takeBack, vote, writeBack } from './vote-reque
 import { answered, type Servers } from './servers.ts'
 import { judge, type Loss, type Vote } from './explain-lost-vote.ts'
 import type { NodeReply } from './timeout-queue.ts'
-import type { Trace, TraceOfVote } from './claim-votes.ts'
+import type { ClaimVotes, TraceOfVote } from './claim-votes.ts'
 
 /**
  * One vote on one claim: ask all, write the token back, take back what a lost vote left.
@@ -29,7 +29,7 @@ export class MajorityVote {
   }
 
   /** The token, or what came of the vote. `request.keepPlaceMs` is the place's own time. */
-  async attempt({ lockDelayMs }: Claim, request: AcquireRequest, trace: Trace): Promise<number | Loss> {
+  async attempt({ lockDelayMs }: Claim, request: AcquireRequest, trace: ClaimVotes): Promise<number | Loss> {
     const votes: (Vote | undefined)[] = []
     const before = trace.votes.slice()
     const sentUs = this.#proposal.now()
@@ -74,7 +74,7 @@ export class MajorityVote {
   }
 
   /** From all that have voted, or may have. */
-  async #takeBack(request: AcquireRequest, trace: Trace): Promise<void> {
+  async #takeBack(request: AcquireRequest, trace: ClaimVotes): Promise<void> {
     const question = takeBack(trace.keys)
     const undoing = this.#servers.round(
       request.ttlMs,
@@ -96,7 +96,7 @@ export class MajorityVote {
   async #writeBack(
     token: number,
     request: AcquireRequest,
-    trace: Trace,
+    trace: ClaimVotes,
     votes: readonly (Vote | undefined)[],
   ): Promise<LockError | undefined> {
     let knowing = 0
@@ -136,7 +136,7 @@ function highest(votes: readonly (Vote | undefined)[]): number {
 }
 
 /** Keeps what the reply of a server leaves there. @param before what the claim had left there before it was asked */
-function follow(trace: Trace, voter: number, one: Vote, before: TraceOfVote): void {
+function follow(trace: ClaimVotes, voter: number, one: Vote, before: TraceOfVote): void {
   if (one.kind === 'silent' && one.outcome === 'unknown') trace.votes[voter] = 'unknown'
   // Released or undone meanwhile, or a request of before may still be under way.
   else if (trace.votes[voter] !== 'asked') return
@@ -144,7 +144,7 @@ function follow(trace: Trace, voter: number, one: Vote, before: TraceOfVote): vo
   else trace.votes[voter] = one.kind === 'silent' || one.kind === 'refused' ? before : undefined
 }
 
-function readVote(reply: NodeReply, trace: Trace, proposal: number): Vote {
+function readVote(reply: NodeReply, trace: ClaimVotes, proposal: number): Vote {
   if (reply.kind !== 'answer') return reply
   if (typeof reply.answer === 'number') return { kind: 'granted', token: proposal, serverUs: reply.answer }
   if (!Array.isArray(reply.answer)) return { kind: 'refused', detail: `its answer is no vote: ${show(reply.answer)}` }

@@ -13,7 +13,7 @@ import type { Round } from './round.ts'
 import { answered, type QuorumSettings, type Servers } from './servers.ts'
 import type { Loss } from './explain-lost-vote.ts'
 import type { NodeReply } from './timeout-queue.ts'
-import { isUndone, type Trace, Traces } from './claim-votes.ts'
+import { isUndone, type ClaimVotes, Traces } from './claim-votes.ts'
 import { newValue, ownerOf } from './value.ts'
 
 /** Newcomers that took the votes from each other try again this often, and for no more than this part of the ttl. */
@@ -162,7 +162,7 @@ export class RedlockStore implements LockStore {
   }
 
   /** The end of a claim, which takes whatever it has left on the servers. */
-  #undoing(trace: Trace, forgetAfterMs: number): Round {
+  #undoing(trace: ClaimVotes, forgetAfterMs: number): Round {
     trace.over = true
     return this.#servers.round(
       Number.POSITIVE_INFINITY,
@@ -176,7 +176,7 @@ export class RedlockStore implements LockStore {
   }
 
   /** Servers that missed the grant, or forgot it, vote too: so the lock survives the loss of another one. */
-  async #heal(keepMs: number, trace: Trace, replies: readonly (NodeReply | undefined)[]): Promise<void> {
+  async #heal(keepMs: number, trace: ClaimVotes, replies: readonly (NodeReply | undefined)[]): Promise<void> {
     const free = [...replies.keys()].filter((voter) => answered(replies[voter], -1))
     if (free.length === 0 || trace.token === 0 || trace.over) return
     const question = heal(trace.keys, keepMs, trace.token)
@@ -195,7 +195,7 @@ export class RedlockStore implements LockStore {
     await round.finished()
   }
 
-  #busy(claim: Claim, request: AcquireRequest, trace: Trace, loss: Exclude<Loss, { kind: 'failed' }>): AcquireReply {
+  #busy(claim: Claim, request: AcquireRequest, trace: ClaimVotes, loss: Exclude<Loss, { kind: 'failed' }>): AcquireReply {
     const { position, inTheWay } = loss
     trace.position = position
     if (request.keepPlaceMs === 0) this.#dropIfUndone(claim, trace)
@@ -209,7 +209,7 @@ export class RedlockStore implements LockStore {
   }
 
   /** Long enough for a few of its polls, short enough not to hold up those behind a waiter that died. */
-  #placeMs(request: AcquireRequest, trace: Trace): number {
+  #placeMs(request: AcquireRequest, trace: ClaimVotes): number {
     const { pollMs, answerMs } = this.#settings
     const longestPollMs = Math.min(MAX_POLL_MS, 2 * pollMs * (1 + (trace.position ?? SOME_POSITION)))
     return Math.ceil(Math.min(request.keepPlaceMs, 3 * longestPollMs + 2 * answerMs))
@@ -223,7 +223,7 @@ export class RedlockStore implements LockStore {
     throw invalidOption(`lock("${claim.key}").ttlMs`, ttlMs, expected)
   }
 
-  #dropIfUndone(claim: Claim, trace: Trace): void {
+  #dropIfUndone(claim: Claim, trace: ClaimVotes): void {
     if (isUndone(trace)) this.#traces.drop(claim.value)
   }
 
@@ -235,6 +235,6 @@ export class RedlockStore implements LockStore {
 }
 
 /** For how long a server has to refuse stragglers of the claim. */
-function forgetAt(voter: number, trace: Trace, forgetAfterMs: number): number {
+function forgetAt(voter: number, trace: ClaimVotes, forgetAfterMs: number): number {
   return trace.votes[voter] === 'unknown' ? Math.max(forgetAfterMs, STRAGGLER_MS) : forgetAfterMs
 }

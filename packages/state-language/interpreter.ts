@@ -8,7 +8,7 @@ import { isA } from './java-exceptions.ts'
 import { Frame, type FramedExecution, withoutNulls } from './frame.ts'
 import { contextOf, inTurns, itemsOf, LoopPass, type LoopState, loops } from './looping.ts'
 import { isTask, type StateMachine, type TaskState, type Verdict } from './machine-types.ts'
-import type { Rows, Suspended } from './step-results.ts'
+import type { StepResults, Suspended } from './step-results.ts'
 import { toBeCompensated, verdictOf } from './execution-verdicts.ts'
 import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './task-execution.ts'
 import { afterLoop, choose, ended, fail, lastForward, type Made, type Next, raised } from './transitions.ts'
@@ -27,11 +27,11 @@ interface Turn {
 
 export class Interpreter {
   readonly #machines: ReadonlyMap<string, StateMachine>
-  readonly #rows: Rows
+  readonly #rows: StepResults
   readonly #key: string
 
   /** @param key of the saga: business keys begin with it */
-  constructor(machines: ReadonlyMap<string, StateMachine>, rows: Rows, key: string) {
+  constructor(machines: ReadonlyMap<string, StateMachine>, rows: StepResults, key: string) {
     this.#machines = machines
     this.#rows = rows
     this.#key = key

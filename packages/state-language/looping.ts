@@ -2,7 +2,7 @@
 
 import type { Frame, FramedExecution, LoopVisit } from './frame.ts'
 import type { Loop, TaskState } from './machine-types.ts'
-import type { Rows, Suspended } from './step-results.ts'
+import type { StepResults, Suspended } from './step-results.ts'
 import { messageOf } from './task-execution.ts'
 
 /** Callbacks of a loop. */
@@ -101,7 +101,7 @@ export class LoopPass {
   }
 
   /** How many of `indexes` an earlier replay has begun, or are made again. They are begun in their order. */
-  begun(rows: Rows): number {
+  begun(rows: StepResults): number {
     const { prefix } = this.#frame
     const last = this.indexes.findLastIndex(
       (index) => this.#former.has(index) || rows.isBegun(`${prefix}${this.#rowOf(index)}`),

@@ -5,7 +5,7 @@ import type { Thrown } from './java-exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'
 import type { StateMachine, Verdict } from './machine-types.ts'
-import { Rows, type Suspended } from './step-results.ts'
+import { StepResults, type Suspended } from './step-results.ts'
 import { BRANCHES } from './task-execution.ts'
 
 /** Outcome of a machine of the state language: the result of the saga's step `outcome`. */
@@ -44,7 +44,7 @@ export function nextTurn(
 ): ScriptTurn {
   const [first] = steps
   const { params, key } = (first?.result ?? {}) as { readonly params?: Record<string, unknown>; readonly key?: string }
-  const rows = new Rows(steps)
+  const rows = new StepResults(steps)
   const frame = new Frame(machine, '', params ?? {})
   const course = play(new Interpreter(machines, rows, key ?? ''), frame, rows)
   const step = course.next()
@@ -52,7 +52,7 @@ export function nextTurn(
 }
 
 /** The machine, then what operators ordered, one after the other. @returns the step that takes the next order */
-function* play(interpreter: Interpreter, frame: Frame, rows: Rows): Suspended<string> {
+function* play(interpreter: Interpreter, frame: Frame, rows: StepResults): Suspended<string> {
   yield* interpreter.run(frame, frame.machine.startState)
   for (let n = 1; ; n++) {
     const recovery = `${BRANCHES.recovery} ${n}`

@@ -15,7 +15,7 @@ export type Suspended<T> = Generator<void, T, void>
 /** The saga's own rows and branches, and what is written beside the row of a task. */
 const RESERVED = /^(?:machine|outcome|task|pause|recovery(?: \d+)?)$| (?:retry|pause) \d+$/
 
-export class Rows {
+export class StepResults {
   readonly #known: ReadonlyMap<string, StepState>
   readonly #names = new Set<string>()
   /** The names of what was begun, also of what has rows only for its parts: `Pay` of `Pay/Reserve`, `A` of `A retry 1`. */

@@ -3,7 +3,7 @@ import { DAY } from 'concordat/core'
 import { toError } from 'concordat/extension'
 import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { RetryRule, TaskState } from './machine-types.ts'
-import type { Rows, Suspended, TaskResult } from './step-results.ts'
+import type { StepResults, Suspended, TaskResult } from './step-results.ts'
 import { verdictOfCall } from './execution-verdicts.ts'
 
 /** The branches of the saga that a machine is. */
@@ -50,7 +50,7 @@ export interface CallsResult extends TaskResult {
 }
 
 /** Calls it, and again as its rules say. The pauses are rows, too. */
-export function* called(rows: Rows, row: string, state: TaskState, payload: TaskPayload): Suspended<CallsResult> {
+export function* called(rows: StepResults, row: string, state: TaskState, payload: TaskPayload): Suspended<CallsResult> {
   const counts = new Map<RetryRule, number>()
   let inDoubt = false
   for (let attempt = 0; ; attempt++) {

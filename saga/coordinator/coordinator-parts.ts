@@ -15,7 +15,7 @@ import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'
 import { requireReadableInputs } from './read-stored-input.ts'
 import { Leases } from './leases.ts'
-import { Notices } from './user-notifications.ts'
+import { UserNotifications } from './user-notifications.ts'
 import { OperatorActions } from './operator-actions.ts'
 import type { ResolvedOptions } from './options.ts'
 import { type Plan, takesOwnership } from './plan.ts'
@@ -56,7 +56,7 @@ export class CoordinatorParts implements RunSource {
   readonly #due: DueSagaRunner
   readonly #starter: Starter
   readonly #census: Census
-  readonly #notices: Notices
+  readonly #notices: UserNotifications
   readonly #reports: BatchedReads<SagaKey, ReportedSaga | undefined>
   #unobserve: (() => void) | undefined
 
@@ -72,7 +72,7 @@ export class CoordinatorParts implements RunSource {
     this.watch = new Watch(runtime)
     this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
     this.#runner = new Runner(runtime, this.#engine, this.#leases, this.#room)
-    this.#notices = new Notices(runtime)
+    this.#notices = new UserNotifications(runtime)
     this.#due = new DueSagaRunner(runtime, this.#engine, this.#runner, this.#notices)
     this.#sweeper = new Sweeper(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
     this.#starter = new Starter(runtime, this.#engine)

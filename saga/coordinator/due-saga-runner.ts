@@ -9,7 +9,7 @@ import { refusalOf } from '../store/unhandled-mail.ts'
 import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { Applied } from './apply-event-types.ts'
-import type { Notices } from './user-notifications.ts'
+import type { UserNotifications } from './user-notifications.ts'
 import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome-to-event.ts'
 import type { Runner } from './runner.ts'
@@ -27,7 +27,7 @@ export class DueSagaRunner {
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
   readonly #runner: Runner
-  readonly #notices: Notices
+  readonly #notices: UserNotifications
   /** The rows that were taken and have not settled yet. Room is kept for each. */
   readonly #unsettled = new Set<Promise<void>>()
   #isBehind = false
@@ -36,7 +36,7 @@ export class DueSagaRunner {
   /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, runner: Runner, notices: Notices) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, runner: Runner, notices: UserNotifications) {
     this.#runtime = runtime
     this.#engine = engine
     this.#runner = runner

@@ -14,7 +14,7 @@ import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
 import type { EventApplier } from './event-applier.ts'
-import { LeftMessages } from './unloaded-version-messages.ts'
+import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
 import { signalEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { appliedWithinLease } from './within-lease.ts'
@@ -39,14 +39,14 @@ export class Signals {
   /** Steps of which a message has found no saga. */
   readonly #missed = new Set<string>()
 
-  readonly left: LeftMessages
+  readonly left: UnloadedVersionMessages
 
   /** @param handOn set by a sharded coordinator */
   constructor(runtime: CoordinatorRuntime, engine: EventApplier, handOn: HandOn | undefined) {
     this.#runtime = runtime
     this.#engine = engine
     this.#handOn = handOn
-    this.left = new LeftMessages(runtime, (...message) => this.#take(...message))
+    this.left = new UnloadedVersionMessages(runtime, (...message) => this.#take(...message))
   }
 
   /** A sink for each channel whose messages are signals. */

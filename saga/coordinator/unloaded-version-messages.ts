@@ -16,7 +16,7 @@ export type TakeMessage = (saga: Saga, channel: string, message: EncodedMessage)
 /** Messages taken by one look. */
 const LIMIT = 16
 
-export class LeftMessages {
+export class UnloadedVersionMessages {
   readonly #runtime: CoordinatorRuntime
   readonly #take: TakeMessage
   readonly #versions: readonly Saga[]

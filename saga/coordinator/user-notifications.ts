@@ -11,7 +11,7 @@ import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { traceOf } from './telemetry.ts'
 
-export class Notices {
+export class UserNotifications {
   readonly #runtime: CoordinatorRuntime
   readonly #lateness: UnansweredCommands
   readonly #marking = new Set<Promise<void>>()

@@ -13,7 +13,7 @@ import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
 import { CommandHandler, keptParts } from '../participant/command-handler.ts'
 import type { ReplyOutbox } from '../participant/reply-outbox.ts'
-import { SharedCommands } from '../participant/shared-command-transaction.ts'
+import { SharedCommandTransactions } from '../participant/shared-command-transaction.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 /** Options; the declaration provides the defaults. */
@@ -73,7 +73,7 @@ export class AskedParticipant {
       clock: by.clock,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
       ...keptParts(by.clock),
-      shared: isSharing ? new SharedCommands(sql, by.clock, barrier) : undefined,
+      shared: isSharing ? new SharedCommandTransactions(sql, by.clock, barrier) : undefined,
     }
     this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
   }

@@ -15,7 +15,7 @@ import { CommandHandler, keptParts } from './command-handler.ts'
 import type { ParticipantContext } from './context.ts'
 import type { Duties } from './operation-handlers.ts'
 import type { ParticipantOptions } from './options.ts'
-import { SharedCommands } from './shared-command-transaction.ts'
+import { SharedCommandTransactions } from './shared-command-transaction.ts'
 
 /** Behaviour of a kind of participant. */
 export interface Side<Request> {
@@ -96,7 +96,7 @@ export function participantBinding<In, Out>(
     clock: systemClock,
     telemetry,
     ...keptParts(systemClock),
-    shared: sharesTransactions ? new SharedCommands(limited, systemClock, barrier) : undefined,
+    shared: sharesTransactions ? new SharedCommandTransactions(limited, systemClock, barrier) : undefined,
   })
   const handle = (request: Out, context: HandlerContext) => handler.handle(request, context)
   const binding: SinkBinding = sink<In, Out>(channel, atMost, handle)

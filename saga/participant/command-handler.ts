@@ -23,7 +23,7 @@ import { type AnswerParts, answerIn, answerStranger, encodeAnswer, sendAnswer } 
 import { contextOf, type ParticipantContext } from './context.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './operation-handlers.ts'
 import { commandOf, mayShare } from './old-commands.ts'
-import type { SharedCommand, SharedCommands } from './shared-command-transaction.ts'
+import type { SharedCommand, SharedCommandTransactions } from './shared-command-transaction.ts'
 import { stepOf, UnansweredHandlerCalls } from './unanswered-handler-calls.ts'
 
 const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'
@@ -41,7 +41,7 @@ export interface CommandHandlerParts<Request> extends AnswerParts {
   /** Kept over all messages: a command that waits for a lock holds up those behind it. */
   readonly busy: PlacePatience
   /** Where calls that are ready together share a transaction; absent: each has its own. */
-  readonly shared: SharedCommands | undefined
+  readonly shared: SharedCommandTransactions | undefined
 }
 
 /** Parts that are kept over all messages of a participant. */

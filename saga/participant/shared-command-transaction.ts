@@ -45,7 +45,7 @@ type Begin = Pick<Duty<never, never>, 'begin' | 'beginFirst'>
 type Run = SharedTransactions<SharedCommand>['run']
 
 /** The transactions that the commands of a participant share. */
-export class SharedCommands {
+export class SharedCommandTransactions {
   readonly #sql: SqlClient
   readonly #barrier: Barrier
   readonly #beginning: SharedTransactions<BeginningCommand>

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- tests what users do not import
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../core/clock.ts'
-import { LONGEST_RUN_MS, Turns, virtualTimeIn } from '../../core/event-loop-turns.ts'
+import { LONGEST_RUN_MS, EventLoopTurns, virtualTimeIn } from '../../core/event-loop-turns.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 function busy(durationMs: number): void {
@@ -11,7 +11,7 @@ function busy(durationMs: number): void {
 
 describe('Turns', () => {
   it('is due once callbacks have run for the longest run without a turn', () => {
-    const turns = new Turns(systemClock)
+    const turns = new EventLoopTurns(systemClock)
     expect(turns.isDue()).toBe(false)
     busy(LONGEST_RUN_MS + 1)
     expect(turns.isDue()).toBe(true)
@@ -19,7 +19,7 @@ describe('Turns', () => {
 
   it('gives the last reading during a run, and the present time after a turn', async () => {
     const clock = new FakeClock()
-    const turns = new Turns(clock)
+    const turns = new EventLoopTurns(clock)
     turns.isDue()
     const beganAt = clock.now()
     clock.stall(5_000)
@@ -32,7 +32,7 @@ describe('Turns', () => {
   })
 
   it('is not due after the event loop has turned', async () => {
-    const turns = new Turns(systemClock)
+    const turns = new EventLoopTurns(systemClock)
     turns.isDue()
     busy(LONGEST_RUN_MS + 1)
     await turns.next()
@@ -40,7 +40,7 @@ describe('Turns', () => {
   })
 
   it('lets a timer fire between two waiting loops, in the order in which they waited', async () => {
-    const turns = new Turns(systemClock)
+    const turns = new EventLoopTurns(systemClock)
     const order: string[] = []
     const loop = async (name: string): Promise<void> => {
       await turns.next()
@@ -55,7 +55,7 @@ describe('Turns', () => {
   })
 
   it('resumes one loop per turn, for any number of checks before it waits', async () => {
-    const turns = new Turns(systemClock)
+    const turns = new EventLoopTurns(systemClock)
     let inThisTurn = 0
     let most = 0
     const timer = setInterval(() => (inThisTurn = 0), 1)
@@ -69,7 +69,7 @@ describe('Turns', () => {
   })
 
   it('is never due for code on virtual time, and due again afterwards', () => {
-    const turns = new Turns(systemClock)
+    const turns = new EventLoopTurns(systemClock)
     turns.isDue()
     busy(LONGEST_RUN_MS + 1)
     const undo = virtualTimeIn(() => true)
@@ -79,7 +79,7 @@ describe('Turns', () => {
   })
 
   it('is never due on a clock that does not move', () => {
-    const turns = new Turns(new FakeClock())
+    const turns = new EventLoopTurns(new FakeClock())
     turns.isDue()
     busy(LONGEST_RUN_MS + 1)
     expect(turns.isDue()).toBe(false)

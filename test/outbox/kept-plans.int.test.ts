@@ -5,7 +5,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
-import { PartitionTable } from '../../outbox/partition-queries.ts'
+import { PartitionQueries } from '../../outbox/partition-queries.ts'
 import { outboxTables } from '../../outbox/tables.ts'
 import type { WindowRow } from '../../outbox/window.ts'
 import { describeWith } from '../support/servers/index.ts'
@@ -44,7 +44,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     })
     await keeper.claim(1)
     const [lease] = keeper.held
-    const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>, new UnansweredCalls(systemClock))
+    const table = new PartitionQueries(sql, tables, lease as NonNullable<typeof lease>, new UnansweredCalls(systemClock))
     const read = async (): Promise<number> => {
       await sql.query('SELECT pg_stat_force_next_flush()')
       const { rows } = await sql.query<{ n: number }>(

@@ -8,7 +8,7 @@ import { systemClock } from 'concordat/core'
 import { describe, expect, test } from 'vitest'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
-import { PartitionTable } from '../../outbox/partition-queries.ts'
+import { PartitionQueries } from '../../outbox/partition-queries.ts'
 import { outboxTables } from '../../outbox/tables.ts'
 import type { WindowRow } from '../../outbox/window.ts'
 import { gate } from '../support/until.ts'
@@ -47,7 +47,7 @@ async function fetchedBy(t: OutboxSetup, count: number) {
   await keeper.claim(1)
   const [lease] = keeper.held
   if (lease === undefined) throw new Error('no lease')
-  const table = new PartitionTable(sql, tables, lease, new UnansweredCalls(systemClock))
+  const table = new PartitionQueries(sql, tables, lease, new UnansweredCalls(systemClock))
   const { rows } = await table.fetch(count, 1_000_000, [])
   expect(rows).toHaveLength(count)
   return { table, rows }
@@ -76,7 +76,7 @@ describe('a relay whose server has lost messages that it published', () => {
       (await t.sql.query(`SELECT id, attempts FROM "${t.outbox.schema}".outbox ORDER BY seq`)).rows
     const untouched = named('young', count).map(({ id }) => ({ id, attempts: 0 }))
 
-    type Table = PartitionTable
+    type Table = PartitionQueries
     test.each<readonly [does: string, write: (table: Table, rows: readonly WindowRow[]) => Promise<unknown>]>([
       ['deletes', (table, rows) => table.confirm(rows)],
       [

@@ -4,7 +4,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
-import { PartitionTable } from '../../outbox/partition-queries.ts'
+import { PartitionQueries } from '../../outbox/partition-queries.ts'
 import { outboxTables } from '../../outbox/tables.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { message, until } from './support/messages.ts'
@@ -14,14 +14,14 @@ import { type OutboxSetup, setupOutboxOn } from './support/setup.ts'
 const HELD_MS = 60_000
 
 /** A relay without its loop. */
-async function relayOf(t: OutboxSetup, instance: string): Promise<PartitionTable> {
+async function relayOf(t: OutboxSetup, instance: string): Promise<PartitionQueries> {
   const tables = outboxTables(t.outbox.schema)
   const sql: SqlClient = t.outbox.sql
   const keeper = new LeaseKeeper({ sql, tables, instance, leaseMs: 60_000, longestPauseMs: 60_000, clock: systemClock })
   await keeper.claim(1)
   const [lease] = keeper.held
   if (lease === undefined) throw new Error(`${instance} got no lease`)
-  return new PartitionTable(sql, tables, lease, new UnansweredCalls(systemClock))
+  return new PartitionQueries(sql, tables, lease, new UnansweredCalls(systemClock))
 }
 
 describeWith(['postgres'], 'a failure that a relay writes while another takes over', () => {

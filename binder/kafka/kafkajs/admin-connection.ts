@@ -3,7 +3,7 @@ import { ended } from '../../transport/kit/deadline.ts'
 import { within } from '../deadline.ts'
 import type { Admin, AdminLink } from '../driver.ts'
 import { transportError } from '../errors.ts'
-import { AdminCalls } from './driver-admin.ts'
+import { DriverAdmin } from './driver-admin.ts'
 import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client-types.ts'
 import { connectWithin } from './connect-timeout.ts'
 import { toTransportError } from './errors.ts'
@@ -40,7 +40,7 @@ export class AdminConnection implements AdminLink {
         this.#clock,
         this.#options.requestTimeoutMs,
         attempted,
-        this.#watched(work(new AdminCalls(this.#options.kafka, admin))),
+        this.#watched(work(new DriverAdmin(this.#options.kafka, admin))),
       )
     } catch (error) {
       if (this.#admin === current) this.#admin = undefined

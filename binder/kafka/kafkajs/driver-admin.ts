@@ -7,7 +7,7 @@ import { commitPositions } from './commit-positions.ts'
 const TOPIC_RESOURCE = 2
 
 /** An admin client of kafkajs in the words of the driver's contract. */
-export class AdminCalls implements Admin {
+export class DriverAdmin implements Admin {
   readonly #kafka: KafkaClient
   readonly #admin: KafkaAdmin
 

@@ -5,7 +5,7 @@ import type { AmqpChannel, AmqpConnection } from './amqplib-types.ts'
 import type { Link } from './connection.ts'
 
 /** Runs each request on a channel of its own, because the broker closes a channel over an error. */
-export class OwnChannels {
+export class ChannelPerRequest {
   readonly #link: Link
   readonly #clock: Clock
   readonly #options: Pick<ResolvedRabbitOptions, 'requestTimeoutMs' | 'closeTimeoutMs'>

@@ -12,7 +12,7 @@ import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './forei
 import { lossIn } from './lossy-queue-arguments.ts'
 
 /** Looks at what destinations need of their places. Makes nothing. */
-export class PlaceCheck {
+export class ForeignPlaceCheck {
   readonly #options: Pick<ResolvedRabbitOptions, 'places' | 'mayDiscard'>
   readonly #logger: Logger
   /** Queues of which the log says that they are not known. */

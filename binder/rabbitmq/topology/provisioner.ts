@@ -7,7 +7,7 @@ import { checkDestinations } from './check.ts'
 import { type Ask, BIND_MS } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { exchangeOf } from './foreign-places.ts'
-import { PlaceCheck } from './foreign-place-check.ts'
+import { ForeignPlaceCheck } from './foreign-place-check.ts'
 import { declarationsOf, declareAll, existingCount, provisionDestination, settlingOf } from './provision.ts'
 import { Settling } from './settling.ts'
 
@@ -24,7 +24,7 @@ export class Provisioner {
   readonly #ladder: DelayLadder
   readonly #logger: Logger
   readonly #broker: ProvisionCalls
-  readonly #placeCheck: PlaceCheck
+  readonly #placeCheck: ForeignPlaceCheck
   /** Provisioned destinations, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
   /** The queues that delay messages were declared. */
@@ -35,7 +35,7 @@ export class Provisioner {
     this.#ladder = ladder
     this.#logger = logger
     this.#broker = broker
-    this.#placeCheck = new PlaceCheck(options, logger)
+    this.#placeCheck = new ForeignPlaceCheck(options, logger)
   }
 
   /** A provisioned destination. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { elapsedMs, type Instant, readInstant } from '../../../core/elapsed-time.ts'
-import { type Turns, turnsOf } from '../../../core/event-loop-turns.ts'
+import { type EventLoopTurns, turnsOf } from '../../../core/event-loop-turns.ts'
 
 /** Share of a lease or session that a process gives up, for clocks that run at different speeds and answers that take their time. */
 const MARGIN = 0.1
@@ -11,7 +11,7 @@ const MARGIN = 0.1
  */
 export class LastHeard {
   readonly #clock: Clock
-  readonly #turns: Turns
+  readonly #turns: EventLoopTurns
   #at: Instant
   #certainAt: number | undefined
 

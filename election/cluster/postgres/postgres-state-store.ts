@@ -10,7 +10,7 @@ import {
   type SqlClient,
   type SqlListener,
 } from '../../../core/sql.ts'
-import { SqlSteps } from '../../../core/store-statement-runner.ts'
+import { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { WatchedClusterStore } from '../store/watched-store.ts'
@@ -62,7 +62,7 @@ export function postgresStateStore(options: PostgresStateStoreOptions): Postgres
   if (listener !== undefined && !hasMethods(listener, ['listen'])) {
     throw wrongKind('postgresStateStore.listener', listener, 'a listener such as pgListener({ connect })')
   }
-  const steps = new SqlSteps({
+  const steps = new StoreStatementRunner({
     sql,
     schema: name,
     migrateCall: CLUSTER_PART.call,

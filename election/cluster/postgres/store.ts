@@ -1,4 +1,4 @@
-import type { SqlSteps } from '../../../core/store-statement-runner.ts'
+import type { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { storableText } from '../../../core/escape-nul.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type {
@@ -38,13 +38,13 @@ interface Touching {
 /** The cluster store on PostgreSQL or PGlite: each step is one call of a function, see `tables.ts` for what is stored. */
 export class PostgresClusterStore implements ClusterStore {
   readonly name = 'postgres'
-  readonly #steps: SqlSteps
+  readonly #steps: StoreStatementRunner
   readonly #tail: Tail
   readonly #wakes: LogWakes
   readonly #text: ReturnType<typeof texts>
   #closed = false
 
-  constructor(fields: { steps: SqlSteps; tail: Tail; wakes: LogWakes; schema: string }) {
+  constructor(fields: { steps: StoreStatementRunner; tail: Tail; wakes: LogWakes; schema: string }) {
     this.#steps = fields.steps
     this.#tail = fields.tail
     this.#wakes = fields.wakes

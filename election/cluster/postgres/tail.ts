@@ -2,7 +2,7 @@ import { lastingContext } from '../../../core/async-contexts.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
-import type { SqlSteps } from '../../../core/store-statement-runner.ts'
+import type { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import type { LogFollower } from '../store/cluster-store.ts'
 import { type EntryRow, logEntry } from './row-conversion.ts'
 import type { StoredLog } from './wakes.ts'
@@ -30,7 +30,7 @@ interface NewsRow {
  * news, doubled to a second. With reliable notifications it polls once a second only.
  */
 export class Tail {
-  readonly #steps: SqlSteps
+  readonly #steps: StoreStatementRunner
   readonly #text: string
   readonly #clock: Clock
   readonly #logger: Logger
@@ -43,7 +43,7 @@ export class Tail {
   #closed = false
   #wasTold = ''
 
-  constructor(fields: { steps: SqlSteps; schema: string; isTold: boolean; clock: Clock; logger: Logger }) {
+  constructor(fields: { steps: StoreStatementRunner; schema: string; isTold: boolean; clock: Clock; logger: Logger }) {
     this.#steps = fields.steps
     this.#clock = fields.clock
     this.#logger = fields.logger

@@ -5,7 +5,7 @@ import { pgClient, pgListener } from 'concordat/core/pg'
 import { LockError } from 'concordat/locks'
 import { type PostgresLocks, postgresLocks } from 'concordat/postgres'
 import pg from 'pg'
-import { SqlSteps } from '../../../core/store-statement-runner.ts'
+import { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { PostgresLockStore } from '../../../locks/postgres/store.ts'
 import { Turns } from '../../../locks/postgres/turns.ts'
 import { createDatabase } from '../../outbox/support/postgres.ts'
@@ -111,7 +111,7 @@ interface Actor {
 /** Creates a store without the leases above it: the test decides what is sent when. */
 export function storeOn(sql: SqlClient, listener?: SqlListener): PostgresLockStore {
   const [schema, clock] = ['"concordat"', systemClock]
-  const steps = new SqlSteps({
+  const steps = new StoreStatementRunner({
     sql,
     schema: 'concordat',
     migrateCall: 'locks.migrate()',

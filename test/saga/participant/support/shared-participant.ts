@@ -6,7 +6,7 @@ import { CommandHandler, keptParts } from '../../../../saga/participant/command-
 import type { ParticipantContext } from '../../../../saga/participant/context.ts'
 import { stepDuties } from '../../../../saga/participant/operation-handlers.ts'
 import type { ReplyOutbox } from '../../../../saga/participant/reply-outbox.ts'
-import { SharedCommands } from '../../../../saga/participant/shared-command-transaction.ts'
+import { SharedCommandTransactions } from '../../../../saga/participant/shared-command-transaction.ts'
 import type { ContextLogger } from '../../../support/inside/core.ts'
 import { StillClock } from '../../../support/sharing.ts'
 import { commandHeaders } from '../../support/delivery.ts'
@@ -36,7 +36,7 @@ export async function sharedParticipant({ sql, outbox, schema, effects, invoke }
     clock: new StillClock(),
     telemetry: undefined,
     ...keptParts(new StillClock()),
-    shared: new SharedCommands(sql, new StillClock(), barrier),
+    shared: new SharedCommandTransactions(sql, new StillClock(), barrier),
   })
   const command = (sagaId: string, headers: Headers = {}): Promise<void> =>
     handler.handle({}, contextOf(sagaId, { ...commandHeaders(sagaId, 'invoke'), ...headers }))
