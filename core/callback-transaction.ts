@@ -1,6 +1,6 @@
 import { toError } from './errors.ts'
 import { type SqlExecutor, type SqlOutcome, type SqlStatement, type SqlTransaction } from './sql.ts'
-import { SqlError } from './sql-error-class.ts'
+import { SqlError } from './sql-error.ts'
 import { controlsTransaction } from './transaction-control.ts'
 
 /** A driver that can do more than the contract asks for. */

@@ -4,7 +4,7 @@
  */
 
 import { quoteIdentifier, type SqlExecutor } from './sql.ts'
-import { SqlError } from './sql-error-class.ts'
+import { SqlError } from './sql-error.ts'
 
 /** A sequence whose next value is not above what its column holds. */
 export interface SequenceBehind {

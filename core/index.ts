@@ -21,5 +21,5 @@ export {
   type SqlTransaction,
   type TransactionLimits,
 } from './sql.ts'
-export { SqlError } from './sql-error-class.ts'
+export { SqlError } from './sql-error.ts'
 export type { Telemetry } from './telemetry-interface.ts'

@@ -10,7 +10,7 @@ import { conditional } from './conditional-statement.ts'
 import { ConcordatError } from './errors.ts'
 import { PREPARED_SETTING, type SqlResult, type SqlTransaction } from './sql.ts'
 import { fromDriver } from './sql-away.ts'
-import { SqlError } from './sql-error-class.ts'
+import { SqlError } from './sql-error.ts'
 import { fieldOf } from './thrown-values.ts'
 
 /** Runs one statement of ours in a library's transaction. */

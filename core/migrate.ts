@@ -9,7 +9,7 @@
 import { requireInteger } from './errors.ts'
 import { holdersOf, LOCK_WAIT, untilFree } from './retry-table-lock.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
-import { SqlError } from './sql-error-class.ts'
+import { SqlError } from './sql-error.ts'
 
 /** A migration that brings one part's tables from version `version - 1` to `version`. */
 export interface SqlMigration {

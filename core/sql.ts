@@ -2,7 +2,7 @@ import { DAY } from './clock.ts'
 import { isConflict } from './conflict.ts'
 import { ConcordatError, hasCode, said, toError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
-import { SqlError } from './sql-error-class.ts'
+import { SqlError } from './sql-error.ts'
 import { fieldOf } from './thrown-values.ts'
 
 /** The longest age of rows that is asked for, 1 000 years: PostgreSQL has no moment much further back. */

@@ -1,6 +1,6 @@
 import { within } from '../core/time-limit.ts'
 import { Acquisition, type Won } from './acquisition.ts'
-import { UnorderedSet } from './unordered-set.ts'
+import { UnorderedSet } from './swap-remove-set.ts'
 import { LockError } from './errors.ts'
 import { Lateness } from './lateness.ts'
 import { HeldLease } from './lease.ts'

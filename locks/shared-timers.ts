@@ -1,6 +1,6 @@
 import { lastingContext } from '../core/async-contexts.ts'
 import type { Clock } from '../core/clock.ts'
-import { UnorderedSet } from './unordered-set.ts'
+import { UnorderedSet } from './swap-remove-set.ts'
 
 /** Called at most so much earlier than asked for, as a part of the delay: enough for many leases to meet. */
 const EARLY = 1 / 16

@@ -6,7 +6,7 @@ import type { IdleLook } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import type { LogOf } from './move-rows-to-log.ts'
 import type { PartitionQueries } from './partition-queries.ts'
-import type { CheckedPublisher } from './relay-publisher.ts'
+import type { CheckedPublisher } from './checked-publisher.ts'
 import type { WindowResult } from './window.ts'
 
 export interface PartitionRelayOptions {

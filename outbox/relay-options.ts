@@ -6,7 +6,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import type { SqlListener } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import type { Outbox } from './outbox.ts'
-import type { RelayPublisher } from './relay-publisher.ts'
+import type { RelayPublisher } from './checked-publisher.ts'
 
 /** Options of `createRelay`. */
 export interface RelayOptions {

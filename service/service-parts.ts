@@ -3,7 +3,7 @@
 import { createBinder } from '../binder/assembly/create-binder.ts'
 import { type Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
-import { completeBinding } from '../binder/bindings/complete-bindings.ts'
+import { completeBinding } from '../binder/bindings/inject-service-parts.ts'
 import { nameOfBinding } from '../binder/bindings/resolve-options.ts'
 import type { Place } from '../binder/sending/destination-provisioning.ts'
 import type { Bus } from '../bus/bus.ts'

@@ -33,7 +33,7 @@ import type { DestinationSpec, PublishOutcome, Transport } from '../transport/tr
 import { requireFreeNames } from './channel-name-conflicts.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
-import { claim, requireFree } from './transport-ownership.ts'
+import { claim, requireFree } from './claim-transport.ts'
 
 const NAMES = optionNames<BinderOptions>({
   service: true,

@@ -25,7 +25,7 @@ import {
   resolveCircuitBreaker,
   resolveRateLimit,
 } from './flow-options.ts'
-import { requireComplete } from './complete-bindings.ts'
+import { requireComplete } from './inject-service-parts.ts'
 
 /** A consumer's options with every default filled in. */
 export interface ResolvedConsumer {

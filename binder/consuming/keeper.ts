@@ -7,7 +7,7 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-op
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { lagWithRetries, retrySpec } from './failure/retry-destination.ts'
-import { PendingRetryCheck } from './failure/pending-retry-check.ts'
+import { PendingRetryCheck } from './failure/leftover-retries-check.ts'
 import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './position-inbox.ts'
 import type { Run } from './run.ts'

@@ -15,7 +15,7 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
-import { DelayedMessageListeners } from './delays/delayed-message-listeners.ts'
+import { DelayedMessageListeners } from './delays/delay-stall-listeners.ts'
 import { Delays } from './delays/delays.ts'
 import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'

@@ -4,7 +4,7 @@ import { Discarded } from '../bindings/discarded-message.ts'
 import { type BatchOutcome } from '../bindings/handler-contexts.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers } from '../channel/message.ts'
-import { pickHeaders } from '../channel/foreign-header-types.ts'
+import { pickHeaders } from '../channel/header-type-hints.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 

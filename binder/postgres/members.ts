@@ -1,7 +1,7 @@
 import { TransportError } from '../errors.ts'
 import type { LogContext } from './context.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
-import { ClaimedPartition } from './claimed-partition.ts'
+import { ClaimedPartition } from './partition-fetch-buffer.ts'
 import { type GroupNow, shareOf } from './process-lease.ts'
 import { TransactionalSettlement } from './transactional-settlement.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'

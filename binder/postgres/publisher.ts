@@ -1,6 +1,6 @@
 import { queryLast, withoutCommit } from '../../core/commit-with-last-statement.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import { SqlError } from '../../core/sql-error-class.ts'
+import { SqlError } from '../../core/sql-error.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'

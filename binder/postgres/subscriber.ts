@@ -4,7 +4,7 @@ import type { Receiver, Subscription, SubscriptionSpec } from '../transport/tran
 import type { LogContext } from './context.ts'
 import { failure, toTransportError } from './failure.ts'
 import type { Members } from './members.ts'
-import { ClaimedPartition } from './claimed-partition.ts'
+import { ClaimedPartition } from './partition-fetch-buffer.ts'
 import { AnonymousSource } from './source.ts'
 import { type LogPlace, LogSubscription } from './subscription.ts'
 import type { Wakes } from './wakes.ts'

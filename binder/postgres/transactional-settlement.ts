@@ -6,7 +6,7 @@ import { LentDelivery } from '../transport/kit/lent-delivery.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
 import { failure } from './failure.ts'
 import { HeldPartition } from './held-partition.ts'
-import type { Fetched } from './claimed-partition.ts'
+import type { Fetched } from './partition-fetch-buffer.ts'
 import type { GroupSource } from './source.ts'
 import type { TransportTables } from './tables.ts'
 

@@ -1,6 +1,6 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/unawaited-callbacks.ts'
-import { claim } from '../assembly/transport-ownership.ts'
+import { claim } from '../assembly/claim-transport.ts'
 import { RECONNECT_BACKOFF } from '../bindings/resolve-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import { REDRIVE_END } from '../channel/message.ts'

@@ -14,7 +14,7 @@ import { invalidOption, requireInteger, requireText } from '../../core/errors.ts
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { requireFree } from '../assembly/transport-ownership.ts'
+import { requireFree } from '../assembly/claim-transport.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import { isDeadLetterName } from '../channel/letter-name.ts'
 import { BinderError } from '../errors.ts'

@@ -4,7 +4,7 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import { consistsOf } from '../assembly/transport-ownership.ts'
+import { consistsOf } from '../assembly/claim-transport.ts'
 import { deadLetterName } from '../channel/letter-name.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { retryName } from '../consuming/failure/retry-destination.ts'

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlTransaction } from '../sql.ts'
-import { SqlError } from '../sql-error-class.ts'
+import { SqlError } from '../sql-error.ts'
 
 /** The part of `TransactionSql` of `postgres` that is used. `savepoint` tells it from `Sql`, which has none. */
 export interface PostgresJsTransaction {

@@ -2,7 +2,7 @@ import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlTransaction } from '../sql.ts'
-import { SqlError } from '../sql-error-class.ts'
+import { SqlError } from '../sql-error.ts'
 
 /** The part of `Prisma.TransactionClient` that is used. The client itself has a `$connect` too, which tells it from this. */
 export interface PrismaTransaction {

@@ -19,7 +19,7 @@ import {
   type TransactionLimits,
 } from '../sql.ts'
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
-import { SqlError } from '../sql-error-class.ts'
+import { SqlError } from '../sql-error.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown-values.ts'
 import { outlivesTransaction } from '../transaction-control.ts'

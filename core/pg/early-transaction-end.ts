@@ -1,5 +1,5 @@
 import { hasMethods } from '../options.ts'
-import { SqlError } from '../sql-error-class.ts'
+import { SqlError } from '../sql-error.ts'
 
 /** Answers of the server after a statement, and after all statements of a round trip. */
 interface Answer {

@@ -2,7 +2,7 @@
 
 import { isConflict } from '../conflict.ts'
 import { type SqlResult, type SqlTransaction } from '../sql.ts'
-import { SqlError } from '../sql-error-class.ts'
+import { SqlError } from '../sql-error.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 import { rollsBack } from '../callback-transaction.ts'
 import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementBatcher } from './statement-batcher.ts'

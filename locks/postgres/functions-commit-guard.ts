@@ -7,7 +7,7 @@
  *
  * The trigger is on `lock_guard`, into which a row is written and deleted again at once: the event stays, the row does not.
  */
-import { BY_INDEX } from '../../core/sql-function-parts.ts'
+import { BY_INDEX } from '../../core/sql-function-snippets.ts'
 
 /** The SQLSTATE of a refusal; its DETAIL is the newest token. */
 export const GUARD_REFUSED = 'CC002'

@@ -1,5 +1,5 @@
 /** Functions for operators and maintenance. The rest: `functions.ts`. */
-import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-function-parts.ts'
+import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-function-snippets.ts'
 import { LOCK_THE_KEY, NEXT_TOKEN } from './functions.ts'
 
 const AUDIT_ENTRIES = '100'

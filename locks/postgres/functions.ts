@@ -10,7 +10,7 @@
  * `synchronous_commit` says; what only frees, refuses or keeps a place does not. A crash of the server can undo these:
  * then a lock is held a little longer, or a waiter asks again for a place.
  */
-import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-function-parts.ts'
+import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-function-snippets.ts'
 
 /** Above any real number: the limit of a reader, and the weight of an exclusive holder. */
 export const ENDLESS = '9223372036854775807'

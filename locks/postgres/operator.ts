@@ -1,4 +1,4 @@
-import { NOW } from '../../core/sql-function-parts.ts'
+import { NOW } from '../../core/sql-function-snippets.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { originalText, storableText } from '../../core/escape-nul.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'

@@ -12,7 +12,7 @@
  * - `lock_guard`: always empty; a row that is written into it, and deleted again, is checked when its transaction commits.
  */
 import type { SqlPart } from '../../core/migrate.ts'
-import { BUSY_TABLE } from '../../core/sql-function-parts.ts'
+import { BUSY_TABLE } from '../../core/sql-function-snippets.ts'
 import { FUNCTIONS } from './functions.ts'
 import { GUARD_FUNCTIONS } from './functions-commit-guard.ts'
 import { OPERATOR_FUNCTIONS } from './functions-operator.ts'

@@ -6,7 +6,7 @@ import { RedisConnection } from '../../core/redis/connection.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { evictionPolicy, infoField } from '../../core/redis/info.ts'
 import { within } from '../../core/time-limit.ts'
-import type { Question } from './vote-requests.ts'
+import type { Question } from './vote-script-calls.ts'
 import type { Round } from './round.ts'
 import type { NodeReply } from './timeout-queue.ts'
 

@@ -1,4 +1,4 @@
-import type { Slot } from '../unordered-set.ts'
+import type { Slot } from '../swap-remove-set.ts'
 import type { Limited, NodeReply, TimeoutQueue } from './timeout-queue.ts'
 
 /** Is given what one server replied, and says whether that is a vote for. Called once for each server that was asked. */

@@ -2,7 +2,7 @@
 import { describeTopology, type PlannedBinding, type PlannedDestination } from '../../binder/assembly/topology.ts'
 import { sink } from '../../binder/bindings/declare-bindings.ts'
 import type { Binding } from '../../binder/bindings/declarations.ts'
-import { asDeclared } from '../../binder/bindings/complete-bindings.ts'
+import { asDeclared } from '../../binder/bindings/inject-service-parts.ts'
 import { resolveConsumer } from '../../binder/bindings/resolve-options.ts'
 import { type Channel, channelAt, checkName } from '../../binder/channel/channel.ts'
 import { retryName } from '../../binder/consuming/failure/retry-destination.ts'

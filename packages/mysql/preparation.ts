@@ -4,7 +4,7 @@ import type { XaCall, XaPassage } from 'concordat/saga/xa'
 import type { BoundedConnection } from './bounded-pool.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'
 import { XaSession } from './session.ts'
-import { LentTransaction, type MysqlTransaction } from './lent-transaction.ts'
+import { LentTransaction, type MysqlTransaction } from './handler-transaction.ts'
 import { xidOf } from './xid.ts'
 
 /** The server counts in whole seconds: what waits for a row at all may wait for one. */

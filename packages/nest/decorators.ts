@@ -23,7 +23,7 @@ import { type ParticipantContext, type ParticipantHandlers, type ParticipantOpti
 import { type TccHandlers, type TccParticipantContext, tccParticipant } from 'concordat/saga/tcc'
 import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'
 import { type XaContext, type XaParticipantOptions, type XaResource, xaParticipant } from 'concordat/saga/xa'
-import { requireChannel } from './require-channel.ts'
+import { requireChannel } from './check-channel-value.ts'
 import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
 
 /** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */

@@ -2,7 +2,7 @@
 import { Inject } from '@nestjs/common'
 import type { Channel, SendOptions } from 'concordat/binder'
 import type { Service } from 'concordat/service'
-import { requireChannel } from './require-channel.ts'
+import { requireChannel } from './check-channel-value.ts'
 import { declareWanted, type OptionalPart } from './declarations.ts'
 
 /**

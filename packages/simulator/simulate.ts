@@ -16,7 +16,7 @@ import {
   GivenFaults,
   type SimulatedFault,
 } from './faults.ts'
-import { type Play, type Played, type PlayedDatabase, play } from './play-history.ts'
+import { type Play, type Played, type PlayedDatabase, play } from './run-seeded-history.ts'
 import { installWorld } from './process/install.ts'
 import { keepForRestoring } from './restore-database.ts'
 import { fewestFaults } from './shrink.ts'

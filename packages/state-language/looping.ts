@@ -2,7 +2,7 @@
 
 import type { Frame, FramedExecution, LoopVisit } from './frame.ts'
 import type { Loop, TaskState } from './machine-types.ts'
-import type { StepResults, Suspended } from './step-results.ts'
+import type { StepResults, Suspended } from './replayed-step-results.ts'
 import { messageOf } from './task-execution.ts'
 
 /** Callbacks of a loop. */

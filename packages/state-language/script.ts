@@ -5,7 +5,7 @@ import type { Thrown } from './java-exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'
 import type { StateMachine, Verdict } from './machine-types.ts'
-import { StepResults, type Suspended } from './step-results.ts'
+import { StepResults, type Suspended } from './replayed-step-results.ts'
 import { BRANCHES } from './task-execution.ts'
 
 /** Outcome of a machine of the state language: the result of the saga's step `outcome`. */

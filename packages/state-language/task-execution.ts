@@ -3,7 +3,7 @@ import { DAY } from 'concordat/core'
 import { toError } from 'concordat/extension'
 import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { RetryRule, TaskState } from './machine-types.ts'
-import type { StepResults, Suspended, TaskResult } from './step-results.ts'
+import type { StepResults, Suspended, TaskResult } from './replayed-step-results.ts'
 import { verdictOfCall } from './execution-verdicts.ts'
 
 /** The branches of the saga that a machine is. */

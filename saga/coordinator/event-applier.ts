@@ -12,7 +12,7 @@ import { lastingContext } from '../../core/async-contexts.ts'
 import { isOf } from '../../core/define-error-class.ts'
 import { toError } from '../../core/errors.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
-import { SqlError } from '../../core/sql-error-class.ts'
+import { SqlError } from '../../core/sql-error.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey, SagaMail } from '../store/rows.ts'
 import { Committer } from './committer.ts'
@@ -24,7 +24,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey, isGoingOn, isOther, isSmall, type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import { FailingSagas } from './failing-sagas.ts'
 import { WriteFallbacks } from './write-fallbacks.ts'
-import { SagaWriteBatches } from './saga-write-batches.ts'
+import { SagaWriteBatches } from './per-saga-event-batches.ts'
 
 const MAX_CACHED = 1_000
 

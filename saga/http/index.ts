@@ -4,7 +4,7 @@
  * @module
  */
 
-export { bearer } from './serve-requests.ts'
+export { bearer } from './guard-http-requests.ts'
 export { httpParticipants } from './participants.ts'
 export { transactionFetch, transactionMiddleware } from './propagating.ts'
 export { type HttpTarget, httpTarget } from './http-target.ts'

@@ -47,7 +47,7 @@ import {
 import { noteOf, operate } from './operate.ts'
 import type { Operation } from './operation.ts'
 import { chosen, leaveOut, planned } from './dynamic-steps.ts'
-import { isOrder } from './scripted-saga-rules.ts'
+import { isOrder } from './advance-scripted-saga.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**

@@ -2,7 +2,7 @@
 import type { Draft } from './draft.ts'
 import { end } from './ends.ts'
 import { OPERATIONS } from './operation.ts'
-import { follow } from './scripted-saga-rules.ts'
+import { follow } from './advance-scripted-saga.ts'
 import type { StepFailure } from './state.ts'
 
 /** A stuck saga moves again, in the direction it had. */

@@ -5,7 +5,7 @@ import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
 import type { OpenUndo, ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget } from './undo-types.ts'
 import { isRowHeld } from './errors.ts'
 import { retrying } from './held-row-retries.ts'
-import { lockRows } from './select-rows-for-update.ts'
+import { lockRows } from './lock-decided-rows.ts'
 import { Protection } from './protect.ts'
 import { differencesIn, openBranches, settle } from './undecided-branch-operations.ts'
 

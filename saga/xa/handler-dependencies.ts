@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
-import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
+import type { RowWaitLimit } from '../participant/row-waiter-quota.ts'
 import type { Gate } from './prepared-branch-gate.ts'
 import type { XaRows } from './rows.ts'
 

@@ -33,7 +33,7 @@ import {
   unfoldStructured,
 } from '../../transport/foreign-cloud-events.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
-import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row-headers.ts'
+import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './read-connector-headers.ts'
 import {
   type JavaClasses,
   readJavaClasses,

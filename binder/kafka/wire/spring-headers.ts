@@ -10,7 +10,7 @@
  */
 import { parseShallow } from '../../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
-import { SPRING_TYPES, typesIn } from '../../channel/foreign-header-types.ts'
+import { SPRING_TYPES, typesIn } from '../../channel/header-type-hints.ts'
 
 export { SPRING_TYPES }
 

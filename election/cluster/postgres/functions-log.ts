@@ -4,7 +4,7 @@
  *
  * A log is called `members` or `state/<name>`.
  */
-import { BY_INDEX } from '../../../core/sql-function-parts.ts'
+import { BY_INDEX } from '../../../core/sql-function-snippets.ts'
 
 const HEAD_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_lock_head(p_cluster text, p_log text) RETURNS {schema}.cluster_head LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
-import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../../core/sql-function-parts.ts'
+import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../../core/sql-function-snippets.ts'
 
 /** How many transitions the log keeps. */
 const KEEP = '1000'

@@ -9,7 +9,7 @@
  * - `cluster_member`; `cluster_gone`: joins that were given up. `cluster_request`: writes whose answer was lost. A minute.
  */
 import type { SqlPart } from '../../../core/migrate.ts'
-import { BUSY_TABLE } from '../../../core/sql-function-parts.ts'
+import { BUSY_TABLE } from '../../../core/sql-function-snippets.ts'
 import { LOG_FUNCTIONS } from './functions-log.ts'
 import { MEMBER_FUNCTIONS } from './functions-members.ts'
 import { STATE_FUNCTIONS } from './functions-state.ts'

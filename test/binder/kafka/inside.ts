@@ -1,14 +1,14 @@
 /** The pure parts inside of the adapter that are tested on their own. Not public: hence not by package name. */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
 
-export { DelayedMessageListeners } from '../../../binder/kafka/delays/delayed-message-listeners.ts'
+export { DelayedMessageListeners } from '../../../binder/kafka/delays/delay-stall-listeners.ts'
 export { Forwarder } from '../../../binder/kafka/delays/forwarder.ts'
 export type { Admin, Envelope, FetchedBatch, IncomingRecord, Member } from '../../../binder/kafka/driver.ts'
 export { isExpelled, isRebalance } from '../../../binder/kafka/errors.ts'
 export { AssignedPartition } from '../../../binder/kafka/group/assigned-partition.ts'
 export { Commits } from '../../../binder/kafka/group/commits.ts'
 export { Heart } from '../../../binder/kafka/group/heart.ts'
-export { SessionTimeout } from '../../../binder/kafka/group/session-timeout.ts'
+export { SessionTimeout } from '../../../binder/kafka/group/membership-expiry.ts'
 export { OffsetTracker } from '../../../binder/kafka/group/offset-tracker.ts'
 export { PartitionLending } from '../../../binder/kafka/group/partition-lending.ts'
 export { placeGroup } from '../../../binder/kafka/group/set-start-offset.ts'

@@ -1,6 +1,6 @@
 import type { Claim } from '../store.ts'
 import { STRAGGLER_MS } from '../undo-acquisition.ts'
-import { type QuorumKeys, quorumKeys } from './vote-requests.ts'
+import { type QuorumKeys, quorumKeys } from './vote-script-calls.ts'
 
 /** Possible remains of a claim on the servers, as far as this process knows. */
 export interface ClaimVotes {
