@@ -12,6 +12,6 @@ export { requireNote, requireTarget } from '../saga/coordinator/operator-checks.
 export { remedyOf as preparedRemedy } from '../saga/xa/prepared-transactions.ts'
 export { OperatorOutcomeNotKept } from './errors.ts'
 export { migrationParts, printGrants, printMigrations } from './print-migrations.ts'
-export { type OperatorRecords, operatorRecords } from './open-operator-tables.ts'
+export { type OperatorRecords, operatorRecords } from './operator-records.ts'
 export { type Describable, describeSystem, readSystem, type System } from './system/read-system.ts'
 export type { SystemTopology } from './system/system.ts'

@@ -12,7 +12,7 @@ import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.t
 import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
 import { CommandHandler, keptParts } from '../participant/command-handler.ts'
-import type { ReplyOutbox } from '../participant/reply-outbox.ts'
+import type { ReplyOutbox } from '../participant/reply-outbox-interface.ts'
 import { SharedCommandTransactions } from '../participant/shared-command-transaction.ts'
 import type { SagaReply } from '../wire/reply.ts'
 

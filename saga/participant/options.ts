@@ -4,7 +4,7 @@ import type { ConsumerOptions } from '../../binder/bindings/declarations.ts'
 import { invalidOption } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry-interface.ts'
-import type { ReplyOutbox } from './reply-outbox.ts'
+import type { ReplyOutbox } from './reply-outbox-interface.ts'
 
 /** Options of `participant` and `tccParticipant`: those of a sink, and where the barrier and the replies are. */
 export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {

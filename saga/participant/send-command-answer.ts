@@ -10,7 +10,7 @@ import { untilFree } from '../../core/transaction-retries.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import type { Duty } from './operation-handlers.ts'
-import type { ReplyOutbox } from './reply-outbox.ts'
+import type { ReplyOutbox } from './reply-outbox-interface.ts'
 import type { SharedCommand } from './shared-command-transaction.ts'
 
 /** The parts of a command handler that answers need. */

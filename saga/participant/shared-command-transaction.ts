@@ -20,7 +20,7 @@ import type { CommandHeaders } from '../wire/wire.ts'
 import type { Barrier } from './barrier.ts'
 import type { BarrierAnswer, BarrierEntry } from './barrier-entry.ts'
 import type { DecidedTogether, Duty } from './operation-handlers.ts'
-import type { ReplyOutbox } from './reply-outbox.ts'
+import type { ReplyOutbox } from './reply-outbox-interface.ts'
 
 /** A command that is decided in a transaction which it may share. */
 export interface SharedCommand {

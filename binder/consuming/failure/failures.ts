@@ -10,7 +10,7 @@ import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter.ts'
-import { HandlerOutages, outageReason } from './handler-outages.ts'
+import { UncountedFailures, outageReason } from './uncounted-failures.ts'
 import { attemptsBefore, toRetry } from './retry-destination.ts'
 import { WithdrawnSignal } from './withdrawn-signal.ts'
 
@@ -30,13 +30,13 @@ export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' 
 export class Failures {
   readonly #options: ResolvedConsumer
   readonly #context: HandlingDependencies
-  readonly #outages: HandlerOutages
+  readonly #outages: UncountedFailures
   readonly sends: ConfirmedSends
 
   constructor(options: ResolvedConsumer, context: HandlingDependencies) {
     this.#options = options
     this.#context = context
-    this.#outages = new HandlerOutages(options)
+    this.#outages = new UncountedFailures(options)
     this.sends = new ConfirmedSends(options.name, context)
   }
 
@@ -177,7 +177,7 @@ export class Failures {
     }
   }
 
-  /** Whether the failure is no attempt of the message: see `HandlerOutages`. Has no effect. */
+  /** Whether the failure is no attempt of the message: see `UncountedFailures`. Has no effect. */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
     return this.#outages.isOne(delivery, error)
   }

@@ -1,7 +1,7 @@
 import type { Generation, LogId, StateId } from '../store/cluster-store.ts'
 
 /**
- * The names of all keys of one cluster; all in one slot through the hash tag. What each of them holds: `scripts.ts`.
+ * The names of all keys of one cluster; all in one slot through the hash tag. What each of them holds: `scripts-log.ts` and its neighbours.
  * Names in a key are percent-encoded, so that none of them can be mistaken for another.
  */
 export class ClusterKeys {

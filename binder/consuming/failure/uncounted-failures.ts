@@ -20,7 +20,7 @@ const DATABASE_BUSY =
   'the transaction of the handler met another one (conflict, deadlock or a lock that was not free), which is no attempt'
 
 /** Failures of a handler that say nothing of its message: what it uses was away or busy, or waits for an operator. */
-export class HandlerOutages {
+export class UncountedFailures {
   readonly #options: Pick<ResolvedConsumer, 'isInTransaction'>
   /** How often the database was away in a call for this delivery. */
   readonly #away = new WeakMap<TransportDelivery, number>()
