@@ -1,6 +1,6 @@
 /** Common parts of the SQL functions of our stores. */
 
-/** The SQLSTATE with which functions refuse to run under another isolation than READ COMMITTED, see `sql-steps.ts`. */
+/** The SQLSTATE with which functions refuse to run under another isolation than READ COMMITTED, see `store-statement-runner.ts`. */
 export const WRONG_ISOLATION = 'CC001'
 
 /** For the beginning of such a function, in plpgsql. */

@@ -12,7 +12,7 @@ import type {
   OnceConsumerOptions,
   Without,
 } from './declarations.ts'
-import { Discarded } from './discarded-message.ts'
+import { Discarded } from './discarded-result.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import type { NameOptions } from './name-types.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'

@@ -1,6 +1,6 @@
 import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
-import { Discarded } from '../bindings/discarded-message.ts'
+import { Discarded } from '../bindings/discarded-result.ts'
 import type { Inbox, InboxMessage, InboxWork, SpecOf } from '../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import { sourceOf } from '../channel/deduplication.ts'

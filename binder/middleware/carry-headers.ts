@@ -1,6 +1,6 @@
 import { requireText } from '../../core/errors.ts'
 import { produced } from '../bindings/batch.ts'
-import { Discarded } from '../bindings/discarded-message.ts'
+import { Discarded } from '../bindings/discarded-result.ts'
 import { type BatchOutcome } from '../bindings/handler-contexts.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers } from '../channel/message.ts'

@@ -12,7 +12,7 @@
  * rolled back and each is called again alone; until as many have worked again, and twice as many each time, there are savepoints.
  *
  * Once many have ended with their one statement, and the driver can send several, those without savepoints are called at once and
- * their statements are one round trip (`statements-together.ts`). One that wants more has all of them called again alone.
+ * their statements are one round trip (`statement-batcher.ts`). One that wants more has all of them called again alone.
  *
  * So a piece of work may be called twice, also without a failure of its own. What the first call did through its
  * transaction is undone; whatever else it did is done again, as after a crash. Never are two calls of a piece under way at

@@ -1,4 +1,4 @@
-/** Scripts for operators. Keys: `scripts.ts`. */
+/** Scripts for operators. Keys: `scripts-exclusive.ts`. */
 import { ENDS_BELOW, LINE, NEXT_TOKEN } from './scripts-line.ts'
 
 /**

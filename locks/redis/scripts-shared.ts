@@ -1,4 +1,4 @@
-/** The lock in shared mode: readers and the holders of permits. Keys: `scripts.ts`. */
+/** The lock in shared mode: readers and the holders of permits. Keys: `scripts-exclusive.ts`. */
 import { ENDS_BELOW, LINE, TAKE_TOKEN, TOKEN_OF_TIME, TOMBSTONE } from './scripts-line.ts'
 
 /**

@@ -29,7 +29,7 @@ const releaseSharedScript = defineScript(RELEASE_SHARED)
 const releaseSharedCertainScript = defineScript(RELEASE_SHARED_CERTAIN)
 const abandonScript = defineScript(ABANDON)
 
-/** The lock store on one Redis server, a master with its replicas, or a cluster: see `scripts.ts` for what is stored. */
+/** The lock store on one Redis server, a master with its replicas, or a cluster: see `scripts-exclusive.ts` for what is stored. */
 export class RedisLockStore implements LockStore {
   readonly name = 'redis'
   readonly features = { fifo: true, shared: true, lockDelay: true } as const
@@ -49,7 +49,7 @@ export class RedisLockStore implements LockStore {
     subscriber: RedisConnection
     guard: RestartGuard
     prefix: string
-    /** Begins the name of the channel on which a client of the store is told of its turns, see `scripts.ts`. */
+    /** Begins the name of the channel on which a client of the store is told of its turns, see `scripts-exclusive.ts`. */
     channel: string
     /** Runs what makes a grant or a renewal count, if more than an answer is asked for, see `replicas.ts`. */
     acknowledged?: (ScriptRunner & { close(): void }) | undefined

@@ -32,7 +32,7 @@ const FEATURES: LockFeatures = {
 
 /**
  * One lock on several servers that know nothing of each other: held by whom a majority has voted for. What one server
- * does is in `scripts.ts`, how votes are counted in `ballot.ts`, how a grant comes about in `grants.ts`.
+ * does is in `scripts.ts`, how votes are counted in `ballot.ts`, how a grant comes about in `majority-vote.ts`.
  */
 export class RedlockStore implements LockStore {
   readonly name = 'redlock'

@@ -1,6 +1,6 @@
 /**
  * The subset of SpEL that machines may use: literals, `[x]`, `#root`, members, `==`-like comparisons, `and or not`,
- * arithmetic, `a ? b : c`, `a ?: b`, and the methods of `values.ts`. Parsed at import, never evaluated as code.
+ * arithmetic, `a ? b : c`, `a ?: b`, and the methods of `expression-operators.ts`. Parsed at import, never evaluated as code.
  */
 import { type Token, tokensOf } from './tokens.ts'
 import { isRecord, METHODS, member, OPERATORS, truth } from './expression-operators.ts'

@@ -1,5 +1,5 @@
 /** Requests to the engine with an event, and its answers. */
-import type { SagaMail } from '../store/rows.ts'
+import type { SagaMail } from '../store/row-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 export interface Applied {

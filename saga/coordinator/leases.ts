@@ -11,7 +11,7 @@ import { elapsedMs, type Instant, readInstant } from '../../core/elapsed-time.ts
 import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaLease } from '../store/rows.ts'
+import type { SagaLease } from '../store/row-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 

@@ -5,7 +5,7 @@ import type { SqlExecutor } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
-import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
+import type { SagaRow, SagaTrace, SagaWrite } from '../store/row-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 

@@ -7,7 +7,7 @@ import { readable } from '../../core/thrown-values.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaKey, SagaRow } from '../store/rows.ts'
+import type { SagaKey, SagaRow } from '../store/row-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /**

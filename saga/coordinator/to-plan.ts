@@ -6,7 +6,7 @@ import type { TimelineEntry } from '../machine/event.ts'
 import { mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
 import { mailAtEnd } from '../store/unhandled-mail.ts'
-import type { SagaRow, SagaWrite } from '../store/rows.ts'
+import type { SagaRow, SagaWrite } from '../store/row-types.ts'
 import type { Plan } from './plan.ts'
 import type { Asked } from './prepare-calls.ts'
 

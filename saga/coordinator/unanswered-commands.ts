@@ -1,7 +1,7 @@
 /** Which commands are not answered in time, as far as this process has sent them again. */
 import { destinationOf } from '../definition/saga-destinations.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
-import type { SagaKey } from '../store/rows.ts'
+import type { SagaKey } from '../store/row-types.ts'
 import type { LateStep } from './health.ts'
 import type { LateCommand } from './options.ts'
 import type { LoadedSaga } from './loaded-saga.ts'

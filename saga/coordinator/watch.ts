@@ -10,7 +10,7 @@ import { refuseOwnTransaction } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaKey } from '../store/rows.ts'
+import type { SagaKey } from '../store/row-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /** How long `outcome` waits. */

@@ -1,4 +1,4 @@
-/** Options of a saga and of steps of any kind: fixed by the types here, checked again in `definition-rules.ts` and `resolve.ts`. */
+/** Options of a saga and of steps of any kind: fixed by the types here, checked again in `definition-rules.ts` and `resolve-step-options.ts`. */
 import type { BackoffOptions } from '../../core/backoff.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 

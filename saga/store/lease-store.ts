@@ -7,7 +7,7 @@
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
-import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './rows.ts'
+import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './row-types.ts'
 
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
 const NOW = '(SELECT clock_timestamp())'

@@ -11,7 +11,7 @@ import type {
   SagaVersion,
   StandingSaga,
   TimelineRow,
-} from './rows.ts'
+} from './row-types.ts'
 
 /** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */
 export const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(

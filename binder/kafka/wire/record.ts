@@ -8,7 +8,7 @@
  * | `ce_partitionkey`  | the key, when there is one                                                   |
  * | `content-type`     | media type of the payload                                                    |
  * | `concordat-types`  | which headers are not strings, as JSON: `{"retries":"number"}`               |
- * | `concordat-headers` `concordat-time` | instead of those below and of `ce_time`: columns of an outbox row (`outbox-row.ts`); read, not written |
+ * | `concordat-headers` `concordat-time` | instead of those below and of `ce_time`: columns of an outbox row (`read-connector-headers.ts`); read, not written |
  * | any other          | the sender's headers under their own names                                   |
  *
  * Kafka headers are bytes. A string is its UTF-8 (lone surrogates become U+FFFD), bytes are themselves, numbers and

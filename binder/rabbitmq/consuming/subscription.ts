@@ -33,7 +33,7 @@ export interface SubscriptionHost extends TransportHost {
  *   `prefetch` for channels of large messages.
  * - *Pause* keeps the subscription: the consumers stay, up to a window of messages waits here, no message is overtaken. After 30 minutes
  *   (RabbitMQ's `consumer_timeout`) the broker ends it; the binder subscribes again, still paused.
- * - *Sharing.* Members compare their shares periodically (`partition-surplus.ts`); a consumer over the share is closed once its running handlers are done,
+ * - *Sharing.* Members compare their shares periodically (`fair-partition-share.ts`); a consumer over the share is closed once its running handlers are done,
  *   or have had `rebalanceTimeoutMs`, and opened again at the end of the line.
  */
 export class RabbitSubscription implements Subscription, ConsumerHost {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npx concordat`: see `run.ts`. */
+/** `npx concordat`: see `run-command-line.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { run } from './run-command-line.ts'
 

@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { Committer } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/plan.ts'
-import type { SagaWrite } from '../../../saga/store/rows.ts'
+import type { SagaWrite } from '../../../saga/store/row-types.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
 
 const planOf = (id: string, revision = 1): Plan =>

@@ -3,7 +3,7 @@ import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { createRun } from '../../../saga/coordinator/saga-run.ts'
 import { Watch } from '../../../saga/coordinator/watch.ts'
-import type { ReportedSaga, SagaKey } from '../../../saga/store/rows.ts'
+import type { ReportedSaga, SagaKey } from '../../../saga/store/row-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 

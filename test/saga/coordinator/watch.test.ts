@@ -2,7 +2,7 @@
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { Watch } from '../../../saga/coordinator/watch.ts'
-import type { SagaKey, StandingSaga } from '../../../saga/store/rows.ts'
+import type { SagaKey, StandingSaga } from '../../../saga/store/row-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 

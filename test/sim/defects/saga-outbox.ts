@@ -130,7 +130,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'families',
     patches: [
       {
-        file: 'saga/coordinator/runner.ts',
+        file: 'saga/coordinator/local-chain-runner.ts',
         find: 'readonly #outside: <T>(work: () => T) => T = lastingContext()',
         put: 'readonly #outside: <T>(work: () => T) => T = (work) => work()',
       },

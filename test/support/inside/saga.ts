@@ -19,7 +19,7 @@ export {
   type StepShape,
 } from '../../../saga/machine/state.ts'
 export type { ShardedCoordinatorOptions, ShardOptions } from '../../../saga/sharding/options.ts'
-export type { SagaSummary } from '../../../saga/store/rows.ts'
+export type { SagaSummary } from '../../../saga/store/row-types.ts'
 export type { TccParticipantOptions } from '../../../saga/tcc/participant.ts'
 export type { Story } from '../../../saga/testing/story.ts'
 export type { OpenUndo } from '../../../saga/undo/undo-types.ts'
