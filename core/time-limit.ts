@@ -18,7 +18,16 @@ export async function finishesWithin(clock: Clock, durationMs: number, work: Pro
 export function within<T, F>(clock: Clock, timeoutMs: number, work: Promise<T>, otherwise: F): Promise<T | F> {
   return new Promise((resolve, reject) => {
     const cancel = clock.setTimer(timeoutMs, () => resolve(otherwise))
-    work.then(resolve, reject).finally(cancel).catch(noop)
+    work.then(
+      (result) => {
+        cancel()
+        resolve(result)
+      },
+      (error: unknown) => {
+        cancel()
+        reject(error as Error)
+      },
+    )
   })
 }
 

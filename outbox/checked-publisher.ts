@@ -44,22 +44,29 @@ export class CheckedPublisher implements RelayPublisher {
   }
 
   /** Rejects with what it throws. */
-  async #call(messages: readonly EncodedMessage[]): Promise<unknown> {
-    return this.#publisher.publish(messages)
+  #call(messages: readonly EncodedMessage[]): Promise<unknown> {
+    try {
+      return Promise.resolve(this.#publisher.publish(messages))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
   }
 }
 
 function outcomesOf(messages: readonly EncodedMessage[], outcomes: unknown): readonly PublishOutcome[] {
-  const expected = `a promise of an array of ${messages.length}: ${CONTRACT}`
-  if (!Array.isArray(outcomes)) {
-    const error = notSent(wrongKind(PATH, outcomes, expected).message)
+  if (!Array.isArray(outcomes) || outcomes.length !== messages.length) {
+    const error = againstContract(messages.length, outcomes)
     return messages.map(() => error)
   }
-  if (outcomes.length !== messages.length) {
-    const error = notSent(`${PATH}: expected ${expected}, got an array of ${outcomes.length}`)
-    return messages.map(() => error)
-  }
-  return Array.from(outcomes, outcomeOf)
+  for (const outcome of outcomes) if (outcome !== undefined) return Array.from(outcomes, outcomeOf)
+  return outcomes
+}
+
+function againstContract(length: number, outcomes: unknown): TransportError {
+  const expected = `a promise of an array of ${length}: ${CONTRACT}`
+  return Array.isArray(outcomes)
+    ? notSent(`${PATH}: expected ${expected}, got an array of ${outcomes.length}`)
+    : notSent(wrongKind(PATH, outcomes, expected).message)
 }
 
 function outcomeOf(outcome: unknown): PublishOutcome {

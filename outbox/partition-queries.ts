@@ -144,16 +144,19 @@ function readRows(fetched: readonly FetchedRow[]): Pick<Window, 'rows' | 'unread
   const unreadable: UnreadableRow[] = []
   const blocked = new Set<string>()
   for (const row of fetched) {
-    const lane = JSON.stringify([row.aggregatetype, row.aggregateid])
-    if (row.aggregateid !== null && blocked.has(lane)) continue
+    if (row.aggregateid !== null && blocked.size > 0 && blocked.has(laneText(row))) continue
     try {
       rows.push(windowRow(row))
     } catch (cause) {
-      blocked.add(lane)
+      blocked.add(laneText(row))
       unreadable.push({ seq: row.seq, id: row.id, destination: row.aggregatetype, error: toError(cause) })
     }
   }
   return { rows, unreadable }
+}
+
+function laneText({ aggregatetype, aggregateid }: FetchedRow): string {
+  return JSON.stringify([aggregatetype, aggregateid])
 }
 
 /** @throws for a row that another program wrote and that holds no message */

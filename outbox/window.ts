@@ -58,7 +58,8 @@ export async function publishWindow(
     let met = 0
     for (const [i, call] of calls.entries()) {
       const outcomes = answers[i]
-      for (const [k, row] of call.entries()) {
+      for (let k = 0; k < call.length; k++) {
+        const row = call[k] as WindowRow
         const error = outcomes?.[k]
         if (outcomes !== undefined && error === undefined) {
           confirmed.push(row)
