@@ -12,7 +12,6 @@ export { createBinder } from './assembly/create-binder.ts'
 export type { Topology } from './assembly/topology.ts'
 export type { Binder, BinderOptions } from './binder.ts'
 export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
-export { processor, sink, source } from './bindings/declare-bindings.ts'
 export type {
   BatchBinding,
   Binding,
@@ -25,6 +24,7 @@ export type {
   SinkBinding,
   SourceBinding,
 } from './bindings/declarations.ts'
+export { processor, sink, source } from './bindings/declare-bindings.ts'
 export type {
   BatchContext,
   BatchItem,

@@ -1,9 +1,9 @@
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import { newId } from '../core/ids.ts'
-import type { BusContext } from './shared-dependencies.ts'
 import { ackHeaders, type EventEnvelope, parseAck, signedFields } from './envelope.ts'
 import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'
 import { PendingAcks } from './pending-acks.ts'
+import type { BusContext } from './shared-dependencies.ts'
 
 /** Acknowledgements in both directions. One to oneself does not travel. */
 export class Acknowledgements {

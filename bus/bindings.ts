@@ -1,12 +1,12 @@
-import { sink } from '../binder/bindings/declare-bindings.ts'
 import type { SinkBinding } from '../binder/bindings/declarations.ts'
+import { sink } from '../binder/bindings/declare-bindings.ts'
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
-import type { BusContext } from './shared-dependencies.ts'
 import { isReport } from './envelope.ts'
 import type { Presence } from './presence.ts'
 import type { Receiver } from './receiver.ts'
 import type { InstanceReportWatches } from './reports/instance-report-watches.ts'
+import type { BusContext } from './shared-dependencies.ts'
 
 /** Parts of a bus that messages arrive at. */
 interface Receivers {

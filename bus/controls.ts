@@ -13,10 +13,10 @@ import {
   Shutdown,
 } from './built-in.ts'
 import type { LiveConfig } from './config.ts'
-import type { BusContext } from './shared-dependencies.ts'
 import { BusError } from './errors.ts'
 import type { BusEvent, EventContext } from './event.ts'
 import { AfterAck, type AnyHandler, type HandlerResult, NOT_MINE } from './handlers.ts'
+import type { BusContext } from './shared-dependencies.ts'
 
 type Control = readonly [BusEvent, AnyHandler]
 

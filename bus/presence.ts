@@ -6,9 +6,9 @@ import { randomId } from '../core/random-id.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import type { Address } from './address.ts'
-import type { BusContext } from './shared-dependencies.ts'
 import { type PresenceEnvelope, type PresenceState, parsePresence, presenceHeaders, signedFields } from './envelope.ts'
 import { Roster } from './roster.ts'
+import type { BusContext } from './shared-dependencies.ts'
 
 /** Time within which a new instance learns the others; a publisher that has just started waits for it. */
 export const ROLL_CALL_MS = 500

@@ -6,7 +6,6 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { unlessAborted, within } from '../core/time-limit.ts'
 import { type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
 import type { AckedPublishOptions, Acknowledgement, PublishOptions } from './bus.ts'
-import type { BusContext } from './shared-dependencies.ts'
 import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, requireEvent } from './event.ts'
@@ -14,6 +13,7 @@ import type { InstanceLifecycle } from './instance-lifecycle.ts'
 import type { Members } from './members.ts'
 import type { AckWait, PendingAcks } from './pending-acks.ts'
 import type { Receiver } from './receiver.ts'
+import type { BusContext } from './shared-dependencies.ts'
 import { validateInTime } from './validate-with-timeout.ts'
 
 /** Parts of the bus that publishing uses. */

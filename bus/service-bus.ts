@@ -1,8 +1,8 @@
 import type { Binder } from '../binder/binder.ts'
 import type { SinkBinding } from '../binder/bindings/declarations.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
-import type { Address } from './address.ts'
 import { Acknowledgements } from './acknowledgements.ts'
+import type { Address } from './address.ts'
 import { busBindings } from './bindings.ts'
 import { type ReportOrder, SendReports } from './built-in.ts'
 import type {
@@ -18,7 +18,6 @@ import type {
 import type { BusChannel } from './channels.ts'
 import type { ConfigOptions, WatchedConfig } from './config.ts'
 import { Configs } from './configs.ts'
-import { type BusContext, busContext } from './shared-dependencies.ts'
 import { controls } from './controls.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, type EventHandler, onEvent } from './event.ts'
@@ -30,6 +29,7 @@ import { Presence } from './presence.ts'
 import { type AnyPublishOptions, EventPublisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
 import { ReportExchange } from './reports/report-exchange.ts'
+import { type BusContext, busContext } from './shared-dependencies.ts'
 
 /** @throws TypeError / RangeError naming the option. Opens nothing. */
 export function createBus(options: BusOptions): Bus {

@@ -1,13 +1,13 @@
 import { formatAddress } from './address.ts'
 import { Authorization } from './authorize.ts'
+import { BinderAttachment, type BusBindings } from './binder-attachment.ts'
 import { type BusChannels, busChannels } from './channels.ts'
-import { type BusBindings, BinderAttachment } from './binder-attachment.ts'
 import { Counters } from './counters.ts'
-import { UniqueTimestamps } from './unique-timestamps.ts'
 import { MessageVerifier } from './message-verifier.ts'
 import type { ResolvedBus } from './options.ts'
 import { Signer } from './signature.ts'
 import { BusTelemetry } from './telemetry.ts'
+import { UniqueTimestamps } from './unique-timestamps.ts'
 
 /** Members that the classes of one bus share. */
 export interface BusContext extends ResolvedBus {

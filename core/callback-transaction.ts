@@ -13,7 +13,7 @@ export interface ScopedExecutor extends SqlExecutor {
 }
 
 /** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
-export class CallbackTransaction {
+export class TransactionScope {
   readonly tx: SqlTransaction
   #open = true
   #isWhole = true

@@ -17,7 +17,9 @@ export type {
   TransportFeatures,
   TransportHost,
 } from '../binder/transport/transport.ts'
+export { TransactionScope } from '../core/callback-transaction.ts'
 export { causesOf, invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
+export { virtualTimeIn } from '../core/event-loop-turns.ts'
 export { restartIds } from '../core/ids.ts'
 export { checkLogger } from '../core/logger.ts'
 export { isDeeperThan } from '../core/nesting.ts'
@@ -27,8 +29,6 @@ export { randomId } from '../core/random-id.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
 export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'
-export { CallbackTransaction } from '../core/callback-transaction.ts'
-export { virtualTimeIn } from '../core/event-loop-turns.ts'
 export type {
   ClusterStore,
   CommitRequest,

@@ -13,5 +13,5 @@
  */
 export { type PostgresTransport, postgresTransport } from '../binder/postgres/transport.ts'
 export { type PostgresStateStore, postgresStateStore } from '../election/cluster/postgres/postgres-state-store.ts'
-export { type PostgresLocks, postgresLocks } from '../locks/postgres/postgres-locks.ts'
 export { type PostgresTokens, postgresTokens } from '../locks/one-time-tokens/postgres/postgres-tokens.ts'
+export { type PostgresLocks, postgresLocks } from '../locks/postgres/postgres-locks.ts'

@@ -9,7 +9,7 @@
  * @module
  */
 export { redisStateStore } from '../election/cluster/redis/redis-state-store.ts'
+export { redisTokens } from '../locks/one-time-tokens/redis/redis-tokens.ts'
 export { type RedisFence, redisFence } from '../locks/redis/fence.ts'
 export { redisLocks } from '../locks/redis/redis-locks.ts'
 export { redlockLocks } from '../locks/redlock/redlock-locks.ts'
-export { redisTokens } from '../locks/one-time-tokens/redis/redis-tokens.ts'

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
-import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/elapsed-time.ts'
+import { hasCode } from '../core/errors.ts'
 import { fieldOf } from '../core/thrown-values.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import { LockError } from './errors.ts'

@@ -3,9 +3,9 @@ import { toError } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { withLeases } from './current-lease.ts'
 import { LockError } from './errors.ts'
-import { LeaseAcquirer } from './lease-acquirer.ts'
+import { HealthProbingStore } from './health-probing-store.ts'
 import type { HeldLease } from './lease.ts'
-import { canonicalOrder, MultiKeyLease, releaseInReverse } from './multi-key-lease.ts'
+import { LeaseAcquirer } from './lease-acquirer.ts'
 import type {
   AcquireOptions,
   ForcedRelease,
@@ -18,6 +18,7 @@ import type {
   Locks,
   LocksHealth,
 } from './lock.ts'
+import { canonicalOrder, MultiKeyLease, releaseInReverse } from './multi-key-lease.ts'
 import {
   LOCKS_NAMES,
   type LocksOptions,
@@ -30,7 +31,6 @@ import {
   resolveLocks,
 } from './options.ts'
 import type { LockFeature, LockOperator, LockStore } from './store.ts'
-import { HealthProbingStore } from './health-probing-store.ts'
 
 const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
 

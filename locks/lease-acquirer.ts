@@ -1,12 +1,12 @@
 import { within } from '../core/time-limit.ts'
 import { Acquisition, type Won } from './acquisition.ts'
-import { UnorderedSet } from './swap-remove-set.ts'
 import { LockError } from './errors.ts'
 import { Lateness } from './lateness.ts'
 import { HeldLease } from './lease.ts'
 import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
 import { SharedTimers } from './shared-timers.ts'
 import type { AcquireReply, LockStore } from './store.ts'
+import { UnorderedSet } from './swap-remove-set.ts'
 import { LocksTelemetry } from './telemetry.ts'
 import { AcquisitionUndo } from './undo-acquisition.ts'
 import { waitInLine } from './waiting.ts'
@@ -33,7 +33,9 @@ export class LeaseAcquirer {
     this.#store = store
     this.#options = options
     this.#undoing = new AcquisitionUndo(store, options.clock, options.logger)
-    this.#rounds = new SharedTimers(options.clock, (lateMs) => this.#lateness.sawLoop(lateMs, options.clock.monotonic()))
+    this.#rounds = new SharedTimers(options.clock, (lateMs) =>
+      this.#lateness.sawLoop(lateMs, options.clock.monotonic()),
+    )
     const { telemetry, clock } = options
     this.#telemetry = telemetry === undefined ? undefined : new LocksTelemetry(telemetry, clock, () => this.counts)
     store.onDoubt((value) => {

@@ -14,8 +14,8 @@
 
 import { lastingContext } from '../core/async-contexts.ts'
 import type { Clock } from '../core/clock.ts'
-import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/elapsed-time.ts'
+import { hasCode } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'

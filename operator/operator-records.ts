@@ -1,5 +1,5 @@
-import type { Logger } from '../core/logger.ts'
 import { type SequenceBehind, sequencesBehind } from '../core/check-sql-sequences.ts'
+import type { Logger } from '../core/logger.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
 import { oldPrepared } from '../saga/xa/prepared-transactions.ts'
 import type { PreparedTransaction } from '../saga/xa/resource.ts'

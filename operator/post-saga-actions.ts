@@ -11,9 +11,9 @@ import { reportToParent } from '../saga/definition/parent-child-relation.ts'
 import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
-import { mailAtEnd } from '../saga/store/unhandled-mail.ts'
 import type { SagaKey, SagaRow } from '../saga/store/row-types.ts'
 import type { SagaStore } from '../saga/store/store.ts'
+import { mailAtEnd } from '../saga/store/unhandled-mail.ts'
 
 /** Result of an action. */
 export interface SagaActionResult {

@@ -7,8 +7,8 @@
  */
 import { MINUTE } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { SqlClient } from '../core/sql.ts'
+import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { HeldLease } from './lease.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
 import type { OutboxTables } from './tables.ts'

@@ -20,15 +20,15 @@ import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sendin
 import type { Place } from '../binder/sending/destination-provisioning.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
 import type { Transport } from '../binder/transport/transport.ts'
-import { requireInteger, requireStorable } from '../core/errors.ts'
 import { withoutCommit } from '../core/commit-with-last-statement.ts'
+import { requireInteger, requireStorable } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import { OutboxError } from './errors.ts'
-import { OutboxToLogOrder } from './outbox-to-log-order.ts'
 import { hasLogs, specOf } from './move-rows-to-log.ts'
 import { notifier } from './notify.ts'
+import { OutboxToLogOrder } from './outbox-to-log-order.ts'
 import {
   type DropReason,
   dropHeld,

@@ -1,8 +1,8 @@
 /** A partition as its relay sees it: `functions.ts`, called under a lease. */
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
-import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { SqlClient } from '../core/sql.ts'
+import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './move-rows-to-log.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf, requireDestination } from './rows.ts'

@@ -2,11 +2,11 @@ import type { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Trouble } from '../core/trouble.ts'
+import type { CheckedPublisher } from './checked-publisher.ts'
 import type { IdleLook } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import type { LogOf } from './move-rows-to-log.ts'
 import type { PartitionQueries } from './partition-queries.ts'
-import type { CheckedPublisher } from './checked-publisher.ts'
 import type { WindowResult } from './window.ts'
 
 export interface PartitionRelayOptions {

@@ -5,8 +5,8 @@ import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { SqlListener } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
-import type { Outbox } from './outbox.ts'
 import type { RelayPublisher } from './checked-publisher.ts'
+import type { Outbox } from './outbox.ts'
 
 /** Options of `createRelay`. */
 export interface RelayOptions {

@@ -2,8 +2,8 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { OutagePauses } from './outage-pauses.ts'
-import type { PartitionContext } from './partition-relay-context.ts'
 import type { UnreadableRow } from './partition-queries.ts'
+import type { PartitionContext } from './partition-relay-context.ts'
 import { holdOf, judge, unreadableHold, type WindowResult } from './window.ts'
 
 /** A refused row is tried again within this time after its pause, unless an operator has dropped it. */

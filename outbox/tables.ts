@@ -2,9 +2,10 @@
  * The outbox's tables. `outbox` has the columns Debezium's outbox event router reads (`id`, `aggregatetype`,
  * `aggregateid`, `type`, `payload`), so that change data capture can take the relay's place.
  */
+
+import { requireSequences } from '../core/check-sql-sequences.ts'
 import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
-import { requireSequences } from '../core/check-sql-sequences.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxError } from './errors.ts'
 import { ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'

@@ -1,6 +1,5 @@
 /** The binder of `createBinder`: checks the options, assembles the parts, starts and closes them. */
 
-import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { requireMayStart } from '../../core/declarations-only.ts'
 import { invalidOption, isRetryable, requireInteger, requireStorable } from '../../core/errors.ts'
@@ -10,6 +9,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
 import { checkTelemetry, withActiveSpan } from '../../core/telemetry-interface.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import type { Binder, BinderOptions } from '../binder.ts'
 import type { PollBinding } from '../bindings/declarations.ts'
 import type { Handler } from '../bindings/handler-contexts.ts'
@@ -25,15 +25,15 @@ import { BinderError, notReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
 import { Requester, type RequestOptions } from '../requests/requester.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
-import { assumedSpec, ProvisionedDestinations, destinationSpecs, specOf } from '../sending/destination-provisioning.ts'
+import { assumedSpec, destinationSpecs, ProvisionedDestinations, specOf } from '../sending/destination-provisioning.ts'
 import { Publisher } from '../sending/publisher.ts'
 import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold, slownessOf } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
 import { requireFreeNames } from './channel-name-conflicts.ts'
+import { claim, requireFree } from './claim-transport.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
-import { claim, requireFree } from './claim-transport.ts'
 
 const NAMES = optionNames<BinderOptions>({
   service: true,

@@ -1,7 +1,7 @@
 /** Declarations of consumers that get several messages per handler call. */
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { requireOptionsFirst } from './declare-bindings.ts'
 import type { BatchBinding, BatchInboxOptions, BatchOnceOptions, BatchSinkOptions, Without } from './declarations.ts'
+import { requireOptionsFirst } from './declare-bindings.ts'
 import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './handler-contexts.ts'
 import type { NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'

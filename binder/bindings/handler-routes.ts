@@ -4,7 +4,6 @@ import { invalidOption, requireText, show } from '../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { BinderError } from '../errors.ts'
-import { sink } from './declare-bindings.ts'
 import type {
   ConsumerBinding,
   ConsumerOptions,
@@ -12,6 +11,7 @@ import type {
   OnceConsumerOptions,
   Without,
 } from './declarations.ts'
+import { sink } from './declare-bindings.ts'
 import { Discarded } from './discarded-result.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import type { NameOptions } from './name-types.ts'

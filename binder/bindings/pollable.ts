@@ -1,7 +1,6 @@
 /** Declarations of consumers that receive a message only on request. */
 
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { requireOptionsFirst } from './declare-bindings.ts'
 import type {
   PollableInboxOptions,
   PollableOnceOptions,
@@ -9,6 +8,7 @@ import type {
   PollBinding,
   Without,
 } from './declarations.ts'
+import { requireOptionsFirst } from './declare-bindings.ts'
 import type { HandlerContext, TransactionContext } from './handler-contexts.ts'
 import type { NameOptions } from './name-types.ts'
 

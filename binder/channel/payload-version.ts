@@ -3,9 +3,9 @@
  * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
  */
 
-import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
 import { isThenable, requireFunction, wrongKind } from '../../core/options.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { BinderError } from '../errors.ts'
 import type { EncodedMessage, Headers } from './message.ts'
 

@@ -1,19 +1,19 @@
-import { finishesWithin } from '../../core/time-limit.ts'
 import { turnsOf } from '../../core/event-loop-turns.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
+import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import type { LineAdmission, Line } from './line-admission.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
+import type { Line, LineAdmission } from './line-admission.ts'
 import { Pace } from './pace/pace.ts'
 import { Processing } from './processing.ts'
 import { Run } from './run.ts'
-import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
 import { StallReasons } from './stall-reasons.ts'
 
 /**
@@ -63,7 +63,12 @@ export class Consumer {
   #run: Run = new Run()
   readonly #processing: Processing
 
-  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: LineAdmission) {
+  constructor(
+    binding: ConsumerBinding | BatchBinding,
+    options: ResolvedConsumer,
+    host: ConsumerHost,
+    gate?: LineAdmission,
+  ) {
     this.#binding = binding
     this.options = options
     this.#host = host

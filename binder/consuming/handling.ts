@@ -1,7 +1,7 @@
 import { toError } from '../../core/errors.ts'
+import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import { isThenable } from '../../core/options.ts'
 import { readable } from '../../core/thrown-values.ts'
-import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded-result.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'

@@ -5,13 +5,13 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
+import type { ConsumerHost } from './create-handling.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
-import { lagWithRetries, retrySpec } from './failure/retry-destination.ts'
 import { PendingRetryCheck } from './failure/leftover-retries-check.ts'
+import { lagWithRetries, retrySpec } from './failure/retry-destination.ts'
 import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './position-inbox.ts'
 import type { Run } from './run.ts'
-import type { ConsumerHost } from './create-handling.ts'
 
 /** A database that is frozen is one that is down. */
 const READY_MS = 5 * SECOND

@@ -1,6 +1,6 @@
-import { Queue } from '../../core/queue.ts'
 import type { EventLoopTurns } from '../../core/event-loop-turns.ts'
-import type { LineAdmission, Line } from './line-admission.ts'
+import { Queue } from '../../core/queue.ts'
+import type { Line, LineAdmission } from './line-admission.ts'
 
 /**
  * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items

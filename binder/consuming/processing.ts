@@ -1,13 +1,13 @@
 import type { Clock } from '../../core/clock.ts'
-import type { Logger } from '../../core/logger.ts'
 import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
+import type { Logger } from '../../core/logger.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
+import type { RunHandling } from './create-handling.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Handling } from './handling.ts'
 import type { Run } from './run.ts'
-import type { RunHandling } from './create-handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
 /** Neither may throw. */

@@ -3,10 +3,10 @@ import { counted } from '../../core/counted-noun.ts'
 import type { Logger } from '../../core/logger.ts'
 import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
+import { checkSettings, UNLIMITED } from './check-topic-settings.ts'
 import type { Admin, AdminLink, NewTopic } from './driver.ts'
 import { hasType, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
-import { checkSettings, UNLIMITED } from './check-topic-settings.ts'
 import { isDelayTopic } from './wire/delay-topic.ts'
 
 const LEADER_POLL_MS = 50

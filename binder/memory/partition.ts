@@ -1,7 +1,7 @@
 import { counted } from '../../core/counted-noun.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { sizeOf } from './message-size.ts'
 import { Cursor } from './cursor.ts'
+import { sizeOf } from './message-size.ts'
 
 /** A message that waits for room. */
 export interface Waiting {

@@ -7,9 +7,10 @@
  * Runs for each attempt: inside retries, inside the transaction of an `inbox`, and before outputs are encoded. What it
  * throws is what the handler threw; what it returns is what the handler returned.
  */
-import { notAwaited } from '../../core/unawaited-callbacks.ts'
+
 import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import type { BatchContext, HandlerContext } from '../bindings/handler-contexts.ts'
 
 /** A handler as a middleware sees it: any payload, any result, always a promise. */

@@ -2,8 +2,8 @@ import type { TransportHost } from '../transport/transport.ts'
 import type { Directory } from './directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { ProcessLease } from './process-lease.ts'
-import type { TransportTables } from './tables.ts'
 import type { StatementRunner } from './statement-runner.ts'
+import type { TransportTables } from './tables.ts'
 
 /** Members that the classes of one attached transport share. */
 export interface LogContext {

@@ -1,7 +1,7 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import { lockOf, PARTITION_LOCK } from './functions.ts'
+import type { StatementRunner, StatementTerms } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
-import type { StatementTerms, StatementRunner } from './statement-runner.ts'
 
 /** Rows of `transport_tick` per transaction: some ms in which no positions are given in that partition. */
 const AT_ONCE = 500

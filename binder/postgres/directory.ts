@@ -2,8 +2,8 @@ import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import { failure, TRANSPORT } from './failure.ts'
-import type { TransportTables } from './tables.ts'
 import type { StatementRunner } from './statement-runner.ts'
+import type { TransportTables } from './tables.ts'
 
 /** A destination's partitions by their numbers in the tables. */
 export interface KnownDestination {

@@ -3,9 +3,9 @@ import type { LogContext } from './context.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import { ClaimedPartition } from './partition-fetch-buffer.ts'
 import { type GroupNow, shareOf } from './process-lease.ts'
-import { TransactionalSettlement } from './transactional-settlement.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'
 import type { LogSubscription } from './subscription.ts'
+import { TransactionalSettlement } from './transactional-settlement.ts'
 
 interface ClaimedRow {
   readonly part: number

@@ -1,7 +1,7 @@
 import { newId } from '../../core/ids.ts'
 import { failure, isWithoutTables } from './failure.ts'
-import type { TransportTables } from './tables.ts'
 import type { StatementRunner } from './statement-runner.ts'
+import type { TransportTables } from './tables.ts'
 
 const WHAT = 'look whether transactionsOf is in the database of the log'
 const MOST_LOOKS = 10

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { LastHeard } from '../transport/kit/last-heard.ts'
-import type { TransportTables } from './tables.ts'
 import type { StatementRunner } from './statement-runner.ts'
+import type { TransportTables } from './tables.ts'
 
 /** A group as a beat finds it. */
 export interface GroupNow {

@@ -7,8 +7,8 @@ import type { LogContext } from './context.ts'
 import { failure, isWithoutTables, toTransportError } from './failure.ts'
 import { requireOneDatabase } from './one-database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
-import { TRANSPORT_PART } from './tables.ts'
 import { StatementRunner } from './statement-runner.ts'
+import { TRANSPORT_PART } from './tables.ts'
 export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
 }

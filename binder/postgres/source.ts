@@ -1,11 +1,11 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
+import { Mutex } from './fifo-mutex.ts'
 import type { ClaimedPartition } from './partition-fetch-buffer.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'
-import type { TransportTables } from './tables.ts'
-import { Mutex } from './fifo-mutex.ts'
 import type { StatementRunner } from './statement-runner.ts'
+import type { TransportTables } from './tables.ts'
 import type { ReadRow } from './wire.ts'
 
 export interface ReadRequest {

@@ -5,7 +5,7 @@ import { Lending } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import { isFenced } from './failure.ts'
 import { HeldPartition } from './held-partition.ts'
-import type { Fetched, ClaimedPartition } from './partition-fetch-buffer.ts'
+import type { ClaimedPartition, Fetched } from './partition-fetch-buffer.ts'
 import type { ReadResult, Source } from './source.ts'
 import { messageOf, type ReadRow } from './wire.ts'
 

@@ -32,14 +32,14 @@ import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePos
 import { ProcessLease } from './process-lease.ts'
 import { migrateLog, Provisioning } from './provisioning.ts'
 import { LogPublisher } from './publisher.ts'
-import { identifyRows } from './set-replica-identity.ts'
 import { Rotation } from './rotation.ts'
-import { TransactionalSettlement } from './transactional-settlement.ts'
+import { identifyRows } from './set-replica-identity.ts'
+import { StatementRunner, type StatementTerms } from './statement-runner.ts'
 import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
+import { TransactionalSettlement } from './transactional-settlement.ts'
 import { Wakes } from './wakes.ts'
-import { type StatementTerms, StatementRunner } from './statement-runner.ts'
 
 /** A transport that can make its own tables. */
 export interface PostgresTransport extends Transport {

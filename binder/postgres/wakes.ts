@@ -1,5 +1,5 @@
-import { IdleBackoff } from '../../core/idle-backoff.ts'
 import { debouncedNotify, notifyChannelOf } from '../../core/debounced-sql-notify.ts'
+import { IdleBackoff } from '../../core/idle-backoff.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { LogContext } from './context.ts'
 import { failure, isWithoutTables, LOG_MADE_AGAIN } from './failure.ts'

@@ -1,5 +1,5 @@
-import { Queue } from '../../core/queue.ts'
 import { turnsOf } from '../../core/event-loop-turns.ts'
+import { Queue } from '../../core/queue.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
 import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import type { LookEnd } from './look-end.ts'

@@ -10,7 +10,6 @@ import { LetterMoves } from './letter-moves.ts'
 import { LetterReader } from './letter-reader.ts'
 import { Listing } from './listing.ts'
 import { LookEnd } from './look-end.ts'
-import { regainPosition } from './restore-position.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'
 import { placesOf, provisionPlaces, type RedrivePlaces } from './places.ts'
 import {
@@ -20,6 +19,7 @@ import {
   type ResolvedRedrive,
   resolveRedrive,
 } from './redrive.ts'
+import { regainPosition } from './restore-position.ts'
 import { type RunCounts, RunPatience } from './run-patience.ts'
 import { RunPublisher } from './run-publisher.ts'
 import { SettledByRun, TELL_MS } from './settled-by-run.ts'

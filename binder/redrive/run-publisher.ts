@@ -1,7 +1,7 @@
 import { SECOND } from '../../core/clock.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/publish-until-confirmed.ts'
 import { keptByRun } from '../consuming/failure/dead-letter.ts'
+import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/publish-until-confirmed.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { moveAtomically } from './atomic-move.ts'
 import { lookMark, runMark } from './marker-messages.ts'

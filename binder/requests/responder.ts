@@ -2,7 +2,6 @@ import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
 import { requireFunction } from '../../core/options.ts'
 import { fieldOf } from '../../core/thrown-values.ts'
-import { processor } from '../bindings/declare-bindings.ts'
 import type {
   ConsumerOptions,
   InboxConsumerOptions,
@@ -10,6 +9,7 @@ import type {
   ProcessorBinding,
   Without,
 } from '../bindings/declarations.ts'
+import { processor } from '../bindings/declare-bindings.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-contexts.ts'
 import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'

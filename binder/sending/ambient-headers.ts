@@ -4,10 +4,10 @@
  */
 
 import { watchHandedOut } from '../../core/async-contexts.ts'
-import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { isThenable, wrongKind } from '../../core/options.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'

@@ -50,7 +50,12 @@ export class DestinationWait<Item extends Held> {
   #open = 0
 
   /** @param isAlone a call for each destination: they may lie on different brokers */
-  constructor(destinations: ProvisionedDestinations, clock: Clock, isAlone: boolean, events: DestinationWaitEvents<Item>) {
+  constructor(
+    destinations: ProvisionedDestinations,
+    clock: Clock,
+    isAlone: boolean,
+    events: DestinationWaitEvents<Item>,
+  ) {
     this.#destinations = destinations
     this.#clock = clock
     this.#isAlone = isAlone

@@ -8,8 +8,8 @@ import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { PublishHealth } from '../transport/publish-health.ts'
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
-import { DestinationWait } from './destination-wait.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
+import { DestinationWait } from './destination-wait.ts'
 
 export interface PublisherParts {
   readonly transport: Transport

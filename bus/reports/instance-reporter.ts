@@ -7,8 +7,8 @@ import { newId } from '../../core/ids.ts'
 import { randomId } from '../../core/random-id.ts'
 import { Trouble } from '../../core/trouble.ts'
 import type { ReportOrder } from '../built-in.ts'
-import type { BusContext } from '../shared-dependencies.ts'
 import { reportHeaders, signedFields } from '../envelope.ts'
+import type { BusContext } from '../shared-dependencies.ts'
 import { type BindingReport, encodeReport } from './instance-report.ts'
 
 /** Shortest interval that is served to any watch. */

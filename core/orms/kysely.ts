@@ -1,3 +1,4 @@
+import { TransactionScope } from '../callback-transaction.ts'
 import { hasCode } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
@@ -5,7 +6,6 @@ import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type 
 import { connectionAnswered, fromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown-values.ts'
-import { CallbackTransaction } from '../callback-transaction.ts'
 
 /** The part of `Transaction` (and `Kysely`) that is used. */
 export interface KyselyTransaction {
@@ -58,14 +58,14 @@ export function kyselyTransaction(trx: KyselyTransaction): SqlTransaction {
 }
 
 async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
-  let scope: CallbackTransaction | undefined
+  let scope: TransactionScope | undefined
   let failure: { readonly error: unknown } | undefined
   let failed: readonly unknown[] = []
   const plain = new Statements(database)
   const ask: SqlExecutor['query'] = (text, parameters) => plain.query(text, parameters)
   const run = async (trx: KyselyTransaction): Promise<T> => {
     const statements = new Statements(trx)
-    scope = new CallbackTransaction(statements)
+    scope = new TransactionScope(statements)
     failed = statements.failed
     try {
       const result = await work(scope.tx)

@@ -6,6 +6,7 @@
  * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
 
+import { type ScopedExecutor, TransactionScope } from '../callback-transaction.ts'
 import { hasCode, invalidOption, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
@@ -23,7 +24,6 @@ import { SqlError } from '../sql-error.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown-values.ts'
 import { outlivesTransaction } from '../transaction-control.ts'
-import { type ScopedExecutor, CallbackTransaction } from '../callback-transaction.ts'
 import { EarlyTransactionEnd } from './early-transaction-end.ts'
 import { RoundTrips } from './round-trips.ts'
 import { type PgConnection, run } from './run-statement.ts'
@@ -199,7 +199,7 @@ async function transaction<T>(
   let isSpoilt = false
   const spoils = (text: string): void => void (isSpoilt ||= outlivesTransaction(text))
   const executor = watched(early, executorOf(connection, trips, failures, ending))
-  const scope = new CallbackTransaction(executor, isCommit ? undefined : spoils)
+  const scope = new TransactionScope(executor, isCommit ? undefined : spoils)
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {

@@ -1,8 +1,8 @@
 import type { SqlOutcome, SqlResult, SqlStatement } from '../sql.ts'
 import { fromDriver, throwFromDriver } from '../sql-away.ts'
 import { type Outcome, sendBatch } from './batch.ts'
-import { sendEnclosed } from './single-round-trip-statements.ts'
 import { type PgConnection, type PgResult, resultOf, run, throwLost } from './run-statement.ts'
+import { sendEnclosed } from './single-round-trip-statements.ts'
 import type { StatementNames } from './statement-names.ts'
 
 /**

@@ -1,11 +1,11 @@
 import { endingContext } from '../async-contexts.ts'
+import { TransactionScope } from '../callback-transaction.ts'
+import { turnsOf } from '../event-loop-turns.ts'
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { connectionAnswered } from '../sql-away.ts'
 import { readable } from '../thrown-values.ts'
-import { CallbackTransaction } from '../callback-transaction.ts'
-import { turnsOf } from '../event-loop-turns.ts'
 import { connectionOf, type PgliteExecutor } from './protocol-connection.ts'
 
 /** The part of `PGlite` that is used. */
@@ -98,7 +98,7 @@ async function transaction<T>(
   open: Open,
   work: (tx: SqlTransaction) => Promise<T>,
 ): Promise<T> {
-  let scope: CallbackTransaction | undefined
+  let scope: TransactionScope | undefined
   const errors: unknown[] = []
   const inside = async (inner: PgliteExecutor): Promise<T> => {
     /** Whether the last statement failed; `undefined` without one. */
@@ -108,7 +108,7 @@ async function transaction<T>(
       throw error
     }
     const last = inner.last?.bind(inner)
-    scope = new CallbackTransaction({
+    scope = new TransactionScope({
       query: (text, parameters) => run<never>(inner, text, parameters).catch(noted),
       ...(last !== undefined && {
         last: (text: string, parameters?: readonly unknown[]) => {
@@ -137,7 +137,7 @@ async function transaction<T>(
   }
 }
 
-async function within<T>(scope: CallbackTransaction, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+async function within<T>(scope: TransactionScope, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
   try {
     return await work(scope.tx)
   } catch (thrown) {

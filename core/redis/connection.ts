@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../clock.ts'
+import { turnsOf } from '../event-loop-turns.ts'
 import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
-import { turnsOf } from '../event-loop-turns.ts'
+import { failureKind, isReply } from './classify-errors.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
+import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
 import { type RedisErrors, RedisErrorTranslator } from './translate-errors.ts'
 import { IdleSocket } from './unref-idle-socket.ts'
-import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
-import { failureKind, isReply } from './classify-errors.ts'
 import { WriteTogether } from './write-together.ts'
 
 export interface ConnectionOptions {

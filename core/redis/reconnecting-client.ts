@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import { toError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
+import { isFromReplica } from './classify-errors.ts'
 import {
   isBySentinel,
   isCluster,
@@ -10,7 +11,6 @@ import {
   type RedisConnectionClient,
   type RedisNode,
 } from './client.ts'
-import { isFromReplica } from './classify-errors.ts'
 import { withoutArguments } from './secrets.ts'
 
 export interface SessionOptions {

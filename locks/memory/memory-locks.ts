@@ -1,6 +1,6 @@
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { Locks } from '../lock.ts'
 import { locksInProcess } from '../create-locks.ts'
+import type { Locks } from '../lock.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
 import { MemoryLockServer } from './server.ts'
 import { MemoryLockStore } from './store.ts'

@@ -1,6 +1,6 @@
+import { originalText, storableText } from '../../core/escape-nul.ts'
 import { NOW } from '../../core/sql-function-snippets.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
-import { originalText, storableText } from '../../core/escape-nul.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'
 import { ENDLESS } from './functions.ts'

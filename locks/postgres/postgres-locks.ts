@@ -12,14 +12,14 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { StoreStatementRunner } from '../../core/store-statement-runner.ts'
+import { locksOn } from '../create-locks.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
-import { locksOn } from '../create-locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
-import { TransactionLeaseCheck } from './transaction-lease-check.ts'
 import { homeOf } from './local-wakeups.ts'
 import { PostgresLockStore } from './store.ts'
 import { LOCK_STORE_PART } from './tables.ts'
+import { TransactionLeaseCheck } from './transaction-lease-check.ts'
 import { Turns } from './turns.ts'
 
 export interface PostgresLocksOptions extends LocksOptions {

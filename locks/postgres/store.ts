@@ -1,7 +1,7 @@
 import { invalidOption } from '../../core/errors.ts'
+import { originalText, storableText } from '../../core/escape-nul.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
-import { originalText, storableText } from '../../core/escape-nul.ts'
 import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from '../store.ts'

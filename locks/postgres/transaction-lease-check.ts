@@ -1,6 +1,6 @@
 import { hasCode } from '../../core/errors.ts'
-import { explainMissing, refusePrepared, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { storableText } from '../../core/escape-nul.ts'
+import { explainMissing, refusePrepared, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { GUARD_REFUSED } from './functions-commit-guard.ts'

@@ -1,9 +1,9 @@
 import type { Clock } from '../../core/clock.ts'
+import { storableText } from '../../core/escape-nul.ts'
 import type { SqlClient, SqlListener } from '../../core/sql.ts'
 import { SqlNotices } from '../../core/sql-notices.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
-import { storableText } from '../../core/escape-nul.ts'
-import { type LocalWakeups, homeOf } from './local-wakeups.ts'
+import { homeOf, type LocalWakeups } from './local-wakeups.ts'
 
 /** Within the bound of what a server calls alive: a beat may be missed. */
 const BEAT_MS = 500

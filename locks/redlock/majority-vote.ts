@@ -3,12 +3,12 @@ import { show } from '../../core/errors.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireRequest, Claim } from '../store.ts'
 import type { Ballot } from './ballot.ts'
-import { Proposal } from './proposal.ts'
-import { idleVote, type Question, takeBack, vote, writeBack } from './vote-script-calls.ts'
-import { answered, type Servers } from './servers.ts'
-import { judge, type Loss, type Vote } from './explain-lost-vote.ts'
-import type { NodeReply } from './timeout-queue.ts'
 import type { ClaimVotes, TraceOfVote } from './claim-vote-records.ts'
+import { judge, type Loss, type Vote } from './explain-lost-vote.ts'
+import { Proposal } from './proposal.ts'
+import { answered, type Servers } from './servers.ts'
+import type { NodeReply } from './timeout-queue.ts'
+import { idleVote, type Question, takeBack, vote, writeBack } from './vote-script-calls.ts'
 
 /**
  * One vote on one claim: ask all, write the token back, take back what a lost vote left.

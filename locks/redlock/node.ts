@@ -3,12 +3,12 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
 import { RedisConnection } from '../../core/redis/connection.ts'
-import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { evictionPolicy, infoField } from '../../core/redis/info.ts'
+import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { within } from '../../core/time-limit.ts'
-import type { Question } from './vote-script-calls.ts'
 import type { Round } from './round.ts'
 import type { NodeReply } from './timeout-queue.ts'
+import type { Question } from './vote-script-calls.ts'
 
 /** Where a server is, and how it is called in errors: never more of its address than host and port. */
 export interface NodeSource {

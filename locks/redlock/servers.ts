@@ -1,11 +1,11 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { LockError } from '../errors.ts'
-import type { QuorumNode } from './node.ts'
-import { inspect, type Question, quorumKeys } from './vote-script-calls.ts'
-import { type Judge, Round, type Send } from './round.ts'
 import { failureOf, majorityOf, replySaid } from './explain-lost-vote.ts'
+import type { QuorumNode } from './node.ts'
+import { type Judge, Round, type Send } from './round.ts'
 import { type NodeReply, TimeoutQueue } from './timeout-queue.ts'
+import { inspect, type Question, quorumKeys } from './vote-script-calls.ts'
 
 export interface QuorumSettings {
   readonly prefix: string

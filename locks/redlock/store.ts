@@ -1,20 +1,20 @@
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
-import { within } from '../../core/time-limit.ts'
 import { turnsOf } from '../../core/event-loop-turns.ts'
+import { within } from '../../core/time-limit.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockFeatures, LockStore, NotHeld } from '../store.ts'
 import { STRAGGLER_MS } from '../undo-acquisition.ts'
 import { Ballot } from './ballot.ts'
-import { MajorityVote } from './majority-vote.ts'
+import { type ClaimVotes, isUndone, Traces } from './claim-vote-records.ts'
+import type { Loss } from './explain-lost-vote.ts'
 import { lockInfo } from './inspect.ts'
-import { extend, heal, release } from './vote-script-calls.ts'
+import { MajorityVote } from './majority-vote.ts'
 import type { Round } from './round.ts'
 import { answered, type QuorumSettings, type Servers } from './servers.ts'
-import type { Loss } from './explain-lost-vote.ts'
 import type { NodeReply } from './timeout-queue.ts'
-import { isUndone, type ClaimVotes, Traces } from './claim-vote-records.ts'
 import { newValue, ownerOf } from './value.ts'
+import { extend, heal, release } from './vote-script-calls.ts'
 
 /** Newcomers that took the votes from each other try again this often, and for no more than this part of the ttl. */
 const SPLIT_ROUNDS = 6
@@ -195,7 +195,12 @@ export class RedlockStore implements LockStore {
     await round.finished()
   }
 
-  #busy(claim: Claim, request: AcquireRequest, trace: ClaimVotes, loss: Exclude<Loss, { kind: 'failed' }>): AcquireReply {
+  #busy(
+    claim: Claim,
+    request: AcquireRequest,
+    trace: ClaimVotes,
+    loss: Exclude<Loss, { kind: 'failed' }>,
+  ): AcquireReply {
     const { position, inTheWay } = loss
     trace.position = position
     if (request.keepPlaceMs === 0) this.#dropIfUndone(claim, trace)

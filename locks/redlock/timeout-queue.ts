@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import { UnorderedSet, type Slot } from '../swap-remove-set.ts'
+import { type Slot, UnorderedSet } from '../swap-remove-set.ts'
 
 /** Something that waits for answers until `dueAt`, monotonic ms. */
 export interface Limited {

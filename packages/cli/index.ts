@@ -4,16 +4,11 @@
  *
  * @module
  */
-export type { AuditLine } from './read-audit.ts'
+
 export type { BusAdmin, BusOrder, OperatedBus } from './bus-admin.ts'
 export type { ClusterAdmin, MemberLine } from './cluster-admin.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
-export {
-  OperatorLettersOutOfReach,
-  OperatorStoreMissing,
-  OperatorTransportMissing,
-} from './operator-errors.ts'
 export type { GroupLine } from './group-lag.ts'
 export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
@@ -28,9 +23,15 @@ export type {
 } from './letters.ts'
 export type { LeaderAdmin, LeaderLine, LockAdmin } from './lock-admin.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
+export {
+  OperatorLettersOutOfReach,
+  OperatorStoreMissing,
+  OperatorTransportMissing,
+} from './operator-errors.ts'
+export type { AuditLine } from './read-audit.ts'
 export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/saga-list.ts'
-export { systemMermaid } from './system/mermaid.ts'
 export { declaredPlaces } from './system/dead-letter-places.ts'
+export { systemMermaid } from './system/mermaid.ts'
 export { systemText } from './system/text.ts'
 export type { UndoAdmin } from './undo-admin.ts'

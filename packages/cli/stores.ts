@@ -4,11 +4,11 @@ import type { Logger, SqlClient } from 'concordat/core'
 import { DEFAULT_SCHEMA, type Transport } from 'concordat/extension'
 import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
 import type { OperatedCluster } from './cluster-admin.ts'
-import { OperatorStoreMissing, OperatorTransportMissing } from './operator-errors.ts'
+import { schemasWith } from './find-table-schemas.ts'
 import { logSchemaOf } from './group-lag.ts'
 import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './lock-admin.ts'
-import { schemasWith } from './find-table-schemas.ts'
+import { OperatorStoreMissing, OperatorTransportMissing } from './operator-errors.ts'
 
 export interface StoresOptions {
   readonly sql: SqlClient

@@ -15,12 +15,12 @@ import {
 } from 'concordat/extension'
 import { type Describable, describeSystem, type SystemTopology } from 'concordat/operator'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
+import { DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import type { BindingStatus } from './engine-types.ts'
 import { ConsoleInstances } from './instances.ts'
 import type { Backend } from './reads.ts'
 import type { Redact } from './redaction.ts'
 import type { OneTimeSession } from './session.ts'
-import { DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import { UnderWay } from './under-way.ts'
 
 /** An action that was done, or that failed. */

@@ -5,15 +5,15 @@ import { type Clock, SECOND } from 'concordat/core'
 import { within } from 'concordat/extension'
 import type { SystemTopology } from 'concordat/operator'
 import type { Access, ConsoleAction } from './access.ts'
+import { type DeadLetterReadQueue, LOOKS } from './dead-letter-read-queue.ts'
 import type { BindingStatus, FailingLine, ParkedLine, UndoDifference, UndoTarget } from './engine-types.ts'
 import type { Fields } from './input.ts'
 import type { ConsoleInstances } from './instances.ts'
 import { Problem } from './problem.ts'
+import { lineView, sagaView } from './redacted-views.ts'
 import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
-import { LOOKS, type DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import type { UnderWay } from './under-way.ts'
-import { lineView, sagaView } from './redacted-views.ts'
 
 /** Dependencies of the routes. */
 export interface Backend {

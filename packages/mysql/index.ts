@@ -6,5 +6,5 @@
 export { MysqlUnanswered } from './bounded-pool.ts'
 export type { MysqlCallbackPool, MysqlConnection, MysqlPool, MysqlResult } from './driver.ts'
 export { XA_TABLE_DDL } from './gate-table.ts'
-export { type MysqlResourceOptions, type MysqlXaResource, mysqlResource } from './resource.ts'
 export type { MysqlTransaction } from './handler-transaction.ts'
+export { type MysqlResourceOptions, type MysqlXaResource, mysqlResource } from './resource.ts'

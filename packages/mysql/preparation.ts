@@ -3,8 +3,8 @@ import { readable } from 'concordat/extension'
 import type { XaCall, XaPassage } from 'concordat/saga/xa'
 import type { BoundedConnection } from './bounded-pool.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'
-import { XaSession } from './session.ts'
 import { LentTransaction, type MysqlTransaction } from './handler-transaction.ts'
+import { XaSession } from './session.ts'
 import { xidOf } from './xid.ts'
 
 /** The server counts in whole seconds: what waits for a row at all may wait for one. */

@@ -21,9 +21,9 @@ import {
 } from './driver.ts'
 import { requireFit } from './fitness.ts'
 import { isGateFree, migrateGates, preparedGates, purgeGates, readGate } from './gate-table.ts'
+import type { MysqlTransaction } from './handler-transaction.ts'
 import { Preparation } from './preparation.ts'
 import { holderOf } from './session.ts'
-import type { MysqlTransaction } from './handler-transaction.ts'
 import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
 
 type GateState = Awaited<ReturnType<XaResource['look']>>

@@ -3,10 +3,10 @@ import { ClusterError } from 'concordat/cluster'
 import { systemClock } from 'concordat/core'
 import type { ClusterStore, LogEntry, LogFollower } from 'concordat/extension'
 import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/memory'
-import type { FaultKind } from './faults.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
-import { Lane, type Server } from './server.ts'
 import { runIn } from './current-process.ts'
+import type { FaultKind } from './faults.ts'
+import { Lane, type Server } from './server.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']

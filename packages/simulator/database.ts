@@ -5,11 +5,11 @@
  */
 import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from 'concordat/core'
 import { TransactionScope } from 'concordat/extension'
-import type { FaultKind } from './faults.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
-import { IDLE, TransactionTimeouts, limitSetBy } from './transaction-timeouts.ts'
-import type { Server } from './server.ts'
 import { runIn } from './current-process.ts'
+import type { FaultKind } from './faults.ts'
+import type { Server } from './server.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
+import { IDLE, limitSetBy, TransactionTimeouts } from './transaction-timeouts.ts'
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']
@@ -211,7 +211,9 @@ class Session {
 
   #begin(): TransactionTimeouts {
     const database = this.#database
-    const limits = new TransactionTimeouts(database.world.timeline, (limit) => database.end(this, limit === IDLE ? 'idle' : 'long'))
+    const limits = new TransactionTimeouts(database.world.timeline, (limit) =>
+      database.end(this, limit === IDLE ? 'idle' : 'long'),
+    )
     const { idleMs } = this.#given ?? {}
     if (idleMs !== undefined) limits.set(IDLE, Math.ceil(idleMs))
     return limits

@@ -11,8 +11,8 @@ import {
 import { LockError } from 'concordat/locks'
 import { type MemoryLockServer, memoryLockServer } from 'concordat/memory'
 import type { FaultKind } from './faults.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
 import type { Server } from './server.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = [

@@ -2,16 +2,16 @@
 import { MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { toError, wrongKind } from 'concordat/extension'
 import type { Coverage } from './coverage.ts'
-import { facadeOf, Servers } from './world-facade.ts'
+import { forgetDrawn, runIn, turn } from './current-process.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
 import { forgetRealWaits, possibleWaits, type RealWait } from './process/real-waits.ts'
 import { hearUncaught } from './process/uncaught.ts'
 import type { Kept } from './restore-database.ts'
 import type { SimulatedWorld, SimulationOptions } from './simulate-options.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import { Starts } from './starts.ts'
-import { forgetDrawn, runIn, turn } from './current-process.ts'
 import { World } from './world.ts'
+import { facadeOf, Servers } from './world-facade.ts'
 
 /** A history to play. */
 export interface Play {

@@ -16,9 +16,9 @@ import {
   GivenFaults,
   type SimulatedFault,
 } from './faults.ts'
-import { type Play, type Played, type PlayedDatabase, play } from './run-seeded-history.ts'
 import { installWorld } from './process/install.ts'
 import { keepForRestoring } from './restore-database.ts'
+import { type Play, type Played, type PlayedDatabase, play } from './run-seeded-history.ts'
 import { fewestFaults } from './shrink.ts'
 import { SimulationFailed, type SimulationOptions, type SimulationReport } from './simulate-options.ts'
 

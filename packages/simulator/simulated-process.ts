@@ -1,6 +1,6 @@
-import type { Stream } from './draws.ts'
 import type { Surroundings } from './current-process.ts'
 import { runIn } from './current-process.ts'
+import type { Stream } from './draws.ts'
 import type { EventQueue } from './event-queue.ts'
 
 /**

@@ -1,12 +1,12 @@
 /** The instances of all services: who starts them, and who of them is not up. */
 import { SECOND } from 'concordat/core'
 import { toError } from 'concordat/extension'
-import { draw } from './draws.ts'
-import type { Servers } from './world-facade.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
-import type { SimulationOptions } from './simulate-options.ts'
 import { runIn } from './current-process.ts'
+import { draw } from './draws.ts'
+import type { SimulationOptions } from './simulate-options.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import type { World } from './world.ts'
+import type { Servers } from './world-facade.ts'
 
 /** An instance that is not up. */
 export interface Late {

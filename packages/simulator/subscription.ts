@@ -1,8 +1,8 @@
 import type { Receiver, Subscription, TransportDelivery } from 'concordat/extension'
-import type { FaultKind } from './faults.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
-import { Lane } from './server.ts'
 import { runIn } from './current-process.ts'
+import type { FaultKind } from './faults.ts'
+import { Lane } from './server.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
 import type { World } from './world.ts'
 
 const DELIVERY_FAULTS: readonly FaultKind[] = ['kill', 'freeze', 'drop', 'delay']

@@ -12,11 +12,11 @@ import type {
   TransportHost,
 } from 'concordat/extension'
 import { type MemoryBroker, memoryTransport } from 'concordat/memory'
-import type { FaultKind, SimulatedFault } from './faults.ts'
-import type { SimulatedProcess } from './simulated-process.ts'
-import { Lane, type Server } from './server.ts'
-import { SimulatedSubscription } from './subscription.ts'
 import { runIn } from './current-process.ts'
+import type { FaultKind, SimulatedFault } from './faults.ts'
+import { Lane, type Server } from './server.ts'
+import type { SimulatedProcess } from './simulated-process.ts'
+import { SimulatedSubscription } from './subscription.ts'
 import type { World } from './world.ts'
 
 const CALL_FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']

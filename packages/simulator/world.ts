@@ -6,14 +6,14 @@
  */
 import { SECOND } from 'concordat/core'
 import type { Coverage } from './coverage.ts'
+import { runIn, type Surroundings, turn } from './current-process.ts'
 import { draw, Stream } from './draws.ts'
+import { EventQueue } from './event-queue.ts'
 import type { FaultKind, FaultPlan, SimulatedFault } from './faults.ts'
 import { InjectedFaults } from './injected-faults.ts'
-import { SimulatedProcess } from './simulated-process.ts'
 import { jobUnderWay, type RealWait } from './process/real-waits.ts'
 import { type Lane, Server } from './server.ts'
-import { runIn, type Surroundings, turn } from './current-process.ts'
-import { EventQueue } from './event-queue.ts'
+import { SimulatedProcess } from './simulated-process.ts'
 
 /** A request of an instance to a server. */
 export interface Call<T> {
@@ -189,7 +189,11 @@ export class World {
   }
 
   /** Brings an answer back, or the news that there is none in time. */
-  #answering<T>(instance: SimulatedProcess, call: Call<T>, reject: (error: Error) => void): (settle: () => void) => void {
+  #answering<T>(
+    instance: SimulatedProcess,
+    call: Call<T>,
+    reject: (error: Error) => void,
+  ): (settle: () => void) => void {
     if (call.answerMs !== undefined) instance.receive(call.answerMs, () => reject(call.lost(true)))
     return (settle) => void instance.receive(this.faults.latencyMs(instance, call.point), settle)
   }

@@ -2,8 +2,9 @@
  * The subset of SpEL that machines may use: literals, `[x]`, `#root`, members, `==`-like comparisons, `and or not`,
  * arithmetic, `a ? b : c`, `a ?: b`, and the methods of `expression-operators.ts`. Parsed at import, never evaluated as code.
  */
-import { type Token, tokensOf } from './tokens.ts'
+
 import { isRecord, METHODS, member, OPERATORS, truth } from './expression-operators.ts'
+import { type Token, tokensOf } from './tokens.ts'
 
 /** Reads a value out of the root. Pure. @throws TypeError when the values do not fit */
 export type Expression = (root: unknown) => unknown

@@ -1,7 +1,8 @@
 /** A run of a machine: its executions and results so far. Rebuilt in each replay. */
+
+import { compensationVerdict, type Execution, machineVerdict } from './execution-verdicts.ts'
 import { engineError, type Thrown } from './java-exceptions.ts'
 import type { StateMachine, TaskState, Verdict } from './machine-types.ts'
-import { compensationVerdict, type Execution, machineVerdict } from './execution-verdicts.ts'
 
 /** A loop that a run has come to. What a forward makes again of it is the same visit. */
 export interface LoopVisit {

@@ -11,13 +11,13 @@ import {
   toError,
 } from 'concordat/extension'
 import type { Saga } from 'concordat/saga'
+import { isRecord } from './expression-operators.ts'
 import type { ExceptionClass } from './java-exceptions.ts'
-import { machineSteps } from './saga-step-kinds.ts'
 import { isTask, type StateMachine } from './machine-types.ts'
 import { parseMachine } from './parse.ts'
+import { machineSteps } from './saga-step-kinds.ts'
 import { nextTurn, type StateMachineOutcome } from './script.ts'
 import { validateMachines } from './validate.ts'
-import { isRecord } from './expression-operators.ts'
 
 /** Functions by name: called with the values of `Input`, one after the other. */
 export type StateMachineService = Readonly<Record<string, (...params: never[]) => unknown>>

@@ -4,12 +4,12 @@
  * @module
  */
 
-export type { ExceptionClass } from './java-exceptions.ts'
 export {
   importStateMachine,
   type StateMachineOptions,
   type StateMachineSaga,
   type StateMachineService,
 } from './import.ts'
+export type { ExceptionClass } from './java-exceptions.ts'
 export type { Verdict } from './machine-types.ts'
 export type { StateExecution, StateMachineOutcome } from './script.ts'

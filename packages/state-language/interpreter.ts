@@ -4,12 +4,12 @@
  * Seata's engine as it runs.
  */
 
-import { isA } from './java-exceptions.ts'
+import { toBeCompensated, verdictOf } from './execution-verdicts.ts'
 import { Frame, type FramedExecution, withoutNulls } from './frame.ts'
+import { isA } from './java-exceptions.ts'
 import { contextOf, inTurns, itemsOf, LoopPass, type LoopState, loops } from './looping.ts'
 import { isTask, type StateMachine, type TaskState, type Verdict } from './machine-types.ts'
 import type { StepResults, Suspended } from './replayed-step-results.ts'
-import { toBeCompensated, verdictOf } from './execution-verdicts.ts'
 import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './task-execution.ts'
 import { afterLoop, choose, ended, fail, lastForward, type Made, type Next, raised } from './transitions.ts'
 

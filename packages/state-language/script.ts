@@ -1,9 +1,9 @@
 /** The script of a saga that is a machine: what it does next, from what its steps have come to. */
 
 import type { ScriptTurn, StepFailure, StepState } from './engine-types.ts'
-import type { Thrown } from './java-exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'
+import type { Thrown } from './java-exceptions.ts'
 import type { StateMachine, Verdict } from './machine-types.ts'
 import { StepResults, type Suspended } from './replayed-step-results.ts'
 import { BRANCHES } from './task-execution.ts'

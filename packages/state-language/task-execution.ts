@@ -1,10 +1,10 @@
 /** An execution of a service or a script: its parameters, its retries, its result. */
 import { DAY } from 'concordat/core'
 import { toError } from 'concordat/extension'
+import { verdictOfCall } from './execution-verdicts.ts'
 import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { RetryRule, TaskState } from './machine-types.ts'
 import type { StepResults, Suspended, TaskResult } from './replayed-step-results.ts'
-import { verdictOfCall } from './execution-verdicts.ts'
 
 /** The branches of the saga that a machine is. */
 export const BRANCHES = { task: 'task', pause: 'pause', recovery: 'recovery', outcome: 'outcome' } as const
@@ -50,7 +50,12 @@ export interface CallsResult extends TaskResult {
 }
 
 /** Calls it, and again as its rules say. The pauses are rows, too. */
-export function* called(rows: StepResults, row: string, state: TaskState, payload: TaskPayload): Suspended<CallsResult> {
+export function* called(
+  rows: StepResults,
+  row: string,
+  state: TaskState,
+  payload: TaskPayload,
+): Suspended<CallsResult> {
   const counts = new Map<RetryRule, number>()
   let inDoubt = false
   for (let attempt = 0; ; attempt++) {

@@ -1,10 +1,10 @@
 /** Where a run goes on, and how it ends. */
 
-import type { Thrown } from './java-exceptions.ts'
+import { machineVerdict } from './execution-verdicts.ts'
 import type { Frame, FramedExecution } from './frame.ts'
+import type { Thrown } from './java-exceptions.ts'
 import type { LoopPass } from './looping.ts'
 import type { ChoiceState, Verdict } from './machine-types.ts'
-import { machineVerdict } from './execution-verdicts.ts'
 import { messageOf } from './task-execution.ts'
 
 /** Outcome of an execution. */

@@ -1,6 +1,6 @@
 import type { EventApplier } from './event-applier.ts'
-import { replyEvent } from './outcome-to-event.ts'
 import { type LoadedSaga, withoutMail } from './loaded-saga.ts'
+import { replyEvent } from './outcome-to-event.ts'
 
 /**
  * Applies the answers that instances without the definition left in the row. Other mail is for the instance that takes the saga when it is

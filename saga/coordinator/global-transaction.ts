@@ -13,11 +13,11 @@ import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
 import { inSaga } from '../wire/current-saga.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
-import type { HeldBody } from './running-global-transactions.ts'
 import { type BranchCaller, BranchTryCalls } from './branch-try-calls.ts'
 import type { EventApplier } from './event-applier.ts'
-import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import type { HeldBody } from './running-global-transactions.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Argument of a global transaction's code. */
 export interface GlobalTransaction {

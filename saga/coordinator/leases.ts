@@ -6,14 +6,14 @@
 
 import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../../core/elapsed-time.ts'
+import { toError } from '../../core/errors.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/row-types.ts'
-import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Lease of a saga that this process runs. */
 export interface HeldLease extends SagaLease {

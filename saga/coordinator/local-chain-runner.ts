@@ -10,11 +10,11 @@ import { SagaError } from '../errors.ts'
 import { localCalls } from '../machine/state.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
+import { cacheKey, type LoadedSaga } from './loaded-saga.ts'
+import { isOwnershipLost } from './local-step-calls.ts'
 import { isUnreadable } from './outcome-to-event.ts'
 import { type Room, takesRoom } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { cacheKey, type LoadedSaga } from './loaded-saga.ts'
-import { isOwnershipLost } from './local-step-calls.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
 export class Runner implements Chains {

@@ -17,11 +17,11 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/current-saga.ts'
-import { readInput } from './read-stored-input.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { isUnreadable, resultsOf } from './outcome-to-event.ts'
-import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import { isUnreadable, resultsOf } from './outcome-to-event.ts'
+import { readInput } from './read-stored-input.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Makes the calls of local steps. */
 export class LocalStepCalls {

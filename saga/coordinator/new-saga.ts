@@ -6,8 +6,8 @@ import type { Saga } from '../definition/saga-definition-types.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/row-types.ts'
-import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Id and input of a saga that is started, and its mark on a shard. */
 export interface Beginning {

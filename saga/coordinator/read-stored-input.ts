@@ -1,10 +1,10 @@
 /** A saga's input, as its steps see it. */
 
-import { synchronous } from '../../core/unawaited-callbacks.ts'
 import { isOf } from '../../core/define-error-class.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import { readable } from '../../core/thrown-values.ts'
 import { within } from '../../core/time-limit.ts'
+import { synchronous } from '../../core/unawaited-callbacks.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaKey, SagaRow } from '../store/row-types.ts'

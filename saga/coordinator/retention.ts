@@ -10,9 +10,9 @@ import { finishesWithin, within } from '../../core/time-limit.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
 import type { SagaKey, TimelineRow } from '../store/row-types.ts'
 import { cleanTimeline } from '../store/saga-reads.ts'
+import { ArchiveFailures, type UnarchivedSaga } from './archive-failures.ts'
 import type { ArchivedSaga } from './archive-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { ArchiveFailures, type UnarchivedSaga } from './archive-failures.ts'
 
 const BATCH = 200
 const EVERY_MS = 1 * HOUR

@@ -1,7 +1,7 @@
 /** Room for sagas in this process. A full process leaves local calls to others; a closing one begins none. */
 import type { HeldLease, Leases } from './leases.ts'
-import { type Plan, takesOwnership } from './plan.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import { type Plan, takesOwnership } from './plan.ts'
 
 /** Sagas per running chain, including those in line behind it. */
 const LINE = 4

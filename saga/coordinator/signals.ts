@@ -1,22 +1,22 @@
 /** Signals for waiting sagas: `coordinator.signal`, and messages of channels. */
 
-import { sink } from '../../binder/bindings/declare-bindings.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
+import { sink } from '../../binder/bindings/declare-bindings.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { decodePayload } from '../../binder/channel/message-codec.ts'
 import { SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
-import { type CorrelatedStep, correlated, type MessageStep, messageSteps } from '../definition/saga-destinations.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
+import { type CorrelatedStep, correlated, type MessageStep, messageSteps } from '../definition/saga-destinations.ts'
 import { isSagaId } from '../definition/saga-id.ts'
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/row-types.ts'
 import type { EventApplier } from './event-applier.ts'
-import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
 import { signalEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
 import { appliedWithinLease } from './within-lease.ts'
 
 /**

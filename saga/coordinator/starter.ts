@@ -1,19 +1,19 @@
 /** Starting a saga: once per (name, id), alone or within the caller's transaction. */
 import { invalidOption } from '../../core/errors.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
-import { signalsOf } from '../definition/saga-destinations.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
+import { signalsOf } from '../definition/saga-destinations.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { SagaError } from '../errors.ts'
 import { explainRefusal } from '../sharding/shard-table.ts'
 import type { SagaRow, SagaTrace } from '../store/row-types.ts'
-import type { HeldBody } from './running-global-transactions.ts'
 import { writePlans } from './committer.ts'
 import type { EventApplier } from './event-applier.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 import { type Beginning, dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import type { Plan } from './plan.ts'
+import type { HeldBody } from './running-global-transactions.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Which saga is started, and with what. */
 export interface StartOptions<In> {

@@ -8,10 +8,10 @@ import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { failedEvent } from './outcome-to-event.ts'
-import type { CoordinatorRuntime } from './runtime.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { isNotOurs, isOwnershipLost, LocalStepCalls } from './local-step-calls.ts'
+import { failedEvent } from './outcome-to-event.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { type StepDone, StepTransactions } from './step-transactions.ts'
 import { traceOf } from './telemetry.ts'
 
@@ -52,7 +52,12 @@ export class StepRunner {
   }
 
   /** @param latest the saga as what came of the other calls left it */
-  async run(current: LoadedSaga, call: Call, lease: HeldLease, latest = () => current): Promise<LoadedSaga | undefined> {
+  async run(
+    current: LoadedSaga,
+    call: Call,
+    lease: HeldLease,
+    latest = () => current,
+  ): Promise<LoadedSaga | undefined> {
     if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
     // After a blocked event loop most leases are still held, and a renewal says so; `LocalStepCalls` asks the clocks again.
     if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
@@ -63,7 +68,12 @@ export class StepRunner {
   }
 
   /** The intent is committed; now the effect, then its outcome. */
-  async #plain(current: LoadedSaga, call: Call, lease: HeldLease, latest: () => LoadedSaga): Promise<LoadedSaga | undefined> {
+  async #plain(
+    current: LoadedSaga,
+    call: Call,
+    lease: HeldLease,
+    latest: () => LoadedSaga,
+  ): Promise<LoadedSaga | undefined> {
     const { step, operation } = call
     let event: SagaEvent
     try {

@@ -3,8 +3,9 @@
  * between two savepoints, and one statement at the end advances all their sagas. A failed call is undone and the others commit; if a saga
  * does not fit its plan, all of them are called again, each in a transaction of its own.
  */
-import { hasCode } from '../../core/errors.ts'
+
 import { andCommit } from '../../core/commit-with-last-statement.ts'
+import { hasCode } from '../../core/errors.ts'
 import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { stepKey } from '../definition/saga-id.ts'
@@ -12,11 +13,11 @@ import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import { writePlans } from './committer.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 import type { Plan } from './plan.ts'
 import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { Slots } from './slots.ts'
-import type { LoadedSaga } from './loaded-saga.ts'
 
 /** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>

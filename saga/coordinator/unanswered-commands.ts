@@ -3,8 +3,8 @@ import { destinationOf } from '../definition/saga-destinations.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
 import type { SagaKey } from '../store/row-types.ts'
 import type { LateStep } from './health.ts'
-import type { LateCommand } from './options.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import type { LateCommand } from './options.ts'
 
 interface Entry {
   readonly key: SagaKey

@@ -1,15 +1,15 @@
 /** Notifications to the user: a saga that ended or is stuck, a command without an answer. */
 import { lastingContext } from '../../core/async-contexts.ts'
-import { tell } from '../../core/unawaited-callbacks.ts'
 import { toError } from '../../core/errors.ts'
 import { traceFields } from '../../core/telemetry-interface.ts'
+import { tell } from '../../core/unawaited-callbacks.ts'
 import { failureOf, isEnded } from '../machine/state.ts'
 import type { SagaRow } from '../store/row-types.ts'
 import type { LateStep } from './health.ts'
-import { UnansweredCommands } from './unanswered-commands.ts'
 import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { traceOf } from './telemetry.ts'
+import { UnansweredCommands } from './unanswered-commands.ts'
 
 export class UserNotifications {
   readonly #runtime: CoordinatorRuntime

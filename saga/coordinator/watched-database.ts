@@ -1,13 +1,13 @@
 /** Health of the coordinator's database, by all statements and transactions of the coordinator. */
 import { CallHealth } from '../../core/call-health.ts'
 import type { Clock } from '../../core/clock.ts'
-import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { SqlClient } from '../../core/sql.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { writeFault } from '../../core/write-fault.ts'
-import { LeaseStore } from '../store/lease-store.ts'
 import { LeftMessageStore } from '../store/deferred-signals.ts'
-import type { Track } from '../store/saga-row-columns.ts'
+import { LeaseStore } from '../store/lease-store.ts'
 import { SagaReads } from '../store/saga-reads.ts'
+import type { Track } from '../store/saga-row-columns.ts'
 import { SagaStore } from '../store/store.ts'
 
 const TRANSACTION = 'transaction'

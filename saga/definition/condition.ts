@@ -1,6 +1,7 @@
 /** Steps that are made only when the condition around them says so. */
-import { notAwaited } from '../../core/unawaited-callbacks.ts'
+
 import { invalidOption } from '../../core/errors.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import type { StepState } from '../machine/state.ts'
 import type { Condition, Saga, StepDefinition } from './saga-definition-types.ts'
 import type { RequestContext } from './step-contexts.ts'

@@ -1,8 +1,8 @@
 /** Outside connections of definitions, found without knowing the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
-import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import type { DirectTarget } from '../direct/target.ts'
 import { listOf } from '../machine/step-shape-lookup.ts'
 import type { SagaKey, SagaSignals } from '../store/row-types.ts'

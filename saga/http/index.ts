@@ -5,6 +5,6 @@
  */
 
 export { bearer } from './guard-http-requests.ts'
+export { type HttpTarget, httpTarget } from './http-target.ts'
 export { httpParticipants } from './participants.ts'
 export { transactionFetch, transactionMiddleware } from './propagating.ts'
-export { type HttpTarget, httpTarget } from './http-target.ts'

@@ -17,8 +17,8 @@ import type { Telemetry } from '../../core/telemetry-interface.ts'
 import { type AskedBy, AskedParticipant } from '../direct/asked-participant.ts'
 import { declaredParticipant } from '../participant/binding.ts'
 import { type CommandHeaders, REPLIES, readCommandHeaders } from '../wire/wire.ts'
-import { commandHeadersOf, messageOf } from './headers.ts'
 import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './guard-http-requests.ts'
+import { commandHeadersOf, messageOf } from './headers.ts'
 
 /** The command that a request to a participant says it is. */
 export interface AskedCommand extends Pick<CommandHeaders, 'saga' | 'sagaId' | 'step' | 'operation'> {

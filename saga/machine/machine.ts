@@ -29,7 +29,9 @@
  * @see Hector Garcia-Molina and Kenneth Salem, "Sagas" (1987); Chris Richardson on compensatable, pivot, retriable steps
  */
 import { backoffDelayMs } from '../../core/backoff.ts'
+import { isOrder } from './advance-scripted-saga.ts'
 import { Draft, type Transition } from './draft.ts'
+import { chosen, leaveOut, planned } from './dynamic-steps.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
 import {
   backward,
@@ -46,8 +48,6 @@ import {
 } from './moves.ts'
 import { noteOf, operate } from './operate.ts'
 import type { Operation } from './operation.ts'
-import { chosen, leaveOut, planned } from './dynamic-steps.ts'
-import { isOrder } from './advance-scripted-saga.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**

@@ -1,8 +1,9 @@
 /** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
+
+import { follow } from './advance-scripted-saga.ts'
 import type { Draft } from './draft.ts'
 import { end } from './ends.ts'
 import { OPERATIONS } from './operation.ts'
-import { follow } from './advance-scripted-saga.ts'
 import type { StepFailure } from './state.ts'
 
 /** A stuck saga moves again, in the direction it had. */

@@ -1,10 +1,11 @@
 /** Operator actions on a saga that is stuck, or whose script has ended. */
+
+import { isOrder, order } from './advance-scripted-saga.ts'
 import type { Draft } from './draft.ts'
+import { fitsPlan, skipPlan } from './dynamic-steps.ts'
 import { end } from './ends.ts'
 import type { SagaEvent, SeenStuck, StuckAction } from './event.ts'
 import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
-import { fitsPlan, skipPlan } from './dynamic-steps.ts'
-import { isOrder, order } from './advance-scripted-saga.ts'
 import { actedOn } from './state.ts'
 
 /** The entry of the timeline: who, why, and which of several requests. */

@@ -1,6 +1,7 @@
 /** A participant as a binding: whatever it does about a command, this is how the command reaches it. */
-import { sink } from '../../binder/bindings/declare-bindings.ts'
+
 import type { ConsumerOptions, ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
+import { sink } from '../../binder/bindings/declare-bindings.ts'
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'

@@ -1,7 +1,7 @@
 /** Makes a sharded coordinator. Connects nothing. */
 import { resolveShardedOptions, type ShardedCoordinatorOptions } from './options.ts'
-import type { ShardedCoordinator } from './sharded-coordinator.ts'
 import { ShardCoordinators } from './shard-coordinators.ts'
+import type { ShardedCoordinator } from './sharded-coordinator.ts'
 
 /**
  * A coordinator whose sagas are spread over several databases by their ids.

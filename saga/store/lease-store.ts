@@ -6,8 +6,8 @@
  * epoch n cannot write once it is n + 1.
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './row-types.ts'
+import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
 const NOW = '(SELECT clock_timestamp())'

@@ -4,8 +4,8 @@
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
-import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './row-types.ts'
+import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 
 export class SagaStore {
   readonly #query: OwnQuery

@@ -106,7 +106,12 @@ function endOf({ steps: [code] }: SagaShape, how: 'throws' | 'dies'): PlannedFau
 }
 
 /** Next event of the code or the world; `undefined` when nothing more will happen by itself. */
-function nextEvent(code: Code, state: SagaState, world: SimulatedEffects, faults: readonly PlannedFault[]): SagaEvent | undefined {
+function nextEvent(
+  code: Code,
+  state: SagaState,
+  world: SimulatedEffects,
+  faults: readonly PlannedFault[],
+): SagaEvent | undefined {
   const [own] = state.steps
   const isCoding = own?.wait === 'call'
   const waiting = openSteps(state.steps).flatMap((index) => {

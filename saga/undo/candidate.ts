@@ -1,8 +1,8 @@
 /** Catalog data of a table, and obstacles to its protection. */
 import { quoteIdentifier } from '../../core/sql.ts'
 import { RULED_REMEDY } from './errors.ts'
-import type { Setter } from './trigger-set-columns.ts'
 import { type KeyColumn, keyText } from './text.ts'
+import type { Setter } from './trigger-set-columns.ts'
 
 /** Catalog data of a table that is to be protected. */
 export interface Candidate {

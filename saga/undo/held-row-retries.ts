@@ -5,8 +5,8 @@ import { isOf } from '../../core/define-error-class.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
-import type { UndoRetryOptions } from './undo-types.ts'
 import { isRowHeld, UndoError } from './errors.ts'
+import type { UndoRetryOptions } from './undo-types.ts'
 
 export const HELD_TIMEOUT_MS: number = 5 * SECOND
 export const MAX_HELD_TIMEOUT_MS: number = 2 ** 31 - 1

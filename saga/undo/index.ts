@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { OpenUndo, Undo } from './undo-types.ts'
 export { UndoError } from './errors.ts'
 export { type UndoParticipantOptions, undoParticipant } from './participant.ts'
 export { undo } from './undo-api.ts'
+export type { OpenUndo, Undo } from './undo-types.ts'

@@ -23,9 +23,9 @@ import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
 import { RowWaitLimit } from '../participant/row-waiter-quota.ts'
 import { TCC } from '../wire/wire.ts'
-import { undoDuties } from './operation-handlers.ts'
 import { HELD_TIMEOUT_MS, MAX_HELD_TIMEOUT_MS } from './held-row-retries.ts'
 import { Images } from './images.ts'
+import { undoDuties } from './operation-handlers.ts'
 import { Relations } from './relation.ts'
 
 /** Options of `undoParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */

@@ -10,12 +10,12 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './candidate.ts'
-import type { ProtectedTable, ProtectTable } from './undo-types.ts'
 import { UndoError } from './errors.ts'
 import { movedRemedy, UNDO_CALL } from './relation.ts'
-import { columnsSetAnew } from './trigger-set-columns.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
 import { textsFunction, triggerFunction, triggerFunctionName } from './trigger.ts'
+import { columnsSetAnew } from './trigger-set-columns.ts'
+import type { ProtectedTable, ProtectTable } from './undo-types.ts'
 
 interface Wanted extends Candidate {
   readonly oid: string

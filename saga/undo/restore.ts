@@ -2,13 +2,13 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
 import { applySteps, putAllBack } from './apply.ts'
-import type { UndoChoice } from './undo-types.ts'
 import { differencesOf, shownKey } from './differences.ts'
 import { type Strayed, type UndoDifference, UndoError } from './errors.ts'
 import type { BranchRow, Images } from './images.ts'
 import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
 import { type Obstacle, type Relation, type Relations, readRows } from './relation.ts'
 import { fixTexts } from './text.ts'
+import type { UndoChoice } from './undo-types.ts'
 
 /** Which branch of which saga. */
 export interface Branch {

@@ -3,11 +3,11 @@ import { SECOND } from '../../core/clock.ts'
 import { ownQuery, quoteIdentifier, type SqlClient, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import { Barrier } from '../participant/barrier.ts'
 import { REPLIES } from '../wire/wire.ts'
-import type { OpenUndo, UndoChoice, UndoTarget } from './undo-types.ts'
 import { type UndoDifference, UndoError } from './errors.ts'
 import { type BranchRow, Images } from './images.ts'
 import { Relations, UNDO_CALL } from './relation.ts'
 import { look, markCancelled, type RestoreParts, restore } from './restore.ts'
+import type { OpenUndo, UndoChoice, UndoTarget } from './undo-types.ts'
 
 const MOST = 1_000
 /** How long an operator waits for locks. */

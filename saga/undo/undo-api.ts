@@ -2,12 +2,12 @@
 import { invalidOption, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
-import type { OpenUndo, ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget } from './undo-types.ts'
 import { isRowHeld } from './errors.ts'
 import { retrying } from './held-row-retries.ts'
 import { lockRows } from './lock-decided-rows.ts'
 import { Protection } from './protect.ts'
 import { differencesIn, openBranches, settle } from './undecided-branch-operations.ts'
+import type { OpenUndo, ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget } from './undo-types.ts'
 
 const CHOICES: readonly UndoChoice[] = ['keep', 'restore', 'accept']
 const OPTIONS = optionNames<UndoOptions>({ schema: true })

@@ -7,11 +7,11 @@ import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'
 import { hasMethods } from '../../core/options.ts'
-import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { unlessAborted, within } from '../../core/time-limit.ts'
-import { MOST_BYTES_POSTGRES } from './prepared-branch-gate.ts'
+import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { GID_PREFIX } from './gid.ts'
+import { MOST_BYTES_POSTGRES } from './prepared-branch-gate.ts'
 import type { PreparedTransaction, XaResource } from './resource.ts'
 
 /** A saga that is decided at all is decided by then: most are within seconds, and a participant that is away is asked for longer. */

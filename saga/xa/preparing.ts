@@ -5,7 +5,14 @@ import { describeError, isRefusal } from '../coordinator/outcome-to-event.ts'
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
-import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from '../participant/operation-handlers.ts'
+import {
+  type Asked,
+  answered,
+  type Decision,
+  Doing,
+  type DutyAhead,
+  type GivenUp,
+} from '../participant/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import { nextGid } from './gid.ts'

@@ -10,13 +10,13 @@ import {
   busContext,
   decodeReport,
   encodeReport,
+  InstanceReporter,
   KitClock,
+  LatestInstanceReports,
   MAX_INSTANCES,
   MAX_REPORT_BYTES,
   type ReportEnvelope,
-  InstanceReporter,
   resolveBus,
-  LatestInstanceReports,
 } from './inside.ts'
 import { keepingLogger, world } from './kit.ts'
 

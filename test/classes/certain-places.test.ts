@@ -8,10 +8,10 @@ import { describe, expect, it } from 'vitest'
 import { SessionTimeout } from '../../binder/kafka/group/membership-expiry.ts'
 import { PartitionLending } from '../../binder/kafka/group/partition-lending.ts'
 import { ProcessLease } from '../../binder/postgres/process-lease.ts'
-import type { TransportTables } from '../../binder/postgres/tables.ts'
 import type { StatementRunner } from '../../binder/postgres/statement-runner.ts'
-import { ConnectionLiveness } from '../../binder/rabbitmq/link/connection-liveness.ts'
+import type { TransportTables } from '../../binder/postgres/tables.ts'
 import type { AmqpConnection } from '../../binder/rabbitmq/link/amqplib-types.ts'
+import { ConnectionLiveness } from '../../binder/rabbitmq/link/connection-liveness.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 const LIMIT_MS = 10_000

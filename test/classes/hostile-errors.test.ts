@@ -16,7 +16,13 @@ import { ConnectionEndReason } from '../../core/pg/connection-end-reason.ts'
 import { sqlAway, sqlStateOf } from '../../core/sql-away.ts'
 import { errorType } from '../../core/telemetry-interface.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
-import { describeError, failedEvent, isPermanent, isRefusal, isUnreadable } from '../../saga/coordinator/outcome-to-event.ts'
+import {
+  describeError,
+  failedEvent,
+  isPermanent,
+  isRefusal,
+  isUnreadable,
+} from '../../saga/coordinator/outcome-to-event.ts'
 // oxlint-enable no-restricted-imports
 import {
   closeEmbedded,

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { UnorderedSet, type Slot } from '../../locks/swap-remove-set.ts'
+import { type Slot, UnorderedSet } from '../../locks/swap-remove-set.ts'
 
 describe('a bag', () => {
   it('holds added and not removed items, in any order, and a second removal has no effect', () => {

@@ -44,7 +44,12 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     })
     await keeper.claim(1)
     const [lease] = keeper.held
-    const table = new PartitionQueries(sql, tables, lease as NonNullable<typeof lease>, new UnansweredCalls(systemClock))
+    const table = new PartitionQueries(
+      sql,
+      tables,
+      lease as NonNullable<typeof lease>,
+      new UnansweredCalls(systemClock),
+    )
     const read = async (): Promise<number> => {
       await sql.query('SELECT pg_stat_force_next_flush()')
       const { rows } = await sql.query<{ n: number }>(

@@ -1,11 +1,11 @@
-import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { isRetryable } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
+import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { ResolvedCircuitBreaker } from '../../bindings/flow-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { TrialFailureCounts } from './trial-failure-counts.ts'
 import { RecentCalls } from './recent-calls.ts'
+import { TrialFailureCounts } from './trial-failure-counts.ts'
 
 /** `closed`: messages flow. `open`: none begins. `half-open`: one is tried, the others wait for how it ends. */
 export type CircuitState = 'closed' | 'open' | 'half-open'

@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import { LastHeard } from '../../transport/kit/last-heard.ts'
 import { hasType, isExpelled, isRebalance, StoodStill } from '../errors.ts'
-import { SessionTimeout, type MembershipTimes } from './membership-expiry.ts'
+import { type MembershipTimes, SessionTimeout } from './membership-expiry.ts'
 
 const TICK_MS = 500
 

@@ -1,12 +1,12 @@
 import type { MemberSpec } from '../driver.ts'
 import { fetchSizes } from '../group/waiting-bytes.ts'
-import type { gatedAssigner } from './join-gate-assigner.ts'
 import type { KafkaConsumer } from './client-types.ts'
+import type { gatedAssigner } from './join-gate-assigner.ts'
 import type { KafkaOptions } from './options.ts'
-import { StoppedConsumerFetches } from './patches/stopped-consumer-fetches.ts'
 import { FailedJoins } from './patches/failed-join.ts'
 import { type FetchListener, readFetchesOf } from './patches/fetch-reader.ts'
 import { atNextSeed } from './patches/next-seed.ts'
+import { StoppedConsumerFetches } from './patches/stopped-consumer-fetches.ts'
 
 /**
  * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead), rides out

@@ -3,8 +3,8 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core
 import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
 import { type Compression, requirePackage } from '../wire/codecs.ts'
-import type { KafkaConnectionClass } from './connection-types.ts'
 import { checkSasl } from './check-sasl.ts'
+import type { KafkaConnectionClass } from './connection-types.ts'
 
 /** Options of `platformaticTransport`. */
 export interface PlatformaticTransportOptions extends KafkaCommonOptions {

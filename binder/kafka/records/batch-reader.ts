@@ -14,8 +14,8 @@ import type { IncomingRecord } from '../driver.ts'
 import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts'
-import { crc32c } from './crc32c.ts'
 import { ChunkedBytes } from './chunked-bytes.ts'
+import { crc32c } from './crc32c.ts'
 import { RecordReader, type RecordsHead } from './record-reader.ts'
 
 /** Records fetched from a partition. */
@@ -125,7 +125,9 @@ async function readBatch(
   const compression = attributes & ATTRIBUTES.compression
   const packed = all.part(AT.records, all.length)
   const bytes =
-    compression === COMPRESSION_TYPES.none ? packed : ChunkedBytes.of(await unpacked(packed.joined(), compression, limits))
+    compression === COMPRESSION_TYPES.none
+      ? packed
+      : ChunkedBytes.of(await unpacked(packed.joined(), compression, limits))
   const head = {
     firstOffset,
     firstTimestamp: readInt64(header, AT.firstTimestamp),

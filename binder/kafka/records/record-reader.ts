@@ -1,10 +1,10 @@
 /** Finds the records inside a batch and checks that each is whole. They stay where they lie, and are copied only across two pieces. */
 import { BinderError } from '../../errors.ts'
 import type { IncomingRecord } from '../driver.ts'
+import { CachedHeaderReader } from './cached-header-reader.ts'
 import type { ChunkedBytes } from './chunked-bytes.ts'
 import { RecordCursor } from './record-cursor.ts'
 import { recordSize, waitingBytes } from './record-memory-size.ts'
-import { CachedHeaderReader } from './cached-header-reader.ts'
 import { StoredRecord } from './stored-record.ts'
 
 export interface RecordsHead {

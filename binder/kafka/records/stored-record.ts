@@ -1,6 +1,6 @@
 import type { IncomingRecord } from '../driver.ts'
-import { RecordCursor } from './record-cursor.ts'
 import type { CachedHeaderReader } from './cached-header-reader.ts'
+import { RecordCursor } from './record-cursor.ts'
 
 /**
  * A record in the bytes of its batch. Its key, value and headers become objects each time they are asked for: thousands of records wait

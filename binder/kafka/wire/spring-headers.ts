@@ -9,8 +9,8 @@
  * @see org.springframework.kafka.support.JsonKafkaHeaderMapper
  */
 import { parseShallow } from '../../../core/json-depth-limit.ts'
-import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { SPRING_TYPES, typesIn } from '../../channel/header-type-hints.ts'
+import type { Headers, HeaderValue } from '../../channel/message.ts'
 
 export { SPRING_TYPES }
 

@@ -5,8 +5,8 @@ import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver, SubscriptionSpec } from '../../transport/transport.ts'
 import { failure, toTransportError } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { GroupMemberCounts } from './group-member-counts.ts'
 import { surplus } from './fair-partition-share.ts'
+import { GroupMemberCounts } from './group-member-counts.ts'
 import type { ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
 /** A comparison that fails once may have met a broker that is busy. */

@@ -1,15 +1,15 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import { failure, within } from '../failure.ts'
-import { type ConnectionLiveness, assuranceOf } from '../link/connection-liveness.ts'
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../link/amqplib-types.ts'
+import { assuranceOf, type ConnectionLiveness } from '../link/connection-liveness.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { BIND_MS } from '../topology/declare.ts'
 import { fromAmqp } from '../wire/envelope.ts'
 import type { RabbitDelivery } from './delivery.ts'
+import { MessageLending } from './message-lending.ts'
 import { PartitionSharing } from './partition-sharing.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
-import { MessageLending } from './message-lending.ts'
 
 const ASK_AGAIN_MS = 100
 

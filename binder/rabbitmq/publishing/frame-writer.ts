@@ -73,12 +73,7 @@ export class FrameWriter {
   }
 
   /** False: amqplib has to write it, or to say why it cannot be written. */
-  #encoded(
-    inside: AmqplibChannel,
-    to: PublishTarget,
-    content: Buffer,
-    options: AmqpPublishOptions,
-  ): boolean {
+  #encoded(inside: AmqplibChannel, to: PublishTarget, content: Buffer, options: AmqpPublishOptions): boolean {
     if (isClosed(inside)) return false
     if (content.byteLength > Math.min(MOST_CONTENT_BYTES, inside.connection.frameMax - FRAME_OVERHEAD)) return false
     if (this.#block.byteLength - this.#end < CHUNK_BYTES) {

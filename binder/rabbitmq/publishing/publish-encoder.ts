@@ -7,8 +7,8 @@ import type { ResolvedRabbitOptions } from '../options.ts'
 import type { DelayLadder } from '../topology/delay.ts'
 import { exchangeOf } from '../topology/foreign-places.ts'
 import { routingKeyOf } from '../topology/topology-names.ts'
-import { notProvisioned, onQueues, unwritable } from './publish-errors.ts'
 import { type PublishArguments, publishArguments } from './publish-arguments.ts'
+import { notProvisioned, onQueues, unwritable } from './publish-errors.ts'
 
 export interface KnownDestinations {
   /** Delays messages of this service. */

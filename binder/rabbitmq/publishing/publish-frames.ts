@@ -100,8 +100,16 @@ function endFrame(into: Buffer, start: number, at: number): number {
 function properties(into: Buffer, start: number, options: AmqpPublishOptions): number {
   const { contentType, contentEncoding, priority, correlationId, replyTo, messageId, timestamp, type, appId } = options
   const flags =
-    flag(contentType, 15) | flag(contentEncoding, 14) | (1 << 13) | (1 << 12) | flag(priority, 11) | flag(correlationId, 10)
-  into.writeUInt16BE(flags | flag(replyTo, 9) | flag(messageId, 7) | flag(timestamp, 6) | flag(type, 5) | flag(appId, 3), start)
+    flag(contentType, 15) |
+    flag(contentEncoding, 14) |
+    (1 << 13) |
+    (1 << 12) |
+    flag(priority, 11) |
+    flag(correlationId, 10)
+  into.writeUInt16BE(
+    flags | flag(replyTo, 9) | flag(messageId, 7) | flag(timestamp, 6) | flag(type, 5) | flag(appId, 3),
+    start,
+  )
   let at = textProperty(into, start + 2, contentType)
   at = textProperty(into, at, contentEncoding)
   at = table(into, at, options.headers)
@@ -168,7 +176,17 @@ function objectField(into: Buffer, at: number, value: unknown): number {
   return into.writeDoubleBE(number, typed(into, at, TYPE.double))
 }
 
-const TYPE = { text: 0x53, boolean: 0x74, null: 0x56, bytes: 0x78, int8: 0x62, int16: 0x73, int32: 0x49, int64: 0x6c, double: 0x64 }
+const TYPE = {
+  text: 0x53,
+  boolean: 0x74,
+  null: 0x56,
+  bytes: 0x78,
+  int8: 0x62,
+  int16: 0x73,
+  int32: 0x49,
+  int64: 0x6c,
+  double: 0x64,
+}
 
 function textField(into: Buffer, at: number, value: string): number {
   into[at] = TYPE.text

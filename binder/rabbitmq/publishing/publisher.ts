@@ -7,6 +7,9 @@ import type { Link } from '../link/connection.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import type { FrameWriter } from './frame-writer.ts'
 import { InFlight } from './in-flight.ts'
+import { PublishCall, type PublishEntry } from './publish-call.ts'
+import { PublishChannel } from './publish-channel.ts'
+import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
 import {
   behindLost,
   blocked,
@@ -18,9 +21,6 @@ import {
   unreached,
   unroutable,
 } from './publish-errors.ts'
-import { PublishCall, type PublishEntry } from './publish-call.ts'
-import { PublishChannel } from './publish-channel.ts'
-import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
 import { UnsentMessages } from './unsent-messages.ts'
 
 export interface PublisherHost extends TransportHost, KnownDestinations {

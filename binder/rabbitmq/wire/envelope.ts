@@ -91,10 +91,17 @@ function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPubli
   }
 }
 
+/** The last time written, and how: the messages of a batch often have the same. */
+let lastTime = Number.NaN
+let lastIsoTime = ''
+
 function isoTime(time: number): string {
+  if (time === lastTime) return lastIsoTime
   const date = new Date(time)
   if (Number.isNaN(date.getTime())) throw new TypeError(`time ${time} is not an instant in epoch ms`)
-  return date.toISOString()
+  lastIsoTime = date.toISOString()
+  lastTime = time
+  return lastIsoTime
 }
 
 function fitsShortText(text: string): boolean {

@@ -5,8 +5,8 @@
  */
 import { isUint8Array } from 'node:util/types'
 import { parseShallow } from '../../../core/json-depth-limit.ts'
-import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { AMQP_TYPES } from '../../channel/header-type-hints.ts'
+import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { UNREADABLE } from '../link/amqplib-types.ts'
 
 export { AMQP_TYPES as TYPES_HEADER }

@@ -1,15 +1,15 @@
 import { lastingContext } from '../../../core/async-contexts.ts'
-import { hasCode } from '../../../core/errors.ts'
 import { readInstant } from '../../../core/elapsed-time.ts'
+import { hasCode } from '../../../core/errors.ts'
 import { randomId } from '../../../core/random-id.ts'
 import { ClusterError, type EvictedReason } from '../store/cluster-errors.ts'
 import type { BeatReply } from '../store/cluster-store.ts'
 import type { MemberMeta, MembershipState, Presence, PresenceEvent } from './membership.ts'
-import { MembershipMetadata } from './versioned-member-metadata.ts'
-import { OwnPresenceEvents } from './own-presence-events.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 import { type Phase, seenAs } from './membership-phase.ts'
+import { OwnPresenceEvents } from './own-presence-events.ts'
 import { HeldPresence } from './presence-validity.ts'
+import { MembershipMetadata } from './versioned-member-metadata.ts'
 
 const LEAVE_TRIES = 3
 

@@ -6,9 +6,9 @@ import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import { requireName, requireStore } from '../state/state-options.ts'
-import { encodeJson } from '../store/encode-cluster-data.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
+import { encodeJson } from '../store/encode-cluster-data.ts'
 import type { MemberMeta } from './membership.ts'
 
 /** Options of `createMembership`. */

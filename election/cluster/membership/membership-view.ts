@@ -1,9 +1,9 @@
 import { lastingContext } from '../../../core/async-contexts.ts'
 import { toError } from '../../../core/errors.ts'
-import { decodeFrozen } from '../store/encode-cluster-data.ts'
-import { deliver, WatchEventQueue, type Watch } from '../store/watch-event-queue.ts'
 import { Replica, type SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation, LogEntry, MemberRecord, MemberTransition } from '../store/cluster-store.ts'
+import { decodeFrozen } from '../store/encode-cluster-data.ts'
+import { deliver, type Watch, WatchEventQueue } from '../store/watch-event-queue.ts'
 import type { Member, MemberMeta, MembershipEvent, MembershipView } from './membership.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 

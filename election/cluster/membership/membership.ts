@@ -13,9 +13,9 @@
  * stores the effect.
  */
 import type { EvictedReason } from '../store/cluster-errors.ts'
-import type { Watch } from '../store/watch-event-queue.ts'
 import type { SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation } from '../store/cluster-store.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 
 /** This process in a cluster, and its view of all the others. */
 export interface Membership extends AsyncDisposable {

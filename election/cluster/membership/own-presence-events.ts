@@ -1,5 +1,5 @@
-import { tell } from '../../../core/unawaited-callbacks.ts'
 import { toError } from '../../../core/errors.ts'
+import { tell } from '../../../core/unawaited-callbacks.ts'
 import type { PresenceEvent } from './membership.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 

@@ -1,5 +1,5 @@
-import type { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { storableText } from '../../../core/escape-nul.ts'
+import type { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type {
   BeatReply,

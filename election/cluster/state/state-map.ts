@@ -1,11 +1,11 @@
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
-import { requireKey } from '../store/encode-cluster-data.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
-import type { Watch } from '../store/watch-event-queue.ts'
 import { Replica } from '../store/cluster-replica.ts'
 import type { StateRecord } from '../store/cluster-store.ts'
+import { requireKey } from '../store/encode-cluster-data.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 import type {
   CallOptions,
   Committed,

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { SchemaError, validate } from '../../../core/schema.ts'
-import { decodeFrozen, decodeJson, encodeJson } from '../store/encode-cluster-data.ts'
 import type { LogChange, LogEntry, StateRecord } from '../store/cluster-store.ts'
+import { decodeFrozen, decodeJson, encodeJson } from '../store/encode-cluster-data.ts'
 import type { StateEntry, StateEvent } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
 

@@ -1,7 +1,7 @@
 import { lastingContext } from '../../../core/async-contexts.ts'
 import { hasCode } from '../../../core/errors.ts'
-import { deliver, WatchEventQueue, type Watch } from '../store/watch-event-queue.ts'
 import type { Replica, SnapshotReason } from '../store/cluster-replica.ts'
+import { deliver, type Watch, WatchEventQueue } from '../store/watch-event-queue.ts'
 import type { StateEntry, StateEvent, StateMirror, WatchOptions } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
 import type { StateValues } from './state-values.ts'

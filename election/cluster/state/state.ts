@@ -6,13 +6,14 @@
  * are linearizable as long as the store does not lose what it confirmed (`docs/coordination/members-and-state.md` says when it can);
  * watches and mirrors follow, in order, a network hop behind.
  */
-import type { Watch } from '../store/watch-event-queue.ts'
+
 import type { SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation } from '../store/cluster-store.ts'
+import type { Watch } from '../store/watch-event-queue.ts'
 
-export type { Watch } from '../store/watch-event-queue.ts'
 export type { SnapshotReason } from '../store/cluster-replica.ts'
 export type { Generation } from '../store/cluster-store.ts'
+export type { Watch } from '../store/watch-event-queue.ts'
 
 /**
  * A map that all instances share: writes compare and set, and a watch tells each version once and in order.

@@ -5,8 +5,8 @@
  */
 import { invalidOption, isDeeperThan, wrongKind } from 'concordat/extension'
 import type { JsonObject } from './document-types.ts'
-import { show } from './shorten-json.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
+import { show } from './shorten-json.ts'
 
 /** A difference between two documents. */
 export interface AsyncapiChange {

@@ -7,8 +7,8 @@ import { asyncapiDiff } from '../asyncapi/diff.ts'
 import type { AsyncapiDocument } from '../asyncapi/document-types.ts'
 import { counted } from '../words.ts'
 import { type Command, UsageError } from './command.ts'
-import { MODULE, packageOf, readDeclarations } from './read-declarations.ts'
 import { table } from './output.ts'
+import { MODULE, packageOf, readDeclarations } from './read-declarations.ts'
 import { none, several, text } from './values.ts'
 
 const asyncapi: Command = {

@@ -5,11 +5,11 @@ import { pgClient } from 'concordat/core/pg'
 import { DEFAULT_SCHEMA, type Transport, within } from 'concordat/extension'
 import { operatorRecords, resolveSecrets } from 'concordat/operator'
 import type { OperatedBus } from '../bus-admin.ts'
-import { createOperator, type Operator } from '../operator.ts'
 import { schemasWith } from '../find-table-schemas.ts'
+import { createOperator, type Operator } from '../operator.ts'
 import { UsageError } from './command.ts'
-import { readBrokerNames } from './read-declarations.ts'
 import { installed } from './optional-package.ts'
+import { readBrokerNames } from './read-declarations.ts'
 
 export interface Connection {
   readonly operator: Operator

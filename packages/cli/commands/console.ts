@@ -15,9 +15,9 @@ import {
   UsageError,
   type Values,
 } from './command.ts'
-import { MODULE } from './read-declarations.ts'
-import { installed } from './optional-package.ts'
 import { declarationsOf } from './group-arguments.ts'
+import { installed } from './optional-package.ts'
+import { MODULE } from './read-declarations.ts'
 import { flag, none, readWhole, text, texts } from './values.ts'
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/

@@ -4,8 +4,8 @@ import { word } from '../doctor/line.ts'
 import type { DeadLetterProgress } from '../letters.ts'
 import { failureName } from '../words.ts'
 import { ACTION_OPTIONS, type Command, type Invocation, type OptionSpecs, type Outcome, UsageError } from './command.ts'
-import { ago, iso, printable, table } from './output.ts'
 import { PLACE, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
+import { ago, iso, printable, table } from './output.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
 const PROGRESS_MS = 2_000

@@ -5,9 +5,9 @@ import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { BUS_PLACE, placeOf } from './bus.ts'
 import { type Command, RESOURCE_OPTIONS, UsageError, WATCH_OPTION } from './command.ts'
-import { MODULE } from './read-declarations.ts'
-import { printable } from './output.ts'
 import { declarationsOf, instancesOn, knownPlaces } from './group-arguments.ts'
+import { printable } from './output.ts'
+import { MODULE } from './read-declarations.ts'
 import { durationMs, none } from './values.ts'
 
 const CODES: Readonly<Record<DoctorLine['status'], number>> = { ok: 0, unknown: 1, warn: 1, fail: 2 }

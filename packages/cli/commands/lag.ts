@@ -6,9 +6,9 @@ import { heldOf } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { type Command, type Outcome, WATCH_OPTION } from './command.ts'
-import { MODULE } from './read-declarations.ts'
-import { printable, table } from './output.ts'
 import { instancesOn, knownPlaces, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
+import { printable, table } from './output.ts'
+import { MODULE } from './read-declarations.ts'
 
 const lag: Command = {
   name: 'lag',

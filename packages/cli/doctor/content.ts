@@ -2,8 +2,8 @@
 
 import { MINUTE, quoteIdentifier } from 'concordat/core'
 import { counted } from '../words.ts'
-import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { attempt, type Examined } from './check-context.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { examineUndo } from './undo.ts'
 
 /** A relay, a coordinator or a reader that works is never so far behind. */

@@ -5,8 +5,8 @@ import { type GroupLine, groupsIn, logSchemaOf } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
-import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import { messageOf } from './check-context.ts'
+import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 
 /** The groups and the places to look at. */
 export interface ExaminedGroups {

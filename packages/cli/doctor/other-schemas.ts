@@ -1,8 +1,8 @@
 /** Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person. */
 import { quoteIdentifier, type SqlExecutor } from 'concordat/core'
 import { schemasWith } from '../find-table-schemas.ts'
-import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import type { Examined } from './check-context.ts'
+import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 
 /** Every schema with tables of ours has it. */
 export const VERSIONS_TABLE = 'concordat_migration'

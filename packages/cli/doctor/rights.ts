@@ -1,7 +1,7 @@
 /** Compares the role's rights on the tables with those of `migrate grants`. */
 import { DEFAULT_SCHEMA } from 'concordat/extension'
-import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './check-context.ts'
+import { type DoctorLine, fail, ok, word } from './line.ts'
 
 interface Right {
   readonly role: string

@@ -2,8 +2,8 @@
 import { hasCode, MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
 import type { PreparedTransaction } from '../engine-types.ts'
-import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { type Examined, messageOf, PREPARED_MS } from './check-context.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 
 interface ServerRow {
   readonly version: string

@@ -2,8 +2,8 @@
 import type { SqlExecutor } from 'concordat/core'
 import type { MigrationState } from '../engine-types.ts'
 import { schemasWith } from '../find-table-schemas.ts'
-import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './check-context.ts'
+import { type DoctorLine, fail, ok, word } from './line.ts'
 import { VERSIONS_TABLE } from './other-schemas.ts'
 
 export async function examineTables({ records, sql, schema }: Examined): Promise<readonly DoctorLine[]> {

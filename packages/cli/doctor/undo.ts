@@ -3,8 +3,8 @@
 import { MINUTE, quoteIdentifier } from 'concordat/core'
 import { undo } from 'concordat/saga/undo'
 import { counted } from '../words.ts'
-import { type DoctorLine, duration, ok, warn } from './line.ts'
 import type { Examined } from './check-context.ts'
+import { type DoctorLine, duration, ok, warn } from './line.ts'
 
 /** A saga with undo is decided sooner, as a rule. */
 const LONG_MS = 5 * MINUTE

@@ -2,8 +2,8 @@
 import { hasCode } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
 import type { OperatedResource } from '../prepared-transactions.ts'
-import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { messageOf, PREPARED_MS } from './check-context.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 
 /** Never rejects: one that does not answer is a line. */
 export async function examineResource(resource: OperatedResource): Promise<readonly DoctorLine[]> {

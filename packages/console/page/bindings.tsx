@@ -6,10 +6,10 @@ import type { BindingStatus } from '../engine-types.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
-import { PauseOrResume } from './pause-resume.tsx'
 import { type Live, useLive } from './live.ts'
 import { useLoaded } from './loaded.ts'
 import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './parts.tsx'
+import { PauseOrResume } from './pause-resume.tsx'
 
 /** A binding as far as anybody here knows it. */
 interface Row {

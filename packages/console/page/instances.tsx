@@ -5,10 +5,10 @@ import { counted } from '@concordat/cli/words'
 import type { WatchedBinding } from '../engine-types.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
-import { PauseOrResume, Sent } from './pause-resume.tsx'
 import { useLive } from './live.ts'
 import { useLoaded } from './loaded.ts'
 import { Badge, type Column, count, lasting, Panel, perSecond, Table, Trouble } from './parts.tsx'
+import { PauseOrResume, Sent } from './pause-resume.tsx'
 
 export function Instances() {
   return (

@@ -1,6 +1,7 @@
 /** `.choose(...)`: which of several branches is made. Decided once, when its turn comes, and kept. */
-import { notAwaited } from '../../../core/unawaited-callbacks.ts'
+
 import { invalidOption } from '../../../core/errors.ts'
+import { notAwaited } from '../../../core/unawaited-callbacks.ts'
 import { stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'

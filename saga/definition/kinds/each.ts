@@ -4,11 +4,11 @@
  */
 
 import type { Channel } from '../../../binder/channel/channel.ts'
-import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import { counted } from '../../../core/counted-noun.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { DirectTarget } from '../../direct/target.ts'
 import { type Stored, stored } from '../../json.ts'
 import type { EachShape } from '../../machine/state.ts'

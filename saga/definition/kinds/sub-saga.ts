@@ -3,14 +3,15 @@
  * intent and named after the step, so it exists exactly if the step was begun. Its end is mail for the parent, written in
  * the same commit; the order to undo it is mail for the child. So neither can be lost, and no process has to stay for it.
  */
-import { synchronous } from '../../../core/unawaited-callbacks.ts'
+
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
+import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { SagaKey, SagaPost } from '../../store/row-types.ts'
 import type { SagaReply } from '../../wire/reply.ts'
-import { addressOf, childKeys } from '../parent-child-relation.ts'
 import { checkSaga } from '../definition-rules.ts'
+import { addressOf, childKeys } from '../parent-child-relation.ts'
 import { ONCE, stepPath } from '../resolve-step-options.ts'
 import type { Saga, StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'

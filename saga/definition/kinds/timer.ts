@@ -1,8 +1,9 @@
 /** `.timer(...)`: done when its time has come. Nothing is called. */
-import { notAwaited } from '../../../core/unawaited-callbacks.ts'
+
 import type { Clock } from '../../../core/clock.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
+import { notAwaited } from '../../../core/unawaited-callbacks.ts'
 import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'

@@ -2,8 +2,8 @@
 import { silentLogger } from 'concordat/core'
 import { expect, it } from 'vitest'
 import { Delays } from '../../../binder/postgres/delays.ts'
-import { transportTables } from '../../../binder/postgres/tables.ts'
 import type { StatementRunner } from '../../../binder/postgres/statement-runner.ts'
+import { transportTables } from '../../../binder/postgres/tables.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 it('a process shortens overlong waits at its start, and after the server’s clock was set back', async () => {

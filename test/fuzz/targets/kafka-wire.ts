@@ -7,6 +7,7 @@ import { hostileBytes } from '../hostile.ts'
 import {
   ByteReader,
   ByteWriter,
+  ChunkedBytes,
   commitOffsets,
   crc32c,
   createTopics,
@@ -21,7 +22,6 @@ import {
   leaveGroup,
   listOffsets,
   metadata,
-  ChunkedBytes,
   produce,
   type Request,
   readBatches,
@@ -171,5 +171,7 @@ function isRefusal(error: unknown): error is Error {
 }
 
 function textOf(read: unknown): string {
-  return JSON.stringify(read, (_, value) => (value instanceof ChunkedBytes ? value.joined().toString('hex') : value)) ?? ''
+  return (
+    JSON.stringify(read, (_, value) => (value instanceof ChunkedBytes ? value.joined().toString('hex') : value)) ?? ''
+  )
 }

@@ -5,10 +5,10 @@ import {
   AssignedPartition,
   ByteReader,
   ByteWriter,
+  ChunkedBytes,
   type Cluster,
   Fetcher,
   type IncomingRecord,
-  ChunkedBytes,
   writeBatch,
 } from '../inside.ts'
 import { range } from '../kit.ts'

@@ -4,12 +4,12 @@ import {
   assignRoundRobin,
   ByteReader,
   ByteWriter,
+  ChunkedBytes,
   type Cluster,
   ConnectionLost,
   type Envelope,
   GroupMember,
   KafkaRefusal,
-  ChunkedBytes,
   writeBatch,
 } from '../inside.ts'
 import { ScriptedGroup } from '../scripted-group.ts'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { type Logged, logOf, steps } from '../aborted-model.ts'
-import { crc32c, ChunkedBytes, readBatches, writeBatch } from '../inside.ts'
+import { ChunkedBytes, crc32c, readBatches, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
 
 const TRANSACTIONAL = 1 << 4

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { describe, it, vi } from 'vitest'
-import { CODECS, crc32c, heldBytes, ChunkedBytes, readBatches, writeBatch } from '../inside.ts'
+import { ChunkedBytes, CODECS, crc32c, heldBytes, readBatches, writeBatch } from '../inside.ts'
 import { ROOMY, range } from '../kit.ts'
 
 const require = createRequire(import.meta.url)
@@ -50,7 +50,10 @@ describe('a batch that decompresses to a thousand times its size', () => {
     expect(bomb.length).toBeLessThan(MB)
     const lz4 = vi.spyOn(require('lz4js') as { decompressBlock: () => number }, 'decompressBlock')
     const snappy = vi.spyOn(require('snappyjs') as { uncompress: () => Buffer }, 'uncompress')
-    const { messages, next, unreadable } = await readBatches(ChunkedBytes.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: MB })
+    const { messages, next, unreadable } = await readBatches(ChunkedBytes.of(bomb), 0, [], {
+      ...ROOMY,
+      maxBatchBytes: MB,
+    })
     expect([messages, next, unreadable?.offset]).toEqual([[], 0, 0])
     expect(unreadable?.error).toMatchObject({ code: 'binder.kafka.batch_too_large', retryable: false })
     expect(unreadable?.error.message).toContain('raise maxBatchBytes')
@@ -134,7 +137,12 @@ describe('the memory kept of an answer in pieces', () => {
     const batch = await batchOf([Buffer.alloc(100, 'x')])
     const others = Buffer.alloc(64 * KB)
     batch.copy(others, 5_000)
-    const { messages } = await readBatches(new ChunkedBytes([others.subarray(5_000, 5_000 + batch.length)]), 0, [], ROOMY)
+    const { messages } = await readBatches(
+      new ChunkedBytes([others.subarray(5_000, 5_000 + batch.length)]),
+      0,
+      [],
+      ROOMY,
+    )
     expect(messages).toHaveLength(1)
     expect(messages[0]?.value?.buffer).not.toBe(others.buffer)
   })
@@ -145,7 +153,10 @@ describe('a record', () => {
     const batch = await batchOf([Buffer.alloc(50_000), Buffer.alloc(10)])
     const first = await readBatches(ChunkedBytes.of(batch), 0, [], { ...ROOMY, roomBytes: 0 })
     expect([first.messages.length, first.next]).toEqual([1, 1])
-    const { messages, unreadable } = await readBatches(ChunkedBytes.of(batch), 0, [], { ...ROOMY, maxBatchBytes: 40_000 })
+    const { messages, unreadable } = await readBatches(ChunkedBytes.of(batch), 0, [], {
+      ...ROOMY,
+      maxBatchBytes: 40_000,
+    })
     expect([messages, unreadable?.error]).toMatchObject([[], { code: 'binder.kafka.batch_too_large' }])
   })
 
@@ -158,7 +169,12 @@ describe('a record', () => {
 
   it('with 200 000 headers of one name is read in one pass', async ({ expect }) => {
     const headers = Buffer.alloc(600_000, Buffer.from([2, 0x61, 0]))
-    const { messages } = await readBatches(ChunkedBytes.of(await withRecords(recordOf(headers, 200_000), 1)), 0, [], ROOMY)
+    const { messages } = await readBatches(
+      ChunkedBytes.of(await withRecords(recordOf(headers, 200_000), 1)),
+      0,
+      [],
+      ROOMY,
+    )
     expect(messages[0]?.headers?.['a']).toHaveLength(200_000)
     expect(messages[0]?.bytes).toBeGreaterThan(200_000 * 50)
   })

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { cuts, piecesOf } from '../in-pieces.ts'
-import { crc32c, fastestCrc32c, ChunkedBytes, readBatches, slicedCrc32c, writeBatch } from '../inside.ts'
+import { ChunkedBytes, crc32c, fastestCrc32c, readBatches, slicedCrc32c, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
 import { envelopes, plain } from './envelopes.ts'
 

@@ -11,14 +11,18 @@ import { anyMessage, plainMessage } from '../messages.ts'
 const require = createRequire(import.meta.url)
 const lib = (file: string): unknown => require(join(dirname(require.resolve('amqplib')), 'lib', file))
 const { BasicPublish, BasicProperties, encodeMethod, encodeProperties } = lib('defs.js') as AmqplibFrames
-const { makeBodyFrame } = lib('frame.js') as { makeBodyFrame(channel: number, body: Uint8Array): Buffer }
-const { publish } = lib('api_args.js') as { publish(exchange: string, key: string, options: unknown): object }
+const { makeBodyFrame } = lib('frame.js') as {
+  readonly makeBodyFrame: (this: void, channel: number, body: Uint8Array) => Buffer
+}
+const { publish } = lib('api_args.js') as {
+  readonly publish: (this: void, exchange: string, key: string, options: unknown) => object
+}
 
 interface AmqplibFrames {
   readonly BasicPublish: number
   readonly BasicProperties: number
-  encodeMethod(method: number, channel: number, fields: object): Buffer
-  encodeProperties(properties: number, channel: number, size: number, fields: object): Buffer
+  readonly encodeMethod: (this: void, method: number, channel: number, fields: object) => Buffer
+  readonly encodeProperties: (this: void, properties: number, channel: number, size: number, fields: object) => Buffer
 }
 
 /** What amqplib writes. @throws for what AMQP has no words for */

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Kafka } from 'kafkajs'
 import { describe, it } from 'vitest'
 import { FakeClock } from '../../fake-clock.ts'
-import { ByteReader, CODECS, ChunkedBytes, type ProduceArgs, withClusters, writeBatchesOf } from '../../inside.ts'
+import { ByteReader, ChunkedBytes, CODECS, type ProduceArgs, withClusters, writeBatchesOf } from '../../inside.ts'
 import { envelopes, plain } from '../../records/envelopes.ts'
 
 const require = createRequire(import.meta.url)
