@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { sourceFiles } from './support/sources.ts'
 
 /** Files in which kinds of steps are declared. */
-const FILES = globSync('{saga/definition/kinds/*,packages/state-language/kinds}.ts')
+const FILES = globSync('{saga/definition/kinds/*,packages/state-language/saga-step-kinds}.ts')
 const outside = sourceFiles().filter((file) => !FILES.includes(file))
 const read = (file: string): string => readFileSync(file, 'utf8')
 
