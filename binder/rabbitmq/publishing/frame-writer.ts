@@ -15,13 +15,13 @@ interface AmqplibConnection {
 }
 
 /** So much is handed to amqplib at a time. */
-const CHUNK_BYTES = 32 * 1024
+const CHUNK_BYTES = 16 * 1024
 /** Chunks that wait in amqplib before the channel counts as full: its high-water mark. */
-export const MOST_CHUNKS = 32
+export const MOST_CHUNKS = 16
 /** Largest content that is copied. */
-const MOST_CONTENT_BYTES = 16 * 1024
-/** Memory for the next messages; one that does not fit in `CHUNK_BYTES` is left to amqplib. */
-const BLOCK_BYTES = 3 * CHUNK_BYTES
+const MOST_CONTENT_BYTES = 8 * 1024
+/** Memory for the next messages: chunks follow one another in it. */
+const BLOCK_BYTES = 4 * CHUNK_BYTES
 const FRAME_OVERHEAD = 8
 
 /**
