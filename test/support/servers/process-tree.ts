@@ -6,12 +6,31 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Stops the root first, so that it starts no process while the others are looked up. */
+/**
+ * Stops the root first, so that it starts no process while the others are looked up. Returns when all threads stand still: on a busy
+ * machine they run on for a while, and a server still answers.
+ */
 export function pauseTree(root: number): readonly number[] {
   send(root, 'SIGSTOP')
   const below = descendants(root)
   for (const pid of below) send(pid, 'SIGSTOP')
-  return [root, ...below]
+  const pids = [root, ...below]
+  for (let n = 0; n < STOPPED_WITHIN_MS && pids.some(hasRunningThread); n++) Atomics.wait(PAUSE, 0, 0, 1)
+  return pids
+}
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+const STOPPED_WITHIN_MS = 2_000
+
+/** False where there is no /proc to ask. */
+function hasRunningThread(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).some(
+      (thread) => !/[TtZX]/.test(stateIn(`/proc/${pid}/task/${thread}/stat`)),
+    )
+  } catch {
+    return false
+  }
 }
 
 export function resumeTree(root: number): void {
@@ -89,11 +108,19 @@ function isRunning(pid: number): boolean {
   }
 }
 
+function stateIn(file: string): string {
+  return fieldsOf(file)[0] ?? 'Z'
+}
+
 /** The fields after the name, which stands in parentheses and may hold anything. */
+function fieldsOf(file: string): readonly string[] {
+  const text = readFileSync(file, 'latin1')
+  return text.slice(text.lastIndexOf(')') + 2).split(' ')
+}
+
 function readStat(pid: number): { readonly state: string; readonly parent: number } | undefined {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const [state = 'Z', parent] = text.slice(text.lastIndexOf(')') + 2).split(' ')
+    const [state = 'Z', parent] = fieldsOf(`/proc/${pid}/stat`)
     return { state, parent: Number(parent) }
   } catch {
     return undefined
