@@ -59,20 +59,40 @@ export function isOther({ birth }: SagaRow, meant: string | undefined): boolean 
   return meant !== undefined && birth !== meant
 }
 
-/** Characters of text and, about, what the rest would take as JSON. Looks no further than it has to. */
+/** Whether its state may be kept in memory. */
 export function isSmall({ input, state, mail }: SagaRow): boolean {
+  const { steps, ...rest } = state
+  let size = sizeOf(rest) + sizeOf(mail) + knownSizeOf(input)
+  for (let i = 0; i < steps.length && size <= MAX_CACHED_SIZE; i++) size += knownSizeOf(steps[i])
+  return size <= MAX_CACHED_SIZE
+}
+
+/** Sizes of inputs and steps, most of which one state has from the one before; neither ever changes. */
+const sizes = new WeakMap<object, number>()
+
+function knownSizeOf(part: unknown): number {
+  if (typeof part !== 'object' || part === null) return sizeOf(part)
+  const known = sizes.get(part)
+  if (known !== undefined) return known
+  const size = sizeOf(part)
+  sizes.set(part, size)
+  return size
+}
+
+/** Characters of text and, about, what the rest would take as JSON. Looks no further than it has to. */
+function sizeOf(value: unknown): number {
   let left = MAX_CACHED_SIZE
-  const spend = (value: unknown): boolean => {
-    left -= typeof value === 'string' ? value.length + 2 : 8
+  const spend = (part: unknown): boolean => {
+    left -= typeof part === 'string' ? part.length + 2 : 8
     if (left < 0) return false
-    if (typeof value !== 'object' || value === null) return true
-    for (const key in value) {
+    if (typeof part !== 'object' || part === null) return true
+    for (const key in part) {
       left -= key.length
-      if (!spend((value as Record<string, unknown>)[key])) return false
+      if (!spend((part as Record<string, unknown>)[key])) return false
     }
     return true
   }
-  return spend(input) && spend(state) && spend(mail)
+  return spend(value) ? MAX_CACHED_SIZE - left : Number.POSITIVE_INFINITY
 }
 
 export function cacheKey({ name, id }: SagaKey): string {

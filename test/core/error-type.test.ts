@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 
 /** A module instance of its own: the known types belong to a process, which other files share. */
-const OWN = '../../core/telemetry.ts?types'
+const OWN = '../../core/telemetry-interface.ts?types'
 const { errorType } = (await import(OWN)) as { readonly errorType: (error: unknown) => string }
 
 const coded = (code: string): Error => Object.assign(new TypeError('no such order'), { code })

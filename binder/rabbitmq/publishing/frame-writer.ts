@@ -5,13 +5,23 @@ import { type PublishTarget, writePublish } from './publish-frames.ts'
 interface AmqplibChannel {
   readonly ch: number
   readonly connection: AmqplibConnection
+  publish(...args: never[]): boolean
+  sendMessage(...args: never[]): boolean
   pushConfirmCallback(onConfirm: (error: Error | null) => void): void
 }
 
 interface AmqplibConnection {
-  readonly channels: ReadonlyArray<{ readonly buffer: { write(frames: Uint8Array): boolean } } | null>
+  readonly channels: ReadonlyArray<{ readonly buffer: WriteBuffer } | null>
   readonly frameMax: number
   sentSinceLastCheck: boolean
+  sendMessage(...args: never[]): boolean
+}
+
+/** A stream that amqplib reads from when the socket has room, and ends with the channel. */
+interface WriteBuffer {
+  readonly readableEnded: boolean
+  write(frames: Uint8Array): boolean
+  once(event: 'end', listener: () => void): unknown
 }
 
 /** So much is handed to amqplib at a time. */
@@ -26,25 +36,28 @@ const FRAME_OVERHEAD = 8
 
 /**
  * Publishes on a channel: many messages at a time, in frames of its own (`publish-frames`), since amqplib writes each message
- * by itself. What is not written that way goes through amqplib, in its turn. With another client, or an amqplib that is different inside,
- * everything does.
+ * by itself. What is not written that way goes through amqplib, in its turn. With another client, an amqplib that is different inside, or
+ * one that a tracer has wrapped, everything does.
  */
 export class FrameWriter {
   readonly #channel: AmqpConfirmChannel
   readonly #inside: AmqplibChannel | undefined
+  readonly #buffer: WriteBuffer | undefined
   #block: Buffer = Buffer.alloc(0)
   /** What is not handed to amqplib yet. */
   #start = 0
   #end = 0
+  #hasRoom = true
 
   constructor(channel: AmqpConfirmChannel) {
     this.#channel = channel
     this.#inside = hasKnownInside(channel) ? channel : undefined
+    this.#buffer = this.#inside === undefined ? undefined : bufferOf(this.#inside)
   }
 
   /**
    * As `publish` of amqplib; the message is only on its way after `flush`.
-   * @returns whether there is room for another one
+   * @returns false: there is no room for another one until the channel has drained
    * @throws what amqplib throws: of a channel that is closing, and about a message that it cannot write
    */
   publish(
@@ -56,20 +69,36 @@ export class FrameWriter {
     const inside = this.#inside
     if (inside !== undefined && this.#encoded(inside, to, content, options)) {
       inside.pushConfirmCallback(onConfirm)
-      return this.#end - this.#start < CHUNK_BYTES || this.flush()
+      return this.#end - this.#start < CHUNK_BYTES ? this.#hasRoom : this.flush()
     }
     this.flush()
-    return this.#channel.publish(to.exchange, to.routingKey, content, options, onConfirm)
+    const hasRoom = this.#channel.publish(to.exchange, to.routingKey, content, options, onConfirm)
+    this.#hasRoom &&= hasRoom
+    return this.#hasRoom
   }
 
-  /** Hands all that was published to the driver. @returns whether there is room for another message */
+  /** Hands all that was published to the driver. @returns as `publish` */
   flush(): boolean {
-    const inside = this.#inside
-    if (inside === undefined || this.#start === this.#end) return true
+    const { connection, ch } = this.#inside ?? {}
+    if (connection === undefined || ch === undefined || this.#start === this.#end) return this.#hasRoom
     const frames = this.#block.subarray(this.#start, this.#end)
     this.#start = this.#end
-    inside.connection.sentSinceLastCheck = true
-    return inside.connection.channels[inside.ch]?.buffer.write(frames) === true
+    connection.sentSinceLastCheck = true
+    // A channel that is closed has left its number to another one.
+    if (connection.channels[ch]?.buffer === this.#buffer)
+      this.#hasRoom = this.#buffer?.write(frames) === true && this.#hasRoom
+    return this.#hasRoom
+  }
+
+  /** The channel has drained. */
+  drained(): void {
+    this.#hasRoom = true
+  }
+
+  /** Resolves when the socket has got all that the channel was given, after its close that too. May never be, with a connection that is lost. */
+  async sent(): Promise<void> {
+    const buffer = this.#buffer
+    if (buffer?.readableEnded === false) await new Promise<void>((resolve) => buffer.once('end', resolve))
   }
 
   /** False: amqplib has to write it, or to say why it cannot be written. */
@@ -93,13 +122,23 @@ function isClosed(channel: AmqplibChannel): boolean {
   return Object.hasOwn(channel, 'sendMessage') || Object.hasOwn(channel.connection, 'sendMessage')
 }
 
+function bufferOf({ connection, ch }: AmqplibChannel): WriteBuffer | undefined {
+  return connection.channels[ch]?.buffer
+}
+
+/** What the methods of amqplib do that are passed by, in words of their source. Whoever replaced one wants to be called. */
+const PASSED_BY = { publish: 'pushConfirmCallback', sendMessage: 'BasicPublish', connection: 'sentSinceLastCheck' }
+
 function hasKnownInside(channel: object): channel is AmqplibChannel {
-  const { ch, connection, pushConfirmCallback } = channel as Partial<AmqplibChannel>
+  const { ch, connection, publish, sendMessage, pushConfirmCallback } = channel as Partial<AmqplibChannel>
   return (
     typeof ch === 'number' &&
     typeof pushConfirmCallback === 'function' &&
     typeof connection?.frameMax === 'number' &&
     typeof connection.sentSinceLastCheck === 'boolean' &&
-    typeof connection.channels?.[ch]?.buffer.write === 'function'
+    typeof connection.channels?.[ch]?.buffer.write === 'function' &&
+    String(publish).includes(PASSED_BY.publish) &&
+    String(sendMessage).includes(PASSED_BY.sendMessage) &&
+    String(connection.sendMessage).includes(PASSED_BY.connection)
   )
 }

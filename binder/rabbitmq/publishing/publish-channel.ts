@@ -1,8 +1,10 @@
 import { resolveBackoff } from '../../../core/backoff.ts'
+import { SECOND } from '../../../core/clock.ts'
+import { finishesWithin } from '../../../core/time-limit.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import { TRANSPORT, toTransportError, within } from '../failure.ts'
-import { type AmqpConfirmChannel, type AmqpMessage, frameMaxOf } from '../link/amqplib-types.ts'
+import { type AmqpConfirmChannel, type AmqpConnection, type AmqpMessage, frameMaxOf } from '../link/amqplib-types.ts'
 import type { Link } from '../link/connection.ts'
 import { hasEnded } from '../link/early-frames.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
@@ -25,6 +27,8 @@ export class PublishChannel {
   readonly #events: PublishChannelEvents
   readonly #closing: AbortController = new AbortController()
   #writer: FrameWriter | undefined
+  /** The channel before. */
+  #last: { readonly connection: AmqpConnection; readonly writer: FrameWriter } | undefined
   #isOpening = false
   /** amqplib's buffer is over its high-water mark, or the channel is about to close. */
   #isFull = false
@@ -83,6 +87,7 @@ export class PublishChannel {
   async #open(): Promise<void> {
     const connection = await this.#link.acquire()
     try {
+      await this.#lastSent(connection)
       const opening = connection.createConfirmChannel({ highWaterMark: MOST_CHUNKS })
       const channel = await within(this.#host.clock, this.#options.requestTimeoutMs, 'open a channel', opening)
       if (hasEnded(connection)) throw new Error('RabbitMQ closed the connection as the channel was made')
@@ -91,11 +96,21 @@ export class PublishChannel {
       this.frameMax = frameMaxOf(connection)
       this.#isFull = false
       this.#writer = writer
+      this.#last = { connection, writer }
     } catch (cause) {
       const error = toTransportError('open a channel', cause)
       if (error.kind === 'timeout') this.#link.drop(connection, error)
       throw error
     }
+  }
+
+  /**
+   * The next channel on a connection gets the number of the one before, and amqplib may send its opening ahead of the answer to the
+   * close of that one, over which the broker closes the connection.
+   */
+  async #lastSent(connection: AmqpConnection): Promise<void> {
+    if (this.#last?.connection !== connection) return
+    await finishesWithin(this.#host.clock, LAST_SENT_MS, this.#last.writer.sent())
   }
 
   #watch(channel: AmqpConfirmChannel, writer: FrameWriter): void {
@@ -108,10 +123,13 @@ export class PublishChannel {
     channel.on('return', (message: AmqpMessage) => this.#events.onReturned(message))
     channel.on('drain', () => {
       if (this.#writer !== writer) return
+      writer.drained()
       this.#isFull = false
       this.#events.onRoom()
     })
   }
 }
 
+/** For what a closed channel still has to send, while the broker takes nothing. */
+const LAST_SENT_MS = 1 * SECOND
 const BACKOFF = resolveBackoff(TRANSPORT, { initialMs: 50, maxMs: 2_000 })
