@@ -5,8 +5,8 @@ import { type PublishTarget, writePublish } from './publish-frames.ts'
 interface AmqplibChannel {
   readonly ch: number
   readonly connection: AmqplibConnection
-  publish(...args: never[]): boolean
-  sendMessage(...args: never[]): boolean
+  readonly publish: (...args: never[]) => boolean
+  readonly sendMessage: (...args: never[]) => boolean
   pushConfirmCallback(onConfirm: (error: Error | null) => void): void
 }
 
@@ -14,7 +14,7 @@ interface AmqplibConnection {
   readonly channels: ReadonlyArray<{ readonly buffer: WriteBuffer } | null>
   readonly frameMax: number
   sentSinceLastCheck: boolean
-  sendMessage(...args: never[]): boolean
+  readonly sendMessage: (...args: never[]) => boolean
 }
 
 /** A stream that amqplib reads from when the socket has room, and ends with the channel. */
