@@ -175,7 +175,8 @@ export async function requireFit(targets: readonly DirectTarget[], clock: Clock,
 
 /** `undefined`: no answer. */
 function replyOf({ command }: DirectCommand, answer: DirectAnswer): SagaReply | undefined {
-  if ('reply' in answer) return answer.reply
+  // It answers this request, also where it does not name its round.
+  if ('reply' in answer) return { ...answer.reply, round: answer.reply.round ?? command.round }
   if ('again' in answer) return undefined
   const { attempt } = command
   const said = { ...answerTo(command), ...(attempt !== undefined && { attempt }), ...answer.failed }

@@ -77,7 +77,7 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
     code: clean(reply.code ?? 'saga.participant', 100),
     message: clean(reply.message ?? `the participant answered "${reply.status}"`, MAX_MESSAGE),
   }
-  const { round } = reply
+  const { round = 'unknown' } = reply
   if (reply.status === 'refused') return { type: 'refused', step, operation, error, round }
   if (reply.status === 'failed') {
     return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt, round }

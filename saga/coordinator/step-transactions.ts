@@ -6,8 +6,9 @@
 
 import { andCommit } from '../../core/commit-with-last-statement.ts'
 import { hasCode } from '../../core/errors.ts'
+import { handlersClient } from '../../core/limited-transaction.ts'
 import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
@@ -66,7 +67,7 @@ export class StepTransactions {
     const own: StepCall = { saga: `${snapshot.row.name}/${snapshot.row.id}`, plan: undefined, hasBegun: false }
     try {
       if (this.#runtime.sharesTransactions) await this.#together(own, snapshot, call, work)
-      else await this.#alone(own, snapshot, work)
+      else await this.#alone(own, snapshot, call, work)
     } catch (error) {
       if (!own.hasBegun) return { notBegun: error }
       throw error
@@ -77,7 +78,7 @@ export class StepTransactions {
   async #together(own: StepCall, snapshot: LoadedSaga, call: Call, work: StepWork): Promise<void> {
     await this.#sharedBy(snapshot, call).run(
       own,
-      (timed) => this.#alone(own, snapshot, (tx) => timed(() => work(tx))),
+      (timed) => this.#alone(own, snapshot, call, (tx) => timed(() => work(tx))),
       async (tx) => {
         own.hasBegun = true
         own.plan = undefined
@@ -87,10 +88,10 @@ export class StepTransactions {
     )
   }
 
-  async #alone(own: StepCall, snapshot: LoadedSaga, work: StepWork): Promise<void> {
+  async #alone(own: StepCall, snapshot: LoadedSaga, call: Call, work: StepWork): Promise<void> {
     own.hasBegun = false
     own.plan = await this.#slots.around(() =>
-      this.#runtime.sql.transaction(async (tx) => {
+      this.#clientOf(snapshot, call).transaction(async (tx) => {
         own.hasBegun = true
         const event = await work(tx)
         return event && this.#write(tx, snapshot, event).catch((error) => throwExplained(error, snapshot, event))
@@ -109,11 +110,13 @@ export class StepTransactions {
     throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
   }
 
-  #sharedBy({ saga, row }: LoadedSaga, { index, step, operation }: Call): SharedTransactions<StepCall> {
+  #sharedBy(snapshot: LoadedSaga, call: Call): SharedTransactions<StepCall> {
+    const { saga, row } = snapshot
+    const { index, step, operation } = call
     const name = `${row.name}/${saga.steps[index]?.branch ?? step}/${operation}`
     let shared = this.#shared.get(name)
     if (shared === undefined) {
-      shared = new SharedTransactions<StepCall>(this.#limited(), this.#runtime.clock, {
+      shared = new SharedTransactions<StepCall>(this.#inSlots(this.#clientOf(snapshot, call)), this.#runtime.clock, {
         // Items of a list advance one saga one after the other: the second would not fit what was planned for it.
         nameOf: ({ saga }) => saga,
         close: (tx, done) => this.#writeAll(tx, done),
@@ -132,13 +135,17 @@ export class StepTransactions {
   }
 
   /** The client, with no more transactions at once than steps may have. */
-  #limited(): SharingClient {
-    const { sql, transactions } = this.#runtime
+  #inSlots(sql: SqlClient): SharingClient {
     return {
-      connections: sql.isInTransaction === undefined ? transactions : 1,
+      connections: sql.isInTransaction === undefined ? this.#runtime.transactions : 1,
       isInTransaction: sql.isInTransaction,
       transaction: (work) => this.#slots.around(() => sql.transaction(work)),
     }
+  }
+
+  /** The server ends a transaction whose process does not go on with it: the next owner's call waits for its rows. */
+  #clientOf({ saga }: LoadedSaga, { index }: Call): SqlClient {
+    return handlersClient(this.#runtime.sql, saga.steps[index]?.timeoutMs)
   }
 }
 

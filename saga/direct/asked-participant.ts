@@ -6,6 +6,7 @@ import { decodePayload } from '../../binder/channel/message-codec.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
+import { handlersClient } from '../../core/limited-transaction.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
@@ -62,8 +63,9 @@ export class AskedParticipant {
     this.#declared = declared
     this.#by = by
     const isSharing = by.mayShare && options.sharesTransactions === true && by.concurrency > 1
+    const limited = handlersClient(sql, options.slowAfterMs)
     const parts = {
-      sql,
+      sql: limited,
       messages: options.outbox,
       duties,
       kind: side.kind,
@@ -73,7 +75,7 @@ export class AskedParticipant {
       clock: by.clock,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
       ...keptParts(by.clock),
-      shared: isSharing ? new SharedCommandTransactions(sql, by.clock, barrier) : undefined,
+      shared: isSharing ? new SharedCommandTransactions(limited, by.clock, barrier) : undefined,
     }
     this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
   }

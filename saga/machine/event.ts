@@ -18,8 +18,8 @@ export type SagaEvent =
       readonly step: string
       readonly operation: Operation
       readonly error: StepFailure
-      /** Round of an operator's retry; an earlier one is ignored. Absent: unknown. */
-      readonly round?: number | undefined
+      /** Round of an operator's retry; an earlier one is ignored. `unknown`: its sender did not say. @default the present one */
+      readonly round?: number | 'unknown' | undefined
     }
   | {
       readonly type: 'failed'
@@ -31,7 +31,7 @@ export type SagaEvent =
       /** Which attempt failed; a report of an earlier one is ignored. */
       readonly attempt?: number | undefined
       /** Same as for a refusal. */
-      readonly round?: number | undefined
+      readonly round?: number | 'unknown' | undefined
     }
   /** The condition of a step said, before its first call, that it is not needed. */
   | { readonly type: 'omitted'; readonly step: string }

@@ -91,7 +91,7 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
     case 'succeeded':
       return succeeded(draft, event.step, event.operation, event.result)
     case 'refused':
-      return refused(draft, event)
+      return refused(draft, event, random)
     case 'failed':
       return failed(draft, event, random)
     case 'omitted':
@@ -321,15 +321,23 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   }
 }
 
+type Answer = Extract<SagaEvent, { type: 'refused' | 'failed' }>
+
 /** True for an answer from before an operator's retry: it says nothing about this round. */
-function isOfEarlierRound(draft: Draft, index: number, round: number | undefined): boolean {
-  return round !== undefined && round < (draft.step(index).round ?? 0)
+function isOfEarlierRound(draft: Draft, index: number, { round }: Answer): boolean {
+  return typeof round === 'number' && round < (draft.step(index).round ?? 0)
 }
 
-function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): boolean {
-  const { step, operation, error, round } = event
+/** After an operator's retry, whether an answer that names no round is one to it. It decides nothing then: the participant is asked again. */
+function isOfUnknownRound(draft: Draft, index: number, { round }: Answer): boolean {
+  return round === 'unknown' && (draft.step(index).round ?? 0) > 0
+}
+
+function refused(draft: Draft, event: Extract<Answer, { type: 'refused' }>, random: number): boolean {
+  const { step, operation, error } = event
   const index = draft.indexOf(step, operation)
-  if (index === -1 || isOfEarlierRound(draft, index, round)) return false
+  if (index === -1 || isOfEarlierRound(draft, index, event)) return false
+  if (isOfUnknownRound(draft, index, event)) return failed(draft, { ...event, type: 'failed', terminal: true }, random)
   const noWayBack = goesOnlyForward(draft, index) || operation !== 'invoke'
   if (noWayBack && draft.step(index).wait === 'operator') return false
   draft.note('refused', index, { code: error.code, message: error.message })
@@ -343,13 +351,14 @@ function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): 
   return turnBack(draft, index, error)
 }
 
-function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, random: number): boolean {
+function failed(draft: Draft, event: Extract<Answer, { type: 'failed' }>, random: number): boolean {
   const index = draft.indexOf(event.step, event.operation)
-  if (index === -1 || isOfEarlierRound(draft, index, event.round)) return false
+  if (index === -1 || isOfEarlierRound(draft, index, event)) return false
+  const isTerminal = event.terminal && !isOfUnknownRound(draft, index, event)
   const { attempts, wait, failedAttempt = 0 } = draft.step(index)
   if (wait !== 'call' && wait !== 'reply') return false
   const attempt = event.attempt ?? attempts
-  const isEarlier = attempt !== attempts && !event.terminal
+  const isEarlier = attempt !== attempts && !isTerminal
   // For an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
   if (isEarlier && (wait === 'call' || draft.policy(index).patient !== true)) return false
   if (isEarlier && (attempt > attempts || attempt <= failedAttempt)) return false
@@ -360,7 +369,7 @@ function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, ran
   const { maxAttempts, backoff } = draft.policy(index)
   if (isEarlier) draft.answeredLate(index, attempt)
   const answered = draft.answered(index) - (isEarlier ? 1 : 0)
-  if (event.terminal || answered >= maxAttempts) return giveUp(draft, index, event.error)
+  if (isTerminal || answered >= maxAttempts) return giveUp(draft, index, event.error)
   // A newer copy is on its way: its answer is waited for, and no other copy is sent before.
   if (isEarlier) return true
   if (wait === 'reply') draft.set(index, { failedAttempt: attempts })

@@ -148,7 +148,9 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
     // Nothing was done in the earlier round, and a person asks again; or in what was rolled back, before effects were had elsewhere.
     const isAgain = entry.status === 'refused' && command.round > entry.round
     const isFirst = isAgain || (entry.status === 'failed' && !entry.isOutside)
-    if (isFirst || entry.status === 'begun') await this.#barrier.mark(tx, entry, isFirst ? 'begun' : 'failed')
+    const isAfterFinal = entry.status === 'final' && command.round > entry.round
+    if (isFirst || isAfterFinal || entry.status === 'begun')
+      await this.#barrier.mark(tx, entry, isFirst ? 'begun' : 'failed')
     return isFirst
   }
 

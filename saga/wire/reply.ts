@@ -21,6 +21,6 @@ export interface SagaReply {
   readonly birth?: string | undefined
   /** For the answer to a `try`: `tcc`. Its row of the barrier is kept until it was confirmed or cancelled. */
   readonly kind?: string | undefined
-  /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
+  /** Repeats the header `saga-round`, 0 without it: a refusal of an earlier round is none of this one. Absent: unknown. */
   readonly round?: number | undefined
 }

@@ -139,7 +139,7 @@ function isTrue(value: Headers[string] | undefined): boolean {
 /** Whom and what a reply to this command is for. */
 export function answerTo(command: CommandHeaders): Omit<SagaReply, 'status'> {
   const { saga, sagaId, step, operation, birth, round } = command
-  return { saga, sagaId, step, operation, ...(birth !== '' && { birth }), ...(round > 0 && { round }) }
+  return { saga, sagaId, step, operation, ...(birth !== '' && { birth }), round }
 }
 
 /** Maximum of the barrier's column. */

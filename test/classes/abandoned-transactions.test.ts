@@ -7,7 +7,8 @@ import { type SqlTransaction, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
-import { migrateParticipant, participant } from 'concordat/saga'
+import { defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { commandHeaders, deliver } from '../saga/support/delivery.ts'
@@ -75,4 +76,29 @@ describe('the transaction of a handler whose process sends nothing more', () => 
     await deliver(work, { n: 1 }, commandHeaders('s-1', 'invoke'))
     expect(limits).toEqual(['1min'])
   })
+
+  test.each([false, true])(
+    'of a step and of a participant in the process is ended by the server, transactions shared: %s',
+    async (sharesTransactions) => {
+      await migrateParticipant(sql)
+      limits.length = 0
+      const work = participant(
+        channel,
+        { group: 'stock' },
+        { invoke: (_request, { tx }) => note(tx), compensate: () => {} },
+      )
+      const saga = defineSaga(`limited-${sharesTransactions}`, { version: 1, input: Payload })
+        .command('asked', { to: localTarget(channel, work, { sql }), request: ({ input }) => input, compensate: true })
+        .step('quick', { transactional: true, invoke: ({ tx }) => note(tx), compensate: () => {} })
+        .step('slow', { transactional: true, timeoutMs: 150_000, invoke: ({ tx }) => note(tx), compensate: () => {} })
+      const options = { service: 'shop', sql, outbox, sagas: [saga], sharesTransactions, logger: silentLogger }
+      const coordinator = createCoordinator(options)
+      onTestFinished(() => coordinator.close())
+      await coordinator.migrate()
+      await coordinator.run()
+      const run = await coordinator.start(saga, { id: 's-1', input: { n: 1 } })
+      expect(await run.outcome()).toMatchObject({ status: 'completed' })
+      expect(limits).toEqual(['1min', '1min', '5min'])
+    },
+  )
 })

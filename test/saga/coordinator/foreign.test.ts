@@ -163,7 +163,13 @@ async function setupOurParticipant() {
 
 test('a coordinator without our package is answered by participant() in the documented shape', async () => {
   const { ask, effects } = await setupOurParticipant()
-  const head = (sagaId: string, operation: string) => ({ saga: 'order', sagaId, step: 'reserve', operation })
+  const head = (sagaId: string, operation: string) => ({
+    saga: 'order',
+    sagaId,
+    step: 'reserve',
+    operation,
+    round: 0,
+  })
   const done = { ...head('a', 'invoke'), status: 'ok', result: { left: 7 } }
   expect(await ask('a', 3, 'invoke')).toEqual(done)
   expect(await ask('a', 3, 'invoke', 2)).toEqual(done)
