@@ -221,6 +221,19 @@ describe('a participant', () => {
     },
   )
 
+  test('undoes it, too, when a release with effects elsewhere is tried again after a final failure of one with effects in `tx`', async () => {
+    const bug = () => {
+      throw Object.assign(new Error('bug'), { retryable: false })
+    }
+    expect(await send(bind({ invoke: bug }, sql, 'tx'), 'invoke')).toEqual(['invoke failed Error'])
+    const again = { ...commandHeaders(id, 'invoke'), 'saga-round': 1 }
+    const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
+    const dying = bind({ invoke: () => void (client.dead = true) }, client)
+    await expect(deliver(dying, request, again, 1)).rejects.toThrow()
+    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['undone'])
+  })
+
   test('refuses again when an operator retries and nothing went wrong', async () => {
     const binding = bind({
       invoke: () => {
