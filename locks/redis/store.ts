@@ -49,7 +49,7 @@ export class RedisLockStore implements LockStore {
     subscriber: RedisConnection
     guard: RestartGuard
     prefix: string
-    /** Begins the name of the channel on which a client of the store is told of its turns, see `scripts-exclusive.ts`. */
+    /** Prefix of the channels on which a client of the store hears of its turns, see `scripts-exclusive.ts`. */
     channel: string
     /** Runs what makes a grant or a renewal count, if more than an answer is asked for, see `replicas.ts`. */
     acknowledged?: (ScriptRunner & { close(): void }) | undefined

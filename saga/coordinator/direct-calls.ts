@@ -175,7 +175,7 @@ export async function requireFit(targets: readonly DirectTarget[], clock: Clock,
 
 /** `undefined`: no answer. */
 function replyOf({ command }: DirectCommand, answer: DirectAnswer): SagaReply | undefined {
-  // It answers this request, also where it does not name its round.
+  // An answer without a round is to this request, so to its round.
   if ('reply' in answer) return { ...answer.reply, round: answer.reply.round ?? command.round }
   if ('again' in answer) return undefined
   const { attempt } = command

@@ -79,7 +79,7 @@ export class CachedHeaderReader {
   }
 }
 
-/** What was seen at a place, which this may overwrite; beyond the last place it is kept nowhere. */
+/** The text last seen at a place. The caller may overwrite it; nothing is kept of places beyond the last one. */
 function seenAt(places: Seen[], place: number): Seen {
   const seen = places[place] ?? { bytes: EMPTY, at: 0, length: -1, text: '' }
   if (place === places.length && place < PLACES) places.push(seen)

@@ -24,9 +24,9 @@ interface WriteBuffer {
   once(event: 'end', listener: () => void): unknown
 }
 
-/** So much is handed to amqplib at a time. */
+/** A chunk of frames is written to amqplib's buffer when it has this size. */
 const CHUNK_BYTES = 16 * 1024
-/** Chunks that wait in amqplib before the channel counts as full: its high-water mark. */
+/** High-water mark of the channel's buffer in amqplib. */
 export const MOST_CHUNKS = 16
 /** Largest content that is copied. */
 const MOST_CONTENT_BYTES = 8 * 1024
@@ -44,7 +44,7 @@ export class FrameWriter {
   readonly #inside: AmqplibChannel | undefined
   readonly #buffer: WriteBuffer | undefined
   #block: Buffer = Buffer.alloc(0)
-  /** What is not handed to amqplib yet. */
+  /** The frames that amqplib does not have yet lie between these. */
   #start = 0
   #end = 0
   #hasRoom = true
@@ -55,39 +55,14 @@ export class FrameWriter {
     this.#buffer = this.#inside === undefined ? undefined : bufferOf(this.#inside)
   }
 
-  /**
-   * As `publish` of amqplib; the message is only on its way after `flush`.
-   * @returns false: there is no room for another one until the channel has drained
-   * @throws what amqplib throws: of a channel that is closing, and about a message that it cannot write
-   */
-  publish(
-    to: PublishTarget,
-    content: Buffer,
-    options: AmqpPublishOptions,
-    onConfirm: (error: Error | null) => void,
-  ): boolean {
-    const inside = this.#inside
-    if (inside !== undefined && this.#encoded(inside, to, content, options)) {
-      inside.pushConfirmCallback(onConfirm)
-      return this.#end - this.#start < CHUNK_BYTES ? this.#hasRoom : this.flush()
-    }
-    this.flush()
-    const hasRoom = this.#channel.publish(to.exchange, to.routingKey, content, options, onConfirm)
-    this.#hasRoom &&= hasRoom
+  /** False until the channel has drained: amqplib's buffer is over its high-water mark, or the channel is closing. */
+  get hasRoom(): boolean {
     return this.#hasRoom
   }
 
-  /** Hands all that was published to the driver. @returns as `publish` */
-  flush(): boolean {
-    const { connection, ch } = this.#inside ?? {}
-    if (connection === undefined || ch === undefined || this.#start === this.#end) return this.#hasRoom
-    const frames = this.#block.subarray(this.#start, this.#end)
-    this.#start = this.#end
-    connection.sentSinceLastCheck = true
-    // A channel that is closed has left its number to another one.
-    if (connection.channels[ch]?.buffer === this.#buffer)
-      this.#hasRoom = this.#buffer?.write(frames) === true && this.#hasRoom
-    return this.#hasRoom
+  /** Writes nothing more until it has drained. */
+  full(): void {
+    this.#hasRoom = false
   }
 
   /** The channel has drained. */
@@ -95,7 +70,38 @@ export class FrameWriter {
     this.#hasRoom = true
   }
 
-  /** Resolves when the socket has got all that the channel was given, after its close that too. May never be, with a connection that is lost. */
+  /**
+   * As `publish` of amqplib, but the message leaves only with `flush`.
+   * @throws what amqplib throws: of a channel that is closing, and about a message that it cannot write
+   */
+  publish(
+    to: PublishTarget,
+    content: Buffer,
+    options: AmqpPublishOptions,
+    onConfirm: (error: Error | null) => void,
+  ): void {
+    const inside = this.#inside
+    if (inside !== undefined && this.#encoded(inside, to, content, options)) {
+      inside.pushConfirmCallback(onConfirm)
+      if (this.#end - this.#start >= CHUNK_BYTES) this.flush()
+      return
+    }
+    this.flush()
+    if (!this.#channel.publish(to.exchange, to.routingKey, content, options, onConfirm)) this.full()
+  }
+
+  /** Hands all that was published to amqplib. */
+  flush(): void {
+    const { connection, ch } = this.#inside ?? {}
+    if (connection === undefined || ch === undefined || this.#start === this.#end) return
+    const frames = this.#block.subarray(this.#start, this.#end)
+    this.#start = this.#end
+    connection.sentSinceLastCheck = true
+    // Another channel may have the number of one that is closed.
+    if (connection.channels[ch]?.buffer === this.#buffer && this.#buffer?.write(frames) !== true) this.full()
+  }
+
+  /** Resolves when amqplib has sent all frames of the closed channel to the socket; never if the connection is lost. */
   async sent(): Promise<void> {
     const buffer = this.#buffer
     if (buffer?.readableEnded === false) await new Promise<void>((resolve) => buffer.once('end', resolve))
@@ -126,8 +132,8 @@ function bufferOf({ connection, ch }: AmqplibChannel): WriteBuffer | undefined {
   return connection.channels[ch]?.buffer
 }
 
-/** What the methods of amqplib do that are passed by, in words of their source. Whoever replaced one wants to be called. */
-const PASSED_BY = { publish: 'pushConfirmCallback', sendMessage: 'BasicPublish', connection: 'sentSinceLastCheck' }
+/** Words in the source of the amqplib methods that the writer does not call. A tracer that has replaced one of them must be called. */
+const BYPASSED = { publish: 'pushConfirmCallback', sendMessage: 'BasicPublish', connection: 'sentSinceLastCheck' }
 
 function hasKnownInside(channel: object): channel is AmqplibChannel {
   const { ch, connection, publish, sendMessage, pushConfirmCallback } = channel as Partial<AmqplibChannel>
@@ -137,8 +143,8 @@ function hasKnownInside(channel: object): channel is AmqplibChannel {
     typeof connection?.frameMax === 'number' &&
     typeof connection.sentSinceLastCheck === 'boolean' &&
     typeof connection.channels?.[ch]?.buffer.write === 'function' &&
-    String(publish).includes(PASSED_BY.publish) &&
-    String(sendMessage).includes(PASSED_BY.sendMessage) &&
-    String(connection.sendMessage).includes(PASSED_BY.connection)
+    String(publish).includes(BYPASSED.publish) &&
+    String(sendMessage).includes(BYPASSED.sendMessage) &&
+    String(connection.sendMessage).includes(BYPASSED.connection)
   )
 }

@@ -30,8 +30,6 @@ export class PublishChannel {
   /** The channel before. */
   #last: { readonly connection: AmqpConnection; readonly writer: FrameWriter } | undefined
   #isOpening = false
-  /** amqplib's buffer is over its high-water mark, or the channel is about to close. */
-  #isFull = false
   /** The largest frame the broker takes. */
   frameMax: number = Number.POSITIVE_INFINITY
 
@@ -50,17 +48,17 @@ export class PublishChannel {
   /** To write to now; `undefined`: `onRoom` follows. */
   toWriteTo(): FrameWriter | undefined {
     if (this.#writer === undefined && !this.#isOpening) void this.#keepOpening()
-    return this.#isFull ? undefined : this.#writer
+    return this.#writer?.hasRoom === true ? this.#writer : undefined
   }
 
   /** Sends what was written. */
   flush(): void {
-    if (this.#writer?.flush() === false) this.full()
+    this.#writer?.flush()
   }
 
   /** Nothing more until it has drained or is replaced. */
   full(): void {
-    this.#isFull = true
+    this.#writer?.full()
   }
 
   /** Opens no other; the connection is closed by its owner. */
@@ -94,7 +92,6 @@ export class PublishChannel {
       const writer = new FrameWriter(channel)
       this.#watch(channel, writer)
       this.frameMax = frameMaxOf(connection)
-      this.#isFull = false
       this.#writer = writer
       this.#last = { connection, writer }
     } catch (cause) {
@@ -105,8 +102,8 @@ export class PublishChannel {
   }
 
   /**
-   * The next channel on a connection gets the number of the one before, and amqplib may send its opening ahead of the answer to the
-   * close of that one, over which the broker closes the connection.
+   * Waits until amqplib has sent its answer to the close of the last channel. The new channel has the same number, and if its
+   * `channel.open` came first, the broker would close the connection.
    */
   async #lastSent(connection: AmqpConnection): Promise<void> {
     if (this.#last?.connection !== connection) return
@@ -124,12 +121,11 @@ export class PublishChannel {
     channel.on('drain', () => {
       if (this.#writer !== writer) return
       writer.drained()
-      this.#isFull = false
       this.#events.onRoom()
     })
   }
 }
 
-/** For what a closed channel still has to send, while the broker takes nothing. */
+/** Longest wait for the frames of a closed channel, while the broker reads nothing. */
 const LAST_SENT_MS = 1 * SECOND
 const BACKOFF = resolveBackoff(TRANSPORT, { initialMs: 50, maxMs: 2_000 })

@@ -23,9 +23,9 @@ const BEFORE_PAYLOAD = 7
 const BASIC = 60
 const PUBLISH = 40
 const MOST_SHORT_TEXT = 255
-/** Of the parts of the frames that have always the same size, and then some. */
+/** More than the parts of fixed size take in the three frames. */
 const FIXED_BYTES = 160
-/** Of a field's name and value: their lengths and the value's type. */
+/** More than the lengths and the type of a header take, beside its name and value. */
 const FIELD_BYTES = 16
 /** Bytes of a UTF-16 unit in UTF-8 at most. */
 const MOST_PER_UNIT = 3
@@ -34,8 +34,8 @@ const MOST_PER_UNIT = 3
 const REPEATED: ReadonlySet<string> = new Set(['cloudEvents:specversion', 'cloudEvents:source', 'cloudEvents:type'])
 
 /**
- * Writes `basic.publish`, its properties and its body as amqplib does, byte for byte, in a third of the time: with no
- * buffer for each part, and with what recurs (names of headers, source, type) encoded once.
+ * Writes `basic.publish`, its properties and its body as amqplib does, byte for byte, but without a
+ * buffer for each part, and it encodes names of headers, source and type only once.
  * @returns where the frames end; `undefined`: there is not enough room, or a value that is left to amqplib (nested tables, typed
  * fields, texts that are too long for their place); what was written then means nothing
  * @see AMQP 0-9-1 specification, sections 4.2.3 to 4.2.6; amqplib 2, `lib/defs.js` and `lib/codec.js`

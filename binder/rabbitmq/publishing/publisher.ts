@@ -137,10 +137,9 @@ export class RabbitPublisher {
     entry.exchange = exchange
     entry.routingKey = routingKey
     const onConfirm = (error: Error | null): void => this.#confirmed(entry, error)
-    const hasRoom = writer.publish({ exchange, routingKey }, content, options, onConfirm)
+    writer.publish({ exchange, routingKey }, content, options, onConfirm)
     this.#inFlight.add(entry)
     entry.sent = true
-    if (!hasRoom) this.#channel.full()
   }
 
   /** The driver threw: nothing was written. */
