@@ -11,6 +11,7 @@ import { reportToParent } from '../saga/definition/parent-child-relation.ts'
 import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
+import { nextRevision } from '../saga/store/revision.ts'
 import type { SagaKey, SagaRow } from '../saga/store/row-types.ts'
 import type { SagaStore } from '../saga/store/store.ts'
 import { mailAtEnd } from '../saga/store/unhandled-mail.ts'
@@ -192,12 +193,12 @@ function writeEnd(
   const report = reportToParent(state)
   const { mail, refusals } = mailAtEnd(row.mail, state.status)
   const wakeMs = mail === null ? null : 0
-  const next = { ...row, state, mail, revision: row.revision + 1, owner: null }
+  const next = { ...row, state, mail, revision: nextRevision(row.revision), owner: null }
   return sql.transaction(async (tx) => {
     const parent = report && { name: report.saga, id: report.sagaId }
     if (parent !== undefined) await store.lock(tx, [row, parent])
     const written = await store.write(tx, [
-      { row: next, wakeMs, heedsDeadline: false, timeline: [...timeline, ...refusals] },
+      { row: next, previous: row.revision, wakeMs, heedsDeadline: false, timeline: [...timeline, ...refusals] },
     ])
     if (written.size === 1 && report !== undefined && parent !== undefined) await store.post(tx, parent, report)
     return written.size === 1

@@ -5,6 +5,7 @@ import type { SqlExecutor } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
+import { nextRevision } from '../store/revision.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/row-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -55,5 +56,11 @@ export async function newSagaSnapshot(
 
 /** The first write of a saga that this process does not begin: due at once, for any instance. */
 export function dueAtOnce(row: SagaRow, state: SagaState = row.state): SagaWrite {
-  return { row: { ...row, state, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
+  return {
+    row: { ...row, state, revision: nextRevision(0) },
+    previous: 0,
+    wakeMs: 0,
+    heedsDeadline: false,
+    timeline: [],
+  }
 }

@@ -51,6 +51,7 @@ export function folded(first: Plan, then: Plan): Plan {
     parts: [...(first.parts ?? [first]), then],
     write: {
       row,
+      previous: first.write.previous,
       wakeMs: due.wakeMs,
       heedsDeadline: due.heedsDeadline,
       timeline: [...first.write.timeline, ...then.write.timeline],

@@ -5,6 +5,7 @@ import type { Transition } from '../machine/draft.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import { mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
+import { nextRevision } from '../store/revision.ts'
 import type { SagaRow, SagaWrite } from '../store/row-types.ts'
 import { mailAtEnd } from '../store/unhandled-mail.ts'
 import type { Plan } from './plan.ts'
@@ -31,7 +32,7 @@ export function toPlan(
     ...before.row,
     state,
     mail,
-    revision: before.row.revision + 1,
+    revision: nextRevision(before.row.revision),
     owner: owned || isParked ? instance : kept ? before.row.owner : null,
     epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
   }
@@ -47,6 +48,7 @@ export function toPlan(
     report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]
   const write: SagaWrite = {
     row,
+    previous: before.row.revision,
     wakeMs,
     heedsDeadline,
     timeline: [...timeline, ...refusals],

@@ -6,6 +6,7 @@
  * epoch n cannot write once it is n + 1.
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { nextRevisionSql } from './revision.ts'
 import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './row-types.ts'
 import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 
@@ -47,7 +48,7 @@ export class LeaseStore {
            WHERE s.name = v.name AND s.version = v.version AND s.due_at <= (SELECT now FROM clock)
            ORDER BY s.due_at LIMIT $5 FOR UPDATE SKIP LOCKED) d ORDER BY d.due_at LIMIT $5
        ), taken AS (
-         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1, wait_ms = $2,
+         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = ${nextRevisionSql('s.revision')}, wait_ms = $2,
            due_at = clock_timestamp() + $2 * interval '1 millisecond'
          FROM due WHERE s.name = due.name AND s.id = due.id RETURNING ${STORED}, due.former
        ), next AS (
@@ -115,7 +116,7 @@ export class LeaseStore {
       sql,
       `WITH held AS MATERIALIZED (${this.#held})
        UPDATE ${this.#saga} s SET owner = CASE WHEN s.status = 'stuck' THEN s.owner END,
-           epoch = s.epoch + 1, revision = s.revision + 1, due_at = clock_timestamp(), wait_ms = 0
+           epoch = s.epoch + 1, revision = ${nextRevisionSql('s.revision')}, due_at = clock_timestamp(), wait_ms = 0
        FROM held WHERE s.name = held.name AND s.id = held.id`,
       [owner, ...columns(leases)],
     )
@@ -126,7 +127,7 @@ export class LeaseStore {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET owner = CASE WHEN status = 'stuck' THEN owner END,
-           epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp(), wait_ms = 0
+           epoch = epoch + 1, revision = ${nextRevisionSql()}, due_at = clock_timestamp(), wait_ms = 0
        WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
       [ownerPrefix],
     )

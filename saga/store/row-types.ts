@@ -99,9 +99,11 @@ export interface ClaimedRow extends SagaRow {
   readonly former: string | null
 }
 
-/** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
+/** The next row of a saga. */
 export interface SagaWrite {
   readonly row: SagaRow
+  /** Revision that it replaces: applied only if this is the present one. 0: there is none yet. */
+  readonly previous: number
   /** Look again after this long; `null`: never. */
   readonly wakeMs: number | null | 'as before'
   /** True: look at its deadline at the latest. */

@@ -4,6 +4,7 @@
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
+import { nextRevisionSql } from './revision.ts'
 import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './row-types.ts'
 import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 
@@ -24,7 +25,7 @@ export class SagaStore {
   }
 
   /**
-   * Applies each write whose revision fits: 1 inserts a saga that does not exist, a later one replaces the one before.
+   * Applies each write that replaces the present revision; `previous` 0 inserts a saga that does not exist.
    * @returns the indexes of those that did
    */
   async write(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<ReadonlySet<number>> {
@@ -72,7 +73,7 @@ export class SagaStore {
     const of = 'undo' in mail ? mail.of : undefined
     const result = await this.#query(
       sql,
-      `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
+      `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = ${nextRevisionSql()},
            due_at = CASE WHEN owner IS NULL OR status = 'stuck' THEN clock_timestamp() ELSE due_at END,
            wait_ms = CASE WHEN owner IS NULL OR status = 'stuck' THEN 0 ELSE wait_ms END
        WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))
@@ -103,7 +104,7 @@ export class SagaStore {
   async rest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
-      `UPDATE ${this.#saga} SET mail = NULL, revision = revision + 1,
+      `UPDATE ${this.#saga} SET mail = NULL, revision = ${nextRevisionSql()},
          owner = CASE WHEN status IN ('completed', 'compensated', 'stuck') THEN NULL ELSE owner END,
          due_at = CASE WHEN status IN ('completed', 'compensated', 'stuck') THEN NULL ELSE due_at END
        WHERE name = $1 AND id = $2 AND revision = $3`,
@@ -115,7 +116,7 @@ export class SagaStore {
   async told(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
-      `UPDATE ${this.#saga} SET revision = revision + 1, owner = NULL,
+      `UPDATE ${this.#saga} SET revision = ${nextRevisionSql()}, owner = NULL,
          due_at = CASE WHEN mail IS NULL THEN NULL ELSE clock_timestamp() END, wait_ms = 0
        WHERE name = $1 AND id = $2 AND revision = $3 AND status = 'stuck' AND owner IS NOT NULL`,
       [name, id, revision],
@@ -151,10 +152,25 @@ export class SagaStore {
   }
 }
 
-function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
+function toRecord({ row, previous, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
   const { name, id, version, birth, state, input, revision, owner, epoch, mail, trace, home } = row
   const { graphHash: graph_hash, inputHash: input_hash, deadlineInMs: deadline_ms } = row
-  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms, trace, home } : undefined
+  const first = previous === 0 ? { version, graph_hash, input, input_hash, deadline_ms, trace, home } : undefined
   const when = wakeMs === 'as before' ? { keep_due: true } : { wake_ms: wakeMs, heed: heedsDeadline }
-  return { n, name, id, birth, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
+  return {
+    n,
+    name,
+    id,
+    birth,
+    previous,
+    revision,
+    status: state.status,
+    state,
+    owner,
+    epoch,
+    mail,
+    timeline,
+    ...when,
+    ...first,
+  }
 }

@@ -32,7 +32,7 @@ function write(id: string, revision: number, starts?: readonly SagaWrite[]): Sag
     ageMs: 0,
     trace: null,
   }
-  return { row, wakeMs: null, heedsDeadline: false, timeline: [], starts }
+  return { row, previous: revision - 1, wakeMs: null, heedsDeadline: false, timeline: [], starts }
 }
 
 /** Batch of a coordinator: one saga advances, and a step of another one begins whose row exists already. */

@@ -3,7 +3,7 @@ import { defineSaga } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { FaultySql, WORDS } from '../../support/sql-faults.ts'
-import { until } from '../../support/until.ts'
+import { gate, until } from '../../support/until.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { embedded } from '../support/world.ts'
 
@@ -31,4 +31,27 @@ test('a saga continues from the copy’s state, not from the last write here', a
   await coordinator.signal(saga, 'a', 'sent', 3)
   expect(await coordinator.signal(saga, 'a', 'paid', 2)).toBe(true)
   expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed', results: { paid: 2, sent: 3 } })
+})
+
+test('the outcome of a step whose beginning was lost is not written over what another instance wrote since', async () => {
+  const [entered, leave] = [gate(), gate()]
+  const trip = defineSaga('trip', { version: 1, input: z.object({}) })
+    .signal('go', { payload: z.number() })
+    .step('car', { invoke: () => (entered.open(), leave.opened), pivot: true })
+  const { coordinator, sql, schema, another } = await setup({ sagas: [trip] })
+  const run = await coordinator.start(trip, { id: 'a', input: {} })
+  await until('it waits', async () => (await run.report())?.steps[0]?.status === 'invoking')
+  await sql.query(`CREATE TABLE ${schema}.copy AS SELECT * FROM ${schema}.saga`)
+  await coordinator.signal(trip, 'a', 'go', 1)
+  await entered.opened
+
+  await sql.query(`DELETE FROM ${schema}.saga`)
+  await sql.query(`INSERT INTO ${schema}.saga SELECT * FROM ${schema}.copy`)
+  const other = another()
+  await other.run()
+  await other.cancel(run, { by: 'ann', reason: 'rang up' })
+  leave.open()
+  await coordinator.close()
+  expect(await other.report(run)).toMatchObject({ status: 'compensated' })
+  await other.close()
 })
