@@ -154,18 +154,6 @@ const FETCH = `
     IF NOT is_mine THEN RETURN QUERY SELECT NULL::bigint, NULL::xid8, NULL::bigint, NULL::bytea, NULL::json, NULL::bytea; END IF;
   END $transport$`
 
-/** Signature for processes of the previous version. */
-const CYCLE = `
-  CREATE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
-    p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
-  RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
-  AS $transport$
-  BEGIN
-    RETURN QUERY SELECT f.pos, f.key, f.meta, f.body
-      FROM {schema}.transport_fetch(g, p, v, e, p_owner, p_settled, p_done, p_writes, p_from, p_limit, p_bytes) f
-      WHERE f.pos IS NOT NULL;
-  END $transport$`
-
 /**
  * Settles what is done and hands out messages that the caller has from another group. False, and nothing done: from \`p_from\` on
  * others lie there by now, since a crash has undone positions.
@@ -246,16 +234,6 @@ const GIVE_BACK = `
     RETURN FOUND;
   END $transport$`
 
-/** Signature for processes of the previous version. */
-const GIVE = `
-  CREATE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
-  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
-  AS $transport$
-  BEGIN
-    RETURN (SELECT {schema}.transport_give_back(g, p, v, e, b.owner, p_settled, p_done) FROM {schema}.transport_progress b
-      WHERE b.grp = g AND b.part = p AND b.ver = v);
-  END $transport$`
-
 /** Which of these partitions have something from these positions on, with a position or without one yet, or fewer than a reader has seen. */
 const PENDING = `
   CREATE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
@@ -323,12 +301,10 @@ export const MESSAGE_FUNCTIONS: readonly string[] = [
   GIVE_POSITIONS,
   ASSIGN,
   FETCH,
-  CYCLE,
   FOLLOW,
   PEEK,
   CLAIM,
   GIVE_BACK,
-  GIVE,
   PENDING,
   ENDS,
   LAG,
