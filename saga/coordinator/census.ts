@@ -6,6 +6,8 @@ import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 const EVERY_MS = 30 * SECOND
+/** A count that is older says nothing: the database may be away. */
+const VALID_MS = 3 * EVERY_MS
 
 /** Counts the open sagas now and then. */
 export class Census {
@@ -13,6 +15,7 @@ export class Census {
   #rows: readonly OpenSagas[] = []
   #left: readonly DeferredSignalStore[] = []
   #nextAt = 0
+  #validUntil = -Infinity
 
   constructor(runtime: CoordinatorRuntime) {
     this.#runtime = runtime
@@ -26,16 +29,18 @@ export class Census {
     await left.sweep(sql)
     this.#left = await left.count(sql)
     this.#nextAt = clock.monotonic() + EVERY_MS
+    this.#validUntil = clock.monotonic() + VALID_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
     return true
   }
 
-  get rows(): readonly OpenSagas[] {
-    return this.#rows
+  /** `undefined`: not counted for a while, or never. */
+  get rows(): readonly OpenSagas[] | undefined {
+    return this.#runtime.clock.monotonic() < this.#validUntil ? this.#rows : undefined
   }
 
-  count(status?: 'stuck'): number {
-    return this.#rows.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
+  count(status?: 'stuck'): number | undefined {
+    return this.rows?.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
   }
 
   leftMessages(): SagaHealth['leftMessages'] {

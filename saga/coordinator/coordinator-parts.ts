@@ -108,7 +108,7 @@ export class CoordinatorParts implements RunSource {
     if (sql.exclusive !== undefined) await leaseStore.expireOthers(sql, ownerPrefix(sql.exclusive))
     requireOpen()
     this.#unobserve ??= telemetry?.observe(
-      () => this.#census.rows,
+      () => this.#census.rows ?? [],
       () => this.#leases.size,
       () => stepCalls.slow(),
     )

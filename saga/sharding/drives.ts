@@ -40,15 +40,14 @@ export class Drives {
     const shards: Record<string, SagaHealth> = {}
     for (const [name, coordinator] of this.#all) shards[name] = this.#healthOf(name, coordinator.health())
     const each = Object.values(shards)
-    const sum = (of: (health: SagaHealth) => number): number => each.reduce((total, health) => total + of(health), 0)
     const error = each.find((health) => health.error !== undefined)?.error
     return {
       status: closed ? 'closed' : statusOf(each),
       ...(error !== undefined && { error }),
       takes: this.#layouts.newest,
-      inHand: sum(({ inHand }) => inHand),
-      open: sum(({ open }) => open),
-      stuck: sum(({ stuck }) => stuck),
+      inHand: each.reduce((total, { inHand }) => total + inHand, 0),
+      open: sum(each.map(({ open }) => open)),
+      stuck: sum(each.map(({ stuck }) => stuck)),
       shards,
     }
   }
@@ -98,6 +97,14 @@ export class Drives {
     const problem = this.#problems.get(name)
     return problem === undefined ? health : { ...health, status: 'down', error: problem.message }
   }
+}
+
+/** Unknown when one of them is. */
+function sum(counts: ReadonlyArray<number | undefined>): number | undefined {
+  return counts.reduce<number | undefined>(
+    (total, count) => (total === undefined || count === undefined ? undefined : total + count),
+    0,
+  )
 }
 
 function statusOf(shards: readonly SagaHealth[]): ShardedHealth['status'] {

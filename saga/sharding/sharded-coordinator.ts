@@ -28,8 +28,9 @@ export interface ShardedHealth {
   readonly takes: readonly string[] | undefined
   /** Over all shards. */
   readonly inHand: number
-  readonly open: number
-  readonly stuck: number
+  /** Over all shards. `undefined`: a shard was not counted. */
+  readonly open: number | undefined
+  readonly stuck: number | undefined
   readonly shards: Readonly<Record<string, SagaHealth>>
 }
 

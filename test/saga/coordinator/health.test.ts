@@ -1,5 +1,5 @@
 /** Health of a coordinator: every statement that it sends counts, and it notices steps that hang. */
-import { type SqlClient } from 'concordat/core'
+import { type Clock, type SqlClient, systemClock } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -100,3 +100,24 @@ test.each([true, false])(
     expect(coordinator.health().slow).toEqual([])
   },
 )
+
+test('open and stuck sagas are unknown until they are counted, and again when the count is old', async () => {
+  let shift = 0
+  let isAway = false
+  const faulty = new FaultySql(embedded(), '57P01', (text) => isAway && /saga/.test(text))
+  const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + shift }
+  const { coordinator, start } = await create({ sagas: [plain], sql: faulty.sql, coordinator: { clock } })
+  await coordinator.start(plain, { id: 'a', input: {} })
+  expect(coordinator.health()).toMatchObject({ open: undefined, stuck: undefined })
+  await start()
+  await until('it is counted', () => coordinator.health().open === 1)
+  expect(coordinator.health().stuck).toBe(0)
+
+  isAway = true
+  faulty.refuse(Infinity)
+  shift = 91_000
+  expect(coordinator.health()).toMatchObject({ open: undefined, stuck: undefined })
+  isAway = false
+  faulty.refuse(0)
+  await until('it is counted again', () => coordinator.health().open === 1, 10_000)
+})
