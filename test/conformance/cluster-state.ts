@@ -324,6 +324,23 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       await expect.poll(() => mirror.get('mine')).toBeUndefined()
     })
 
+    it('is bound anew by an update that leaves the value as it is, or no longer', async () => {
+      const cluster = randomUUID()
+      const [a, b] = [member({ cluster, instance: 'a' }), member({ cluster, instance: 'b' })]
+      const state = newState<string>({ cluster })
+      const [first, second] = [await a.join(), await b.join()]
+      await state.put('role', 'ready', { boundTo: first })
+      const { version } = await state.put('free', 'ready', { boundTo: first })
+      await state.update('free', (value) => value)
+      await state.update('role', (value) => value, { boundTo: second })
+      expect((await state.get('free')).version).toBeGreaterThan(version)
+      await a.leave()
+      expect(await state.get('free')).toMatchObject({ value: 'ready' })
+      expect(await state.get('role')).toMatchObject({ value: 'ready', boundTo: { instance: 'b' } })
+      await b.leave()
+      expect((await state.get('role')).value).toBeUndefined()
+    })
+
     it('is deleted with all others of its member, in several states, in any number', async () => {
       const cluster = randomUUID()
       const a = member({ cluster, instance: 'a' })

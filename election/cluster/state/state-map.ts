@@ -3,7 +3,7 @@ import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import { Replica } from '../store/cluster-replica.ts'
-import type { StateRecord } from '../store/cluster-store.ts'
+import type { Generation, StateRecord } from '../store/cluster-store.ts'
 import { requireKey } from '../store/encode-cluster-data.ts'
 import type { Watch } from '../store/watch-event-queue.ts'
 import type {
@@ -125,8 +125,11 @@ class StateMap<Out, In> implements SharedState<Out, In> {
       const { value: before, version } = this.#values.decode(record)
       const value = await change(before)
       signal?.throwIfAborted()
-      if (value === undefined ? before === undefined : this.#values.isAsRead(record, value, before))
-        return { key, version }
+      const isSame =
+        value === undefined
+          ? before === undefined
+          : isBoundTo(record, boundTo) && this.#values.isAsRead(record, value, before)
+      if (isSame) return { key, version }
       const ifVersion = hasValue(record) ? version : 0
       const operation =
         value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, boundTo }
@@ -235,6 +238,10 @@ class StateMap<Out, In> implements SharedState<Out, In> {
   #path(key: string): string {
     return `sharedState("${this.name}").${String(key)}`
   }
+}
+
+function isBoundTo({ boundTo: now }: StateRecord, boundTo: Generation | undefined): boolean {
+  return now?.instance === boundTo?.instance && now?.generation === boundTo?.generation
 }
 
 function hasValue(record: StateRecord): boolean {
