@@ -1,3 +1,4 @@
+import { CallHealth } from '../../core/call-health.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { hasCode, invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
@@ -61,7 +62,7 @@ export interface RedisFence extends AsyncDisposable {
    * To shut out a holder that must no longer write, raise to its token + 1.
    */
   raise(resource: string, token: number): Promise<number>
-  /** Cheap, no I/O. */
+  /** `up`: the last call of each kind succeeded, or a probe since. Cheap, no I/O. */
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
   /** Idempotent, never rejects. Calls under way fail as unavailable. */
   close(): Promise<void>
@@ -93,6 +94,8 @@ const ERRORS: RedisErrors = {
   refused: (cause) => new LockError('locks.store_refused', { store: 'redis (fence)' }, cause),
 }
 
+/** Written by the probes of `health`. */
+const PROBE_RESOURCE = 'concordat/probe'
 /** Lua passes on this many words of one command, and a few more. */
 const MAX_WORDS = 7_000
 /** The first argument of these is no key. */
@@ -101,24 +104,32 @@ const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP'
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
 export function redisFence(options: RedisFenceOptions): RedisFence {
   refuseUnknown('redisFence', options, NAMES)
+  const clock = options.clock ?? systemClock
   const connection = new RedisConnection({
     client: clientSource('redisFence', options),
     name: 'concordat-fence',
     answerMs: requireInteger('redisFence.answerMs', options.answerMs ?? 1 * SECOND, 10),
-    clock: options.clock ?? systemClock,
+    clock,
     logger: checkLogger('redisFence.logger', options.logger),
     errors: ERRORS,
   })
-  return new ScriptedFence(connection, requireText('redisFence.prefix', options.prefix ?? 'concordat:fence:'))
+  return new ScriptedFence(connection, requireText('redisFence.prefix', options.prefix ?? 'concordat:fence:'), clock)
 }
 
 class ScriptedFence implements RedisFence {
   readonly #connection: RedisConnection
   readonly #prefix: string
+  readonly #calls: CallHealth
 
-  constructor(connection: RedisConnection, prefix: string) {
+  constructor(connection: RedisConnection, prefix: string, clock: Clock) {
     this.#connection = connection
     this.#prefix = prefix
+    this.#calls = new CallHealth({
+      clock,
+      // Needs the right and the room to write, as a fenced write does.
+      probe: () => this.raise(PROBE_RESOURCE, 0),
+      isFailure: (error) => hasCode(error, 'locks.store_unavailable') || hasCode(error, 'locks.store_refused'),
+    })
   }
 
   async write(
@@ -131,7 +142,8 @@ class ScriptedFence implements RedisFence {
     refuseUnknown(path, options, WRITE_NAMES)
     const args = [tokenText(resource, token), ...wordsOf(path, commands)]
     const keys = [this.#key(resource), ...keysOf(commands)]
-    const reply = await this.#run(resource, keys, args, options.buffers === true, commands[0]?.[0] ?? 'SET')
+    const written = this.#run(resource, keys, args, options.buffers === true, commands[0]?.[0] ?? 'SET')
+    const reply = await this.#calls.track(written, 'write')
     const [status, detail, message] = reply as [number, unknown, unknown]
     if (status === 0)
       throw new LockError('locks.fence_rejected', { resource, token, lastToken: Number(String(detail)) })
@@ -149,19 +161,23 @@ class ScriptedFence implements RedisFence {
   }
 
   async lastToken(resource: string): Promise<number | undefined> {
-    const last = await this.#connection.run(lastScript, [this.#key(resource)], [])
+    const last = await this.#calls.track(this.#connection.run(lastScript, [this.#key(resource)], []), 'lastToken')
     return last === null ? undefined : Number(last)
   }
 
   async raise(resource: string, token: number): Promise<number> {
-    return Number(await this.#connection.run(raiseScript, [this.#key(resource)], [tokenText(resource, token)]))
+    const raised = this.#connection.run(raiseScript, [this.#key(resource)], [tokenText(resource, token)])
+    return Number(await this.#calls.track(raised, 'raise'))
   }
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined } {
-    return this.#connection.health()
+    const connection = this.#connection.health()
+    const calls = this.#calls.state()
+    return connection.status === 'down' || calls.status !== 'down' ? connection : calls
   }
 
   async close(): Promise<void> {
+    this.#calls.close()
     this.#connection.close()
   }
 

@@ -12,7 +12,7 @@ import type { ClusterStore } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { memoryTransport } from 'concordat/memory'
 import { postgresLocks, postgresStateStore } from 'concordat/postgres'
-import { redisLocks, redisStateStore } from 'concordat/redis'
+import { type RedisFence, redisFence, redisLocks, redisStateStore } from 'concordat/redis'
 import { createService } from 'concordat/service'
 import { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -38,6 +38,10 @@ function locksPart(locks: Locks): Part {
     use: async () => (await locks.tryAcquire('k'))?.release(),
     close: () => locks.close(),
   }
+}
+
+function fencePart(fence: RedisFence): Part {
+  return { health: () => fence.health(), use: () => fence.check('r', 1), close: () => fence.close() }
 }
 
 function statePart(store: ClusterStore): Part {
@@ -85,6 +89,7 @@ describeWith(['redis'], 'health of parts on Redis', { private: true }, () => {
 
   describe('locks', () => holdsTheRule(() => locksPart(redisLocks(options())), failures, names))
   describe('a shared state', () => holdsTheRule(() => statePart(redisStateStore(options())), failures, names))
+  describe('a fence', () => holdsTheRule(() => fencePart(redisFence(options())), failures, names))
 
   it('a waiting candidate is up again as soon as the store answers', async () => {
     const locks = redisLocks(options())
