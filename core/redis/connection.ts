@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../clock.ts'
+import { toError } from '../errors.ts'
 import { turnsOf } from '../event-loop-turns.ts'
 import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
@@ -130,7 +131,8 @@ export class RedisConnection implements ScriptRunner {
 
   /**
    * Scripts and one command after them, sent in one write over one connection (in a cluster: all keys in one slot), so
-   * that nothing, no reconnect either, comes between. @throws what `errors` makes of a failure of the command itself
+   * that nothing, no reconnect either, comes between.
+   * @throws what `errors` makes of a failure of the command itself: `unavailable`, `unknown`, once a script was executed
    */
   async runThen(
     calls: ReadonlyArray<{ script: Script; keys: readonly string[]; args: readonly (string | number)[] }>,
@@ -154,8 +156,10 @@ export class RedisConnection implements ScriptRunner {
         : { status: 'rejected', reason: this.failed(error, client) }
     })
     const last = settled.pop()
-    if (last?.status !== 'fulfilled') throw last?.reason ?? new Error('unreachable: a pipeline without replies')
-    return { replies: settled, last: last.value }
+    if (last?.status === 'fulfilled') return { replies: settled, last: last.value }
+    const reason: unknown = last?.reason ?? new Error('unreachable: a pipeline without replies')
+    if (!settled.some(({ status }) => status === 'fulfilled')) throw reason
+    throw this.#failures.unavailable('unknown', `executed, but not ${command[0]}: ${toError(reason).message}`, reason)
   }
 
   /** Same as `run`, with Buffers for strings in the reply. */

@@ -1,5 +1,6 @@
 import { randomId } from '../../core/random-id.ts'
 import { defineScript, type RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
+import { messageOf } from '../../core/thrown-values.ts'
 import { LockError } from '../errors.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from '../store.ts'
@@ -163,14 +164,17 @@ export class RedisLockStore implements LockStore {
     return this.#acknowledged === undefined && !this.#guard.enabled
   }
 
-  /** A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts. */
+  /**
+   * A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts.
+   * @throws `locks.store_unavailable`, always `unknown`: whatever keeps it from being confirmed, it was granted
+   */
   async #confirm(claim: Claim, ttlMs: number): Promise<void> {
-    if ((await this.extend(claim, ttlMs)) === 'extended') return
-    throw new LockError('locks.store_unavailable', {
-      store: 'redis',
-      outcome: 'unknown',
-      detail: 'what was granted is not known to the master that replicas follow',
+    const unconfirmed = (detail: string, cause?: unknown): LockError =>
+      new LockError('locks.store_unavailable', { store: 'redis', outcome: 'unknown', detail }, cause)
+    const confirmed = await this.extend(claim, ttlMs).catch((error: unknown) => {
+      throw unconfirmed(`granted, and not confirmed: ${messageOf(error) ?? 'no reason given'}`, error)
     })
+    if (confirmed !== 'extended') throw unconfirmed('what was granted is not known to the master that replicas follow')
   }
 
   #doubt(value: string | undefined): void {

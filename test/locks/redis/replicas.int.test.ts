@@ -75,6 +75,26 @@ describeWith(['redis'], 'a replica that is cut off from its master', { private: 
     await until('the replica is back', async () => (await locks.tryAcquire('k').catch(() => undefined)) !== undefined)
   })
 
+  it('gives a grant back whose confirmation finds no connection', async () => {
+    const locks = locksAt(group.master, careful)
+    await (await locks.acquire('warm')).release()
+    let error: unknown
+    // Until a try meets the moment in which only this connection is away.
+    for (let tries = 0; error === undefined && tries < 100; tries++) {
+      await withRedis(group.master, async (client) => {
+        for (const line of String(await client.client('LIST')).split('\n')) {
+          const id = line.includes('name=concordat-locks-replicas') && /id=(\d+)/.exec(line)?.[1]
+          if (id) await client.client('KILL', 'ID', id)
+        }
+      })
+      const lease = await locks.tryAcquire('k', { ttlMs: 60_000 }).catch((caught: unknown) => void (error = caught))
+      await lease?.release()
+    }
+    expect(error).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown' })
+    const other = locksAt(group.master)
+    await until('it is given back', async () => (await (await other.tryAcquire('k'))?.release()) === 'released')
+  })
+
   it('cannot be promoted to grant a lock again that was granted before', async () => {
     const [replica] = group.replicas as readonly [PrivateServer]
     const locks = locksAt(group.master, careful)
