@@ -84,6 +84,7 @@ export class Acquisition {
     const now = readInstant(this.#clock)
     this.#lateness.sawAnswer(elapsedMs(sentAt, now), now.monotonicMs)
     if (reply.status === 'busy') {
+      if (reply.leftTrace === true) this.#leftTrace = true
       this.#place = reply.lastToken === undefined ? undefined : { sentAt, lastToken: reply.lastToken }
       return reply
     }

@@ -121,7 +121,9 @@ export class LeaseAcquirer {
     this.#tries.begin()
     try {
       const reply = await acquisition.attempt(0, options.signal, thenWaits)
-      return reply.status === 'won' ? this.#hold(options, reply) : reply
+      if (reply.status === 'won') return this.#hold(options, reply)
+      if (!thenWaits) acquisition.giveUp()
+      return reply
     } catch (error) {
       acquisition.giveUp()
       throw error

@@ -138,6 +138,8 @@ export type AcquireReply =
       readonly owner: string | undefined
       /** The last one granted: a hand-over with a higher one came after this refusal. Absent: nothing is handed over. */
       readonly lastToken?: number | undefined
+      /** Something of the claim may be left all the same, as the vote of one server of many: `abandon` it. */
+      readonly leftTrace?: boolean | undefined
     }
 
 /** The claim does not hold (any longer); `forced` when the store knows that an operator took it away. */

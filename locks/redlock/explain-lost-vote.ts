@@ -32,12 +32,20 @@ export function majorityOf(count: number): number {
  * Judges a round that gave the claim no majority; all votes are in, in the order of `names`.
  *
  * With fewer answers than a majority no claim can have the lock, so waiting for a holder would be pointless: `failed`.
+ * @param mayKeep whether the server of this number may still have its vote, which it was asked to take back
  */
-export function judge(votes: readonly Vote[], names: readonly string[]): Loss {
+export function judge(votes: readonly Vote[], names: readonly string[], mayKeep: (voter: number) => boolean): Loss {
   const majority = majorityOf(votes.length)
   const busy = votes.filter((vote) => vote.kind === 'busy')
   const answered = busy.length + votes.filter((vote) => vote.kind === 'granted').length
-  if (answered < majority || busy.length === 0) return { kind: 'failed', error: failureOf(votes.map(said), names) }
+  if (answered < majority || busy.length === 0)
+    return {
+      kind: 'failed',
+      error: failureOf(
+        votes.map((vote, voter) => said(vote, mayKeep(voter))),
+        names,
+      ),
+    }
   const inTheWay = mostFrequent(busy.map((vote) => vote.inTheWay))
   const withIt = busy.filter((vote) => vote.inTheWay === inTheWay).length
   if (withIt < majority && busy.every(({ held }) => held)) return { kind: 'split', inTheWay, position: undefined }
@@ -79,10 +87,10 @@ export function replySaid(reply: NodeReply | undefined, answer: (value: unknown)
   return { kind: reply.kind, uncertain, text: reply.detail }
 }
 
-function said(vote: Vote): Said {
+function said(vote: Vote, mayKeep: boolean): Said {
   switch (vote.kind) {
     case 'granted':
-      return { kind: 'answered', uncertain: false, text: 'voted for it' }
+      return { kind: 'answered', uncertain: mayKeep, text: mayKeep ? 'voted for it, and may still' : 'voted for it' }
     case 'busy':
       return { kind: 'answered', uncertain: false, text: vote.held ? 'has voted for another' : 'others wait there' }
     case 'dead':

@@ -63,6 +63,7 @@ export class MajorityVote {
       return judge(
         Array.from(this.#servers.names, (_name, voter) => votes[voter] ?? NOT_ASKED),
         this.#servers.names,
+        (voter) => trace.votes[voter] !== undefined,
       )
     }
     const token = highest(votes)

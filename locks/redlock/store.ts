@@ -203,8 +203,9 @@ export class RedlockStore implements LockStore {
   ): AcquireReply {
     const { position, inTheWay } = loss
     trace.position = position
+    const leftTrace = !isUndone(trace)
     if (request.keepPlaceMs === 0) this.#dropIfUndone(claim, trace)
-    return { status: 'busy', retryAfterMs: this.#pollMs(position), position, owner: ownerOf(inTheWay) }
+    return { status: 'busy', retryAfterMs: this.#pollMs(position), position, owner: ownerOf(inTheWay), leftTrace }
   }
 
   /** The next in line asks most often, those behind it less and less; at random, so that two do not meet forever. */

@@ -31,6 +31,20 @@ describe('an attempt', () => {
     expect(store.calls).toEqual(['acquire'])
   })
 
+  it('that found the lock taken gives back what it left all the same, unless it goes on waiting', async () => {
+    const { store, locks } = setup()
+    store.acquires.push({ ...busy, leftTrace: true })
+    expect(await locks.tryAcquire('k')).toBeUndefined()
+    store.acquires.push({ ...busy, leftTrace: true })
+    await expect(locks.acquire('k', { waitMs: 0 })).rejects.toMatchObject({ code: 'locks.busy' })
+    await drain()
+    expect(store.abandoned.map(({ value }) => value)).toEqual(['1.me', '2.me'])
+    store.acquires.push({ ...busy, leftTrace: true })
+    const lease = await locks.acquire('k', { waitMs: 10_000 })
+    expect(lease.token).toBeGreaterThan(0)
+    expect(store.abandoned).toHaveLength(2)
+  })
+
   it('without an answer is undone in the background, with a tombstone that outlives stragglers', async () => {
     const { clock, store, locks } = setup()
     store.acquires.push(noAnswer())
