@@ -63,6 +63,7 @@ export class Listing {
     this.#skipped = 0
     this.#before.length = 0
     this.#isBehind = this.#options.after === undefined
+    this.#isBeyondLimit = false
   }
 
   async #list(letter: DeadLetter): Promise<void> {
