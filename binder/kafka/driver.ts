@@ -44,12 +44,17 @@ export interface Envelope extends OutgoingRecord {
 
 export interface Producer {
   /**
-   * Makes one produce request, with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time.
+   * Sends with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time for a topic.
    * The records of a partition keep their order and are stored once, whatever is retried. Resolves with those that the broker did not confirm.
    * After a rejection nothing more of it is sent, but requests on the wire may still arrive.
+   * @param onConfirmed called for each as soon as it is known: one topic may take long, and the others may not
    * @throws TransportError
    */
-  send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]>
+  send(
+    envelopes: readonly Envelope[],
+    durationMs: number,
+    onConfirmed?: (envelope: Envelope) => void,
+  ): Promise<readonly Envelope[]>
   /** Idempotent, bounded in time, never rejects. */
   close(): Promise<void>
 }

@@ -24,6 +24,12 @@ export interface PublisherParts {
   readonly clock: Clock
 }
 
+interface RequestTerms {
+  /** On the monotonic clock. */
+  readonly until: number
+  readonly onConfirmed: ((envelope: Envelope) => void) | undefined
+}
+
 /** Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. */
 export class KafkaPublisher {
   readonly #settings: PublisherSettings
@@ -46,22 +52,21 @@ export class KafkaPublisher {
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
-    const { deadline = Number.POSITIVE_INFINITY } = until
-    if (!messages.some(({ notBefore }) => notBefore !== undefined)) return this.#publish(messages, deadline)
+    if (!messages.some(({ notBefore }) => notBefore !== undefined)) return this.#publish(messages, until)
     const now = this.#clock.now()
     const delayed = messages.map((message) =>
       (message.notBefore ?? 0) > now ? toDelayed(message, now) : { message, tier: undefined },
     )
     return this.#publish(
       delayed.map(({ message }) => message),
-      deadline,
+      until,
       delayed.map(({ tier }) => tier),
     )
   }
 
   async #publish(
     messages: readonly EncodedMessage[],
-    until: number,
+    { deadline = Number.POSITIVE_INFINITY, onOutcome }: PublishUntil,
     places?: ReadonlyArray<number | undefined>,
   ): Promise<readonly PublishOutcome[]> {
     const outcomes = Array.from<unknown, PublishOutcome>(messages, () => undefined)
@@ -77,8 +82,10 @@ export class KafkaPublisher {
       const count = this.#topics.partitions(topic) ?? 1
       return place ?? (key === null ? turn++ % count : partitionOf(key, count))
     })
+    const onConfirmed = onOutcome && (({ index }: Envelope) => onOutcome(index, undefined))
     for (const request of requests) {
-      for (const [{ index }, error] of await this.#send(request, until)) outcomes[index] = error
+      const sending = { until: deadline, onConfirmed }
+      for (const [{ index }, error] of await this.#send(request, sending)) outcomes[index] = error
     }
     return outcomes
   }
@@ -129,7 +136,8 @@ export class KafkaPublisher {
   }
 
   /** Sends until each message has an answer or time is up. Resolves with the failed ones. */
-  async #send(request: readonly Envelope[], until: number): Promise<ReadonlyMap<Envelope, TransportError>> {
+  async #send(request: readonly Envelope[], sending: RequestTerms): Promise<ReadonlyMap<Envelope, TransportError>> {
+    const { until, onConfirmed } = sending
     let left = request
     let last: TransportError | undefined
     while (left.length > 0) {
@@ -141,22 +149,27 @@ export class KafkaPublisher {
         return failed(left, last ?? transportError('timeout', 'no confirm in time'))
       }
       try {
-        left = await this.#producer.send(left, remaining)
+        left = await this.#producer.send(left, remaining, onConfirmed)
+        if (left.length > 0) await this.#pause(until)
       } catch (error) {
         last = error as TransportError
-        if (isDenied(last)) return this.#apart(left, last, until)
-        if (!last.retryable) return this.#isolate(left, last, until)
-        await this.#clock.sleep(Math.min(RETRY_PAUSE_MS, Math.max(0, until - this.#clock.monotonic())))
+        if (isDenied(last)) return this.#apart(left, last, sending)
+        if (!last.retryable) return this.#isolate(left, last, sending)
+        await this.#pause(until)
       }
     }
     return failed([], undefined)
+  }
+
+  #pause(until: number): Promise<void> {
+    return this.#clock.sleep(Math.min(RETRY_PAUSE_MS, Math.max(0, until - this.#clock.monotonic())))
   }
 
   /** Rights are a topic's: the records of the one that is denied fail together, and those of the others go on their own. */
   async #apart(
     request: readonly Envelope[],
     error: TransportError,
-    until: number,
+    sending: RequestTerms,
   ): Promise<ReadonlyMap<Envelope, TransportError>> {
     const topics = [...new Set(request.map(({ topic }) => topic))]
     const [topic] = topics
@@ -164,7 +177,7 @@ export class KafkaPublisher {
     const ofEach: Array<readonly [Envelope, TransportError]> = []
     for (const each of topics) {
       const own = request.filter((envelope) => envelope.topic === each)
-      ofEach.push(...(await this.#send(own, until)))
+      ofEach.push(...(await this.#send(own, sending)))
     }
     return new Map(ofEach)
   }
@@ -173,7 +186,7 @@ export class KafkaPublisher {
   async #isolate(
     request: readonly Envelope[],
     error: TransportError,
-    until: number,
+    sending: RequestTerms,
   ): Promise<ReadonlyMap<Envelope, TransportError>> {
     if (request.length === 1) {
       const topic = request[0]?.topic as string
@@ -181,7 +194,7 @@ export class KafkaPublisher {
       return failed(request, refusalOf(error, topic))
     }
     const [first, second] = halve(request)
-    return new Map([...(await this.#send(first, until)), ...(await this.#send(second, until))])
+    return new Map([...(await this.#send(first, sending)), ...(await this.#send(second, sending))])
   }
 }
 

@@ -52,6 +52,7 @@ export class KafkaTransport implements Transport {
   readonly features = FEATURES
   /** A driver takes one call at a time: those that overlap can pass one another when they are tried again. */
   readonly publishConcurrency = 1
+  readonly isolatesDestinations = true
   readonly #settings: KafkaSettings
   readonly #driver: KafkaDriver
   #parts: Parts | undefined

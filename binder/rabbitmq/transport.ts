@@ -42,6 +42,7 @@ class RabbitTransport implements Transport {
   readonly features: TransportFeatures
   /** All calls go through one queue and one channel (see publisher.ts), so any number keeps the order. */
   readonly publishConcurrency = 8
+  readonly isolatesDestinations = true
   readonly confirmsSingly = true
   readonly #options: ResolvedRabbitOptions
   /** Channels of others whose number of partitions was compared. */

@@ -1,12 +1,11 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 import type { Clock } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { SpanOptions } from '../../core/telemetry-interface.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
-import { PublishHealth } from '../transport/publish-health.ts'
+import { asTransportError, notTakenInTime, PublishBatches } from '../transport/publish-batches.ts'
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
 import { DestinationWait } from './destination-wait.ts'
@@ -23,19 +22,17 @@ export interface PublisherParts {
 }
 
 /**
- * Sends everything that leaves a binder, whatever its transport. Messages gathered while the broker answers for the
- * batch before go out as the next one, so a confirm costs a round trip per batch and not per message. At most
- * `maxInFlight` messages and about 64 MiB are unconfirmed; a caller beyond that waits (backpressure).
+ * Sends everything that leaves a binder, whatever its transport. At most `maxInFlight` messages and about 64 MiB are
+ * unconfirmed; a caller beyond that waits (backpressure).
  */
 export class Publisher {
   readonly #transport: Transport
-  readonly #answered: PublishHealth
+  readonly #batches: PublishBatches<Entry>
   readonly #destinations: ProvisionedDestinations
   readonly #clock: Clock
   readonly #maxInFlight: number
   readonly #timeoutMs: number
   readonly #telemetry: BinderTelemetry | undefined
-  readonly #waiting: Queue<Entry> = new Queue()
   readonly #destinationWait: DestinationWait<Entry>
   readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
@@ -43,12 +40,15 @@ export class Publisher {
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #inFlight = 0
   #inFlightBytes = 0
-  #openBatches = 0
   #scheduled = false
 
   constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
     this.#transport = transport
-    this.#answered = new PublishHealth(transport, clock)
+    this.#batches = new PublishBatches<Entry>(transport, clock, {
+      timeoutMs,
+      settle: (entry, outcome) => this.#settle(entry, outcome),
+      onMoved: () => this.#wakeIdle(),
+    })
     this.#destinations = destinations
     this.#clock = clock
     this.#maxInFlight = maxInFlight
@@ -58,12 +58,12 @@ export class Publisher {
       onReady: (entry) => {
         if (destinations.isTransactional(entry.message.destination))
           this.#settle(entry, transactionalOnly(transport.name, entry.message))
-        else this.#waiting.push(entry)
+        else this.#batches.push(entry)
       },
       onFailed: (entry, error) => this.#settle(entry, asTransportError(transport.name, error)),
-      onLate: (entry) => this.#settle(entry, timedOut(transport.name, entry.message)),
+      onLate: (entry) => this.#settle(entry, notTakenInTime(transport.name, entry.message)),
       onMoved: () => {
-        this.#pump()
+        this.#batches.pump()
         this.#wakeIdle()
       },
     })
@@ -75,7 +75,7 @@ export class Publisher {
 
   /** Health of the transport; `down` too while the broker confirms nothing. */
   health(): TransportHealth {
-    return this.#answered.health()
+    return this.#batches.health()
   }
 
   /** Resolves when the broker has confirmed. @throws SendError */
@@ -159,13 +159,13 @@ export class Publisher {
     this.#inFlight++
     this.#inFlightBytes += message.body?.byteLength ?? 0
     const entry = { message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs }
-    if (!this.#destinationWait.holds(entry)) this.#waiting.push(entry)
+    if (!this.#destinationWait.holds(entry)) this.#batches.push(entry)
     if (this.#scheduled) return
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
       this.#outside(() => this.#destinationWait.begin())
-      this.#pump()
+      this.#batches.pump()
     })
   }
 
@@ -176,42 +176,8 @@ export class Publisher {
     }
   }
 
-  #pump(): void {
-    const { publishConcurrency, waitsForRoom } = this.#transport
-    while (this.#waiting.length > 0 && this.#openBatches < publishConcurrency) {
-      const batch = takeBatch(this.#waiting, waitsForRoom === true, this.#timeoutMs * SPREAD)
-      this.#openBatches++
-      void this.#outside(() => this.#publishBatch(batch))
-    }
-  }
-
-  async #publishBatch(batch: readonly Entry[]): Promise<void> {
-    const now = this.#clock.monotonic()
-    const late = batch.filter((entry) => entry.deadline < now)
-    const live = late.length === 0 ? batch : batch.filter((entry) => entry.deadline >= now)
-    for (const entry of late) this.#settle(entry, timedOut(this.#transport.name, entry.message))
-    const outcomes = await this.#outcomes(live)
-    for (let i = 0; i < live.length; i++) this.#settle(live[i] as Entry, outcomes[i])
-    this.#openBatches--
-    this.#pump()
-    this.#wakeIdle()
-  }
-
   #wakeIdle(): void {
     if (this.#inFlight === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
-  }
-
-  /** All have the deadline of the oldest one. */
-  async #outcomes(entries: readonly Entry[]): Promise<readonly PublishOutcome[]> {
-    if (entries.length === 0) return []
-    const messages = entries.map(({ message }) => message)
-    const deadline = entries.reduce((earliest, entry) => Math.min(earliest, entry.deadline), Number.POSITIVE_INFINITY)
-    try {
-      return await this.#answered.publish(messages, { deadline })
-    } catch (error) {
-      const outcome = asTransportError(this.#transport.name, error)
-      return messages.map(() => outcome)
-    }
   }
 
   #settle(entry: Entry, outcome: PublishOutcome): void {
@@ -233,33 +199,6 @@ interface Entry {
 }
 
 const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
-const MAX_BATCH = 1_000
-const MAX_BATCH_BYTES = 4 * 1024 * 1024
-/** How much older than the last one the first of a batch may be, of its time: its deadline holds for all. */
-const SPREAD = 0.1
-
-/**
- * @param isOfOne of one destination
- * @param spreadMs how far the deadlines may be from each other: what waited for its destination is older than what is before it
- */
-function takeBatch(waiting: Queue<Entry>, isOfOne: boolean, spreadMs: number): Entry[] {
-  const batch: Entry[] = []
-  let bytes = 0
-  let earliest = Number.POSITIVE_INFINITY
-  let latest = Number.NEGATIVE_INFINITY
-  for (let next = waiting.peek(); next !== undefined && batch.length < MAX_BATCH; next = waiting.peek()) {
-    bytes += next.message.body?.byteLength ?? 0
-    earliest = Math.min(earliest, next.deadline)
-    latest = Math.max(latest, next.deadline)
-    if (bytes > MAX_BATCH_BYTES && batch.length > 0) break
-    if (latest - earliest > spreadMs) break
-    if (isOfOne && next.message.destination !== (batch[0] ?? next).message.destination) break
-    batch.push(next)
-    waiting.shift()
-  }
-  return batch
-}
-
 /** Sent again after an answer that was lost, it would be there twice. */
 function transactionalOnly(transport: string, { id, destination }: EncodedMessage): TransportError {
   return new TransportError({
@@ -270,19 +209,4 @@ function transactionalOnly(transport: string, { id, destination }: EncodedMessag
       `message ${id} to "${destination}", a channel with transactional: true, was not sent in a transaction: use tx.send of ` +
       'service.transaction, outbox.add(tx, ...), or a processor with once: true',
   })
-}
-
-function timedOut(transport: string, message: EncodedMessage): TransportError {
-  return new TransportError({
-    transport,
-    kind: 'timeout',
-    destination: message.destination,
-    message: `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`,
-  })
-}
-
-function asTransportError(transport: string, error: unknown): TransportError {
-  if (error instanceof TransportError) return error
-  const cause = toError(error)
-  return new TransportError({ transport, kind: 'unavailable', message: cause.message, cause })
 }

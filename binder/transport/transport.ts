@@ -17,6 +17,11 @@ export interface Transport {
   /** How many `publish` calls may be open at once without changing the order of what they carry. */
   readonly publishConcurrency: number
   /**
+   * `publish` calls `until.onOutcome` for each message as soon as its outcome is known, and may be called beyond `publishConcurrency`
+   * for destinations that no open call waits for: one that does not answer then holds up no other. @default false
+   */
+  readonly isolatesDestinations?: boolean | undefined
+  /**
    * `publish` waits while a destination is full, until its readers have caught up. Each call is for one destination then,
    * so that what the readers send elsewhere is not held up by what waits for them. @default false
    */
@@ -171,6 +176,11 @@ export interface TransportHost {
 export interface PublishUntil {
   /** On `host.clock.monotonic()`. Each message has an outcome soon after. @default none: until it is closed */
   readonly deadline?: number | undefined
+  /**
+   * Called with a message's place in the list as soon as it has its outcome, at most once each; the list that `publish` resolves with has
+   * it too. Only of a transport with `isolatesDestinations`.
+   */
+  readonly onOutcome?: ((index: number, outcome: PublishOutcome) => void) | undefined
 }
 
 /** A destination that shall exist: what `provision` gets. */

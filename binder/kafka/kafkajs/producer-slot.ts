@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import type { TransportError } from '../../errors.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import { DeadlineExceeded, IDLE_MS, within } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
@@ -20,18 +21,26 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 interface Slot {
   readonly producer: Promise<KafkaProducer>
-  open: boolean
+  /** Topics of which kafkajs must send nothing any more. */
+  readonly abandoned: Set<string>
+  /** Sends under way. */
+  users: number
+  retired: boolean
 }
 
 /**
  * The idempotent producer in use. A send that fails costs the producer: kafkajs winds the sequence numbers of the whole
  * request back, also of partitions that the broker has accepted, and the broker would take the next records under those
- * numbers for duplicates and drop them while confirming. A new producer has a new identity and starts at zero.
+ * numbers for duplicates and drop them while confirming. A new producer has a new identity and starts at zero. What is under way
+ * to other topics on the former one ends there.
  */
 export class ProducerSlot implements Producer {
   readonly #options: KafkaOptions
   readonly #clock: Clock
+  /** Connected, or about to be. */
+  readonly #slots = new Set<Slot>()
   #current: Slot | undefined
+  #closed = false
   /** When the last send was confirmed, monotonic. */
   #usedAt = 0
   #closing: Promise<void> = Promise.resolve()
@@ -42,45 +51,88 @@ export class ProducerSlot implements Producer {
   }
 
   /**
-   * Makes one produce request, retried by kafkajs at its discretion within `durationMs`. Resolves with those that the broker did not confirm.
-   * After a rejection nothing more of it is sent, but requests on the wire may still arrive.
+   * Makes a produce request for each topic, retried by kafkajs at its discretion within `durationMs`: in one for all, a topic that is not
+   * taken would fail the others, which were, and they would be sent again. Resolves with those that the broker did not confirm, unless
+   * nothing was. After that nothing more of it is sent, but requests on the wire may still arrive.
    * @throws TransportError
    */
-  async send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]> {
+  async send(
+    envelopes: readonly Envelope[],
+    durationMs: number,
+    onConfirmed: (envelope: Envelope) => void = () => {},
+  ): Promise<readonly Envelope[]> {
     const now = this.#clock.monotonic()
     const until = now + durationMs
-    if (this.#current !== undefined && now - this.#usedAt >= IDLE_MS) this.#discard(this.#current)
+    if (this.#current !== undefined && now - this.#usedAt >= IDLE_MS) this.#retire(this.#current)
     this.#current ??= this.#open()
     const slot = this.#current
+    slot.users++
     try {
-      const producer = await within(this.#clock, durationMs, 'connecting', slot.producer)
+      const producer = await within(this.#clock, durationMs, 'connecting', slot.producer).catch((error: unknown) => {
+        for (const { topic } of envelopes) slot.abandoned.add(topic)
+        throw this.#failed(slot, error)
+      })
+      const topics = byTopic(envelopes)
+      const sends = topics.map((each) => this.#sendTopic(slot, producer, each, until, onConfirmed))
+      const ends = await Promise.allSettled(sends)
+      const failures = ends.filter((end) => end.status === 'rejected')
+      if (failures.length === ends.length) throw failures[0]?.reason
+      return ends.flatMap((end, n) =>
+        end.status === 'fulfilled' ? end.value : ((topics[n]?.messages ?? []) as readonly Envelope[]),
+      )
+    } finally {
+      slot.users--
+      if (slot.retired && slot.users === 0) this.#disconnect(slot)
+    }
+  }
+
+  /** @returns those that were not confirmed @throws TransportError */
+  async #sendTopic(
+    slot: Slot,
+    producer: KafkaProducer,
+    { topic, messages }: { readonly topic: string; readonly messages: Envelope[] },
+    until: number,
+    onConfirmed: (envelope: Envelope) => void,
+  ): Promise<readonly Envelope[]> {
+    try {
       const timeout = Math.max(1, until - this.#clock.monotonic())
       const sending = producer.sendBatch({
         acks: -1,
         timeout: Math.min(Math.ceil(timeout), LONGEST_TIMEOUT_MS),
         compression: COMPRESSION_TYPES[this.#options.compression],
-        topicMessages: byTopic(envelopes),
+        topicMessages: [{ topic, messages }],
       })
-      const confirmed = await within(this.#clock, timeout, 'the broker', sending)
+      const isConfirmed = confirmedBy(await within(this.#clock, timeout, 'the broker', sending))
       this.#usedAt = this.#clock.monotonic()
-      return unconfirmed(envelopes, confirmed)
+      for (const envelope of messages) if (isConfirmed(envelope)) onConfirmed(envelope)
+      return messages.filter((envelope) => !isConfirmed(envelope))
     } catch (error) {
-      this.#discard(slot)
-      throw toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
+      slot.abandoned.add(topic)
+      throw this.#failed(slot, error)
     }
   }
 
+  #failed(slot: Slot, error: unknown): TransportError {
+    this.#retire(slot)
+    return toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
+  }
+
   async close(): Promise<void> {
-    if (this.#current !== undefined) this.#discard(this.#current)
+    this.#closed = true
+    this.#current = undefined
+    for (const slot of this.#slots) this.#disconnect(slot)
     await ended(this.#clock, CLOSE_MS, this.#closing)
   }
 
   #open(): Slot {
-    const slot: Slot = { open: true, producer: this.#connect(() => slot.open) }
+    const abandoned = new Set<string>()
+    const producer = this.#connect((topic) => !this.#closed && !abandoned.has(topic))
+    const slot: Slot = { abandoned, users: 0, retired: false, producer }
+    this.#slots.add(slot)
     return slot
   }
 
-  async #connect(isOpen: () => boolean): Promise<KafkaProducer> {
+  async #connect(isOpen: (topic: string) => boolean): Promise<KafkaProducer> {
     const { kafka, compression } = this.#options
     const make = (): KafkaProducer =>
       kafka.producer({
@@ -96,9 +148,15 @@ export class ProducerSlot implements Producer {
     return producer
   }
 
-  #discard(slot: Slot): void {
-    slot.open = false
+  /** No further send begins on it. */
+  #retire(slot: Slot): void {
     if (this.#current === slot) this.#current = undefined
+    slot.retired = true
+    if (slot.users === 0) this.#disconnect(slot)
+  }
+
+  #disconnect(slot: Slot): void {
+    if (!this.#slots.delete(slot)) return
     const disconnect = async (): Promise<void> => {
       await (await slot.producer).disconnect()
     }
@@ -110,16 +168,10 @@ export class ProducerSlot implements Producer {
  * kafkajs resolves although it has skipped a partition whose leader moved, during a retry, to a broker that had answered
  * already: only partitions named in the answer are confirmed.
  */
-function unconfirmed(
-  envelopes: readonly Envelope[],
-  answers: ReadonlyArray<{ readonly topicName: string; readonly partition: number; readonly errorCode: number }>,
-): readonly Envelope[] {
-  const confirmed = new Map<string, Set<number | undefined>>()
-  for (const { topicName, partition, errorCode } of answers) {
-    if (errorCode !== 0) continue
-    const partitions = confirmed.get(topicName)
-    if (partitions === undefined) confirmed.set(topicName, new Set([partition]))
-    else partitions.add(partition)
-  }
-  return envelopes.filter(({ topic, place }) => confirmed.get(topic)?.has(place) !== true)
+function confirmedBy(
+  answers: ReadonlyArray<{ readonly partition: number; readonly errorCode: number }>,
+): (envelope: Envelope) => boolean {
+  const taken = answers.flatMap(({ partition, errorCode }) => (errorCode === 0 ? [partition] : []))
+  const partitions = new Set<number | undefined>(taken)
+  return ({ place }) => partitions.has(place)
 }

@@ -5,12 +5,12 @@ import type { Compression } from '../wire/codecs.ts'
 import { RecordPlacement } from '../wire/record-placement.ts'
 import { toTransportError } from './errors.ts'
 import { initProducerId } from './protocol/produce.ts'
-import { type Parcel, Sending, type SendingParts, type Session } from './sending.ts'
+import { type Parcel, Sending, type SendingParts } from './sending.ts'
 
 const SEQUENCES = 2 ** 31
 
 /** Sequence numbers per partition under one identity. A batch that may or may not have arrived ends it. */
-class Identified implements Session {
+class Identified {
   readonly identity: ProducerIdentity
   readonly #next = new Map<string, number>()
 
@@ -28,32 +28,52 @@ class Identified implements Session {
 }
 
 /**
- * An idempotent producer, one batch a partition at a time. An attempt that is not answered is repeated with the same bytes: the
+ * An idempotent producer, one batch a partition at a time; calls for different topics may overlap. An attempt that is not answered is repeated with the same bytes: the
  * broker drops what it has. At the end of the time what is unknown costs the identity, so that its numbers are not used for
  * other records.
  */
 export class IdempotentProducer implements Producer {
   readonly #parts: SendingParts & { readonly compression: Compression }
   readonly #placement = new RecordPlacement()
-  #session: Identified | undefined
+  #session: Promise<Identified> | undefined
   #closed = false
 
   constructor(parts: SendingParts & { readonly compression: Compression }) {
     this.#parts = parts
   }
 
-  async send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]> {
+  async send(
+    envelopes: readonly Envelope[],
+    durationMs: number,
+    onConfirmed: (envelope: Envelope) => void = noop,
+  ): Promise<readonly Envelope[]> {
     const sending = new Sending(this.#parts, durationMs, () => this.#closed)
+    let used: Promise<Identified> | undefined
     try {
       await this.#place(envelopes, sending)
-      this.#session ??= new Identified(await sending.prepare(() => this.#parts.cluster.any(initProducerId())))
-      const parcels = await this.#pack(envelopes, this.#session)
-      return await sending.run(parcels, this.#session)
+      used = this.#identified(sending)
+      const session = await used
+      const parcels = await this.#pack(envelopes, session)
+      return await sending.run(parcels, (parcel) => {
+        session.confirmed(parcel)
+        for (const envelope of parcel.envelopes) onConfirmed(envelope)
+      })
     } catch (error) {
       throw toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
     } finally {
-      if (sending.endsSession) this.#session = undefined
+      if (sending.endsSession && this.#session === used) this.#session = undefined
     }
+  }
+
+  /** The identity in use; that of the one who asks for it first, whose time limit it has. */
+  #identified(sending: Sending): Promise<Identified> {
+    if (this.#session !== undefined) return this.#session
+    const asked = sending.prepare(() => this.#parts.cluster.any(initProducerId())).then((id) => new Identified(id))
+    this.#session = asked
+    asked.catch(() => {
+      if (this.#session === asked) this.#session = undefined
+    })
+    return asked
   }
 
   close(): Promise<void> {
@@ -92,3 +112,5 @@ export class IdempotentProducer implements Producer {
     )
   }
 }
+
+function noop(): void {}

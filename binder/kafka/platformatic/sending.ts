@@ -36,9 +36,7 @@ export interface Parcel extends ProducedBatch {
   readonly sequence: number
 }
 
-export interface Session {
-  confirmed(parcel: Parcel): void
-}
+type OnConfirmed = (parcel: Parcel) => void
 
 export interface SendingParts {
   readonly cluster: Cluster
@@ -96,11 +94,11 @@ export class Sending {
   }
 
   /** Resolves with what was not confirmed. @throws when nothing was, with the reason */
-  async run(parcels: readonly Parcel[], session: Session): Promise<readonly Envelope[]> {
+  async run(parcels: readonly Parcel[], onConfirmed: OnConfirmed): Promise<readonly Envelope[]> {
     try {
       let left = parcels
       for (let pauseMs: number = RETRY.firstMs; ; pauseMs = Math.min(2 * pauseMs, RETRY.longestMs)) {
-        await this.#attempt(left, session)
+        await this.#attempt(left, onConfirmed)
         left = left.filter((each) => !this.#isDecided(each))
         if (left.length === 0) break
         if (this.#confirmed.size === 0 && this.#unknown.size === 0 && isUnreachable(this.#last)) throw this.#last
@@ -121,7 +119,7 @@ export class Sending {
     return this.#confirmed.has(parcel) || this.#refused.has(parcel) || this.#outOfStep.has(parcel)
   }
 
-  async #attempt(parcels: readonly Parcel[], session: Session): Promise<void> {
+  async #attempt(parcels: readonly Parcel[], onConfirmed: OnConfirmed): Promise<void> {
     const byLeader = new Map<number, Parcel[]>()
     for (const parcel of parcels) {
       const leader = await this.#leaderOf(parcel)
@@ -130,7 +128,7 @@ export class Sending {
       if (known === undefined) byLeader.set(leader, [parcel])
       else known.push(parcel)
     }
-    await Promise.all(Array.from(byLeader, ([leader, each]) => this.#request(leader, each, session)))
+    await Promise.all(Array.from(byLeader, ([leader, each]) => this.#request(leader, each, onConfirmed)))
   }
 
   async #leaderOf({ topic, partition }: Parcel): Promise<number | undefined> {
@@ -146,11 +144,11 @@ export class Sending {
     return undefined
   }
 
-  async #request(leader: number, parcels: readonly Parcel[], session: Session): Promise<void> {
+  async #request(leader: number, parcels: readonly Parcel[], onConfirmed: OnConfirmed): Promise<void> {
     const timeoutMs = Math.max(1, Math.min(this.#requestTimeoutMs, this.#until - this.#clock.monotonic()))
     try {
       const answers = await this.#cluster.call(leader, produce(parcels, Math.ceil(timeoutMs)), 'main', timeoutMs)
-      for (const parcel of parcels) this.#judge(parcel, answerFor(parcel, answers), session)
+      for (const parcel of parcels) this.#judge(parcel, answerFor(parcel, answers), onConfirmed)
     } catch (error) {
       this.#last = error
       if (error instanceof ConnectFailed || error instanceof KafkaRefusal) return
@@ -158,12 +156,12 @@ export class Sending {
     }
   }
 
-  #judge(parcel: Parcel, answer: ProduceAnswer | undefined, session: Session): void {
+  #judge(parcel: Parcel, answer: ProduceAnswer | undefined, onConfirmed: OnConfirmed): void {
     const { error: type, detail } = answer ?? { error: 'NETWORK_EXCEPTION', detail: 'it was not in the answer' }
     if (type === undefined || type === DUPLICATE) {
       this.#unknown.delete(parcel)
       this.#confirmed.add(parcel)
-      session.confirmed(parcel)
+      onConfirmed(parcel)
       return
     }
     const { topic, partition } = parcel

@@ -1,5 +1,5 @@
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { PublishOutcome } from '../../transport/transport.ts'
+import type { PublishOutcome, PublishUntil } from '../../transport/transport.ts'
 
 /** A `publish` call: resolves when each of its messages has an outcome. */
 export class PublishCall {
@@ -10,13 +10,16 @@ export class PublishCall {
   onSettled: () => void = () => {}
   readonly #outcomes: PublishOutcome[]
   readonly #resolve: (outcomes: readonly PublishOutcome[]) => void
+  readonly #onOutcome: PublishUntil['onOutcome']
   #open: number
 
   constructor(
     messages: readonly EncodedMessage[],
     allowedMs: number,
     resolve: (outcomes: readonly PublishOutcome[]) => void,
+    onOutcome?: PublishUntil['onOutcome'],
   ) {
+    this.#onOutcome = onOutcome
     this.allowedMs = allowedMs
     this.#resolve = resolve
     this.#open = messages.length
@@ -27,6 +30,7 @@ export class PublishCall {
 
   settle(index: number, outcome: PublishOutcome): void {
     this.#outcomes[index] = outcome
+    this.#onOutcome?.(index, outcome)
     if (--this.#open > 0) return
     this.onSettled()
     this.#resolve(this.#outcomes)

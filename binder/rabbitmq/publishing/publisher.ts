@@ -72,7 +72,7 @@ export class RabbitPublisher {
     const { clock } = this.#host
     const allowedMs = (until.deadline ?? Number.POSITIVE_INFINITY) - clock.monotonic()
     return new Promise((resolve) => {
-      const call = new PublishCall(messages, allowedMs, resolve)
+      const call = new PublishCall(messages, allowedMs, resolve, until.onOutcome)
       if (messages.length === 0) return
       if (this.#isClosed) {
         for (const entry of call.entries) entry.settle(closedBefore(entry.message))

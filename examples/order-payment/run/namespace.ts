@@ -11,6 +11,7 @@ export function namespaced(inner: Transport, prefix: string): Transport {
     name: inner.name,
     features: inner.features,
     publishConcurrency: inner.publishConcurrency,
+    isolatesDestinations: inner.isolatesDestinations,
     attach: (host) => inner.attach(host),
     health: () => inner.health(),
     close: () => inner.close(),

@@ -63,7 +63,35 @@ it('the Kafka publisher fails messages of forbidden topics at once with the perm
   expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['refused', undefined, 'refused'])
   expect(outcomes[0]?.retryable).toBe(true)
   expect(outcomes[0]?.message).toMatch(/publishing to "denied" failed: Not authorized.*Give the user the rights on it/)
-  expect(sent).toEqual([['denied', 'open'], ['denied'], ['open']])
+  expect(sent).toEqual([['denied'], ['open'], ['denied']])
+  await publisher.close()
+})
+
+it('the Kafka publisher says at once what is confirmed while a topic is not, and kafkajs has it sent once', async () => {
+  const sent: string[] = []
+  let disconnected = 0
+  const producer = {
+    connect: async () => {},
+    disconnect: async () => void disconnected++,
+    sendBatch: async ({ topicMessages }: Batch) => {
+      for (const { topic, messages } of topicMessages) sent.push(...messages.map(() => topic))
+      if (topicMessages.some(({ topic }) => topic === 'sick')) await new Promise<never>(() => {})
+      return topicMessages.map(({ topic }) => ({ topicName: topic, partition: undefined, errorCode: 0 }))
+    },
+  }
+  const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
+  const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
+  const slot = new ProducerSlot(options, systemClock)
+  const publisher = new KafkaPublisher({ settings: options, topics, producer: slot, clock: systemClock })
+  const messages = ['well', 'sick'].map((destination) => plainMessage({ destination, key: 'k' }))
+  const told: unknown[][] = []
+  const deadline = systemClock.monotonic() + 100
+  const both = publisher.publish(messages, { deadline, onOutcome: (...outcome) => told.push(outcome) })
+  expect(await publisher.publish([plainMessage({ destination: 'well', key: 'k' })])).toEqual([undefined])
+  expect(told).toEqual([[0, undefined]])
+  expect((await both).map((outcome) => outcome?.kind)).toEqual([undefined, 'timeout'])
+  expect(sent).toEqual(['well', 'sick', 'well'])
+  expect(disconnected).toBe(1)
   await publisher.close()
 })
 

@@ -24,6 +24,7 @@ export class ScriptedTransport implements Transport {
     tellsWholeLag: true,
   }
   readonly publishConcurrency: number
+  isolatesDestinations = false
   readonly provisioned: DestinationSpec[][] = []
   /** Messages of each `publish` call. */
   readonly published: Array<readonly EncodedMessage[]> = []

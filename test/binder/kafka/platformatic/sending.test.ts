@@ -1,6 +1,7 @@
 /** Decisions by sequence numbers when a broker's answer does not say whether records were written. */
 import { systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
+import { gate, until } from '../../../support/until.ts'
 import { type Cluster, type Envelope, IdempotentProducer, recordBytes } from '../inside.ts'
 
 /** Broker that leads the only partition and answers each attempt with the next of `answers`. */
@@ -54,5 +55,48 @@ describe('an answer with an unknown outcome', () => {
     await expect(producer.send([envelope()], 250)).rejects.toThrow()
     await expect(producer.send([envelope()], 250)).rejects.toThrow()
     expect(identities()).toBe(1)
+  })
+})
+
+describe('calls that overlap', () => {
+  it('use one identity, also when both begin without, and each is told what is confirmed at once', async ({
+    expect,
+  }) => {
+    const [asked, sick] = [gate(), gate()]
+    let identities = 0
+    const cluster = {
+      any: async () => {
+        await asked.opened
+        return { id: ++identities, epoch: 0 }
+      },
+      topic: async (name: string) => ({
+        name,
+        errorCode: 0,
+        partitions: [{ partition: 0, leader: name === 't' ? 1 : 2 }],
+      }),
+      forgetTopic: () => {},
+      call: async (leader: number) => {
+        if (leader === 2) await sick.opened
+        return [{ topic: leader === 1 ? 't' : 'sick', partition: 0, error: undefined, detail: null }]
+      },
+      close: () => {},
+    }
+    const producer = new IdempotentProducer({
+      cluster: cluster as unknown as Cluster,
+      clock: systemClock,
+      compression: 'none',
+      requestTimeoutMs: 60_000,
+    })
+    const confirmed: string[] = []
+    const confirm = ({ topic }: Envelope): void => void confirmed.push(topic)
+    const both = producer.send([{ ...envelope(), topic: 'sick' }, envelope()], 60_000, confirm)
+    const beside = producer.send([{ ...envelope(), topic: 't' }], 60_000, confirm)
+    asked.open()
+    expect(await beside).toEqual([])
+    await until('both are known', () => confirmed.length === 2)
+    expect(confirmed).toEqual(['t', 't'])
+    sick.open()
+    expect(await both).toEqual([])
+    expect([confirmed.at(-1), identities]).toEqual(['sick', 1])
   })
 })

@@ -1,0 +1,193 @@
+import { lastingContext } from '../../core/async-contexts.ts'
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { Queue } from '../../core/queue.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { TransportError } from '../errors.ts'
+import { PublishHealth } from './publish-health.ts'
+import type { PublishOutcome, Transport, TransportHealth } from './transport.ts'
+
+const MAX_BATCH = 1_000
+const MAX_BATCH_BYTES = 4 * 1024 * 1024
+/** How much later than that of the first a deadline of one batch may be, of the time of a message: the first holds for all. */
+const SPREAD = 0.1
+/** A batch that takes longer waits for some of its destinations. Those of a healthy broker answer within it. */
+const PATIENCE_MS = 250
+
+/** A message on its way to a transport. */
+interface Outgoing {
+  readonly message: EncodedMessage
+  /** On the monotonic clock. */
+  readonly deadline: number
+}
+
+/** What is sent to a destination that does not answer, on its own. */
+interface SlowDestination<Entry> {
+  readonly name: string
+  readonly waiting: Queue<Entry>
+  /** Batches under way that have messages for it. */
+  open: number
+}
+
+interface Batch<Entry> {
+  /** By their place in the call; `undefined` once it has its outcome. */
+  readonly entries: Array<Entry | undefined>
+  /** The destinations that it holds up; `undefined` while it holds up all. */
+  slow: ReadonlyArray<SlowDestination<Entry>> | undefined
+}
+
+export interface PublishBatchesHost<Entry> {
+  /** Total time of a message. @default what is left of it */
+  readonly timeoutMs?: number
+  readonly settle: (entry: Entry, outcome: PublishOutcome) => void
+  /** Some have an outcome. */
+  readonly onMoved?: () => void
+}
+
+/**
+ * Hands messages to a transport in batches, as many at once as it allows, in the order given. What comes in while the broker answers for
+ * the batch before goes out together, so a confirm costs a round trip per batch and not per message.
+ *
+ * A destination that does not answer (a partition without a leader, a queue without a majority) holds up what is sent to it, and nothing
+ * else: its messages wait on their own until it answers again.
+ */
+export class PublishBatches<Entry extends Outgoing> {
+  readonly #transport: Transport
+  readonly #answered: PublishHealth
+  readonly #clock: Clock
+  readonly #host: PublishBatchesHost<Entry>
+  readonly #waiting: Queue<Entry> = new Queue()
+  readonly #slow: Map<string, SlowDestination<Entry>> = new Map()
+  /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  #open = 0
+
+  constructor(transport: Transport, clock: Clock, host: PublishBatchesHost<Entry>) {
+    this.#transport = transport
+    this.#clock = clock
+    this.#host = host
+    this.#answered = new PublishHealth(transport, clock)
+  }
+
+  health(): TransportHealth {
+    return this.#answered.health()
+  }
+
+  /** It leaves with the next `pump`. */
+  push(entry: Entry): void {
+    const slow = this.#slow.size === 0 ? undefined : this.#slow.get(entry.message.destination)
+    if (slow === undefined) this.#waiting.push(entry)
+    else slow.waiting.push(entry)
+  }
+
+  pump(): void {
+    while (this.#waiting.length > 0 && this.#open < this.#transport.publishConcurrency) {
+      const entries = this.#take(this.#waiting)
+      if (entries.length === 0) return
+      this.#open++
+      void this.#outside(() => this.#publish({ entries, slow: undefined }))
+    }
+  }
+
+  #take(waiting: Queue<Entry>): Entry[] {
+    const batch: Entry[] = []
+    const now = this.#clock.monotonic()
+    let bytes = 0
+    let spreadMs = 0
+    for (let next = waiting.peek(); next !== undefined && batch.length < MAX_BATCH; next = waiting.peek()) {
+      const [first = next] = batch
+      if (next.deadline < now) {
+        waiting.shift()
+        this.#host.settle(next, notTakenInTime(this.#transport.name, next.message))
+        continue
+      }
+      bytes += next.message.body?.byteLength ?? 0
+      if (next === first) spreadMs = SPREAD * (this.#host.timeoutMs ?? next.deadline - now)
+      else if (bytes > MAX_BATCH_BYTES || !this.#goTogether(first, next, spreadMs)) break
+      batch.push(next)
+      waiting.shift()
+    }
+    return batch
+  }
+
+  #goTogether(first: Entry, next: Entry, spreadMs: number): boolean {
+    const isOfOne = this.#transport.waitsForRoom === true
+    if (isOfOne && next.message.destination !== first.message.destination) return false
+    return next.deadline === first.deadline || Math.abs(next.deadline - first.deadline) <= spreadMs
+  }
+
+  async #publish(batch: Batch<Entry>): Promise<void> {
+    const isolates = this.#transport.isolatesDestinations === true
+    const cancel = isolates && batch.slow === undefined ? this.#whenSlow(batch) : undefined
+    const outcomes = await this.#outcomes(batch, isolates)
+    cancel?.()
+    for (const [index, entry] of batch.entries.entries())
+      if (entry !== undefined) this.#host.settle(entry, outcomes[index])
+    if (batch.slow === undefined) this.#open--
+    else for (const slow of batch.slow) this.#next(slow)
+    this.pump()
+    this.#host.onMoved?.()
+  }
+
+  /** All have the deadline of the oldest one. */
+  async #outcomes({ entries }: Batch<Entry>, isolates: boolean): Promise<readonly PublishOutcome[]> {
+    const known = entries as readonly Entry[]
+    const messages = known.map(({ message }) => message)
+    const deadline = known.reduce((earliest, entry) => Math.min(earliest, entry.deadline), Number.POSITIVE_INFINITY)
+    const onOutcome = (index: number, outcome: PublishOutcome): void => {
+      const entry = entries[index]
+      if (entry === undefined) return
+      entries[index] = undefined
+      this.#host.settle(entry, outcome)
+    }
+    try {
+      return await this.#answered.publish(messages, isolates ? { deadline, onOutcome } : { deadline })
+    } catch (error) {
+      // By contract it never rejects; if one does, callers must not wait forever.
+      const outcome = asTransportError(this.#transport.name, error)
+      return messages.map(() => outcome)
+    }
+  }
+
+  #whenSlow(batch: Batch<Entry>): () => void {
+    return this.#clock.setTimer(PATIENCE_MS, () => {
+      const names = new Set(batch.entries.flatMap((entry) => entry?.message.destination ?? []))
+      if (names.size === 0) return
+      batch.slow = [...names].map((name) => this.#slowOf(name))
+      for (const slow of batch.slow) slow.open++
+      this.#open--
+      for (const entry of this.#waiting.drain()) this.push(entry)
+      this.pump()
+    })
+  }
+
+  #slowOf(name: string): SlowDestination<Entry> {
+    const known = this.#slow.get(name)
+    if (known !== undefined) return known
+    const slow: SlowDestination<Entry> = { name, waiting: new Queue(), open: 0 }
+    this.#slow.set(name, slow)
+    return slow
+  }
+
+  /** Its last batch is over. It answers again once nothing waits for it any more. */
+  #next(slow: SlowDestination<Entry>): void {
+    if (--slow.open > 0) return
+    const entries = this.#take(slow.waiting)
+    if (entries.length === 0) this.#slow.delete(slow.name)
+    else {
+      slow.open = 1
+      void this.#outside(() => this.#publish({ entries, slow: [slow] }))
+    }
+  }
+}
+
+export function notTakenInTime(transport: string, { destination }: EncodedMessage): TransportError {
+  const message = `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`
+  return new TransportError({ transport, kind: 'timeout', destination, message })
+}
+
+export function asTransportError(transport: string, error: unknown): TransportError {
+  if (error instanceof TransportError) return error
+  const cause = toError(error)
+  return new TransportError({ transport, kind: 'unavailable', message: cause.message, cause })
+}

@@ -1,0 +1,92 @@
+import { combineTransports, createBinder, defineChannel } from 'concordat/binder'
+import type { PublishOutcome, Transport } from 'concordat/extension'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
+import { ScriptedTransport } from '../support/scripted-transport.ts'
+
+const Payload = z.object({ n: z.number() })
+const channelOf = (name: string) => defineChannel(name, { payload: Payload, key: ({ n }) => String(n) })
+const [well, sick] = [channelOf('well'), channelOf('sick')]
+
+/** Says of each message at once that it is confirmed, but of those to `sick` only when `heal` is called. */
+async function setup(wrap: (transport: ScriptedTransport) => Transport) {
+  const clock = new FakeClock()
+  const transport = new ScriptedTransport()
+  transport.isolatesDestinations = true
+  const ill: Array<() => void> = []
+  transport.onPublish = async (messages, { onOutcome } = {}) => {
+    const told = (index: number): PublishOutcome => {
+      onOutcome?.(index, undefined)
+      return undefined
+    }
+    return Promise.all(
+      messages.map(({ destination }, index) =>
+        destination === sick.name
+          ? new Promise<PublishOutcome>((resolve) => ill.push(() => resolve(told(index))))
+          : Promise.resolve(told(index)),
+      ),
+    )
+  }
+  const binder = createBinder({ service: 'test', transport: wrap(transport), clock, sendTimeoutMs: 30_000 })
+  const heal = (): void => {
+    for (const answer of ill.splice(0)) answer()
+  }
+  onTestFinished(async () => {
+    heal()
+    await clock.advance(1_000)
+    heal()
+    await binder.close()
+  })
+  await binder.start()
+  const done: string[] = []
+  const send = (channel: typeof well, n: number): Promise<void> =>
+    binder.send(channel, { n }).then(() => void done.push(`${channel.name} ${n}`))
+  const calls = (): string[][] =>
+    transport.published.map((messages) => messages.map(({ destination, key }) => `${destination} ${String(key)}`))
+  return { clock, send, heal, done, calls }
+}
+
+describe.each([
+  ['alone', (transport: ScriptedTransport): Transport => transport],
+  ['combined with others', (only: ScriptedTransport) => combineTransports({ transports: { only }, default: 'only' })],
+])('a destination that does not answer, on a transport %s', (_, wrap) => {
+  it('holds up nothing that is sent elsewhere, and keeps its own order', async () => {
+    const { clock, send, heal, done, calls } = await setup(wrap)
+    const all = [send(sick, 1), send(well, 2)]
+    await clock.advance(300)
+    expect(done).toEqual(['well 2'])
+    for (const n of [3, 5]) {
+      all.push(send(sick, n), send(well, n + 1))
+      await clock.advance(10)
+    }
+    expect(done).toEqual(['well 2', 'well 4', 'well 6'])
+
+    heal()
+    await clock.advance(10)
+    expect(calls().at(-1)).toEqual(['sick 3', 'sick 5'])
+    heal()
+    await Promise.all(all)
+    await clock.advance(10)
+    expect(done.slice(3)).toEqual(['sick 1', 'sick 3', 'sick 5'])
+  })
+
+  it('goes with the others again once nothing waits for it', async () => {
+    const { clock, send, heal, calls } = await setup(wrap)
+    const first = send(sick, 1)
+    await clock.advance(300)
+    heal()
+    await first
+    await clock.advance(1)
+    const before = [send(well, 2), send(sick, 3)]
+    await clock.advance(1)
+    const later = [send(sick, 4), send(well, 5)]
+    await clock.advance(1)
+    heal()
+    await Promise.all(before)
+    await clock.advance(1)
+    heal()
+    await Promise.all(later)
+    expect(calls().at(-1)).toEqual(expect.arrayContaining(['sick 4', 'well 5']))
+  })
+})
