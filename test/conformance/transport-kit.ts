@@ -96,7 +96,8 @@ async function publishSome(
   fails: (message: EncodedMessage) => boolean,
 ): Promise<PublishOutcome[]> {
   const good = messages.filter((message) => !fails(message))
-  const outcomes = [...(await target.publish(good, until))]
+  // Without `onOutcome`, whose places would be those of the list that is left.
+  const outcomes = [...(await target.publish(good, { deadline: until?.deadline }))]
   return messages.map((message) => (fails(message) ? noAnswer(target) : outcomes.shift()))
 }
 

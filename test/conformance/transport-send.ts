@@ -104,6 +104,22 @@ export function sendCases(context: CaseContext): void {
       expect(got.map(({ payload }) => payload.n)).toEqual([1])
     })
 
+    it('tells of each message once, and the same as in the end', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const transport = context.transport()
+      const { got, binding } = collector(channel, 'g')
+      await started(transport, { bindings: [binding] })
+      const all = Array.from({ length: 20 }, (_, n) => n)
+      const messages = await Promise.all(all.map((n) => encodeMessage(channel, { key: `k${n}`, n }, 'relay')))
+      const told: number[] = []
+      const outcomes = await transport.publish(messages, {
+        onOutcome: (index, outcome) => void (outcome === undefined && told.push(index)),
+      })
+      expect(outcomes).toEqual(messages.map(() => undefined))
+      expect(told.toSorted((a, b) => a - b)).toEqual(transport.isolatesDestinations === true ? all : [])
+      await until('all came', () => got.length >= messages.length)
+    })
+
     it('fails no message over the destination of another one', async ({ expect }) => {
       const [taken, other] = [context.freshName(), context.freshName()]
       const declare = (name: string, partitions: number) => defineChannel(name, { payload: z.number(), partitions })
