@@ -96,6 +96,21 @@ it('an answer that was in the socket while the process was frozen does not make 
   expect(membership.isCertain()).toBe(false)
 })
 
+it('a share that lay in the socket while the process was frozen is certain only after a heartbeat sent since', () => {
+  const clock = new FakeClock()
+  const times = { sessionTimeoutMs: LIMIT_MS, heartbeatIntervalMs: 1_000, joinTimeoutMs: 35_000 }
+  const membership = new SessionTimeout(clock, times)
+  membership.joining()
+  const askedAt = membership.now()
+  clock.stall(2 * LIMIT_MS)
+  membership.joined(askedAt)
+  expect([membership.isCertain(), membership.doubt()]).toEqual([false, undefined])
+  membership.confirmed(askedAt)
+  expect(membership.isCertain()).toBe(false)
+  membership.confirmed(membership.now())
+  expect(membership.isCertain()).toBe(true)
+})
+
 it('a delivery of Kafka checks each time whether its lending is certain, and keeps its own signal while it is', () => {
   let isCertain = true
   const signals: AbortSignal[] = []

@@ -5,7 +5,7 @@
  */
 // oxlint-disable no-restricted-imports -- the scripted brokers of the transports' own tests
 
-import { type Clock, HOUR, silentLogger, systemClock } from 'concordat/core'
+import { type Clock, HOUR, MINUTE, silentLogger, systemClock } from 'concordat/core'
 import type { Subscription } from 'concordat/extension'
 import { postgresTransport } from 'concordat/postgres'
 import { expect, it, onTestFinished } from 'vitest'
@@ -25,35 +25,33 @@ class SuspendedClock {
   #suspendedMs = 0
   readonly clock: Clock = { ...systemClock, now: () => Date.now() + this.#suspendedMs }
 
-  suspend(): void {
-    this.#suspendedMs += HOUR
+  suspend(durationMs: number = HOUR): void {
+    this.#suspendedMs += durationMs
   }
 }
 
-/** Answers all requests until the member has a record, and when it leaves. */
-async function serve(group: ScriptedGroup, member: Subscription, recorder: Recorder): Promise<void> {
-  const answered = async (what: string, isDone: () => boolean): Promise<void> =>
-    until(what, () => {
-      group.serve()
-      group.serveFetch()
-      group.read()
-      return isDone()
-    })
-  onTestFinished(async () => {
-    let isClosed = false
-    const closing = member.close().finally(() => (isClosed = true))
-    await answered('it has left', () => isClosed)
-    await closing
+/** Answers all requests until it is so. */
+async function answered(group: ScriptedGroup, what: string, isDone: () => boolean): Promise<void> {
+  await until(what, () => {
+    group.serve()
+    group.serveFetch()
+    group.read()
+    return isDone()
   })
-  await answered('a record is lent', () => recorder.got.length > 0)
 }
 
-const TRANSPORTS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => Promise<void>>> = {
+interface Joining {
+  readonly group: ScriptedGroup
+  readonly member: Subscription
+}
+
+/** Members of a scripted group that begin to join, and leave with the test. */
+const MEMBERS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => Promise<Joining>>> = {
   kafkajs: async (clock, recorder) => {
     const client = new ScriptedClient(range(2).map(() => 3))
-    const subscription = subscribeTo(client, 10, recorder, clock)
-    subscription.open().catch(() => {})
-    await serve(client.group, subscription, recorder)
+    const member = subscribeTo(client, 10, recorder, clock)
+    member.open().catch(() => {})
+    return { group: client.group, member }
   },
   platformatic: async (clock, recorder) => {
     const scripted = new ScriptedCluster(
@@ -62,8 +60,29 @@ const TRANSPORTS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => 
     )
     const member = memberOf(scripted, 10, recorder, clock)
     member.open().catch(() => {})
-    await serve(scripted.group, member, recorder)
+    return { group: scripted.group, member }
   },
+}
+
+async function joining(driver: string, clock: Clock, recorder: Recorder): Promise<ScriptedGroup> {
+  const { group, member } = await (MEMBERS[driver] as (typeof MEMBERS)[string])(clock, recorder)
+  onTestFinished(async () => {
+    let isClosed = false
+    const closing = member.close().finally(() => (isClosed = true))
+    await answered(group, 'it has left', () => isClosed)
+    await closing
+  })
+  return group
+}
+
+const onKafka = (driver: string) => async (clock: Clock, recorder: Recorder) => {
+  const group = await joining(driver, clock, recorder)
+  await answered(group, 'a record is lent', () => recorder.got.length > 0)
+}
+
+const TRANSPORTS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => Promise<void>>> = {
+  kafkajs: onKafka('kafkajs'),
+  platformatic: onKafka('platformatic'),
   RabbitMQ: async (clock, recorder) => {
     const broker = new FakeBroker()
     const connect: typeof broker.connect = async (...names) => {
@@ -97,5 +116,51 @@ it.each(Object.keys(TRANSPORTS))(
     expect(delivery?.signal.aborted).toBe(false)
     suspended.suspend()
     expect(delivery?.signal.aborted).toBe(true)
+  },
+)
+
+it.each(Object.keys(MEMBERS))(
+  'a member of %s that was suspended while it joined begins nothing on a share that another one has by then',
+  async (driver) => {
+    const suspended = new SuspendedClock()
+    let mayBegin = false
+    const tooEarly: string[] = []
+    const recorder = new Recorder((delivery) => {
+      if (!delivery.signal.aborted && !mayBegin) tooEarly.push(delivery.position)
+      delivery.release()
+    })
+    const group = await joining(driver, suspended.clock, recorder)
+    await until('its share is on the way', () => {
+      group.serve()
+      if (group.shares > 0) return true
+      group.read()
+      return false
+    })
+    group.expel()
+    suspended.suspend(19 * MINUTE)
+    await answered(group, 'it has joined again', () => {
+      mayBegin = group.settledOn !== undefined
+      return mayBegin
+    })
+    expect(tooEarly).toEqual([])
+  },
+)
+
+it.each(Object.keys(MEMBERS))(
+  'a heartbeat of %s that was answered before a suspension does not make its assignment certain after it',
+  async (driver) => {
+    const suspended = new SuspendedClock()
+    const recorder = Recorder.keeping()
+    const group = await joining(driver, suspended.clock, recorder)
+    await answered(group, 'a record is lent', () => recorder.got.length > 0)
+    const { heartbeats } = group
+    await until('a heartbeat is answered', () => {
+      group.serve()
+      return group.heartbeats > heartbeats
+    })
+    suspended.suspend(19 * MINUTE)
+    group.read()
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(recorder.got[0]?.signal.aborted).toBe(true)
   },
 )

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import type { Instant } from '../../../core/elapsed-time.ts'
 import { toError } from '../../../core/errors.ts'
 import { LastHeard } from '../../transport/kit/last-heard.ts'
 import { hasType, isExpelled, isRebalance, StoodStill } from '../errors.ts'
@@ -56,6 +57,12 @@ export class Heart {
 
   stop(): void {
     this.#stopped = true
+  }
+
+  /** The group was joined. @param sentAt when the share was asked for. @default now */
+  joined(sentAt: Instant | undefined): void {
+    this.membership.joined(sentAt)
+    void this.#beat()
   }
 
   /** Error about the membership, with the reason if a heartbeat has failed since the last answer. */

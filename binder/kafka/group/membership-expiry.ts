@@ -11,18 +11,21 @@ export interface MembershipTimes {
 
 /**
  * Whether this member can still believe in its place in the group, by the times alone: a library may retry for long, or
- * hang, without saying so. The broker counts the session from the last heartbeat that it got; this counts from when the
- * answer arrived, later by a round trip, so the broker may be first to give a partition away by that much.
+ * hang, without saying so. The broker counts the session from the last request that it got; this counts from when that
+ * request left, so it gives a partition up before the broker gives it away.
  */
 export class SessionTimeout {
   readonly #times: MembershipTimes
   #phase: 'joining' | 'member' | 'leaving' = 'joining'
   readonly #heard: LastHeard
+  /** Of this phase. */
+  readonly #began: LastHeard
   #term = 0
 
   constructor(clock: Clock, times: MembershipTimes) {
     this.#times = times
     this.#heard = new LastHeard(clock)
+    this.#began = new LastHeard(clock)
   }
 
   /** Another one with each join: tells an answer about this place from one about the place before. */
@@ -32,7 +35,7 @@ export class SessionTimeout {
 
   /** When the coordinator last knew this member, or a join began. */
   get answeredAt(): number {
-    return this.#heard.at
+    return Math.max(this.#heard.at, this.#began.at)
   }
 
   /** A join request is about to leave. */
@@ -40,8 +43,14 @@ export class SessionTimeout {
     this.#enter('joining')
   }
 
-  joined(): void {
+  /**
+   * The share has come. It may have lain in the socket while the process was stopped: then nothing begins on it before a
+   * heartbeat is answered.
+   * @param sentAt when it was asked for, which is when the broker's count began at the earliest. @default now
+   */
+  joined(sentAt?: Instant): void {
     this.#enter('member')
+    this.#heard.heard(sentAt)
   }
 
   /** The partitions are being given up; a member that is unknown to the broker should not take long over it. */
@@ -54,10 +63,11 @@ export class SessionTimeout {
    * @param sentAt when the heartbeat left. @default now
    */
   confirmed(sentAt?: Instant): void {
-    if (this.#phase !== 'joining' && this.doubt() === undefined) this.#heard.heard(sentAt)
+    if (this.#phase === 'joining' || this.doubt() !== undefined) return
+    if (sentAt === undefined || sentAt.monotonicMs > this.#heard.at) this.#heard.heard(sentAt)
   }
 
-  /** For `confirmed`. */
+  /** For `joined` and `confirmed`. */
   now(): Instant {
     return this.#heard.now()
   }
@@ -69,7 +79,7 @@ export class SessionTimeout {
 
   /** Why the place must be taken for lost, `undefined` while it stands. */
   doubt(): string | undefined {
-    const silence = this.#heard.silentMs
+    const silence = this.#silentMs
     if (silence <= this.#patience()) return undefined
     const what = this.#phase === 'joining' ? 'the group was not joined' : 'no heartbeat was answered'
     return `${what} for ${Math.round(silence)} ms`
@@ -77,7 +87,12 @@ export class SessionTimeout {
 
   /** While giving partitions up: true when the broker seems not to know us, and there is nothing to wait for. */
   isForgotten(): boolean {
-    return this.#phase === 'leaving' && this.#heard.silentMs > 3 * this.#times.heartbeatIntervalMs
+    return this.#phase === 'leaving' && this.#silentMs > 3 * this.#times.heartbeatIntervalMs
+  }
+
+  /** How long a join took is no silence of the member that it made. */
+  get #silentMs(): number {
+    return Math.min(this.#heard.silentMs, this.#began.silentMs)
   }
 
   #patience(): number {
@@ -86,7 +101,7 @@ export class SessionTimeout {
 
   #enter(phase: 'joining' | 'member'): void {
     this.#phase = phase
-    this.#heard.heard()
+    this.#began.heard()
     this.#term++
   }
 }

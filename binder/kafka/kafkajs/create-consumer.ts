@@ -3,7 +3,7 @@ import { fetchSizes } from '../group/waiting-bytes.ts'
 import type { KafkaConsumer } from './client-types.ts'
 import type { gatedAssigner } from './join-gate-assigner.ts'
 import type { KafkaOptions } from './options.ts'
-import { FailedJoins } from './patches/failed-join.ts'
+import { type AskListener, FailedJoins } from './patches/failed-join.ts'
 import { type FetchListener, readFetchesOf } from './patches/fetch-reader.ts'
 import { atNextSeed } from './patches/next-seed.ts'
 import { StoppedConsumerFetches } from './patches/stopped-consumer-fetches.ts'
@@ -17,11 +17,12 @@ export function createConsumer(
   spec: MemberSpec,
   assigner: ReturnType<typeof gatedAssigner>,
   onFetched: FetchListener = () => {},
+  onAsk: AskListener = () => {},
 ): KafkaConsumer {
   const sizes = fetchSizes(spec)
   const limits = { ...sizes, answerBytes: spec.prefetchBytes, maxBatchBytes: options.maxBatchBytes }
   const { kafka } = options
-  const joins = new FailedJoins()
+  const joins = new FailedJoins(onAsk)
   const fetches = new StoppedConsumerFetches()
   const consumer = atNextSeed(kafka, () =>
     kafka.consumer({

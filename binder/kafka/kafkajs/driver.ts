@@ -58,8 +58,8 @@ class KafkajsLink implements DriverLink {
       options: this.#options,
       clock,
       logger,
-      createConsumer: (each, beforeJoin, onFetched, onShare) =>
-        createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin, onShare), onFetched),
+      createConsumer: (each, { beforeJoin, onFetched, onShare, onAsk }) =>
+        createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin, onShare), onFetched, onAsk),
       firstFetchMs: FIRST_FETCH_MS,
       onAnswer: (error?: unknown) => events.onAnswer(error),
       onEnd: () => events.onEnd(),

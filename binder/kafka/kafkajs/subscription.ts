@@ -12,6 +12,7 @@
  */
 
 import type { Clock } from '../../../core/clock.ts'
+import type { Instant } from '../../../core/elapsed-time.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { BinderError } from '../../errors.ts'
@@ -29,21 +30,24 @@ import { toTransportError } from './errors.ts'
 import { Intake } from './intake.ts'
 import type { JoinGate } from './join-gate-assigner.ts'
 import type { KafkaOptions } from './options.ts'
+import type { AskListener } from './patches/failed-join.ts'
 import type { FetchListener } from './patches/fetch-reader.ts'
 
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
 
+export interface ConsumerListeners {
+  readonly beforeJoin: JoinGate
+  readonly onFetched: FetchListener
+  readonly onShare: (members: readonly Sharer[]) => void
+  readonly onAsk: AskListener
+}
+
 export interface ConsumerHost extends MemberEvents {
   readonly options: KafkaOptions
   readonly clock: Clock
   readonly logger: Logger
-  createConsumer(
-    spec: MemberSpec,
-    beforeJoin: JoinGate,
-    onFetched: FetchListener,
-    onShare: (members: readonly Sharer[]) => void,
-  ): KafkaConsumer
+  createConsumer(spec: MemberSpec, listeners: ConsumerListeners): KafkaConsumer
   /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
   readonly firstFetchMs?: number | undefined
 }
@@ -58,6 +62,7 @@ export class KafkaSubscription implements Member {
   readonly #heart: Heart
   /** Topics that members read beside this one, when this one has led the last join. */
   #others: readonly string[] = []
+  readonly #askedAt: { share?: Instant; heartbeat?: Instant } = {}
   #running: Promise<void> = Promise.resolve()
   /** State of the membership: lends and fetches only while it is `kept`. */
   #place: 'kept' | 'rebalancing' | 'handing-over' = 'kept'
@@ -66,12 +71,12 @@ export class KafkaSubscription implements Member {
     const { clock, options, logger } = host
     this.#spec = spec
     this.#host = host
-    this.#consumer = host.createConsumer(
-      spec,
-      (attempt) => this.#beforeJoin(attempt),
-      (fetched) => this.#intake.onFetched(fetched),
-      (members) => (this.#others = otherTopics(spec.topic, members)),
-    )
+    this.#consumer = host.createConsumer(spec, {
+      beforeJoin: (attempt) => this.#beforeJoin(attempt),
+      onFetched: (fetched) => this.#intake.onFetched(fetched),
+      onShare: (members) => (this.#others = otherTopics(spec.topic, members)),
+      onAsk: (request) => (this.#askedAt[request] = this.#heart.membership.now()),
+    })
     this.#life = new MemberState(spec, receiver, {
       toTransportError,
       onAnswer: (error) => host.onAnswer(error),
@@ -169,7 +174,7 @@ export class KafkaSubscription implements Member {
   }
 
   #onHeartbeat(): void {
-    this.#heart.membership.confirmed()
+    this.#heart.membership.confirmed(this.#askedAt.heartbeat)
     this.#host.onAnswer()
     // The coordinator moved, say, and came back: no rebalance after all.
     if (this.#place !== 'rebalancing') return
@@ -181,7 +186,7 @@ export class KafkaSubscription implements Member {
     const { topic, groupId: group } = this.#spec
     this.#intake.lending?.withdraw(new Error('the group was joined anew'))
     if (this.#life.isOver) return
-    this.#heart.membership.joined()
+    this.#heart.joined(this.#askedAt.share)
     this.#host.onAnswer()
     const partitions = memberAssignment[topic] ?? []
     const given = Object.keys(memberAssignment).filter((each) => each !== topic)

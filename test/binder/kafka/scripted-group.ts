@@ -37,6 +37,9 @@ export class ScriptedGroup {
   readonly ends: number[]
   readonly committed: number[]
   readonly begun: number[]
+  /** How often a member was told its share, and had a heartbeat answered. */
+  shares = 0
+  heartbeats = 0
   readonly #refuse: (why: Refusal) => Error
   readonly #lost: () => Error
   #assigned: readonly number[] = []
@@ -154,11 +157,17 @@ export class ScriptedGroup {
 
   /** The share of the member. */
   sync(place: Place): readonly number[] {
-    this.heartbeat(place)
+    this.#requireSettled(place)
+    this.shares++
     return this.#assigned
   }
 
   heartbeat(place: Place): void {
+    this.#requireSettled(place)
+    this.heartbeats++
+  }
+
+  #requireSettled(place: Place): void {
     this.#requireKnown(place)
     if (this.#rebalancing) throw this.#refuse('REBALANCE_IN_PROGRESS')
   }

@@ -16,13 +16,22 @@ interface Joining {
 interface Coordinator {
   joinGroup(request: unknown): Promise<unknown>
   syncGroup(request: unknown): Promise<unknown>
+  heartbeat(request: unknown): Promise<unknown>
 }
+
+/** Called as a request leaves whose answer says that the group knows this member. kafkajs tells only of the answer. */
+export type AskListener = (request: 'share' | 'heartbeat') => void
 
 const CALLS = ['findGroupCoordinator', 'refreshMetadata', 'getNodeIds'] as const
 
 /** The joins of one consumer. */
 export class FailedJoins {
+  readonly #onAsk: AskListener
   #state: 'joined' | 'joining' | 'failed' = 'joined'
+
+  constructor(onAsk: AskListener) {
+    this.#onAsk = onAsk
+  }
 
   /** The consumer has its share of the group. */
   joined(): void {
@@ -56,8 +65,16 @@ export class FailedJoins {
   #watchCoordinator(coordinator: Coordinator): void {
     const join = coordinator.joinGroup.bind(coordinator)
     const sync = coordinator.syncGroup.bind(coordinator)
+    const beat = coordinator.heartbeat.bind(coordinator)
     coordinator.joinGroup = (request) => this.#step(() => join(request))
-    coordinator.syncGroup = (request) => this.#step(() => sync(request))
+    coordinator.syncGroup = (request) => {
+      this.#onAsk('share')
+      return this.#step(() => sync(request))
+    }
+    coordinator.heartbeat = (request) => {
+      this.#onAsk('heartbeat')
+      return beat(request)
+    }
   }
 
   /** A rejoin requested by a failed fetch counts as well: an extra join does no harm. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../../core/clock.ts'
+import { type Instant, readInstant } from '../../../../core/elapsed-time.ts'
 import { DeadlineExceeded } from '../../deadline.ts'
 import { hasType } from '../../errors.ts'
 import {
@@ -28,6 +29,8 @@ export interface SessionSpec {
 /** A term of the group, and what of the topic it gives to this member. */
 export interface Term {
   readonly generation: number
+  /** When this member asked for its share. */
+  readonly askedAt: Instant
   readonly partitions: readonly number[]
   readonly isLeader: boolean
   /** How many the topic had when the leader shared them out; of another member 0. */
@@ -43,7 +46,7 @@ export class GroupSession {
   readonly #clock: Clock
   #memberId = ''
   #generation = -1
-  /** When the last heartbeat left, or the group was joined. */
+  /** When the last heartbeat left, or the request for the share. */
   #beatAt = 0
   #isJoining = false
 
@@ -134,15 +137,17 @@ export class GroupSession {
     const all = isLeader ? (await this.#cluster.freshTopic(topic)).partitions.map(({ partition }) => partition) : []
     const sharers = members.map((member) => ({ ...member, topics: topicsIn(member.subscription) }))
     const shares = isLeader ? assignRoundRobin(sharers, [topic], () => all.sort((a, b) => a - b)) : []
+    const askedAt = readInstant(this.#clock)
     const share = await this.#call(
       syncGroup({ groupId, memberId, generation }, shares),
       this.#spec.rebalanceTimeoutMs + this.#spec.requestTimeoutMs,
     )
     this.#generation = generation
-    this.#beatAt = this.#clock.monotonic()
+    this.#beatAt = askedAt.monotonicMs
     const given = partitionsIn(share)
     const others = [...otherTopics(topic, sharers), ...[...given.keys()].filter((each) => each !== topic)]
-    return { generation, partitions: [...(given.get(topic) ?? [])], isLeader, shared: all.length, others }
+    const partitions = [...(given.get(topic) ?? [])]
+    return { generation, askedAt, partitions, isLeader, shared: all.length, others }
   }
 
   /** @throws what will not pass */

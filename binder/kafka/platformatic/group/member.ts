@@ -153,7 +153,7 @@ export class GroupMember implements Member {
     while (!this.#life.isOver) {
       this.#heart.membership.joining()
       const joined = await this.#session.join((after) => this.#requireLife(after))
-      this.#heart.membership.joined()
+      this.#heart.joined(joined.askedAt)
       this.#isShareOver = false
       this.#host.onAnswer()
       const term = await this.#begin(joined)

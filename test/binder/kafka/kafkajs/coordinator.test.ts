@@ -39,7 +39,7 @@ it('a coordinator that is not found for longer than a join may take ends the sub
       options,
       clock,
       logger: silentLogger,
-      createConsumer: (_spec, beforeJoin) => {
+      createConsumer: (_spec, { beforeJoin }) => {
         gatedAssigner(clock, beforeJoin)({ cluster })
         return consumer
       },

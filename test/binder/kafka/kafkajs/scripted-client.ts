@@ -174,7 +174,8 @@ export function subscribeTo(
       options,
       clock,
       logger: silentLogger,
-      createConsumer: (each, beforeJoin) => consumerOf(options, each, gatedAssigner(clock, beforeJoin)),
+      createConsumer: (each, { beforeJoin, onFetched, onAsk }) =>
+        consumerOf(options, each, gatedAssigner(clock, beforeJoin), onFetched, onAsk),
       onAnswer: () => {},
       onEnd: () => Promise.resolve(),
     },

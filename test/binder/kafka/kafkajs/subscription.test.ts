@@ -86,7 +86,7 @@ function setup(startAt?: ReadonlyMap<number, number>, prefetch = 100) {
       options: resolveKafkaOptions({ kafka }),
       clock,
       logger: silentLogger,
-      createConsumer: (_spec, beforeJoin) => {
+      createConsumer: (_spec, { beforeJoin }) => {
         gate = beforeJoin
         return consumer
       },
