@@ -7,7 +7,8 @@ import { WaitingBytes } from './waiting-bytes.ts'
 /** A message of a partition that is lent, or was lent before in this process and given back. */
 export interface Parcel extends Slot {
   readonly assigned: AssignedPartition
-  readonly record: IncomingRecord
+  /** Only until it is finished: the slots behind an unfinished message stay, however many. */
+  record: IncomingRecord | undefined
   readonly bytes: number
   returned: boolean
 }
@@ -18,6 +19,12 @@ interface Chunk {
   readonly end: number
   taken: number
 }
+
+/**
+ * How many messages may be taken from the lowest unfinished one on: their offsets have to be remembered, and all come again
+ * when the process ends. A rare limit: other keys may go on for seconds at full speed while one key waits.
+ */
+const MAX_TAKEN = 50_000
 
 const UNLIMITED = { prefetchBytes: Number.POSITIVE_INFINITY, partitions: 1 } as const
 
@@ -61,7 +68,8 @@ export class AssignedPartition {
 
   /** Marks one finished. True when the position moved. */
   finish(parcel: Parcel): boolean {
-    if (!parcel.done) this.#settled.add(parcel.offset, parcel.record)
+    if (parcel.record !== undefined) this.#settled.add(parcel.offset, parcel.record)
+    parcel.record = undefined
     return this.tracker.finish(parcel)
   }
 
@@ -84,7 +92,8 @@ export class AssignedPartition {
 
   /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
   hasRoom(prefetch: number): boolean {
-    return this.waiting <= Math.max(prefetch, this.#lastBatch >> 1) && this.#waitingBytes.hasRoom(this.#held)
+    if (this.waiting > Math.max(prefetch, this.#lastBatch >> 1) || this.tracker.size >= MAX_TAKEN) return false
+    return this.#waitingBytes.hasRoom(this.#held)
   }
 
   append(batch: FetchedBatch): void {
@@ -122,7 +131,7 @@ export class AssignedPartition {
   /** Puts a released message back to its place in the order. */
   putBack(parcel: Parcel): void {
     parcel.returned = true
-    this.#hold(heldBytes(parcel.record))
+    this.#hold(bytesOf(parcel))
     const at = this.#returned.findIndex((each) => each.offset > parcel.offset)
     this.#returned.splice(at < 0 ? this.#returned.length : at, 0, parcel)
   }
@@ -134,14 +143,14 @@ export class AssignedPartition {
 
   #takeReturned(): Parcel | undefined {
     const parcel = this.#returned.shift()
-    if (parcel !== undefined) this.#hold(-heldBytes(parcel.record))
+    if (parcel !== undefined) this.#hold(-bytesOf(parcel))
     return parcel
   }
 
   #takeFresh(): Parcel | undefined {
     for (;;) {
       const parcel = this.#takeRecord()
-      if (parcel === undefined || !this.#settled.has(parcel.offset, parcel.record)) return parcel
+      if (parcel?.record === undefined || !this.#settled.has(parcel.offset, parcel.record)) return parcel
       this.finish(parcel)
       this.#hasSkipped = true
     }
@@ -169,4 +178,8 @@ export class AssignedPartition {
       chunk = this.#chunks[0]
     }
   }
+}
+
+function bytesOf({ record }: Parcel): number {
+  return record === undefined ? 0 : heldBytes(record)
 }

@@ -24,6 +24,11 @@ export class OffsetTracker {
     return this.#slots[this.#head]?.offset ?? this.#next
   }
 
+  /** How many messages it remembers: the lowest unfinished one and all behind it. */
+  get size(): number {
+    return this.#slots.length - this.#head
+  }
+
   /** True for a message that makes finished ones come again if it is left undone. */
   isGap(slot: Slot): boolean {
     return !slot.done && slot.offset < this.#highestDone

@@ -180,15 +180,17 @@ export class PartitionLending implements Lender<Parcel> {
   }
 
   #lendOne(parcel: Parcel): void {
+    const { record } = parcel
+    if (record === undefined) return
     parcel.assigned.unsettled++
     parcel.assigned.unsettledBytes += parcel.bytes
     this.#window.take(parcel.bytes)
-    const message = decodeRecord(this.#limits.topic, parcel.assigned.partition, parcel.record)
+    const message = decodeRecord(this.#limits.topic, parcel.assigned.partition, record)
     this.#events.deliver(new LentDelivery(this, parcel, message, parcel.returned ? true : undefined))
   }
 
-  positionOf({ assigned, record }: Parcel): string {
-    return positionOf(assigned.partition, record.offset)
+  positionOf({ assigned, offset }: Parcel): string {
+    return positionOf(assigned.partition, offset)
   }
 
   ended(parcel: Parcel, finished: boolean): void {

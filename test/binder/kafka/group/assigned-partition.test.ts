@@ -1,5 +1,6 @@
 import { describe, it } from 'vitest'
 import { AssignedPartition, type FetchedBatch } from '../inside.ts'
+import { range } from '../kit.ts'
 
 function batch(offsets: readonly number[], last: number): FetchedBatch {
   const messages = offsets.map((offset) => ({
@@ -69,6 +70,21 @@ describe('assigned', () => {
       [3, true],
       [4, false],
     ])
+  })
+
+  it('keeps nothing of a finished message but its offset, and fetches no further than 50,000 behind an unfinished one', ({
+    expect,
+  }) => {
+    const { assigned, take } = setup()
+    assigned.append(batch(range(50_000), 49_999))
+    const [first, ...others] = range(50_000).map(take)
+    for (const each of others) {
+      assigned.finish(each)
+      expect(each.record).toBeUndefined()
+    }
+    expect([assigned.waiting, assigned.hasRoom(100)]).toEqual([0, false])
+    if (first !== undefined) assigned.finish(first)
+    expect(assigned.hasRoom(100)).toBe(true)
   })
 
   it('never calls an offset that was not fetched yet a gap', ({ expect }) => {
