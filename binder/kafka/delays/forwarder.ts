@@ -1,6 +1,7 @@
 import { resolveBackoff } from '../../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../../core/clock.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import type { TransportError } from '../../errors.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type {
   Displacement,
@@ -44,6 +45,8 @@ interface Held {
   readonly message: EncodedMessage
   /** Epoch ms. */
   until: number
+  /** The last answer to it, if the broker took offence at it. */
+  refusal?: TransportError | undefined
 }
 
 /**
@@ -192,27 +195,32 @@ export class Forwarder {
   }
 
   async #forward(due: readonly Held[]): Promise<void> {
-    const { clock, logger } = this.#host
     const outcomes = await this.#host.publish(due.map(({ message }) => message))
-    const refused = outcomes.find((outcome) => outcome?.kind === 'refused')
-    if (refused !== undefined) this.#failures.failed('publishing', refused)
-    else if (outcomes.includes(undefined)) this.#failures.worked('publishing')
     for (const [i, each] of due.entries()) {
       const outcome = outcomes[i]
-      if (outcome === undefined) {
-        each.delivery.ack()
-        continue
-      }
-      const fields = { topic: this.#topic, position: each.delivery.position, err: outcome }
-      if (outcome.retryable) logger.debug(fields, 'a delayed message was not forwarded, trying again')
-      else logger.error(fields, 'a delayed message is refused by its destination; it stays and is tried again')
-      this.#holdAgain(each, clock.now() + (outcome.retryable ? RETRY_MS : REFUSED_MS))
+      if (outcome === undefined) each.delivery.ack()
+      else this.#holdAgain(each, outcome)
     }
+    const refused = Array.from(this.#held, ({ refusal }) => refusal).find((each) => each !== undefined)
+    if (refused !== undefined) this.#failures.failed('publishing', refused)
+    else if (outcomes.includes(undefined)) this.#failures.worked('publishing')
   }
 
-  #holdAgain(each: Held, until: number): void {
-    each.until = until
+  /** One that is refused holds the position, behind which all that is forwarded comes again: it is reported while it waits. */
+  #holdAgain(each: Held, outcome: TransportError): void {
+    const { clock, logger } = this.#host
+    const isRefused = isRefusal(outcome)
+    const fields = { topic: this.#topic, position: each.delivery.position, err: outcome }
+    if (outcome.retryable) logger.debug(fields, 'a delayed message was not forwarded, trying again')
+    else if (isRefused && each.refusal === undefined)
+      logger.error(fields, 'a delayed message is refused by its destination; it stays and is tried again')
+    each.refusal = isRefused ? outcome : undefined
+    each.until = clock.now() + (outcome.retryable ? RETRY_MS : REFUSED_MS)
     if (this.#closing.signal.aborted) each.delivery.release()
     else this.#held.add(each)
   }
+}
+
+function isRefusal({ kind, retryable }: TransportError): boolean {
+  return kind === 'refused' || (!retryable && kind !== 'closed')
 }

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Displacement, Stall } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { Forwarder, toDelayed } from '../inside.ts'
-import { plainMessage } from '../kit.ts'
+import { plainMessage, range } from '../kit.ts'
 
 /** @param denied the broker says no while it is set */
 async function setup(denied: { error?: Error; afterMs?: number } = {}) {
@@ -221,4 +221,26 @@ describe('a forwarder', () => {
     expect(t.log).toEqual(['ack a'])
     expect(t.told.at(-1)).toBeUndefined()
   })
+
+  it.for(['refused', 'too_large', 'unroutable', 'mismatch'] as const)(
+    'reports a message that its destination does not take, %s, for as long as it waits, while others go on',
+    async (kind) => {
+      const t = await setup()
+      const no = new TransportError({ transport: 'kafka', kind, message: 'never' })
+      let isTaken = false
+      t.answers((messages) => Promise.resolve(messages.map(({ id }) => (id === 'a' && !isTaken ? no : undefined))))
+      t.lend('a', 100)
+      for (let second = 0; second < 65; second++) {
+        t.lend('b', 300)
+        await t.clock.advance(1_000)
+        expect(t.told.at(-1)).toMatchObject({ isPassing: false, reason: { cause: no } })
+      }
+      expect(t.log).toEqual(range(65).map(() => 'ack b'))
+      expect(t.warned.filter((each) => each.includes('its destination'))).toHaveLength(no.retryable ? 0 : 1)
+      isTaken = true
+      for (let second = 0; second < 31; second++) await t.clock.advance(1_000)
+      expect(t.log.at(-1)).toBe('ack a')
+      expect(t.told.at(-1)).toBeUndefined()
+    },
+  )
 })
