@@ -1,6 +1,5 @@
 import { SECOND } from '../../../core/clock.ts'
-import type { EncodedMessage } from '../../channel/message.ts'
-import type { DestinationSpec, PublishOutcome, TransportHost } from '../../transport/transport.ts'
+import type { DestinationSpec, TransportHost } from '../../transport/transport.ts'
 import type { AdminLink } from '../driver.ts'
 import type { KafkaPublisher } from '../publisher.ts'
 import type { KafkaSettings } from '../settings.ts'
@@ -20,8 +19,8 @@ export interface DelaysParts {
   readonly admin: AdminLink
   readonly topics: Topics
   readonly subscriber: Subscriber
-  /** A separate publisher, which this closes: forwarding does not wait behind the service's own sends, nor the other way round. */
-  readonly publisher: KafkaPublisher
+  /** One for each destination, closed here: forwarding does not wait behind the service's own sends, nor one destination behind another. */
+  openPublisher(): KafkaPublisher
   readonly news: DelayedMessageListeners
 }
 
@@ -32,12 +31,11 @@ export interface DelaysParts {
 export class Delays {
   readonly #parts: DelaysParts
   readonly #host: TransportHost
-  readonly #forwarders: Map<string, Forwarder> = new Map()
+  readonly #forwarders: Map<string, { close(): Promise<void> }> = new Map()
   /** Destinations that this process delays messages to. */
   readonly #own: Set<string> = new Set()
   /** Destinations in use without a delay topic so far. */
   readonly #plain: Set<string> = new Set()
-  #publishing: Promise<unknown> = Promise.resolve()
   #cancelLook: (() => void) | undefined
   #closed = false
 
@@ -60,7 +58,6 @@ export class Delays {
     this.#closed = true
     this.#cancelLook?.()
     await Promise.all([...this.#forwarders.values()].map((forwarder) => forwarder.close()))
-    await this.#parts.publisher.close()
   }
 
   #forward(name: string): void {
@@ -68,25 +65,21 @@ export class Delays {
     if (this.#closed || this.#forwarders.has(name)) return
     const { clock, logger } = this.#host
     const { subscriber, news } = this.#parts
+    const publisher = this.#parts.openPublisher()
     const forwarder = new Forwarder(name, {
       clock,
       logger,
       subscribe: (topic, receiver) => subscriber.subscribeTiers(topic, receiver),
-      publish: (messages) => this.#publish(messages),
+      publish: (messages) => publisher.publish(messages, { deadline: clock.monotonic() + FORWARD_TIMEOUT_MS }),
       isNeeded: () => this.#own.has(name),
       stalled: (stall) => news.stalled(name, stall),
       displaced: (displacement) => news.displaced(name, displacement),
     })
-    this.#forwarders.set(name, forwarder)
-  }
-
-  /** Makes one call at a time, as the producer requires. */
-  #publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    const publishing = this.#publishing.then(() => {
-      return this.#parts.publisher.publish(messages, { deadline: this.#host.clock.monotonic() + FORWARD_TIMEOUT_MS })
-    })
-    this.#publishing = publishing
-    return publishing
+    const close = async (): Promise<void> => {
+      await forwarder.close()
+      await publisher.close()
+    }
+    this.#forwarders.set(name, { close })
   }
 
   #lookIn(delayMs: number): void {

@@ -2,6 +2,7 @@ import { resolveBackoff } from '../../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../../core/clock.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError } from '../../errors.ts'
+import { ended } from '../../transport/kit/deadline.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type {
   Displacement,
@@ -19,7 +20,7 @@ import { ForwardingFailures } from './forwarding-failures.ts'
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Joins the forwarders of the topic. @throws TransportError */
   subscribe(topic: string, receiver: Receiver): Promise<Subscription>
-  /** Returns one outcome per message, never rejects. */
+  /** Called one at a time, returns one outcome per message, never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
   /** Whether this process delays messages itself: another one may forward them where it does not. */
   isNeeded(): boolean
@@ -37,6 +38,8 @@ const RETRY_MS = SECOND
 /** Pause after a permanent refusal, which needs a person. */
 const REFUSED_MS = 30 * SECOND
 const MAX_BATCH = 500
+/** How long closing waits for the confirms of what is being published. */
+const FINISH_MS = 3 * SECOND
 /** A place that is kept for so long, or that messages come to, shows that nothing is in its way. */
 const STEADY_MS = 10 * SECOND
 
@@ -76,7 +79,7 @@ export class Forwarder {
     this.#loop = this.#keep()
   }
 
-  /** Finishes what is being published, gives the rest back. Idempotent, never rejects. */
+  /** Finishes what is being published, for a moment, and gives the rest back: what is not settled comes again. Idempotent, never rejects. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#loop
@@ -99,30 +102,32 @@ export class Forwarder {
 
   /** From taking a place to its end. @throws TransportError */
   async #serve(signal: AbortSignal): Promise<void> {
-    const over = Promise.withResolvers<void>()
-    const end = (): void => over.resolve()
+    const lost = Promise.withResolvers<void>()
+    const closing = Promise.withResolvers<void>()
+    const close = (): void => closing.resolve()
     let cancel = (): void => {}
-    signal.addEventListener('abort', end)
+    signal.addEventListener('abort', close)
     try {
       const subscription = await this.#host.subscribe(this.#topic, {
         deliver: (delivery) => this.#hold(delivery),
         recall: () => this.#giveBack(),
         lost: (error) => {
           this.#hasFailed(error)
-          end()
+          lost.resolve()
         },
         stalled: (stall) => this.#failures.says(stall),
         displaced: (displacement) => this.#displacedBy(displacement),
       })
       cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#failures.worked('place'))
-      if (!signal.aborted) await over.promise
+      await Promise.race([lost.promise, closing.promise])
       this.#giveBack()
-      await this.#sending
+      const sent = this.#sending ?? Promise.resolve()
+      await Promise.race([sent, closing.promise.then(() => ended(this.#host.clock, FINISH_MS, sent))])
       await subscription.close()
     } finally {
       cancel()
       this.#failures.ended('reading')
-      signal.removeEventListener('abort', end)
+      signal.removeEventListener('abort', close)
     }
   }
 

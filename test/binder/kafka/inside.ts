@@ -2,6 +2,7 @@
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
 
 export { DelayedMessageListeners } from '../../../binder/kafka/delays/delay-stall-listeners.ts'
+export { Delays } from '../../../binder/kafka/delays/delays.ts'
 export { Forwarder } from '../../../binder/kafka/delays/forwarder.ts'
 export type { Admin, Envelope, FetchedBatch, IncomingRecord, Member } from '../../../binder/kafka/driver.ts'
 export { isExpelled, isRebalance } from '../../../binder/kafka/errors.ts'
