@@ -10,7 +10,7 @@ import type {
 import type { Admin, AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
 import { GroupPlaces, groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
-import { beginning } from './group/offset-reset-detector.ts'
+import { beginning, type NewGroup } from './group/offset-reset-detector.ts'
 import { placeGroup } from './group/set-start-offset.ts'
 import { SettledOffsets } from './group/settled-uncommitted-offsets.ts'
 import type { KafkaSettings } from './settings.ts'
@@ -57,7 +57,7 @@ export class Subscriber {
     if (spec.group !== null) this.claim({ name: spec.destination, groups: [spec.group] })
     const partitions = await this.#parts.topics.verify(spec.destination)
     if (spec.rereads !== true) {
-      await this.#reportBeginning(spec, receiver)
+      await this.#reportGroup(spec, receiver)
       await this.#placeGroup(spec)
     }
     const groupId = this.#groupId(spec)
@@ -99,9 +99,11 @@ export class Subscriber {
   /** Joins the forwarders of a delay topic. @throws TransportError */
   async subscribeTiers(topic: string, receiver: Receiver): Promise<Subscription> {
     const partitions = await this.#parts.topics.verify(topic)
+    const groupId = groupIdOf(FORWARDERS, topic)
+    await this.#reportBeginning({ topic, groupId, at: undefined }, undefined, receiver)
     const spec: MemberSpec = {
       topic,
-      groupId: groupIdOf(FORWARDERS, topic),
+      groupId,
       partitions,
       prefetch: TIER_WINDOW * partitions,
       prefetchBytes: TIER_WINDOW_BYTES * partitions,
@@ -121,16 +123,29 @@ export class Subscriber {
     return groupIdOf(`anonymous.${this.#parts.host.service}.${randomUUID()}`, destination)
   }
 
-  /** Says where a group begins that has committed nothing anywhere. What cannot be looked up is no reason not to begin. */
-  async #reportBeginning({ group, destination: topic }: SubscriptionSpec, receiver: Receiver): Promise<void> {
-    if (group === null || receiver.displaced === undefined) return
+  async #reportGroup({ group, destination: topic }: SubscriptionSpec, receiver: Receiver): Promise<void> {
+    if (group === null) return
     const groupId = kafkaGroupOf(this.#parts.settings, group, topic)
     const at = startOf(this.#parts.settings.startAt, group, topic)
+    const isOurName = groupId === groupIdOf(group, topic)
+    await this.#reportBeginning({ topic, groupId, at }, isOurName ? group : undefined, receiver)
+  }
+
+  /**
+   * Says where a group begins that has committed nothing anywhere. What cannot be looked up is no reason not to begin.
+   * @param plainName under which another program may have a group of its own on the topic
+   */
+  async #reportBeginning(
+    { topic, groupId, at }: Pick<NewGroup, 'topic' | 'groupId' | 'at'>,
+    plainName: string | undefined,
+    receiver: Receiver,
+  ): Promise<void> {
+    if (receiver.displaced === undefined) return
     const asked = this.#admin.use(`looking up where group "${groupId}" begins`, async (admin) => {
       if ((await admin.committed(groupId, topic)).size > 0) return undefined
       const records = (await admin.ranges(topic)).reduce((sum, { low, high }) => sum + high - low, 0)
-      const isOurName = groupId === groupIdOf(group, topic)
-      const namesake = isOurName && (await hasCommitted(admin, group, topic)) ? group : undefined
+      const hasNamesake = plainName !== undefined && (await hasCommitted(admin, plainName, topic))
+      const namesake = hasNamesake ? plainName : undefined
       return beginning({ topic, groupId, at, records, namesake })
     })
     const displacement = await asked.catch(() => undefined)

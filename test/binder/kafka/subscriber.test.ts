@@ -74,7 +74,7 @@ describe('a Kafka group that groupIds give to a second group', () => {
 
 describe('a group that begins on a topic with records', () => {
   /** @param committed Kafka groups with offsets on it; an error is the broker's answer about them */
-  async function begun(committed: Readonly<Record<string, Error | true>>, groupIds: ReadonlyMap<string, string>) {
+  function setup(committed: Readonly<Record<string, Error | true>>, groupIds: ReadonlyMap<string, string>) {
     const admin = {
       committed: async (groupId: string) => {
         const found = committed[groupId]
@@ -99,7 +99,15 @@ describe('a group that begins on a topic with records', () => {
     const receiver = Object.assign(Recorder.keeping(), { displaced })
     const subscriber = new Subscriber(parts as unknown as SubscriberParts)
     const spec = { destination: 'orders', partitions: 1, group: 'billing', prefetch: 10, prefetchBytes: 1_000 }
-    await subscriber.subscribe(spec, receiver)
+    return {
+      told,
+      subscribe: () => subscriber.subscribe(spec, receiver),
+      forward: () => subscriber.subscribeTiers('orders.delay', receiver),
+    }
+  }
+  async function begun(...args: Parameters<typeof setup>) {
+    const { told, subscribe } = setup(...args)
+    await subscribe()
     return told.map(({ reason, repeated }) => ({ repeated, reason }))
   }
   const none = new Map<string, string>()
@@ -114,6 +122,16 @@ describe('a group that begins on a topic with records', () => {
     ['it may not ask about the other group', { billing: new Error('GROUP_AUTHORIZATION_FAILED') }],
   ] as const)('reports that it is new when %s', async ([, committed], { expect }) => {
     expect(await begun(committed, none)).toEqual([{ repeated: 300, reason: expect.stringContaining('it is new') }])
+  })
+
+  it('reports that it is new when it forwards delayed messages, which it may have forwarded before', async () => {
+    const { told, forward } = setup({}, none)
+    await forward()
+    const reason = expect.stringContaining('group "concordat.orders.delay" has no committed offset on "orders.delay"')
+    expect(told).toEqual([{ reason, skipped: 0, repeated: 300, isLoss: false }])
+    const placed = setup({ 'concordat.orders.delay': true }, none)
+    await placed.forward()
+    expect(placed.told).toEqual([])
   })
 
   it('is silent when it continues at the offsets of another program', async () => {
