@@ -44,7 +44,7 @@ export class LetterMoves {
     return this.#refusal
   }
 
-  /** Confirmed at its new place when this resolves. */
+  /** Confirmed at its new place when this resolves. @throws, and publishes nothing, when the delivery is withdrawn before */
   async move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
     const before = asBefore(message, this.#options)
     const copyKey = copyKeyOf(before)
@@ -57,6 +57,7 @@ export class LetterMoves {
       this.#warnOfAge(message)
       await this.#pace()
     }
+    delivery.signal.throwIfAborted()
     const isSent = isChosen && (await this.#goesBack(before, delivery))
     if (!isSent) await this.#publisher.keep(message, delivery)
     this.#counts[isSent ? 'sent' : 'kept']++

@@ -141,12 +141,11 @@ export class RedriveRun {
       delivery.release()
       return true
     }
-    // After a partition was taken again, its former deliveries come again.
-    if (this.#places.settling !== undefined && delivery.signal.aborted) return false
+    if (!dryRun && delivery.signal.aborted) return this.#leave(delivery)
     try {
       await (dryRun ? this.#listing.add(message) : this.#moves.move(message, delivery))
     } catch (error) {
-      if (this.#places.settling !== undefined && delivery.signal.aborted) return false
+      if (!dryRun && delivery.signal.aborted) return this.#leave(delivery)
       delivery.release()
       throw error
     }
@@ -155,6 +154,13 @@ export class RedriveRun {
     tell(onProgress, { ...this.#counts }, (error) =>
       logger.error({ err: error, id }, 'redrive: `onProgress` failed, going on'),
     )
+    return false
+  }
+
+  /** Another run may have it by now. It comes again if not, and what lies behind it in the line must not go before it. */
+  #leave(delivery: TransportDelivery): false {
+    delivery.release()
+    this.#reader.giveBack()
     return false
   }
 

@@ -313,6 +313,45 @@ it('a listing whose dead letters are withdrawn lists each once when they are red
   expect({ keys: letters.map(({ key }) => key), complete }).toEqual({ keys: ['k1', 'k2', 'k3'], complete: true })
 })
 
+it.for(['filter', 'rate'] as const)(
+  'a letter that is withdrawn while the %s holds it up is left to who has it now, and taken when it comes again',
+  async (holdUp) => {
+    const transport = new ScriptedTransport()
+    const clock = new FakeClock()
+    const abort = new AbortController()
+    const chosen = gate()
+    const asked: string[] = []
+    const filter = async ({ key }: { readonly key: string | null }): Promise<boolean> => {
+      asked.push(String(key))
+      if (holdUp === 'filter' && asked.length === 2) await chosen.opened
+      return true
+    }
+    const host = { service: 'operator', transport, clock, logger: memoryLogger().logger }
+    const perSecond = holdUp === 'rate' ? 1 : 1_000
+    const options = { perSecond, filter, signal: abort.signal }
+    const running = redrive(host, channel as unknown as Channel, 'g', options)
+    const sentBack = () =>
+      transport.published
+        .flat()
+        .filter(({ destination }) => destination === channel.name)
+        .map(({ key }) => key)
+    await drain()
+    const loan = new AbortController()
+    for (const n of [1, 2, 3]) transport.subscription.deliver(`k${n}`, n, loan)
+    await clock.advance(10)
+    expect([sentBack(), asked]).toEqual([['k1'], ['k1', 'k2']])
+    loan.abort(new Error('another run has them'))
+    chosen.open()
+    await clock.advance(10_000)
+    expect(sentBack()).toEqual(['k1'])
+    transport.subscription.deliver('k3', 3)
+    await clock.advance(10_000)
+    expect(sentBack()).toEqual(['k1', 'k3'])
+    abort.abort()
+    expect(await running).toMatchObject({ sent: 2, kept: 0 })
+  },
+)
+
 const tooLarge = (destination: string): TransportError =>
   new TransportError({ kind: 'too_large', message: 'too large on purpose', transport: 'memory', destination })
 
