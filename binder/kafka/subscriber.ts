@@ -68,15 +68,15 @@ export class Subscriber {
       prefetch: spec.prefetch,
       prefetchBytes: spec.prefetchBytes,
       startAt: await this.#startOf(spec),
-      settled:
-        spec.group === null || spec.rereads === true ? undefined : this.#settledOf(`${groupId} ${spec.destination}`),
+      settled: spec.group === null || spec.rereads === true ? undefined : this.#settledOf(groupId, spec.destination),
     }
     return this.#openMember(memberSpec, receiver, async () => {
       if (spec.group === null) await this.#deleteGroup(memberSpec.groupId)
     })
   }
 
-  #settledOf(key: string): SettledOffsets {
+  #settledOf(groupId: string, topic: string): SettledOffsets {
+    const key = `${groupId} ${topic}`
     let settled = this.#settled.get(key)
     if (settled === undefined) this.#settled.set(key, (settled = new SettledOffsets()))
     return settled
@@ -109,6 +109,7 @@ export class Subscriber {
       prefetchBytes: TIER_WINDOW_BYTES * partitions,
       startAt: undefined,
       evenShares: true,
+      settled: this.#settledOf(groupId, topic),
     }
     return this.#openMember(spec, receiver, async () => {})
   }
@@ -132,7 +133,8 @@ export class Subscriber {
   }
 
   /**
-   * Says where a group begins that has committed nothing anywhere. What cannot be looked up is no reason not to begin.
+   * Says where a group begins that has committed nothing anywhere, but not again when it connects again before its first commit. What
+   * cannot be looked up is no reason not to begin.
    * @param plainName under which another program may have a group of its own on the topic
    */
   async #reportBeginning(
@@ -141,11 +143,13 @@ export class Subscriber {
     receiver: Receiver,
   ): Promise<void> {
     if (receiver.displaced === undefined) return
+    const settled = this.#settledOf(groupId, topic)
     const asked = this.#admin.use(`looking up where group "${groupId}" begins`, async (admin) => {
-      if ((await admin.committed(groupId, topic)).size > 0) return undefined
+      const hasCommitted = (await admin.committed(groupId, topic)).size > 0
+      if (hasCommitted || settled.isBeginning) return void (settled.isBeginning = !hasCommitted)
       const records = (await admin.ranges(topic)).reduce((sum, { low, high }) => sum + high - low, 0)
-      const hasNamesake = plainName !== undefined && (await hasCommitted(admin, plainName, topic))
-      const namesake = hasNamesake ? plainName : undefined
+      const namesake = (await hasNamesake(admin, plainName, topic)) ? plainName : undefined
+      settled.isBeginning = true
       return beginning({ topic, groupId, at, records, namesake })
     })
     const displacement = await asked.catch(() => undefined)
@@ -178,7 +182,7 @@ export class Subscriber {
 }
 
 /** Whether another program's group has offsets there. False when this one has no right to ask. */
-async function hasCommitted(admin: Admin, groupId: string, topic: string): Promise<boolean> {
-  const positions = await admin.committed(groupId, topic).catch(() => undefined)
+async function hasNamesake(admin: Admin, groupId: string | undefined, topic: string): Promise<boolean> {
+  const positions = groupId === undefined ? undefined : await admin.committed(groupId, topic).catch(() => undefined)
   return positions !== undefined && positions.size > 0
 }

@@ -94,6 +94,8 @@ export class PartitionLending implements Lender<Parcel> {
 
   /** The group has committed these positions. */
   committed(positions: ReadonlyMap<number, number>): void {
+    const { settled } = this.#limits
+    if (settled !== undefined) settled.isBeginning = false
     for (const [partition, position] of positions) this.partitions.get(partition)?.committed(position)
   }
 

@@ -20,6 +20,8 @@ interface Kept {
  * commit of each partition.
  */
 export class SettledOffsets {
+  /** The group was told to begin on the topic, and has committed nothing since. */
+  isBeginning = false
   readonly #kept = new Map<number, Kept>()
 
   keep(partition: number, kept: Kept): void {

@@ -74,7 +74,7 @@ describe('a Kafka group that groupIds give to a second group', () => {
 
 describe('a group that begins on a topic with records', () => {
   /** @param committed Kafka groups with offsets on it; an error is the broker's answer about them */
-  function setup(committed: Readonly<Record<string, Error | true>>, groupIds: ReadonlyMap<string, string>) {
+  function setup(committed: Record<string, Error | true>, groupIds: ReadonlyMap<string, string>) {
     const admin = {
       committed: async (groupId: string) => {
         const found = committed[groupId]
@@ -132,6 +132,20 @@ describe('a group that begins on a topic with records', () => {
     const placed = setup({ 'concordat.orders.delay': true }, none)
     await placed.forward()
     expect(placed.told).toEqual([])
+  })
+
+  it('is reported once, however often it connects again before its first commit, and again when its offsets are lost', async () => {
+    const committed: Record<string, Error | true> = {}
+    const { told, subscribe, forward } = setup(committed, none)
+    for (let n = 0; n < 3; n++) await subscribe()
+    expect(told).toHaveLength(1)
+    for (let n = 0; n < 3; n++) await forward()
+    expect(told).toHaveLength(2)
+    committed['billing.orders'] = true
+    await subscribe()
+    delete committed['billing.orders']
+    await subscribe()
+    expect(told).toHaveLength(3)
   })
 
   it('is silent when it continues at the offsets of another program', async () => {

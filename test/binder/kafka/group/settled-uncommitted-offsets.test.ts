@@ -15,8 +15,7 @@ function batch(from: number, count: number, timestamp: string): FetchedBatch {
 }
 
 /** One process, in which members of the group follow each other. */
-function process() {
-  const settled = new SettledOffsets()
+function process(settled = new SettledOffsets()) {
   return () => {
     const lent: TransportDelivery[] = []
     const positions: Array<number | undefined> = []
@@ -105,4 +104,11 @@ describe('a settled message of a lost lending', () => {
     first.lending.committed(new Map([[0, 3]]))
     expect(first.lending.partitions.get(0)?.uncommitted).toBeUndefined()
   })
+})
+
+it('a group that has committed does not count as one that begins: if its offsets are lost, that is told anew', () => {
+  const settled = new SettledOffsets()
+  settled.isBeginning = true
+  process(settled)().lending.committed(new Map([[0, 3]]))
+  expect(settled.isBeginning).toBe(false)
 })
