@@ -32,6 +32,7 @@ export { KafkaSubscription } from '../../../binder/kafka/kafkajs/subscription.ts
 export type { KafkaConnection } from '../../../binder/kafka/platformatic/connection-types.ts'
 export { ConnectionLost } from '../../../binder/kafka/platformatic/errors.ts'
 export { Fetcher } from '../../../binder/kafka/platformatic/group/fetcher.ts'
+export { GroupSession } from '../../../binder/kafka/platformatic/group/group-session.ts'
 export { GroupMember } from '../../../binder/kafka/platformatic/group/member.ts'
 export { RecreatedTopicCheck } from '../../../binder/kafka/platformatic/group/recreated-topic-check.ts'
 export { Cluster } from '../../../binder/kafka/platformatic/network/cluster.ts'

@@ -2,6 +2,7 @@ import type { Clock } from '../../../../core/clock.ts'
 import { type Instant, readInstant } from '../../../../core/elapsed-time.ts'
 import { DeadlineExceeded } from '../../deadline.ts'
 import { hasType } from '../../errors.ts'
+import type { CommitCall } from '../../group/commits.ts'
 import {
   assignRoundRobin,
   encodeSubscription,
@@ -94,10 +95,17 @@ export class GroupSession {
     return this.#generation >= 0
   }
 
-  /** @throws KafkaRefusal, also without a place: without a generation a group that is empty would take any commit */
-  async commit(positions: ReadonlyMap<number, number>): Promise<void> {
-    if (!this.isPlaced) throw new KafkaRefusal('ILLEGAL_GENERATION', `group "${this.#spec.groupId}" is being joined`)
-    await this.#call(commitOffsets(this.#place(), this.#spec.topic, positions))
+  /**
+   * Commits positions of the present place, later too, but not after it: another member may be further by then. It rejects with KafkaRefusal,
+   * also without a place: without a generation a group that is empty would take any commit.
+   */
+  committer(): CommitCall {
+    const place = this.#place()
+    return async (positions) => {
+      if (!this.isPlaced || place.generation !== this.#generation)
+        throw new KafkaRefusal('ILLEGAL_GENERATION', `group "${this.#spec.groupId}" is being joined`)
+      await this.#call(commitOffsets(place, this.#spec.topic, positions))
+    }
   }
 
   /** By partition, without those in which nothing is committed. */

@@ -93,7 +93,7 @@ export class GroupMember implements Member {
     this.#sameTopic = new RecreatedTopicCheck({
       topic: () => cluster.freshTopic(spec.topic),
       committed: (partitions) => this.#session.committed(partitions),
-      commit: (positions) => this.#session.commit(positions),
+      committer: () => this.#session.committer(),
       onRemade: () => this.#remade(),
     })
     this.#progress.commits.use((positions) => this.#sameTopic.commit(positions))

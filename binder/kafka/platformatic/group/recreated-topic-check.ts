@@ -3,6 +3,7 @@
  * With a topic brokers forget what groups have committed in it, and so it shows. Without a group it does not.
  */
 import { hasType } from '../../errors.ts'
+import type { CommitCall } from '../../group/commits.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 
 const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
@@ -12,7 +13,8 @@ export interface SameTopicCalls {
   topic(): Promise<unknown>
   /** By partition, without those in which nothing is committed. */
   committed(partitions: readonly number[]): Promise<ReadonlyMap<number, number>>
-  commit(positions: ReadonlyMap<number, number>): Promise<void>
+  /** Commits under the place in the group of when this is called. */
+  committer(): CommitCall
   /** Lent messages and reading positions are of another topic than the existing one. */
   onRemade(): void
 }
@@ -49,12 +51,13 @@ export class RecreatedTopicCheck {
 
   /** @throws KafkaRefusal, also when the positions are of a topic that is gone */
   async commit(positions: ReadonlyMap<number, number>): Promise<void> {
+    const commit = this.#calls.committer()
     if (this.#isDoubtful) {
       await this.#calls.topic()
       if (!(await this.isSame())) throw new KafkaRefusal(UNKNOWN_TOPIC, 'the topic was deleted and made again')
     }
     try {
-      await this.#calls.commit(positions)
+      await commit(positions)
     } catch (error) {
       if (hasType(error, UNKNOWN_TOPIC)) this.doubt()
       throw error

@@ -1,5 +1,7 @@
+import { SECOND, systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
-import { KafkaRefusal, RecreatedTopicCheck } from '../inside.ts'
+import { GroupSession, KafkaRefusal, RecreatedTopicCheck } from '../inside.ts'
+import { ScriptedCluster } from './scripted-cluster.ts'
 
 const UNKNOWN = 'UNKNOWN_TOPIC_OR_PARTITION'
 
@@ -13,7 +15,7 @@ function setup(committed: ReadonlyArray<readonly [number, number]> = []) {
   const same = new RecreatedTopicCheck({
     topic: async () => requireTopic(),
     committed: async (partitions) => new Map([...group].filter(([partition]) => partitions.includes(partition))),
-    commit: async (positions) => {
+    committer: () => async (positions) => {
       requireTopic()
       for (const [partition, position] of positions) group.set(partition, position)
     },
@@ -69,4 +71,39 @@ describe('a topic that was not known for a while', () => {
       expect([state.remade, group]).toEqual([1, new Map()])
     }
   })
+})
+
+it('positions that wait while a topic is looked at are not committed under a later generation', async ({ expect }) => {
+  const { cluster, group } = new ScriptedCluster([12], [])
+  const times = { sessionTimeoutMs: SECOND, heartbeatIntervalMs: SECOND, rebalanceTimeoutMs: SECOND }
+  const spec = { groupId: 'g', topic: 't', ...times, requestTimeoutMs: SECOND }
+  const session = new GroupSession(spec, cluster, systemClock)
+  const served = async <T>(asking: Promise<T>): Promise<T> => {
+    let isOver = false
+    const over = (): void => void (isOver = true)
+    asking.then(over, over)
+    while (!isOver) {
+      group.serve()
+      group.read()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    return asking
+  }
+  const looked = Promise.withResolvers<void>()
+  const same = new RecreatedTopicCheck({
+    topic: () => looked.promise,
+    committed: async () => new Map(),
+    committer: () => session.committer(),
+    onRemade: () => {},
+  })
+  await served(session.join(() => {}))
+  same.doubt()
+  const committing = same.commit(new Map([[0, 3]]))
+  await served(session.join(() => {}))
+  group.committed[0] = 10
+  looked.resolve()
+  await expect(served(committing)).rejects.toMatchObject({ type: 'ILLEGAL_GENERATION' })
+  expect(group.committed).toEqual([10])
+  await served(same.commit(new Map([[0, 11]])))
+  expect(group.committed).toEqual([11])
 })
