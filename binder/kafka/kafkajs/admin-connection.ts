@@ -3,6 +3,7 @@ import { ended } from '../../transport/kit/deadline.ts'
 import { within } from '../deadline.ts'
 import type { Admin, AdminLink } from '../driver.ts'
 import { transportError } from '../errors.ts'
+import { SharedConnection } from '../shared-connection.ts'
 import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client-types.ts'
 import { connectWithin } from './connect-timeout.ts'
 import { DriverAdmin } from './driver-admin.ts'
@@ -13,13 +14,11 @@ import { replacePrivateField } from './patches/replace-private-field.ts'
 
 const CLOSE_MS = 2_000
 
-/**
- * One administrative connection, opened when first needed, thrown away after a failure. Every call is bounded in time.
- */
+/** An administrative connection, another one after a failure. Every call is bounded in time. */
 export class AdminConnection implements AdminLink {
   readonly #options: KafkaOptions
   readonly #clock: Clock
-  #admin: Promise<KafkaAdmin> | undefined
+  readonly #shared: SharedConnection<Promise<KafkaAdmin>>
   /** Requests that kafkajs is still making, including abandoned ones. */
   readonly #running: Set<Promise<unknown>> = new Set()
   #closed = false
@@ -27,33 +26,29 @@ export class AdminConnection implements AdminLink {
   constructor(options: KafkaOptions, clock: Clock) {
     this.#options = options
     this.#clock = clock
+    this.#shared = new SharedConnection(
+      () => this.#connect(),
+      (admin) => ended(clock, CLOSE_MS, this.#disconnect(admin)),
+    )
   }
 
   /** Runs `work` on the connection. @throws TransportError */
   async use<T>(attempted: string, work: (admin: Admin) => Promise<T>, destination?: string): Promise<T> {
     if (this.#closed) throw transportError('closed', `${attempted} failed`, destination)
-    this.#admin ??= this.#connect()
-    const current = this.#admin
+    const { kafka, requestTimeoutMs } = this.#options
     try {
-      const admin = await current
-      return await within(
-        this.#clock,
-        this.#options.requestTimeoutMs,
-        attempted,
-        this.#watched(work(new DriverAdmin(this.#options.kafka, admin))),
-      )
+      return await this.#shared.use(async (connecting) => {
+        const admin = new DriverAdmin(kafka, await connecting)
+        return within(this.#clock, requestTimeoutMs, attempted, this.#watched(work(admin)))
+      })
     } catch (error) {
-      if (this.#admin === current) this.#admin = undefined
-      this.#discard(current)
       throw toTransportError(error, attempted, destination)
     }
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#closed = true
-    const admin = this.#admin
-    this.#admin = undefined
-    if (admin !== undefined) await ended(this.#clock, CLOSE_MS, this.#disconnect(admin))
+    return this.#shared.close()
   }
 
   #watched<T>(work: Promise<T>): Promise<T> {
@@ -67,10 +62,6 @@ export class AdminConnection implements AdminLink {
     const admin = makeAdmin(this.#options.kafka, { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 })
     await connectWithin(this.#clock, this.#options, admin)
     return admin
-  }
-
-  #discard(admin: Promise<KafkaAdmin>): void {
-    void ended(this.#clock, CLOSE_MS, this.#disconnect(admin))
   }
 
   /** A request under way connects again when it loses its connection: what it made is closed as well, once it has ended. */

@@ -47,6 +47,7 @@ export { CachedHeaderReader } from '../../../binder/kafka/records/cached-header-
 export { ChunkedBytes } from '../../../binder/kafka/records/chunked-bytes.ts'
 export { crc32c, fastestCrc32c, slicedCrc32c } from '../../../binder/kafka/records/crc32c.ts'
 export { heldBytes } from '../../../binder/kafka/records/record-memory-size.ts'
+export { SharedConnection } from '../../../binder/kafka/shared-connection.ts'
 export { Subscriber, type SubscriberParts } from '../../../binder/kafka/subscriber.ts'
 export { CODECS } from '../../../binder/kafka/wire/codecs.ts'
 export { fromDelayed, TIERS_MS, toDelayed } from '../../../binder/kafka/wire/delay-topic.ts'

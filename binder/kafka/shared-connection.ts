@@ -1,0 +1,54 @@
+interface Open<T> {
+  readonly connection: T
+  /** Calls under way. */
+  uses: number
+}
+
+/**
+ * A connection for several calls at once, opened when first needed. After a failed call the next one gets another; those under way
+ * keep theirs, since it need not be its fault, and it is closed when the last of them has ended.
+ */
+export class SharedConnection<T> {
+  readonly #connect: () => T
+  readonly #disconnect: (connection: T) => Promise<void>
+  readonly #all: Set<Open<T>> = new Set()
+  #current: Open<T> | undefined
+
+  /** @param disconnect must not reject */
+  constructor(connect: () => T, disconnect: (connection: T) => Promise<void>) {
+    this.#connect = connect
+    this.#disconnect = disconnect
+  }
+
+  /** @param isItsFault whether an error says nothing good about the connection @throws what `work` throws */
+  async use<R>(work: (connection: T) => Promise<R>, isItsFault: (error: unknown) => boolean = () => true): Promise<R> {
+    this.#current ??= this.#open()
+    const open = this.#current
+    open.uses++
+    try {
+      return await work(open.connection)
+    } catch (error) {
+      if (this.#current === open && isItsFault(error)) this.#current = undefined
+      throw error
+    } finally {
+      open.uses--
+      if (open.uses === 0 && this.#current !== open) void this.#end(open)
+    }
+  }
+
+  /** Ends also what is under way. */
+  async close(): Promise<void> {
+    this.#current = undefined
+    await Promise.all(Array.from(this.#all, (each) => this.#end(each)))
+  }
+
+  #open(): Open<T> {
+    const open = { connection: this.#connect(), uses: 0 }
+    this.#all.add(open)
+    return open
+  }
+
+  async #end(open: Open<T>): Promise<void> {
+    if (this.#all.delete(open)) await this.#disconnect(open.connection)
+  }
+}
