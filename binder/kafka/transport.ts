@@ -74,7 +74,7 @@ export class KafkaTransport implements Transport {
     const subscriber = new Subscriber({ settings, link, topics, host, onAnswer: (error) => this.#onAnswer(error) })
     const publisher = openPublisher()
     const news = new DelayedMessageListeners()
-    const delays = new Delays({ settings, admin, topics, subscriber, openPublisher, news }, host)
+    const delays = new Delays({ settings, admin, topics, subscriber, publisher: openPublisher(), news }, host)
     this.#parts = { admin, topics, publisher, subscriber, delays, news }
   }
 

@@ -19,8 +19,11 @@ export interface DelaysParts {
   readonly admin: AdminLink
   readonly topics: Topics
   readonly subscriber: Subscriber
-  /** One for each destination, closed here: forwarding does not wait behind the service's own sends, nor one destination behind another. */
-  openPublisher(): KafkaPublisher
+  /**
+   * A separate publisher, which this closes: forwarding does not wait behind the service's own sends, nor the other way round. A destination
+   * has one forwarder, which makes one call at a time: as the producer requires.
+   */
+  readonly publisher: KafkaPublisher
   readonly news: DelayedMessageListeners
 }
 
@@ -31,7 +34,7 @@ export interface DelaysParts {
 export class Delays {
   readonly #parts: DelaysParts
   readonly #host: TransportHost
-  readonly #forwarders: Map<string, { close(): Promise<void> }> = new Map()
+  readonly #forwarders: Map<string, Forwarder> = new Map()
   /** Destinations that this process delays messages to. */
   readonly #own: Set<string> = new Set()
   /** Destinations in use without a delay topic so far. */
@@ -58,14 +61,14 @@ export class Delays {
     this.#closed = true
     this.#cancelLook?.()
     await Promise.all([...this.#forwarders.values()].map((forwarder) => forwarder.close()))
+    await this.#parts.publisher.close()
   }
 
   #forward(name: string): void {
     this.#plain.delete(name)
     if (this.#closed || this.#forwarders.has(name)) return
     const { clock, logger } = this.#host
-    const { subscriber, news } = this.#parts
-    const publisher = this.#parts.openPublisher()
+    const { subscriber, publisher, news } = this.#parts
     const forwarder = new Forwarder(name, {
       clock,
       logger,
@@ -75,11 +78,7 @@ export class Delays {
       stalled: (stall) => news.stalled(name, stall),
       displaced: (displacement) => news.displaced(name, displacement),
     })
-    const close = async (): Promise<void> => {
-      await forwarder.close()
-      await publisher.close()
-    }
-    this.#forwarders.set(name, { close })
+    this.#forwarders.set(name, forwarder)
   }
 
   #lookIn(delayMs: number): void {
