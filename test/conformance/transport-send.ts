@@ -110,7 +110,7 @@ export function sendCases(context: CaseContext): void {
       const { got, binding } = collector(channel, 'g')
       await started(transport, { bindings: [binding] })
       const all = Array.from({ length: 20 }, (_, n) => n)
-      const messages = await Promise.all(all.map((n) => encodeMessage(channel, { key: `k${n}`, n }, 'relay')))
+      const messages = await Promise.all(all.map(async (n) => encodeMessage(channel, { key: `k${n}`, n }, 'relay')))
       const told: number[] = []
       const outcomes = await transport.publish(messages, {
         onOutcome: (index, outcome) => void (outcome === undefined && told.push(index)),
