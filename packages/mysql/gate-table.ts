@@ -9,14 +9,19 @@ export const TABLE = 'concordat_xa'
 /** In the comment of the table: what a later release needs is told by it. */
 const VERSION = 'concordat 1'
 
-/** DDL that `resource.migrate()` runs, for administrators who run it themselves. */
+/**
+ * DDL that `resource.migrate()` runs, for administrators who run it themselves. `gid` is the transaction that was committed, and
+ * `decided_at` when its saga last asked for that.
+ */
 export const XA_TABLE_DDL: string = `CREATE TABLE IF NOT EXISTS ${TABLE} (
   whose varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   saga_key varchar(700) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
   gid varchar(128) CHARACTER SET ascii COLLATE ascii_bin NULL,
   begun_at datetime(6) NOT NULL,
+  decided_at datetime(6) NULL,
   PRIMARY KEY (whose),
-  KEY begun_at (begun_at)
+  KEY begun_at (begun_at),
+  KEY decided_at (decided_at)
 ) ENGINE=InnoDB COMMENT='${VERSION}'`
 
 /**
@@ -34,14 +39,16 @@ export async function migrateGates(connection: MysqlConnection): Promise<void> {
 
 /** @throws `core.tables_missing` */
 export async function requireGates(connection: MysqlConnection): Promise<void> {
-  await connection.query(`SELECT whose, saga_key, gid, begun_at FROM ${TABLE} LIMIT 0`).catch((error: unknown) => {
-    if (!hasNumber(error, ER.TABLE_MISSING) && !hasNumber(error, ER.COLUMN_MISSING)) throw error
-    throw new SqlError(
-      'core.tables_missing',
-      { schema: '(the database of the mysql2 pool)', call: 'resource.migrate()' },
-      error,
-    )
-  })
+  await connection
+    .query(`SELECT whose, saga_key, gid, begun_at, decided_at FROM ${TABLE} LIMIT 0`)
+    .catch((error: unknown) => {
+      if (!hasNumber(error, ER.TABLE_MISSING) && !hasNumber(error, ER.COLUMN_MISSING)) throw error
+      throw new SqlError(
+        'core.tables_missing',
+        { schema: '(the database of the mysql2 pool)', call: 'resource.migrate()' },
+        error,
+      )
+    })
 }
 
 /** Puts the row there that a call will lock, in a commit of its own. */
@@ -90,6 +97,12 @@ export async function readGate(
   return row
 }
 
+/** Notes that its saga asked to commit it. What is not committed is left alone: another call may have locked its row. */
+export async function noteDecision(connection: MysqlConnection, whose: string, gid: string): Promise<void> {
+  if ((await readGate(connection, whose))?.gid !== gid) return
+  await rowsOf(connection, `UPDATE ${TABLE} SET decided_at = UTC_TIMESTAMP(6) WHERE whose = ?`, [whose])
+}
+
 interface OldRow {
   readonly gid: string
   readonly key: string
@@ -114,6 +127,8 @@ export async function preparedGates(
 }
 
 const PURGE_BATCH = 500
+/** Its saga has asked for the commit, or nothing was committed. What an administrator committed stays until its saga is told. */
+const PURGED = ['decided_at', 'gid IS NULL AND begun_at'] as const
 
 /** Deletes unlocked rows. @returns how many; as many as a batch: there may be more */
 export async function purgeGates(
@@ -122,20 +137,19 @@ export async function purgeGates(
 ): Promise<{ readonly count: number; readonly isMore: boolean }> {
   await connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
   await connection.query('START TRANSACTION')
-  const rows = await rowsOf<{ whose: string }>(
-    connection,
-    `SELECT whose FROM ${TABLE} WHERE begun_at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND
-     ORDER BY begun_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED`,
-    [Math.ceil(olderThanMs / 1_000)],
-  )
-  if (rows.length > 0) {
-    const places = rows.map(() => '?').join(', ')
-    await rowsOf(
+  const found: string[] = []
+  for (const age of PURGED) {
+    const rows = await rowsOf<{ whose: string }>(
       connection,
-      `DELETE FROM ${TABLE} WHERE whose IN (${places})`,
-      rows.map(({ whose }) => whose),
+      `SELECT whose FROM ${TABLE} WHERE ${age} < UTC_TIMESTAMP(6) - INTERVAL ? SECOND
+       LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED`,
+      [Math.ceil(olderThanMs / 1_000)],
     )
+    found.push(...rows.map(({ whose }) => whose))
+  }
+  if (found.length > 0) {
+    await rowsOf(connection, `DELETE FROM ${TABLE} WHERE whose IN (${found.map(() => '?').join(', ')})`, found)
   }
   await connection.query('COMMIT')
-  return { count: rows.length, isMore: rows.length === PURGE_BATCH }
+  return { count: found.length, isMore: found.length >= PURGE_BATCH }
 }

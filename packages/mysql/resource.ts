@@ -20,7 +20,7 @@ import {
   rowsOf,
 } from './driver.ts'
 import { requireFit } from './fitness.ts'
-import { isGateFree, migrateGates, preparedGates, purgeGates, readGate } from './gate-table.ts'
+import { isGateFree, migrateGates, noteDecision, preparedGates, purgeGates, readGate } from './gate-table.ts'
 import type { MysqlTransaction } from './handler-transaction.ts'
 import { Preparation } from './preparation.ts'
 import { holderOf } from './session.ts'
@@ -34,7 +34,7 @@ export interface MysqlXaResource extends XaResource<MysqlTransaction> {
   /** Makes its table, `concordat_xa`. Idempotent; waits for no lock once the table exists. */
   migrate(): Promise<void>
   /**
-   * Deletes what is remembered of steps that are older than `olderThanMs` (at least a day) and not prepared. Keep it as long as
+   * Deletes what is remembered of steps that were decided longer ago than `olderThanMs` (at least a day). Keep it as long as
    * `purgeParticipant` keeps its rows. @returns how many rows
    */
   purge(options: { readonly olderThanMs: number }): Promise<number>
@@ -135,7 +135,14 @@ class PoolResource implements MysqlXaResource {
   async end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'> {
     const state = await this.#use((connection) => this.#mayEnd(connection, gid))
     if (state === 'gone') this.#heldSince.delete(gid)
-    if (state !== 'free') return state
+    const ended = state === 'free' ? await this.#end(verb, gid) : state
+    // Also of what an administrator committed: from here on its age counts.
+    if (verb === 'COMMIT' && ended !== 'busy')
+      await this.#use((connection) => noteDecision(connection, gateOf(gid), gid))
+    return ended
+  }
+
+  async #end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'> {
     await this.#pause(gid)
     return this.#use(async (connection) => {
       try {

@@ -17,8 +17,8 @@ import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { GateState } from './resource.ts'
 
-/** No `Operation`: nothing is asked for by it. */
-const GATE = 'prepare'
+/** Of the gate's row. No `Operation`: nothing is asked for by it. */
+export const GATE = 'prepare'
 
 export class XaRows {
   readonly #query: OwnQuery

@@ -49,7 +49,9 @@ describeWith(['mariadb'], 'a pool on MariaDB', () => {
       expect(await resource.committed(whose)).toBe(gid)
       expect(await resource.look(whose)).toEqual({ isFree: true, prepared: [] })
       expect(await resource.prepare(call, async () => {})).toEqual({ entered: 'committed' })
-      await maria.pool.query('UPDATE concordat_xa SET begun_at = begun_at - INTERVAL 9 DAY WHERE whose = ?', [whose])
+      await maria.pool.query('UPDATE concordat_xa SET decided_at = decided_at - INTERVAL 9 DAY WHERE whose = ?', [
+        whose,
+      ])
       expect(await resource.purge({ olderThanMs: 8 * 86_400_000 })).toBe(1)
     } finally {
       await pool.end()

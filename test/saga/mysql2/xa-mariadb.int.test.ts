@@ -1,6 +1,6 @@
 /** An XA participant that prepares on MariaDB, beside a barrier on PostgreSQL. */
 import type { MysqlTransaction } from '@concordat/mysql'
-import type { SqlClient } from 'concordat/core'
+import { DAY, type SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'
@@ -27,6 +27,12 @@ function mariadb(sql: SqlClient, maria: MariaDatabase): PreparingDatabase<MysqlT
     insertHot: () => maria.pool.query(`INSERT INTO effects VALUES ('hot', '')`),
     prepared: (text) => maria.prepared(text),
     endByHand: (verb, text) => maria.endByHand(verb, text),
+    purge: async (key) => {
+      const [gate] = await maria.rows<{ whose: string }>('SELECT whose FROM concordat_xa WHERE saga_key = ?', [key])
+      const ages = 'UPDATE concordat_xa SET begun_at = begun_at - INTERVAL 40 DAY WHERE whose = ?'
+      await maria.pool.query(ages, [gate?.whose])
+      await maria.resource.purge({ olderThanMs: 30 * DAY })
+    },
     lockTimeoutCode: 'ER_LOCK_WAIT_TIMEOUT',
   }
 }

@@ -324,9 +324,11 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     await send(bind(), 'invoke')
     const [kept] = await maria.prepared(`order/${id}/`)
     await maria.pool.query(
-      `INSERT INTO concordat_xa VALUES ('concordat:old:', 'order/old/reserve', 'concordat:old:1:', '2020-01-01')`,
+      `INSERT INTO concordat_xa VALUES
+         ('concordat:old:', 'order/old/reserve', 'concordat:old:1:', '2020-01-01', '2020-01-02'),
+         ('concordat:no:', 'order/no/reserve', NULL, '2020-01-01', NULL)`,
     )
-    expect(await maria.resource.purge({ olderThanMs: 24 * 60 * 60 * 1_000 })).toBe(1)
+    expect(await maria.resource.purge({ olderThanMs: 24 * 60 * 60 * 1_000 })).toBe(2)
     expect(await maria.prepared(`order/${id}/`)).toEqual([kept])
     expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
   })

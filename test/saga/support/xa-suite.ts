@@ -175,6 +175,21 @@ function deathCases<Tx>(of: () => XaWorld<Tx>): void {
       },
     )
 
+    test('after its commit, long after it began: a purge leaves what its repetition is answered from', async () => {
+      const world = of()
+      for (let n = 1, isDead = true; isDead; n++) {
+        world.next('purged-')
+        await world.send(world.bind(), 'invoke')
+        const mortal = new MortalClient(world.sql, n, 'after')
+        await world.send(world.bind(world.write, { mortal }), 'confirm', 1).catch(ignoreDead)
+        isDead = mortal.dead
+        if ((await world.prepared()).length > 0) continue
+        await world.purge()
+        await world.answers()
+        expect(await world.send(world.bind(), 'confirm'), `${n}`).toEqual(['confirm ok'])
+      }
+    })
+
     test('before it answered: the next one rolls the prepared work back and prepares again', async () => {
       const world = of()
       let calls = 0
@@ -254,6 +269,16 @@ function handCases<Tx>(of: () => XaWorld<Tx>): void {
       const world = of()
       await world.send(world.bind(), 'invoke')
       await world.endByHand('COMMIT')
+      expect(await world.send(world.bind(), 'compensate')).toEqual(['compensate failed final saga.confirmed'])
+      expect(await world.send(world.bind(), 'confirm')).toEqual(['confirm ok'])
+      expect(await world.effects()).toBe(1)
+    })
+
+    test('committed, and purged as an old one: it can be confirmed, and not cancelled', async () => {
+      const world = of()
+      await world.send(world.bind(), 'invoke')
+      await world.endByHand('COMMIT')
+      await world.purge()
       expect(await world.send(world.bind(), 'compensate')).toEqual(['compensate failed final saga.confirmed'])
       expect(await world.send(world.bind(), 'confirm')).toEqual(['confirm ok'])
       expect(await world.effects()).toBe(1)

@@ -1,8 +1,8 @@
 /** An XA participant on one database that prepares, with its barrier on PostgreSQL, and the commands of one saga at a time. */
 import type { Headers, SinkBinding } from 'concordat/binder'
-import type { SqlClient } from 'concordat/core'
+import { DAY, type SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { migrateParticipant } from 'concordat/saga'
+import { migrateParticipant, purgeParticipant } from 'concordat/saga'
 import type { Operation, XaHandler } from '../../support/inside/saga.ts'
 import { commandHeaders, deliver, takeReplies } from './delivery.ts'
 import type { MortalClient } from './mortal.ts'
@@ -47,6 +47,8 @@ export interface PreparingDatabase<Tx> {
   /** Returns the names of the prepared transactions that contain this text. */
   prepared(text: string): Promise<readonly string[]>
   endByHand(verb: 'COMMIT' | 'ROLLBACK', text: string): Promise<void>
+  /** Purges what it remembers, as if this saga step had begun long ago. */
+  purge(key: string): Promise<unknown>
   /** Code of the error of a statement that waited for a row longer than its limit. */
   readonly lockTimeoutCode: string
 }
@@ -127,6 +129,18 @@ export class XaWorld<Tx> {
 
   endByHand(verb: 'COMMIT' | 'ROLLBACK'): Promise<void> {
     return this.database.endByHand(verb, `order/${this.id}/`)
+  }
+
+  /** Purges what is remembered, as if this saga had begun long ago and were decided now. */
+  async purge(): Promise<void> {
+    const key = `order/${this.id}/reserve`
+    await this.sql.query(
+      `UPDATE ${this.schema}.saga_barrier SET created_at = created_at - interval '40 days'
+       WHERE saga_key = $1 AND operation IN ('invoke', 'prepare')`,
+      [key],
+    )
+    await this.database.purge(key)
+    await purgeParticipant(this.sql, { schema: this.schema, olderThanMs: 30 * DAY })
   }
 
   async drop(): Promise<void> {

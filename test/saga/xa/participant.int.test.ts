@@ -34,6 +34,8 @@ function postgres(sql: SqlClient, schema: string): PreparingDatabase<SqlTransact
     endByHand: async (verb, text) => {
       for (const gid of await prepared(text)) await sql.query(`${verb} PREPARED '${gid}'`)
     },
+    // Its memory is the participant's own.
+    purge: async () => {},
     lockTimeoutCode: '55P03',
   }
 }
@@ -103,5 +105,22 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(await world.send(world.bind(), 'confirm')).toEqual(['confirm ok'])
     expect(await world.effects()).toBe(1)
     await purgeParticipant(sql, { schema, olderThanMs: 2 * DAY })
+  })
+
+  test('is forgotten as a whole, once its answer is old, too', async () => {
+    const key = `order/${world.id}/reserve`
+    const remembered = async (): Promise<number> =>
+      (await sql.query(`SELECT FROM ${schema}.saga_barrier WHERE saga_key = $1`, [key])).rowCount
+    await world.send(world.bind(), 'invoke')
+    await world.send(world.bind(), 'confirm')
+    await world.purge()
+    expect(await remembered()).toBe(3)
+    expect(await world.send(world.bind(), 'confirm')).toEqual(['confirm ok'])
+    await sql.query(
+      `UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days' WHERE saga_key = $1`,
+      [key],
+    )
+    await world.purge()
+    expect(await remembered()).toBe(0)
   })
 })
