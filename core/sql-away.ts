@@ -17,6 +17,9 @@ export type SqlAway = 'unreachable' | 'lost'
 const NOT_YET: ReadonlySet<unknown> = new Set(['57P03', '53300'])
 /** The connection failed; an administrator, a crash or a time limit ended it; read-only; the disk is full. */
 const LOST = /^(08...|57P0[125]|25006|53100)$/
+/** `sqlState` is what drivers with names of their own in `code` call the SQLSTATE, as those of MariaDB do. */
+const NO_CONNECTION: ReadonlySet<unknown> = new Set(['08001', '08004'])
+const LOST_CONNECTION = /^08/
 const REFUSED: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])
 /** Said of a connection that is made, and of one that was made and through which a statement may have gone. */
 const CUT: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
@@ -100,6 +103,9 @@ function awayOf(cause: object): SqlAway | undefined {
   const code = fieldOf(cause, 'code')
   if (NOT_YET.has(code)) return 'unreachable'
   if (typeof code === 'string' && LOST.test(code)) return 'lost'
+  const state = fieldOf(cause, 'sqlState')
+  if (NO_CONNECTION.has(state)) return 'unreachable'
+  if (typeof state === 'string' && LOST_CONNECTION.test(state)) return 'lost'
   const message = messageOf(cause) ?? ''
   if (NOT_MADE.test(message)) return 'unreachable'
   if (ENDED.test(message)) return 'lost'

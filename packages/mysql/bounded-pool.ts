@@ -4,7 +4,14 @@
  */
 import { type Clock, ConcordatError, SECOND } from 'concordat/core'
 import { within } from 'concordat/extension'
-import { type MysqlConnection, type MysqlPool, type MysqlStatement, textOf } from './driver.ts'
+import {
+  type MysqlConnection,
+  type MysqlPool,
+  type MysqlStatement,
+  serverAway,
+  textOf,
+  throwNotConnected,
+} from './driver.ts'
 
 /**
  * MariaDB or MySQL gave no answer within `answerMs`. Whether the statement was done is not known; the connection is closed. The
@@ -42,10 +49,10 @@ export class BoundedPool {
   /** @throws MysqlUnanswered when none is free, or none can be made, in time */
   async getConnection(): Promise<BoundedConnection> {
     const asked = this.#pool.getConnection()
-    const connection = await within(this.#clock, this.#answerMs, asked, LATE)
+    const connection = await within(this.#clock, this.#answerMs, asked, LATE).catch(throwNotConnected)
     if (connection !== LATE) return new BoundedConnection(connection, this.#clock, this.#answerMs)
     asked.then((late) => late.release()).catch(() => {})
-    throw new MysqlUnanswered('a connection of the mysql2 pool', this.#answerMs)
+    return throwNotConnected(new MysqlUnanswered('a connection of the mysql2 pool', this.#answerMs))
   }
 }
 
@@ -55,12 +62,16 @@ export class BoundedConnection implements MysqlConnection {
   readonly #clock: Clock
   readonly #answerMs: number
   #rowsMs = 0
+  #silenceMs = Number.POSITIVE_INFINITY
+  #answeredAt: number
+  #isLent = false
   #lost: MysqlUnanswered | undefined
 
   constructor(connection: MysqlConnection, clock: Clock, answerMs: number) {
     this.#connection = connection
     this.#clock = clock
     this.#answerMs = answerMs
+    this.#answeredAt = clock.monotonic()
   }
 
   /** The pool says goodbye when it closes one. */
@@ -71,6 +82,16 @@ export class BoundedConnection implements MysqlConnection {
   /** From here on a statement may wait so long for rows of others. */
   waitForRows(forMs: number): void {
     this.#rowsMs = forMs
+  }
+
+  /** The server ends the session when it hears nothing for so long. */
+  endsAfter(silenceMs: number): void {
+    this.#silenceMs = silenceMs
+  }
+
+  /** While it is lent, statements are a handler's: how long they take says nothing of the server. */
+  lend(isLent: boolean): void {
+    this.#isLent = isLent
   }
 
   query(statement: MysqlStatement, values?: unknown[]): Promise<readonly [unknown, unknown]> {
@@ -98,11 +119,16 @@ export class BoundedConnection implements MysqlConnection {
   async #answered<T>(statement: MysqlStatement, ask: () => Promise<T>): Promise<T> {
     if (this.#lost !== undefined) throw this.#lost
     const limitMs = this.#answerMs + this.#rowsMs
-    const answer = await within(this.#clock, limitMs, ask(), LATE)
+    // Then it was ended because of what the handler did with it.
+    const wasSilent = this.#clock.monotonic() - this.#answeredAt >= this.#silenceMs
+    const answer = await within(this.#clock, limitMs, ask(), LATE).catch((error: unknown) => {
+      throw wasSilent ? error : serverAway(error)
+    })
+    this.#answeredAt = this.#clock.monotonic()
     if (answer !== LATE) return answer
     this.#lost = new MysqlUnanswered(wordsOf(textOf(statement)), limitMs)
     this.destroy()
-    throw this.#lost
+    throw this.#isLent ? this.#lost : serverAway(this.#lost)
   }
 }
 

@@ -1,5 +1,5 @@
 /** The part of `mysql2` that is used, and what its answers and errors mean. The pool comes in; no driver is loaded here. */
-import { fieldOf, hasMethods, wrongKind } from 'concordat/extension'
+import { fieldOf, hasMethods, messageOf, wrongKind } from 'concordat/extension'
 
 /** The part of a connection of `mysql2/promise` that is used. */
 export interface MysqlConnection {
@@ -38,6 +38,9 @@ export const ER = {
   COLUMN_MISSING: 1054,
   LOCK_WAIT_TIMEOUT: 1205,
   UNKNOWN_VARIABLE: 1193,
+  READ_ONLY_OPTION: 1290,
+  READ_ONLY_MODE: 1836,
+  CONNECTION_KILLED: 1927,
   XAER_NOTA: 1397,
   XAER_RMFAIL: 1399,
   XAER_RMERR: 1401,
@@ -45,6 +48,30 @@ export const ER = {
 
 export function hasNumber(error: unknown, number: number): boolean {
   return fieldOf(error, 'errno') === number
+}
+
+/** SQLSTATEs by which the engine knows that a database was away: a command then waits, and no attempt is counted. */
+const NOT_CONNECTED = '08001'
+const CONNECTION_LOST = '08006'
+
+/** @throws what the pool said when it gave no connection, whatever that was: nothing was sent */
+export function throwNotConnected(error: unknown): never {
+  throw withState(error, NOT_CONNECTED)
+}
+
+/** A statement had no answer, or its connection was lost, or leads to a server that only reads. @returns the error */
+export function serverAway(error: unknown): unknown {
+  return isLost(error) ? withState(error, CONNECTION_LOST) : error
+}
+
+function isLost(error: unknown): boolean {
+  if (fieldOf(error, 'fatal') === true || fieldOf(error, 'code') === 'saga.mysql_unanswered') return true
+  if (hasNumber(error, ER.READ_ONLY_MODE) || hasNumber(error, ER.CONNECTION_KILLED)) return true
+  return hasNumber(error, ER.READ_ONLY_OPTION) && messageOf(error)?.includes('read-only') === true
+}
+
+function withState(error: unknown, sqlState: string): unknown {
+  return error instanceof Error ? Object.assign(error, { sqlState }) : error
 }
 
 /** Result of a statement. */

@@ -1,6 +1,7 @@
 import { SqlError } from 'concordat/core'
 import { messageOf } from 'concordat/extension'
-import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from './driver.ts'
+import type { BoundedConnection } from './bounded-pool.ts'
+import { ER, hasNumber, type MysqlResult, resultOf } from './driver.ts'
 
 /** Statements inside an open XA transaction. Invalid after the handler's promise settled. */
 export interface MysqlTransaction {
@@ -16,11 +17,12 @@ export interface MysqlTransaction {
 
 /** The transaction lent to a handler, closed when that settles. */
 export class LentTransaction implements MysqlTransaction {
-  readonly #connection: MysqlConnection
+  readonly #connection: BoundedConnection
   #isOpen = true
 
-  constructor(connection: MysqlConnection) {
+  constructor(connection: BoundedConnection) {
     this.#connection = connection
+    connection.lend(true)
   }
 
   async query<Row extends object = Record<string, unknown>>(
@@ -41,6 +43,7 @@ export class LentTransaction implements MysqlTransaction {
 
   close(): void {
     this.#isOpen = false
+    this.#connection.lend(false)
   }
 }
 

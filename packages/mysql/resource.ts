@@ -44,8 +44,9 @@ export interface MysqlXaResource extends XaResource<MysqlTransaction> {
 export interface MysqlResourceOptions {
   /**
    * How long each statement, also one of a handler, and each wait for a connection of the pool may take, in ms; a statement of a call
-   * that waits for rows has its `lockTimeoutMs` on top. Then the connection is closed, and the command fails with
-   * `MysqlUnanswered` and is tried again: a server that is stopped holds no participant. @default 30 seconds
+   * that waits for rows has its `lockTimeoutMs` on top. Then the connection is closed, with `MysqlUnanswered`, and the command is
+   * tried again: a server that is stopped holds no participant. That is an attempt only for a statement of a handler.
+   * @default 30 seconds
    */
   readonly answerMs?: number | undefined
 }

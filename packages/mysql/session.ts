@@ -54,6 +54,7 @@ export class XaSession {
     const seconds = Math.max(1, Math.round(lockTimeoutMs / 1_000))
     const silence = Math.min(SILENCE_S, this.#before?.silence ?? SILENCE_S)
     await this.#set({ rowLocks: seconds, tableLocks: seconds, silence })
+    this.#connection.endsAfter(silence * 1_000)
   }
 
   /** From here on it is the handler that waits. */

@@ -93,7 +93,6 @@ export function participantBinding<In, Out>(
     madeBy: path.slice(0, path.indexOf('(')),
     // A failure is answered at once: the coordinator makes the pauses, and the commands behind it do not wait for them.
     maxAttempts: options.maxAttempts ?? 1,
-    waitsForDatabase: true,
     clock: systemClock,
     telemetry,
     ...keptParts(systemClock),

@@ -34,8 +34,6 @@ export interface CommandHandlerParts<Request> extends AnswerParts {
   readonly duties: Duties<Request, ParticipantContext>
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
-  /** While its database is away a command is not answered: the binder delivers it again, without counting that. */
-  readonly waitsForDatabase?: boolean | undefined
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
   readonly unanswered: UnansweredHandlerCalls
   /** Kept over all messages: a command that waits for a lock holds up those behind it. */
@@ -226,8 +224,9 @@ export class CommandHandler<Request> {
     // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
     const refused = saysNo && (isFirst || duty.isInside === true)
     const final = saysNo || isPermanent(error)
-    const { maxAttempts, waitsForDatabase } = this.#parts
-    const isAway = waitsForDatabase === true && writeFault(error) === 'unavailable'
+    const { maxAttempts } = this.#parts
+    // While a database is away a command is not answered: who delivers it does that again, without counting it.
+    const isAway = writeFault(error) === 'unavailable'
     // Another transaction holds what it needs: the coordinator makes the pauses, and the commands behind it do not wait for them.
     const isHeld = duty.isHeld?.(error) === true || writeFault(error) === 'busy'
     const isLast = final || isHeld || (message.attempt >= maxAttempts && !isAway)

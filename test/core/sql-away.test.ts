@@ -13,6 +13,13 @@ describe('a database that is down', () => {
     expect(sqlAway(coded(code))).toBe('unreachable')
   })
 
+  it('is recognized from a driver that has names of its own beside the SQLSTATE, as those of MariaDB', () => {
+    const named = (sqlState: string): Error => Object.assign(coded('ER_NAMED'), { sqlState })
+    for (const state of ['08001', '08004']) expect(sqlAway(named(state)), state).toBe('unreachable')
+    for (const state of ['08S01', '08006']) expect(sqlAway(named(state)), state).toBe('lost')
+    for (const state of ['HY000', '23000', '28000']) expect(sqlAway(named(state)), state).toBeUndefined()
+  })
+
   it('is recognized from the driver’s message', () => {
     expect(sqlAway(new Error('Connection terminated unexpectedly'))).toBe('lost')
   })

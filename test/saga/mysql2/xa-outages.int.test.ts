@@ -61,11 +61,11 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
   }
 
   /** Binds the participant. With a concurrency above one a call may wait for a row. */
-  function bind(handler = write, { resource } = maria, concurrency = 1): SinkBinding {
+  function bind(handler = write, { resource } = maria, concurrency = 1, maxAttempts = 3): SinkBinding {
     const outbox = createOutbox({ sql, service: 'stock', schema })
     return xaParticipant(
       stockCommands,
-      { group: 'stock', sql, outbox, schema, resource, backoff: FAST, concurrency, maxAttempts: 3 },
+      { group: 'stock', sql, outbox, schema, resource, backoff: FAST, concurrency, maxAttempts },
       handler,
     )
   }
@@ -107,13 +107,14 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
   async function restart(): Promise<void> {
     await server.kill()
     await server.start()
-    const answers = (): Promise<boolean> =>
-      maria.pool.query('SELECT 1').then(
-        () => true,
-        () => false,
-      )
     await until('it answers', answers)
   }
+
+  const answers = (): Promise<boolean> =>
+    maria.pool.query('SELECT 1').then(
+      () => true,
+      () => false,
+    )
 
   test('keeps prepared work when its server is killed, and commits or rolls it back when that is there again', async () => {
     const decided = id
@@ -141,6 +142,18 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
     expect(calls).toBe(2)
     expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+    expect(await left()).toEqual({ effects: 1, prepared: 0 })
+  })
+
+  test('answers nothing while its server is away, so that its saga waits, and commits when that is back', async () => {
+    const once = bind(write, maria, 1, 1)
+    expect(await send(once, 'invoke')).toEqual(['invoke ok'])
+    await server.kill()
+    for (const _ of [1, 2, 3]) await expect(send(once, 'confirm', 1)).rejects.toThrow()
+    expect(await takeReplies(sql, schema)).toEqual([])
+    await server.start()
+    await until('it answers', answers)
+    expect(await send(once, 'confirm')).toEqual(['confirm ok'])
     expect(await left()).toEqual({ effects: 1, prepared: 0 })
   })
 
