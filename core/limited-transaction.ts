@@ -13,23 +13,35 @@ export function limitedTransaction<T>(
 ): Promise<T> {
   if (sql.exclusive !== undefined) return sql.transaction(work, others)
   const limits = { ...others, idleMs: Math.ceil(idleMs) }
-  return sql.transaction(async (tx) => {
-    if (tx.limits?.idleMs !== limits.idleMs)
-      await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${limits.idleMs}`)
+  return sql.transaction(limitedWork(work, limits.idleMs), limits)
+}
+
+/** Of a client that sets no limits itself, the work does. */
+function limitedWork<T>(work: (tx: SqlTransaction) => Promise<T>, idleMs: number): (tx: SqlTransaction) => Promise<T> {
+  return async (tx) => {
+    if (tx.limits?.idleMs !== idleMs) await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`)
     return work(tx)
-  }, limits)
+  }
 }
 
 const MAX_MS = 2 ** 31 - 1
 
 /**
- * The client for transactions in which handlers run. The server ends one that gets no statement for a minute, or for twice as long as its
- * handler may take: else a process that is frozen or cut off in the middle keeps its messages from the member that has them now, until the
- * server learns from TCP that the connection is gone.
+ * How long a transaction in which handlers run may get no statement: a minute, or twice as long as its handler may take.
  * @param slowAfterMs of the binding, or the time limit of a step
  */
-export function handlersClient(sql: SqlClient, slowAfterMs = 0): SqlClient {
-  const idleMs = Math.min(Math.max(1 * MINUTE, 2 * slowAfterMs), MAX_MS)
+export function handlersIdleMs(slowAfterMs = 0): number {
+  return Math.min(Math.max(1 * MINUTE, 2 * slowAfterMs), MAX_MS)
+}
+
+/**
+ * The client for transactions in which handlers run. The server ends one that gets no statement for so long: else a process that is frozen or cut off in the middle keeps its messages from the member that has them now, until the
+ * server learns from TCP that the connection is gone. A transaction that is prepared has no session any longer.
+ * @param slowAfterMs as of `handlersIdleMs`
+ */
+export function handlersClient(sql: SqlClient, slowAfterMs?: number): SqlClient {
+  const idleMs = handlersIdleMs(slowAfterMs)
+  const { prepare } = sql
   return {
     exclusive: sql.exclusive,
     inMemory: sql.inMemory,
@@ -37,6 +49,9 @@ export function handlersClient(sql: SqlClient, slowAfterMs = 0): SqlClient {
     connections: sql.connections,
     query: (text, parameters) => sql.query(text, parameters),
     transaction: (work, limits) => limitedTransaction(sql, idleMs, work, limits),
-    ...(sql.prepare !== undefined && { prepare: sql.prepare }),
+    ...(prepare !== undefined && {
+      prepare: (gid, work, limits) =>
+        prepare.call(sql, gid, limitedWork(work, idleMs), { ...limits, idleMs }) as ReturnType<typeof work>,
+    }),
   }
 }

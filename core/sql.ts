@@ -114,9 +114,12 @@ export interface SqlClient extends SqlExecutor {
    * `afterCommit`. If the connection is lost, the transaction may or may not be prepared. Absent on PGlite and Kysely, which cannot do
    * it.
    * @param gid at most 199 bytes, in use nowhere on this server
+   * @param limits as of `transaction`, until it is prepared
    * @throws `core.sql_cannot_prepare` when the server does not prepare this transaction, and would not the next time
    */
-  readonly prepare?: (<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>) => Promise<T>) | undefined
+  readonly prepare?:
+    | (<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>, limits?: TransactionLimits) => Promise<T>)
+    | undefined
 }
 
 /** Limits of one transaction, set with its first statement. */

@@ -69,16 +69,19 @@ const PLACE_MS = 0.8 * SECOND
 const VAIN_SHARE = 0.1
 
 /**
- * Limits how long calls wait for locks while each holds a place that others need. One call waits for 0.8 s. Waits in vain take a
- * tenth of the time at most: where many calls need one lock that stays held, the first waits, and the others give up at once.
+ * Limits how long calls wait for locks while each holds a place that others need. One call waits for 0.8 s, or `mostMs`. Waits in vain
+ * take a tenth of the time at most: where many calls need one lock that stays held, the first waits, and the others give up at once.
  */
 export class PlacePatience {
   readonly #clock: Clock
-  #leftMs = PLACE_MS
+  readonly #mostMs: number
+  #leftMs: number
   #at: number
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, mostMs: number = PLACE_MS) {
     this.#clock = clock
+    this.#mostMs = mostMs
+    this.#leftMs = mostMs
     this.#at = clock.monotonic()
   }
 
@@ -91,7 +94,7 @@ export class PlacePatience {
 
   #refilled(): number {
     const now = this.#clock.monotonic()
-    this.#leftMs = Math.min(PLACE_MS, this.#leftMs + (now - this.#at) * VAIN_SHARE)
+    this.#leftMs = Math.min(this.#mostMs, this.#leftMs + (now - this.#at) * VAIN_SHARE)
     this.#at = now
     return this.#leftMs
   }

@@ -78,7 +78,8 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
     connections: pool.options?.max,
     query: (text, parameters) => repeatable(() => run(pool, text, parameters, names)),
     transaction: (work, limits) => transaction(pool, work, { ...COMMIT, begin: beginning(limits), limits }, names),
-    prepare: (gid, work) => transaction(pool, work, { ...preparing(gid), begin: BEGIN }, names),
+    prepare: (gid, work, limits) =>
+      transaction(pool, work, { ...preparing(gid), begin: beginning(limits), limits }, names),
   }
 }
 

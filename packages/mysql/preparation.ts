@@ -29,7 +29,7 @@ export class Preparation {
     this.#connection.waitForRows(Math.max(LEAST_WAIT_MS, lockTimeoutMs))
     try {
       if (!(await this.#session.claim())) return await this.#leave('busy')
-      await this.#session.limit(lockTimeoutMs)
+      await this.#session.limit(this.#call)
       await openGate(this.#connection, whose, key)
       await this.#connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
       await this.#connection.query(`XA START ${this.#xid}`)

@@ -8,6 +8,7 @@
  * A connection that has prepared is closed, never reset: after COM_RESET_CONNECTION or COM_CHANGE_USER the transaction is half detached, and
  * its `XA COMMIT` is lost in the same way.
  */
+import type { XaCall } from 'concordat/saga/xa'
 import type { BoundedConnection } from './bounded-pool.ts'
 import { type MysqlConnection, rowsOf } from './driver.ts'
 
@@ -21,9 +22,6 @@ interface Limits {
 interface ClaimRow extends Limits {
   readonly claimed: number | null
 }
-
-/** A client that is cut off holds its rows no longer than that, if its handler was at work. */
-const SILENCE_S = 600
 
 export class XaSession {
   readonly #connection: BoundedConnection
@@ -50,9 +48,9 @@ export class XaSession {
   }
 
   /** Sets the time limits of a session that has claimed the lock. What we do ourselves may wait for a moment whatever they are. */
-  async limit(lockTimeoutMs: number): Promise<void> {
+  async limit({ lockTimeoutMs, idleMs }: Pick<XaCall, 'lockTimeoutMs' | 'idleMs'>): Promise<void> {
     const seconds = Math.max(1, Math.round(lockTimeoutMs / 1_000))
-    const silence = Math.min(SILENCE_S, this.#before?.silence ?? SILENCE_S)
+    const silence = Math.min(Math.ceil(idleMs / 1_000), this.#before?.silence ?? Number.POSITIVE_INFINITY)
     await this.#set({ rowLocks: seconds, tableLocks: seconds, silence })
     this.#connection.endsAfter(silence * 1_000)
   }

@@ -6,12 +6,11 @@ import { decodePayload } from '../../binder/channel/message-codec.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { handlersClient } from '../../core/limited-transaction.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import { Barrier } from '../participant/barrier.ts'
-import type { DeclaredParticipant } from '../participant/binding.ts'
+import { type DeclaredParticipant, limitedDatabase } from '../participant/binding.ts'
 import { CommandHandler, keptParts } from '../participant/command-handler.ts'
 import type { ReplyOutbox } from '../participant/reply-outbox-interface.ts'
 import { SharedCommandTransactions } from '../participant/shared-command-transaction.ts'
@@ -54,7 +53,9 @@ export class AskedParticipant {
     const barrier = new Barrier(schema)
     // Each call that waits for a row may have a connection.
     const concurrency = Math.min(by.concurrency, sql.connections ?? Number.POSITIVE_INFINITY)
-    const duties = side.duties(barrier, { sql, schema, concurrency })
+    const database = limitedDatabase(sql, options.slowAfterMs, { schema, concurrency })
+    const { sql: limited } = database
+    const duties = side.duties(barrier, database)
     this.#check = async () => {
       await barrier.ready(sql)
       await side.ready?.(sql)
@@ -63,7 +64,6 @@ export class AskedParticipant {
     this.#declared = declared
     this.#by = by
     const isSharing = by.mayShare && options.sharesTransactions === true && by.concurrency > 1
-    const limited = handlersClient(sql, options.slowAfterMs)
     const parts = {
       sql: limited,
       messages: options.outbox,

@@ -6,7 +6,7 @@ import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { handlersClient } from '../../core/limited-transaction.ts'
+import { handlersClient, handlersIdleMs } from '../../core/limited-transaction.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry-interface.ts'
@@ -47,7 +47,12 @@ export function declaredParticipant(binding: unknown): DeclaredParticipant | und
 }
 
 export interface ParticipantDatabase {
+  /** Its transactions are limited: one that a process does not go on with is ended. */
   readonly sql: SqlClient
+  /** The client as it was given: participants of one client share its connections. */
+  readonly given: SqlClient
+  /** For transactions elsewhere, the same limit. */
+  readonly idleMs: number
   readonly schema: string
   /** Largest number of commands at a time. */
   readonly concurrency: number
@@ -82,8 +87,9 @@ export function participantBinding<In, Out>(
   if (sql === undefined || outbox === undefined)
     return Object.freeze({ ...incompleteBinding(channel, options, atMost, side), ...declared })
   const barrier = new Barrier(schema)
-  const duties = side.duties(barrier, { sql, schema, concurrency: options.concurrency ?? 1 })
-  const limited = handlersClient(sql, options.slowAfterMs)
+  const database = limitedDatabase(sql, options.slowAfterMs, { schema, concurrency: options.concurrency ?? 1 })
+  const { sql: limited } = database
+  const duties = side.duties(barrier, database)
   const handler = new CommandHandler({
     sql: limited,
     outbox,
@@ -111,6 +117,14 @@ export function participantBinding<In, Out>(
       await outbox.ready?.()
     },
   })
+}
+
+export function limitedDatabase(
+  given: SqlClient,
+  slowAfterMs: number | undefined,
+  others: Pick<ParticipantDatabase, 'schema' | 'concurrency'>,
+): ParticipantDatabase {
+  return { ...others, given, sql: handlersClient(given, slowAfterMs), idleMs: handlersIdleMs(slowAfterMs) }
 }
 
 /** A binding whose database and outbox a service adds. */

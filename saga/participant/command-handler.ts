@@ -4,7 +4,7 @@
  */
 
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
 import { toError } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -38,14 +38,23 @@ export interface CommandHandlerParts<Request> extends AnswerParts {
   readonly unanswered: UnansweredHandlerCalls
   /** Kept over all messages: a command that waits for a lock holds up those behind it. */
   readonly busy: PlacePatience
+  /** The same for what another process is still doing about the same step, which takes as long as that. */
+  readonly busyAhead: PlacePatience
   /** Where calls that are ready together share a transaction; absent: each has its own. */
   readonly shared: SharedCommandTransactions | undefined
 }
 
 /** Parts that are kept over all messages of a participant. */
-export function keptParts(clock: Clock): Pick<CommandHandlerParts<never>, 'unanswered' | 'busy'> {
-  return { unanswered: new UnansweredHandlerCalls(), busy: new PlacePatience(clock) }
+export function keptParts(clock: Clock): Pick<CommandHandlerParts<never>, 'unanswered' | 'busy' | 'busyAhead'> {
+  return {
+    unanswered: new UnansweredHandlerCalls(),
+    busy: new PlacePatience(clock),
+    busyAhead: new PlacePatience(clock, AHEAD_MS),
+  }
 }
+
+/** The call of another process may need a while. After that the coordinator's retries go on. */
+const AHEAD_MS = 10 * SECOND
 
 /** A command, and what is to be done about it. */
 interface Commanded<Request> {
@@ -171,10 +180,10 @@ export class CommandHandler<Request> {
     const { sql } = this.#parts
     // An XA participant gets a transaction that is prepared, maybe of another database: its type has no `send`.
     const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx as SendingTransaction, command, message)
-    const busy = this.#parts.busy.tries(message.signal)
+    const busy = this.#parts.busyAhead.tries(message.signal)
     for (;;) {
       try {
-        const decide = await duty.ahead({ request: copyData(request), command, message, contextIn })
+        const decide = await duty.ahead({ request: copyData(request), command, message, busy, contextIn })
         await sql.transaction(async (tx) => sendAnswer(this.#parts, tx, command, await decide(tx)))
         return
       } catch (error) {

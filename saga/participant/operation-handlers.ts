@@ -4,6 +4,7 @@
  */
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { BusyTries } from '../../core/transaction-retries.ts'
 import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
@@ -88,6 +89,8 @@ export interface Asked<Request, Context> {
   readonly request: Request
   readonly command: CommandHeaders
   readonly message: HandlerContext
+  /** For what another call holds up. Others wait for the place of this one. */
+  readonly busy: BusyTries
   readonly contextIn: (tx: SqlTransaction) => Context
 }
 

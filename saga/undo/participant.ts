@@ -83,9 +83,9 @@ export function undoParticipant<
   return participantBinding<In, Out>(channel, rest, {
     path,
     kind: TCC,
-    duties: (barrier, { sql, schema, concurrency }) => {
+    duties: (barrier, { given, schema, concurrency }) => {
       const [images, relations] = [new Images(schema), new Relations(schema)]
-      const room = new RowWaitLimit(concurrency, sql)
+      const room = new RowWaitLimit(concurrency, given)
       return undoDuties({ barrier, images, relations, room, clock: systemClock, lockTimeoutMs, alsoWrites }, handler)
     },
   }) as SinkBinding<NoInfer<Name>>

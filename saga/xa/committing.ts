@@ -9,7 +9,6 @@ import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import { baseOf } from './gid.ts'
 import type { XaParts } from './handler-dependencies.ts'
-import { Patience } from './prepared-transaction-end.ts'
 
 /** Outcome of the handler's last call. */
 interface Known {
@@ -28,12 +27,12 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     this.#parts = parts
   }
 
-  async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
-    const { sql, barrier, gate, clock } = this.#parts
+  async ahead({ command, busy }: Asked<Request, Context>): Promise<Decision> {
+    const { sql, barrier, gate } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
     if (entry?.gid == null) return (tx) => this.#decide(tx, command, undefined)
     const { gid, status } = entry
-    if (status === 'ok') await gate.end('COMMIT', gid, new Patience(clock, message.signal))
+    if (status === 'ok') await gate.end('COMMIT', gid, busy)
     const isCommitted = await this.#isCommitted(command, gid)
     return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
   }

@@ -26,7 +26,7 @@ import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/opt
 import { RowWaitLimit } from '../participant/row-waiter-quota.ts'
 import { TCC } from '../wire/wire.ts'
 import { xaDuties } from './operation-handlers.ts'
-import { type Gate, OwnGate, type PreparingClient, ResourceGate } from './prepared-branch-gate.ts'
+import { OwnGate, type PreparingClient, ResourceGate } from './prepared-branch-gate.ts'
 import type { XaResource } from './resource.ts'
 import { XaRows } from './rows.ts'
 
@@ -117,9 +117,12 @@ export function xaParticipant<In, Out>(
   return participantBinding<In, Out>(channel, rest, {
     path,
     kind: TCC,
-    duties: (barrier, { sql, schema, concurrency }) => {
+    duties: (barrier, { sql, given, idleMs, schema, concurrency }) => {
       const rows = new XaRows(schema)
-      const [gate, room] = [gateOf(sql, rows, resource), new RowWaitLimit(concurrency, resource ?? sql)]
+      const room = new RowWaitLimit(concurrency, resource ?? given)
+      // The duties only pass the transaction on to the handler, so its type does not matter to them.
+      const elsewhere = resource as XaResource<SqlTransaction> | undefined
+      const gate = elsewhere === undefined ? ownGate(sql, rows) : new ResourceGate(sql, rows, elsewhere, idleMs)
       return xaDuties({ sql, rows, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
     },
     ready: (sql) => (resource === undefined ? requirePreparing(sql) : resource.ready()),
@@ -127,9 +130,7 @@ export function xaParticipant<In, Out>(
   })
 }
 
-/** The duties only pass the transaction on to the handler, so its type does not matter to them. */
-function gateOf(sql: SqlClient, rows: XaRows, resource: XaResource | undefined): Gate<SqlTransaction> {
-  if (resource !== undefined) return new ResourceGate(sql, rows, resource as XaResource<SqlTransaction>)
+function ownGate(sql: SqlClient, rows: XaRows): OwnGate {
   requirePrepare(sql)
   return new OwnGate(sql, rows)
 }

@@ -5,11 +5,12 @@
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { baseOf, gidBase } from './gid.ts'
-import { endPrepared, type Patience } from './prepared-transaction-end.ts'
+import { endPrepared, notYet } from './prepared-transaction-end.ts'
 import type { GateState, XaPassage, XaResource } from './resource.ts'
 import type { XaRows } from './rows.ts'
 
@@ -36,7 +37,7 @@ export interface Gate<Tx> {
   /** The name of the transaction that was committed; `null`: none was. */
   committed(step: StepOwner, base: string): Promise<string | null>
   /** Harmless if another process was faster. */
-  end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void>
+  end(verb: 'COMMIT' | 'ROLLBACK', gid: string, busy: BusyTries): Promise<void>
   /** Another transaction holds the row that a statement wants. */
   isHeld(error: unknown): boolean
   /** Whether a call that is not answered yet may be open or prepared. */
@@ -98,8 +99,8 @@ export class OwnGate implements Gate<SqlTransaction> {
     return this.#rows.committed(this.#sql, step)
   }
 
-  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void> {
-    await endPrepared(this.#sql, verb, gid, patience)
+  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, busy: BusyTries): Promise<void> {
+    await endPrepared(this.#sql, verb, gid, busy)
   }
 
   /** Also when a library has put an error of its own around it. */
@@ -143,11 +144,14 @@ export class ResourceGate<Tx> implements Gate<Tx> {
   readonly #sql: SqlClient
   readonly #rows: XaRows
   readonly #resource: XaResource<Tx>
+  readonly #idleMs: number
 
-  constructor(sql: SqlClient, rows: XaRows, resource: XaResource<Tx>) {
+  /** @param idleMs how long a handler may send nothing */
+  constructor(sql: SqlClient, rows: XaRows, resource: XaResource<Tx>, idleMs: number) {
     this.#sql = sql
     this.#rows = rows
     this.#resource = resource
+    this.#idleMs = idleMs
   }
 
   async base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string> {
@@ -161,7 +165,8 @@ export class ResourceGate<Tx> implements Gate<Tx> {
 
   prepare<T>({ step, gid, base, waitMs }: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>> {
     const isCurrent = (): Promise<boolean> => this.#rows.isBegun(this.#sql, step, gid)
-    return this.#resource.prepare({ gid, whose: base, key: step.key, lockTimeoutMs: waitMs, isCurrent }, work)
+    const call = { gid, whose: base, key: step.key, lockTimeoutMs: waitMs, idleMs: this.#idleMs, isCurrent }
+    return this.#resource.prepare(call, work)
   }
 
   look(_: StepOwner, base: string): Promise<GateState> {
@@ -172,9 +177,9 @@ export class ResourceGate<Tx> implements Gate<Tx> {
     return this.#resource.committed(base)
   }
 
-  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void> {
+  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, busy: BusyTries): Promise<void> {
     while ((await this.#resource.end(verb, gid)) === 'busy') {
-      await patience.wait(`transaction ${gid} cannot be ended yet on ${this.#resource.name}`)
+      await notYet(busy, `transaction ${gid} cannot be ended yet on ${this.#resource.name}`)
     }
   }
 

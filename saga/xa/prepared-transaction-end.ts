@@ -1,34 +1,14 @@
 /** Ending a transaction that is prepared, from any connection. */
 
-import { type Clock, SECOND } from '../../core/clock.ts'
 import { hasCode, toError } from '../../core/errors.ts'
 import { quoteLiteral, type SqlExecutor } from '../../core/sql.ts'
+import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
 
-const PAUSE_MS = 20
-const LONGEST_PAUSE_MS = 500
-/** After this long the command is put back: its retries, and those of the coordinator, go on from there. */
-const PATIENCE_MS = 10 * SECOND
-
-/** Repeats a request until it has an answer. */
-export class Patience {
-  readonly #clock: Clock
-  readonly #signal: AbortSignal
-  readonly #since: number
-  #pauseMs = PAUSE_MS
-
-  constructor(clock: Clock, signal: AbortSignal) {
-    this.#clock = clock
-    this.#signal = signal
-    this.#since = clock.monotonic()
-  }
-
-  /** Waits a little, longer each time. @throws `saga.xa_not_yet` when it took too long; the reason of the signal */
-  async wait(what: string): Promise<void> {
-    if (this.#clock.monotonic() - this.#since > PATIENCE_MS) throw new SagaError('saga.xa_not_yet', { message: what })
-    await this.#clock.sleep(this.#pauseMs, this.#signal)
-    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
-  }
+/** Waits a little, longer each time. @throws `saga.xa_not_yet` when it took too long; the reason of the signal */
+export async function notYet(busy: BusyTries, what: string): Promise<void> {
+  const error = new SagaError('saga.xa_not_yet', { message: what })
+  if (!(await busy.wait(error))) throw error
 }
 
 /**
@@ -39,7 +19,7 @@ export async function endPrepared(
   sql: SqlExecutor,
   verb: 'COMMIT' | 'ROLLBACK',
   gid: string,
-  patience: Patience,
+  busy: BusyTries,
 ): Promise<boolean> {
   for (;;) {
     try {
@@ -51,7 +31,7 @@ export async function endPrepared(
       // Another connection is ending it.
       if (!hasCode(error, '55000')) throw error
     }
-    await patience.wait(`prepared transaction ${gid} is being ended by another session`)
+    await notYet(busy, `prepared transaction ${gid} is being ended by another session`)
   }
 }
 

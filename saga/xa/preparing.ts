@@ -17,7 +17,7 @@ import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import { nextGid } from './gid.ts'
 import type { Handler, XaParts } from './handler-dependencies.ts'
-import { Patience } from './prepared-transaction-end.ts'
+import { notYet } from './prepared-transaction-end.ts'
 
 /** State of a gate that an earlier call may hold. */
 interface Seen {
@@ -67,10 +67,9 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
 
   async ahead(asked: Asked<Request, Context>): Promise<Decision> {
     const { gate, clock, lockTimeoutMs, room } = this.#parts
-    const { command, message } = asked
+    const { command, busy } = asked
     using seat = room.enter()
     const waitMs = seat === undefined ? Math.min(lockTimeoutMs, BRIEFLY_MS) : lockTimeoutMs
-    const patience = new Patience(clock, message.signal)
     let seen: Seen | undefined
     let spared: Spared | undefined
     for (;;) {
@@ -83,17 +82,17 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
         // A process that has prepared answers in a moment, unless it died: wait for that moment.
         const isSpared = isPrepared && clock.monotonic() - (spared?.since ?? 0) < SPARED_MS
         if (found === undefined || isSpared) {
-          await patience.wait(`${command.key} is being done elsewhere`)
+          await notYet(busy, `${command.key} is being done elsewhere`)
         } else {
           seen = found
         }
         continue
       }
       if ('status' in begun) return () => Promise.resolve(begun)
-      for (const gid of begun.stale) await gate.end('ROLLBACK', gid, patience)
+      for (const gid of begun.stale) await gate.end('ROLLBACK', gid, busy)
       const reply = await this.#prepare(asked, begun, waitMs)
       if (reply !== undefined) return (tx) => this.#keep(tx, command, begun, reply)
-      await patience.wait(`${command.key} was taken over`)
+      await notYet(busy, `${command.key} was taken over`)
     }
   }
 

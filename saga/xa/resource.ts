@@ -18,6 +18,8 @@ export interface XaCall {
   readonly key: string
   /** How long a statement waits for a row. */
   readonly lockTimeoutMs: number
+  /** How long the server may hear nothing: then it ends the transaction, whose process is frozen or cut off. */
+  readonly idleMs: number
   /** Asked once, with the gate locked: false when the call was given up meanwhile. */
   isCurrent(): Promise<boolean>
 }

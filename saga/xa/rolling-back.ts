@@ -1,6 +1,7 @@
 /** The cancellation of an XA participant. */
 
 import type { SqlTransaction } from '../../core/sql.ts'
+import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/operation-handlers.ts'
@@ -8,7 +9,7 @@ import { done, isConfirmed } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import type { XaParts } from './handler-dependencies.ts'
-import { Patience } from './prepared-transaction-end.ts'
+import { notYet } from './prepared-transaction-end.ts'
 
 /** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */
 export class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
@@ -20,15 +21,15 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     this.#parts = parts
   }
 
-  async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
-    const { sql, barrier, gate, clock } = this.#parts
+  async ahead({ command, busy }: Asked<Request, Context>): Promise<Decision> {
+    const { sql, barrier, gate } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
     const base = await gate.base(command, entry)
     // A row that was purged too early leaves no trace here, and its transaction stays in a resource that has a gate of its own.
     const isOpen = entry !== undefined || (await this.#isHeldElsewhere(command, base))
     if (isOpen) {
       await this.#refuseLate(command)
-      await this.#rollBack(command, base, new Patience(clock, message.signal))
+      await this.#rollBack(command, base, busy)
     }
     const isCommitted = (await gate.committed(command, base))?.startsWith(base) === true
     return (tx) => this.#decide(tx, command, { isRolledBack: isOpen, isCommitted })
@@ -53,13 +54,13 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
   }
 
   /** A call that is still open is waited for: it may be prepared in a moment. */
-  async #rollBack(command: CommandHeaders, base: string, patience: Patience): Promise<void> {
+  async #rollBack(command: CommandHeaders, base: string, busy: BusyTries): Promise<void> {
     const { gate } = this.#parts
     for (;;) {
       const { isFree, prepared } = await gate.look(command, base)
-      for (const gid of prepared) await gate.end('ROLLBACK', gid, patience)
+      for (const gid of prepared) await gate.end('ROLLBACK', gid, busy)
       if (isFree && prepared.length === 0) return
-      if (prepared.length === 0) await patience.wait(`${command.key} is still being done`)
+      if (prepared.length === 0) await notYet(busy, `${command.key} is still being done`)
     }
   }
 

@@ -3,15 +3,16 @@
  * while, so the member that has the message now does not wait for it. Each place where a handler gets a transaction is a case.
  */
 import { type Binding, createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
-import { type SqlTransaction, silentLogger } from 'concordat/core'
+import { type SqlClient, type SqlTransaction, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
 import { createCoordinator } from 'concordat/saga/coordinator'
+import { xaParticipant } from 'concordat/saga/xa'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
-import { commandHeaders, deliver } from '../saga/support/delivery.ts'
+import { askTarget, commandHeaders, deliver } from '../saga/support/delivery.ts'
 import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
@@ -76,6 +77,42 @@ describe('the transaction of a handler whose process sends nothing more', () => 
     await deliver(work, { n: 1 }, commandHeaders('s-1', 'invoke'))
     expect(limits).toEqual(['1min'])
   })
+
+  test.each(['binding', 'localTarget'] as const)(
+    'of an XA participant (%s) is ended by the server, as are those around it',
+    async (way) => {
+      await migrateParticipant(sql)
+      limits.length = 0
+      const given: unknown[] = []
+      const limited: SqlClient['transaction'] = (work, its) => {
+        given.push(its?.idleMs)
+        return sql.transaction(work, its)
+      }
+      // PGlite prepares nothing: what is committed at once stands for it.
+      const preparing: SqlClient = {
+        ...sql,
+        query: (text, parameters) =>
+          sql.query(text.replace(/^.*max_prepared_transactions.*$/, 'SELECT 1 AS most'), parameters),
+        transaction: limited,
+        prepare: (_, work, its) => limited(work, its),
+      }
+      const options = { group: 'stock', slowAfterMs: 150_000 }
+      const handler = (_request: unknown, { tx }: { readonly tx: SqlTransaction }) => note(tx)
+      const headers = { ...commandHeaders(`xa-${way}`, 'invoke'), 'saga-kind': 'tcc' }
+      if (way === 'binding') {
+        await deliver(xaParticipant(channel, { ...options, sql: preparing, outbox }, handler), { n: 1 }, headers)
+      } else {
+        const answer = await askTarget(
+          localTarget(channel, xaParticipant(channel, options, handler), { sql: preparing }),
+          { n: 1 },
+          headers,
+        )
+        expect(answer).toMatchObject({ reply: { status: 'ok' } })
+      }
+      expect(limits).toEqual(['5min'])
+      expect(new Set(given)).toEqual(new Set([300_000]))
+    },
+  )
 
   test.each([false, true])(
     'of a step and of a participant in the process is ended by the server, transactions shared: %s',

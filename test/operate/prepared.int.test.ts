@@ -15,7 +15,14 @@ describeWith(['postgres', 'mariadb'], 'an operator of a service that prepares on
 
   beforeAll(async () => {
     ;[database, maria] = await Promise.all([createDatabase(), openMaria(serverUrl('mariadb') as string, name)])
-    const call = { gid, whose, key: 'order/o-1/reserve', lockTimeoutMs: 100, isCurrent: () => Promise.resolve(true) }
+    const call = {
+      gid,
+      whose,
+      key: 'order/o-1/reserve',
+      lockTimeoutMs: 100,
+      idleMs: 60_000,
+      isCurrent: () => Promise.resolve(true),
+    }
     await maria.resource.prepare(call, () => Promise.resolve())
   })
   afterAll(async () => {

@@ -20,7 +20,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
   /** A call that gives up at the first locked row. */
   function impatient() {
     const whose = `concordat:${String(++ids).padStart(22, '0')}:`
-    return { whose, key: `order/${ids}/step`, gid: `${whose}1:order/${ids}/step`, lockTimeoutMs: 50 }
+    return { whose, key: `order/${ids}/step`, gid: `${whose}1:order/${ids}/step`, lockTimeoutMs: 50, idleMs: 60_000 }
   }
 
   const prepare = (call: ReturnType<typeof impatient>): Promise<unknown> =>

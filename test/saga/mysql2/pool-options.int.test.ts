@@ -40,7 +40,14 @@ describeWith(['mariadb'], 'a pool on MariaDB', () => {
       expect(await resource.place()).toBe(database)
       const whose = `concordat:${String(++ids).padStart(22, '0')}:`
       const gid = `${whose}1:order/${ids}/step`
-      const call = { whose, key: `order/${ids}/step`, gid, lockTimeoutMs: 1_000, isCurrent: async () => true }
+      const call = {
+        whose,
+        key: `order/${ids}/step`,
+        gid,
+        lockTimeoutMs: 1_000,
+        idleMs: 60_000,
+        isCurrent: async () => true,
+      }
       const passage = await resource.prepare(call, async (tx) => (await tx.query('SELECT 1 AS one')).rowCount)
       expect(passage).toEqual({ entered: 'in', result: 1 })
       expect(await resource.look(whose)).toEqual({ isFree: false, prepared: [gid] })

@@ -10,7 +10,7 @@ import { writeFault } from '../../../core/write-fault.ts'
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED', fatal: true })
 const lost = (): Error => Object.assign(new Error('Connection lost'), { code: 'PROTOCOL_CONNECTION_LOST', fatal: true })
 const numbered = (errno: number, message: string): Error => Object.assign(new Error(message), { errno })
-const call = { whose: 'concordat:x:', gid: 'concordat:x:1:a/b/c', key: 'a/b/c', lockTimeoutMs: 1_000 }
+const call = { whose: 'concordat:x:', gid: 'concordat:x:1:a/b/c', key: 'a/b/c', lockTimeoutMs: 1_000, idleMs: 60_000 }
 
 type Run = (text: string) => unknown
 

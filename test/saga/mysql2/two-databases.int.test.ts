@@ -208,7 +208,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
   test('a transaction that stays prepared on MariaDB is in the health of its service, with the remedy', async () => {
     const service = await bankB({ parts: { prepared: { olderThanMs: 1 } } })
     const orphan = { gid: 'concordat:0123456789012345678901:1:transfer/t-9/deposit', key: 'transfer/t-9/deposit' }
-    const call = { ...orphan, whose: 'concordat:0123456789012345678901:', lockTimeoutMs: 1_000 }
+    const call = { ...orphan, whose: 'concordat:0123456789012345678901:', lockTimeoutMs: 1_000, idleMs: 60_000 }
     await maria.resource.prepare({ ...call, isCurrent: async () => true }, (tx) => tx.query('SELECT 1'))
     await service.close()
     services.delete(service)

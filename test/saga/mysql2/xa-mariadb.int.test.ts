@@ -64,6 +64,16 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     await expectAllOrNothing(world, 8)
   }, 60_000)
 
+  test('is ended by the server when its process says nothing more in the handler', async () => {
+    const limits: unknown[] = []
+    const binding = world.bind(async (_, { tx }) => {
+      limits.push(...(await tx.query('SELECT @@wait_timeout AS seconds')).rows)
+    })
+    await world.send(binding, 'invoke')
+    expect(limits).toEqual([{ seconds: 60 }])
+    expect(await world.send(binding, 'compensate')).toEqual(['compensate ok'])
+  })
+
   test('never counts an XA COMMIT that was answered and did nothing as a commit', async () => {
     const lying = { ...maria, resource: { ...stoppingResource(maria.resource, {}), end: async () => 'ended' as const } }
     await world.send(world.bind(), 'invoke')

@@ -5,10 +5,16 @@ import {
   type SinkBinding,
   type TransactionContext,
 } from 'concordat/binder'
-import { type SqlClient, silentLogger } from 'concordat/core'
+import { type SqlClient, silentLogger, systemClock } from 'concordat/core'
 import { SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
 import type { ContextLogger } from '../../support/inside/core.ts'
-import type { Operation } from '../../support/inside/saga.ts'
+import {
+  type CommandHeaders,
+  type DirectAnswer,
+  type DirectTarget,
+  type Operation,
+  readCommandHeaders,
+} from '../../support/inside/saga.ts'
 
 export function commandHeaders(sagaId: string, operation: Operation, attempt = 1, step = 'reserve'): Headers {
   return {
@@ -52,6 +58,28 @@ export async function deliver(
       if (attempt === attempts) throw error
     }
   }
+}
+
+/** Asks a participant as the coordinator does: once. */
+export function askTarget<In>(target: DirectTarget<In>, payload: unknown, headers: Headers): Promise<DirectAnswer> {
+  const command = readCommandHeaders(headers) as CommandHeaders
+  const { name } = target.channel
+  const message = {
+    id: 'm',
+    destination: name,
+    key: command.key,
+    type: name,
+    source: 'test',
+    contentType: 'application/json',
+    time: 0,
+    headers,
+    body: Buffer.from(JSON.stringify(payload)),
+  }
+  return target.asking.ask(
+    { target: target as DirectTarget, message, command },
+    systemClock,
+    new AbortController().signal,
+  )
 }
 
 /** The replies that wait in an outbox, oldest first, and removes them. */

@@ -65,6 +65,17 @@ describeWith(['postgres'], 'an XA participant', () => {
     await expectAllOrNothing(world, 1)
   }, 60_000)
 
+  test('is ended by the server when its process says nothing more in the handler', async () => {
+    let limit = ''
+    const binding = world.bind(async (_, { tx }) => {
+      const { rows } = await tx.query<{ ms: string }>(`SHOW idle_in_transaction_session_timeout`)
+      limit = JSON.stringify(rows[0])
+    })
+    await world.send(binding, 'invoke')
+    expect(limit).toContain('1min')
+    expect(await world.send(binding, 'compensate')).toEqual(['compensate ok'])
+  })
+
   test('sends what its handler sends once it is committed', async () => {
     const outbox = world.outbox()
     const binding = world.bind(async ({ sku, n }, { tx }) => void (await outbox.add(tx, stockCommands, { sku, n })))
