@@ -42,13 +42,23 @@ export class ParkedWatch {
   async look(partitions: readonly number[]): Promise<void> {
     const held = partitions.join()
     if (!this.#isDue && this.#oldest === undefined && held === this.#partitions) return
+    // Before the answer: what is parked meanwhile may not be in it.
     this.#isDue = false
+    try {
+      this.#oldest = await this.#ask(partitions)
+      this.#partitions = held
+    } catch (error) {
+      this.#isDue = true
+      throw error
+    }
+  }
+
+  async #ask(partitions: readonly number[]): Promise<OldestRow | undefined> {
     const { rows } = await this.#sql.query<OldestRow>(
       `SELECT id, aggregatetype AS destination, last_error AS error, count(*) OVER ()::int AS count FROM ${this.#tables.outbox}
        WHERE partition = ANY($1::int[]) AND next_attempt_at = 'infinity' ORDER BY parked_at LIMIT 1`,
       [partitions],
     )
-    this.#partitions = held
-    this.#oldest = rows[0]
+    return rows[0]
   }
 }
