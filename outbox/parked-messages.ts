@@ -164,6 +164,9 @@ async function resolveHeld(
     [id, destination ?? null, source ?? null],
   )
   if (found.rows.length > 1) throw new OutboxError('outbox.ambiguous', { id, places: found.rows })
+  const [place] = found.rows
+  if (place === undefined) return new Set()
+  // Of that one alone: another of its id may fail in this moment.
   const { rows } = await sql.query<{ partition: number }>(
     `WITH resolved AS (${change}), recorded AS (
        INSERT INTO ${tables.audit} (action, by, reason, id, aggregatetype, aggregateid, type, payload, source,
@@ -171,7 +174,7 @@ async function resolveHeld(
        SELECT $4, $5, $6, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time, attempts,
          last_error FROM resolved
      ) SELECT partition FROM resolved`,
-    [id, destination ?? null, source ?? null, action, by, reason],
+    [id, place.destination, place.source, action, by, reason],
   )
   return new Set(rows.map((row) => row.partition))
 }

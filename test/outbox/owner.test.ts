@@ -1,3 +1,4 @@
+import type { SqlClient } from 'concordat/core'
 import { printMigrations } from 'concordat/operator'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
@@ -92,6 +93,33 @@ describe('a failed message is named by more than its id', () => {
     expect(await t.outbox.retry('o-1', note)).toBe(true)
     await until(() => t.publisher.ids.length === 1, 'it has left')
   })
+
+  test.each(['drop', 'retry'] as const)(
+    '%s touches the one it found, and none that fails in this moment',
+    async (action) => {
+      await using t = await setupOutbox({ partitions: 1 })
+      t.publisher.verdict = () => 'too_large'
+      const add = (destination: string, key: string) =>
+        t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('o-1', key, { destination })]))
+      await add('invoices', 'a')
+      await t.relay().start()
+      await until(async () => (await t.outbox.parked()).length === 1, 'it is parked')
+      const query: SqlClient['query'] = async (text, parameters) => {
+        const result = await t.sql.query<never>(text, parameters)
+        if (text.includes('SELECT DISTINCT aggregatetype')) {
+          await add('mails', 'b')
+          await until(async () => (await t.outbox.parked()).length === 2, 'the other is parked, too')
+          t.publisher.verdict = () => undefined
+        }
+        return result
+      }
+      const { schema, partitions } = t.outbox
+      const outbox = createOutbox({ sql: { ...t.sql, query }, service: 'orders', schema, partitions })
+      expect(await outbox[action]('o-1', note)).toBe(true)
+      await until(async () => (await t.outbox.parked()).length === 1, 'one is left')
+      expect((await t.outbox.parked()).map((each) => each.message.destination)).toEqual(['mails'])
+    },
+  )
 
   test.each([
     ['', /outbox\.drop/],
