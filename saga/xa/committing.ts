@@ -43,8 +43,10 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     const base = baseOf(gid)
     if ((await gate.committed(command, base)) === gid) return true
     const { isFree, prepared } = await gate.look(command, base)
-    if (prepared.length > 0)
-      throw new SagaError('saga.xa_not_yet', { message: `${command.key} was prepared in this moment` })
+    if (prepared.length > 0) {
+      const why = 'it became so in this moment, or this database is an old copy that lost the answer to the try'
+      throw new SagaError('saga.xa_not_yet', { message: `${command.key}: ${prepared.join()} is prepared: ${why}` })
+    }
     if (!isFree)
       throw new SagaError('saga.xa_not_yet', {
         message: `${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`,

@@ -1,4 +1,4 @@
-/** A cancellation that waits for another process, on a resource whose gate stays locked. */
+/** Commands that wait for another process, on a resource whose gate stays locked. */
 import { type Clock, systemClock } from 'concordat/core'
 import { localTarget, migrateParticipant } from 'concordat/saga'
 import { type XaResource, xaParticipant } from 'concordat/saga/xa'
@@ -27,11 +27,15 @@ const held: XaResource = {
   old: async () => [],
 }
 
-test('keeps the commands behind it waiting for ten seconds once, and for a tenth of the time after that', async () => {
+function targetOn(resource: XaResource, clock: Clock) {
+  const side = xaParticipant(stockCommands, { group: 'stock', resource }, () => {})
+  return localTarget(stockCommands, side, { sql: embedded(), schema, clock })
+}
+
+test('a cancellation keeps the commands behind it waiting for ten seconds once, and for a tenth of the time after that', async () => {
   let ms = 0
   const clock: Clock = { ...systemClock, monotonic: () => ms, sleep: async (forMs) => void (ms += forMs) }
-  const side = xaParticipant(stockCommands, { group: 'stock', resource: held }, () => {})
-  const target = localTarget(stockCommands, side, { sql: embedded(), schema, clock })
+  const target = targetOn(held, clock)
   const ask = async (): Promise<number> => {
     const since = ms
     const headers = { ...commandHeaders('a', 'compensate'), 'saga-kind': 'tcc' }
@@ -47,4 +51,19 @@ test('keeps the commands behind it waiting for ten seconds once, and for a tenth
     waited += await ask()
   }
   expect(waited).toBeLessThanOrEqual(10_000 + ms / 10)
+})
+
+test('a confirmation whose answered try was lost in a restore reports that, while its work is still prepared', async () => {
+  let ms = 0
+  const clock: Clock = { ...systemClock, monotonic: () => ms, sleep: async (forMs) => void (ms += forMs) }
+  const headers = { ...commandHeaders('restored', 'confirm'), 'saga-kind': 'tcc' }
+  await embedded().query(
+    `INSERT INTO ${schema}.saga_barrier (saga_key, birth, reply_to, operation, status, outside, gid)
+     VALUES ('order/restored/reserve', 'orders.saga-replies', 'orders.saga-replies', 'invoke', 'begun', true, 'concordat:x:1:k')`,
+  )
+  const target = targetOn({ ...held, look: async () => ({ isFree: false, prepared: ['concordat:x:1:k'] }) }, clock)
+  const answer = await askTarget(target, { sku: 'apple', n: 1 }, headers)
+  expect(answer).toMatchObject({
+    reply: { status: 'failed', code: 'saga.xa_not_yet', message: expect.stringMatching(/concordat:x:1:k.*old copy/) },
+  })
 })
