@@ -21,7 +21,7 @@ export class LetterMoves {
   readonly #options: ResolvedRedrive
   readonly #counts: RunCounts
   readonly #publisher: RunPublisher
-  /** Letters that this run has sent back or kept, in the order of time. */
+  /** Letters that this run has sent back or kept, in the order of time. A copy of one that was given up may be the last there is. */
   readonly #passed: Set<string> = new Set()
   #isBeyondLimit = false
   #refusal: SendError | undefined
@@ -61,6 +61,7 @@ export class LetterMoves {
     const isSent = isChosen && (await this.#goesBack(before, delivery))
     if (!isSent) await this.#publisher.keep(message, delivery)
     this.#counts[isSent ? 'sent' : 'kept']++
+    if (isSent && this.#options.to === 'nowhere') return
     this.#passed.add(copyKey)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
   }

@@ -143,6 +143,19 @@ describe('a redrive', () => {
     expect(state.handled).toEqual([1, 3])
   })
 
+  it('that gives letters up keeps one of the same message that its filter does not choose', async () => {
+    const { broker, binder, status } = await withLetters(0)
+    await binder.send(channel, 1, { id: 'order-7' })
+    await until('it is a dead letter', () => status().deadLettered === 1)
+    const [first] = (await run(broker, { dryRun: true })).letters
+    await binder.send(channel, 1, { id: 'order-7' })
+    await until('both are dead letters', () => status().deadLettered === 2)
+    const filter: RedriveOptions['filter'] = ({ position }) => position === first?.position
+    expect(await run(broker, { to: 'nowhere', filter })).toMatchObject({ sent: 1, kept: 1, copies: 0 })
+    const { letters } = await run(broker, { dryRun: true })
+    expect(letters.map(({ id, position }) => [id, position === first?.position])).toEqual([['order-7', false]])
+  })
+
   it('shows in a dry run what a run with the same filter and limit then sends, without its pauses', async () => {
     const { broker, state } = await withLetters(6)
     state.isBroken = false
