@@ -83,7 +83,8 @@ function retriesOf(binding: Binding, specs: ReadonlyMap<string, DestinationSpec>
   if (binding.kind === 'source') return undefined
   const { group, retry } = resolveConsumer(binding)
   const input = specs.get(binding.input.name)
-  return group === null || retry !== 'delayed' || input === undefined ? undefined : retrySpec(input, group)
+  if (group === null || retry !== 'delayed' || input === undefined) return undefined
+  return { ...retrySpec(input, group), delays: true }
 }
 
 /** A dead letter channel may be declared as well, by who reads it. */

@@ -194,7 +194,7 @@ export class Keeper {
     const { group, onFailure, retry } = this.#options
     const specs = [input]
     if (group !== null && onFailure === 'dead-letter') specs.push(deadLetterSpec(input.name, group))
-    if (group !== null && retry === 'delayed') specs.push(retrySpec(input, group))
+    if (group !== null && retry === 'delayed') specs.push({ ...retrySpec(input, group), delays: true })
     return specs
   }
 

@@ -201,8 +201,9 @@ export class Topics {
  * Whether the topic may have any count of partitions. Retries keep theirs when the channel gets more partitions: their copies have no
  * order, and a group reads all partitions that the topic has.
  */
-function takesAnyCount({ assumed, keepsEach, delays, deadLetters }: DestinationSpec): boolean {
-  return assumed === true || (keepsEach === true && delays === true && deadLetters !== true)
+function takesAnyCount(spec: DestinationSpec): boolean {
+  const { assumed, keepsEach, deadLetters } = spec
+  return assumed === true || (keepsEach === true && deadLetters !== true && !isDelayTopic(spec))
 }
 
 /** Dead letters and delays have no declared number of partitions. */

@@ -15,10 +15,10 @@ export function retryName(destination: string, group: string): string {
   return `${destination}.${group}.retry`
 }
 
-/** Kept for as long as the channel's own messages. */
+/** Kept for as long as the channel's own messages. Who reads it or sends to it alone needs nothing that delays: `delays` is added by a group that does. */
 export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, group: string): DestinationSpec {
   const kept = retentionMs === undefined ? {} : { retentionMs }
-  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true, ...kept }
+  return { name: retryName(name, group), partitions, groups: [group], keepsEach: true, ...kept }
 }
 
 /** Where the group's retries wait, as a place; they have the partitions of their channel. */
