@@ -54,6 +54,11 @@ export class GroupSubscription implements Subscription {
     await this.#add(retries, (copy) => this.#receiver.deliver(new RetryDelivery(copy, destination)), 0)
   }
 
+  /** The retries are not read, for this reason; `undefined`: there is none. */
+  retriesStalled(stall: Stall | undefined): void {
+    this.#stalled(0, stall)
+  }
+
   pause(): void {
     this.#isPaused = true
     for (const subscription of this.#open) subscription.pause()
@@ -75,11 +80,7 @@ export class GroupSubscription implements Subscription {
       deliver,
       recall: () => receiver.recall(),
       displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
-      stalled: (stall) => {
-        this.#stalls[place] = stall
-        const [first, second] = this.#stalls
-        receiver.stalled?.([first, second].find((each) => each?.isPassing === false) ?? first ?? second)
-      },
+      stalled: (stall) => this.#stalled(place, stall),
       lost: (error: Error) => {
         if (this.#isOver) return
         this.#isOver = true
@@ -89,5 +90,11 @@ export class GroupSubscription implements Subscription {
     if (this.#isOver) await subscription.close()
     else this.#open.push(subscription)
     if (this.#isPaused) subscription.pause()
+  }
+
+  #stalled(place: 0 | 1, stall: Stall | undefined): void {
+    this.#stalls[place] = stall
+    const [first, second] = this.#stalls
+    this.#receiver.stalled?.([first, second].find((each) => each?.isPassing === false) ?? first ?? second)
   }
 }

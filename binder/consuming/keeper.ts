@@ -167,6 +167,7 @@ export class Keeper {
       this.#retries.lookLater(group, {
         isOver: () => this.#subscription !== subscription,
         addRetries: () => this.#taking(subscription.addRetries()),
+        retriesStalled: (stall) => subscription.retriesStalled(stall),
       })
     this.#events.onTaken()
   }

@@ -1,4 +1,6 @@
 import { MINUTE, SECOND } from '../../../core/clock.ts'
+import { isRetryable, toError } from '../../../core/errors.ts'
+import type { Stall } from '../../transport/transport.ts'
 import type { ConsumerHost } from '../create-handling.ts'
 import { retrySpec } from './retry-destination.ts'
 
@@ -11,14 +13,21 @@ const LOOK_OFTEN_MS = 5 * SECOND
 export interface RetryReader {
   isOver(): boolean
   addRetries(): Promise<void>
+  /** The retries cannot be read, or looked for; `undefined`: no longer. The channel itself goes on. */
+  retriesStalled(stall: Stall | undefined): void
 }
 
-/** Looks whether there are retries of a group for a binding that does not delay its own. */
+/**
+ * Looks whether there are retries of a group for a binding that does not delay its own. What fails here stops neither the binding nor its
+ * start: it is tried again, and shows in its health unless it passes.
+ */
 export class PendingRetryCheck {
   readonly #channel: string
   readonly #binding: string
   readonly #host: Pick<ConsumerHost, 'clock' | 'logger' | 'transport' | 'destinations'>
   #cancel: () => void = () => {}
+  /** Of the last time. */
+  #stall: Stall | undefined
 
   constructor(
     channel: string,
@@ -36,9 +45,13 @@ export class PendingRetryCheck {
 
   /**
    * Whether messages of the group may still wait for their next attempt, from a release with `retry: 'delayed'` or a redrive: they
-   * are accepted, and no other binding reads them.
+   * are accepted, and no other binding reads them. Never rejects.
    */
-  async areThere(group: string): Promise<boolean> {
+  areThere(group: string): Promise<boolean> {
+    return this.#tried(() => this.#find(group))
+  }
+
+  async #find(group: string): Promise<boolean> {
     const { destinations, logger } = this.#host
     if (!(await this.#isRetryPlaceThere(group))) return false
     const spec = retrySpec(destinations.spec(this.#channel), group)
@@ -60,6 +73,7 @@ export class PendingRetryCheck {
   lookLater(group: string, reader: RetryReader): void {
     const { clock, transport } = this.#host
     if (transport.hasPlace === undefined) return
+    reader.retriesStalled(this.#stall)
     const owner = transport.ownerOf?.(this.#channel) ?? transport
     const everyMs = owner.settlingIn === undefined ? LOOK_MS : LOOK_OFTEN_MS
     this.#cancel = clock.setTimer(everyMs, () => void this.#look(group, reader))
@@ -67,14 +81,25 @@ export class PendingRetryCheck {
 
   /** Reads the retry channel as well, once it is there. Never rejects. */
   async #look(group: string, reader: RetryReader): Promise<void> {
+    const isRead = await this.#tried(async () => {
+      if (!(await this.#find(group)) || reader.isOver()) return false
+      await reader.addRetries()
+      return true
+    })
+    if (reader.isOver()) return
+    if (isRead) reader.retriesStalled(undefined)
+    else this.lookLater(group, reader)
+  }
+
+  /** @returns false when it failed */
+  async #tried(work: () => Promise<boolean>): Promise<boolean> {
     try {
-      const isThere = await this.areThere(group)
-      if (isThere && !reader.isOver()) return await reader.addRetries()
+      const done = await work()
+      this.#stall = undefined
+      return done
     } catch (error) {
-      if (reader.isOver()) return
-      const fields = { err: error, binding: this.#binding }
-      this.#host.logger.warn(fields, 'the binding cannot read the channel of its retries, it is tried again')
+      this.#stall = { reason: toError(error), isPassing: this.#stall === undefined && isRetryable(error) }
+      return false
     }
-    if (!reader.isOver()) this.lookLater(group, reader)
   }
 }
