@@ -62,8 +62,8 @@ export class Puller {
   #handler: PollHandler | undefined
   #turn: Promise<unknown> = Promise.resolve()
   #isPolling = false
-  /** Resolves when the user resumes; set while paused by the user. */
-  #resumed: PromiseWithResolvers<void> | undefined
+  /** Called when the user resumes; set while paused by the user. */
+  #onResume: Set<() => void> | undefined
   /** Replaced by each stop, which ends the polls that wait. */
   #stopping: AbortController = new AbortController()
   #cancelLeaving: (() => void) | undefined
@@ -111,12 +111,12 @@ export class Puller {
   }
 
   pause(): void {
-    this.#resumed ??= Promise.withResolvers()
+    this.#onResume ??= new Set()
   }
 
   resume(): void {
-    this.#resumed?.resolve()
-    this.#resumed = undefined
+    for (const resumed of this.#onResume ?? []) resumed()
+    this.#onResume = undefined
   }
 
   /** A poll that waits ends with `false`; one whose handler runs is waited for as long as a drain takes. */
@@ -160,8 +160,28 @@ export class Puller {
 
   /** False when it stays paused by the user. */
   async #mayGoOn(waitMs: number, signal: AbortSignal): Promise<boolean> {
-    const resumed = this.#resumed
-    return resumed === undefined || finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, resumed.promise))
+    const onResume = this.#onResume
+    if (onResume === undefined) return true
+    const resumed = Promise.withResolvers<void>()
+    onResume.add(resumed.resolve)
+    try {
+      return await this.#settlesWithin(waitMs, signal, resumed)
+    } finally {
+      onResume.delete(resumed.resolve)
+    }
+  }
+
+  /** False when the time was over first. Leaves nothing that listens to `signal`, which Node would keep alive. */
+  async #settlesWithin(
+    waitMs: number,
+    signal: AbortSignal,
+    { promise, resolve }: PromiseWithResolvers<void>,
+  ): Promise<boolean> {
+    try {
+      return await finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, promise))
+    } finally {
+      resolve()
+    }
   }
 
   async #takePlace(signal: AbortSignal): Promise<void> {
@@ -187,7 +207,7 @@ export class Puller {
     })
     this.#consumer.wake()
     try {
-      await finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, begun.promise))
+      await this.#settlesWithin(waitMs, signal, begun)
     } catch (error) {
       // A call under way is awaited, even if its caller gave up.
       if (this.#gate.close()) throw error

@@ -1,6 +1,7 @@
+import { getEventListeners } from 'node:events'
 import { type Binder, createBinder, defineChannel, pollable, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 import type { PollableOptions } from '../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
@@ -66,6 +67,22 @@ describe('poll', () => {
     const next = poll()
     expect(await next).toBe(true)
     expect([got, late.end]).toEqual([[1], 'acked'])
+  })
+
+  it('leaves no listener behind when no message arrives, nor in a pause', async () => {
+    const { clock, poll, control } = await setup()
+    const made = vi.spyOn(AbortSignal, 'any')
+    onTestFinished(() => made.mockRestore())
+    const empty = async (): Promise<void> => {
+      const polled = poll({ waitMs: 10 })
+      await clock.advance(100)
+      expect(await polled).toBe(false)
+    }
+    await empty()
+    control.pause()
+    await empty()
+    const signals = made.mock.results.map(({ value }) => value as AbortSignal)
+    expect(signals.map((signal) => getEventListeners(signal, 'abort').length)).toEqual([0, 0])
   })
 
   it('gives its place back in time also when a poll met a pause, or was aborted in it', async () => {
