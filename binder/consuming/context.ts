@@ -12,6 +12,9 @@ export interface DeliveryScope {
   readonly handlerLogger: Logger
 }
 
+/** Where a context has its message. A property, and not a private field: what `withContext` made of the context has it too. */
+const MESSAGE = Symbol('message')
+
 /** A delivery as a handler sees it. Built for each call; what costs is made when it is asked for. */
 export class DeliveryContext implements TransactionContext {
   readonly attempt: number
@@ -29,7 +32,11 @@ export class DeliveryContext implements TransactionContext {
 
   /** The message of a handler's context, as it travels; `undefined`: it is another context, made by a middleware. */
   static messageOf(context: object): EncodedMessage | undefined {
-    return #delivery in context ? context.#delivery.message : undefined
+    return Reflect.get(context, MESSAGE)
+  }
+
+  get [MESSAGE](): EncodedMessage {
+    return this.#delivery.message
   }
 
   get group(): string | null {

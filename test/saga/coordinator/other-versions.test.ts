@@ -1,7 +1,7 @@
 /**
  * Signals for sagas whose version the receiving instance has not loaded: a rolling deploy, and one that is rolled back.
  */
-import { createBinder, defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel, type Middleware, timeout } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import type { Saga } from 'concordat/saga'
 import { defineSaga } from 'concordat/saga'
@@ -55,13 +55,18 @@ interface Deploy {
   readonly left: () => Promise<number>
 }
 
-async function deploy(sagas: readonly Saga[], loaded: readonly Saga[] = [one]): Promise<Deploy> {
+async function deploy(
+  sagas: readonly Saga[],
+  loaded: readonly Saga[] = [one],
+  middleware: readonly Middleware[] = [],
+): Promise<Deploy> {
   const log = new LogLines()
   const world = await create({ sagas, coordinator: { logger: log.logger, leaseMs: 300 } })
   const old = world.another({ sagas: loaded, logger: log.logger })
   const transport = () => memoryTransport({ broker })
   const broker = memoryBroker()
-  const binder = createBinder({ service: 'orders', transport: transport(), bindings: old.bindings, sends: [] })
+  const { bindings } = old
+  const binder = createBinder({ service: 'orders', transport: transport(), bindings, middleware, sends: [] })
   const sender = createBinder({ service: 'shop', transport: transport(), sends: [after] })
   for (const each of [sender, binder]) await each.start()
   closing.push(old, sender, binder)
@@ -98,6 +103,13 @@ describe('a message that is read by an instance without the version of its saga'
     expect((await world.coordinator.get(two, id).outcome(within)).status).toBe('completed')
     await until('nothing is left', async () => (await left()) === 0)
     expect(deadLetters()).toBe(0)
+  })
+
+  test('is kept also when the binder limits the time of its handlers', async () => {
+    const { world, pay, left, deadLetters } = await deploy([byRef, one], [one], [timeout(30_000), timeout(60_000)])
+    await world.coordinator.start(byRef, { id: 'x', input: {} })
+    await pay({ ref: 'x' })
+    expect([deadLetters(), await left()]).toEqual([0, 1])
   })
 
   test('still reaches the saga of a version that is loaded, and both when it is for both', async () => {
