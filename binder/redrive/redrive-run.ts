@@ -102,7 +102,7 @@ export class RedriveRun {
         if (delivery === undefined) return this.#lookEnd?.hasReached() === true ? await this.#endLook() : 'stopped'
         if (await this.#take(delivery)) return await this.#endRun()
       }
-      return 'stopped'
+      return this.#options.dryRun ? 'stopped' : await this.#passMarks()
     } finally {
       this.#reader.giveBack()
       await subscription.close()
@@ -162,6 +162,18 @@ export class RedriveRun {
     delivery.release()
     this.#reader.giveBack()
     return false
+  }
+
+  /** Marks right behind the last letter of a run go with it, or they would be counted as letters until the next run. */
+  async #passMarks(): Promise<End> {
+    for (;;) {
+      const delivery = await this.#reader.last(TELL_MS)
+      if (delivery?.message.type !== REDRIVE_END) {
+        delivery?.release()
+        return 'stopped'
+      }
+      if (await this.#take(delivery)) return this.#endRun()
+    }
   }
 
   #settle(delivery: TransportDelivery): void {
