@@ -154,6 +154,7 @@ export class Consumer {
     await this.#stopping
     if (this.#stops > stops) return
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
+    const halt = this.#state === 'halted' ? this.#error : undefined
     const run = new Run()
     this.#run = run
     this.#processing.begin(run, this.#newRunHandling())
@@ -167,7 +168,10 @@ export class Consumer {
       await taken
     } catch (error) {
       // Else it was stopped meanwhile, and may be running again.
-      if (!run.over) this.#state = 'stopped'
+      if (!run.over) {
+        this.#state = halt === undefined ? 'stopped' : 'halted'
+        this.#error = halt
+      }
       throw error
     }
   }

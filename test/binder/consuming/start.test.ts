@@ -2,6 +2,7 @@ import { createBinder, defineChannel, sink, source, TransportError } from 'conco
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
+import { memoryLogger } from '../support/memory-logger.ts'
 import { ScriptedTransport } from '../support/scripted-transport.ts'
 
 const channel = defineChannel('numbers', { payload: z.number() })
@@ -31,6 +32,30 @@ describe('a start', () => {
     expect(control.status()).toMatchObject({ state: 'running' })
     await control.stop()
     expect(transport.subscription.closed).toBe(true)
+  })
+
+  it('a start that fails leaves a halted binding halted, with its error', async () => {
+    const transport = new ScriptedTransport()
+    const failing = sink(channel, { group: 'g', maxAttempts: 1, onFailure: 'halt' }, () => {
+      throw new Error('closed')
+    })
+    const { logger } = memoryLogger()
+    const binder = createBinder({ service: 'test', transport, bindings: [failing], logger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const control = binder.binding('numbers.g')
+    transport.subscription.deliver(null, 1)
+    await until('it halts', () => control.status().state === 'halted')
+    const { error } = control.status()
+    const refusal = new TransportError({ transport: 'scripted', kind: 'mismatch', message: 'has 8 partitions, not 4' })
+    transport.onSubscribe = () => Promise.reject(refusal)
+    await expect(control.start()).rejects.toBe(refusal)
+    expect(control.status()).toMatchObject({ state: 'halted', error })
+    expect(error).toContain('failed for good')
+    expect(binder.health().status).toBe('down')
+    transport.onSubscribe = async () => {}
+    await control.start()
+    expect(control.status()).toMatchObject({ state: 'running', error: undefined })
   })
 
   it('a start that waits for a stop is paused if pause is called in between', async () => {
