@@ -1,6 +1,6 @@
-import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP, deadLetterSpec } from '../consuming/failure/dead-letter.ts'
 import { retrySpec } from '../consuming/failure/retry-destination.ts'
-import { BinderError } from '../errors.ts'
+import { BinderError, TransportError } from '../errors.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
 import { settlingTransactionsOf } from './atomic-move.ts'
 import type { ResolvedRedrive } from './redrive.ts'
@@ -20,7 +20,7 @@ export interface RedrivePlaces {
 export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedrive): RedrivePlaces {
   const { name, partitions, groups, retentionMs } = channel
   const owner = transport.ownerOf?.(name) ?? transport
-  const spec = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
+  const spec = { name, partitions, groups, retentionMs }
   return {
     letters: { ...deadLetterSpec(name, group), goesWith: name },
     channel: spec,
@@ -32,12 +32,15 @@ export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedr
 
 /**
  * Makes what a run needs exist. A retry channel that is made here gets the partitions of its channel, which refuses another
- * number. @throws TransportError, `binder.redrive_would_repeat`
+ * number. A group of which there is nothing is a mistyped one: a queue for it would keep all that is sent from now on.
+ * @throws TransportError, `binder.redrive_would_repeat`
  */
 export async function provisionPlaces(
   { transport, group, to, dryRun }: ResolvedRedrive,
   { letters, channel, target, owner, settling }: RedrivePlaces,
 ): Promise<void> {
+  const place = { destination: letters.name, partitions: letters.partitions, group: DEAD_LETTER_GROUP }
+  if ((await owner.hasPlace?.(place)) === false) throw withoutLetters(owner.name, channel.name, group, letters.name)
   await transport.provision([letters])
   // The declaration may leave out that the channel is transactional.
   const repeats = to === 'channel' && ((await owner.settlingGroups?.(channel.name)) ?? []).length > 0
@@ -49,5 +52,16 @@ export async function provisionPlaces(
   await transport.provision([target]).catch((error: unknown) => {
     // A transport that makes nothing in advance: the transaction of the first letter makes it.
     if (!isNew || settling === undefined) throw error
+  })
+}
+
+function withoutLetters(transport: string, channel: string, group: string, destination: string): TransportError {
+  return new TransportError({
+    transport,
+    kind: 'mismatch',
+    destination,
+    message:
+      `"${channel}" has no dead letters of a group "${group}": "${destination}" is missing on ${transport}. Check the names of the ` +
+      "channel and the group; a binding of the group with `onFailure: 'dead-letter'` makes it when it starts.",
   })
 }

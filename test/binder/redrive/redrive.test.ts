@@ -1,6 +1,6 @@
 import { type Channel, createBinder, defineChannel, redrive, sink, TransportError } from 'concordat/binder'
 import { type Clock, DAY, systemClock } from 'concordat/core'
-import type { Transport } from 'concordat/extension'
+import type { DestinationSpec, Transport } from 'concordat/extension'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -247,6 +247,32 @@ describe('a redrive', () => {
     })
     await until('they were handled', () => state.handled.length === 4)
     expect((await run(broker, { dryRun: true })).letters).toEqual([])
+  })
+
+  it('is refused for a group that has no dead letter channel, and makes nothing', async () => {
+    const { broker } = await withLetters(1)
+    for (const options of [{}, { to: 'group' }, { to: 'nowhere' }, { dryRun: true }] as const) {
+      const host = { service: 'operator', transport: memoryTransport({ broker }) }
+      const mistyped = redrive(host, channel as unknown as Channel, 'h', options)
+      await expect(mistyped).rejects.toMatchObject({ code: 'binder.transport', kind: 'mismatch', retryable: false })
+      await expect(mistyped).rejects.toThrow('"orders" has no dead letters of a group "h": "orders.h.dlq" is missing')
+    }
+  })
+
+  it('to the channel makes no group that the channel does not declare', async () => {
+    const made: DestinationSpec[] = []
+    const { broker } = await withLetters(1)
+    const transport = memoryTransport({ broker })
+    const provision = transport.provision.bind(transport)
+    transport.provision = (specs) => {
+      made.push(...specs)
+      return provision(specs)
+    }
+    const undeclared = defineChannel('orders', { payload: z.number() }) as unknown as Channel
+    expect(await redrive({ service: 'operator', transport }, undeclared, 'g', { to: 'channel' })).toMatchObject({
+      sent: 1,
+    })
+    expect(made.filter(({ name }) => name === 'orders').map(({ groups }) => groups)).toEqual([[]])
   })
 
   it('refuses a transport that its owner closes', async () => {

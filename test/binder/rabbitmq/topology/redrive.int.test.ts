@@ -64,6 +64,20 @@ describeWith(['rabbitmq'], 'a redrive on RabbitMQ', () => {
     expect((await start('check')).health().status).toBe('up')
   })
 
+  it('of a mistyped group is refused and makes no queue for it', async () => {
+    const { name, state, run } = await withLetter()
+    for (const options of [{}, { dryRun: true }, { to: 'group' }, { to: 'nowhere' }] as const)
+      await expect(run('create', options, 'h')).rejects.toMatchObject({
+        kind: 'mismatch',
+        destination: `${name}.h.dlq`,
+      })
+    await admin(url, async (channel) => {
+      await expect(channel.checkQueue(`${name}:h`)).rejects.toThrow('NOT_FOUND')
+    })
+    expect(await run('create', { to: 'channel' })).toMatchObject({ sent: 1, complete: true })
+    await until('it is handled', () => state.handled.length === 1)
+  })
+
   it('to a group with a retry channel makes nothing and needs no delays', async () => {
     const { state, binder, run } = await withLetter()
     await run('create', { to: 'group', filter: () => false })
