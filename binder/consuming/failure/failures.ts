@@ -79,7 +79,8 @@ export class Failures {
     const error = toError(thrown)
     const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
-    const waits = isAway && (writeFault(error) === 'operator' || isClosed(error))
+    // Permanent by itself, and it passes: on a trial too.
+    const waits = writeFault(error) === 'operator' || isClosed(error)
     if (isLast || !(waits || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? outageReason(error) : undefined
     this.#context.logger.warn(
@@ -189,6 +190,11 @@ export class Failures {
 
   gone(delivery: TransportDelivery): boolean {
     return delivery.signal.aborted || this.#context.drain.aborted
+  }
+
+  /** @throws when one was taken away while its transaction was waited for: nothing may begin for it */
+  requireHeld(deliveries: readonly TransportDelivery[]): void {
+    for (const delivery of deliveries) if (this.gone(delivery)) throw new Error('the delivery was taken away')
   }
 
   /** `undefined` when the next attempt may begin here; else how this delivery ended. */

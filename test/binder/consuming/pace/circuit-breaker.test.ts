@@ -1,4 +1,5 @@
 import { type Binder, type ConsumerOptions, createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
+import { MINUTE } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { CircuitBreakerOptions } from '../../../support/inside/binder.ts'
@@ -252,6 +253,18 @@ describe('a message whose attempt opened the circuit', () => {
       expect(test.status).toMatchObject({ deadLettered: 1, circuit: 'open' })
     },
   )
+})
+
+it.for([0, 1])('a trial that meets missing tables waits for the operator, with %i free trials', async (freeTrials) => {
+  const test = await setup({ failures: 1, freeTrials, counts: () => true }, { maxAttempts: 5 })
+  test.deliver(0)
+  await drain()
+  test.error = Object.assign(new Error('expected its tables'), { code: 'core.tables_missing', retryable: false })
+  for (let trial = 0; trial < 3; trial++) await test.clock.advance(PAUSE_MS)
+  expect(test.status).toMatchObject({ deadLettered: 0, handled: 0 })
+  test.error = undefined
+  for (let trial = 0; trial < 3; trial++) await test.clock.advance(MINUTE)
+  expect(test.status).toMatchObject({ deadLettered: 0, handled: 1 })
 })
 
 describe('a message that always fails', () => {
