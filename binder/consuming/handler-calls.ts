@@ -79,6 +79,7 @@ export class HandlerCalls {
       const context = new DeliveryContext(delivery, attempt, this.#scope, tx)
       const own = calls++ > 0 ? await freshPayload(binding.input, message, payload) : payload
       while (this.#turns.isDue()) await this.#turns.next()
+      this.#failures.requireHeld([delivery])
       const made = await this.#call(own, delivery, context)
       if (made.value instanceof Discarded) discarded = made.value
       else if (binding.kind === 'processor' && made.value !== undefined)

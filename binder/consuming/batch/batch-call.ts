@@ -127,6 +127,7 @@ export class BatchCall {
         if (toHandle.length === 0) return
         const turns = turnsOf(this.#context.clock)
         while (turns.isDue()) await turns.next()
+        this.#failures.requireHeld(toHandle.map(({ delivery }) => delivery))
         try {
           await this.#attempt(toHandle, results, { tx, emit })
         } catch (error) {

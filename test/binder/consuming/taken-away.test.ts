@@ -2,12 +2,13 @@ import {
   type ConsumerBinding,
   createBinder,
   defineChannel,
+  type Inbox,
   processor,
   sink,
   sinkBatch,
   TransportError,
 } from 'concordat/binder'
-import { MINUTE, silentLogger } from 'concordat/core'
+import { MINUTE, type SqlTransaction, silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
@@ -148,3 +149,50 @@ describe('a message that waits for', () => {
     expect(handle.status()).toMatchObject({ deadLettered: 0 })
   })
 })
+
+it.each([
+  ['sink', (inbox: Inbox, call: () => void) => sink(channel, { group: 'g', inbox }, call)],
+  [
+    'sinkBatch',
+    (inbox: Inbox, call: () => void) =>
+      sinkBatch(channel, { group: 'g', inbox, batch: { maxSize: 2, maxWaitMs: 1 } }, call),
+  ],
+] as const)(
+  'nothing begins for a message that was withdrawn while its transaction was waited for (%s)',
+  async (_, make) => {
+    const [asked, begun] = [gate(), gate()]
+    let calls = 0
+    const tx = {} as SqlTransaction
+    const lateOf = async (work: () => Promise<void>): Promise<'processed'> => {
+      asked.open()
+      await begun.opened
+      await work()
+      return 'processed'
+    }
+    const inbox = {
+      hasOutbox: false,
+      process: (_message: unknown, work: (tx: SqlTransaction, emit: unknown) => Promise<void>) =>
+        lateOf(() => work(tx, undefined)),
+      processBatch: (
+        messages: readonly unknown[],
+        work: (tx: SqlTransaction, fresh: readonly number[], emit: unknown) => Promise<void>,
+      ) => lateOf(() => work(tx, [...messages.keys()], undefined)),
+    } as unknown as Inbox
+    const transport = new ScriptedTransport()
+    const binder = createBinder({
+      service: 's',
+      transport,
+      bindings: [make(inbox, () => void calls++)],
+      logger: silentLogger,
+    })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const loan = new AbortController()
+    transport.subscription.receiver.deliver(new ScriptedDelivery(messageOn('numbers', 'k', 0), 0, loan))
+    await asked.opened
+    loan.abort(new Error('lost'))
+    begun.open()
+    await until('it came to its end', () => binder.binding('numbers.g').status().running === 0)
+    expect(calls).toBe(0)
+  },
+)
