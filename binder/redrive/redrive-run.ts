@@ -208,8 +208,8 @@ export class RedriveRun {
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
  * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the
- *   start, or the group has no dead letter channel there; SendError when it will never take a letter, at the end of the run for one that is too large, which is kept;
- *   `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
+ *   start, or the group has no dead letter channel there; SendError when it will never take a letter, at the end of the run for one that is
+ *   too large, which is kept; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(
   host: RedriveHost,
