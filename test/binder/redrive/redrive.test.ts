@@ -1,7 +1,7 @@
-import { type Channel, createBinder, defineChannel, redrive, sink, TransportError } from 'concordat/binder'
-import { type Clock, DAY, systemClock } from 'concordat/core'
+import { type Channel, createBinder, defineChannel, redrive, TransportError } from 'concordat/binder'
+import { DAY, systemClock } from 'concordat/core'
 import type { DestinationSpec, Transport } from 'concordat/extension'
-import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/memory'
+import { type MemoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { RedriveOptions } from '../../support/inside/binder.ts'
@@ -9,36 +9,7 @@ import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'
 import { ScriptedTransport } from '../support/scripted-transport.ts'
-
-const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
-
-/** Creates a service whose handler fails while `isBroken`, with dead letters 0 to `count` - 1. */
-async function withLetters(count: number) {
-  const broker = memoryBroker()
-  const state = { isBroken: true, handled: [] as number[] }
-  const binding = sink(channel, { group: 'g', maxAttempts: 1 }, (n) => {
-    if (state.isBroken) throw new Error('closed')
-    state.handled.push(n)
-  })
-  const binder = createBinder({ service: 'shop', transport: memoryTransport({ broker }), bindings: [binding] })
-  onTestFinished(() => binder.close())
-  await binder.start()
-  await binder.sendBatch(
-    channel,
-    Array.from({ length: count }, (_, n) => n),
-  )
-  const status = () => binder.binding('orders.g').status()
-  await until('all are dead letters', () => status().deadLettered === count)
-  return { broker, binder, state, status }
-}
-
-const run = (broker: MemoryBroker, options: RedriveOptions = {}, clock?: Clock) =>
-  redrive(
-    { service: 'operator', transport: memoryTransport({ broker }), clock },
-    channel as unknown as Channel,
-    'g',
-    options,
-  )
+import { channel, run, withLetters } from './kit.ts'
 
 it('a redrive ends when its signal aborts while the filter has not settled, and the dead letter stays for the next run', async () => {
   const { broker, state } = await withLetters(1)
@@ -390,51 +361,3 @@ it.for(['filter', 'rate'] as const)(
     expect(await running).toMatchObject({ sent: 2, kept: 0 })
   },
 )
-
-const tooLarge = (destination: string): TransportError =>
-  new TransportError({ kind: 'too_large', message: 'too large on purpose', transport: 'memory', destination })
-
-/** Transport that takes no message to the channel with more than `most` bytes of headers, as a broker that counts them. */
-function limited(broker: MemoryBroker, most: number): Transport {
-  const transport = memoryTransport({ broker })
-  const publish = transport.publish.bind(transport)
-  transport.publish = async (messages, until) => {
-    const outcomes = messages.map(({ destination, headers }) =>
-      destination === channel.name && JSON.stringify(headers).length > most ? tooLarge(destination) : undefined,
-    )
-    const taken = messages.filter((_, i) => outcomes[i] === undefined)
-    const answers = [...(await publish(taken, until))]
-    return outcomes.map((outcome) => outcome ?? answers.shift())
-  }
-  return transport
-}
-
-describe('a letter that is too large with what a redrive adds to it', () => {
-  const through = (transport: Transport) =>
-    redrive({ service: 'operator', transport }, channel as unknown as Channel, 'g', { to: 'channel' })
-
-  it('goes back as it was sent', async () => {
-    const { broker, state, status } = await withLetters(3)
-    state.isBroken = false
-    // The headers of these messages are empty; those of a run are not.
-    expect(await through(limited(broker, 2))).toMatchObject({ sent: 3, kept: 0, complete: true })
-    await until('all are handled', () => status().handled === 3)
-  })
-
-  it('is kept when it is too large as it was, and the others go back', async () => {
-    const { broker, state, status } = await withLetters(3)
-    state.isBroken = false
-    let count = 0
-    const transport = limited(broker, 10_000)
-    const publish = transport.publish.bind(transport)
-    transport.publish = async (messages, until) => {
-      const isFirst = messages[0]?.destination === channel.name && count++ < 2
-      const refusal = tooLarge(channel.name)
-      return isFirst ? messages.map(() => refusal) : publish(messages, until)
-    }
-    await expect(through(transport)).rejects.toMatchObject({ code: 'binder.send', cause: { kind: 'too_large' } })
-    await until('the others are handled', () => status().handled === 2)
-    expect(await run(broker)).toMatchObject({ sent: 1, kept: 0, complete: true })
-    await until('all are handled', () => status().handled === 3)
-  })
-})
