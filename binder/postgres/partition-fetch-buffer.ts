@@ -1,3 +1,4 @@
+import { Queue } from '../../core/queue.ts'
 import type { Lendable } from '../transport/kit/lending.ts'
 import { SettledPositions } from '../transport/kit/settled-positions.ts'
 
@@ -22,6 +23,9 @@ export interface Settled {
   readonly done: readonly number[]
 }
 
+/** A rare limit: other keys may go on for seconds at full speed while one key waits. */
+const MAX_BEHIND = 10_000
+
 /**
  * A place in a partition, in memory: what was fetched and waits, and how far it is settled. What waits is handed out in
  * order. Pure.
@@ -32,8 +36,7 @@ export class ClaimedPartition {
   readonly #progress: SettledPositions
   readonly #handed: number
   /** Fetched, not lent; in order. What comes back takes its old position. */
-  #waiting: Fetched[] = []
-  #head = 0
+  readonly #waiting: Queue<Fetched> = new Queue()
   #waitingBytes = 0
   #changes = 0
   #written = 0
@@ -45,11 +48,16 @@ export class ClaimedPartition {
   }
 
   get waiting(): number {
-    return this.#waiting.length - this.#head
+    return this.#waiting.length
   }
 
   get waitingBytes(): number {
     return this.#waitingBytes
+  }
+
+  /** Whether the lowest unsettled message lies so far back that no more is to be fetched: each write has all that is done above it. */
+  get isFarBehind(): boolean {
+    return this.next - this.#progress.settled >= MAX_BEHIND
   }
 
   /** Number of messages settled since the last write. */
@@ -74,14 +82,8 @@ export class ClaimedPartition {
 
   /** Takes the next waiting message. */
   take(): Fetched | undefined {
-    const fetched = this.#waiting[this.#head]
-    if (fetched === undefined) return undefined
-    this.#head++
-    if (this.#head === this.#waiting.length) {
-      this.#waiting = []
-      this.#head = 0
-    }
-    this.#waitingBytes -= fetched.bytes
+    const fetched = this.#waiting.shift()
+    if (fetched !== undefined) this.#waitingBytes -= fetched.bytes
     return fetched
   }
 
@@ -109,11 +111,10 @@ export class ClaimedPartition {
   putBack(fetched: Fetched): void {
     if (this.#progress.has(fetched.position)) return
     this.#waitingBytes += fetched.bytes
-    const rest = this.#waiting.slice(this.#head)
+    const rest = this.#waiting.drain()
     const at = rest.findIndex((each) => each.position > fetched.position)
     rest.splice(at < 0 ? rest.length : at, 0, fetched.redelivered ? fetched : { ...fetched, redelivered: true })
-    this.#waiting = rest
-    this.#head = 0
+    for (const each of rest) this.#waiting.push(each)
   }
 
   /** Record to write now, and the number of changes in it: call `wrote` afterwards. */

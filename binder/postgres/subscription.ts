@@ -273,7 +273,7 @@ export class LogSubscription implements Subscription {
   }
 
   #fetchLimit({ place, mayHaveMore, leaving }: HeldPartition): number {
-    if (this.#lending.isPaused || !mayHaveMore || leaving !== undefined) return 0
+    if (this.#lending.isPaused || !mayHaveMore || leaving !== undefined || place.isFarBehind) return 0
     const limit = Math.min(MAX_FETCH, this.spec.prefetch)
     if (place.waiting > limit / 2) return 0
     return this.#bytesHeld() < this.spec.prefetchBytes || this.#bytesHeld() === 0 ? limit : 0
