@@ -1,5 +1,6 @@
 import { createBinder, SendError, sink } from 'concordat/binder'
 import { describe, it, onTestFinished } from 'vitest'
+import { insist } from '../support/refusals.ts'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import { collector, createTestChannel, started } from './transport-kit.ts'
@@ -224,7 +225,7 @@ export function lifeCases(context: CaseContext): void {
         await expect(binder.ready({ timeoutMs: 50 })).rejects.toMatchObject({ code: 'binder.not_ready' })
         await context.broker.restart()
         await binder.ready({ timeoutMs: 90_000 })
-        await binder.send(channel, { key: 'k', n: 1 })
+        await insist(() => binder.send(channel, { key: 'k', n: 1 }))
         await until('it came', () => got.length > 0)
         expect(got.map(({ payload }) => payload.n)).toEqual([1])
       },
