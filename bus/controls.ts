@@ -117,7 +117,10 @@ function shutdownOnce({ onShutdown, logger }: BusContext) {
       logger.info({ reason, from }, 'bus: shutdown asked for')
       Promise.resolve()
         .then(() => onShutdown({ reason, from }))
-        .catch((error: unknown) => logger.error({ err: error }, 'bus: onShutdown failed'))
+        .catch((error: unknown) => {
+          isUnderWay = false
+          logger.error({ err: error }, 'bus: onShutdown failed')
+        })
     })
   }
 }
