@@ -67,15 +67,17 @@ export class Provisioning {
   /** @throws TransportError */
   async #withTables(): Promise<void> {
     const { provision, sql, schema } = this.#context.options
-    if (provision === 'none') return
-    this.#migrated ??=
-      provision === 'create' ? migrateLog(this.#context.options) : requireMigrated(sql, schema, TRANSPORT_PART)
-    try {
-      await this.#migrated
-    } catch (error) {
-      this.#migrated = undefined
-      throw toTransportError('make the tables', error, schema)
+    if (provision !== 'none') {
+      this.#migrated ??=
+        provision === 'create' ? migrateLog(this.#context.options) : requireMigrated(sql, schema, TRANSPORT_PART)
+      try {
+        await this.#migrated
+      } catch (error) {
+        this.#migrated = undefined
+        throw toTransportError('make the tables', error, schema)
+      }
     }
+    // Whatever is checked of the topology: on a restored log new messages would be lost.
     if (this.#isOfThisCluster) return
     const { database, tables } = this.#open
     const { rows } = await database.query<{ restored: boolean }>(

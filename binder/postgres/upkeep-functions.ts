@@ -16,9 +16,10 @@ const ROTATE = `
   AS $transport$
   DECLARE k smallint; empty smallint; bytes bigint; age_ms float8; is_mine boolean;
   BEGIN
-    SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, -1), r.current, extract(epoch FROM clock_timestamp() - r.since) * 1000
-      INTO is_mine, k, age_ms FROM {schema}.transport_ring r;
+    SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, -1) INTO is_mine FROM {schema}.transport_ring r;
     IF NOT is_mine THEN RETURN; END IF;
+    -- In a statement after the lock: else its snapshot may be older, and the segment opened meanwhile would never be written again.
+    SELECT r.current, extract(epoch FROM clock_timestamp() - r.since) * 1000 INTO k, age_ms FROM {schema}.transport_ring r;
     bytes := pg_relation_size(${SEGMENT_OF});
     SELECT s.segment INTO empty FROM {schema}.transport_segment s WHERE s.is_empty AND s.segment <> k
       ORDER BY (s.segment - k + 1000) % 1000 LIMIT 1;
@@ -178,9 +179,13 @@ const REPAIR = `
       array_agg(l.segment ORDER BY l.rank), array_agg(l.xid ORDER BY l.rank), array_agg(l.seq ORDER BY l.rank)
     FROM (
       SELECT g.part, g.segment, g.xid, g.seq, newest.next, row_number() OVER (PARTITION BY g.part ORDER BY g.seq) AS rank
-      FROM {schema}.transport_log g CROSS JOIN LATERAL (
-        SELECT t.first + t.n AS next, t.snap FROM {schema}.transport_tick t WHERE t.part = g.part ORDER BY t.first DESC LIMIT 1
-      ) newest WHERE NOT pg_visible_in_snapshot(g.xid, newest.snap)
+      FROM {schema}.transport_log g JOIN (
+        SELECT t.part, max(t.first + t.n) AS next, (array_agg(t.snap ORDER BY t.first DESC))[1] AS snap,
+          max((SELECT max(seq) FROM unnest(t.seqs) seq)) AS seq
+        FROM {schema}.transport_tick t GROUP BY t.part
+      ) newest ON newest.part = g.part
+      -- A process that went on over the restore has sent under low numbers, which the old snapshot takes for seen.
+      WHERE NOT pg_visible_in_snapshot(g.xid, newest.snap) OR g.seq > newest.seq
     ) l GROUP BY l.part, l.next, (l.rank - 1) / ${TICK_SIZE};
     UPDATE {schema}.transport_log SET xid = '3';
     UPDATE {schema}.transport_tick t SET snap = pg_current_snapshot(),

@@ -21,8 +21,8 @@ async function setup() {
   })
   const got: number[] = []
   const handled = sink(numbers, { group: 'g' }, ({ n }) => void got.push(n))
-  const made = (bindings: BinderOptions['bindings'] = [handled]): Binder => {
-    const transport = postgresTransport({ sql, schema })
+  const made = (bindings: BinderOptions['bindings'] = [handled], provision: 'create' | 'check' | 'none' = 'create') => {
+    const transport = postgresTransport({ sql, schema, provision })
     const binder = createBinder({ service: 'test', transport, sends: [numbers], bindings })
     onTestFinished(() => binder.close())
     return binder
@@ -58,21 +58,26 @@ describe('a dump of another cluster', () => {
 
   it('is recognised and refused; repair loses nothing, and orders messages without a position as before', async () => {
     const t = await setup()
+    const runsOn = await t.started([])
     await t.table(`UPDATE {schema}.transport_log SET xid = ${future('xid')}`)
     await t.table(
       `UPDATE {schema}.transport_tick SET
          xids = ARRAY(SELECT ${future('x')} FROM unnest(xids) WITH ORDINALITY u(x, n) ORDER BY n),
          snap = (pg_snapshot_xmin(snap)::text::bigint + ${FAR} || ':' || pg_snapshot_xmax(snap)::text::bigint + ${FAR} || ':')::pg_snapshot`,
     )
-    const refused = t.made()
-    await expect(refused.start()).rejects.toMatchObject({
-      kind: 'mismatch',
-      message: /a dump was restored.*repair\(\)/,
-    })
-    await refused.close()
+    for (const provision of ['create', 'check', 'none'] as const) {
+      const refused = t.made(undefined, provision)
+      await expect(refused.start()).rejects.toMatchObject({
+        kind: 'mismatch',
+        message: /a dump was restored.*repair\(\)/,
+      })
+      await refused.close()
+    }
+    // As a process sends them that runs on over the restore.
+    await runsOn.send(t.numbers, { n: 20 })
+    await runsOn.close()
     expect(await t.repaired()).toEqual({ missing: 0 })
-    const again = await t.started()
-    await again.send(t.numbers, { n: 20 })
+    await t.started()
     await until('the rest is handled', () => [...Array(21).keys()].every((n) => t.got.includes(n)))
     for (const key of [0, 1, 2]) {
       const line = t.got.filter((n) => n % 3 === key && n >= 10)
