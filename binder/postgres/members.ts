@@ -19,6 +19,8 @@ interface ClaimedRow {
 
 /** How often it says that it lives, and looks who else does. */
 const BEAT_MS = 1_000
+/** A statement whose answer was missed may still be under way: after it has had this long, what there is of it is there. */
+const UNSURE_MS = 60_000
 
 /** The subscriptions with a group: says that this process lives, and takes or gives partitions until the shares fit. */
 export class Members {
@@ -33,7 +35,7 @@ export class Members {
   #lastBeat: number | undefined
   #isTidy = false
   /** Groups of which the server may take this process for the holder of a partition that no subscription has. */
-  readonly #unsure = new Set<number>()
+  readonly #unsure = new Map<number, number>()
   #closed = false
 
   /** @param moved tells other members to look: a partition is free, or a member joined */
@@ -71,7 +73,7 @@ export class Members {
 
   /** The answer to giving or taking a place of this group is unknown: beats free what was left behind. */
   unsure(group: number): void {
-    this.#unsure.add(group)
+    this.#unsure.set(group, this.#context.host.clock.monotonic() + UNSURE_MS)
   }
 
   /** A member came or left, or a partition was lost. */
@@ -118,12 +120,11 @@ export class Members {
     const groups = all.map((each) => each.group as number)
     // A process that stood still must not take everything before the others could say that they live.
     const stoodStill = this.#lastBeat !== undefined && host.clock.monotonic() - this.#lastBeat > options.leaseMs
-    const wasOver = this.#lastBeat !== undefined && !session.isValid()
-    const found = await session.renew(groups)
+    const { found, wasOver } = await session.renew(groups)
     this.#lastBeat = host.clock.monotonic()
     const members = all.filter((member) => this.#isThere(member, found.get(member.group as number)))
     if (wasOver) for (const member of members) member.forfeit()
-    for (const group of this.#unsure) await this.#free(group)
+    for (const [group, until] of this.#unsure) await this.#free(group, until)
     if (stoodStill) return
     const ranks = new Map<number, number>()
     for (const member of members) {
@@ -156,22 +157,26 @@ export class Members {
 
   /**
    * Frees partitions that this process holds without a subscription. During the session no other process may take them, and it takes no more
-   * than its share itself. A statement under way may still write one: this is over only when none is left.
+   * than its share itself. A statement under way may still write one, or have written it while this waited: over only when none is left,
+   * some time after the last answer was missed.
    */
-  async #free(group: number): Promise<void> {
-    const { database, tables, session } = this.#context
-    const { rows } = await database.query<{ part: number }>(
+  async #free(group: number, until: number): Promise<void> {
+    const { database, tables, session, host } = this.#context
+    const { rows } = await database.query<{ mine: number; freed: number }>(
       'free partitions that were left behind',
-      `INSERT INTO ${tables.progress}
-       SELECT l.grp, l.part, l.ver + 1, l.epoch, NULL, l.settled, l.handed, l.done
-       FROM ${tables.group} g JOIN ${tables.partition} p USING (destination) CROSS JOIN LATERAL (
-         SELECT * FROM ${tables.progress} x WHERE x.grp = $1 AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
-       ) l WHERE g.id = $1 AND l.owner = $2 AND p.id <> ALL ($3::int[])
-       ON CONFLICT DO NOTHING RETURNING part`,
+      `WITH mine AS (
+         SELECT l.* FROM ${tables.group} g JOIN ${tables.partition} p USING (destination) CROSS JOIN LATERAL (
+           SELECT * FROM ${tables.progress} x WHERE x.grp = $1 AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
+         ) l WHERE g.id = $1 AND l.owner = $2 AND p.id <> ALL ($3::int[])
+       ), freed AS (
+         INSERT INTO ${tables.progress} SELECT grp, part, ver + 1, epoch, NULL, settled, handed, done FROM mine
+         ON CONFLICT DO NOTHING RETURNING part
+       ) SELECT (SELECT count(*) FROM mine)::int AS mine, (SELECT count(*) FROM freed)::int AS freed`,
       [group, session.owner, this.#heldOf(group)],
     )
-    if (rows.length === 0) this.#unsure.delete(group)
-    else this.#moved(group)
+    const { mine = 0, freed = 0 } = rows[0] ?? {}
+    if (freed > 0) this.#moved(group)
+    if (mine === 0 && host.clock.monotonic() >= until && this.#unsure.get(group) === until) this.#unsure.delete(group)
   }
 
   #heldOf(group: number): readonly number[] {

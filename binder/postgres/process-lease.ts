@@ -49,10 +49,12 @@ export class ProcessLease {
    * Says that this process lives. A session that ends later than its own lease from now was written before the server's clock was set back,
    * or by another server: it is counted anew from now.
    * @param groups one entry for each subscription of this process
-   * @returns those of the groups that there are
+   * @returns those of the groups that there are; `wasOver`: the session was over when the answer came, so others may have its places
    * @throws TransportError
    */
-  async renew(groups: readonly number[]): Promise<ReadonlyMap<number, GroupNow>> {
+  async renew(
+    groups: readonly number[],
+  ): Promise<{ readonly found: ReadonlyMap<number, GroupNow>; readonly wasOver: boolean }> {
     const sentAt = this.#renewed.now()
     const { session, group, ring } = this.#tables
     const { rows } = await this.#database.query<GroupNow & { readonly id: number }>(
@@ -74,9 +76,10 @@ export class ProcessLease {
        FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN other o ON o.grp = g.id WHERE g.id = ANY ($3::int[])`,
       [this.owner, this.#leaseMs, [...groups]],
     )
+    const wasOver = this.#isHeld && !this.isValid()
     this.#renewed.heard(sentAt)
     this.#isHeld = true
-    return new Map(rows.map((row) => [row.id, row]))
+    return { found: new Map(rows.map((row) => [row.id, row])), wasOver }
   }
 
   /** Forgets processes that are long gone; on a database that only this process can use, all others. */
