@@ -26,6 +26,8 @@ export interface DeadLetterFilter {
   readonly code?: string | undefined
   /** Id of the message. */
   readonly id?: string | undefined
+  /** Ids of messages that were shown before: no other fits, so what came since is left alone. @default all */
+  readonly among?: readonly string[] | undefined
   /** For a list or a dry run: reads only this many. @default as `redrive` of `concordat/binder` */
   readonly lookAt?: number | undefined
   /** The same in bytes of payloads. @default as `redrive` of `concordat/binder` */
@@ -153,17 +155,17 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   }
 
   async list(place: DeadLetterPlace, options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
-    const { limit, code, id, payloads, lookAt, lookAtBytes } = options
-    const { letters } = await this.#run(place, { limit, code, id, payloads, lookAt, lookAtBytes, dryRun: true })
+    const { limit, code, id, among, payloads, lookAt, lookAtBytes } = options
+    const { letters } = await this.#run(place, { limit, code, id, among, payloads, lookAt, lookAtBytes, dryRun: true })
     return letters
   }
 
   async page(place: DeadLetterPlace, options: DeadLetterPageOptions = {}): Promise<DeadLetterPage> {
-    const { limit, code, id, payloads, lookAtBytes } = options
+    const { limit, code, id, among, payloads, lookAtBytes } = options
     const window = requireInteger('letters.page.lookAt', options.lookAt ?? MAX_WINDOW, 1, MAX_WINDOW)
     const after = options.after === undefined ? undefined : afterOf(options.after)
     const lookAt = (after?.skip ?? 0) + window
-    const which = { limit, code, id, payloads, lookAt: Math.min(lookAt, MAX_LOOK), lookAtBytes }
+    const which = { limit, code, id, among, payloads, lookAt: Math.min(lookAt, MAX_LOOK), lookAtBytes }
     let last: string | undefined
     const seen = (letter: DeadLetter): void => void (last = letter.id)
     const {
@@ -180,14 +182,14 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   }
 
   async redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport> {
-    const { limit, code, id, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress } = options
-    const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
+    const { limit, code, id, among, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress } = options
+    const which = { limit, code, id, among, lookAt, lookAtBytes, onProgress }
     return this.#act('redrive', place, options, { ...which, to, perSecond, dryRun: dryRun !== false })
   }
 
   async drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport> {
-    const { limit, code, id, dryRun, lookAt, lookAtBytes, onProgress } = options
-    const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
+    const { limit, code, id, among, dryRun, lookAt, lookAtBytes, onProgress } = options
+    const which = { limit, code, id, among, lookAt, lookAtBytes, onProgress }
     return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
   }
 
@@ -244,13 +246,15 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     )
   }
 
-  async #run(place: DeadLetterPlace, { code, id, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
+  async #run(place: DeadLetterPlace, { code, id, among, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
     const limit = requireInteger('letters.limit', options.limit ?? 100, 1, 10_000)
     const channel = channelOf(place)
     const of = onProgress === undefined ? 0 : await this.count(place)
+    const shown = among && new Set(among)
     const transport = await this.#open()
     const filter = (letter: DeadLetter): boolean => {
       seen?.(letter)
+      if (shown?.has(letter.id) === false) return false
       return (code === undefined || letter.error.code === code) && (id === undefined || letter.id === id)
     }
     const host = { service: 'operator', transport, logger: this.#logger }

@@ -6,6 +6,10 @@ import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { postgresTransport } from 'concordat/postgres'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- as above
+import type { Invocation } from '../../packages/cli/commands/command.ts'
+// oxlint-disable-next-line no-restricted-imports -- inside of the command line: a process of a test has no terminal
+import { DLQ_COMMANDS } from '../../packages/cli/commands/dlq.ts'
 import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
@@ -71,6 +75,26 @@ describe('letters', () => {
     expect(await operator.letters.count(place)).toBe(3)
     expect(await operator.letters.drop(place, { ...order, dryRun: false })).toMatchObject({ sent: 1, kept: 2 })
     expect((await operator.letters.list(place)).map(({ id }) => id)).toEqual([ids[0], ids[2]])
+  })
+
+  test('that came after they were shown are left alone when the operator confirms', async () => {
+    const { operator, ids, binder } = await withLetters(1)
+    const confirm = async (): Promise<boolean> => {
+      await binder.send(placed, { n: 2 })
+      await until('another failed', async () => (await operator.letters.count(place)) === 2)
+      return true
+    }
+    const drop = DLQ_COMMANDS.find(({ name }) => name === 'dlq drop')
+    const invocation = {
+      values: { by: 'ann', reason: 'a test' },
+      positionals: [place.channel, place.group],
+      operator: async () => operator,
+      confirm,
+      progress: () => {},
+    } as unknown as Invocation
+    expect(await drop?.run(invocation)).toMatchObject({ json: { sent: 1, kept: 1, dryRun: false } })
+    const left = await operator.letters.list(place)
+    expect(left.map(({ id }) => ids.includes(id))).toEqual([false])
   })
 
   test('are refused by a dry run as by the real one where the audit has no table', async () => {

@@ -1,7 +1,7 @@
 /** The `dlq` commands: list, show, redrive and drop dead letters. */
 import type { DeadLetter } from 'concordat/binder'
 import { word } from '../doctor/line.ts'
-import type { DeadLetterProgress } from '../letters.ts'
+import type { DeadLetterProgress, DeadLetterRedrive } from '../letters.ts'
 import { failureName } from '../words.ts'
 import { ACTION_OPTIONS, type Command, type Invocation, type OptionSpecs, type Outcome, UsageError } from './command.ts'
 import { PLACE, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
@@ -143,17 +143,11 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   const { letters } = await invocation.operator()
   const run = { ...whichOf(invocation), ...who }
   const onProgress = progressOf(invocation, action)
-  const order = (dryRun: boolean) =>
+  const order = (how: Pick<DeadLetterRedrive, 'dryRun' | 'among' | 'onProgress'>) =>
     action === 'drop'
-      ? letters.drop(place, { ...run, dryRun, onProgress: dryRun ? undefined : onProgress })
-      : letters.redrive(place, {
-          ...run,
-          to,
-          perSecond: whole(values, 'per-second'),
-          dryRun,
-          onProgress: dryRun ? undefined : onProgress,
-        })
-  const plan = await order(true)
+      ? letters.drop(place, { ...run, ...how })
+      : letters.redrive(place, { ...run, to, perSecond: whole(values, 'per-second'), ...how })
+  const plan = await order({ dryRun: true })
   const outcome = (done: boolean, sent: number, kept: number, complete: boolean) => ({
     action,
     dryRun: !done,
@@ -170,7 +164,9 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   if (!(await invocation.confirm(intent, action === 'drop' ? 'Give them up?' : 'Send them back?'))) {
     return { text: 'Nothing was changed.\n', json: dry, code: 1 }
   }
-  const { sent, kept, complete } = await order(false)
+  // What was shown, and nothing that came since.
+  const among = plan.letters.map(({ id }) => id)
+  const { sent, kept, complete } = await order({ dryRun: false, among, onProgress })
   return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
 }
 
