@@ -50,6 +50,8 @@ interface FetchedRow {
 
 /** Old versions are deleted after this many new ones. */
 const TIDY_EVERY = 1_000
+/** The first time soon after a claim: with frequent deploys no claim may last for a thousand versions. */
+const TIDY_AT = 10
 const KEEP_VERSIONS = 100
 
 export interface GroupSourceFields {
@@ -129,7 +131,7 @@ export class GroupSource implements Source {
   appended(): void {
     this.#version++
     this.#appended++
-    if (this.#appended % TIDY_EVERY === 0) this.#tidy()
+    if (this.#appended % TIDY_EVERY === TIDY_AT) this.#tidy()
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
