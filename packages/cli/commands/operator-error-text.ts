@@ -7,10 +7,11 @@ const OTHER_PARTITIONS =
 const ADVICE: ReadonlyArray<readonly [advice: RegExp, instead: string]> = [
   [/, so give createOperator `\w+`$/, ''],
   [OTHER_PARTITIONS, ', and this command took $1. Give --partitions $2'],
+  [/\. Check the names of the channel and the group; .*$/, ''],
   [/\. (?:Make (?:it|them) as binder\.describe\(\) says|Start once with provision|Create the topic first).*$/, ''],
 ]
 /** Errors about wrong names, without their advice. */
-const NOT_THERE = /(?:is missing(?: \(.*\))?|does not exist|has no group .*|does not host this topic-partition)$/
+const NOT_THERE = /(?:is missing(?: \(.*\)| on \w+)?|does not exist|has no group .*|does not host this topic-partition)$/
 /** Copies that wait for their next attempt lie there. */
 const NO_RETRIES = /\.retry" (?:is missing|does not exist)/
 const TO_CHANNEL = ': this group has no retry channel, which --to group needs. Give --to channel'
