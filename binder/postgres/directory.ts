@@ -37,10 +37,21 @@ export class Directory {
   readonly #made: Map<string, DestinationSpec> = new Map()
   /** Hold dead letters. */
   readonly #deadLetters: Set<string> = new Set()
+  /** The log that was found to be of this cluster. */
+  #log: string | undefined
 
   constructor(database: StatementRunner, tables: TransportTables) {
     this.#database = database
     this.#tables = tables
+  }
+
+  /** @throws TransportError `mismatch` when a dump of another cluster was restored; what is sent to such a log would be invisible */
+  async requireOfThisCluster(tx?: SqlExecutor): Promise<void> {
+    const { isRestored, ring } = this.#tables
+    const text = `SELECT r.tableoid::text AS log, ${isRestored}() AS restored FROM ${ring} r`
+    const [row] = await this.#ask<{ log: string; restored: boolean }>('look at the log', text, [], tx)
+    if (row?.restored === true) throw restored(this.#database.schema)
+    this.#log = row?.log
   }
 
   /** Makes what is missing. @throws TransportError `mismatch` when a destination has other partitions */
@@ -130,7 +141,10 @@ export class Directory {
       return failure('mismatch', `the positions of "${destination}" are gone: ${emptied('transport_tick')}`, {
         destination,
       })
-    if (found !== undefined && found.partitions > 0 && found.places === found.partitions) return found
+    if (found !== undefined && found.partitions > 0 && found.places === found.partitions) {
+      await this.#adopt(found.log)
+      return found
+    }
     const lacks = found === undefined ? 'has no group' : 'has not all places of the group'
     const remedy = "provision it, or use provision: 'create'"
     return failure('unavailable', `"${destination}" ${lacks} "${name}": ${remedy}`, { destination })
@@ -156,6 +170,7 @@ export class Directory {
   async #look(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> {
     const known = this.#destination(destination, await this.#partitionsOf(destination, tx))
     if (known === undefined) return undefined
+    await this.#adopt(known.log, tx)
     if (tx === undefined || this.#database.sql.exclusive === undefined) this.#known.set(destination, known)
     else tx.afterCommit?.(() => void this.#look(destination).catch(NOTHING))
     return known
@@ -164,9 +179,23 @@ export class Directory {
   async #partitionsOf(destination: string, sql?: SqlExecutor): Promise<readonly PartitionRow[]> {
     const { partition, ring } = this.#tables
     const text = `SELECT p.id, r.tableoid::text AS log FROM ${partition} p CROSS JOIN ${ring} r WHERE p.destination = $1 ORDER BY p.n`
+    return this.#ask<PartitionRow>(`look for "${destination}"`, text, [destination], sql)
+  }
+
+  /** A log may take the place of the one that was checked, in any process that runs. */
+  async #adopt(log: string, tx?: SqlExecutor): Promise<void> {
+    if (log !== this.#log) await this.requireOfThisCluster(tx)
+  }
+
+  async #ask<Row extends object>(
+    what: string,
+    text: string,
+    parameters: readonly unknown[],
+    sql?: SqlExecutor,
+  ): Promise<readonly Row[]> {
     const { rows } = await (sql === undefined
-      ? this.#database.query<PartitionRow>(`look for "${destination}"`, text, [destination])
-      : sql.query<PartitionRow>(text, [destination]))
+      ? this.#database.query<Row>(what, text, parameters)
+      : sql.query<Row>(text, parameters))
     return rows
   }
 
@@ -194,3 +223,10 @@ function mismatch({ name, partitions }: DestinationSpec, existing: number): Tran
   const remedy = 'take another name for it and move the messages by a processor'
   return partitionMismatch(TRANSPORT, name, { existing, declared: partitions }, remedy)
 }
+
+const restored = (schema: string): TransportError =>
+  failure(
+    'mismatch',
+    `the log in schema "${schema}" comes from another cluster (a dump was restored): new messages would be invisible. ` +
+      'Stop every process that uses it and call postgresTransport({ sql }).repair() once.',
+  )

@@ -1,6 +1,6 @@
 import { migrate, requireMigrated } from '../../core/migrate.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
-import type { TransportError } from '../errors.ts'
+import { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
@@ -9,6 +9,7 @@ import { requireOneDatabase } from './one-database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { StatementRunner } from './statement-runner.ts'
 import { TRANSPORT_PART } from './tables.ts'
+
 export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
 }
@@ -17,7 +18,6 @@ export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Prom
 export class Provisioning {
   readonly #context: LogContext
   #migrated: Promise<void> | undefined
-  #isOfThisCluster = false
   #isOneDatabase = false
   #isClosed = false
 
@@ -48,6 +48,7 @@ export class Provisioning {
   async #provision(destinations: readonly DestinationSpec[]): Promise<void> {
     const { provision } = this.#context.options
     await this.#withTables()
+    await this.#ofThisCluster()
     await this.#withTransactions()
     if (provision === 'create') for (const spec of destinations) await this.#open.directory.create(spec)
     if (provision === 'check') await this.#check(destinations)
@@ -67,25 +68,26 @@ export class Provisioning {
   /** @throws TransportError */
   async #withTables(): Promise<void> {
     const { provision, sql, schema } = this.#context.options
-    if (provision !== 'none') {
-      this.#migrated ??=
-        provision === 'create' ? migrateLog(this.#context.options) : requireMigrated(sql, schema, TRANSPORT_PART)
-      try {
-        await this.#migrated
-      } catch (error) {
-        this.#migrated = undefined
-        throw toTransportError('make the tables', error, schema)
-      }
+    if (provision === 'none') return
+    this.#migrated ??=
+      provision === 'create' ? migrateLog(this.#context.options) : requireMigrated(sql, schema, TRANSPORT_PART)
+    try {
+      await this.#migrated
+    } catch (error) {
+      this.#migrated = undefined
+      throw toTransportError('make the tables', error, schema)
     }
-    // Whatever is checked of the topology: on a restored log new messages would be lost.
-    if (this.#isOfThisCluster) return
-    const { database, tables } = this.#open
-    const { rows } = await database.query<{ restored: boolean }>(
-      'look at the log',
-      `SELECT ${tables.isRestored}() AS restored`,
-    )
-    if (rows[0]?.restored === true) throw restored(schema)
-    this.#isOfThisCluster = true
+  }
+
+  /** @throws TransportError */
+  async #ofThisCluster(): Promise<void> {
+    try {
+      await this.#open.directory.requireOfThisCluster()
+    } catch (error) {
+      // Without checks a log may be away, or made later: whoever uses it looks again.
+      const isThere = error instanceof TransportError && error.kind === 'mismatch' && !isWithoutTables(error)
+      if (this.#context.options.provision !== 'none' || isThere || this.#isClosed) throw error
+    }
   }
 
   /** @throws TransportError */
@@ -103,10 +105,3 @@ export class Provisioning {
     return this.#context
   }
 }
-
-const restored = (schema: string): TransportError =>
-  failure(
-    'mismatch',
-    `the log in schema "${schema}" comes from another cluster (a dump was restored): new messages would be invisible. ` +
-      'Stop every process that uses it and call postgresTransport({ sql }).repair() once.',
-  )

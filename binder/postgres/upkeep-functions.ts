@@ -9,7 +9,8 @@ const SEGMENT_OF = tableOf(`'transport_log_' || k`)
 
 /**
  * Closes the segment that is written when it is large or old enough and another one is empty; else it grows. One process
- * at a time. Answers with the segments that are closed for long enough to be freed.
+ * at a time. All that are neither empty nor written are closed. Answers with the segments that are closed for long enough to be freed. Of a restored log none: it holds messages
+ * that have no position, and only \`repair\` sees them.
  */
 const ROTATE = `
   CREATE FUNCTION {schema}.transport_rotate(p_bytes bigint, p_ms bigint, p_retention_ms bigint) RETURNS SETOF smallint LANGUAGE plpgsql
@@ -17,17 +18,17 @@ const ROTATE = `
   DECLARE k smallint; empty smallint; bytes bigint; age_ms float8; is_mine boolean;
   BEGIN
     SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, -1) INTO is_mine FROM {schema}.transport_ring r;
-    IF NOT is_mine THEN RETURN; END IF;
-    -- In a statement after the lock: else its snapshot may be older, and the segment opened meanwhile would never be written again.
+    IF NOT is_mine OR {schema}.transport_is_restored() THEN RETURN; END IF;
     SELECT r.current, extract(epoch FROM clock_timestamp() - r.since) * 1000 INTO k, age_ms FROM {schema}.transport_ring r;
     bytes := pg_relation_size(${SEGMENT_OF});
     SELECT s.segment INTO empty FROM {schema}.transport_segment s WHERE s.is_empty AND s.segment <> k
       ORDER BY (s.segment - k + 1000) % 1000 LIMIT 1;
     IF empty IS NOT NULL AND bytes > 0 AND (bytes >= p_bytes OR age_ms >= p_ms) THEN
       UPDATE {schema}.transport_segment SET is_empty = false, closed_at = NULL WHERE segment = empty;
-      UPDATE {schema}.transport_segment SET closed_at = clock_timestamp() WHERE segment = k;
       UPDATE {schema}.transport_ring SET current = empty, since = clock_timestamp();
+      k := empty;
     END IF;
+    UPDATE {schema}.transport_segment s SET closed_at = clock_timestamp() WHERE NOT s.is_empty AND s.closed_at IS NULL AND s.segment <> k;
     RETURN QUERY SELECT s.segment FROM {schema}.transport_segment s
       WHERE NOT s.is_empty AND s.closed_at < clock_timestamp() - p_retention_ms * interval '1 ms' ORDER BY s.closed_at;
   END $transport$`
@@ -134,13 +135,13 @@ const HOLDERS = `
 
 /**
  * Stored values lie in the future of this cluster: a dump of another one was restored. For a log that was never read, only the messages
- * reveal it.
+ * reveal it; those of the transaction that asks do not.
  */
 const IS_RESTORED = `
   CREATE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
   AS $transport$
-    SELECT coalesce(bool_or(newest.snap_xmax > pg_snapshot_xmax(pg_current_snapshot())
-      OR last.xid >= pg_snapshot_xmax(pg_current_snapshot())), false)
+    SELECT coalesce(bool_or(newest.snap_xmax > pg_snapshot_xmax(pg_current_snapshot()) OR (
+      last.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND last.xid IS DISTINCT FROM pg_current_xact_id_if_assigned())), false)
     FROM {schema}.transport_partition p CROSS JOIN LATERAL (
       SELECT pg_snapshot_xmax(t.snap) AS snap_xmax FROM {schema}.transport_tick t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1
     ) newest LEFT JOIN LATERAL (
@@ -165,7 +166,8 @@ const POSITIONS = `(
 
 /**
  * Sets all that is stored to the past of this cluster. What had no position when the dump was taken gets one, by the rule
- * of \`assign\` with the numbers that it was stored under. Where messages that some group has not settled are missing (a dump
+ * of \`assign\` with the numbers that it was stored under. So does what was sent since the restore: the restored snapshot seems to have seen it, but
+ * it was written by the transaction that it names, as no restored row was. Where messages that some group has not settled are missing (a dump
  * without the segments), positions begin anew behind all others: what is there comes, to every group. Answers how many are missing.
  */
 const REPAIR = `
@@ -179,13 +181,12 @@ const REPAIR = `
       array_agg(l.segment ORDER BY l.rank), array_agg(l.xid ORDER BY l.rank), array_agg(l.seq ORDER BY l.rank)
     FROM (
       SELECT g.part, g.segment, g.xid, g.seq, newest.next, row_number() OVER (PARTITION BY g.part ORDER BY g.seq) AS rank
-      FROM {schema}.transport_log g JOIN (
-        SELECT t.part, max(t.first + t.n) AS next, (array_agg(t.snap ORDER BY t.first DESC))[1] AS snap,
-          max((SELECT max(seq) FROM unnest(t.seqs) seq)) AS seq
-        FROM {schema}.transport_tick t GROUP BY t.part
-      ) newest ON newest.part = g.part
-      -- A process that went on over the restore has sent under low numbers, which the old snapshot takes for seen.
-      WHERE NOT pg_visible_in_snapshot(g.xid, newest.snap) OR g.seq > newest.seq
+      FROM {schema}.transport_log g CROSS JOIN LATERAL (
+        SELECT t.first + t.n AS next, t.snap FROM {schema}.transport_tick t WHERE t.part = g.part ORDER BY t.first DESC LIMIT 1
+      ) newest WHERE (NOT pg_visible_in_snapshot(g.xid, newest.snap) OR (g.xmin = g.xid::xid AND g.part IN (
+          SELECT t.part FROM {schema}.transport_tick t WHERE pg_snapshot_xmax(t.snap) > pg_snapshot_xmax(pg_current_snapshot()))))
+        AND NOT EXISTS (SELECT FROM {schema}.transport_tick t, unnest(t.segments, t.seqs) u(segment, seq)
+          WHERE t.part = g.part AND u.segment = g.segment AND u.seq = g.seq)
     ) l GROUP BY l.part, l.next, (l.rank - 1) / ${TICK_SIZE};
     UPDATE {schema}.transport_log SET xid = '3';
     UPDATE {schema}.transport_tick t SET snap = pg_current_snapshot(),

@@ -52,6 +52,25 @@ describe('doctor', () => {
     })
   })
 
+  test('names a log that was restored from another cluster, whose groups look as if they had read all', async () => {
+    const sql = await database()
+    const operator = createOperator({ sql })
+    await postgresTransport({ sql }).migrate()
+    const log = async () => (await operator.doctor()).lines.filter(({ check }) => check === 'log')
+    await sql.query(`INSERT INTO concordat.transport_partition (destination, n) VALUES ('orders', 0)`)
+    await sql.query(`INSERT INTO concordat.transport_tick VALUES (1, 0, 12, '1:1:', '{}', '{}', '{}')`)
+    expect(await log()).toEqual([])
+    await sql.query(`UPDATE concordat.transport_tick SET snap = '900000000:900000000:'`)
+    expect(await log()).toEqual([
+      {
+        check: 'log',
+        status: 'fail',
+        text: 'the log in schema "concordat" comes from another cluster (a dump was restored)',
+        remedy: expect.stringContaining('repair()'),
+      },
+    ])
+  })
+
   test('says that groups are unknown on a broker that was named, whatever tables there are', async () => {
     const operator = createOperator({ sql: await database(), transport: broker({ lag: 3, letters: 5 }) })
     expect((await groupsOf(operator)).said).toEqual([

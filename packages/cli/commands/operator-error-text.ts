@@ -11,7 +11,8 @@ const ADVICE: ReadonlyArray<readonly [advice: RegExp, instead: string]> = [
   [/\. (?:Make (?:it|them) as binder\.describe\(\) says|Start once with provision|Create the topic first).*$/, ''],
 ]
 /** Errors about wrong names, without their advice. */
-const NOT_THERE = /(?:is missing(?: \(.*\)| on \w+)?|does not exist|has no group .*|does not host this topic-partition)$/
+const NOT_THERE =
+  /(?:is missing(?: \(.*\)| on \w+)?|does not exist|has no group .*|does not host this topic-partition)$/
 /** Copies that wait for their next attempt lie there. */
 const NO_RETRIES = /\.retry" (?:is missing|does not exist)/
 const TO_CHANNEL = ': this group has no retry channel, which --to group needs. Give --to channel'

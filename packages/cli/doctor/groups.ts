@@ -1,12 +1,12 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
 import type { SqlClient } from 'concordat/core'
-import { type GroupLine, groupsIn, logSchemaOf } from '../group-lag.ts'
+import { type GroupLine, groupsIn, isRestored, logSchemaOf } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
 import { messageOf } from './check-context.ts'
-import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
+import { type DoctorLine, fail, ok, unknown, warn, word } from './line.ts'
 
 /** The groups and the places to look at. */
 export interface ExaminedGroups {
@@ -31,7 +31,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   const rows = await groupsIn(sql, log)
   const inLog = new Set(rows.map(({ channel, group }) => `${channel}.${group}`))
   const others = places.filter(({ channel, group }) => !inLog.has(`${channel}.${group}`))
-  const lines = log === undefined ? [] : [...lettersOf(rows), ...readersOf(rows)]
+  const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...lettersOf(rows), ...readersOf(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
   for (const place of others.slice(0, MAX_COUNTED_PLACES)) {
     const looked = await examinePlace(examined, place)
@@ -60,6 +60,13 @@ const NO_BUS =
 
 function isBlind({ instances }: ExaminedGroups): boolean {
   return instances === undefined || instances.instances.length === 0
+}
+
+/** The groups of such a log look as if they had read all. */
+async function ofRestored(sql: SqlClient, log: string): Promise<readonly DoctorLine[]> {
+  if (!(await isRestored(sql, log))) return []
+  const remedy = 'stop every process that uses it and call postgresTransport({ sql }).repair() once'
+  return [fail('log', `the log in schema "${log}" comes from another cluster (a dump was restored)`, remedy)]
 }
 
 interface LookedAt {

@@ -60,6 +60,39 @@ describe('the ring', () => {
     await until('it has settled them', async () => (await second.lag('numbers.new')) === 0)
   })
 
+  const orphans = `SELECT s.segment FROM {schema}.transport_segment s, {schema}.transport_ring r
+    WHERE NOT s.is_empty AND s.closed_at IS NULL AND s.segment <> r.current`
+
+  it('keeps every segment when another process turns it just before our lock', async () => {
+    const t = setup()
+    const binder = await t.started()
+    await binder.send(t.numbers, { n: 0 })
+    await binder.close()
+    // Commits what the other process does between the snapshot of a statement and the lock that it takes.
+    await t.table(
+      `CREATE FUNCTION {schema}.pg_try_advisory_xact_lock(int, int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+         UPDATE {schema}.transport_segment SET closed_at = clock_timestamp() WHERE segment = 0;
+         UPDATE {schema}.transport_segment SET is_empty = false WHERE segment = 1;
+         UPDATE {schema}.transport_ring SET current = 1, since = clock_timestamp();
+         INSERT INTO {schema}.transport_log (segment, part, meta) SELECT 1, min(id), '[]' FROM {schema}.transport_partition;
+         RETURN true; END $$`,
+    )
+    await t.table('SET search_path = {schema}, pg_catalog')
+    onTestFinished(async () => void (await t.table('RESET search_path')))
+    await t.table('SELECT {schema}.transport_rotate(1, 0, 0)')
+    expect(await t.table('SELECT current FROM {schema}.transport_ring')).toEqual([{ current: 2 }])
+    expect(await t.table(orphans)).toEqual([])
+  })
+
+  it('takes back a segment that had fallen out of it', async () => {
+    const t = setup()
+    await t.started()
+    await t.table('UPDATE {schema}.transport_segment SET is_empty = false WHERE segment = 2')
+    expect(await t.table(orphans)).toEqual([{ segment: 2 }])
+    await t.table('SELECT {schema}.transport_rotate(1, 0, 0)')
+    expect(await t.table(orphans)).toEqual([])
+  })
+
   it('never lets a reader pass a message that it could not read', async () => {
     const t = setup()
     const sender = await t.started()
