@@ -1,16 +1,24 @@
 import { MINUTE } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { sqlStateOf } from '../../core/sql-away.ts'
 import type { LogContext } from './context.ts'
 import { sweep } from './delete-settled-positions.ts'
 import type { StatementTerms } from './statement-runner.ts'
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
 const MOST_CARRIED = 50_000
-/** A segment in use is tried again after this time, then after twice as long, up to the usual interval. */
+/** What failed, or is in use, is tried again after this time, then after twice as long, up to the usual interval. */
 const AGAIN_MS = 250
 
 const UPKEEP: StatementTerms = { isUpkeep: true }
 
-type Freed = 'freed' | 'kept' | 'in use'
+/** Of a segment in use, the error if there was one. */
+type Freed = 'freed' | 'kept' | { readonly inUse: unknown }
+
+/** Another session still writes or reads there (a dump does). */
+const IN_USE = 'another transaction reads them'
+/** The lock was not free in time. */
+const LOCKED = '55P03'
 
 interface Holder {
   readonly destination: string
@@ -46,7 +54,7 @@ export class Rotation {
     this.#cancel = host.clock.setTimer(Math.min(this.#usualMs, this.#againMs ?? MINUTE), () => {
       this.#cancel = undefined
       this.#turning = this.turn()
-        .catch((err: unknown) => host.logger.debug({ err }, 'could not free segments of the log'))
+        .catch((err: unknown) => host.logger.debug({ err }, 'could not look who keeps the log'))
         .finally(() => {
           this.#turning = undefined
           this.start()
@@ -66,22 +74,33 @@ export class Rotation {
 
   /** Checks once. @throws TransportError */
   async turn(): Promise<void> {
-    const { database, tables, options } = this.#context
-    const { rows } = await database.query<{ segment: number }>(
-      'rotate the log',
-      `SELECT segment FROM ${tables.rotate}($1::bigint, $2::bigint, $3::bigint) AS r(segment)`,
-      [options.segmentBytes, options.segmentMs, options.retentionMs],
-      UPKEEP,
-    )
-    const outcomes = new Set<Freed>()
-    for (const { segment } of rows) {
-      if (this.#closed) return
-      outcomes.add(await this.#free(segment))
+    const outcomes = await this.#freeAll()
+    const inUse = outcomes.find((outcome) => typeof outcome === 'object')
+    this.#againMs = inUse === undefined ? undefined : 2 * (this.#againMs ?? AGAIN_MS / 2)
+    if (outcomes.includes('kept')) await this.#tellGroups()
+    // A short use is no news, nor is a refusal that passes.
+    else if (inUse !== undefined && (this.#againMs ?? 0) > this.#usualMs) this.#tell(whyInUse(inUse.inUse))
+    else if (inUse === undefined) {
+      this.#kept = undefined
+      this.#isTold = false
     }
-    const isInUse = outcomes.has('in use')
-    this.#againMs = isInUse ? 2 * (this.#againMs ?? AGAIN_MS / 2) : undefined
-    // A short use is no news.
-    await this.#tell(outcomes.has('kept') || (isInUse && (this.#againMs ?? 0) > this.#usualMs))
+  }
+
+  async #freeAll(): Promise<readonly Freed[]> {
+    const { database, tables, options } = this.#context
+    const outcomes: Freed[] = []
+    try {
+      const { rows } = await database.query<{ segment: number }>(
+        'rotate the log',
+        `SELECT segment FROM ${tables.rotate}($1::bigint, $2::bigint, $3::bigint) AS r(segment)`,
+        [options.segmentBytes, options.segmentMs, options.retentionMs],
+        UPKEEP,
+      )
+      for (const { segment } of rows) if (!this.#closed) outcomes.push(await this.#free(segment))
+    } catch (err) {
+      outcomes.push(this.#inUse(err))
+    }
+    return outcomes
   }
 
   async #free(segment: number): Promise<Freed> {
@@ -93,21 +112,21 @@ export class Rotation {
     try {
       await sweep({ database, tables, isOver: () => this.#closed }, segment)
       if (!(await asked('clear a segment', `${tables.clear}($1::smallint, $2)`, [segment, MOST_CARRIED]))) return 'kept'
-      return (await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])) ? 'freed' : 'in use'
+      const isFreed = await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])
+      return isFreed ? 'freed' : { inUse: undefined }
     } catch (err) {
-      // Another session still writes or reads there (a dump does): the next check tries again.
-      this.#context.host.logger.debug({ err, segment }, 'a segment of the log is in use')
-      return 'in use'
+      return this.#inUse(err)
     }
   }
 
-  async #tell(isAnyKept: boolean): Promise<void> {
-    const { database, tables, host } = this.#context
-    if (!isAnyKept) {
-      this.#kept = undefined
-      this.#isTold = false
-      return
-    }
+  /** The next check tries again. */
+  #inUse(err: unknown): Freed {
+    this.#context.host.logger.debug({ err }, 'segments of the log are in use, or cannot be freed')
+    return { inUse: err }
+  }
+
+  async #tellGroups(): Promise<void> {
+    const { database, tables } = this.#context
     const { rows } = await database.query<Holder>(
       'look who keeps the log',
       `SELECT destination, name, messages::text AS messages, bytes::text AS bytes, since FROM ${tables.holders}()`,
@@ -115,14 +134,29 @@ export class Rotation {
       UPKEEP,
     )
     const [first] = rows
-    this.#kept =
-      first === undefined
-        ? 'closed segments of the log cannot be freed: another transaction reads them, or a channel keeps them longer'
-        : `the log keeps ${first.bytes} bytes since ${dateOf(first.since)} for groups that are behind: ` +
-          rows.map(({ destination, name, messages }) => `"${name}" of "${destination}" (${messages})`).join(', ')
-    if (!this.#isTold) host.logger.warn({ groups: rows }, `${this.#kept}. Start its readers, or forgetGroup() it.`)
+    if (first === undefined)
+      return this.#tell(`closed segments of the log cannot be freed: ${IN_USE}, or a channel keeps them longer`)
+    const groups = rows
+      .map(({ destination, name, messages }) => `"${name}" of "${destination}" (${messages})`)
+      .join(', ')
+    const kept = `the log keeps ${first.bytes} bytes since ${dateOf(first.since)} for groups that are behind: ${groups}`
+    this.#tell(kept, { groups: rows, remedy: '. Start its readers, or forgetGroup() it.' })
+  }
+
+  #tell(
+    kept: string,
+    { groups, remedy = '' }: { readonly groups?: readonly Holder[]; readonly remedy?: string } = {},
+  ): void {
+    this.#kept = kept
+    if (!this.#isTold) this.#context.host.logger.warn({ groups }, `${kept}${remedy}`)
     this.#isTold = true
   }
+}
+
+/** The server's own words, unless it was only busy. */
+function whyInUse(error: unknown): string {
+  const isBusy = error === undefined || sqlStateOf(toError(error).cause) === LOCKED
+  return `closed segments of the log cannot be freed: ${isBusy ? IN_USE : toError(error).message}`
 }
 
 function dateOf(since: Date | string | null): string {
