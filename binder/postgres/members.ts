@@ -205,7 +205,9 @@ export class Members {
         handed: Number(row.handed),
         done: row.done.map(Number),
       })
-      member.hold(new GroupSource({ ...sourceFields(this.#context, member), group, owner: session.owner }, row), place)
+      const source = new GroupSource({ ...sourceFields(this.#context, member), group, owner: session.owner }, row)
+      source.tidy()
+      member.hold(source, place)
     }
     if (rows.length === want) return
     // Others hold the rest, unless there is no rest.

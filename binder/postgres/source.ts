@@ -48,10 +48,8 @@ interface FetchedRow {
   readonly body: Uint8Array | null
 }
 
-/** Old versions are deleted after this many new ones. */
+/** Old versions are deleted after this many new ones, and with each claim: many may end before that. */
 const TIDY_EVERY = 1_000
-/** The first time soon after a claim: with frequent deploys no claim may last for a thousand versions. */
-const TIDY_AT = 10
 const KEEP_VERSIONS = 100
 
 export interface GroupSourceFields {
@@ -131,7 +129,7 @@ export class GroupSource implements Source {
   appended(): void {
     this.#version++
     this.#appended++
-    if (this.#appended % TIDY_EVERY === TIDY_AT) this.#tidy()
+    if (this.#appended % TIDY_EVERY === 0) this.tidy()
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
@@ -255,7 +253,9 @@ export class GroupSource implements Source {
   }
 
   /** Old versions have no readers and only cost space, so a failure changes nothing. */
-  #tidy(): void {
+  /** Deletes old versions, in the background. */
+  tidy(): void {
+    if (this.#version <= KEEP_VERSIONS) return
     const { database, tables, group } = this.#fields
     database
       .query(

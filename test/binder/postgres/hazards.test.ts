@@ -32,6 +32,27 @@ function setup() {
   return { schema, numbers, started, table }
 }
 
+describe('the place of a group', () => {
+  it('is freed of old versions by every member that takes it, however short it holds it', async () => {
+    const t = setup()
+    const bindings = [sink(t.numbers, { group: 'g' }, () => {})]
+    await (await t.started({ bindings })).close()
+    const own = `grp = (SELECT id FROM {schema}.transport_group WHERE destination = 'numbers' AND name = 'g')`
+    await t.table(
+      `INSERT INTO {schema}.transport_progress
+       SELECT b.grp, b.part, b.ver + v, b.epoch, NULL, b.settled, b.handed, b.done FROM generate_series(1, 900) v, (
+         SELECT * FROM {schema}.transport_progress WHERE ${own} ORDER BY ver DESC LIMIT 1) b`,
+    )
+    await t.started({ bindings })
+    await until('few are left', async () => {
+      const [row] = await t.table<{ n: number }>(
+        `SELECT count(*)::int AS n FROM {schema}.transport_progress WHERE ${own}`,
+      )
+      return Number(row?.n) < 150
+    })
+  })
+})
+
 describe('the ring', () => {
   it('keeps the log without a hole when a late commit is between younger segments: a new group reads it all', async () => {
     const t = setup()

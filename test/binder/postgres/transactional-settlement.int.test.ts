@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { silentLogger, systemClock } from 'concordat/core'
+import { type SqlClient, silentLogger, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import type { TransportDelivery } from 'concordat/extension'
 import { postgresTransport } from 'concordat/postgres'
@@ -21,9 +21,9 @@ describeWith(['postgres'], 'a position in the transaction of a handler', () => {
   })
   afterAll(() => database.drop())
 
-  /** A process with a channel of one partition. */
-  async function member(run: string, more: Partial<PostgresTransportOptions> = {}, connections = 4) {
-    const pool = new pg.Pool({ connectionString: database.url, max: connections })
+  /** A process with a channel, of one partition unless told otherwise. */
+  async function member(run: string, more: Partial<PostgresTransportOptions> = {}, partitions = 1) {
+    const pool = new pg.Pool({ connectionString: database.url, max: 4 })
     const own = new pg.Pool({ connectionString: database.url, max: 4 })
     pool.on('error', () => {})
     const sql = pgClient(pool)
@@ -34,10 +34,10 @@ describeWith(['postgres'], 'a position in the transaction of a handler', () => {
       await transport.close()
       await Promise.all([pool.end(), own.end()])
     })
-    await transport.provision([{ name: run, partitions: 1, groups: ['g'] }])
-    const settling = transport.settlingIn?.(more.sql ?? sql) as SettlingTransactions
+    await transport.provision([{ name: run, partitions, groups: ['g'] }])
+    const settling = transport.settlingIn?.(more.transactionsOf ?? sql) as SettlingTransactions
     const recorder = Recorder.keeping()
-    const spec = { destination: run, partitions: 1, group: 'g', prefetch: 50, prefetchBytes: 1_000_000 }
+    const spec = { destination: run, partitions, group: 'g', prefetch: 50, prefetchBytes: 1_000_000 }
     const subscribe = () => transport.subscribe({ ...spec, settlesIn: settling }, recorder)
     /** @param stop awaited before the place is written, and after it */
     const handle = (delivery: TransportDelivery, before?: Promise<unknown>, after?: Promise<unknown>): Promise<void> =>
@@ -119,4 +119,65 @@ describeWith(['postgres'], 'a position in the transaction of a handler', () => {
       expect(await effects(run)).toEqual(['0'])
     },
   )
+  /** Lets commits wait that have written into the table `slow`, until the returned function is called. */
+  async function slowCommits(): Promise<() => Promise<void>> {
+    const holder = await database.pool.connect()
+    await holder.query('SELECT pg_advisory_lock(7)')
+    await database.sql.query('CREATE TABLE slow (id int)')
+    await database.sql.query(
+      'CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$',
+    )
+    await database.sql.query(
+      'CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()',
+    )
+    return async () => {
+      await holder.query('SELECT pg_advisory_unlock(7)')
+      holder.release()
+    }
+  }
+
+  test('a commit that outlasts its client while another member joins leaves no partition without a reader', async () => {
+    const run = 'outlasting'
+    const own = database.sql
+    const release = await slowCommits()
+    const cut = gate()
+    const lossy: SqlClient = {
+      ...own,
+      transaction: async (work, limits) => {
+        const committed = own.transaction(work, limits)
+        committed.catch(() => {})
+        const gone = Object.assign(new Error('cut (made by the test)'), { code: 'ECONNRESET' })
+        return Promise.race([committed, cut.opened.then(() => Promise.reject(gone))])
+      },
+    }
+    const lease = { leaseMs: 60_000 }
+    const first = await member(run, { ...lease, transactionsOf: lossy }, 2)
+    const second = await member(run, lease, 2)
+    const waiting = async (type: string): Promise<boolean> => {
+      const { rows } = await own.query(`SELECT FROM pg_locks WHERE locktype = $1 AND NOT granted`, [type])
+      return rows.length > 0
+    }
+    await first.transport.publish(numbered(run, 1, ['a']))
+    await first.subscribe()
+    await until('it is here', () => first.recorder.got.length === 1)
+    const [delivery] = first.recorder.got as [TransportDelivery]
+    const handled = first.settling.sql.transaction(async (tx) => {
+      await tx.query('INSERT INTO slow VALUES (1)')
+      await first.settling.settle(tx, [delivery])
+    })
+    const outcome = handled.catch((error: Error) => error.message)
+    try {
+      await until('it is being committed', () => waiting('advisory'))
+      await second.subscribe()
+      cut.open()
+      expect(await outcome).toContain('cut')
+      await until('the first waits for that commit', () => waiting('transactionid'))
+    } finally {
+      await release()
+    }
+    await until('it has landed', async () => (await own.query('SELECT FROM slow')).rows.length === 1)
+    await first.transport.publish(numbered(run, 40, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']))
+    const got = () => new Set([...first.recorder.got, ...second.recorder.got].map(({ message }) => message.id))
+    await until('every message has a reader', () => got().size === 40, 15_000)
+  }, 60_000)
 })
