@@ -16,7 +16,7 @@ export function limitedTransaction<T>(
   return sql.transaction(limitedWork(work, limits.idleMs), limits)
 }
 
-/** Of a client that sets no limits itself, the work does. */
+/** Limits for a client that sets none itself: the first statement of the work sets them. */
 function limitedWork<T>(work: (tx: SqlTransaction) => Promise<T>, idleMs: number): (tx: SqlTransaction) => Promise<T> {
   return async (tx) => {
     if (tx.limits?.idleMs !== idleMs) await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`)
@@ -35,8 +35,9 @@ export function handlersIdleMs(slowAfterMs = 0): number {
 }
 
 /**
- * The client for transactions in which handlers run. The server ends one that gets no statement for so long: else a process that is frozen or cut off in the middle keeps its messages from the member that has them now, until the
- * server learns from TCP that the connection is gone. A transaction that is prepared has no session any longer.
+ * Client for transactions in which handlers run. The server ends one that gets no statement for `handlersIdleMs`. Otherwise a process that
+ * is frozen or disconnected would keep its messages from the member that has them now until the server learns from TCP that the connection
+ * is gone. A prepared transaction has no session, and no limit.
  * @param slowAfterMs as of `handlersIdleMs`
  */
 export function handlersClient(sql: SqlClient, slowAfterMs?: number): SqlClient {

@@ -17,7 +17,7 @@ export type SqlAway = 'unreachable' | 'lost'
 const NOT_YET: ReadonlySet<unknown> = new Set(['57P03', '53300'])
 /** The connection failed; an administrator, a crash or a time limit ended it; read-only; the disk is full. */
 const LOST = /^(08...|57P0[125]|25006|53100)$/
-/** `sqlState` is what drivers with names of their own in `code` call the SQLSTATE, as those of MariaDB do. */
+/** MariaDB drivers have the SQLSTATE in `sqlState`, and names of their own in `code`. */
 const NO_CONNECTION: ReadonlySet<unknown> = new Set(['08001', '08004'])
 const LOST_CONNECTION = /^08/
 const REFUSED: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])

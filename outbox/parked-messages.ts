@@ -166,7 +166,7 @@ async function resolveHeld(
   if (found.rows.length > 1) throw new OutboxError('outbox.ambiguous', { id, places: found.rows })
   const [place] = found.rows
   if (place === undefined) return new Set()
-  // Of that one alone: another of its id may fail in this moment.
+  // Only of the message found: another one with its id may fail at this moment.
   const { rows } = await sql.query<{ partition: number }>(
     `WITH resolved AS (${change}), recorded AS (
        INSERT INTO ${tables.audit} (action, by, reason, id, aggregatetype, aggregateid, type, payload, source,

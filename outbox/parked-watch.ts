@@ -42,7 +42,7 @@ export class ParkedWatch {
   async look(partitions: readonly number[]): Promise<void> {
     const held = partitions.join()
     if (!this.#isDue && this.#oldest === undefined && held === this.#partitions) return
-    // Before the answer: what is parked meanwhile may not be in it.
+    // Before the query: its answer may lack messages parked while it runs.
     this.#isDue = false
     try {
       this.#oldest = await this.#ask(partitions)

@@ -12,7 +12,7 @@ export interface DeliveryScope {
   readonly handlerLogger: Logger
 }
 
-/** Where a context has its message. A property, and not a private field: what `withContext` made of the context has it too. */
+/** Property in which a context has its message. Not a private field, so that contexts made by `withContext` have it too. */
 const MESSAGE = Symbol('message')
 
 /** A delivery as a handler sees it. Built for each call; what costs is made when it is asked for. */

@@ -36,7 +36,7 @@ export class SharedConnection<T> {
     }
   }
 
-  /** Ends also what is under way. */
+  /** Ends calls in flight, too. */
   async close(): Promise<void> {
     this.#current = undefined
     await Promise.all(Array.from(this.#all, (each) => this.#end(each)))

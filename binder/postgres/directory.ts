@@ -45,7 +45,7 @@ export class Directory {
     this.#tables = tables
   }
 
-  /** @throws TransportError `mismatch` when a dump of another cluster was restored; what is sent to such a log would be invisible */
+  /** @throws TransportError `mismatch` when a dump of another cluster was restored: readers of such a log would miss new messages */
   async requireOfThisCluster(tx?: SqlExecutor): Promise<void> {
     const { isRestored, ring } = this.#tables
     const text = `SELECT r.tableoid::text AS log, ${isRestored}() AS restored FROM ${ring} r`

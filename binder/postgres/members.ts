@@ -19,7 +19,7 @@ interface ClaimedRow {
 
 /** How often it says that it lives, and looks who else does. */
 const BEAT_MS = 1_000
-/** A statement whose answer was missed may still be under way: after it has had this long, what there is of it is there. */
+/** Time for a statement to end that the server may still execute although its client gave up. */
 const UNSURE_MS = 60_000
 
 /** The subscriptions with a group: says that this process lives, and takes or gives partitions until the shares fit. */

@@ -84,7 +84,7 @@ export class Provisioning {
     try {
       await this.#open.directory.requireOfThisCluster()
     } catch (error) {
-      // Without checks a log may be away, or made later: whoever uses it looks again.
+      // With `none` the log may be unreachable, or created later: the directory checks again at the first use.
       const isThere = error instanceof TransportError && error.kind === 'mismatch' && !isWithoutTables(error)
       if (this.#context.options.provision !== 'none' || isThere || this.#isClosed) throw error
     }

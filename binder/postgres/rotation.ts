@@ -7,12 +7,12 @@ import type { StatementTerms } from './statement-runner.ts'
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
 const MOST_CARRIED = 50_000
-/** What failed, or is in use, is tried again after this time, then after twice as long, up to the usual interval. */
+/** First pause before another try at a segment that failed or is in use; it doubles up to the usual interval. */
 const AGAIN_MS = 250
 
 const UPKEEP: StatementTerms = { isUpkeep: true }
 
-/** Of a segment in use, the error if there was one. */
+/** Outcome for one segment. `inUse`: the error, if there was one. */
 type Freed = 'freed' | 'kept' | { readonly inUse: unknown }
 
 /** Another session still writes or reads there (a dump does). */

@@ -9,8 +9,8 @@ const SEGMENT_OF = tableOf(`'transport_log_' || k`)
 
 /**
  * Closes the segment that is written when it is large or old enough and another one is empty; else it grows. One process
- * at a time. All that are neither empty nor written are closed. Answers with the segments that are closed for long enough to be freed. Of a restored log none: it holds messages
- * that have no position, and only \`repair\` sees them.
+ * at a time. Closes every other segment that is not empty. Returns the segments that are closed for long enough to be freed; none of a
+ * restored log, which holds messages without a position that only \`repair\` finds.
  */
 const ROTATE = `
   CREATE FUNCTION {schema}.transport_rotate(p_bytes bigint, p_ms bigint, p_retention_ms bigint) RETURNS SETOF smallint LANGUAGE plpgsql
@@ -166,8 +166,8 @@ const POSITIONS = `(
 
 /**
  * Sets all that is stored to the past of this cluster. What had no position when the dump was taken gets one, by the rule
- * of \`assign\` with the numbers that it was stored under. So does what was sent since the restore: the restored snapshot seems to have seen it, but
- * it was written by the transaction that it names, as no restored row was. Where messages that some group has not settled are missing (a dump
+ * of \`assign\` with the numbers that it was stored under. Messages sent since the restore get one, too: the restored snapshot seems to include
+ * them, but their \`xmin\` is the transaction that they name, unlike that of restored rows. Where messages that some group has not settled are missing (a dump
  * without the segments), positions begin anew behind all others: what is there comes, to every group. Answers how many are missing.
  */
 const REPAIR = `

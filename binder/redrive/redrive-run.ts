@@ -157,14 +157,14 @@ export class RedriveRun {
     return false
   }
 
-  /** Another run may have it by now. It comes again if not, and what lies behind it in the line must not go before it. */
+  /** Releases a withdrawn letter, and all queued behind it to keep the order: another run has them now, or the broker redelivers them. */
   #leave(delivery: TransportDelivery): false {
     delivery.release()
     this.#reader.giveBack()
     return false
   }
 
-  /** Marks right behind the last letter of a run go with it, or they would be counted as letters until the next run. */
+  /** Settles marks directly behind the last letter of a run: counts of dead letters would include them until the next run. */
   async #passMarks(): Promise<End> {
     for (;;) {
       const delivery = await this.#reader.last(TELL_MS)

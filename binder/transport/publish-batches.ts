@@ -9,9 +9,9 @@ import type { PublishOutcome, Transport, TransportHealth } from './transport.ts'
 
 const MAX_BATCH = 1_000
 const MAX_BATCH_BYTES = 4 * 1024 * 1024
-/** How much later than that of the first a deadline of one batch may be, of the time of a message: the first holds for all. */
+/** Largest difference between the deadlines in a batch, as a share of a message's time: the earliest holds for all. */
 const SPREAD = 0.1
-/** A batch that takes longer waits for some of its destinations. Those of a healthy broker answer within it. */
+/** A batch that takes longer no longer blocks the next one. A healthy broker answers within it. */
 const PATIENCE_MS = 250
 
 /** A message on its way to a transport. */
@@ -21,35 +21,35 @@ interface Outgoing {
   readonly deadline: number
 }
 
-/** What is sent to a destination that does not answer, on its own. */
+/** Queue of a destination that does not answer. */
 interface SlowDestination<Entry> {
   readonly name: string
   readonly waiting: Queue<Entry>
-  /** Batches under way that have messages for it. */
+  /** Batches in flight with messages for it. */
   open: number
 }
 
 interface Batch<Entry> {
-  /** By their place in the call; `undefined` once it has its outcome. */
+  /** By index in the call; `undefined` once the message has its outcome. */
   readonly entries: Array<Entry | undefined>
-  /** The destinations that it holds up; `undefined` while it holds up all. */
+  /** Destinations that wait for this batch; `undefined` while all do. */
   slow: ReadonlyArray<SlowDestination<Entry>> | undefined
 }
 
 export interface PublishBatchesHost<Entry> {
-  /** Total time of a message. @default what is left of it */
+  /** Total time of a message, in ms. @default its remaining time */
   readonly timeoutMs?: number
   readonly settle: (entry: Entry, outcome: PublishOutcome) => void
-  /** Some have an outcome. */
+  /** Called after messages got their outcomes. */
   readonly onMoved?: () => void
 }
 
 /**
- * Hands messages to a transport in batches, as many at once as it allows, in the order given. What comes in while the broker answers for
- * the batch before goes out together, so a confirm costs a round trip per batch and not per message.
+ * Hands messages to a transport in batches, as many at once as it allows, in the order given. Messages gathered while the broker answers
+ * for the batch before go out together, so a confirm costs a round trip per batch and not per message.
  *
- * A destination that does not answer (a partition without a leader, a queue without a majority) holds up what is sent to it, and nothing
- * else: its messages wait on their own until it answers again.
+ * A destination that does not answer (a partition without a leader, a queue without a majority) delays only its own messages: they wait
+ * in a queue of their own until it answers again.
  */
 export class PublishBatches<Entry extends Outgoing> {
   readonly #transport: Transport
@@ -73,7 +73,7 @@ export class PublishBatches<Entry extends Outgoing> {
     return this.#answered.health()
   }
 
-  /** It leaves with the next `pump`. */
+  /** Queues a message for the next `pump`. */
   push(entry: Entry): void {
     const slow = this.#slow.size === 0 ? undefined : this.#slow.get(entry.message.destination)
     if (slow === undefined) this.#waiting.push(entry)
@@ -169,7 +169,7 @@ export class PublishBatches<Entry extends Outgoing> {
     return slow
   }
 
-  /** Its last batch is over. It answers again once nothing waits for it any more. */
+  /** Sends the next batch to a slow destination, after the one before. With no message left, it goes with the others again. */
   #next(slow: SlowDestination<Entry>): void {
     if (--slow.open > 0) return
     const entries = this.#take(slow.waiting)

@@ -166,7 +166,7 @@ export class RedisLockStore implements LockStore {
 
   /**
    * A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts.
-   * @throws `locks.store_unavailable`, always `unknown`: whatever keeps it from being confirmed, it was granted
+   * @throws `locks.store_unavailable`, always with outcome `unknown`: Redis has granted the lock
    */
   async #confirm(claim: Claim, ttlMs: number): Promise<void> {
     const unconfirmed = (detail: string, cause?: unknown): LockError =>

@@ -30,7 +30,7 @@ export async function logSchemaOf(sql: SqlClient, schema: string): Promise<strin
   return [schema, DEFAULT_SCHEMA].find((name) => names.includes(name)) ?? (names.length === 1 ? names[0] : undefined)
 }
 
-/** Whether a dump of another cluster was restored: what is sent to such a log is not delivered before `repair`. */
+/** Whether a dump of another cluster was restored: messages sent to such a log are not delivered before `repair`. */
 export async function isRestored(sql: SqlClient, schema: string): Promise<boolean> {
   const { rows } = await sql.query<{ restored: boolean }>(
     `SELECT ${quoteIdentifier(schema)}.transport_is_restored() AS restored`,

@@ -50,11 +50,11 @@ export function hasNumber(error: unknown, number: number): boolean {
   return fieldOf(error, 'errno') === number
 }
 
-/** SQLSTATEs by which the engine knows that a database was away: a command then waits, and no attempt is counted. */
+/** SQLSTATEs of an unavailable database: the participant leaves the command to be redelivered, and counts no attempt. */
 const NOT_CONNECTED = '08001'
 const CONNECTION_LOST = '08006'
 
-/** @throws what the pool said when it gave no connection, whatever that was: nothing was sent */
+/** @throws the pool's error, marked as "not connected": no statement was sent */
 export function throwNotConnected(error: unknown): never {
   throw withState(error, NOT_CONNECTED)
 }

@@ -97,7 +97,7 @@ export async function readGate(
   return row
 }
 
-/** Notes that its saga asked to commit it. What is not committed is left alone: another call may have locked its row. */
+/** Records that the saga asked for the commit. Only of a committed transaction: another call may have locked the row of an open one. */
 export async function noteDecision(connection: MysqlConnection, whose: string, gid: string): Promise<void> {
   if ((await readGate(connection, whose))?.gid !== gid) return
   await rowsOf(connection, `UPDATE ${TABLE} SET decided_at = UTC_TIMESTAMP(6) WHERE whose = ?`, [whose])
@@ -127,7 +127,7 @@ export async function preparedGates(
 }
 
 const PURGE_BATCH = 500
-/** Its saga has asked for the commit, or nothing was committed. What an administrator committed stays until its saga is told. */
+/** Ages by which rows are purged. A transaction that an administrator committed stays until its saga asks for the commit. */
 const PURGED = ['decided_at', 'gid IS NULL AND begun_at'] as const
 
 /** Deletes unlocked rows. @returns how many; as many as a batch: there may be more */

@@ -6,7 +6,7 @@ import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 const EVERY_MS = 30 * SECOND
-/** A count that is older says nothing: the database may be away. */
+/** Age at which a count is unknown: the database may be unavailable. */
 const VALID_MS = 3 * EVERY_MS
 
 /** Counts the open sagas now and then. */

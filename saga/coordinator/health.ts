@@ -21,7 +21,7 @@ export interface SagaHealth {
   readonly inHand: number
   /** Unfinished sagas in the database, all instances; 30 s old as a rule. `undefined`: not counted yet, or not in the last 90 s. */
   readonly open: number | undefined
-  /** Those of them that wait for an operator. */
+  /** Number of sagas that wait for an operator. `undefined` as for `open`. */
   readonly stuck: number | undefined
   /** Commands that were not answered in time and are waited for, as far as this process has sent them again; at most 30 s old. */
   readonly late: readonly LateStep[]

@@ -47,11 +47,11 @@ export function declaredParticipant(binding: unknown): DeclaredParticipant | und
 }
 
 export interface ParticipantDatabase {
-  /** Its transactions are limited: one that a process does not go on with is ended. */
+  /** Client whose transactions the server ends when a process does not continue them. */
   readonly sql: SqlClient
   /** The client as it was given: participants of one client share its connections. */
   readonly given: SqlClient
-  /** For transactions elsewhere, the same limit. */
+  /** The same limit for XA transactions in other databases. */
   readonly idleMs: number
   readonly schema: string
   /** Largest number of commands at a time. */

@@ -38,7 +38,7 @@ export interface CommandHandlerParts<Request> extends AnswerParts {
   readonly unanswered: UnansweredHandlerCalls
   /** Kept over all messages: a command that waits for a lock holds up those behind it. */
   readonly busy: PlacePatience
-  /** The same for what another process is still doing about the same step, which takes as long as that. */
+  /** The same while another process still works on the step. */
   readonly busyAhead: PlacePatience
   /** Where calls that are ready together share a transaction; absent: each has its own. */
   readonly shared: SharedCommandTransactions | undefined
@@ -234,7 +234,7 @@ export class CommandHandler<Request> {
     const refused = saysNo && (isFirst || duty.isInside === true)
     const final = saysNo || isPermanent(error)
     const { maxAttempts } = this.#parts
-    // While a database is away a command is not answered: who delivers it does that again, without counting it.
+    // While a database is unavailable the command stays unanswered: the broker or the caller delivers it again, and counts no attempt.
     const isAway = writeFault(error) === 'unavailable'
     // Another transaction holds what it needs: the coordinator makes the pauses, and the commands behind it do not wait for them.
     const isHeld = duty.isHeld?.(error) === true || writeFault(error) === 'busy'

@@ -89,7 +89,7 @@ export interface Asked<Request, Context> {
   readonly request: Request
   readonly command: CommandHeaders
   readonly message: HandlerContext
-  /** For what another call holds up. Others wait for the place of this one. */
+  /** Patience with another call that holds the step. Later commands wait behind this one. */
   readonly busy: BusyTries
   readonly contextIn: (tx: SqlTransaction) => Context
 }

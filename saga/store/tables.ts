@@ -170,7 +170,7 @@ export async function purgeParticipant(
       return (await query(tx, deleteOlder(table, quoted), [(rows[0] as { until: string }).until])).rowCount
     })
     total += rowCount
-    // What depends on a row goes after it: a smaller batch need not be the last.
+    // A gate can be deleted only after its step: a batch that is not full need not be the last.
     if (rowCount === 0) return total
   }
 }

@@ -18,7 +18,7 @@ export interface XaCall {
   readonly key: string
   /** How long a statement waits for a row. */
   readonly lockTimeoutMs: number
-  /** How long the server may hear nothing: then it ends the transaction, whose process is frozen or cut off. */
+  /** Longest pause between two statements, in ms: then the server ends the transaction of a frozen or disconnected process. */
   readonly idleMs: number
   /** Asked once, with the gate locked: false when the call was given up meanwhile. */
   isCurrent(): Promise<boolean>

@@ -17,7 +17,7 @@ import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { GateState } from './resource.ts'
 
-/** Of the gate's row. No `Operation`: nothing is asked for by it. */
+/** `operation` of a gate's row. No command has it. */
 export const GATE = 'prepare'
 
 export class XaRows {

@@ -86,7 +86,7 @@ export function redriveCases(context: CaseContext): void {
         expect(complete).toBe(limit === 9)
       }
       await until('they are given back', async () => (await count()) === 4)
-      // What the first leaves behind the letters goes with the last of them.
+      // The last run settles the marks of the first ones, too.
       for (const complete of [false, true])
         expect(await run(channel, { to: 'nowhere', limit: 2 })).toMatchObject({ sent: 2, kept: 0, complete })
       await until('none is left', async () => (await count()) === 0)

@@ -79,7 +79,7 @@ export class Failures {
     const error = toError(thrown)
     const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
-    // Permanent by itself, and it passes: on a trial too.
+    // Not retryable by itself, but it ends once an operator acts or the part is replaced: also on a trial of the circuit breaker.
     const waits = writeFault(error) === 'operator' || isClosed(error)
     if (isLast || !(waits || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? outageReason(error) : undefined
@@ -192,7 +192,7 @@ export class Failures {
     return delivery.signal.aborted || this.#context.drain.aborted
   }
 
-  /** @throws when one was taken away while its transaction was waited for: nothing may begin for it */
+  /** @throws when the transport has withdrawn a delivery, maybe while it waited for its transaction: its handler must not begin */
   requireHeld(deliveries: readonly TransportDelivery[]): void {
     for (const delivery of deliveries) if (this.gone(delivery)) throw new Error('the delivery was taken away')
   }

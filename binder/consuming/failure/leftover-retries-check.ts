@@ -26,7 +26,7 @@ export class PendingRetryCheck {
   readonly #binding: string
   readonly #host: Pick<ConsumerHost, 'clock' | 'logger' | 'transport' | 'destinations'>
   #cancel: () => void = () => {}
-  /** Of the last time. */
+  /** Failure of the last look. */
   #stall: Stall | undefined
 
   constructor(

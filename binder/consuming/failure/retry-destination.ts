@@ -15,7 +15,10 @@ export function retryName(destination: string, group: string): string {
   return `${destination}.${group}.retry`
 }
 
-/** Kept for as long as the channel's own messages. Who reads it or sends to it alone needs nothing that delays: `delays` is added by a group that does. */
+/**
+ * Kept for as long as the channel's own messages. Without `delays`, which groups with delayed retries add: a redrive and a binding
+ * that only reads the channel need no delay queues.
+ */
 export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, group: string): DestinationSpec {
   const kept = retentionMs === undefined ? {} : { retentionMs }
   return { name: retryName(name, group), partitions, groups: [group], keepsEach: true, ...kept }

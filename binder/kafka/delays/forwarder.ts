@@ -38,7 +38,7 @@ const RETRY_MS = SECOND
 /** Pause after a permanent refusal, which needs a person. */
 const REFUSED_MS = 30 * SECOND
 const MAX_BATCH = 500
-/** How long closing waits for the confirms of what is being published. */
+/** Longest wait of `close` for the confirms of a publish in flight. */
 const FINISH_MS = 3 * SECOND
 /** A place that is kept for so long, or that messages come to, shows that nothing is in its way. */
 const STEADY_MS = 10 * SECOND
@@ -48,7 +48,7 @@ interface Held {
   readonly message: EncodedMessage
   /** Epoch ms. */
   until: number
-  /** The last answer to it, if the broker took offence at it. */
+  /** Latest refusal by the broker. */
   refusal?: TransportError | undefined
 }
 
@@ -79,7 +79,7 @@ export class Forwarder {
     this.#loop = this.#keep()
   }
 
-  /** Finishes what is being published, for a moment, and gives the rest back: what is not settled comes again. Idempotent, never rejects. */
+  /** Waits up to 3 s for the confirms of a publish in flight and releases the rest, for redelivery. Idempotent, never rejects. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#loop
@@ -211,7 +211,7 @@ export class Forwarder {
     else if (outcomes.includes(undefined)) this.#failures.worked('publishing')
   }
 
-  /** One that is refused holds the position, behind which all that is forwarded comes again: it is reported while it waits. */
+  /** Keeps a message for another try. A refused one is reported while it waits: it pins the position, so a restart forwards all behind it again. */
   #holdAgain(each: Held, outcome: TransportError): void {
     const { clock, logger } = this.#host
     const isRefused = isRefusal(outcome)

@@ -7,7 +7,7 @@ import { WaitingBytes } from './waiting-bytes.ts'
 /** A message of a partition that is lent, or was lent before in this process and given back. */
 export interface Parcel extends Slot {
   readonly assigned: AssignedPartition
-  /** Only until it is finished: the slots behind an unfinished message stay, however many. */
+  /** `undefined` once it is finished: its slot stays until all earlier messages are finished. */
   record: IncomingRecord | undefined
   readonly bytes: number
   returned: boolean
@@ -21,8 +21,8 @@ interface Chunk {
 }
 
 /**
- * How many messages may be taken from the lowest unfinished one on: their offsets have to be remembered, and all come again
- * when the process ends. A rare limit: other keys may go on for seconds at full speed while one key waits.
+ * Most messages taken from the lowest unfinished one on: this member remembers their offsets, and Kafka redelivers all of them
+ * after a crash. Rarely reached: other keys may go on for seconds at full speed while one key waits.
  */
 const MAX_TAKEN = 50_000
 

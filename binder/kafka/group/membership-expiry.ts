@@ -18,7 +18,7 @@ export class SessionTimeout {
   readonly #times: MembershipTimes
   #phase: 'joining' | 'member' | 'leaving' = 'joining'
   readonly #heard: LastHeard
-  /** Of this phase. */
+  /** Begin of this phase. */
   readonly #began: LastHeard
   #term = 0
 
@@ -67,7 +67,7 @@ export class SessionTimeout {
     if (sentAt === undefined || sentAt.monotonicMs > this.#heard.at) this.#heard.heard(sentAt)
   }
 
-  /** For `joined` and `confirmed`. */
+  /** The present instant, to pass to `joined` or `confirmed` later. */
   now(): Instant {
     return this.#heard.now()
   }
@@ -90,7 +90,7 @@ export class SessionTimeout {
     return this.#phase === 'leaving' && this.#silentMs > 3 * this.#times.heartbeatIntervalMs
   }
 
-  /** How long a join took is no silence of the member that it made. */
+  /** Silence of the broker in this phase: the duration of a join does not count. */
   get #silentMs(): number {
     return Math.min(this.#heard.silentMs, this.#began.silentMs)
   }

@@ -24,7 +24,7 @@ export class OffsetTracker {
     return this.#slots[this.#head]?.offset ?? this.#next
   }
 
-  /** How many messages it remembers: the lowest unfinished one and all behind it. */
+  /** Number of remembered messages: the lowest unfinished one and all behind it. */
   get size(): number {
     return this.#slots.length - this.#head
   }

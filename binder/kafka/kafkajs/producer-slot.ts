@@ -21,7 +21,7 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 interface Slot {
   readonly producer: Promise<KafkaProducer>
-  /** Topics of which kafkajs must send nothing any more. */
+  /** Topics to which kafkajs must no longer send. */
   readonly abandoned: Set<string>
   /** Sends under way. */
   users: number

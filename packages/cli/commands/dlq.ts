@@ -164,7 +164,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   if (!(await invocation.confirm(intent, action === 'drop' ? 'Give them up?' : 'Send them back?'))) {
     return { text: 'Nothing was changed.\n', json: dry, code: 1 }
   }
-  // What was shown, and nothing that came since.
+  // Only the letters shown, and none that failed since.
   const among = plan.letters.map(({ id }) => id)
   const { sent, kept, complete } = await order({ dryRun: false, among, onProgress })
   return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
