@@ -5,8 +5,8 @@ interface Open<T> {
 }
 
 /**
- * A connection for several calls at once, opened when first needed. After a failed call the next one gets another; those under way
- * keep theirs, since it need not be its fault, and it is closed when the last of them has ended.
+ * A connection for several calls at once, opened when first needed. After a failed call the next one gets another. Calls in flight keep
+ * the old one, which need not be broken, and the last of them closes it.
  */
 export class SharedConnection<T> {
   readonly #connect: () => T
@@ -20,15 +20,18 @@ export class SharedConnection<T> {
     this.#disconnect = disconnect
   }
 
-  /** @param isItsFault whether an error says nothing good about the connection @throws what `work` throws */
-  async use<R>(work: (connection: T) => Promise<R>, isItsFault: (error: unknown) => boolean = () => true): Promise<R> {
+  /** @param isConnectionFault whether an error means that the connection may be broken @throws what `work` throws */
+  async use<R>(
+    work: (connection: T) => Promise<R>,
+    isConnectionFault: (error: unknown) => boolean = () => true,
+  ): Promise<R> {
     this.#current ??= this.#open()
     const open = this.#current
     open.uses++
     try {
       return await work(open.connection)
     } catch (error) {
-      if (this.#current === open && isItsFault(error)) this.#current = undefined
+      if (this.#current === open && isConnectionFault(error)) this.#current = undefined
       throw error
     } finally {
       open.uses--

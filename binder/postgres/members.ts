@@ -157,8 +157,8 @@ export class Members {
 
   /**
    * Frees partitions that this process holds without a subscription. During the session no other process may take them, and it takes no more
-   * than its share itself. A statement under way may still write one, or have written it while this waited: over only when none is left,
-   * some time after the last answer was missed.
+   * than its share itself. A statement in flight may still take one, or have done so while this waited: beats look again until none is left
+   * and `until` has passed.
    */
   async #free(group: number, until: number): Promise<void> {
     const { database, tables, session, host } = this.#context

@@ -28,9 +28,9 @@ class Identified {
 }
 
 /**
- * An idempotent producer, one batch a partition at a time; calls for different topics may overlap. An attempt that is not answered is repeated with the same bytes: the
- * broker drops what it has. At the end of the time what is unknown costs the identity, so that its numbers are not used for
- * other records.
+ * An idempotent producer, one batch a partition at a time; calls for different topics may overlap. It repeats an unanswered attempt
+ * with the same bytes: the broker drops what it has. A batch with an unknown outcome at the end of its time costs the identity, so
+ * that its numbers are not used for other records.
  */
 export class IdempotentProducer implements Producer {
   readonly #parts: SendingParts & { readonly compression: Compression }
@@ -65,7 +65,7 @@ export class IdempotentProducer implements Producer {
     }
   }
 
-  /** The identity in use; that of the one who asks for it first, whose time limit it has. */
+  /** Identity in use. The first call requests one, within its own time limit; overlapping calls share the answer. */
   #identified(sending: Sending): Promise<Identified> {
     if (this.#session !== undefined) return this.#session
     const asked = sending.prepare(() => this.#parts.cluster.any(initProducerId())).then((id) => new Identified(id))
