@@ -43,6 +43,15 @@ function targetsOf(page: string, text: string): string[] {
   return Array.from(text.matchAll(FILE_LINK), ([, target = '']) => resolve(page, '..', target))
 }
 
+it('each page has one title', () => {
+  const pages = [...ROOT_PAGES, ...globSync('{docs,bench,examples}/**/*.md')]
+  const faults = check(pages, (_page, text) => {
+    const titles = text.replaceAll(/^ *```.*?^ *```/gms, '').match(/^# .*$|(?<=[^#\s])# [A-Z].*$/gm) ?? []
+    return titles.length === 1 ? [] : [`${titles.length} titles: ${titles.join(' | ')}`]
+  })
+  expect(faults).toEqual([])
+})
+
 it('links lead to files that exist', () => {
   const pages = [...ROOT_PAGES, ...globSync('{docs,bench,examples}/**/*.md')]
   expect(check(pages, (page, text) => targetsOf(page, text).filter((target) => !existsSync(target)))).toEqual([])
