@@ -65,7 +65,10 @@ describe('a step that failed after the pivot makes its saga stuck although anoth
     const { coordinator } = await setup({ sagas: [saga], coordinator: { onStuck: (each) => void told.push(each) } })
     const run = await coordinator.start(saga, { id: '1', input: {} })
     expect((await run.outcome(within)).status).toBe('stuck')
-    expect(told).toMatchObject([{ saga: 'pickup', id: '1', failure: { step: 'print', code: 'NoPaper' } }])
+    // An outcome may be read before `onStuck` is called.
+    await expect
+      .poll(() => told)
+      .toMatchObject([{ saga: 'pickup', id: '1', failure: { step: 'print', code: 'NoPaper' } }])
     hasPaper = true
     await coordinator.retry(run, note)
     await expect
