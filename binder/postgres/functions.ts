@@ -200,7 +200,10 @@ const PEEK = `
     RETURN QUERY ${ROWS};
   END $transport$`
 
-/** Takes partitions of a group that have no owner, or whose owner's session is over, or that are the caller's own. */
+/**
+ * Takes partitions of a group that have no owner, or whose owner's session is over, or that are the caller's own. A session is over only if
+ * it was as the statement arrived: sessions are read as of then, and one that was renewed during a wait must not look over.
+ */
 const CLAIM = `
   CREATE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
   RETURNS TABLE (part int, n int, ver bigint, epoch bigint, settled bigint, handed bigint, done bigint[]) LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -214,7 +217,7 @@ const CLAIM = `
         SELECT * FROM {schema}.transport_progress x WHERE x.grp = g AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
       ) l LEFT JOIN {schema}.transport_session s ON s.owner = l.owner
       WHERE gr.id = g AND p.id <> ALL (p_held)
-        AND (l.owner IS NULL OR l.owner = p_owner OR coalesce(s.live_until, '-infinity') < clock_timestamp())
+        AND (l.owner IS NULL OR l.owner = p_owner OR coalesce(s.live_until, '-infinity') < statement_timestamp())
       ORDER BY p.n LIMIT p_want
       ON CONFLICT DO NOTHING RETURNING *
     )

@@ -49,12 +49,11 @@ export class ProcessLease {
    * Says that this process lives. A session that ends later than its own lease from now was written before the server's clock was set back,
    * or by another server: it is counted anew from now.
    * @param groups one entry for each subscription of this process
-   * @returns those of the groups that there are; `wasOver`: the session was over when the answer came, so others may have its places
+   * @param onOver called before the session is valid again, if it was over when the answer came: others may have its places
+   * @returns those of the groups that there are
    * @throws TransportError
    */
-  async renew(
-    groups: readonly number[],
-  ): Promise<{ readonly found: ReadonlyMap<number, GroupNow>; readonly wasOver: boolean }> {
+  async renew(groups: readonly number[], onOver: () => void): Promise<ReadonlyMap<number, GroupNow>> {
     const sentAt = this.#renewed.now()
     const { session, group, ring } = this.#tables
     const { rows } = await this.#database.query<GroupNow & { readonly id: number }>(
@@ -76,10 +75,10 @@ export class ProcessLease {
        FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN other o ON o.grp = g.id WHERE g.id = ANY ($3::int[])`,
       [this.owner, this.#leaseMs, [...groups]],
     )
-    const wasOver = this.#isHeld && !this.isValid()
+    if (this.#isHeld && !this.isValid()) onOver()
     this.#renewed.heard(sentAt)
     this.#isHeld = true
-    return { found: new Map(rows.map((row) => [row.id, row])), wasOver }
+    return new Map(rows.map((row) => [row.id, row]))
   }
 
   /** Forgets processes that are long gone; on a database that only this process can use, all others. */

@@ -252,8 +252,7 @@ export class GroupSource implements Source {
     }
   }
 
-  /** Old versions have no readers and only cost space, so a failure changes nothing. */
-  /** Deletes old versions, in the background. */
+  /** Deletes old versions in the background: they have no readers and only cost space, so a failure changes nothing. */
   tidy(): void {
     if (this.#version <= KEEP_VERSIONS) return
     const { database, tables, group } = this.#fields

@@ -38,8 +38,8 @@ const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
   'a session on PostgreSQL': async (clock) => {
     const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as StatementRunner
     const session = new ProcessLease({ owner: 'o', database, tables: {} as TransportTables, clock, leaseMs: LIMIT_MS })
-    await session.renew([])
-    return { isCertain: () => session.isValid(), answered: async () => void (await session.renew([])) }
+    await session.renew([], () => undefined)
+    return { isCertain: () => session.isValid(), answered: async () => void (await session.renew([], () => undefined)) }
   },
 }
 

@@ -17,9 +17,14 @@ it('a renewal whose answer comes after the session was over says that others may
   const lease = new ProcessLease({ owner: 'a', database, tables: transportTables('s'), clock, leaseMs: 3_000 })
   const renewed = async (takesMs: number): Promise<boolean> => {
     answerMs = takesMs
-    const renewing = lease.renew([1])
+    let wasOver = false
+    const renewing = lease.renew([1], () => {
+      expect(lease.isValid(), 'nothing begins before they are given up').toBe(false)
+      wasOver = true
+    })
     await clock.advance(takesMs)
-    return (await renewing).wasOver
+    await renewing
+    return wasOver
   }
   expect(await renewed(1)).toBe(false)
   await clock.advance(1_000)
