@@ -29,7 +29,7 @@ export {
   OperatorTransportMissing,
 } from './operator-errors.ts'
 export type { AuditLine } from './read-audit.ts'
-export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
+export type { ChosenSaga, SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/saga-list.ts'
 export { declaredPlaces } from './system/dead-letter-places.ts'
 export { systemMermaid } from './system/mermaid.ts'

@@ -2,7 +2,8 @@
 import { invalidOption, requireText } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
-const MAX_BODY_BYTES = 64 * 1_024
+/** Names of a thousand sagas or dead letters. */
+const MAX_BODY_BYTES = 1_024 * 1_024
 
 /** @throws Problem 413, 422 */
 export async function readBody(request: Request): Promise<Fields> {
@@ -81,6 +82,14 @@ export class Fields {
     if (typeof value === 'object' && !Array.isArray(value))
       return new Fields(value as Readonly<Record<string, unknown>>)
     throw invalidOption(name, value, 'an object')
+  }
+
+  /** @returns `undefined` without it */
+  optionalList(name: string, max: number): readonly unknown[] | undefined {
+    const value = this.#own(name)
+    if (value === undefined || value === null) return undefined
+    if (Array.isArray(value) && value.length <= max) return value
+    throw invalidOption(name, value, `a list of at most ${max}`)
   }
 
   has(name: string): boolean {

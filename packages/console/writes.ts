@@ -1,6 +1,7 @@
 /** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
 
-import type { DeadLetterProgress } from '@concordat/cli'
+import type { ChosenSaga, DeadLetterProgress } from '@concordat/cli'
+import { requireText } from 'concordat/extension'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
@@ -89,11 +90,12 @@ function settleSagas({ operator }: Backend, fields: Fields): Deed {
   }
   const outcome = action === 'resolve' ? fields.oneOf('outcome', OUTCOMES) : undefined
   const limit = fields.count('limit', MAX_BULK, 100)
+  const among = fields.optionalList('among', MAX_BULK) as readonly ChosenSaga[] | undefined
   const dryRun = fields.isDryRun
   const said = Object.entries(filter).filter(([, value]) => value !== undefined)
   const target = `sagas ${said.map(([name, value]) => `${name}=${value}`).join(' ') || 'all'}`
   const run = (note: OperatorNote): Promise<unknown> =>
-    operator.sagas.bulk({ ...note, action, outcome, filter, dryRun, limit })
+    operator.sagas.bulk({ ...note, action, outcome, filter, among, dryRun, limit })
   return deed(`saga.${action}`, target, run, dryRun)
 }
 
@@ -130,6 +132,7 @@ function settleLetters(backend: Backend, fields: Fields): Deed {
   const filter = {
     id: fields.optionalText('id'),
     code: fields.optionalText('code'),
+    among: fields.optionalList('among', MAX_LETTERS)?.map((id, n) => requireText(`among[${n}]`, id)),
     limit: fields.count('limit', MAX_LETTERS, 100),
     dryRun,
     ...(dryRun && LOOK),

@@ -362,6 +362,29 @@ describe('bulk', () => {
     ])
     expect(await status(operator, 'o-3')).toBe('stuck')
   })
+
+  test('acts on the sagas of a dry run alone, as it saw them', async () => {
+    const { operator, bank, coordinator, saga } = await stuckWorld(['o-1', 'o-2', 'o-3'])
+    const order = { action: 'skip', filter: { code: 'bank.closed' }, ...note } as const
+    const { chosen } = await operator.sagas.bulk(order)
+    expect(chosen).toEqual(['o-1', 'o-2', 'o-3'].map((id) => ({ saga: 'buy', id, step: 'pay', timesStuck: 1 })))
+    // Until the operator confirms: one is settled by another operator, one is stuck again, and one more becomes stuck.
+    await operator.sagas.resolve({ saga: 'buy', id: 'o-1' }, { ...note, outcome: 'completed' })
+    await operator.sagas.retry({ saga: 'buy', id: 'o-2' }, note)
+    await until('it is stuck again', () => bank.calls === 4)
+    await until('it is written', async () => (await status(operator, 'o-2')) === 'stuck')
+    const late = await coordinator.start(saga, { id: 'o-0', input: { n: 1 } })
+    expect((await late.outcome()).status).toBe('stuck')
+
+    const { results } = await operator.sagas.bulk({ ...order, among: chosen, dryRun: false })
+    expect(results).toMatchObject([
+      { id: 'o-2', outcome: 'refused', why: expect.stringContaining('the saga has changed') },
+      { id: 'o-3', outcome: 'applied' },
+    ])
+    expect(await status(operator, 'o-0')).toBe('stuck')
+    const wrong = { ...order, among: [{ id: 'o-1' }] as never }
+    await expect(operator.sagas.bulk(wrong)).rejects.toThrow('sagas.bulk.among[0]')
+  })
 })
 
 test('every action needs who and why', async () => {

@@ -139,8 +139,9 @@ async function onMany(action: Action, invocation: Invocation): Promise<Outcome> 
   if (dry.results.length === 0) return { text: 'No saga fits.\n', json: { ...dry, dryRun: false } }
   if (!(await confirm(`${lines(dry.results)}\n${count(dry.results.length, dry.more)}`, `${action} them?`)))
     return nothing()
-  const { results, more } = await sagas.bulk({ ...order, dryRun: false })
-  return report(results, more)
+  // Only the sagas shown, as they were shown.
+  const { results } = await sagas.bulk({ ...order, among: dry.chosen, dryRun: false })
+  return report(results, dry.more, dry.results.length - results.length)
 }
 
 function waitOf({ values }: Invocation): { readonly waitMs?: number } {
@@ -170,12 +171,14 @@ function nothing(): Outcome {
   return { text: 'Nothing was changed.\n', json: { dryRun: false, more: false, results: [] }, code: 1 }
 }
 
-function report(results: readonly SagaActionResult[], more: boolean): Outcome {
+/** @param gone how many that were shown no longer fitted */
+function report(results: readonly SagaActionResult[], more: boolean, gone = 0): Outcome {
   const json = { dryRun: false, more, results }
   const waiting = results.some(({ outcome }) => outcome === 'waiting')
   const hint = waiting ? 'Those that wait are done by the next instance that runs their version.\n' : ''
   const code = results.some(({ outcome }) => outcome === 'refused') ? 1 : 0
-  return { text: `${lines(results)}\n${more ? `${count(results.length, more)}\n` : ''}${hint}`, json, code }
+  const left = gone === 0 ? '' : `${counted(gone, 'saga')} no longer fitted: nothing was done there.\n`
+  return { text: `${lines(results)}\n${more ? `${count(results.length, more)}\n` : ''}${left}${hint}`, json, code }
 }
 
 function lines(results: readonly SagaActionResult[]): string {

@@ -58,6 +58,12 @@ export interface SagaSeen {
   readonly timesStuck?: number | undefined
 }
 
+/** A saga that a dry run chose, as it saw it. */
+export interface ChosenSaga extends SagaSeen {
+  readonly saga: string
+  readonly id: string
+}
+
 /** An action on all sagas that fit, each checked again when it is done. */
 export interface SagaBulk extends OperatorNote, SagaWait {
   readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
@@ -65,6 +71,8 @@ export interface SagaBulk extends OperatorNote, SagaWait {
   readonly outcome?: 'completed' | 'compensated' | undefined
   /** Sagas in a status that the action does not fit are skipped. */
   readonly filter: Omit<SagaFilter, 'status'>
+  /** `chosen` of a dry run: no other saga fits, and one that is stuck for another failure since is refused. @default all */
+  readonly among?: readonly ChosenSaga[] | undefined
   /** Lists what it would do, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
   /** Oldest first; at most 1 000. @default 100 */
@@ -75,6 +83,8 @@ export interface SagaBulk extends OperatorNote, SagaWait {
 export interface SagaBulkReport {
   readonly dryRun: boolean
   readonly results: readonly SagaActionResult[]
+  /** The sagas of `results` as they were seen, for `among` of the call that acts. */
+  readonly chosen: readonly ChosenSaga[]
   /** More may fit than `limit` allowed. */
   readonly more: boolean
 }
@@ -109,6 +119,7 @@ export interface SagaAdmin {
 
 const WAIT_MS = 5 * SECOND
 const MAX_RESULT_BYTES = 1_024 * 1_024
+const MAX_BULK = 1_000
 const CANCEL_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
 const SEEN_NAMES = new Set([...CANCEL_NAMES, 'step', 'timesStuck'])
 const SKIP_NAMES = new Set([...SEEN_NAMES, 'result'])
@@ -120,6 +131,7 @@ const BULK_NAMES = optionNames<SagaBulk>({
   action: true,
   outcome: true,
   filter: true,
+  among: true,
   dryRun: true,
   limit: true,
 })
@@ -199,17 +211,25 @@ export class SqlSagaAdmin implements SagaAdmin {
   }
 
   async bulk(order: SagaBulk): Promise<SagaBulkReport> {
-    const { action, filter, dryRun, limit, waitMs, by, reason } = checkBulk(order)
-    const { sagas, next } = await this.list({ ...filter, status: this.#records.statusFor(action), limit })
-    const keys = sagas.map(({ saga, id, waitingOn: [step], timesStuck }) => ({
-      name: saga,
-      id,
-      seen: { step, timesStuck },
-    }))
+    const { action, filter, among, dryRun, limit, waitMs, by, reason } = checkBulk(order)
+    const { sagas, next } = await listSagas(
+      this.#table,
+      { ...filter, status: this.#records.statusFor(action), limit },
+      among,
+    )
+    const shown = new Map(among?.map((each) => [keyOf(each), each]))
+    const chosen = sagas.map(({ saga, id, waitingOn: [step], timesStuck }) => {
+      const now = { saga, id, step, timesStuck }
+      return shown.get(keyOf(now)) ?? now
+    })
     const results = dryRun
       ? sagas.map(({ saga, id, status }) => ({ saga, id, status, action: action.do, outcome: 'would' as const }))
-      : await this.#records.act(keys, { action, by, reason }, waitMs)
-    return { dryRun, results, more: next !== null }
+      : await this.#records.act(
+          chosen.map(({ saga, id, step, timesStuck }) => ({ name: saga, id, seen: { step, timesStuck } })),
+          { action, by, reason },
+          waitMs,
+        )
+    return { dryRun, results, chosen, more: next !== null && among === undefined }
   }
 
   async #act(
@@ -248,6 +268,9 @@ function seenOf(path: string, { step, timesStuck }: SagaSeen): SagaSeen {
   }
 }
 
+/** No name has a NUL. */
+const keyOf = ({ saga, id }: ChosenSaga): string => `${saga}\0${id}`
+
 /** A call that failed is a line of the timeline. */
 const FAILED: ReadonlySet<string> = new Set(['failed', 'timed-out'])
 
@@ -281,6 +304,7 @@ function requireOutcome(path: string, outcome: unknown): 'completed' | 'compensa
 interface CheckedBulk extends OperatorNote {
   readonly action: OperatorAction
   readonly filter: SagaFilter
+  readonly among: readonly ChosenSaga[] | undefined
   readonly dryRun: boolean
   readonly limit: number
   readonly waitMs: number
@@ -293,6 +317,7 @@ function checkBulk(order: SagaBulk): CheckedBulk {
   checkFilter('sagas.bulk.filter', order.filter)
   if (!ACTIONS.includes(order.action))
     throw invalidOption('sagas.bulk.action', order.action, `one of ${ACTIONS.join(', ')}`)
+  const among = order.among && checkChosen(order.among)
   const action: OperatorAction =
     order.action === 'resolve'
       ? { do: 'resolve', outcome: requireOutcome('sagas.bulk.outcome', order.outcome) }
@@ -302,9 +327,21 @@ function checkBulk(order: SagaBulk): CheckedBulk {
     by,
     reason,
     filter: order.filter,
+    among,
     // Anything but an explicit false changes nothing.
     dryRun: order.dryRun !== false,
-    limit: requireInteger('sagas.bulk.limit', order.limit ?? 100, 1, 1_000),
+    limit: requireInteger('sagas.bulk.limit', order.limit ?? Math.max(100, among?.length ?? 0), 1, MAX_BULK),
     waitMs: waitOf('sagas.bulk', order),
   }
+}
+
+/** @throws TypeError, RangeError */
+function checkChosen(among: readonly ChosenSaga[]): readonly ChosenSaga[] {
+  if (!Array.isArray(among) || among.length > MAX_BULK)
+    throw invalidOption('sagas.bulk.among', among, `at most ${MAX_BULK} sagas, as a dry run chose them`)
+  return among.map((each: ChosenSaga, n) => {
+    const path = `sagas.bulk.among[${n}]`
+    const { name, id } = requireTarget(path, each)
+    return { saga: name, id, ...seenOf(path, each) }
+  })
 }

@@ -114,10 +114,14 @@ export function checkFilter(path: string, filter: SagaFilter): void {
   if (filter.olderThanMs !== undefined) requireInteger(`${path}.olderThanMs`, filter.olderThanMs, 0)
 }
 
-/** By the time of their start. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index. */
+/**
+ * By the time of their start. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index.
+ * @param among no other saga fits
+ */
 export async function listSagas(
   { sql, query, table, failure }: SagaTable,
   options: SagaListOptions,
+  among?: ReadonlyArray<Pick<SagaLine, 'saga' | 'id'>>,
 ): Promise<SagaPage> {
   refuseUnknown('sagas.list', options, LIST_NAMES)
   checkFilter('sagas.list', options)
@@ -127,7 +131,7 @@ export async function listSagas(
   const way = order === 'newest' ? 'DESC' : 'ASC'
   // Reads the JSON of the page's rows only, not of all rows that are sorted for it.
   const by = `created_at ${way}, name ${way}, id ${way}`
-  const { where, parameters } = condition(options, failure)
+  const { where, parameters } = condition(options, failure, among)
   const { rows } = await query<Row>(
     sql,
     `SELECT ${columns(failure)} FROM (SELECT * FROM ${table} WHERE ${where} ORDER BY ${by} LIMIT ${limit}) page ORDER BY ${by}`,
@@ -148,6 +152,7 @@ function lineOf(row: Row): SagaLine {
 function condition(
   options: SagaListOptions,
   failure: string,
+  among: ReadonlyArray<Pick<SagaLine, 'saga' | 'id'>> | undefined,
 ): { readonly where: string; readonly parameters: readonly unknown[] } {
   const { saga, status, idPrefix, owner, code, olderThanMs, order, after } = options
   const parameters: unknown[] = []
@@ -163,6 +168,10 @@ function condition(
     conditions.push(
       `created_at <= (SELECT clock_timestamp() - ${given(olderThanMs)}::float8 * interval '1 millisecond')`,
     )
+  if (among !== undefined) {
+    const [names, ids] = [among.map(({ saga: name }) => name), among.map(({ id }) => id)]
+    conditions.push(`(name, id) IN (SELECT * FROM unnest(${given(names)}::text[], ${given(ids)}::text[]))`)
+  }
   if (after !== undefined) {
     const [place, name, id] = readCursor('sagas.list.after', after, 3)
     const at = `(timestamptz 'epoch' + ${given(place)}::float8 * interval '1 microsecond')`

@@ -250,29 +250,20 @@ function Kinds({
         { head: 'Last', number: true, cell: (kind) => <Ago at={Math.max(...times(kind)) || undefined} /> },
         {
           head: 'Settle',
-          cell: (kind) => <Settle place={place} which={{ code: kind.code }} most={kind.letters.length} after={after} />,
+          cell: (kind) => <Settle place={place} ids={kind.letters.map(({ id }) => id)} after={after} />,
         },
       ]}
     />
   )
 }
 
-/** A dry run first: the queue may have changed since the list was made. */
-function Settle({
-  place,
-  which,
-  most,
-  after,
-}: {
-  place: DeadLetterPlace
-  which: { id?: string | undefined; code?: string | undefined }
-  most: number
-  after: () => void
-}) {
+/** Settles letters that are shown, and no others. A dry run first: some may be settled since the list was made. */
+function Settle({ place, ids, after }: { place: DeadLetterPlace; ids: readonly string[]; after: () => void }) {
   const ask = useContext(AskContext)
   const may = useMay('letters.redrive')
   const [problem, setProblem] = useState<Refused>()
-  const body = { ...place, ...which, limit: most }
+  const { channel, group, partitions } = place
+  const body = { channel, group, partitions, among: ids, limit: ids.length }
   const redrive = async (): Promise<void> => {
     setProblem(undefined)
     try {
@@ -310,7 +301,7 @@ function Settle({
           Redrive...
         </Button>
       )}
-      <Act action="letters.drop" small order={() => dropOrder(body, which.id, after)}>
+      <Act action="letters.drop" small order={() => dropOrder(body, ids, after)}>
         Drop...
       </Act>
       {problem !== undefined && <Trouble problem={problem} />}
@@ -318,8 +309,8 @@ function Settle({
   )
 }
 
-function dropOrder(body: { readonly limit: number }, id: string | undefined, after: () => void): Order {
-  const most = body.limit
+function dropOrder(body: Order['body'], ids: readonly string[], after: () => void): Order {
+  const most = ids.length
   return {
     title: `Drop ${most}`,
     about: (
@@ -331,7 +322,7 @@ function dropOrder(body: { readonly limit: number }, id: string | undefined, aft
     route: 'letters',
     body: { ...body, do: 'drop', dryRun: false },
     danger: true,
-    typed: id ?? String(most),
+    typed: most === 1 ? ids[0] : String(most),
     told: (result) => `${(result as RedriveReport).sent} dropped`,
     after,
   }
@@ -382,7 +373,7 @@ function Letter({ letter, place, after }: { letter: DeadLetterView; place: DeadL
       <Payload place={place} id={id} />
       <div class="buttons left">
         <Copy text={id} />
-        <Settle place={place} which={{ id }} most={1} after={after} />
+        <Settle place={place} ids={[id]} after={after} />
       </div>
     </div>
   )

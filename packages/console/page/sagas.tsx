@@ -167,7 +167,7 @@ function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
   const look = async (): Promise<void> => {
     setProblem(undefined)
     try {
-      const { results, more } = await post<SagaBulkReport>('sagas', { ...body, reason: 'a look before' })
+      const { results, chosen, more } = await post<SagaBulkReport>('sagas', { ...body, reason: 'a look before' })
       ask({
         title: `Retry ${counted(results.length, 'saga')}`,
         about: (
@@ -177,12 +177,15 @@ function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
           </p>
         ),
         route: 'sagas',
-        body: { ...body, dryRun: false },
+        // Only the sagas shown, as they were shown.
+        body: { ...body, among: chosen, dryRun: false },
         typed: results.length > 10 ? String(results.length) : undefined,
         told: (result) => {
           const { results: done } = result as SagaBulkReport
           const applied = done.filter(({ outcome }) => outcome !== 'refused').length
-          return `${applied} of ${done.length} taken, ${done.length - applied} refused`
+          const gone = results.length - done.length
+          const left = gone === 0 ? '' : `, ${gone} no longer fitted`
+          return `${applied} of ${results.length} taken, ${done.length - applied} refused${left}`
         },
         after,
       })

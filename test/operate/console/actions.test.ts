@@ -260,6 +260,12 @@ describe('actions', () => {
     } while (after !== null)
     expect(pages.flat()).toEqual(['d-2', 'd-3'])
     expect(await status(send('look', { ...stock, after: 'bm8' }))).toEqual([422, 'console.input'])
+    const among = { ...stock, do: 'redrive', reason: 'only those shown' }
+    const chosen = (await (await send('letters', { ...among, among: ['d-3', 'gone'] })).json()) as {
+      letters: { id: string }[]
+    }
+    expect(chosen.letters.map(({ id }) => id)).toEqual(['d-3'])
+    expect(await status(send('letters', { ...among, among: 'd-3' }))).toEqual([422, 'console.input'])
     const stream = (await get('api/events')).body?.getReader()
     const heard = (async () => {
       for (let text = ''; ; ) {
