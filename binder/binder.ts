@@ -55,7 +55,10 @@ export interface BinderOptions<
   readonly logger?: Logger | undefined
   /** Time of retries, pauses and timeouts. @default systemClock */
   readonly clock?: Clock | undefined
-  /** Unconfirmed messages at most; `send` waits beyond. @default 10 000 */
+  /**
+   * Unconfirmed messages at most; `send` waits beyond. Destinations that do not answer have as much again, all together, so that the
+   * others have room. @default 10 000
+   */
   readonly maxInFlight?: number | undefined
   /**
    * How long a message may wait for its confirm, in ms: in the line, for a reconnect, for room at the broker, for the

@@ -1,6 +1,5 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 import type { Clock } from '../../core/clock.ts'
-import { Queue } from '../../core/queue.ts'
 import type { SpanOptions } from '../../core/telemetry-interface.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { SendError, TransportError } from '../errors.ts'
@@ -9,6 +8,7 @@ import { asTransportError, notTakenInTime, PublishBatches } from '../transport/p
 import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
 import { DestinationWait } from './destination-wait.ts'
+import { SendWindows, type Windowed } from './send-windows.ts'
 
 export interface PublisherParts {
   readonly transport: Transport
@@ -22,24 +22,20 @@ export interface PublisherParts {
 }
 
 /**
- * Sends everything that leaves a binder, whatever its transport. At most `maxInFlight` messages and about 64 MiB are
- * unconfirmed; a caller beyond that waits (backpressure).
+ * Sends everything that leaves a binder, whatever its transport. Beyond the limits of `SendWindows` a caller waits (backpressure).
  */
 export class Publisher {
   readonly #transport: Transport
   readonly #batches: PublishBatches<Entry>
   readonly #destinations: ProvisionedDestinations
   readonly #clock: Clock
-  readonly #maxInFlight: number
   readonly #timeoutMs: number
   readonly #telemetry: BinderTelemetry | undefined
   readonly #destinationWait: DestinationWait<Entry>
-  readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
+  readonly #windows: SendWindows<Entry>
   readonly #idleWaiters: Array<() => void> = []
   /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
-  #inFlight = 0
-  #inFlightBytes = 0
   #scheduled = false
 
   constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
@@ -48,10 +44,12 @@ export class Publisher {
       timeoutMs,
       settle: (entry, outcome) => this.#settle(entry, outcome),
       onMoved: () => this.#wakeIdle(),
+      onSlow: (entry) => this.#windows.slowed(entry),
+      onChange: (destination) => this.#roomChanged(destination),
     })
+    this.#windows = new SendWindows(maxInFlight, (destination) => this.#batches.isSlow(destination))
     this.#destinations = destinations
     this.#clock = clock
-    this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
     this.#telemetry = telemetry
     this.#destinationWait = new DestinationWait(destinations, clock, transport.waitsForRoom === true, {
@@ -111,7 +109,7 @@ export class Publisher {
 
   /** Resolves when everything handed in has an outcome. */
   idle(): Promise<void> {
-    if (this.#inFlight === 0) return Promise.resolve()
+    if (this.#windows.isEmpty) return Promise.resolve()
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
@@ -141,9 +139,14 @@ export class Publisher {
 
   #enqueue(message: EncodedMessage, isResult: boolean, resolve: (outcome: PublishOutcome) => void): void {
     const refusal = this.#refusal(message)
-    if (refusal !== undefined) resolve(refusal)
-    else if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)
-    else this.#blocked.push({ message, resolve })
+    if (refusal !== undefined) {
+      resolve(refusal)
+      return
+    }
+    const entry: Entry = { message, resolve, deadline: 0, countedIn: undefined }
+    if (isResult) this.#windows.force(entry)
+    else if (!this.#windows.enter(entry)) return
+    this.#admit(entry)
   }
 
   #refusal(message: EncodedMessage): TransportError | undefined {
@@ -151,14 +154,9 @@ export class Publisher {
     return this.#transport.refuses?.(message)
   }
 
-  #hasRoom(): boolean {
-    return this.#inFlight < this.#maxInFlight && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES
-  }
-
-  #admit(message: EncodedMessage, resolve: (outcome: PublishOutcome) => void): void {
-    this.#inFlight++
-    this.#inFlightBytes += message.body?.byteLength ?? 0
-    const entry = { message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs }
+  /** It has room: its time begins. */
+  #admit(entry: Entry): void {
+    entry.deadline = this.#clock.monotonic() + this.#timeoutMs
     if (!this.#destinationWait.holds(entry)) this.#batches.push(entry)
     if (this.#scheduled) return
     this.#scheduled = true
@@ -170,35 +168,36 @@ export class Publisher {
   }
 
   #admitBlocked(): void {
-    while (this.#blocked.length > 0 && this.#hasRoom()) {
-      const next = this.#blocked.shift()
-      if (next !== undefined) this.#admit(next.message, next.resolve)
-    }
+    for (let next = this.#windows.next(); next !== undefined; next = this.#windows.next()) this.#admit(next)
+  }
+
+  /** A destination does not answer any more, or does again. */
+  #roomChanged(destination: string): void {
+    this.#windows.moved(destination)
+    this.#admitBlocked()
   }
 
   #wakeIdle(): void {
-    if (this.#inFlight === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
+    if (this.#windows.isEmpty) for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
   #settle(entry: Entry, outcome: PublishOutcome): void {
-    this.#inFlight--
-    this.#inFlightBytes -= entry.message.body?.byteLength ?? 0
+    this.#windows.leave(entry)
     entry.resolve(outcome)
     if (this.#telemetry !== undefined) {
       const sinceMs = this.#clock.monotonic() - (entry.deadline - this.#timeoutMs)
       this.#telemetry.wasSent(entry.message, outcome, sinceMs)
     }
-    if (this.#blocked.length > 0) this.#admitBlocked()
+    this.#admitBlocked()
   }
 }
 
-interface Entry {
-  readonly message: EncodedMessage
+interface Entry extends Windowed {
   readonly resolve: (outcome: PublishOutcome) => void
-  readonly deadline: number
+  /** On the monotonic clock, from when it has room. */
+  deadline: number
 }
 
-const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 /** Sent again after an answer that was lost, it would be there twice. */
 function transactionalOnly(transport: string, { id, destination }: EncodedMessage): TransportError {
   return new TransportError({

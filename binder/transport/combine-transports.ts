@@ -122,6 +122,7 @@ class CombinedTransport implements Transport {
   /** Each transport has its own limit: one that is stuck does not hold up what goes to the others. */
   readonly publishConcurrency = Number.MAX_SAFE_INTEGER
   readonly waitsForRoom = true
+  readonly isolatesDestinations = true
   readonly confirmsSingly: boolean
   readonly #transports: ReadonlyMap<string, Transport>
   #lanes: ReadonlyMap<string, PublishLane> = new Map()
@@ -185,7 +186,7 @@ class CombinedTransport implements Transport {
       [...parts].map(async ([lane, indexes]) => {
         const answers = await lane.publish(
           indexes.map((i) => messages[i] as EncodedMessage),
-          until,
+          { ...until, onOutcome: (n, outcome) => until?.onOutcome?.(indexes[n] as number, outcome) },
         )
         for (const [n, i] of indexes.entries()) outcomes[i] = answers[n]
       }),

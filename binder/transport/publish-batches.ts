@@ -42,6 +42,10 @@ export interface PublishBatchesHost<Entry> {
   readonly settle: (entry: Entry, outcome: PublishOutcome) => void
   /** Called after messages got their outcomes. */
   readonly onMoved?: () => void
+  /** A message waits for a destination that does not answer. */
+  readonly onSlow?: (entry: Entry) => void
+  /** `isSlow` has another answer for this destination. */
+  readonly onChange?: (destination: string) => void
 }
 
 /**
@@ -73,11 +77,19 @@ export class PublishBatches<Entry extends Outgoing> {
     return this.#answered.health()
   }
 
+  /** Whether the destination does not answer. */
+  isSlow(destination: string): boolean {
+    return this.#slow.size > 0 && this.#slow.has(destination)
+  }
+
   /** Queues a message for the next `pump`. */
   push(entry: Entry): void {
     const slow = this.#slow.size === 0 ? undefined : this.#slow.get(entry.message.destination)
     if (slow === undefined) this.#waiting.push(entry)
-    else slow.waiting.push(entry)
+    else {
+      slow.waiting.push(entry)
+      this.#host.onSlow?.(entry)
+    }
   }
 
   pump(): void {
@@ -156,8 +168,11 @@ export class PublishBatches<Entry extends Outgoing> {
       batch.slow = [...names].map((name) => this.#slowOf(name))
       for (const slow of batch.slow) slow.open++
       this.#open--
+      for (const entry of batch.entries) if (entry !== undefined) this.#host.onSlow?.(entry)
       for (const entry of this.#waiting.drain()) this.push(entry)
+      for (const name of names) this.#host.onChange?.(name)
       this.pump()
+      this.#host.onMoved?.()
     })
   }
 
@@ -173,8 +188,10 @@ export class PublishBatches<Entry extends Outgoing> {
   #next(slow: SlowDestination<Entry>): void {
     if (--slow.open > 0) return
     const entries = this.#take(slow.waiting)
-    if (entries.length === 0) this.#slow.delete(slow.name)
-    else {
+    if (entries.length === 0) {
+      this.#slow.delete(slow.name)
+      this.#host.onChange?.(slow.name)
+    } else {
       slow.open = 1
       void this.#outside(() => this.#publish({ entries, slow: [slow] }))
     }

@@ -25,7 +25,7 @@ export class PublishLane {
 
   /** Returns one outcome per message, in order; never rejects. */
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
-    const { deadline = Number.POSITIVE_INFINITY } = until
+    const { deadline = Number.POSITIVE_INFINITY, onOutcome } = until
     return new Promise((resolve) => {
       const outcomes: PublishOutcome[] = messages.map(() => undefined)
       let open = messages.length
@@ -33,6 +33,7 @@ export class PublishLane {
       for (const [index, message] of messages.entries()) {
         const settle = (outcome: PublishOutcome): void => {
           outcomes[index] = outcome
+          onOutcome?.(index, outcome)
           if (--open === 0) resolve(outcomes)
         }
         this.#batches.push({ message, deadline, settle })

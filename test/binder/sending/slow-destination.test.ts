@@ -7,6 +7,7 @@ import { ScriptedTransport } from '../support/scripted-transport.ts'
 
 const Payload = z.object({ n: z.number() })
 const channelOf = (name: string) => defineChannel(name, { payload: Payload, key: ({ n }) => String(n) })
+const WINDOW = 100
 const [well, sick] = [channelOf('well'), channelOf('sick')]
 
 /** Says of each message at once that it is confirmed, but of those to `sick` only when `heal` is called. */
@@ -28,7 +29,13 @@ async function setup(wrap: (transport: ScriptedTransport) => Transport) {
       ),
     )
   }
-  const binder = createBinder({ service: 'test', transport: wrap(transport), clock, sendTimeoutMs: 30_000 })
+  const binder = createBinder({
+    service: 'test',
+    transport: wrap(transport),
+    clock,
+    sendTimeoutMs: 30_000,
+    maxInFlight: WINDOW,
+  })
   const heal = (): void => {
     for (const answer of ill.splice(0)) answer()
   }
@@ -88,5 +95,29 @@ describe.each([
     heal()
     await Promise.all(later)
     expect(calls().at(-1)).toEqual(expect.arrayContaining(['sick 4', 'well 5']))
+  })
+
+  it('leaves room for the others when it fills the window, and keeps its order behind it', async () => {
+    const { clock, send, heal, done, calls } = await setup(wrap)
+    const all = Array.from({ length: 2 * WINDOW }, (_, n) => send(sick, n))
+    all.push(send(well, 0))
+    await clock.advance(300)
+    expect(done).toEqual(['well 0'])
+    for (let n = 1; n <= 2 * WINDOW; n++) {
+      all.push(send(sick, 2 * WINDOW + n), send(well, n))
+      await clock.advance(1)
+    }
+    expect(done).toHaveLength(2 * WINDOW + 1)
+    const toSick = calls().flatMap((keys) => keys.filter((key) => key.startsWith('sick')))
+    expect(toSick.length, 'its own limit').toBeLessThanOrEqual(WINDOW)
+
+    for (let left = 100; done.length < all.length && left > 0; left--) {
+      heal()
+      await clock.advance(1)
+    }
+    await Promise.all(all)
+    const order = done.filter((each) => each.startsWith('sick')).map((each) => Number(each.slice(5)))
+    expect(order).toEqual(order.toSorted((a, b) => a - b))
+    expect(order).toHaveLength(4 * WINDOW)
   })
 })

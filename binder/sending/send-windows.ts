@@ -1,0 +1,112 @@
+import { Queue } from '../../core/queue.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+
+const MAX_BYTES = 64 * 1024 * 1024
+
+/** What is unconfirmed. */
+interface Counts {
+  count: number
+  bytes: number
+}
+
+/** A message that is counted in a window, or waits for room there. */
+export interface Windowed {
+  readonly message: EncodedMessage
+  /** Where it is counted; `undefined` before and after. */
+  countedIn: Counts | undefined
+}
+
+class SendWindow<Entry> implements Counts {
+  count = 0
+  bytes = 0
+  /** They wait for room, in order. */
+  readonly blocked: Queue<Entry> = new Queue()
+}
+
+/**
+ * Limits what is unconfirmed: so many messages and about 64 MiB, and as much again for all destinations that do not answer, so that the
+ * others have room. A message beyond that waits, in the order of its destination.
+ */
+export class SendWindows<Entry extends Windowed> {
+  readonly #maxInFlight: number
+  readonly #isSlow: (destination: string) => boolean
+  readonly #usual = new SendWindow<Entry>()
+  readonly #slow = new SendWindow<Entry>()
+
+  /** @param isSlow whether a destination does not answer */
+  constructor(maxInFlight: number, isSlow: (destination: string) => boolean) {
+    this.#maxInFlight = maxInFlight
+    this.#isSlow = isSlow
+  }
+
+  get isEmpty(): boolean {
+    return this.#usual.count === 0 && this.#slow.count === 0
+  }
+
+  /** Counts it in. False: it waits until `next` returns it. */
+  enter(entry: Entry): boolean {
+    const window = this.#windowOf(entry)
+    if (window.blocked.length > 0 || !this.#hasRoom(window)) {
+      window.blocked.push(entry)
+      return false
+    }
+    this.#add(entry, window)
+    return true
+  }
+
+  /** Counts it in, with or without room. */
+  force(entry: Entry): void {
+    this.#add(entry, this.#windowOf(entry))
+  }
+
+  /** It has its outcome. */
+  leave(entry: Entry): void {
+    const { countedIn } = entry
+    if (countedIn === undefined) return
+    countedIn.count--
+    countedIn.bytes -= sizeOf(entry)
+    entry.countedIn = undefined
+  }
+
+  /** The next one that waited and has room now, counted in. */
+  next(): Entry | undefined {
+    return this.#nextOf(this.#usual) ?? this.#nextOf(this.#slow)
+  }
+
+  /** Its destination does not answer. */
+  slowed(entry: Entry): void {
+    if (entry.countedIn === this.#slow) return
+    this.leave(entry)
+    this.#add(entry, this.#slow)
+  }
+
+  /** The destination does not answer any more, or does again: what waits for room waits where it belongs now. */
+  moved(destination: string): void {
+    const [from, to] = this.#isSlow(destination) ? [this.#usual, this.#slow] : [this.#slow, this.#usual]
+    for (const entry of from.blocked.drain())
+      (entry.message.destination === destination ? to : from).blocked.push(entry)
+  }
+
+  #windowOf({ message }: Entry): SendWindow<Entry> {
+    return this.#isSlow(message.destination) ? this.#slow : this.#usual
+  }
+
+  #nextOf(window: SendWindow<Entry>): Entry | undefined {
+    if (window.blocked.length === 0 || !this.#hasRoom(window)) return undefined
+    const entry = window.blocked.shift()
+    if (entry !== undefined) this.#add(entry, window)
+    return entry
+  }
+
+  #hasRoom({ count, bytes }: SendWindow<Entry>): boolean {
+    return count < this.#maxInFlight && bytes < MAX_BYTES
+  }
+
+  #add(entry: Entry, window: SendWindow<Entry>): void {
+    window.count++
+    window.bytes += sizeOf(entry)
+    entry.countedIn = window
+  }
+}
+
+const sizeOf = ({ message }: Windowed): number => message.body?.byteLength ?? 0
