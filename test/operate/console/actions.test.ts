@@ -69,6 +69,23 @@ describe('actions', () => {
       .toBe('completed')
   })
 
+  test('a bulk action asks for each saga, and leaves out those that the user may not settle', async () => {
+    const asked = new Set<string | undefined>()
+    const { send } = open({
+      authorize: ({ action, target }) => {
+        if (action === 'saga.cancel') asked.add(target)
+        return { user: 'ann', allow: target !== 'approve/a-2' }
+      },
+    })
+    const order = { do: 'cancel', filter: { saga: 'approve' }, reason: 'the form has changed' }
+    const dry = await (await send('sagas', order)).json()
+    expect(dry).toMatchObject({ dryRun: true, results: [{ id: 'a-1' }], chosen: [{ id: 'a-1' }], notAllowed: 1 })
+    const done = await (await send('sagas', { ...order, dryRun: false })).json()
+    expect(done).toMatchObject({ dryRun: false, results: [{ id: 'a-1', outcome: 'applied' }], notAllowed: 1 })
+    expect(await world.operator.sagas.show({ saga: 'approve', id: 'a-2' })).toMatchObject({ status: 'running' })
+    expect(asked).toEqual(new Set([undefined, 'approve/a-1', 'approve/a-2']))
+  })
+
   test('a binding is paused and resumed over the bus where it is meant to be, by whom and why', async () => {
     const asked: string[] = []
     const { send } = open({
