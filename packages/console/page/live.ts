@@ -16,6 +16,8 @@ export type LiveState = 'connecting' | 'live' | 'away'
 
 const KEPT = 90
 const AGAIN_MS = 2_000
+/** The console sends a comment every 15 s: without two of them it is frozen or cut off. */
+const SILENT_MS = 35_000
 
 export class Live {
   snapshot: Snapshot = {}
@@ -68,8 +70,8 @@ export class Live {
     if (this.#stream !== undefined) return
     const stream = new AbortController()
     this.#stream = stream
-    void this.#read(stream.signal).finally(() => {
-      if (stream.signal.aborted) return
+    void this.#read(stream).finally(() => {
+      if (this.#stream !== stream) return
       this.#become('away')
       setTimeout(() => {
         if (this.#stream === stream) this.#stream = undefined
@@ -79,16 +81,24 @@ export class Live {
   }
 
   /** Not an `EventSource`, which cannot send the key of the session. Ends with the stream. */
-  async #read(signal: AbortSignal): Promise<void> {
+  async #read(stream: AbortController): Promise<void> {
+    let silence: ReturnType<typeof setTimeout> | undefined
+    const heard = (): void => {
+      clearTimeout(silence)
+      silence = setTimeout(() => stream.abort(), SILENT_MS)
+    }
+    heard()
     try {
-      const response = await fetch('./api/events', { headers: sessionHeaders(), signal })
+      const response = await fetch('./api/events', { headers: sessionHeaders(), signal: stream.signal })
       if (!response.ok || response.body === null) return
       this.#become('live')
-      for await (const { event, data } of eventsIn(response.body)) {
+      for await (const { event, data } of eventsIn(response.body, heard)) {
         if (event === 'snapshot' || event === 'patch') this.#take(data, event === 'snapshot')
       }
     } catch {
-      // The console is away, or the page is hidden.
+      // The console is away or silent, or the page is hidden.
+    } finally {
+      clearTimeout(silence)
     }
   }
 
