@@ -154,24 +154,23 @@ export function useLive(): Live {
   return live
 }
 
-/** Dead letters of all groups: those of the log in the database are groups themselves. */
 /** Dead letters of all groups that are known. */
 export interface LettersSeen {
-  /** `undefined` while no group was counted. */
+  /** `undefined` while the groups outside of the database's log are not counted and no letter is known. */
   readonly count: number | undefined
   /** Groups whose letters could not be counted. */
   readonly uncounted: number
 }
 
+/** Groups of the log in the database have their letters as the lag of another group. */
 export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   const inLog = groups?.data ?? []
   const others = letters?.data ?? []
-  const isCounted = inLog.length > 0 || others.some(({ count }) => count !== null)
-  const inLogs = inLog.filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
-  return {
-    count: isCounted ? inLogs + others.reduce((sum, { count }) => sum + (count ?? 0), 0) : undefined,
-    uncounted: others.filter(({ count }) => count === null).length,
-  }
+  const counts = others.flatMap(({ count }) => count ?? [])
+  const inLogs = inLog.filter(({ group }) => group === 'redrive').map(({ lag }) => lag)
+  const known = [...inLogs, ...counts].reduce((sum, each) => sum + each, 0)
+  const isCounted = letters?.data !== undefined && (inLog.length > 0 || counts.length > 0)
+  return { count: isCounted || known > 0 ? known : undefined, uncounted: others.length - counts.length }
 }
 
 /** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */

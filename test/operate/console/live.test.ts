@@ -1,13 +1,17 @@
-/** What the page shows of a console that froze. */
+// oxlint-disable no-restricted-imports -- the live picture without a browser and without a console around it
+/** What the page shows of a console that froze, and of dead letters that were not counted. */
+import { silentLogger } from 'concordat/core'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { drain } from '../../support/locks/fake-clock.ts'
+import { LiveSnapshot, type Snapshot } from '../../../packages/console/snapshot.ts'
+import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** Members of `page/live.ts`, which is compiled for a browser. */
 interface LiveModule {
   readonly Live: new () => { readonly state: string; start(): void }
+  readonly lettersIn: (snapshot: Snapshot) => { readonly count: number | undefined; readonly uncounted: number }
 }
 const compiled = new URL('../../../packages/console/page/live.ts', import.meta.url).pathname
-const { Live } = (await import(compiled)) as LiveModule
+const { Live, lettersIn } = (await import(compiled)) as LiveModule
 
 test('the page shows a console as away after 35 s without a byte, and connects again', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
@@ -37,4 +41,68 @@ test('the page shows a console as away after 35 s without a byte, and connects a
   expect(live.state).toBe('away')
   await passes(2_000)
   expect([live.state, streams.length]).toEqual(['live', 2])
+})
+
+const inLog = (lag: number): Snapshot['groups'] => ({
+  at: 0,
+  data: [
+    { channel: 'orders', group: 'stock', lag: 0, readers: 1 },
+    { channel: 'orders.stock.dlq', group: 'redrive', lag, readers: 0 },
+  ],
+})
+const timedOut = { code: 'console.timeout', message: 'no answer in 10 s' }
+
+test.each([
+  ['is unknown until the broker was asked', { groups: inLog(0) }, { count: undefined, uncounted: 0 }],
+  [
+    'is unknown when the broker does not answer',
+    { groups: inLog(0), letters: { at: 0, problem: timedOut } },
+    { count: undefined, uncounted: 0 },
+  ],
+  ['has the letters of the log before the broker was asked', { groups: inLog(2) }, { count: 2, uncounted: 0 }],
+  [
+    'adds up what the log and the broker hold, and names how many groups are missing',
+    {
+      groups: inLog(2),
+      letters: {
+        at: 0,
+        data: [
+          { channel: 'paid', group: 'audit', count: 3 },
+          { channel: 'paid', group: 'mail', count: null },
+        ],
+      },
+    },
+    { count: 5, uncounted: 1 },
+  ],
+  [
+    'is zero when every group was counted',
+    { groups: inLog(0), letters: { at: 0, data: [] } },
+    { count: 0, uncounted: 0 },
+  ],
+])('the number of dead letters %s', (_title, snapshot, seen) => {
+  expect(lettersIn(snapshot as Snapshot)).toEqual(seen)
+})
+
+test('a broker that is slow to count leaves the groups that it counted', async () => {
+  const clock = new FakeClock()
+  const never = new Promise<never>(() => {})
+  const places = ['fast', 'slow', 'late'].map((group) => ({ channel: 'orders', group }))
+  const count = ({ group }: { group: string }): Promise<number> => (group === 'fast' ? Promise.resolve(3) : never)
+  const operator = {
+    groups: async () => [],
+    sagas: { count: () => never },
+    outbox: { stats: () => never },
+    leaders: { list: () => never },
+    letters: { count },
+  }
+  const instances = { view: async () => ({ bindings: [] }) }
+  const backend = { operator, clock, places, clusters: [], instances, underWay: { lines: [] } }
+  const snapshot = new LiveSnapshot(backend as never, silentLogger)
+  onTestFinished(snapshot.listen(() => {}))
+  await clock.advance(10_000)
+  expect(snapshot.current.letters?.data).toEqual([
+    { channel: 'orders', group: 'fast', count: 3 },
+    { channel: 'orders', group: 'slow', count: null },
+    { channel: 'orders', group: 'late', count: null },
+  ])
 })
