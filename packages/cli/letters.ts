@@ -98,7 +98,7 @@ export interface DeadLetterAdmin {
    * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
    */
   page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
-  /** How many lie there. @throws as `lag` */
+  /** Number of letters; on RabbitMQ without those that a redrive or a look holds now. @throws as `lag` */
   count(place: DeadLetterPlace): Promise<number>
   /**
    * @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept

@@ -66,12 +66,12 @@ async function withHeld(operator: Operator, places: readonly CountedPlace[]): Pr
   return places.map((place) => {
     if (place.isReadyOnly !== true || place.lag === null) return place
     const held = heldOf(view, place)
-    return { ...place, lag: place.lag + held, held }
+    return { ...place, lag: place.lag + (held ?? 0), held }
   })
 }
 
 const READY_ONLY =
-  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance reports it over a bus. Ask for it: npx concordat instances\n'
+  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance that reads the group reports it over a bus. Ask for it: npx concordat instances\n'
 
 function uncounted({ channel, group }: DeadLetterPlace, error: unknown): CountedPlace {
   return { channel, group, lag: null, letters: null, problem: toError(error).message }
