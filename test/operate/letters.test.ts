@@ -1,5 +1,5 @@
 import { createOperator, type DeadLetterPageOptions, type DeadLetterProgress, type Operator } from '@concordat/cli'
-import { createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
+import { createBinder, defineChannel, sink, TerminalError, TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
@@ -141,6 +141,30 @@ describe('letters', () => {
     })
     await expect(away.letters.drop(place, { ...note, dryRun: false })).rejects.toThrow('no broker')
     expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
+  })
+
+  test('keep the line of an action that failed on the way, with the number of letters done until then', async () => {
+    const { operator, schema, broker, state } = await withLetters(3)
+    state.broken = false
+    let sent = 0
+    const failing = createOperator({
+      sql,
+      schema,
+      transport: () => {
+        const transport = memoryTransport({ broker })
+        const publish = transport.publish.bind(transport)
+        transport.publish = async (messages, until) => {
+          if (messages[0]?.destination !== 'orders.placed' || ++sent < 3) return publish(messages, until)
+          const destination = 'orders.placed'
+          const error = { kind: 'too_large', message: 'too large', transport: 'memory', destination } as const
+          return messages.map(() => new TransportError(error))
+        }
+        return transport
+      },
+    })
+    const redrive = failing.letters.redrive(place, { ...note, to: 'channel', dryRun: false })
+    await expect(redrive).rejects.toMatchObject({ code: 'binder.send' })
+    expect(await operator.audit()).toMatchObject([{ action: 'redrive', outcome: 'binder.send: 2 sent back, 1 kept' }])
   })
 
   test('tell that an action was done when its outcome cannot be written down', async () => {

@@ -142,7 +142,9 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   const to = destinationOf(text(values, 'to'))
   const { letters } = await invocation.operator()
   const run = { ...whichOf(invocation), ...who }
-  const onProgress = progressOf(invocation, action)
+  let last: DeadLetterProgress | undefined
+  const progress = progressOf(invocation, action)
+  const onProgress = (at: DeadLetterProgress): void => progress((last = at))
   const order = (how: Pick<DeadLetterRedrive, 'dryRun' | 'among' | 'onProgress'>) =>
     action === 'drop'
       ? letters.drop(place, { ...run, ...how })
@@ -166,7 +168,10 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   }
   // Only the letters shown, and none that failed since.
   const among = plan.letters.map(({ id }) => id)
-  const { sent, kept, complete } = await order({ dryRun: false, among, onProgress })
+  const { sent, kept, complete } = await order({ dryRun: false, among, onProgress }).catch((error: unknown) => {
+    if (last !== undefined) invocation.progress(`${action}: ${last.sent} ${verb}, ${last.kept} kept, then it failed`)
+    throw error
+  })
   return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
 }
 

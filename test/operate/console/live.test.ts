@@ -10,8 +10,14 @@ interface LiveModule {
   readonly Live: new () => { readonly state: string; start(): void }
   readonly lettersIn: (snapshot: Snapshot) => { readonly count: number | undefined; readonly uncounted: number }
 }
-const compiled = new URL('../../../packages/console/page/live.ts', import.meta.url).pathname
-const { Live, lettersIn } = (await import(compiled)) as LiveModule
+/** Members of `page/api.ts`. */
+interface ApiModule {
+  readonly Refused: new (status: number, code: string, message: string) => Error
+  readonly ofAction: (refused: Error) => Error
+}
+const compiled = (name: string): string => new URL(`../../../packages/console/page/${name}`, import.meta.url).pathname
+const { Live, lettersIn } = (await import(compiled('live.ts'))) as LiveModule
+const { Refused, ofAction } = (await import(compiled('api.ts'))) as ApiModule
 
 test('the page shows a console as away after 35 s without a byte, and connects again', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
@@ -41,6 +47,18 @@ test('the page shows a console as away after 35 s without a byte, and connects a
   expect(live.state).toBe('away')
   await passes(2_000)
   expect([live.state, streams.length]).toEqual(['live', 2])
+})
+
+test('an action without an answer may have been done; one that was refused was not', () => {
+  const said = (status: number, code: string): string => ofAction(new Refused(status, code, 'x')).message
+  for (const [status, code] of [
+    [0, 'console.unreachable'],
+    [503, 'console.away'],
+    [500, 'console.failed'],
+    [504, 'console.failed'],
+  ] as const)
+    expect(said(status, code)).toMatch(/^x\. It may have been done/)
+  expect(said(409, 'saga.action_refused')).toBe('x')
 })
 
 const inLog = (lag: number): Snapshot['groups'] => ({
