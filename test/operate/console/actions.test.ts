@@ -167,6 +167,7 @@ describe('actions', () => {
       { ...account, column: 'cents', expected: '5', found: '900' },
       { ...account, column: 'iban', expected: 'DE02', found: 'DE03' },
       { ...account, column: 'name', expected: 'Ann', found: 'Bob' },
+      { ...account, column: 'profile', expected: '{"password": "hunter2", "age": 7}', found: '{"age": 7}' },
       { ...account, expected: 'a row', found: 'no row' },
     )
     const branch = { saga: 'buy', id: 'o/2', step: 'pay' }
@@ -183,6 +184,7 @@ describe('actions', () => {
         { ...hidden, column: 'cents' },
         { ...hidden, column: 'iban' },
         { ...hidden, column: 'name' },
+        { ...hidden, column: 'profile' },
         hidden,
       ])
     const look = { of: 'branch', ...branch, reason: 'the bank asks' }
@@ -192,6 +194,7 @@ describe('actions', () => {
         { table: 'account', key, column: 'cents', expected: '5', found: '900' },
         { table: 'account', key, column: 'iban', expected: '***', found: '***' },
         { table: 'account', key, column: 'name', expected: '?', found: '?' },
+        { table: 'account', key, column: 'profile', expected: '{"password":"***","age":7}', found: '{"age": 7}' },
         { table: 'account', key, expected: 'a row', found: 'no row' },
       ],
     })
