@@ -50,11 +50,13 @@ const WRITES: Readonly<Record<string, Write>> = {
   outbox: settleOutbox,
   lock: ({ operator }, fields) => {
     const key = fields.text('key')
-    return deed('lock.release', key, (note) => operator.locks.release(key, note))
+    return deed('lock.release', key, (note) => operator.locks.release(key, { ...note, tokens: tokensIn(fields) }))
   },
   leader: ({ operator }, fields) => {
     const role = fields.text('role')
-    return deed('leader.step-down', role, (note) => operator.leaders.stepDown(role, note))
+    return deed('leader.step-down', role, (note) =>
+      operator.leaders.stepDown(role, { ...note, tokens: tokensIn(fields) }),
+    )
   },
   undo: settleUndo,
   binding: pauseOrResume,
@@ -111,6 +113,11 @@ function settleSagas({ operator: { sagas }, access }: Backend, fields: Fields, r
     return { ...report, more, notAllowed: chosen.length - allowed.length }
   }
   return { ...deed(`saga.${action}`, target, run, dryRun), asksEach: true }
+}
+
+/** Holders that the page showed. */
+function tokensIn(fields: Fields): readonly number[] | undefined {
+  return fields.optionalList('tokens', MAX_LISTED) as readonly number[] | undefined
 }
 
 /** Nothing is sent or dropped, but it takes the place of the group, and a broker may count it as a delivery. */
