@@ -42,6 +42,12 @@ test('help by whatever name one asks', async () => {
   expect((await concordat('help saga list')).stdout).toBe((await concordat('saga list --help')).stdout)
 })
 
+test('audit takes the moment that it prints', async () => {
+  expect(await concordat(`audit --before 1795969094231.501 --postgres ${NOBODY}`)).toMatchObject({ code: 3 })
+  const { code, stderr } = await concordat(`audit --before 1e3 --postgres ${NOBODY}`)
+  expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('--before: expected ms since 1970') })
+})
+
 test('doctor --watch looks again after a fault', async () => {
   const args = ['doctor', '--watch', '--json', '--listen', '10ms', '--postgres', NOBODY]
   const child = spawn(process.execPath, [...MAIN, ...args], { cwd: folder, env: { PATH: process.env['PATH'] } })
