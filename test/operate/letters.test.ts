@@ -97,6 +97,33 @@ describe('letters', () => {
     expect(left.map(({ id }) => ids.includes(id))).toEqual([false])
   })
 
+  test('are not said to be absent when not all of them were read', async () => {
+    const { operator, ids } = await withLetters(3)
+    const letters = {
+      ...operator.letters,
+      list: () => operator.letters.list(place, { id: 'none', lookAt: 2 }),
+      page: () => operator.letters.page(place, { lookAt: 2 }),
+      redrive: () => operator.letters.redrive(place, { ...note, id: 'none', lookAt: 2 }),
+    }
+    const said = async (name: string, positionals: readonly string[], values: object = {}) => {
+      const invocation = {
+        values: { ...note, ...values },
+        positionals,
+        operator: async () => ({ ...operator, letters }),
+      }
+      return DLQ_COMMANDS.find((command) => command.name === name)?.run(invocation as unknown as Invocation)
+    }
+    const { channel, group } = place
+    expect(await said('dlq redrive', [channel, group], { id: ids[2] })).toMatchObject({
+      text: 'No dead letter fits among the first 2, and more are behind them.\n',
+      code: 1,
+    })
+    expect(await said('dlq show', [channel, group, String(ids[2])])).toMatchObject({
+      text: expect.stringContaining('none of the first 2 dead letters has this id or key, and more are behind them'),
+      code: 1,
+    })
+  })
+
   test('are refused by a dry run as by the real one where the audit has no table', async () => {
     const { broker } = await withLetters(1)
     const operator = createOperator({ sql, schema: 'no_audit', transport: () => memoryTransport({ broker }) })
