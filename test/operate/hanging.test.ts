@@ -106,6 +106,20 @@ describe('a handler call that hangs', () => {
     ])
   })
 
+  test('lag lists the groups of a named broker beside those of the log in the database', async () => {
+    const { operator } = await setup('hanging_5')
+    const groups = async () => [{ channel: 'paid', group: 'audit', lag: 1, readers: 1 }]
+    const asked = {
+      positionals: [],
+      values: { rabbitmq: 'amqp://mq' },
+      env: {},
+      operator: async () => ({ ...operator, groups }),
+    }
+    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+      json: { groups: [{ channel: 'paid' }, { channel: 'orders', group: 'stock', lag: 5, held: 5 }] },
+    })
+  })
+
   test('what a service without a bus holds stays unknown beside another service that reports', async () => {
     const { operator } = await setup('hanging_4')
     const view: InstancesView = await (async () => {
