@@ -41,7 +41,7 @@ export interface OperatorDeed {
 export interface OperatorTrail {
   /**
    * Performs the action between two lines of the trail. When the second line is missing, the outcome is unknown.
-   * @param partOf what was done before `work` failed: stands behind the code of its error; @default nothing
+   * @param partOf says what was done before `work` failed, which the trail adds to the code of the error
    * @throws `core.tables_missing` before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
    *   second line could not be written
    */
