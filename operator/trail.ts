@@ -41,10 +41,16 @@ export interface OperatorDeed {
 export interface OperatorTrail {
   /**
    * Performs the action between two lines of the trail. When the second line is missing, the outcome is unknown.
+   * @param partOf says what was done before `work` failed, which the trail adds to the code of the error
    * @throws `core.tables_missing` before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
    *   second line could not be written
    */
-  around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T>
+  around<T>(
+    deed: OperatorDeed,
+    work: () => Promise<T>,
+    outcomeOf: (result: T) => string,
+    partOf?: () => string | undefined,
+  ): Promise<T>
   /**
    * Checks that a line could be written, and writes none: a dry run refuses what the real run would refuse.
    * @throws `core.tables_missing`; the driver's error for a role that may not write, or a server that takes no writes
@@ -65,10 +71,15 @@ export class SqlOperatorTrail implements OperatorTrail {
     this.#table = `${quoteIdentifier(schema)}.operator_audit`
   }
 
-  async around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T> {
+  async around<T>(
+    deed: OperatorDeed,
+    work: () => Promise<T>,
+    outcomeOf: (result: T) => string,
+    partOf: () => string | undefined = () => undefined,
+  ): Promise<T> {
     const request = newId()
     await this.#write(request, deed, null)
-    const result = await this.#orFailed(request, deed, work)
+    const result = await this.#orFailed(request, deed, work, partOf)
     const outcome = outcomeOf(result)
     try {
       await this.#write(request, deed, outcome)
@@ -91,12 +102,18 @@ export class SqlOperatorTrail implements OperatorTrail {
     await this.#write(newId(), deed, outcome)
   }
 
-  async #orFailed<T>(request: string, deed: OperatorDeed, work: () => Promise<T>): Promise<T> {
+  async #orFailed<T>(
+    request: string,
+    deed: OperatorDeed,
+    work: () => Promise<T>,
+    partOf: () => string | undefined,
+  ): Promise<T> {
     try {
       return await work()
     } catch (error) {
       const { code = 'failed' } = error as { readonly code?: unknown }
-      await this.#write(request, deed, String(code)).catch(() => {})
+      const part = partOf()
+      await this.#write(request, deed, `${String(code)}${part === undefined ? '' : `: ${part}`}`).catch(() => {})
       throw error
     }
   }

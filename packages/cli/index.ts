@@ -24,6 +24,7 @@ export type {
 export type { LeaderAdmin, LeaderLine, LockAdmin } from './lock-admin.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
 export {
+  OperatorHolderChanged,
   OperatorLettersOutOfReach,
   OperatorStoreMissing,
   OperatorTransportMissing,

@@ -182,12 +182,13 @@ function heldBy(bindings: ReadonlyArray<Pick<WatchedBinding, 'running' | 'queued
   return bindings.reduce((sum, { running, queued }) => sum + running + queued, 0)
 }
 
-/** Messages of a group that instances hold, handled or waiting for their turn. */
+/** Messages of a group that instances hold, handled or waiting for their turn; `null` when none that reports reads it. */
 export function heldOf(
   { bindings }: InstancesView,
   { channel, group }: { readonly channel: string; readonly group: string },
-): number {
-  return heldBy(bindings.filter((line) => line.channel === channel && line.group === group))
+): number | null {
+  const readers = bindings.filter((line) => line.channel === channel && line.group === group)
+  return readers.length === 0 ? null : heldBy(readers)
 }
 
 const LAG_EVERY_MS = 10 * SECOND

@@ -98,7 +98,7 @@ export interface DeadLetterAdmin {
    * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
    */
   page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
-  /** How many lie there. @throws as `lag` */
+  /** Number of letters; on RabbitMQ without those that a redrive or a look holds now. @throws as `lag` */
   count(place: DeadLetterPlace): Promise<number>
   /**
    * @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept
@@ -141,6 +141,8 @@ type Run = Omit<DeadLetterRedrive, keyof OperatorNote | 'to'> &
     readonly after?: RedriveAfter | undefined
     /** Told of each letter that is looked at. */
     readonly seen?: ((letter: DeadLetter) => void) | undefined
+    /** Told of the counts after each letter. */
+    readonly counted?: ((counts: RedriveCounts) => void) | undefined
   }
 
 export class TransportDeadLetterAdmin implements DeadLetterAdmin {
@@ -239,14 +241,20 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     }
     const target = deadLetterName(channelOf(place).name, place.group)
     const deed = { part: 'letters' as const, action, target, note }
+    const said = ({ sent, kept }: RedriveCounts): string =>
+      `${sent} ${action === 'drop' ? 'dropped' : 'sent back'}, ${kept} kept`
+    let so: RedriveCounts | undefined
+    const counted = (counts: RedriveCounts): void => void (so = counts)
     return this.#trail.around(
       deed,
-      () => withPartitions(place, (of) => this.#run(of, run)),
-      ({ sent, kept }) => `${sent} ${action === 'drop' ? 'dropped' : 'sent back'}, ${kept} kept`,
+      () => withPartitions(place, (of) => this.#run(of, { ...run, counted })),
+      said,
+      () => so && said(so),
     )
   }
 
-  async #run(place: DeadLetterPlace, { code, id, among, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
+  async #run(place: DeadLetterPlace, run: Run): Promise<RedriveReport> {
+    const { code, id, among, onProgress, seen, counted, ...options } = run
     const limit = requireInteger('letters.limit', options.limit ?? 100, 1, 10_000)
     const channel = channelOf(place)
     const of = onProgress === undefined ? 0 : await this.count(place)
@@ -258,8 +266,11 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
       return (code === undefined || letter.error.code === code) && (id === undefined || letter.id === id)
     }
     const host = { service: 'operator', transport, logger: this.#logger }
-    const telling = onProgress && { onProgress: (counts: RedriveCounts) => onProgress({ ...counts, of }) }
-    return redrive(host, channel, place.group, { ...options, ...telling, filter, limit })
+    const tell = (counts: RedriveCounts): void => {
+      counted?.(counts)
+      onProgress?.({ ...counts, of })
+    }
+    return redrive(host, channel, place.group, { ...options, onProgress: tell, filter, limit })
   }
 }
 

@@ -1,12 +1,22 @@
 /** Locks and leaders, as their store sees them, without the services' code. */
-import { requireText } from 'concordat/extension'
+import { invalidOption, requireInteger, requireText } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engine-types.ts'
+import { OperatorHolderChanged } from './operator-errors.ts'
 
 /** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>
+
+/** Whom the operator saw before the action was decided. */
+export interface HoldersSeen {
+  /**
+   * Tokens of the holders, or the term of the leader: refused when another one holds, which is checked just before the release.
+   * @default ends every lease, whoever holds by then
+   */
+  readonly tokens?: readonly number[] | undefined
+}
 
 /** Sees locks, and takes one away. */
 export interface LockAdmin {
@@ -17,9 +27,9 @@ export interface LockAdmin {
   /**
    * Ends all leases of the key in one step, as `locks.forceRelease`: later tokens are above the one returned. A holder that
    * cannot be told goes on until its next renewal; its fenced writes fail once the fence has seen a later token.
-   * @throws as `list`, `core.tables_missing`, `locks.unsupported`, OperatorOutcomeNotKept
+   * @throws as `list`, `core.tables_missing`, `locks.unsupported`, OperatorHolderChanged, OperatorOutcomeNotKept
    */
-  release(key: string, note: OperatorNote): Promise<ForcedRelease>
+  release(key: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease>
   /** The last forced releases of the key, oldest first. @throws as `list` */
   audit(key: string): Promise<readonly ForcedRelease[]>
 }
@@ -42,7 +52,7 @@ export interface LeaderAdmin {
   /** By role; a role between two terms is left out. At most 1 000. @throws as `LockAdmin.list` */
   list(): Promise<readonly LeaderLine[]>
   /** Ends the term now: the next candidate leads. @throws as `LockAdmin.release` */
-  stepDown(role: string, note: OperatorNote): Promise<ForcedRelease>
+  stepDown(role: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease>
 }
 
 const ROLES = 'election/'
@@ -50,6 +60,12 @@ const MOST_ROLES = 1_000
 
 /** Finds the locks with each call: tables may have come since. */
 export type OpenLocks = () => Promise<OperatedLocks>
+
+interface ForcedDeed {
+  readonly part: 'locks' | 'leader'
+  readonly action: string
+  readonly target: string
+}
 
 export class StoreLockAdmin implements LockAdmin {
   readonly #open: OpenLocks
@@ -70,28 +86,42 @@ export class StoreLockAdmin implements LockAdmin {
     return (await this.#open()).inspect(key)
   }
 
-  async release(key: string, note: OperatorNote): Promise<ForcedRelease> {
-    return this.#release('locks', 'release', key, requireNote('locks.release', note), key)
+  async release(key: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease> {
+    return this.releaseAs('locks.release', { part: 'locks', action: 'release', target: key }, key, note)
   }
 
-  /** @param target as the audit names it */
-  async releaseAs(part: 'leader', action: string, key: string, note: OperatorNote, target: string) {
-    return this.#release(part, action, key, note, target)
+  /** @param deed as the audit names it */
+  async releaseAs(path: string, deed: ForcedDeed, key: string, given: OperatorNote & HoldersSeen) {
+    const note = requireNote(path, given)
+    const seen = seenIn(path, given)
+    requireText(path, deed.target)
+    const locks = await this.#open()
+    return this.#trail.around(
+      { ...deed, note },
+      async () => {
+        const now = seen === undefined ? [] : ((await locks.inspect(key))?.holders ?? [])
+        const others = now.filter(({ token, expiresInMs }) => expiresInMs > 0 && seen?.has(token) === false)
+        if (others.length > 0)
+          throw new OperatorHolderChanged(
+            deed.target,
+            others.map(({ owner }) => owner),
+          )
+        return locks.forceRelease(key, note)
+      },
+      ({ ended }) => (ended.length === 0 ? 'it had no holder' : `ended ${ended.map(({ owner }) => owner).join(', ')}`),
+    )
   }
 
   async audit(key: string): Promise<readonly ForcedRelease[]> {
     return (await this.#open()).audit(key)
   }
+}
 
-  async #release(part: 'locks' | 'leader', action: string, key: string, note: OperatorNote, target: string) {
-    requireText(`${part}.${action}`, target)
-    const locks = await this.#open()
-    return this.#trail.around(
-      { part, action, target, note },
-      () => locks.forceRelease(key, note),
-      ({ ended }) => (ended.length === 0 ? 'it had no holder' : `ended ${ended.map(({ owner }) => owner).join(', ')}`),
-    )
-  }
+/** @throws TypeError, RangeError */
+function seenIn(path: string, { tokens }: HoldersSeen): ReadonlySet<number> | undefined {
+  if (tokens === undefined) return undefined
+  if (!Array.isArray(tokens)) throw invalidOption(`${path}.tokens`, tokens, 'a list of tokens')
+  return new Set(tokens.map((token: number, n) => requireInteger(`${path}.tokens[${n}]`, token, 0)))
 }
 
 export class StoreLeaderAdmin implements LeaderAdmin {
@@ -111,8 +141,8 @@ export class StoreLeaderAdmin implements LeaderAdmin {
     })
   }
 
-  async stepDown(role: string, note: OperatorNote): Promise<ForcedRelease> {
-    const checked = requireNote('leaders.stepDown', note)
-    return this.#locks.releaseAs('leader', 'step-down', `${ROLES}${role}`, checked, role)
+  async stepDown(role: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease> {
+    const deed = { part: 'leader', action: 'step-down', target: role } as const
+    return this.#locks.releaseAs('leaders.stepDown', deed, `${ROLES}${role}`, note)
   }
 }

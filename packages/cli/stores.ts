@@ -4,7 +4,7 @@ import type { Logger, SqlClient } from 'concordat/core'
 import { DEFAULT_SCHEMA, type Transport } from 'concordat/extension'
 import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
 import type { OperatedCluster } from './cluster-admin.ts'
-import { schemasWith } from './find-table-schemas.ts'
+import { listed, schemasWith } from './find-table-schemas.ts'
 import { logSchemaOf } from './group-lag.ts'
 import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './lock-admin.ts'
@@ -77,4 +77,4 @@ export class Stores {
 }
 
 const said = (schemas: readonly string[]): string =>
-  `${schemas.map((name) => `"${name}"`).join(', ')} ${schemas.length === 1 ? 'has' : 'have'}`
+  `${listed(schemas.map((name) => `"${name}"`))} ${schemas.length === 1 ? 'has' : 'have'}`

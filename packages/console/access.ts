@@ -32,7 +32,7 @@ export interface ConsoleQuestion {
   /** Its body is not to be read. */
   readonly request: Request
   readonly action: ConsoleAction
-  /** Same as `AuditLine.target`; `undefined` when the page asks which buttons to show. */
+  /** Same as `AuditLine.target`; `undefined` when the page asks which buttons to show, or before a bulk action. */
   readonly target?: string | undefined
 }
 

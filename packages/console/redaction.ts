@@ -22,7 +22,10 @@ const MAX_DEPTH = 32
 const MAX_VALUES = 20_000
 const MAX_SHOWN_BYTES = 256 * 1_024
 
-/** @param redact asked for each value that is no object and no list */
+/**
+ * Hides the values under secret names, also in a text that is JSON, which stays a text.
+ * @param redact asked for each value that is no object and no list
+ */
 export function redacted(value: unknown, place: RedactPlace, redact: Redact | undefined): unknown {
   let left = MAX_VALUES
   const walk = (each: unknown, path: string, name: string, depth: number): unknown => {
@@ -33,7 +36,13 @@ export function redacted(value: unknown, place: RedactPlace, redact: Redact | un
       return Object.fromEntries(
         Object.entries(each).map(([key, item]) => [key, walk(item, `${path}.${key}`, key, depth + 1)]),
       )
-    return shown(each, { ...place, path }, redact)
+    const result = shown(each, { ...place, path }, redact)
+    const inner = result === each && typeof each === 'string' ? parsed(each)?.value : undefined
+    if (typeof inner !== 'object' || inner === null) return result
+    const within = walk(inner, path, name, depth + 1)
+    const text = JSON.stringify(within)
+    // Of names that stand twice, the parsed value has the last alone.
+    return text === JSON.stringify(inner) && !SECRET.test(String(each)) ? each : text
   }
   return walk(value, place.path, place.path, 0)
 }

@@ -1,6 +1,6 @@
 /** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
 
-import type { ChosenSaga, DeadLetterProgress } from '@concordat/cli'
+import type { ChosenSaga, DeadLetterProgress, SagaBulkReport } from '@concordat/cli'
 import { requireText } from 'concordat/extension'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { ConsoleAction } from './access.ts'
@@ -13,6 +13,8 @@ import { letterPayload, letterView, rowPayload, sagaPayload } from './redacted-v
 export interface Deed {
   readonly action: ConsoleAction
   readonly target: string
+  /** `run` asks for each of its targets; before it only the action has to be allowed. */
+  readonly asksEach?: boolean | undefined
   /** Has to be allowed as well. */
   readonly also?: { readonly action: ConsoleAction; readonly target: string } | undefined
   /** Nothing is changed. */
@@ -20,6 +22,12 @@ export interface Deed {
   /** @default the field `reason`, without which nothing is done */
   readonly reason?: string | undefined
   readonly run: (note: OperatorNote) => Promise<unknown>
+}
+
+/** Result of a bulk action, without the sagas that the user may not settle. */
+export interface AllowedBulkReport extends SagaBulkReport {
+  /** Number of those sagas: nothing was done there. */
+  readonly notAllowed: number
 }
 
 type Write = (backend: Backend, fields: Fields, request: Request) => Deed
@@ -42,11 +50,13 @@ const WRITES: Readonly<Record<string, Write>> = {
   outbox: settleOutbox,
   lock: ({ operator }, fields) => {
     const key = fields.text('key')
-    return deed('lock.release', key, (note) => operator.locks.release(key, note))
+    return deed('lock.release', key, (note) => operator.locks.release(key, { ...note, tokens: tokensIn(fields) }))
   },
   leader: ({ operator }, fields) => {
     const role = fields.text('role')
-    return deed('leader.step-down', role, (note) => operator.leaders.stepDown(role, note))
+    return deed('leader.step-down', role, (note) =>
+      operator.leaders.stepDown(role, { ...note, tokens: tokensIn(fields) }),
+    )
   },
   undo: settleUndo,
   binding: pauseOrResume,
@@ -78,7 +88,7 @@ function settleSaga({ operator: { sagas } }: Backend, fields: Fields): Deed {
   return deed(`saga.${verb}`, `${target.saga}/${target.id}`, run)
 }
 
-function settleSagas({ operator }: Backend, fields: Fields): Deed {
+function settleSagas({ operator: { sagas }, access }: Backend, fields: Fields, request: Request): Deed {
   const action = fields.oneOf('do', SAGA_ACTIONS)
   const which = fields.object('filter')
   const filter = {
@@ -94,9 +104,20 @@ function settleSagas({ operator }: Backend, fields: Fields): Deed {
   const dryRun = fields.isDryRun
   const said = Object.entries(filter).filter(([, value]) => value !== undefined)
   const target = `sagas ${said.map(([name, value]) => `${name}=${value}`).join(' ') || 'all'}`
-  const run = (note: OperatorNote): Promise<unknown> =>
-    operator.sagas.bulk({ ...note, action, outcome, filter, among, dryRun, limit })
-  return deed(`saga.${action}`, target, run, dryRun)
+  const run = async (note: OperatorNote): Promise<AllowedBulkReport> => {
+    const order = { ...note, action, outcome, filter, limit }
+    const { chosen, more } = await sagas.bulk({ ...order, among, dryRun: true })
+    const may = await Promise.all(chosen.map(({ saga, id }) => access.may(request, `saga.${action}`, `${saga}/${id}`)))
+    const allowed = chosen.filter((_, n) => may[n])
+    const report = await sagas.bulk({ ...order, among: allowed, dryRun })
+    return { ...report, more, notAllowed: chosen.length - allowed.length }
+  }
+  return { ...deed(`saga.${action}`, target, run, dryRun), asksEach: true }
+}
+
+/** Holders that the page showed. */
+function tokensIn(fields: Fields): readonly number[] | undefined {
+  return fields.optionalList('tokens', MAX_LISTED) as readonly number[] | undefined
 }
 
 /** Nothing is sent or dropped, but it takes the place of the group, and a broker may count it as a delivery. */

@@ -212,6 +212,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'undone',
   ],
   '@concordat/cli': [
+    'OperatorHolderChanged',
     'OperatorLettersOutOfReach',
     'OperatorStoreMissing',
     'OperatorTransportMissing',

@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- inside of the command line: `lag` with reports of chosen instances
 /** A handler call that hangs: what the operator's commands say of it. */
 
 import { createOperator, type InstancesView } from '@concordat/cli'
@@ -8,6 +9,8 @@ import type { Transport } from 'concordat/extension'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+import type { Invocation } from '../../packages/cli/commands/command.ts'
+import { LAG_COMMANDS } from '../../packages/cli/commands/lag.ts'
 import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
@@ -101,6 +104,37 @@ describe('a handler call that hangs', () => {
     expect(lines.filter(({ check }) => check === 'groups')).toMatchObject([
       { status: 'warn', text: 'orders.stock has 7 messages, and no instance that reports reads it' },
     ])
+  })
+
+  test('lag lists the groups of a named broker beside those of the log in the database', async () => {
+    const { operator } = await setup('hanging_5')
+    const groups = async () => [{ channel: 'paid', group: 'audit', lag: 1, readers: 1 }]
+    const asked = {
+      positionals: [],
+      values: { rabbitmq: 'amqp://mq' },
+      env: {},
+      operator: async () => ({ ...operator, groups }),
+    }
+    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+      json: { groups: [{ channel: 'paid' }, { channel: 'orders', group: 'stock', lag: 5, held: 5 }] },
+    })
+  })
+
+  test('what a service without a bus holds stays unknown beside another service that reports', async () => {
+    const { operator } = await setup('hanging_4')
+    const view: InstancesView = await (async () => {
+      await using watch = await operator.bus.watch({ everyMs: 1_000 })
+      await until('it is seen', () => watch.view().instances.length === 1, 20_000)
+      return { ...watch.view(), bindings: [] }
+    })()
+    const bus = { ...operator.bus, watch: async () => ({ view: () => view, [Symbol.asyncDispose]: async () => {} }) }
+    const asked = { positionals: ['orders', 'stock'], values: {}, operator: async () => ({ ...operator, bus }) }
+    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+      text: expect.stringContaining('LAG has only what is ready'),
+      json: { groups: [{ lag: 0, held: null }] },
+    })
+    const { lines } = await operator.doctor({ places: [place], instances: view })
+    expect(lines.filter(({ check }) => check === 'groups').map(({ status }) => status)).toEqual(['unknown'])
   })
 })
 

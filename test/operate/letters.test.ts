@@ -1,5 +1,5 @@
 import { createOperator, type DeadLetterPageOptions, type DeadLetterProgress, type Operator } from '@concordat/cli'
-import { createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
+import { createBinder, defineChannel, sink, TerminalError, TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
@@ -97,6 +97,33 @@ describe('letters', () => {
     expect(left.map(({ id }) => ids.includes(id))).toEqual([false])
   })
 
+  test('are not said to be absent when not all of them were read', async () => {
+    const { operator, ids } = await withLetters(3)
+    const letters = {
+      ...operator.letters,
+      list: () => operator.letters.list(place, { id: 'none', lookAt: 2 }),
+      page: () => operator.letters.page(place, { lookAt: 2 }),
+      redrive: () => operator.letters.redrive(place, { ...note, id: 'none', lookAt: 2 }),
+    }
+    const said = async (name: string, positionals: readonly string[], values: object = {}) => {
+      const invocation = {
+        values: { ...note, ...values },
+        positionals,
+        operator: async () => ({ ...operator, letters }),
+      }
+      return DLQ_COMMANDS.find((command) => command.name === name)?.run(invocation as unknown as Invocation)
+    }
+    const { channel, group } = place
+    expect(await said('dlq redrive', [channel, group], { id: ids[2] })).toMatchObject({
+      text: 'No dead letter fits among the first 2, and more are behind them.\n',
+      code: 1,
+    })
+    expect(await said('dlq show', [channel, group, String(ids[2])])).toMatchObject({
+      text: expect.stringContaining('none of the first 2 dead letters has this id or key, and more are behind them'),
+      code: 1,
+    })
+  })
+
   test('are refused by a dry run as by the real one where the audit has no table', async () => {
     const { broker } = await withLetters(1)
     const operator = createOperator({ sql, schema: 'no_audit', transport: () => memoryTransport({ broker }) })
@@ -141,6 +168,30 @@ describe('letters', () => {
     })
     await expect(away.letters.drop(place, { ...note, dryRun: false })).rejects.toThrow('no broker')
     expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
+  })
+
+  test('keep the line of an action that failed on the way, with the number of letters done until then', async () => {
+    const { operator, schema, broker, state } = await withLetters(3)
+    state.broken = false
+    let sent = 0
+    const failing = createOperator({
+      sql,
+      schema,
+      transport: () => {
+        const transport = memoryTransport({ broker })
+        const publish = transport.publish.bind(transport)
+        transport.publish = async (messages, until) => {
+          if (messages[0]?.destination !== 'orders.placed' || ++sent < 3) return publish(messages, until)
+          const destination = 'orders.placed'
+          const error = { kind: 'too_large', message: 'too large', transport: 'memory', destination } as const
+          return messages.map(() => new TransportError(error))
+        }
+        return transport
+      },
+    })
+    const redrive = failing.letters.redrive(place, { ...note, to: 'channel', dryRun: false })
+    await expect(redrive).rejects.toMatchObject({ code: 'binder.send' })
+    expect(await operator.audit()).toMatchObject([{ action: 'redrive', outcome: 'binder.send: 2 sent back, 1 kept' }])
   })
 
   test('tell that an action was done when its outcome cannot be written down', async () => {

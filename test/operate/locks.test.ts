@@ -50,6 +50,23 @@ describe.each(['in the database', 'elsewhere'])('locks %s', (where) => {
     await waiting
   })
 
+  test('stay with a holder that came after the operator looked', async () => {
+    const { locks, operator } = await setup()
+    const first = await locks.acquire('sku:fig')
+    const tokens = [first.token]
+    await first.release()
+    const second = await locks.acquire('sku:fig', { owner: 'shop-2' })
+    const refused = operator.locks.release('sku:fig', { ...note, tokens })
+    await expect(refused).rejects.toMatchObject({ code: 'operate.holder_changed', holders: ['shop-2'] })
+    await expect(operator.locks.release('sku:fig', { ...note, tokens: [] })).rejects.toThrow('shop-2 holds it now')
+    expect(await operator.locks.show('sku:fig')).toMatchObject({ holders: [{ token: second.token }] })
+    expect((await operator.audit({ limit: 1 }))[0]).toMatchObject({ outcome: 'operate.holder_changed' })
+    const forced = await operator.locks.release('sku:fig', { ...note, tokens: [...tokens, second.token] })
+    expect(forced.ended).toMatchObject([{ owner: 'shop-2' }])
+    const odd = operator.locks.release('sku:fig', { ...note, tokens: ['1'] as never })
+    await expect(odd).rejects.toThrow('locks.release.tokens[0]')
+  })
+
   test('are taken away with who and why, kept where they are and in the audit', async () => {
     const { locks, operator } = await setup()
     const lease = await locks.acquire('sku:plum')

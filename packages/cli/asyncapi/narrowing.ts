@@ -148,10 +148,11 @@ function typeReasons(a: JsonObject, b: JsonObject, path: string): readonly Narro
   return refused.length === 0 ? [] : [{ path, text: `${refused.join(', ')} does not fit ${after.join(', ')}` }]
 }
 
+const listedIn = ({ enum: list, const: one }: JsonObject): readonly unknown[] | undefined =>
+  Array.isArray(list) ? list : one === undefined ? undefined : [one]
+
 function valueReasons(a: JsonObject, b: JsonObject, path: string): readonly Narrowing[] {
-  const values = ({ enum: list, const: one }: JsonObject): readonly unknown[] | undefined =>
-    Array.isArray(list) ? list : one === undefined ? undefined : [one]
-  const [before, after] = [values(a), values(b)]
+  const [before, after] = [listedIn(a), listedIn(b)]
   if (after === undefined) return []
   if (before === undefined) return [{ path, text: `anything does not fit ${JSON.stringify(after)}` }]
   const allowed = new Set(after.map((value) => JSON.stringify(value)))
@@ -163,8 +164,8 @@ function valueReasons(a: JsonObject, b: JsonObject, path: string): readonly Narr
 const LEAST: JsonObject = { minLength: 0, minItems: 0, minProperties: 0 }
 
 function boundReasons(a: JsonObject, b: JsonObject, path: string): readonly Narrowing[] {
-  // Listed values were compared one by one.
-  if (a['const'] !== undefined || a['enum'] !== undefined) return []
+  const listed = listedIn(a)
+  if (listed !== undefined) return listedIn(b) === undefined ? beyondBounds(listed, b, path) : []
   const tightened = [
     ...LOWER.filter((name) => numberOf(b[name], -Infinity) > numberOf(a[name] ?? LEAST[name], -Infinity)),
     ...UPPER.filter((name) => numberOf(b[name], Infinity) < numberOf(a[name], Infinity)),
@@ -174,6 +175,38 @@ function boundReasons(a: JsonObject, b: JsonObject, path: string): readonly Narr
     text: `${name} is ${show(b[name])}, and was ${a[name] === undefined ? 'none' : show(a[name])}`,
   }))
 }
+
+/** Each listed value against the bounds. */
+function beyondBounds(listed: readonly unknown[], b: JsonObject, path: string): readonly Narrowing[] {
+  return [...LOWER, ...UPPER].flatMap((name) => {
+    const bound = b[name]
+    if (typeof bound !== 'number') return []
+    const refused = listed.filter((value) => {
+      const size = sizeOf(name, value)
+      return size !== undefined && isBeyond(name, size, bound)
+    })
+    const said = refused.map((value) => JSON.stringify(value)).join(', ')
+    return refused.length === 0 ? [] : [{ path, text: `${said} does not fit ${name} ${bound}` }]
+  })
+}
+
+type Bound = (typeof LOWER)[number] | (typeof UPPER)[number]
+
+function isBeyond(name: Bound, size: number, bound: number): boolean {
+  if (name.startsWith('exclusive') && size === bound) return true
+  return LOWER.some((lower) => lower === name) ? size < bound : size > bound
+}
+
+/** @returns `undefined` for a value that the bound does not limit */
+function sizeOf(name: Bound, value: unknown): number | undefined {
+  if (name.endsWith('Length')) return typeof value === 'string' ? Array.from(value).length : undefined
+  if (name.endsWith('Items')) return Array.isArray(value) ? value.length : undefined
+  if (name.endsWith('Properties')) return Array.isArray(value) ? undefined : sizeOfObject(value)
+  return typeof value === 'number' ? value : undefined
+}
+
+const sizeOfObject = (value: unknown): number | undefined =>
+  typeof value === 'object' && value !== null ? Object.keys(value).length : undefined
 
 const numberOf = (value: unknown, otherwise: number): number => (typeof value === 'number' ? value : otherwise)
 

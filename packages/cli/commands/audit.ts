@@ -1,7 +1,7 @@
 /** `audit`: who did what, and why. */
-import { type Command, DATABASE_OPTIONS } from './command.ts'
+import { type Command, DATABASE_OPTIONS, UsageError, type Values } from './command.ts'
 import { iso, table } from './output.ts'
-import { none, whole } from './values.ts'
+import { none, text, whole } from './values.ts'
 
 const audit: Command = {
   name: 'audit',
@@ -14,7 +14,7 @@ const audit: Command = {
   examples: ['npx concordat audit --limit 20', 'npx concordat audit --json'],
   async run({ values, positionals, operator }) {
     none(positionals)
-    const found = await (await operator()).audit({ limit: whole(values, 'limit'), before: whole(values, 'before') })
+    const found = await (await operator()).audit({ limit: whole(values, 'limit'), before: beforeIn(values) })
     const rows = found.map(({ at, part, action, target, by, reason, outcome }) => [
       iso(at),
       `${part} ${action}`,
@@ -25,6 +25,13 @@ const audit: Command = {
     ])
     return { text: `${table(['AT', 'ACTION', 'TARGET', 'BY', 'REASON', 'OUTCOME'], rows)}\n`, json: { actions: found } }
   },
+}
+
+/** Moments of the server have microseconds. @throws UsageError */
+function beforeIn(values: Values): number | undefined {
+  const value = text(values, 'before')
+  if (value === undefined || /^\d{1,15}(?:\.\d{1,6})?$/.test(value)) return value === undefined ? value : Number(value)
+  throw new UsageError(`--before: expected ms since 1970, got "${value}"`)
 }
 
 export const AUDIT_COMMANDS: readonly Command[] = [audit]

@@ -59,15 +59,20 @@ const show: Command = {
     const payloads = flag(invocation.values, 'payloads')
     const place = { channel, group, partitions: whole(invocation.values, 'partitions') }
     const byId = await letters.list(place, { id: name, payloads })
-    const found = byId.length > 0 ? byId : named(name, await letters.list(place, { limit: MOST, payloads }))
+    const page = byId.length > 0 ? { letters: byId, next: null } : await letters.page(place, { limit: MOST, payloads })
+    const found = byId.length > 0 ? byId : named(name, page.letters)
     if (new Set(found.map(({ id }) => id)).size > 1 && found.some(({ key }) => !isText(name, key))) {
       const said = `${lines(found)}\n${printable(name)}: several ids begin with this. Give more of the one that you mean.\n`
       return { text: said, json: { letters: found.map((letter) => asJson(letter)) }, code: 1 }
     }
     if (found.length === 0) {
       const where = `npx concordat dlq list ${word(channel)} ${word(group)} lists them`
+      const none =
+        page.next === null
+          ? 'no dead letter has this id or key'
+          : `none of the first ${page.letters.length} dead letters has this id or key, and more are behind them`
       return {
-        text: `${printable(name)}: no dead letter has this id or key. ${where}\n`,
+        text: `${printable(name)}: ${none}. ${where}\n`,
         json: { letters: [] },
         code: 1,
       }
@@ -142,7 +147,9 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   const to = destinationOf(text(values, 'to'))
   const { letters } = await invocation.operator()
   const run = { ...whichOf(invocation), ...who }
-  const onProgress = progressOf(invocation, action)
+  let last: DeadLetterProgress | undefined
+  const progress = progressOf(invocation, action)
+  const onProgress = (at: DeadLetterProgress): void => progress((last = at))
   const order = (how: Pick<DeadLetterRedrive, 'dryRun' | 'among' | 'onProgress'>) =>
     action === 'drop'
       ? letters.drop(place, { ...run, ...how })
@@ -160,13 +167,19 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   const verb = action === 'drop' ? 'given up for good' : `sent back to the ${plan.to}`
   const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.`
   if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
-  if (plan.sent === 0) return { text: 'No dead letter fits.\n', json: dry, code: 1 }
+  if (plan.sent === 0) {
+    const among = plan.complete ? '' : ` among the first ${plan.kept}, and more are behind them`
+    return { text: `No dead letter fits${among}.\n`, json: dry, code: 1 }
+  }
   if (!(await invocation.confirm(intent, action === 'drop' ? 'Give them up?' : 'Send them back?'))) {
     return { text: 'Nothing was changed.\n', json: dry, code: 1 }
   }
   // Only the letters shown, and none that failed since.
   const among = plan.letters.map(({ id }) => id)
-  const { sent, kept, complete } = await order({ dryRun: false, among, onProgress })
+  const { sent, kept, complete } = await order({ dryRun: false, among, onProgress }).catch((error: unknown) => {
+    if (last !== undefined) invocation.progress(`${action}: ${last.sent} ${verb}, ${last.kept} kept, then it failed`)
+    throw error
+  })
   return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
 }
 

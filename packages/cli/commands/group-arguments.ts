@@ -29,7 +29,7 @@ export function placeOf(invocation: Invocation): DeadLetterPlace {
 /**
  * Groups beside those of the log in the database: those that a module declares, else those that instances report over the bus.
  * @param module `undefined` for `concordat.config.ts` here
- * @param instances as `instancesOn` returned; @default it listens, where it has to
+ * @param instances as `instancesOn` returned; @default it listens, unless a log in the database has all groups
  * @throws UsageError when the module cannot be read
  */
 export async function knownPlaces(
@@ -47,6 +47,11 @@ export async function knownPlaces(
 /** The declarations of `module`; `undefined` when it is not given and no configuration file is here. */
 export function declarationsOf(module: string | undefined): Promise<Declarations | undefined> {
   return module === undefined ? declarationsHere() : readDeclarations(module)
+}
+
+/** Whether a broker has groups beside the log in the database. */
+export function namesBroker({ values, env }: Invocation): boolean {
+  return ['kafka', 'rabbitmq'].some((name) => values[name] !== undefined || env[`CONCORDAT_${name.toUpperCase()}`])
 }
 
 /** Reports of instances within the time; `undefined` without a bus, and without a named broker. */

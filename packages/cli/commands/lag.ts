@@ -2,11 +2,11 @@
 import { toError } from 'concordat/extension'
 import { nothingCommitted } from '../doctor/groups.ts'
 import type { GroupLine } from '../group-lag.ts'
-import { heldOf } from '../instances.ts'
+import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { type Command, type Outcome, WATCH_OPTION } from './command.ts'
-import { instancesOn, knownPlaces, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
+import { instancesOn, knownPlaces, namesBroker, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
 import { printable, table } from './output.ts'
 import { MODULE } from './read-declarations.ts'
 
@@ -21,13 +21,15 @@ const lag: Command = {
     const operator = await invocation.operator({ module: positionals.length === 1 ? positionals[0] : undefined })
     if (positionals.length > 1) {
       const counted = await countPlace(operator, placeOf(invocation))
-      return lagText(counted.isReadyOnly ? await withHeld(operator, [counted]) : [counted], [])
+      return lagText(counted.isReadyOnly ? withHeld(await instancesOn(operator), [counted]) : [counted], [])
     }
-    const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0])]
+    const instances = namesBroker(invocation) ? await instancesOn(operator) : undefined
+    const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0], instances)]
     const places = known.filter((place) => !groups.some((line) => isOf(line, place)))
     const others: CountedPlace[] = []
     for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
-    return lagText(others.some(({ isReadyOnly }) => isReadyOnly) ? await withHeld(operator, others) : others, groups)
+    const isReadyOnly = others.some((each) => each.isReadyOnly)
+    return lagText(isReadyOnly ? withHeld(instances ?? (await instancesOn(operator)), others) : others, groups)
   },
 }
 
@@ -60,18 +62,17 @@ async function countPlace({ letters }: Operator, place: DeadLetterPlace): Promis
 }
 
 /** Adds the messages that instances report as held to the broker's count. */
-async function withHeld(operator: Operator, places: readonly CountedPlace[]): Promise<readonly CountedPlace[]> {
-  const view = await instancesOn(operator)
+function withHeld(view: InstancesView | undefined, places: readonly CountedPlace[]): readonly CountedPlace[] {
   if (view === undefined || view.instances.length === 0) return places
   return places.map((place) => {
     if (place.isReadyOnly !== true || place.lag === null) return place
     const held = heldOf(view, place)
-    return { ...place, lag: place.lag + held, held }
+    return { ...place, lag: place.lag + (held ?? 0), held }
   })
 }
 
 const READY_ONLY =
-  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance reports it over a bus. Ask for it: npx concordat instances\n'
+  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance that reads the group reports it over a bus. Ask for it: npx concordat instances\n'
 
 function uncounted({ channel, group }: DeadLetterPlace, error: unknown): CountedPlace {
   return { channel, group, lag: null, letters: null, problem: toError(error).message }

@@ -52,7 +52,10 @@ const stepDown: Command = {
     if (!(await invocation.confirm(plan, 'End it?'))) {
       return { text: 'Nothing was changed.\n', json: { role, done: false }, code: 1 }
     }
-    const { ended, token, at } = await leaders.stepDown(role, who)
+    const { ended, token, at } = await leaders.stepDown(role, {
+      ...who,
+      tokens: leader === undefined ? [] : [leader.term],
+    })
     const said = ended.map(({ owner }) => owner).join(', ')
     return {
       text:

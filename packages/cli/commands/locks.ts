@@ -75,7 +75,8 @@ const release: Command = {
     ) {
       return { text: 'Nothing was changed.\n', json: { key, done: false }, code: 1 }
     }
-    const forced = await locks.release(key, who)
+    const tokens = lock?.holders.map(({ token }) => token) ?? []
+    const forced = await locks.release(key, { ...who, tokens })
     const ended = forced.ended.map(({ owner, token }) => `${owner}, token ${token}`).join('; ')
     const said = printable(
       `${key}: ended ${ended === '' ? 'no lease' : ended}; later tokens are above ${forced.token}.`,

@@ -34,8 +34,9 @@ do {
   await print(printed.stdout)
   await written(output, printed.stderr)
   process.exitCode = printed.code
-  // A mistake on the command line stays one; a server that is away may come back.
-  if (printed.code === 2 || !watches || stopping.signal.aborted) break
+  // A mistake on the command line stays one; a server that is away may come back, and a fault of the doctor's report may end.
+  const isMistake = printed.code === 2 && printed.stderr !== ''
+  if (isMistake || !watches || stopping.signal.aborted) break
   await sleep(WATCH_MS)
 } while (watches)
 // A user's module that was read may hold the process.

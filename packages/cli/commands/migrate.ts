@@ -2,6 +2,7 @@
 import { DEFAULT_SCHEMA } from 'concordat/extension'
 import { printGrants, printMigrations } from 'concordat/operator'
 import type { MigrationState } from '../engine-types.ts'
+import { listed } from '../find-table-schemas.ts'
 import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type OptionSpec, UsageError } from './command.ts'
 import { table } from './output.ts'
 import { none, note, readWhole, text, texts, whole } from './values.ts'
@@ -107,7 +108,7 @@ const apply: Command = {
 function placeOf(schema: string, schemas: readonly string[]): string {
   if (schemas.includes(schema)) return `Schema "${schema}".`
   if (schemas.length === 0) return `Schema "${schema}", which has no tables of Concordat so far.`
-  const others = schemas.map((name) => `"${name}"`).join(', ')
+  const others = listed(schemas.map((name) => `"${name}"`))
   return `Schema "${schema}", which had no tables of Concordat. They are in ${others}: choose one of these with --schema, unless a new one is meant.`
 }
 

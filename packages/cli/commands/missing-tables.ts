@@ -2,6 +2,7 @@
 import { SqlError } from 'concordat/core'
 import { migrationParts } from 'concordat/operator'
 import { word } from '../doctor/line.ts'
+import { listed } from '../find-table-schemas.ts'
 
 /** @param schemasWith schemas of the database that have a table */
 export async function namingTheTables(
@@ -24,6 +25,9 @@ function remedyOf(schema: string, part: string | undefined, schemas: readonly st
   if (schemas.length === 0)
     return `${missing}, and no other schema of this database has them. As their owner: ${apply('first use')}`
   const [first = ''] = schemas
-  const others = schemas.map((name) => `--schema ${word(name)}`).join(' or ')
+  const others = listed(
+    schemas.map((name) => `--schema ${word(name)}`),
+    ' or ',
+  )
   return `${missing}; elsewhere they exist: give ${others}, or set CONCORDAT_SCHEMA=${word(first)}. If they belong in "${schema}", as their owner: ${apply('first use')}`
 }

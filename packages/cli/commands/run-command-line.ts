@@ -202,7 +202,8 @@ async function execute(
     return await command.run(invocation)
   } catch (error) {
     const named = await namingTheTables(error, async (table) => (await connection?.schemasWith(table)) ?? [])
-    throw known === undefined ? named : known.told(namingTheServer(named, values, known.env))
+    const acts = 'reason' in command.options && !flag(values, 'dry-run')
+    throw known === undefined ? named : known.told(namingTheServer(named, values, known.env, acts))
   } finally {
     await connection?.close()
   }

@@ -133,14 +133,14 @@ async function onMany(action: Action, invocation: Invocation): Promise<Outcome> 
     outcome,
   }
   const { sagas } = await operator()
-  const dry = await sagas.bulk(order)
+  const { chosen, ...dry } = await sagas.bulk(order)
   if (flag(values, 'dry-run'))
     return { text: `${lines(dry.results)}\n${count(dry.results.length, dry.more)}\n`, json: dry }
   if (dry.results.length === 0) return { text: 'No saga fits.\n', json: { ...dry, dryRun: false } }
   if (!(await confirm(`${lines(dry.results)}\n${count(dry.results.length, dry.more)}`, `${action} them?`)))
     return nothing()
   // Only the sagas shown, as they were shown.
-  const { results } = await sagas.bulk({ ...order, among: dry.chosen, dryRun: false })
+  const { results } = await sagas.bulk({ ...order, among: chosen, dryRun: false })
   return report(results, dry.more, dry.results.length - results.length)
 }
 

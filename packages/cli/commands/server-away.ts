@@ -34,6 +34,9 @@ const OF_MYSQL = /^ER_/
 const LOGIN_REFUSED = /Handshake terminated by server: 403|SASL authentication failed|SASL .* mechanism/
 /** Advice for programs that an error ends with. */
 const ADVICE = /\. Check the user and password.*$/
+/** The server was never asked: no connection came about. */
+const NEVER_ASKED = /^(?:E(?:CONNREFUSED|NOTFOUND|HOSTUNREACH|NETUNREACH|AI_AGAIN)|08001|08004|57P03|53300)$/
+const NO_CONNECTION = /when trying to connect/
 const SILENT = /timeout exceeded|Query read timeout|Connection terminated/
 /** Codes of stores, and kinds of a transport's error, that mean unavailable. */
 const AWAY = new Set([
@@ -47,8 +50,11 @@ const AWAY = new Set([
 const OF_BROKER = /^(?:binder\.|bus\.)/
 const OF_STORE = /^(?:locks|cluster)\.store_unavailable$/
 
-/** @returns the error with the server named, when it is one of a server that is away; else the error itself */
-export function namingTheServer(error: unknown, values: Values, env: Environment): unknown {
+/**
+ * @param acts the command changes something: the server may have done it, and only its answer was lost
+ * @returns the error with the server named, when it is one of a server that is away; else the error itself
+ */
+export function namingTheServer(error: unknown, values: Values, env: Environment, acts = false): unknown {
   const fault = faultOf(error)
   const isRefused = REFUSED.test(fault.code) || (OF_BROKER.test(fault.code) && LOGIN_REFUSED.test(fault.message))
   if (!isRefused && !isAway(fault)) return error
@@ -60,8 +66,12 @@ export function namingTheServer(error: unknown, values: Values, env: Environment
       { cause: error },
     )
   const look = /\bCheck that /.test(why) ? '' : '. Check that it is up and reachable'
+  const isUnsure = acts && !NEVER_ASKED.test(fault.code) && !NO_CONNECTION.test(fault.message)
+  const unsure = isUnsure
+    ? '. It may have been done, or a part of it: look before you repeat it (npx concordat audit)'
+    : ''
   return new ServerAway(
-    `${server.kind} at ${server.address} does not answer: ${why}${look}. The address is from ${server.said}`,
+    `${server.kind} at ${server.address} does not answer: ${why}${look}. The address is from ${server.said}${unsure}`,
     { cause: error },
   )
 }

@@ -84,7 +84,7 @@ async function examineOutbox({ records: { outbox } }: Examined): Promise<readonl
       : [
           warn(
             'outbox',
-            `publishing to ${failing.destination} failed ${failing.attempts} times: ${failing.lastError}`,
+            `publishing to ${failing.destination} failed ${failing.attempts} times`,
             'npx concordat outbox list',
           ),
         ]),

@@ -88,7 +88,8 @@ async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): P
       return { lines: [line], mayHang: false }
     }
     const dead = await letters.count(place)
-    const lag = backlog.lag + (backlog.isReadyOnly && instances !== undefined ? heldOf(instances, place) : 0)
+    const held = instances === undefined ? null : heldOf(instances, place)
+    const lag = backlog.lag + (backlog.isReadyOnly ? (held ?? 0) : 0)
     const lines: DoctorLine[] = []
     if (dead > 0)
       lines.push(warn('letters', `${counted(dead, 'dead letter')} of ${name}`, `npx concordat dlq list ${command}`))
@@ -100,14 +101,7 @@ async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): P
           'add instances, or look for a slow handler: npx concordat instances',
         ),
       )
-    if (lag > 0 && !isBlind(examined) && !isRead(place, instances))
-      lines.push(
-        warn(
-          'groups',
-          `${name} has ${counted(lag, 'message')}, and no instance that reports reads it`,
-          'start its service; if it runs, its process is blocked or frozen, or has no bus: npx concordat instances',
-        ),
-      )
+    if (held === null && !isBlind(examined)) lines.push(...unread(name, lag, backlog.isReadyOnly))
     return { lines, mayHang: lag > 0 || backlog.isReadyOnly }
   } catch (error) {
     const line = unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)
@@ -120,8 +114,15 @@ export function nothingCommitted({ channel }: DeadLetterPlace, name: string, lag
   return `the group ${name} has committed nothing on ${channel} (${counted(lag, 'message')}). Where the service uses groupIds, export them from concordat.config.ts`
 }
 
-function isRead({ channel, group }: DeadLetterPlace, view: InstancesView | undefined): boolean {
-  return view?.bindings.some((line) => line.channel === channel && line.group === group) === true
+/** Other instances report. */
+function unread(name: string, lag: number, isReadyOnly: boolean): readonly DoctorLine[] {
+  const remedy =
+    'start its service; if it runs, its process is blocked or frozen, or has no bus: npx concordat instances'
+  if (lag > 0)
+    return [warn('groups', `${name} has ${counted(lag, 'message')}, and no instance that reports reads it`, remedy)]
+  if (!isReadyOnly) return []
+  const text = `${name}: no instance that reports reads it, and RabbitMQ does not count what consumers hold`
+  return [unknown('groups', text, remedy)]
 }
 
 /** Dead letters wait for a person by design; this line reports them. */

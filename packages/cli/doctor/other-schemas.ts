@@ -1,6 +1,6 @@
 /** Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person. */
 import { quoteIdentifier, type SqlExecutor } from 'concordat/core'
-import { schemasWith } from '../find-table-schemas.ts'
+import { listed, schemasWith } from '../find-table-schemas.ts'
 import type { Examined } from './check-context.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 
@@ -24,7 +24,7 @@ export async function examineSchemas({ sql, schema }: Examined): Promise<readonl
     lines.push(
       unknown('schemas', `${left} schemas of other services were not looked at`, 'npx concordat doctor --schema NAME'),
     )
-  const others = names.map((name) => `--schema ${word(name)}`).join(', ')
+  const others = listed(names.map((name) => `--schema ${word(name)}`))
   return [...lines, ok('schemas', `looked at "${schema}" only; other services have theirs: ${others}`)]
 }
 

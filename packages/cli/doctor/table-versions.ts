@@ -1,7 +1,7 @@
 /** The tables of every part against what this release needs. */
 import type { SqlExecutor } from 'concordat/core'
 import type { MigrationState } from '../engine-types.ts'
-import { schemasWith } from '../find-table-schemas.ts'
+import { listed, schemasWith } from '../find-table-schemas.ts'
 import type { Examined } from './check-context.ts'
 import { type DoctorLine, fail, ok, word } from './line.ts'
 import { VERSIONS_TABLE } from './other-schemas.ts'
@@ -20,7 +20,10 @@ export async function examineTables({ records, sql, schema }: Examined): Promise
 /** A wrong schema comes first: making tables in it would hide the mistake. */
 async function remedyOf(sql: SqlExecutor): Promise<string> {
   const schemas = await schemasWith(sql, VERSIONS_TABLE)
-  const others = schemas.map((name) => `npx concordat doctor --schema ${word(name)}`).join(', or ')
+  const others = listed(
+    schemas.map((name) => `npx concordat doctor --schema ${word(name)}`),
+    ', or ',
+  )
   const apply = 'npx concordat migrate apply --reason "first release"'
   return others === '' ? apply : `${others} (or CONCORDAT_SCHEMA): they have tables. Else ${apply}`
 }

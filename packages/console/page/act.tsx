@@ -4,7 +4,7 @@ import { createContext } from 'preact'
 import { useContext, useEffect, useRef, useState } from 'preact/hooks'
 import type { ConsoleAction } from '../access.ts'
 import type { Me } from '../reads.ts'
-import { post, Refused } from './api.ts'
+import { ofAction, post, Refused } from './api.ts'
 import { Button, Field, Trouble } from './parts.tsx'
 
 export const MeContext = createContext<Me | undefined>(undefined)
@@ -71,7 +71,7 @@ export function ActDialog({ order, close, tell }: { order: Order; close: () => v
       order.after?.()
       close()
     } catch (error) {
-      setProblem(error instanceof Refused ? error : new Refused(0, 'console.failed', String(error)))
+      setProblem(ofAction(error instanceof Refused ? error : new Refused(0, 'console.failed', String(error))))
       setBusy(false)
     }
   }

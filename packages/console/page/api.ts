@@ -13,6 +13,16 @@ export class Refused extends Error {
   }
 }
 
+/** Answers of the console, or of a proxy, that do not say whether an action was done. */
+const UNSURE: ReadonlySet<number> = new Set([0, 502, 503, 504])
+
+/** Problem of an action. One that got no answer may have been done. */
+export function ofAction({ status, code, message }: Refused): Refused {
+  const isUnsure = UNSURE.has(status) || code === 'console.failed'
+  const said = isUnsure ? `${message}. It may have been done, or a part of it: look before you repeat it` : message
+  return new Refused(status, code, said)
+}
+
 type Query = Readonly<Record<string, string | number | undefined>>
 
 let csrf = ''

@@ -52,7 +52,7 @@ export function Cluster() {
   )
 }
 
-function StepDown({ line: { role, instance, candidates } }: { line: LeaderLine }) {
+function StepDown({ line: { role, instance, term, candidates } }: { line: LeaderLine }) {
   const order = (): Order => ({
     title: 'End the term',
     about: (
@@ -62,7 +62,7 @@ function StepDown({ line: { role, instance, candidates } }: { line: LeaderLine }
       </p>
     ),
     route: 'leader',
-    body: { role, do: 'step-down' },
+    body: { role, tokens: [term] },
     danger: true,
   })
   return (

@@ -16,6 +16,8 @@ export type LiveState = 'connecting' | 'live' | 'away'
 
 const KEPT = 90
 const AGAIN_MS = 2_000
+/** The console sends a comment every 15 s: without two of them it is frozen or cut off. */
+const SILENT_MS = 35_000
 
 export class Live {
   snapshot: Snapshot = {}
@@ -68,8 +70,8 @@ export class Live {
     if (this.#stream !== undefined) return
     const stream = new AbortController()
     this.#stream = stream
-    void this.#read(stream.signal).finally(() => {
-      if (stream.signal.aborted) return
+    void this.#read(stream).finally(() => {
+      if (this.#stream !== stream) return
       this.#become('away')
       setTimeout(() => {
         if (this.#stream === stream) this.#stream = undefined
@@ -79,16 +81,24 @@ export class Live {
   }
 
   /** Not an `EventSource`, which cannot send the key of the session. Ends with the stream. */
-  async #read(signal: AbortSignal): Promise<void> {
+  async #read(stream: AbortController): Promise<void> {
+    let silence: ReturnType<typeof setTimeout> | undefined
+    const heard = (): void => {
+      clearTimeout(silence)
+      silence = setTimeout(() => stream.abort(), SILENT_MS)
+    }
+    heard()
     try {
-      const response = await fetch('./api/events', { headers: sessionHeaders(), signal })
+      const response = await fetch('./api/events', { headers: sessionHeaders(), signal: stream.signal })
       if (!response.ok || response.body === null) return
       this.#become('live')
-      for await (const { event, data } of eventsIn(response.body)) {
+      for await (const { event, data } of eventsIn(response.body, heard)) {
         if (event === 'snapshot' || event === 'patch') this.#take(data, event === 'snapshot')
       }
     } catch {
-      // The console is away, or the page is hidden.
+      // The console is away or silent, or the page is hidden.
+    } finally {
+      clearTimeout(silence)
     }
   }
 
@@ -144,24 +154,23 @@ export function useLive(): Live {
   return live
 }
 
-/** Dead letters of all groups: those of the log in the database are groups themselves. */
 /** Dead letters of all groups that are known. */
 export interface LettersSeen {
-  /** `undefined` while no group was counted. */
+  /** `undefined` while the groups outside of the database's log are not counted and no letter is known. */
   readonly count: number | undefined
   /** Groups whose letters could not be counted. */
   readonly uncounted: number
 }
 
+/** Groups of the log in the database have their letters as the lag of another group. */
 export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   const inLog = groups?.data ?? []
   const others = letters?.data ?? []
-  const isCounted = inLog.length > 0 || others.some(({ count }) => count !== null)
-  const inLogs = inLog.filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
-  return {
-    count: isCounted ? inLogs + others.reduce((sum, { count }) => sum + (count ?? 0), 0) : undefined,
-    uncounted: others.filter(({ count }) => count === null).length,
-  }
+  const counts = others.flatMap(({ count }) => count ?? [])
+  const inLogs = inLog.filter(({ group }) => group === 'redrive').map(({ lag }) => lag)
+  const known = [...inLogs, ...counts].reduce((sum, each) => sum + each, 0)
+  const isCounted = letters?.data !== undefined && (inLog.length > 0 || counts.length > 0)
+  return { count: isCounted || known > 0 ? known : undefined, uncounted: others.length - counts.length }
 }
 
 /** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */

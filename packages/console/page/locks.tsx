@@ -48,7 +48,7 @@ export function Locks() {
                   </ol>
                 ),
             },
-            { head: 'Settle', cell: ({ key }) => <Release lock={key} after={again} /> },
+            { head: 'Settle', cell: ({ key, holders }) => <Release lock={key} holders={holders} after={again} /> },
           ]}
         />
       )}
@@ -70,17 +70,17 @@ function Holders({ holders }: Pick<LockInfo, 'holders'>) {
   )
 }
 
-function Release({ lock, after }: { lock: string; after: () => void }) {
+function Release({ lock, holders, after }: { lock: string; holders: LockInfo['holders']; after: () => void }) {
   const order = (): Order => ({
     title: 'Release the lock',
     about: (
       <p>
-        Ends every lease of <code>{lock}</code> now. A holder that cannot be told goes on until its next renewal; its
-        fenced writes fail once the fence has seen a later token.
+        Ends the leases of <code>{lock}</code> that are shown. A holder that cannot be told goes on until its next
+        renewal; its fenced writes fail once the fence has seen a later token.
       </p>
     ),
     route: 'lock',
-    body: { key: lock, do: 'release' },
+    body: { key: lock, tokens: holders.map(({ token }) => token) },
     danger: true,
     typed: lock,
     after,

@@ -80,7 +80,7 @@ function LettersCard({ snapshot }: { snapshot: Snapshot }) {
       label={letters.uncounted > 0 ? `dead letters; ${letters.uncounted} groups not counted` : 'dead letters'}
       value={letters.count}
       tone={toneOf(letters)}
-      problem={letters.count === undefined ? snapshot.letters?.problem : undefined}
+      problem={snapshot.letters?.problem}
     />
   )
 }

@@ -8,13 +8,15 @@ export interface ServerEvent {
   readonly data: string
 }
 
-export async function* eventsIn(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
+/** @param heard called with each chunk, of comments as well */
+export async function* eventsIn(body: ReadableStream<Uint8Array>, heard: () => void): AsyncGenerator<ServerEvent> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader()
   let rest = ''
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) return
+      heard()
       const blocks = (rest + value).split('\n\n')
       rest = blocks.pop() ?? ''
       for (const block of blocks) {

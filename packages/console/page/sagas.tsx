@@ -1,8 +1,9 @@
 /** Sagas by what one knows of them, a page at a time, and many settled at once. */
 
-import type { SagaBulkReport, SagaLine, SagaPage } from '@concordat/cli'
+import type { SagaLine, SagaPage } from '@concordat/cli'
 import { counted, failureName } from '@concordat/cli/words'
 import { useContext, useEffect, useState } from 'preact/hooks'
+import type { AllowedBulkReport } from '../writes.ts'
 import { AskContext, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'
 import { queryInHash } from './hash.ts'
@@ -167,13 +168,17 @@ function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
   const look = async (): Promise<void> => {
     setProblem(undefined)
     try {
-      const { results, chosen, more } = await post<SagaBulkReport>('sagas', { ...body, reason: 'a look before' })
+      const { results, chosen, more, notAllowed } = await post<AllowedBulkReport>('sagas', {
+        ...body,
+        reason: 'a look before',
+      })
       ask({
         title: `Retry ${counted(results.length, 'saga')}`,
         about: (
           <p>
             Calls the step again on which each is stuck, of the {results.length} that fit
             {more ? ', and more fit than one order takes' : ''}.
+            {notAllowed > 0 ? ` ${counted(notAllowed, 'saga')} left out: you may not retry them.` : ''}
           </p>
         ),
         route: 'sagas',
@@ -181,7 +186,7 @@ function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
         body: { ...body, among: chosen, dryRun: false },
         typed: results.length > 10 ? String(results.length) : undefined,
         told: (result) => {
-          const { results: done } = result as SagaBulkReport
+          const { results: done } = result as AllowedBulkReport
           const applied = done.filter(({ outcome }) => outcome !== 'refused').length
           const gone = results.length - done.length
           const left = gone === 0 ? '' : `, ${gone} no longer fitted`

@@ -1,6 +1,11 @@
 /** Every error that can be imported, with its promise. */
 
-import { OperatorLettersOutOfReach, OperatorStoreMissing, OperatorTransportMissing } from '@concordat/cli'
+import {
+  OperatorHolderChanged,
+  OperatorLettersOutOfReach,
+  OperatorStoreMissing,
+  OperatorTransportMissing,
+} from '@concordat/cli'
 import { MysqlUnanswered } from '@concordat/mysql'
 import { BinderError, RequestRefused, SendError, TerminalError, TransportError } from 'concordat/binder'
 import { BusError } from 'concordat/bus'
@@ -104,6 +109,7 @@ export const ERRORS: readonly Row[] = [
   sql('core.sql_own_transaction', false, 'use the `tx` that was handed in'),
   sql('core.sql_transaction_control', false, 'throw to roll back'),
   sql('core.sql_transaction_ended', false, 'await every query inside its callback'),
+  row(new OperatorHolderChanged('sku:apple', ['shop-2']), false, 'look again'),
   row(new OperatorLettersOutOfReach({ channel: 'orders', group: 'stock' }, 1_000), false, 'redrive or drop some first'),
   row(
     new OperatorOutcomeNotKept(

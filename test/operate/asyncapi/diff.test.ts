@@ -123,6 +123,24 @@ const BREAKING: readonly Case[] = [
     [['new readers', 's', '"b" is not one of ["a"]']],
   ],
   [
+    'an enum that becomes a text too short for one of its values',
+    z.object({ s: z.enum(['pending', 'ok']) }),
+    z.object({ s: z.string().max(3) }),
+    [
+      ['new readers', 's', '"pending" does not fit maxLength 3'],
+      ['old readers', 's', 'anything does not fit ["pending","ok"]'],
+    ],
+  ],
+  [
+    'a literal that becomes a number above it',
+    z.object({ n: z.literal(5) }),
+    z.object({ n: z.number().gt(5).lt(7) }),
+    [
+      ['new readers', 'n', '5 does not fit exclusiveMinimum 5'],
+      ['old readers', 'n', 'anything does not fit [5]'],
+    ],
+  ],
+  [
     'a new value of an enum',
     z.object({ s: z.enum(['a']) }),
     z.object({ s: z.enum(['a', 'b']) }),

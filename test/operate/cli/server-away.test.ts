@@ -1,7 +1,8 @@
 // oxlint-disable no-restricted-imports -- inside of the command line: errors of drivers, and what is said of them
+import { type AddressInfo, createServer } from 'node:net'
 import { failureName } from '@concordat/cli/words'
 import { TransportError } from 'concordat/binder'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { failureText } from '../../../packages/cli/commands/failure-text.ts'
 import { namingTheServer, ServerAway } from '../../../packages/cli/commands/server-away.ts'
 import { ranHere } from '../support/cli.ts'
@@ -24,6 +25,28 @@ test('a login that RabbitMQ refuses names the server, its address and the option
   expect(said(error, { rabbitmq: 'amqp://ann:secret@mq:5672' })).toBe(
     `RabbitMQ at mq:5672 does not let this command in: ${why}. Check the user, its password and its rights in --rabbitmq`,
   )
+})
+
+const UNSURE = 'It may have been done, or a part of it'
+
+test('an action whose answer was lost may have been done; one that never reached the server was not', () => {
+  const of = (error: Error) => (namingTheServer(error, { postgres: 'postgres://h/d' }, {}, true) as Error).message
+  expect(of(new Error('Query read timeout'))).toContain(UNSURE)
+  expect(of(Object.assign(new Error('terminated'), { code: '57P01' }))).toContain(UNSURE)
+  expect(of(new Error('timeout exceeded when trying to connect'))).not.toContain(UNSURE)
+  expect(of(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }))).not.toContain(UNSURE)
+})
+
+test('a command that only looks does not say that something may have been done', async () => {
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await new Promise((resolve) => server.once('listening', resolve))
+  const at = ['--postgres', `postgres://u@127.0.0.1:${(server.address() as AddressInfo).port}/d`]
+  const why = ['--reason', 'a test', '--yes']
+  expect((await ranHere(['outbox', 'drop', 'm-1', ...why, ...at], {})).stderr).toContain(UNSURE)
+  expect((await ranHere(['outbox', 'list', ...at], {})).stderr).not.toContain(UNSURE)
+  const dry = ['dlq', 'redrive', 'orders', 'stock', '--dry-run', ...why, ...at]
+  expect((await ranHere(dry, {})).stderr).not.toContain(UNSURE)
 })
 
 test.each(['postgres', 'rabbitmq', 'mysql', 'redis'])(

@@ -1,10 +1,11 @@
 /** `concordat` for a first user: typing errors, the version, and where addresses come from. No server is needed. */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../support/until.ts'
 
 const MAIN = ['--conditions=concordat-source', resolve('packages/cli/commands/main.ts')]
 const NOBODY = 'postgres://u:hunter2@127.0.0.1:1/d'
@@ -39,6 +40,23 @@ test('help by whatever name one asks', async () => {
   const { stdout } = await concordat('help')
   expect(stdout).toContain('Usage: concordat <command>')
   expect((await concordat('help saga list')).stdout).toBe((await concordat('saga list --help')).stdout)
+})
+
+test('audit takes the moment that it prints', async () => {
+  expect(await concordat(`audit --before 1795969094231.501 --postgres ${NOBODY}`)).toMatchObject({ code: 3 })
+  const { code, stderr } = await concordat(`audit --before 1e3 --postgres ${NOBODY}`)
+  expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('--before: expected ms since 1970') })
+})
+
+test('doctor --watch looks again after a fault', async () => {
+  const args = ['doctor', '--watch', '--json', '--listen', '10ms', '--postgres', NOBODY]
+  const child = spawn(process.execPath, [...MAIN, ...args], { cwd: folder, env: { PATH: process.env['PATH'] } })
+  let said = ''
+  child.stdout.on('data', (chunk) => (said += String(chunk)))
+  await until('it has looked twice, or has ended', () => said.split('\n').length > 2 || child.exitCode !== null)
+  child.kill()
+  const statuses = said.trim().split('\n')
+  expect(statuses.map((line) => (JSON.parse(line) as { status: string }).status)).toEqual(['fail', 'fail'])
 })
 
 test.each([

@@ -30,6 +30,10 @@ describe('actions', () => {
     expect(
       await (await send('letters', { ...place, do: 'drop', id: 'd-1', dryRun: false, reason })).json(),
     ).toMatchObject({ sent: 1 })
+    const stale = { reason: 'a page of yesterday', tokens: [0] }
+    expect(await status(send('leader', { role: 'settlement', ...stale }))).toEqual([409, 'operate.holder_changed'])
+    expect(await status(send('lock', { key: 'sku:apple', ...stale }))).toEqual([409, 'operate.holder_changed'])
+    events.length -= 2
     expect(await (await send('leader', { role: 'settlement', reason })).json()).toMatchObject({ by: 'ann' })
     expect(await (await send('lock', { key: 'sku:apple', reason })).json()).toMatchObject({ by: 'ann' })
     expect(events).toMatchObject([
@@ -67,6 +71,23 @@ describe('actions', () => {
     await expect
       .poll(async () => (await world.operator.sagas.show({ saga: 'buy', id: 'o-1' })).status, { timeout: 10_000 })
       .toBe('completed')
+  })
+
+  test('a bulk action asks for each saga, and leaves out those that the user may not settle', async () => {
+    const asked = new Set<string | undefined>()
+    const { send } = open({
+      authorize: ({ action, target }) => {
+        if (action === 'saga.cancel') asked.add(target)
+        return { user: 'ann', allow: target !== 'approve/a-2' }
+      },
+    })
+    const order = { do: 'cancel', filter: { saga: 'approve' }, reason: 'the form has changed' }
+    const dry = await (await send('sagas', order)).json()
+    expect(dry).toMatchObject({ dryRun: true, results: [{ id: 'a-1' }], chosen: [{ id: 'a-1' }], notAllowed: 1 })
+    const done = await (await send('sagas', { ...order, dryRun: false })).json()
+    expect(done).toMatchObject({ dryRun: false, results: [{ id: 'a-1', outcome: 'applied' }], notAllowed: 1 })
+    expect(await world.operator.sagas.show({ saga: 'approve', id: 'a-2' })).toMatchObject({ status: 'running' })
+    expect(asked).toEqual(new Set([undefined, 'approve/a-1', 'approve/a-2']))
   })
 
   test('a binding is paused and resumed over the bus where it is meant to be, by whom and why', async () => {
@@ -150,6 +171,7 @@ describe('actions', () => {
       { ...account, column: 'cents', expected: '5', found: '900' },
       { ...account, column: 'iban', expected: 'DE02', found: 'DE03' },
       { ...account, column: 'name', expected: 'Ann', found: 'Bob' },
+      { ...account, column: 'profile', expected: '{"password": "hunter2", "age": 7}', found: '{"age": 7}' },
       { ...account, expected: 'a row', found: 'no row' },
     )
     const branch = { saga: 'buy', id: 'o/2', step: 'pay' }
@@ -166,6 +188,7 @@ describe('actions', () => {
         { ...hidden, column: 'cents' },
         { ...hidden, column: 'iban' },
         { ...hidden, column: 'name' },
+        { ...hidden, column: 'profile' },
         hidden,
       ])
     const look = { of: 'branch', ...branch, reason: 'the bank asks' }
@@ -175,6 +198,7 @@ describe('actions', () => {
         { table: 'account', key, column: 'cents', expected: '5', found: '900' },
         { table: 'account', key, column: 'iban', expected: '***', found: '***' },
         { table: 'account', key, column: 'name', expected: '?', found: '?' },
+        { table: 'account', key, column: 'profile', expected: '{"password":"***","age":7}', found: '{"age": 7}' },
         { table: 'account', key, expected: 'a row', found: 'no row' },
       ],
     })

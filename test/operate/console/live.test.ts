@@ -1,0 +1,126 @@
+// oxlint-disable no-restricted-imports -- the live picture without a browser and without a console around it
+/** What the page shows of a console that froze, and of dead letters that were not counted. */
+import { silentLogger } from 'concordat/core'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { LiveSnapshot, type Snapshot } from '../../../packages/console/snapshot.ts'
+import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
+
+/** Members of `page/live.ts`, which is compiled for a browser. */
+interface LiveModule {
+  readonly Live: new () => { readonly state: string; start(): void }
+  readonly lettersIn: (snapshot: Snapshot) => { readonly count: number | undefined; readonly uncounted: number }
+}
+/** Members of `page/api.ts`. */
+interface ApiModule {
+  readonly Refused: new (status: number, code: string, message: string) => Error
+  readonly ofAction: (refused: Error) => Error
+}
+const compiled = (name: string): string => new URL(`../../../packages/console/page/${name}`, import.meta.url).pathname
+const { Live, lettersIn } = (await import(compiled('live.ts'))) as LiveModule
+const { Refused, ofAction } = (await import(compiled('api.ts'))) as ApiModule
+
+test('the page shows a console as away after 35 s without a byte, and connects again', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
+  onTestFinished(() => void vi.useRealTimers().unstubAllGlobals())
+  vi.stubGlobal('document', { hidden: false, addEventListener: () => {} })
+  vi.stubGlobal('localStorage', { getItem: () => null })
+  const streams: ReadableStreamDefaultController[] = []
+  vi.stubGlobal('fetch', async (_path: string, { signal }: { signal: AbortSignal }) => {
+    const start = (controller: ReadableStreamDefaultController): void => {
+      streams.push(controller)
+      signal.addEventListener('abort', () => controller.error(signal.reason))
+    }
+    return new Response(new ReadableStream({ start }))
+  })
+  const passes = async (ms: number): Promise<void> => {
+    await vi.advanceTimersByTimeAsync(ms)
+    await drain()
+  }
+  const live = new Live()
+  live.start()
+  await passes(34_000)
+  streams[0]?.enqueue(new TextEncoder().encode(': alive\n\n'))
+  await drain()
+  await passes(34_000)
+  expect([live.state, streams.length]).toEqual(['live', 1])
+  await passes(1_500)
+  expect(live.state).toBe('away')
+  await passes(2_000)
+  expect([live.state, streams.length]).toEqual(['live', 2])
+})
+
+test('an action without an answer may have been done; one that was refused was not', () => {
+  const said = (status: number, code: string): string => ofAction(new Refused(status, code, 'x')).message
+  for (const [status, code] of [
+    [0, 'console.unreachable'],
+    [503, 'console.away'],
+    [500, 'console.failed'],
+    [504, 'console.failed'],
+  ] as const)
+    expect(said(status, code)).toMatch(/^x\. It may have been done/)
+  expect(said(409, 'saga.action_refused')).toBe('x')
+})
+
+const inLog = (lag: number): Snapshot['groups'] => ({
+  at: 0,
+  data: [
+    { channel: 'orders', group: 'stock', lag: 0, readers: 1 },
+    { channel: 'orders.stock.dlq', group: 'redrive', lag, readers: 0 },
+  ],
+})
+const timedOut = { code: 'console.timeout', message: 'no answer in 10 s' }
+
+test.each([
+  ['is unknown until the broker was asked', { groups: inLog(0) }, { count: undefined, uncounted: 0 }],
+  [
+    'is unknown when the broker does not answer',
+    { groups: inLog(0), letters: { at: 0, problem: timedOut } },
+    { count: undefined, uncounted: 0 },
+  ],
+  ['has the letters of the log before the broker was asked', { groups: inLog(2) }, { count: 2, uncounted: 0 }],
+  [
+    'adds up what the log and the broker hold, and names how many groups are missing',
+    {
+      groups: inLog(2),
+      letters: {
+        at: 0,
+        data: [
+          { channel: 'paid', group: 'audit', count: 3 },
+          { channel: 'paid', group: 'mail', count: null },
+        ],
+      },
+    },
+    { count: 5, uncounted: 1 },
+  ],
+  [
+    'is zero when every group was counted',
+    { groups: inLog(0), letters: { at: 0, data: [] } },
+    { count: 0, uncounted: 0 },
+  ],
+])('the number of dead letters %s', (_title, snapshot, seen) => {
+  expect(lettersIn(snapshot as Snapshot)).toEqual(seen)
+})
+
+test('a broker that is slow to count leaves the groups that it counted', async () => {
+  const clock = new FakeClock()
+  const never = new Promise<never>(() => {})
+  const places = ['fast', 'slow', 'late'].map((group) => ({ channel: 'orders', group }))
+  const count = ({ group }: { group: string }): Promise<number> => (group === 'fast' ? Promise.resolve(3) : never)
+  const operator = {
+    groups: async () => [],
+    sagas: { count: () => never },
+    outbox: { stats: () => never },
+    leaders: { list: () => never },
+    letters: { count },
+  }
+  const instances = { view: async () => ({ bindings: [] }) }
+  const backend = { operator, clock, places, clusters: [], instances, underWay: { lines: [] } }
+  const snapshot = new LiveSnapshot(backend as never, silentLogger)
+  onTestFinished(snapshot.listen(() => {}))
+  await clock.advance(10_000)
+  expect(snapshot.current.letters?.data).toEqual([
+    { channel: 'orders', group: 'fast', count: 3 },
+    { channel: 'orders', group: 'slow', count: null },
+    { channel: 'orders', group: 'late', count: null },
+  ])
+})
