@@ -8,7 +8,7 @@ import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
 import { type MigrationState, migrationStates } from './migration-states.ts'
 import { PARTS, partOf } from './print-migrations.ts'
-import { OPERATOR_PART } from './trail.ts'
+import { OPERATOR_PART, SqlOperatorTrail } from './trail.ts'
 
 /** Parts to migrate. */
 export interface MigrationApplyOptions extends OperatorNote {
@@ -28,7 +28,7 @@ const APPLY_NAMES = optionNames<MigrationApplyOptions>({
   service: true,
 })
 
-/** @returns the state after it */
+/** Writes a line of the audit for each part whose tables it changed, once the table of the audit exists. @returns the state after it */
 export async function applyMigrations(
   sql: SqlClient,
   schema: string,
@@ -40,12 +40,20 @@ export async function applyMigrations(
   const partitions = requireInteger('migrate.partitions', options.partitions ?? 4, 1, 1_000)
   const service = options.service === undefined ? null : requireText('migrate.service', options.service)
   const parts = options.parts?.map((name) => partOf('migrate.parts', name)) ?? (await present(sql, schema))
+  const before = await migrationStates(sql, schema)
   for (const part of parts) {
     await migrate(sql, schema, part.name, part.migrations)
     if (part === OUTBOX_PART) await prepareOutbox(sql, outboxTables(schema), partitions, service)
     logger.info({ part: part.name, version: latestOf(part.migrations), by, reason }, 'tables migrated')
   }
-  return migrationStates(sql, schema)
+  const after = await migrationStates(sql, schema)
+  const isAudited = after.some(({ part, version }) => part === OPERATOR_PART.name && version > 0)
+  const changed = after.filter(({ version }, n) => version !== before[n]?.version)
+  const trail = new SqlOperatorTrail(sql, schema)
+  if (isAudited)
+    for (const { part, version } of changed)
+      await trail.line({ part: 'tables', action: 'migrate', target: part, note: { by, reason } }, `version ${version}`)
+  return after
 }
 
 async function present(sql: SqlClient, schema: string): Promise<typeof PARTS> {

@@ -31,7 +31,7 @@ export const OPERATOR_PART: SqlPart = {
 
 /** An action about to be performed. */
 export interface OperatorDeed {
-  readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
+  readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console' | 'tables'
   readonly action: string
   readonly target: string
   readonly note: OperatorNote

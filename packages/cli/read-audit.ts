@@ -8,10 +8,10 @@ import { tablesIn } from './existing-tables.ts'
 export interface AuditLine {
   /** Epoch ms, server time. */
   readonly at: number
-  readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
+  readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console' | 'tables'
   /** `retry`, `skip`, `drop`, ...; `refused` when it no longer fitted; `payloads` for reading one. */
   readonly action: string
-  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, or whom an event was for, with the binding that it pauses or resumes. */
+  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, the part whose tables were migrated, or whom an event was for, with the binding that it pauses or resumes. */
   readonly target: string
   readonly by: string
   readonly reason: string

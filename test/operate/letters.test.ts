@@ -43,6 +43,9 @@ async function withLetters(count: number) {
   return { operator, state, handled, ids, schema, broker, binder }
 }
 
+/** Without the lines of the migration. */
+const deeds = async (operator: Operator) => (await operator.audit()).filter(({ part }) => part !== 'tables')
+
 describe('letters', () => {
   test('are listed, with payloads only when asked, and sent back without the declaration of the channel', async () => {
     const { operator, state, handled } = await withLetters(1)
@@ -139,12 +142,12 @@ describe('letters', () => {
   test('leave a line of what was done, by whom, why and with which outcome; a dry run leaves none', async () => {
     const { operator, state, ids } = await withLetters(2)
     await operator.letters.redrive(place, note)
-    expect(await operator.audit()).toEqual([])
+    expect(await deeds(operator)).toEqual([])
     state.broken = false
     await operator.letters.redrive(place, { ...note, id: ids[0], dryRun: false })
     await operator.letters.drop(place, { by: 'bob', reason: 'a test', dryRun: false })
     const target = 'orders.placed.stock.dlq'
-    expect(await operator.audit()).toMatchObject([
+    expect(await deeds(operator)).toMatchObject([
       { part: 'letters', action: 'drop', target, by: 'bob', reason: 'a test', outcome: '1 dropped, 0 kept' },
       { part: 'letters', action: 'redrive', target, ...note, outcome: '1 sent back, 1 kept' },
     ])
@@ -167,7 +170,7 @@ describe('letters', () => {
       transport: () => Promise.reject(Object.assign(new Error('no broker'), { code: 'ECONNREFUSED' })),
     })
     await expect(away.letters.drop(place, { ...note, dryRun: false })).rejects.toThrow('no broker')
-    expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
+    expect(await deeds(operator)).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
   })
 
   test('keep the line of an action that failed on the way, with the number of letters done until then', async () => {
@@ -191,7 +194,7 @@ describe('letters', () => {
     })
     const redrive = failing.letters.redrive(place, { ...note, to: 'channel', dryRun: false })
     await expect(redrive).rejects.toMatchObject({ code: 'binder.send' })
-    expect(await operator.audit()).toMatchObject([{ action: 'redrive', outcome: 'binder.send: 2 sent back, 1 kept' }])
+    expect(await deeds(operator)).toMatchObject([{ action: 'redrive', outcome: 'binder.send: 2 sent back, 1 kept' }])
   })
 
   test('tell that an action was done when its outcome cannot be written down', async () => {
@@ -222,7 +225,7 @@ describe('letters', () => {
     })
     expect(outcomes).toEqual(['2 dropped, 0 kept'])
     expect(await operator.letters.count(place)).toBe(0)
-    expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: null }])
+    expect(await deeds(operator)).toMatchObject([{ action: 'drop', outcome: null }])
   })
 
   test('need a transport, unless the log is in the database', async () => {
