@@ -81,7 +81,7 @@ export class CoordinatorParts implements RunSource {
     this.retention = new Retention(runtime)
     this.replies = new Replies(runtime, this.#engine)
     this.signals = new Signals(runtime, this.#engine, handOn)
-    this.#census = new Census(runtime)
+    this.#census = new Census(runtime, () => this.#notices.forgetAnswered())
     this.operators = new OperatorActions(runtime, this.#engine)
   }
 
@@ -185,7 +185,9 @@ export class CoordinatorParts implements RunSource {
   }
 
   async #handOver(): Promise<void> {
-    const swept = this.#sweeper.stop().then(() => Promise.all([this.#due.settled(), this.signals.left.close()]))
+    const swept = this.#sweeper
+      .stop()
+      .then(() => Promise.all([this.#due.settled(), this.signals.left.close(), this.#census.close()]))
     await Promise.all([swept, this.retention.close()])
     const { drainTimeoutMs, clock } = this.#runtime
     const since = clock.monotonic()
@@ -228,9 +230,10 @@ export class CoordinatorParts implements RunSource {
   }
 
   async #sweep(): Promise<boolean> {
-    if (await this.#census.refresh()) await this.#notices.forgetAnswered()
     this.replies.sayProblem()
+    const taken = this.#due.take()
     this.signals.left.look()
-    return this.#due.take()
+    this.#census.look()
+    return taken
   }
 }
