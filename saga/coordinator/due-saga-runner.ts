@@ -112,8 +112,9 @@ export class DueSagaRunner {
       const snapshot = loader.snapshot(row, takenAt)
       if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
-      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim.
-      if (applied?.changed === true) return this.#runner.take(applied.snapshot)
+      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim, and no
+      // write since has renewed the lease.
+      if (applied?.changed === true) return this.#runner.take({ ...applied.snapshot, takenAt })
       if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
       await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
