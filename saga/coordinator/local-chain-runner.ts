@@ -69,10 +69,15 @@ export class Runner implements Chains {
   async close(drainMs: number): Promise<void> {
     this.stop()
     const { clock } = this.#runtime
-    const all = Promise.allSettled(this.#chains)
+    const all = this.#idle()
     await finishesWithin(clock, drainMs, all)
     await this.#leases.releaseAll(new SagaError('saga.closed'))
     await finishesWithin(clock, 1 * SECOND, all)
+  }
+
+  /** Waits for chains that begin meanwhile, too: they hand their steps on. */
+  async #idle(): Promise<void> {
+    while (this.#chains.size > 0) await Promise.allSettled(this.#chains)
   }
 
   async #chain(first: LoadedSaga, lease: HeldLease): Promise<void> {

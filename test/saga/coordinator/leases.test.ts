@@ -198,3 +198,33 @@ test('a coordinator whose plan for a due saga took most of the lease and has to 
   expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
   expect(seen).toEqual(['renewed', 'called'])
 })
+
+test('a coordinator that closes while a due saga hangs in its schema ends its other steps and hands their sagas over', async () => {
+  const planning = gate()
+  const hangs = (): Promise<never> => (planning.open(), new Promise<never>(() => {}))
+  const define = (validate: (value: unknown) => Promise<never> | { value: object }) =>
+    defineSaga('hanging', { version: 1, input: { '~standard': { version: 1, vendor: 'test', validate } } }).when(
+      () => true,
+      (block) => block.step('a', { compensate: 'none', invoke: () => {} }),
+    )
+  const signals: AbortSignal[] = []
+  const long = defineSaga('long', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: ({ signal }) => (signals.push(signal), new Promise(() => {})),
+  })
+  const coordinator = { leaseMs: 60_000, drainTimeoutMs: 50 }
+  const world = await setupWorld({ sagas: [define(hangs), long], coordinator })
+  onTestFinished(world.close)
+  await world.start()
+  await world.coordinator.start(long, { id: 'x', input: {} })
+  const plain = define((value) => ({ value: value as object }))
+  const other = world.another({ sagas: [plain] })
+  onTestFinished(() => other.close())
+  await other.start(plain, { id: 'h', input: {} })
+  await planning.opened
+  await until('the step runs', () => signals.length === 1)
+  await world.coordinator.close()
+  expect(signals[0]?.aborted).toBe(true)
+  const { rows } = await world.sql.query(`SELECT owner FROM ${world.schema}.saga WHERE id = 'x'`)
+  expect(rows).toEqual([{ owner: null }])
+})
