@@ -11,8 +11,8 @@ import type { UnarchivedSaga } from './archive-failures.ts'
 export interface SagaHealth {
   /**
    * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
-   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input or a result of a
-   * saga, or messages that were left for a version could not be applied; `detail` says which.
+   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input, a result or a
+   * signal of a saga, or messages that were left for a version could not be applied; `detail` says which.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
