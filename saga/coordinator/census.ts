@@ -13,16 +13,21 @@ const RETRY_MS = 5 * SECOND
 /** Age at which a count is unknown: the database may be unavailable. */
 const VALID_MS = 3 * EVERY_MS
 
+interface Counts {
+  readonly open: readonly OpenSagas[]
+  readonly left: readonly DeferredSignalStore[]
+  /** Monotonic ms. */
+  readonly validUntil: number
+}
+
 /** Counts the open sagas now and then. What is due never waits for a count, which may be slow or fail. */
 export class Census {
   readonly #runtime: CoordinatorRuntime
   readonly #onCounted: () => Promise<void>
   readonly #trouble: Trouble
-  #rows: readonly OpenSagas[] = []
-  #left: readonly DeferredSignalStore[] = []
+  #last: Counts | undefined
   #counting: Promise<void> | undefined
   #nextAt = 0
-  #validUntil = -Infinity
 
   /** @param onCounted called after each count */
   constructor(runtime: CoordinatorRuntime, onCounted: () => Promise<void>) {
@@ -51,18 +56,17 @@ export class Census {
   /** Says in the log, too, when sagas wait for a version that is not loaded. */
   async #count(): Promise<void> {
     const { sql, reports, left, clock, logger } = this.#runtime
-    this.#rows = await reports.open(sql)
+    const open = await reports.open(sql)
     await left.sweep(sql)
-    this.#left = await left.count(sql)
+    this.#last = { open, left: await left.count(sql), validUntil: clock.monotonic() + VALID_MS }
     this.#nextAt = clock.monotonic() + EVERY_MS
-    this.#validUntil = clock.monotonic() + VALID_MS
-    for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
+    for (const row of this.unloaded() ?? []) logger.warn(row, 'sagas of a version that is not loaded here')
     await this.#onCounted()
   }
 
   /** `undefined`: not counted for a while, or never. */
   get rows(): readonly OpenSagas[] | undefined {
-    return this.#runtime.clock.monotonic() < this.#validUntil ? this.#rows : undefined
+    return this.#valid?.open
   }
 
   count(status?: 'stuck'): number | undefined {
@@ -70,12 +74,17 @@ export class Census {
   }
 
   leftMessages(): SagaHealth['leftMessages'] {
-    return this.#left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
+    return this.#valid?.left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
   }
 
   unloaded(): SagaHealth['unloaded'] {
-    return this.#rows
-      .filter((row) => this.#runtime.definition(row) === undefined)
+    return this.rows
+      ?.filter((row) => this.#runtime.definition(row) === undefined)
       .map(({ name, version, count }) => ({ saga: name, version, count }))
+  }
+
+  get #valid(): Counts | undefined {
+    const last = this.#last
+    return last !== undefined && this.#runtime.clock.monotonic() < last.validUntil ? last : undefined
   }
 }
