@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import type { OwnQuery, SqlClient } from '../core/sql.ts'
 import { type OperatorNote, pinned, whyRefused } from '../saga/coordinator/operator-checks.ts'
-import { reportToParent } from '../saga/definition/parent-child-relation.ts'
+import { endedWith, reportToParent } from '../saga/definition/parent-child-relation.ts'
 import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
@@ -188,8 +188,9 @@ async function resolveNow(
 function writeEnd(
   { sql, store }: Pick<ActionHost, 'sql' | 'store'>,
   row: SagaRow,
-  { state, timeline }: NonNullable<ReturnType<typeof advance>>,
+  { state: ended, timeline }: NonNullable<ReturnType<typeof advance>>,
 ): Promise<boolean> {
+  const state = endedWith(row.mail, ended)
   const report = reportToParent(state)
   const { mail, refusals } = mailAtEnd(row.mail, state.status)
   const wakeMs = mail === null ? null : 0

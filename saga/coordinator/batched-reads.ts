@@ -2,6 +2,7 @@
 
 import { lastingContext } from '../../core/async-contexts.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
+import { eachAlone } from './each-alone.ts'
 
 const MAX_BATCH = 128
 
@@ -45,12 +46,16 @@ export class BatchedReads<Key, Value> {
 
   async #answer(batch: readonly Asked<Key, Value>[]): Promise<void> {
     try {
-      const values = await this.#read(batch.map(({ key }) => key))
-      for (const [index, { resolve }] of batch.entries()) resolve(values[index] as Value)
+      await this.#readAll(batch)
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
       // An unreadable saga must not fail the others.
-      else for (const one of batch) await this.#answer([one])
+      else await eachAlone(batch, (one) => this.#readAll([one]))
     }
+  }
+
+  async #readAll(batch: readonly Asked<Key, Value>[]): Promise<void> {
+    const values = await this.#read(batch.map(({ key }) => key))
+    for (const [index, { resolve }] of batch.entries()) resolve(values[index] as Value)
   }
 }

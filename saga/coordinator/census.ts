@@ -1,42 +1,72 @@
 /** Counts of the open sagas and of the messages left for versions, taken now and then. */
 import { SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { Trouble } from '../../core/trouble.ts'
 import type { DeferredSignalStore } from '../store/deferred-signals.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 const EVERY_MS = 30 * SECOND
+/** Pause after a count that failed. */
+const RETRY_MS = 5 * SECOND
 /** Age at which a count is unknown: the database may be unavailable. */
 const VALID_MS = 3 * EVERY_MS
 
-/** Counts the open sagas now and then. */
+interface Counts {
+  readonly open: readonly OpenSagas[]
+  readonly left: readonly DeferredSignalStore[]
+  /** Monotonic ms. */
+  readonly validUntil: number
+}
+
+/** Counts the open sagas now and then. What is due never waits for a count, which may be slow or fail. */
 export class Census {
   readonly #runtime: CoordinatorRuntime
-  #rows: readonly OpenSagas[] = []
-  #left: readonly DeferredSignalStore[] = []
+  readonly #onCounted: () => Promise<void>
+  readonly #trouble: Trouble
+  #last: Counts | undefined
+  #counting: Promise<void> | undefined
   #nextAt = 0
-  #validUntil = -Infinity
 
-  constructor(runtime: CoordinatorRuntime) {
+  /** @param onCounted called after each count */
+  constructor(runtime: CoordinatorRuntime, onCounted: () => Promise<void>) {
     this.#runtime = runtime
+    this.#onCounted = onCounted
+    this.#trouble = new Trouble(runtime.logger, 'counting open sagas failed', 'counting open sagas works again')
   }
 
-  /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
-  async refresh(): Promise<boolean> {
+  /** Begins to count when the last count is old, unless it does so already. */
+  look(): void {
+    const { clock } = this.#runtime
+    const now = clock.monotonic()
+    if (this.#counting !== undefined || now < this.#nextAt) return
+    this.#nextAt = now + RETRY_MS
+    this.#counting = this.#count()
+      .then(() => this.#trouble.over())
+      .catch((error: unknown) => this.#trouble.failed(toError(error)))
+      .finally(() => (this.#counting = undefined))
+  }
+
+  /** Resolves when no count is under way. Never rejects. */
+  async close(): Promise<void> {
+    await this.#counting
+  }
+
+  /** Says in the log, too, when sagas wait for a version that is not loaded. */
+  async #count(): Promise<void> {
     const { sql, reports, left, clock, logger } = this.#runtime
-    if (clock.monotonic() < this.#nextAt) return false
-    this.#rows = await reports.open(sql)
+    const open = await reports.open(sql)
     await left.sweep(sql)
-    this.#left = await left.count(sql)
+    this.#last = { open, left: await left.count(sql), validUntil: clock.monotonic() + VALID_MS }
     this.#nextAt = clock.monotonic() + EVERY_MS
-    this.#validUntil = clock.monotonic() + VALID_MS
-    for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
-    return true
+    for (const row of this.unloaded() ?? []) logger.warn(row, 'sagas of a version that is not loaded here')
+    await this.#onCounted()
   }
 
   /** `undefined`: not counted for a while, or never. */
   get rows(): readonly OpenSagas[] | undefined {
-    return this.#runtime.clock.monotonic() < this.#validUntil ? this.#rows : undefined
+    return this.#valid?.open
   }
 
   count(status?: 'stuck'): number | undefined {
@@ -44,12 +74,17 @@ export class Census {
   }
 
   leftMessages(): SagaHealth['leftMessages'] {
-    return this.#left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
+    return this.#valid?.left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
   }
 
   unloaded(): SagaHealth['unloaded'] {
-    return this.#rows
-      .filter((row) => this.#runtime.definition(row) === undefined)
+    return this.rows
+      ?.filter((row) => this.#runtime.definition(row) === undefined)
       .map(({ name, version, count }) => ({ saga: name, version, count }))
+  }
+
+  get #valid(): Counts | undefined {
+    const last = this.#last
+    return last !== undefined && this.#runtime.clock.monotonic() < last.validUntil ? last : undefined
   }
 }

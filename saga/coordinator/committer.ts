@@ -9,6 +9,7 @@ import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/parent-child-relation.ts'
 import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/row-types.ts'
 import type { SagaStore } from '../store/store.ts'
+import { eachAlone } from './each-alone.ts'
 import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
@@ -63,7 +64,7 @@ export class Committer {
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
       // An unwritable transition must not block the others.
-      else for (const one of batch) await this.#flushAlone(one, error)
+      else await eachAlone(batch, (one) => this.#flushAlone(one, error))
     }
   }
 
@@ -72,13 +73,9 @@ export class Committer {
    * nothing.
    */
   async #flushAlone({ plan, resolve, reject }: Waiting, failure: unknown): Promise<void> {
-    try {
-      const written = (await this.#commit([plan])).has(0)
-      if (!written && writeOutcome(failure) === 'unknown') reject(failure)
-      else resolve(written)
-    } catch (error) {
-      reject(error)
-    }
+    const written = (await this.#commit([plan])).has(0)
+    if (!written && writeOutcome(failure) === 'unknown') reject(failure)
+    else resolve(written)
   }
 
   async #commit(plans: readonly Plan[]): Promise<ReadonlySet<number>> {

@@ -81,7 +81,7 @@ export class CoordinatorParts implements RunSource {
     this.retention = new Retention(runtime)
     this.replies = new Replies(runtime, this.#engine)
     this.signals = new Signals(runtime, this.#engine, handOn)
-    this.#census = new Census(runtime)
+    this.#census = new Census(runtime, () => this.#notices.forgetAnswered())
     this.operators = new OperatorActions(runtime, this.#engine)
   }
 
@@ -185,14 +185,22 @@ export class CoordinatorParts implements RunSource {
   }
 
   async #handOver(): Promise<void> {
-    const swept = this.#sweeper.stop().then(() => Promise.all([this.#due.settled(), this.signals.left.close()]))
-    await Promise.all([swept, this.retention.close()])
-    const { drainTimeoutMs, clock } = this.#runtime
+    const { drainTimeoutMs } = this.#runtime
+    const looks = () => Promise.all([this.#due.settled(), this.signals.left.close(), this.#census.close()])
+    const swept = this.#sweeper.stop().then(looks)
+    // A due saga that does not settle keeps no other one from being handed over.
+    await Promise.all([swept, this.retention.close(), this.#drain(drainTimeoutMs)])
+    // Those that settled since may have begun a chain.
+    await this.#runner.close(drainTimeoutMs)
+    await this.#notices.close()
+  }
+
+  async #drain(drainMs: number): Promise<void> {
+    const { clock } = this.#runtime
     const since = clock.monotonic()
     // Code that runs to its end asks until then.
-    await this.#runner.close(drainTimeoutMs)
-    await this.replies.direct.close(Math.max(0, drainTimeoutMs - (clock.monotonic() - since)))
-    await this.#notices.close()
+    await this.#runner.close(drainMs)
+    await this.replies.direct.close(Math.max(0, drainMs - (clock.monotonic() - since)))
   }
 
   #onRoom(): void {
@@ -228,9 +236,10 @@ export class CoordinatorParts implements RunSource {
   }
 
   async #sweep(): Promise<boolean> {
-    if (await this.#census.refresh()) await this.#notices.forgetAnswered()
     this.replies.sayProblem()
+    const taken = this.#due.take()
     this.signals.left.look()
-    return this.#due.take()
+    this.#census.look()
+    return taken
   }
 }

@@ -2,6 +2,7 @@
 
 import { type Instant, readInstant } from '../../core/elapsed-time.ts'
 import { toError } from '../../core/errors.ts'
+import { SchemaError } from '../../core/schema.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import type { SagaEvent } from '../machine/event.ts'
@@ -112,8 +113,9 @@ export class DueSagaRunner {
       const snapshot = loader.snapshot(row, takenAt)
       if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
-      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim.
-      if (applied?.changed === true) return this.#runner.take(applied.snapshot)
+      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim, and no
+      // write since has renewed the lease.
+      if (applied?.changed === true) return this.#runner.take({ ...applied.snapshot, takenAt })
       if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
       await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
@@ -173,13 +175,20 @@ export class DueSagaRunner {
     }
   }
 
-  /** `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told. */
+  /**
+   * `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told.
+   * @throws what the schema throws instead of an answer: the mail stays
+   */
   async #readable(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
     const { maxPayloadBytes, logger } = this.#runtime
     const { name, id } = row
     try {
       return await mailEvent(saga, row.state, mail, maxPayloadBytes)
     } catch (error) {
+      if (!(error instanceof SchemaError)) {
+        this.#engine.readFailures.failed(cacheKey(row), toError(error))
+        throw error
+      }
       const what =
         'operator' in mail
           ? "operator's action that does not fit its step refused"

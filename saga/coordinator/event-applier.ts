@@ -138,7 +138,7 @@ export class EventApplier {
       return (await this.commit(plan)) ? 'written' : 'stale'
     } catch (error) {
       if (!attempts.next(error, plan)) {
-        if (!isOf(error, SqlError, 'core.sql_own_transaction'))
+        if (!isOf(error, SqlError, 'core.sql_own_transaction') && !attempts.isSenders(error))
           this.writeFailures.failed(cacheKey(plan.next.row), toError(error))
         throw error
       }

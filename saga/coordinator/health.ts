@@ -11,8 +11,8 @@ import type { UnarchivedSaga } from './archive-failures.ts'
 export interface SagaHealth {
   /**
    * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
-   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input or a result of a
-   * saga, or messages that were left for a version could not be applied; `detail` says which.
+   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input, a result or a
+   * signal of a saga, or messages that were left for a version could not be applied; `detail` says which.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
@@ -37,18 +37,23 @@ export interface SagaHealth {
     /** The oldest of them. */
     readonly runningForMs: number
   }>
-  /** Unfinished sagas of versions that this process did not load: another instance must, or they stay. */
-  readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
+  /** Unfinished sagas of versions that this process did not load: another instance must, or they stay. `undefined` as for `open`. */
+  readonly unloaded:
+    | ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
+    | undefined
   /**
    * Messages of channels that wait for an instance with a version of a saga, all instances; at most 30 s old. `failed`: how many could
    * not be applied and are not tried again. When the version has no open saga they are deleted, after an hour, and those after a week.
+   * `undefined` as for `open`.
    */
-  readonly leftMessages: ReadonlyArray<{
-    readonly saga: string
-    readonly version: number
-    readonly count: number
-    readonly failed: number
-  }>
+  readonly leftMessages:
+    | ReadonlyArray<{
+        readonly saga: string
+        readonly version: number
+        readonly count: number
+        readonly failed: number
+      }>
+    | undefined
   /** Ended sagas that this process could not archive, the oldest first: they are kept, and tried again by the next purge. */
   readonly unarchived: readonly UnarchivedSaga[]
 }
@@ -111,7 +116,7 @@ interface Troubles extends Pick<SagaHealth, 'slow' | 'leftMessages'> {
 
 /** In words, for health; `undefined` while no call is slow, all sagas can be read, and all that was left could be applied. */
 export function detailOf({ slow, leftMessages, unreadable }: Troubles): string | undefined {
-  const failed = leftMessages
+  const failed = (leftMessages ?? [])
     .filter((left) => left.failed > 0)
     .map((left) => `${counted(left.failed, 'message')} left for ${left.saga}@${left.version} not applied: see the log`)
   const said = slow.map(({ saga, step, operation, count, runningForMs }) => {

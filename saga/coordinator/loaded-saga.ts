@@ -54,6 +54,14 @@ export function isGoingOn(status: SagaStatus): boolean {
   return !isEnded(status) && status !== 'stuck'
 }
 
+/**
+ * Whether a state that this process wrote follows another one that it wrote. Revisions do not tell: if a failover lost the one, the
+ * other may have the lower number.
+ */
+export function follows(state: LoadedSaga, other: LoadedSaga): boolean {
+  return state.writtenAt >= other.writtenAt
+}
+
 /** True for an earlier saga with this id. */
 export function isOther({ birth }: SagaRow, meant: string | undefined): boolean {
   return meant !== undefined && birth !== meant

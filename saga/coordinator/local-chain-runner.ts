@@ -8,9 +8,10 @@ import { toError } from '../../core/errors.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { SagaError } from '../errors.ts'
 import { localCalls } from '../machine/state.ts'
+import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { cacheKey, type LoadedSaga } from './loaded-saga.ts'
+import { cacheKey, follows, type LoadedSaga } from './loaded-saga.ts'
 import { isOwnershipLost } from './local-step-calls.ts'
 import { isUnreadable } from './outcome-to-event.ts'
 import { type Room, takesRoom } from './room.ts'
@@ -68,10 +69,15 @@ export class Runner implements Chains {
   async close(drainMs: number): Promise<void> {
     this.stop()
     const { clock } = this.#runtime
-    const all = Promise.allSettled(this.#chains)
+    const all = this.#idle()
     await finishesWithin(clock, drainMs, all)
     await this.#leases.releaseAll(new SagaError('saga.closed'))
     await finishesWithin(clock, 1 * SECOND, all)
+  }
+
+  /** Waits for chains that begin meanwhile, too: they hand their steps on. */
+  async #idle(): Promise<void> {
+    while (this.#chains.size > 0) await Promise.allSettled(this.#chains)
   }
 
   async #chain(first: LoadedSaga, lease: HeldLease): Promise<void> {
@@ -132,7 +138,7 @@ export class Runner implements Chains {
     const calls = localCalls(current.row.state)
     const [only] = calls
     const isAlone = calls.length === 1 && only !== undefined && current.saga.steps[only.index]?.branch === undefined
-    if (isAlone) return this.#steps.run(current, only, lease)
+    if (isAlone) return (await this.#steps.run(current, only, lease))?.snapshot
     const running = new Map<string, Promise<void>>()
     const failed: unknown[] = []
     let last: LoadedSaga | undefined = current
@@ -142,7 +148,7 @@ export class Runner implements Chains {
         const made = this.#steps
           .run(snapshot, call, lease, () => last ?? snapshot)
           .then(
-            (next) => void (last = newest(last, next)),
+            (applied) => void (last = latest(last, applied)),
             (error: unknown) => void failed.push(error),
           )
         running.set(
@@ -162,8 +168,9 @@ export class Runner implements Chains {
   }
 }
 
-/** `undefined` when the saga no longer exists. */
-function newest(one: LoadedSaga | undefined, other: LoadedSaga | undefined): LoadedSaga | undefined {
-  if (one === undefined || other === undefined) return undefined
-  return other.row.revision > one.row.revision ? other : one
+/** An outcome that changed nothing tells what the database has. @returns `undefined` when the saga no longer exists */
+function latest(known: LoadedSaga | undefined, applied: Applied | undefined): LoadedSaga | undefined {
+  if (known === undefined || applied === undefined) return undefined
+  const { changed, snapshot } = applied
+  return !changed || follows(snapshot, known) ? snapshot : known
 }

@@ -13,7 +13,7 @@ import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/row-types.ts'
 import type { Applied, ApplyOptions } from './apply-event-types.ts'
-import { cacheKey, isOther, type LoadedSaga } from './loaded-saga.ts'
+import { cacheKey, follows, isOther, type LoadedSaga } from './loaded-saga.ts'
 import { folded, type Plan } from './plan.ts'
 import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -79,7 +79,7 @@ export class SagaWriteBatches {
   /** The saga was written by this process. */
   wrote(snapshot: LoadedSaga): void {
     const line = this.#lines.get(cacheKey(snapshot.row))
-    if (line !== undefined && (line.latest?.row.revision ?? -1) < snapshot.row.revision) line.latest = snapshot
+    if (line !== undefined && (line.latest === undefined || follows(snapshot, line.latest))) line.latest = snapshot
   }
 
   /** Opens the line, writes, and then writes what has come to wait. */

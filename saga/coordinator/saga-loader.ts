@@ -55,8 +55,9 @@ export class SagaLoader {
       saga: instanceDefinition(definition, row.state),
       row,
       takenAt,
-      writtenAt: takenAt.monotonicMs - sinceWriteMs,
-      startedAt: takenAt.monotonicMs - ageMs,
+      // The server's clock may have been set back since: what was written in its future counts as written now.
+      writtenAt: takenAt.monotonicMs - Math.max(0, sinceWriteMs),
+      startedAt: takenAt.monotonicMs - Math.max(0, ageMs),
       ...(deadlineInMs !== null && { deadlineAt: takenAt.monotonicMs + deadlineInMs }),
     }
   }

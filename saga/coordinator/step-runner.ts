@@ -6,6 +6,7 @@ import { traceFields } from '../../core/telemetry-interface.ts'
 import { BusyTries } from '../../core/transaction-retries.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
+import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
@@ -51,13 +52,11 @@ export class StepRunner {
     this.#transactions.open()
   }
 
-  /** @param latest the saga as what came of the other calls left it */
-  async run(
-    current: LoadedSaga,
-    call: Call,
-    lease: HeldLease,
-    latest = () => current,
-  ): Promise<LoadedSaga | undefined> {
+  /**
+   * @param latest the saga as what came of the other calls left it
+   * @returns what came of the call; `undefined` when the saga no longer exists
+   */
+  async run(current: LoadedSaga, call: Call, lease: HeldLease, latest = () => current): Promise<Applied | undefined> {
     if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
     // After a blocked event loop most leases are still held, and a renewal says so; `LocalStepCalls` asks the clocks again.
     if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
@@ -73,7 +72,7 @@ export class StepRunner {
     call: Call,
     lease: HeldLease,
     latest: () => LoadedSaga,
-  ): Promise<LoadedSaga | undefined> {
+  ): Promise<Applied | undefined> {
     const { step, operation } = call
     let event: SagaEvent
     try {
@@ -88,10 +87,10 @@ export class StepRunner {
    * Effect and outcome in one commit. Of the pool's connections it takes `transactions` at most: renewals and plain writes
    * have the others. A transaction that did not begin is no attempt: the step was not called.
    */
-  async #transactional(current: LoadedSaga, call: Call, lease: HeldLease): Promise<LoadedSaga | undefined> {
+  async #transactional(current: LoadedSaga, call: Call, lease: HeldLease): Promise<Applied | undefined> {
     for (let tries = 1; ; tries++) {
       const done = await this.#inTransaction(current, call, lease)
-      if (!('notBegun' in done)) return done.next
+      if (!('notBegun' in done)) return done.applied
       if (lease.signal.aborted) throw toError(lease.signal.reason)
       const fields = { saga: lease.name, id: lease.id, step: call.step, err: done.notBegun }
       this.#runtime.logger.warn(fields, 'the transaction of a saga step did not begin, trying again')
@@ -103,10 +102,10 @@ export class StepRunner {
     current: LoadedSaga,
     call: Call,
     lease: HeldLease,
-  ): Promise<{ readonly next: LoadedSaga | undefined } | { readonly notBegun: Error }> {
+  ): Promise<{ readonly applied: Applied | undefined } | { readonly notBegun: Error }> {
     const { step, operation } = call
     const yielded = { type: 'yielded', step } as const
-    if (this.#chains.isClosing) return { next: await this.#record(current, yielded, lease) }
+    if (this.#chains.isClosing) return { applied: await this.#record(current, yielded, lease) }
     const busy = new BusyTries(this.#runtime.clock, lease.signal)
     let done: StepDone | undefined
     while (done === undefined) {
@@ -119,13 +118,13 @@ export class StepRunner {
       } catch (error) {
         if (await busy.wait(error, (pause) => this.#chains.aside(lease, pause))) continue
         const event = this.#failed(current, call, lease, error)
-        return { next: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
+        return { applied: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
       }
     }
     if ('notBegun' in done) return { notBegun: toError(done.notBegun) }
-    if (done.plan === undefined) return { next: await this.#record(current, yielded, lease) }
+    if (done.plan === undefined) return { applied: await this.#record(current, yielded, lease) }
     this.#engine.committed(done.plan)
-    return { next: done.plan.next }
+    return { applied: { snapshot: done.plan.next, changed: true, heard: true } }
   }
 
   /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
@@ -145,12 +144,11 @@ export class StepRunner {
   }
 
   /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
-  async #record(snapshot: LoadedSaga, event: SagaEvent, lease: HeldLease): Promise<LoadedSaga | undefined> {
+  async #record(snapshot: LoadedSaga, event: SagaEvent, lease: HeldLease): Promise<Applied | undefined> {
     const { clock, logger } = this.#runtime
     for (let tries = 1; ; tries++) {
       try {
-        const applied = await this.#engine.apply(lease, event, { snapshot, epoch: lease.epoch })
-        return applied?.snapshot
+        return await this.#engine.apply(lease, event, { snapshot, epoch: lease.epoch })
       } catch (error) {
         if (isOwnershipLost(error) || tries === MAX_WRITES) throw error
         logger.warn({ saga: lease.name, id: lease.id, err: toError(error) }, 'saga outcome not written, trying again')

@@ -42,7 +42,7 @@ export function toPlan(
   const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
   const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
   const now = readInstant(clock)
-  const next = { ...before, row, takenAt: renewed ? before.takenAt : now, writtenAt: now.monotonicMs }
+  const next = { ...before, row, takenAt: wakeMs === 'as before' ? before.takenAt : now, writtenAt: now.monotonicMs }
   const report = reportToParent(state)
   const leaving =
     report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]

@@ -43,6 +43,11 @@ export class WriteFallbacks {
     return this.#isParked || this.refusals.size > 0
   }
 
+  /** The event itself cannot be written, and its sender, who gets the error, is told so: no other write is affected. */
+  isSenders(error: unknown): boolean {
+    return !this.#parks && isUnwritable(error)
+  }
+
   /** Chooses the next way after this one failed. False: there is none, the error is the caller's. */
   next(error: unknown, plan: Plan): boolean {
     if (this.#isParked || !isUnwritable(error)) return false

@@ -1,7 +1,7 @@
 /** Relation of a sub-saga and its parent, and the reports of the one to the other. */
 import { derivedId } from '../../core/ids.ts'
 import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
-import type { SagaKey } from '../store/row-types.ts'
+import type { SagaKey, SagaRow } from '../store/row-types.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { resultsByName } from './results-by-name.ts'
 import type { Saga } from './saga-definition-types.ts'
@@ -39,6 +39,16 @@ export function isChildOf(parent: SagaParent | undefined, of: Omit<SagaParent, '
 /** The step of the parent, as a reply names it. */
 export function addressOf({ name, id, step, operation, birth }: SagaParent): Omit<SagaReply, 'status'> {
   return { saga: name, sagaId: id, step, operation, birth }
+}
+
+/**
+ * State of a saga that has ended while this mail waited. If its parent ordered it to undo, a compensated saga has done so, and that
+ * is what the parent waits to hear. A completed one is undone afterwards.
+ */
+export function endedWith(mail: SagaRow['mail'], state: SagaState): SagaState {
+  const { parent, status } = state
+  if (parent === undefined || status !== 'compensated' || mail?.some((item) => 'undo' in item) !== true) return state
+  return { ...state, parent: { ...parent, operation: 'compensate' } }
 }
 
 /** Report to the parent about this state; `undefined` without one. */

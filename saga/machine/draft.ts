@@ -77,7 +77,7 @@ export class Draft {
   }
 
   transition(): Transition {
-    const cancel = this.status === 'running' ? this.cancel : undefined
+    const cancel = this.status === 'running' || this.status === 'stuck' ? this.cancel : undefined
     const state = {
       status: this.status,
       steps: this.#steps,

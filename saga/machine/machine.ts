@@ -155,8 +155,8 @@ function undo(draft: Draft): boolean {
   draft.note('undo')
   // Stuck on its way on, it would do new things once an operator or a late answer frees it.
   const isParkedAhead = status === 'stuck' && draft.open().every((index) => draft.operation(index) === 'invoke')
-  if (status === 'compensating' || (status === 'stuck' && !isParkedAhead) || draft.cancel !== undefined)
-    draft.keeps = true
+  const isTurning = status === 'compensating' || (status === 'running' && draft.cancel !== undefined)
+  if (isTurning || (status === 'stuck' && !isParkedAhead)) draft.keeps = true
   else if (draft.open().some((index) => draft.operation(index) === 'compensate')) undoFurther(draft, UNDONE)
   else turnBack(draft, -1, UNDONE)
   return true
@@ -242,7 +242,11 @@ function late(draft: Draft, step: string): boolean {
 function unwritable(draft: Draft, { error, step }: Extract<SagaEvent, { type: 'unwritable' }>): boolean {
   if (draft.status === 'stuck') return false
   const parked = draft.open().filter((index) => draft.step(index).wait !== 'call' || draft.step(index).step === step)
-  for (const index of parked) if (draft.step(index).wait !== 'operator') park(draft, index, error)
+  for (const index of parked) {
+    const { wait } = draft.step(index)
+    if (wait === 'call' || wait === 'reply') draft.doubt(index, error)
+    if (wait !== 'operator') park(draft, index, error)
+  }
   return parked.length > 0
 }
 

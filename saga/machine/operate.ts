@@ -33,6 +33,7 @@ export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEv
       return end(draft, action.outcome)
     case 'retry':
       goOn(draft, index)
+      if (draft.cancel !== undefined) return turnBack(draft, index, draft.cancel)
       // Several of a group, or of confirmations: all of them, for one would leave the saga stuck on the next.
       for (const parked of draft.open()) if (draft.step(parked).wait === 'operator') again(draft, parked)
       return true

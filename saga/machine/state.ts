@@ -215,7 +215,7 @@ export interface SagaState {
   readonly status: SagaStatus
   readonly steps: readonly StepState[]
   readonly failure?: SagaFailure | undefined
-  /** Reason to turn back as soon as the running local call has returned. */
+  /** Reason to turn back as soon as the running local call has returned, or an operator has seen to the stuck saga. */
   readonly cancel?: StepFailure | undefined
   readonly parent?: SagaParent | undefined
   /** How often it has become stuck: an operator decides on one of these times, and not on a later one. */

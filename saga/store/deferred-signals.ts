@@ -87,7 +87,11 @@ export class LeftMessageStore {
     )
   }
 
-  /** Takes messages that were left for these versions, for `leaseMs`. */
+  /**
+   * Takes messages that were left for these versions, for `leaseMs`. One whose time lies further away than its lease is due: the
+   * server's clock was set back since. That compares with the clock itself: a row that another instance takes during the statement is
+   * checked again, and its time may lie behind the beginning of the statement by more than the lease.
+   */
   async take(
     sql: SqlExecutor,
     leaseMs: number,
@@ -96,11 +100,12 @@ export class LeftMessageStore {
   ): Promise<readonly LeftMessage[]> {
     const { rows } = await this.#query<Omit<LeftMessage, 'message'> & { readonly message: Uint8Array }>(
       sql,
-      `UPDATE ${this.#message} SET attempts = attempts + 1,
+      `UPDATE ${this.#message} SET attempts = attempts + 1, lease_ms = $1,
          due_at = CASE WHEN attempts + 1 < ${ATTEMPTS} THEN clock_timestamp() + $1 * interval '1 millisecond' END
        WHERE id IN (
          SELECT id FROM ${this.#message}
-         WHERE due_at <= (SELECT clock_timestamp()) AND (name, version) IN (SELECT * FROM unnest($2::text[], $3::int[]))
+         WHERE (due_at <= (SELECT clock_timestamp()) OR due_at > clock_timestamp() + lease_ms * interval '1 millisecond')
+           AND (name, version) IN (SELECT * FROM unnest($2::text[], $3::int[]))
          ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED)
        RETURNING id, name, version, channel, message, due_at IS NULL AS "isLast"`,
       [leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],

@@ -21,7 +21,8 @@ import { WRITE_FUNCTION } from './write-function.ts'
  * - `birth` tells a saga from an earlier one that had its id and was deleted; `late`: its deadline has passed; `home`: the
  *   shard it was started for, and under which layout.
  * - `saga_home` is one row: what the births of all sagas here begin with.
- * - `wait_ms`: how far away `due_at` was when it was written, so that it can be counted anew when the server's clock was set back.
+ * - `wait_ms`, `lease_ms`: how far away `due_at` was when it was written, so that it can be counted anew when the server's clock was
+ *   set back.
  * - `fillfactor`: room for the next states of a row beside it, so that an update which changes no indexed column touches no index.
  */
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -81,6 +82,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          message bytea NOT NULL,
          attempts int NOT NULL DEFAULT 0,
          due_at timestamptz DEFAULT clock_timestamp(),
+         lease_ms float8 NOT NULL DEFAULT 0,
          left_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
       `CREATE INDEX saga_message_due ON {schema}.saga_message (name, version, due_at) WHERE due_at IS NOT NULL`,
       `CREATE TABLE {schema}.saga_home (id text PRIMARY KEY)`,

@@ -13,12 +13,12 @@ export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefine
   return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why, request } }
 }
 
-/** Mail that an ended saga still handles, and records of the rest: it obeys only an order to undo. */
+/** Mail that an ended saga still handles, and records of the rest: a completed one obeys an order to undo, nothing else. */
 export function mailAtEnd(
   mail: SagaRow['mail'],
   status: SagaStatus,
 ): { readonly mail: SagaRow['mail']; readonly refusals: readonly TimelineEntry[] } {
-  const kept = (mail ?? []).filter((item) => 'undo' in item)
+  const kept = status === 'completed' ? (mail ?? []).filter((item) => 'undo' in item) : []
   const refusals = (mail ?? []).flatMap((item) => refusalOf(item, `it is ${status}`) ?? [])
   return { mail: kept.length === 0 ? null : kept, refusals }
 }

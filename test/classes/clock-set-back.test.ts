@@ -34,6 +34,17 @@ const offer = defineSaga('offer', { version: 1, input: Payload, deadlineMs: DEAD
 const reminder = defineSaga('reminder', { version: 1, input: Payload })
   .timer('soon', { delay: DEADLINE_MS })
   .signal('reply', { payload: Payload, timeoutMs: DEADLINE_MS })
+let isRepaired = false
+const rescue = defineSaga('rescue', { version: 1, input: Payload })
+  .step('begin', { pivot: true, invoke: () => {} })
+  .parallel((group) =>
+    group.timer('soon', { delay: DEADLINE_MS }).step('call', {
+      retry: { maxAttempts: 1 },
+      invoke: () => {
+        if (!isRepaired) throw new Error('it is broken')
+      },
+    }),
+  )
 
 describe('moments that were written before the clock was set back', () => {
   const database = freshPglite()
@@ -41,7 +52,7 @@ describe('moments that were written before the clock was set back', () => {
   // one.
   const { exclusive: _, ...sql } = pgliteClient(database)
   const outbox = createOutbox({ sql, service: 'late', partitions: 2 })
-  const sagas = [charge, offer, reminder]
+  const sagas = [charge, offer, reminder, rescue]
   const create = () =>
     createCoordinator({ service: 'late', sql, outbox, sagas, leaseMs: LEASE_MS, logger: silentLogger })
   const coordinator = create()
@@ -102,6 +113,21 @@ describe('moments that were written before the clock was set back', () => {
       status: 'compensated',
       failure: { code: 'saga.no_signal' },
     })
+    await next.close()
+  })
+
+  test('put off no timer beside a step on which its saga was stuck', async () => {
+    const before = create()
+    await before.run()
+    const run = await before.start(rescue, { id: 'stuck', input: { n: 1 } })
+    expect((await run.outcome(PATIENCE)).status).toBe('stuck')
+    await before.close()
+    await sql.query(`UPDATE concordat.saga SET updated_at = updated_at + interval '1 hour' WHERE id = 'stuck'`)
+    isRepaired = true
+    const next = create()
+    await next.run()
+    await next.retry({ saga: 'rescue', id: 'stuck' }, { by: 'ann', reason: 'it is repaired' })
+    expect(await next.get(rescue, 'stuck').outcome(PATIENCE)).toMatchObject({ status: 'completed' })
     await next.close()
   })
 

@@ -219,3 +219,12 @@ test('health names a write that waits for an operator, and is up once it was mad
   expect(coordinator.health().status).toBe('up')
   expect(calls).toEqual(['a'])
 })
+
+test('health is not affected by a signal that can never be written, of which its sender is told', async () => {
+  const saga = sagaOf().signal('go', { payload: z.string() })
+  const { coordinator } = await setup({ sagas: [saga], coordinator: { sql: latin1(embedded()) } })
+  await coordinator.start(saga, { id: 'x', input: { n: 1 } })
+  await until('it waits', async () => (await coordinator.report({ saga: 's', id: 'x' })).steps[0]?.wait === 'signal')
+  await expect(coordinator.signal(saga, 'x', 'go', GRIN)).rejects.toThrow('has no equivalent')
+  expect(coordinator.health()).toMatchObject({ status: 'up' })
+})

@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: what a batch becomes whose answer is lost
 import type { SqlClient } from 'concordat/core'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { Committer } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/plan.ts'
 import type { SagaWrite } from '../../../saga/store/row-types.ts'
@@ -8,6 +8,8 @@ import type { SagaStore } from '../../../saga/store/store.ts'
 
 const planOf = (id: string, previous = 0): Plan =>
   ({ write: { row: { name: 'order', id, revision: previous + 1 }, previous }, messages: [] }) as unknown as Plan
+
+const away = { query: () => Promise.reject(new Error('not asked')) } as unknown as SqlClient
 
 /** A table of revisions; the first write fails, after it was done or before. */
 function setup(failure: Error, when: 'after' | 'before') {
@@ -23,12 +25,24 @@ function setup(failure: Error, when: 'after' | 'before') {
     return new Set(fit)
   }
   const store = { write } as unknown as SagaStore
-  const sql = { query: () => Promise.reject(new Error('not asked')) } as unknown as SqlClient
-  return { revisions, committer: new Committer({ sql, store, outbox: { addEncoded: async () => {} } }) }
+  return { revisions, committer: new Committer({ sql: away, store, outbox: { addEncoded: async () => {} } }) }
 }
 
 const lost = Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
 const refused = Object.assign(new Error('value out of range'), { code: '22003' })
+
+test('a batch waits for no more than two time limits of a database that is away', async () => {
+  let statements = 0
+  const write = (): Promise<never> => {
+    statements++
+    return Promise.reject(lost)
+  }
+  const store = { write } as unknown as SagaStore
+  const committer = new Committer({ sql: away, store, outbox: { addEncoded: async () => {} } })
+  const ends = await Promise.allSettled(Array.from({ length: 60 }, (_, n) => committer.commit(planOf(`s${n}`))))
+  expect(ends).toEqual(ends.map(() => ({ status: 'rejected', reason: lost })))
+  expect(statements).toBe(2)
+})
 
 describe('two transitions in one batch', () => {
   it('are not reported as unwritten when the answer was lost after they were written', async () => {

@@ -1,5 +1,5 @@
 import { createOperator } from '@concordat/cli'
-import type { SqlClient } from 'concordat/core'
+import type { SqlClient, StandardSchemaV1 } from 'concordat/core'
 import { defineSaga, Refusal } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -111,3 +111,28 @@ function rowsRead(plan: unknown): readonly number[] {
     name === 'Actual Rows' || name.startsWith('Rows Removed') ? [Number(value)] : rowsRead(value),
   )
 }
+
+test('a signal in the row whose schema fails with a passing error is read again after the lease', async () => {
+  let isAway = true
+  const validate = async (value: unknown) => {
+    if (isAway) throw new Error('the directory does not answer')
+    return { value: value as object }
+  }
+  const Known: StandardSchemaV1<object> = { '~standard': { version: 1, vendor: 'test', validate } }
+  const define = (payload: StandardSchemaV1<object>) =>
+    defineSaga('ask', { version: 1, input: None }).signal('answer', { payload })
+  const saga = define(Known)
+  const other = defineSaga('other', { version: 1, input: None }).step('a', { invoke: () => undefined, pivot: true })
+  const { coordinator, another } = await setup({ sagas: [saga], coordinator: { leaseMs: 300 } })
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  await expect.poll(async () => (await run.report()).steps[0]?.wait).toBe('signal')
+  const stranger = another({ sagas: [other] })
+  expect(await stranger.signal(define(None), 'x', 'answer', {})).toBe(true)
+  await stranger.close()
+  await expect
+    .poll(() => coordinator.health(), { timeout: 5_000 })
+    .toMatchObject({ status: 'degraded', detail: expect.stringContaining('the directory does not answer') })
+  isAway = false
+  expect((await run.outcome({ timeoutMs: 5_000 })).status).toBe('completed')
+  expect(coordinator.health().status).toBe('up')
+})

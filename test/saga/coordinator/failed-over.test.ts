@@ -1,6 +1,6 @@
 /** A database that failed over to a copy without the last commits. */
-import { defineSaga } from 'concordat/saga'
-import { expect, test } from 'vitest'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { z } from 'zod'
 import { FaultySql, WORDS } from '../../support/sql-faults.ts'
 import { gate, until } from '../../support/until.ts'
@@ -54,4 +54,55 @@ test('the outcome of a step whose beginning was lost is not written over what an
   await coordinator.close()
   expect(await other.report(run)).toMatchObject({ status: 'compensated' })
   await other.close()
+})
+
+/** Starts a list of three items, two at once. Each returns when its gate is opened. */
+async function trip() {
+  const gates = [gate(), gate(), gate()]
+  const calls = [0, 0, 0]
+  const saga = defineSaga('legs', { version: 1, input: z.object({}) }).each('leg', {
+    over: () => [0, 1, 2],
+    atOnce: 2,
+    compensate: 'none',
+    invoke: async ({ index }) => {
+      calls[index] = (calls[index] ?? 0) + 1
+      if (calls.some((count) => count > 9)) throw new Refusal('too.often', 'it is called without end')
+      await gates[index]?.opened
+    },
+  })
+  const { coordinator, sql, schema } = await setup({ sagas: [saga] })
+  const run = await coordinator.start(saga, { id: 'a', input: {} })
+  await until('two run', () => calls[0] === 1 && calls[1] === 1)
+  await sql.query(`CREATE TABLE ${schema}.copy AS SELECT * FROM ${schema}.saga`)
+  const loseSince = () =>
+    sql.query(`UPDATE ${schema}.saga s SET state = k.state, revision = k.revision FROM ${schema}.copy k`)
+  return { gates, calls, run, loseSince }
+}
+
+test('an item of a list whose outcome was lost is called again, and no other one is', async () => {
+  const { gates, calls, run, loseSince } = await trip()
+  const random = vi.spyOn(Math, 'random')
+  onTestFinished(() => random.mockRestore())
+  // By chance the lost write has a higher revision than the one that follows it.
+  random.mockReturnValue(0.9)
+  gates[0]?.open()
+  await until('the third runs', () => calls[2] === 1)
+  await loseSince()
+  random.mockReturnValue(0.1)
+  gates[1]?.open()
+  gates[2]?.open()
+  expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+  expect(calls.slice(0, 2)).toEqual([2, 1])
+})
+
+test('an item of a list whose beginning was lost is called once more when its turn comes', async () => {
+  const { gates, calls, run, loseSince } = await trip()
+  gates[0]?.open()
+  await until('the third runs', () => calls[2] === 1)
+  await loseSince()
+  gates[2]?.open()
+  await until('the first is called again', () => calls[0] === 2)
+  gates[1]?.open()
+  expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+  expect(calls).toEqual([2, 1, 2])
 })

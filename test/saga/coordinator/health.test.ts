@@ -101,22 +101,24 @@ test.each([true, false])(
   },
 )
 
-test('open and stuck sagas are unknown until they are counted, and again when the count is old', async () => {
+const UNCOUNTED = { open: undefined, stuck: undefined, unloaded: undefined, leftMessages: undefined }
+
+test('open and stuck sagas, versions and left messages are unknown until they are counted, and again when the count is old', async () => {
   let shift = 0
   let isAway = false
   const faulty = new FaultySql(embedded(), '57P01', (text) => isAway && /saga/.test(text))
   const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + shift }
   const { coordinator, start } = await create({ sagas: [plain], sql: faulty.sql, coordinator: { clock } })
   await coordinator.start(plain, { id: 'a', input: {} })
-  expect(coordinator.health()).toMatchObject({ open: undefined, stuck: undefined })
+  expect(coordinator.health()).toMatchObject(UNCOUNTED)
   await start()
   await until('it is counted', () => coordinator.health().open === 1)
-  expect(coordinator.health().stuck).toBe(0)
+  expect(coordinator.health()).toMatchObject({ stuck: 0, unloaded: [], leftMessages: [] })
 
   isAway = true
   faulty.refuse(Infinity)
   shift = 91_000
-  expect(coordinator.health()).toMatchObject({ open: undefined, stuck: undefined })
+  expect(coordinator.health()).toMatchObject(UNCOUNTED)
   isAway = false
   faulty.refuse(0)
   await until('it is counted again', () => coordinator.health().open === 1, 10_000)

@@ -159,3 +159,72 @@ test('a wall clock that is set forward beyond a lease takes no saga out of the h
   expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
   expect(attempts).toEqual([1])
 })
+
+test('a coordinator whose plan for a due saga took most of the lease and has to be made again renews the lease before it calls a step', async () => {
+  const away = { ms: 0 }
+  const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + away.ms }
+  const [planning, planned] = [gate(), gate()]
+  const asks = async (value: unknown): Promise<{ value: object }> => {
+    planning.open()
+    await planned.opened
+    return { value: value as object }
+  }
+  const seen: string[] = []
+  const define = (validate: (value: unknown) => Promise<{ value: object }> | { value: object }) =>
+    defineSaga('late', { version: 1, input: { '~standard': { version: 1, vendor: 'test', validate } } }).when(
+      () => true,
+      (block) => block.step('a', { compensate: 'none', invoke: () => void seen.push('called') }),
+    )
+  const inner = embedded()
+  const sql: SqlClient = {
+    ...inner,
+    query: (text, parameters) => {
+      if (RENEWAL.test(text)) seen.push('renewed')
+      return inner.query(text, parameters)
+    },
+  }
+  const world = await setupWorld({ sagas: [define(asks)], sql, coordinator: { leaseMs: 60_000, clock } })
+  onTestFinished(world.close)
+  await world.start()
+  const plain = define((value) => ({ value: value as object }))
+  const other = world.another({ sagas: [plain] })
+  onTestFinished(() => other.close())
+  const run = await other.start(plain, { id: 'x', input: {} })
+  await planning.opened
+  // As mail does that comes for the saga.
+  await inner.query(`UPDATE ${world.schema}.saga SET revision = revision + 7`)
+  away.ms = 50_000
+  planned.open()
+  expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
+  expect(seen).toEqual(['renewed', 'called'])
+})
+
+test('a coordinator that closes while a due saga hangs in its schema ends its other steps and hands their sagas over', async () => {
+  const planning = gate()
+  const hangs = (): Promise<never> => (planning.open(), new Promise<never>(() => {}))
+  const define = (validate: (value: unknown) => Promise<never> | { value: object }) =>
+    defineSaga('hanging', { version: 1, input: { '~standard': { version: 1, vendor: 'test', validate } } }).when(
+      () => true,
+      (block) => block.step('a', { compensate: 'none', invoke: () => {} }),
+    )
+  const signals: AbortSignal[] = []
+  const long = defineSaga('long', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: ({ signal }) => (signals.push(signal), new Promise(() => {})),
+  })
+  const coordinator = { leaseMs: 60_000, drainTimeoutMs: 50 }
+  const world = await setupWorld({ sagas: [define(hangs), long], coordinator })
+  onTestFinished(world.close)
+  await world.start()
+  await world.coordinator.start(long, { id: 'x', input: {} })
+  const plain = define((value) => ({ value: value as object }))
+  const other = world.another({ sagas: [plain] })
+  onTestFinished(() => other.close())
+  await other.start(plain, { id: 'h', input: {} })
+  await planning.opened
+  await until('the step runs', () => signals.length === 1)
+  await world.coordinator.close()
+  expect(signals[0]?.aborted).toBe(true)
+  const { rows } = await world.sql.query(`SELECT owner FROM ${world.schema}.saga WHERE id = 'x'`)
+  expect(rows).toEqual([{ owner: null }])
+})

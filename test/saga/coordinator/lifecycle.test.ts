@@ -309,6 +309,7 @@ describe('versions', () => {
       const { rows } = await setupV1.sql.query(`SELECT 1 FROM ${setupV1.schema}.saga WHERE mail IS NOT NULL`)
       return rows.length === 1
     })
+    await until('sagas are counted', () => setupV1.coordinator.health().unloaded !== undefined)
     expect(setupV1.coordinator.health()).toMatchObject({
       status: 'up',
       unloaded: [{ saga: 'old', version: 1, count: 1 }],

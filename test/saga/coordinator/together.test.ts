@@ -50,3 +50,15 @@ test('an unreadable saga fails alone', async () => {
     { status: 'fulfilled', value: 'C' },
   ])
 })
+
+test('requests wait for no more than two time limits of a database that is away', async () => {
+  let reads = 0
+  const away = Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
+  const together = new BatchedReads<number, number>({}, () => {
+    reads++
+    return Promise.reject(away)
+  })
+  const answers = await Promise.allSettled(Array.from({ length: 60 }, (_, n) => together.get(n)))
+  expect(answers).toEqual(answers.map(() => ({ status: 'rejected', reason: away })))
+  expect(reads).toBe(2)
+})

@@ -1,0 +1,22 @@
+import { writeFault } from '../../core/write-fault.ts'
+
+/**
+ * Tries the members of a failed batch one after the other, so that a member which never succeeds fails alone. If the server is
+ * unavailable for one of them, the rest is rejected without an attempt: each would wait for a time limit of its own.
+ * @param attempt settles the member, or rejects
+ */
+export async function eachAlone<Member extends { readonly reject: (error: unknown) => void }>(
+  batch: readonly Member[],
+  attempt: (member: Member) => Promise<void>,
+): Promise<void> {
+  for (const [index, member] of batch.entries()) {
+    try {
+      await attempt(member)
+    } catch (error) {
+      member.reject(error)
+      if (writeFault(error) !== 'unavailable') continue
+      for (const { reject } of batch.slice(index + 1)) reject(error)
+      return
+    }
+  }
+}
