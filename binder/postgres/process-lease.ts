@@ -74,6 +74,8 @@ export class ProcessLease {
          coalesce(o.others, 0) AS others, coalesce(o.before, 0) AS before
        FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN other o ON o.grp = g.id WHERE g.id = ANY ($3::int[])`,
       [this.owner, this.#leaseMs, [...groups]],
+      // A connection that died without a word costs one renewal, not the session: the next one goes over another.
+      { timeoutMs: this.#leaseMs / 2 },
     )
     if (this.#isHeld && !this.isValid()) onOver()
     this.#renewed.heard(sentAt)

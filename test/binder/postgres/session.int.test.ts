@@ -15,8 +15,8 @@ const numbers = defineChannel('numbers', {
   partitions: PARTITIONS,
 })
 
-describeWith(['postgres'], 'a claim of partitions that hangs', () => {
-  it('does not end the session: what the process holds goes on', async () => {
+describeWith(['postgres'], 'the session of a process', () => {
+  it('does not end because a claim hangs: what the process holds goes on', async () => {
     const database = await createDatabase(20)
     const claims = { hang: false, hanging: 0, released: gate() }
     const hanging: SqlClient = {
@@ -72,5 +72,41 @@ describeWith(['postgres'], 'a claim of partitions that hangs', () => {
 
     claims.released.open()
     await until('everything is handled', () => handledBy('test') + handledBy('other') >= n)
+  }, 60_000)
+
+  it('does not end because one renewal is never answered', async () => {
+    const database = await createDatabase(20)
+    onTestFinished(() => database.drop())
+    const renewals = { hang: false, hanging: 0, released: gate() }
+    const sql: SqlClient = {
+      ...database.sql,
+      query: async (text, parameters) => {
+        if (renewals.hang && /INSERT INTO \S*transport_session/.test(text)) {
+          renewals.hang = false
+          renewals.hanging++
+          await renewals.released.opened
+        }
+        return database.sql.query(text, parameters)
+      },
+    }
+    const got: number[] = []
+    const binder = createBinder({
+      service: 'test',
+      transport: postgresTransport({ sql, leaseMs: LEASE_MS }),
+      sends: [numbers],
+      bindings: [sink(numbers, { group: 'g' }, ({ n }) => void got.push(n))],
+      logger: silentLogger,
+    })
+    onTestFinished(() => binder.close())
+    onTestFinished(() => renewals.released.open())
+    await binder.start()
+    await binder.ready()
+    renewals.hang = true
+    await until('it hangs', () => renewals.hanging === 1)
+    const hangsFrom = performance.now()
+    for (let n = 0; performance.now() - hangsFrom < 4 * LEASE_MS; n++) {
+      await binder.send(numbers, { n })
+      await until('it is handled', () => got.length === n + 1, 3 * LEASE_MS)
+    }
   }, 60_000)
 })
