@@ -9,6 +9,8 @@ export interface DestinationWaitEvents<Item> {
   onFailed(item: Item, error: Error): void
   /** Its time was over first. */
   onLate(item: Item): void
+  /** `isHeld` has another answer for some destination. */
+  onHeld(): void
   /** Some are ready or have failed. */
   onMoved(): void
 }
@@ -62,6 +64,11 @@ export class DestinationWait<Item extends Held> {
     this.#events = events
   }
 
+  /** Whether messages to the destination wait here. */
+  isHeld(destination: string): boolean {
+    return this.#lanes.size > 0 && (this.#lanes.has(destination) || this.#lanes.has(delayed(destination)))
+  }
+
   /** False: it may leave. True: it waits here, and `begin` follows. */
   holds(item: Item): boolean {
     const { message } = item
@@ -94,6 +101,7 @@ export class DestinationWait<Item extends Held> {
     this.#lanes.set(lane.name, lane)
     this.#fresh.push(lane)
     this.#time(lane)
+    this.#events.onHeld()
   }
 
   /** Items are in the order of their deadlines. */
@@ -163,5 +171,9 @@ export class DestinationWait<Item extends Held> {
 
 /** Delayed messages need more of a destination, and have no order with the others. */
 function laneOf({ destination, notBefore }: EncodedMessage): string {
-  return notBefore === undefined ? destination : `${destination} delayed`
+  return notBefore === undefined ? destination : delayed(destination)
+}
+
+function delayed(destination: string): string {
+  return `${destination} delayed`
 }

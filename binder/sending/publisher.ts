@@ -44,10 +44,13 @@ export class Publisher {
       timeoutMs,
       settle: (entry, outcome) => this.#settle(entry, outcome),
       onMoved: () => this.#wakeIdle(),
-      onSlow: (entry) => this.#windows.slowed(entry),
-      onChange: (destination) => this.#roomChanged(destination),
+      onSlow: (entry) => this.#windows.moved(entry),
+      onChange: () => this.#sortBlocked(),
     })
-    this.#windows = new SendWindows(maxInFlight, (destination) => this.#batches.isSlow(destination))
+    this.#windows = new SendWindows(
+      maxInFlight,
+      (destination) => this.#batches.isSlow(destination) || this.#destinationWait.isHeld(destination),
+    )
     this.#destinations = destinations
     this.#clock = clock
     this.#timeoutMs = timeoutMs
@@ -56,11 +59,16 @@ export class Publisher {
       onReady: (entry) => {
         if (destinations.isTransactional(entry.message.destination))
           this.#settle(entry, transactionalOnly(transport.name, entry.message))
-        else this.#batches.push(entry)
+        else {
+          this.#windows.moved(entry)
+          this.#batches.push(entry)
+        }
       },
       onFailed: (entry, error) => this.#settle(entry, asTransportError(transport.name, error)),
       onLate: (entry) => this.#settle(entry, notTakenInTime(transport.name, entry.message)),
+      onHeld: () => this.#windows.sort(),
       onMoved: () => {
+        this.#sortBlocked()
         this.#batches.pump()
         this.#wakeIdle()
       },
@@ -157,7 +165,8 @@ export class Publisher {
   /** It has room: its time begins. */
   #admit(entry: Entry): void {
     entry.deadline = this.#clock.monotonic() + this.#timeoutMs
-    if (!this.#destinationWait.holds(entry)) this.#batches.push(entry)
+    if (this.#destinationWait.holds(entry)) this.#windows.moved(entry)
+    else this.#batches.push(entry)
     if (this.#scheduled) return
     this.#scheduled = true
     queueMicrotask(() => {
@@ -172,8 +181,8 @@ export class Publisher {
   }
 
   /** A destination does not answer any more, or does again. */
-  #roomChanged(destination: string): void {
-    this.#windows.moved(destination)
+  #sortBlocked(): void {
+    this.#windows.sort()
     this.#admitBlocked()
   }
 

@@ -24,8 +24,8 @@ class SendWindow<Entry> implements Counts {
 }
 
 /**
- * Limits what is unconfirmed: so many messages and about 64 MiB, and as much again for all destinations that do not answer, so that the
- * others have room. A message beyond that waits, in the order of its destination.
+ * Limits what is unconfirmed: so many messages and about 64 MiB, and as much again for all destinations that do not answer or do not exist
+ * yet, so that the others have room. A message beyond that waits, in the order of its destination.
  */
 export class SendWindows<Entry extends Windowed> {
   readonly #maxInFlight: number
@@ -33,7 +33,7 @@ export class SendWindows<Entry extends Windowed> {
   readonly #usual = new SendWindow<Entry>()
   readonly #slow = new SendWindow<Entry>()
 
-  /** @param isSlow whether a destination does not answer */
+  /** @param isSlow whether messages to a destination cannot leave now */
   constructor(maxInFlight: number, isSlow: (destination: string) => boolean) {
     this.#maxInFlight = maxInFlight
     this.#isSlow = isSlow
@@ -73,18 +73,20 @@ export class SendWindows<Entry extends Windowed> {
     return this.#nextOf(this.#usual) ?? this.#nextOf(this.#slow)
   }
 
-  /** Its destination does not answer. */
-  slowed(entry: Entry): void {
-    if (entry.countedIn === this.#slow) return
+  /** Counts it where it belongs now. */
+  moved(entry: Entry): void {
+    const window = this.#windowOf(entry)
+    if (entry.countedIn === window) return
     this.leave(entry)
-    this.#add(entry, this.#slow)
+    this.#add(entry, window)
   }
 
-  /** The destination does not answer any more, or does again: what waits for room waits where it belongs now. */
-  moved(destination: string): void {
-    const [from, to] = this.#isSlow(destination) ? [this.#usual, this.#slow] : [this.#slow, this.#usual]
-    for (const entry of from.blocked.drain())
-      (entry.message.destination === destination ? to : from).blocked.push(entry)
+  /** `isSlow` has another answer for some destinations: what waits for room waits where it belongs now. */
+  sort(): void {
+    if (this.#usual.blocked.length + this.#slow.blocked.length === 0) return
+    // All that waits for one destination is in one of the two, in order.
+    const all = [...this.#usual.blocked.drain(), ...this.#slow.blocked.drain()]
+    for (const entry of all) this.#windowOf(entry).blocked.push(entry)
   }
 
   #windowOf({ message }: Entry): SendWindow<Entry> {

@@ -44,8 +44,8 @@ export interface PublishBatchesHost<Entry> {
   readonly onMoved?: () => void
   /** A message waits for a destination that does not answer. */
   readonly onSlow?: (entry: Entry) => void
-  /** `isSlow` has another answer for this destination. */
-  readonly onChange?: (destination: string) => void
+  /** `isSlow` has another answer for some destinations. */
+  readonly onChange?: () => void
 }
 
 /**
@@ -170,7 +170,7 @@ export class PublishBatches<Entry extends Outgoing> {
       this.#open--
       for (const entry of batch.entries) if (entry !== undefined) this.#host.onSlow?.(entry)
       for (const entry of this.#waiting.drain()) this.push(entry)
-      for (const name of names) this.#host.onChange?.(name)
+      this.#host.onChange?.()
       this.pump()
       this.#host.onMoved?.()
     })
@@ -190,7 +190,7 @@ export class PublishBatches<Entry extends Outgoing> {
     const entries = this.#take(slow.waiting)
     if (entries.length === 0) {
       this.#slow.delete(slow.name)
-      this.#host.onChange?.(slow.name)
+      this.#host.onChange?.()
     } else {
       slow.open = 1
       void this.#outside(() => this.#publish({ entries, slow: [slow] }))

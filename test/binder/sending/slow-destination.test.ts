@@ -8,9 +8,9 @@ import { ScriptedTransport } from '../support/scripted-transport.ts'
 const Payload = z.object({ n: z.number() })
 const channelOf = (name: string) => defineChannel(name, { payload: Payload, key: ({ n }) => String(n) })
 const WINDOW = 100
-const [well, sick] = [channelOf('well'), channelOf('sick')]
+const [well, sick, ailing] = [channelOf('well'), channelOf('sick'), channelOf('ailing')]
 
-/** Says of each message at once that it is confirmed, but of those to `sick` only when `heal` is called. */
+/** Says of each message to `well` at once that it is confirmed, of others only when `heal` is called. */
 async function setup(wrap: (transport: ScriptedTransport) => Transport) {
   const clock = new FakeClock()
   const transport = new ScriptedTransport()
@@ -23,9 +23,9 @@ async function setup(wrap: (transport: ScriptedTransport) => Transport) {
     }
     return Promise.all(
       messages.map(({ destination }, index) =>
-        destination === sick.name
-          ? new Promise<PublishOutcome>((resolve) => ill.push(() => resolve(told(index))))
-          : Promise.resolve(told(index)),
+        destination === well.name
+          ? Promise.resolve(told(index))
+          : new Promise<PublishOutcome>((resolve) => ill.push(() => resolve(told(index)))),
       ),
     )
   }
@@ -51,7 +51,7 @@ async function setup(wrap: (transport: ScriptedTransport) => Transport) {
     binder.send(channel, { n }).then(() => void done.push(`${channel.name} ${n}`))
   const calls = (): string[][] =>
     transport.published.map((messages) => messages.map(({ destination, key }) => `${destination} ${String(key)}`))
-  return { clock, send, heal, done, calls }
+  return { clock, transport, send, heal, done, calls }
 }
 
 describe.each([
@@ -119,5 +119,43 @@ describe.each([
     const order = done.filter((each) => each.startsWith('sick')).map((each) => Number(each.slice(5)))
     expect(order).toEqual(order.toSorted((a, b) => a - b))
     expect(order).toHaveLength(4 * WINDOW)
+  })
+
+  it('has no more than its limit when it became slow together with another one', async () => {
+    const { clock, send, heal, calls } = await setup(wrap)
+    const all = [send(ailing, 0), ...Array.from({ length: 6 * WINDOW }, (_, n) => send(sick, n))]
+    await clock.advance(300)
+    const open = (): number => calls().flat().length
+    expect(open(), 'and one that went out before').toBeLessThanOrEqual(WINDOW + 1)
+    for (let answered = open(); answered < all.length; answered = open()) {
+      heal()
+      await clock.advance(300)
+      expect(open() - answered, 'since the last answers').toBeLessThanOrEqual(WINDOW + 1)
+    }
+    heal()
+    await clock.advance(300)
+    await Promise.all(all)
+  })
+
+  it('leaves room for the others while it is being made', async () => {
+    const { clock, transport, send, heal, done } = await setup(wrap)
+    const made = Promise.withResolvers<void>()
+    transport.onProvision = (specs) => (specs.some(({ name }) => name === sick.name) ? made.promise : Promise.resolve())
+    const all = Array.from({ length: 3 * WINDOW }, (_, n) => send(sick, n))
+    await clock.advance(1)
+    for (let n = 0; n < 2 * WINDOW; n++) {
+      all.push(send(well, n))
+      await clock.advance(1)
+    }
+    expect(done).toHaveLength(2 * WINDOW)
+
+    made.resolve()
+    for (let left = 100; done.length < all.length && left > 0; left--) {
+      await clock.advance(300)
+      heal()
+    }
+    await Promise.all(all)
+    const order = done.filter((each) => each.startsWith('sick')).map((each) => Number(each.slice(5)))
+    expect(order).toEqual(order.toSorted((a, b) => a - b))
   })
 })
