@@ -9,6 +9,7 @@ import type { StoredLog } from './wakes.ts'
 
 const PAGE = 256
 const RETRY_MS = 50
+const MAX_RETRY_MS = 1_000
 const FIRST_PAUSE_MS = 5
 /** Also how soon it shows that a store lost what was told of it. */
 const LAST_PAUSE_MS = 1_000
@@ -41,7 +42,7 @@ export class Tail {
   #sleeping: AbortController | undefined
   #pauseMs: number
   #closed = false
-  #wasTold = ''
+  #problem: Error | undefined
 
   constructor(fields: { steps: StoreStatementRunner; schema: string; isTold: boolean; clock: Clock; logger: Logger }) {
     this.#steps = fields.steps
@@ -67,6 +68,11 @@ export class Tail {
     this.#sleeping?.abort()
   }
 
+  /** Why the logs cannot be read; `undefined` while they are read or not needed. */
+  get problem(): string | undefined {
+    return this.#problem?.message
+  }
+
   close(): void {
     this.#closed = true
     this.#followings.clear()
@@ -82,18 +88,22 @@ export class Tail {
   }
 
   async #read(): Promise<void> {
+    let retryMs = RETRY_MS
     while (!this.#closed && this.#followings.size > 0) {
       this.#isWoken = false
       try {
         if (await this.#readOnce()) this.#pauseMs = this.#firstPauseMs
         else await this.#pause(this.#nextPauseMs())
-        this.#wasTold = ''
+        this.#problem = undefined
+        retryMs = RETRY_MS
       } catch (error) {
         if (this.#closed) break
         this.#warn(error, 'cluster: cannot follow the logs, trying again')
-        await this.#clock.sleep(RETRY_MS)
+        await this.#clock.sleep(retryMs)
+        retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)
       }
     }
+    this.#problem = undefined
     this.#isReading = false
   }
 
@@ -155,9 +165,9 @@ export class Tail {
   }
 
   #warn(error: unknown, message: string): void {
-    const { message: text } = toError(error)
-    if (this.#wasTold !== text) this.#logger.warn({ err: error }, message)
-    this.#wasTold = text
+    const problem = toError(error)
+    if (this.#problem?.message !== problem.message) this.#logger.warn({ err: error }, message)
+    this.#problem = problem
   }
 }
 
