@@ -154,10 +154,11 @@ export class Tail {
     for (const following of this.#followings) {
       if (nameOf(following) !== nameOf(of) || following.position < of.position) continue
       const missing = entries.filter(({ revision }) => revision > following.position)
-      const wentBack = ends < following.position
-      if (missing.length === 0 && !wentBack) continue
+      // The log went back, or has lost its entries.
+      const isGap = ends < following.position || (entries.length === 0 && ends > following.position)
+      if (missing.length === 0 && !isGap) continue
       following.position = last
-      this.#call(() => (wentBack ? following.follower.onRollback() : following.follower.onEntries(missing)))
+      this.#call(() => (isGap ? following.follower.onRollback() : following.follower.onEntries(missing)))
     }
   }
 

@@ -32,6 +32,26 @@ async function watcher(schema: string, tail: <T>(run: () => Promise<T>) => Promi
   return { writer: writer.state, reader: reader.state }
 }
 
+test('a watcher of a log that was emptied behind it reads the state again, without a storm of statements', async () => {
+  let statements = 0
+  let isHeld = false
+  const { writer, reader } = await watcher('log_gap', async (run) => {
+    statements++
+    return isHeld ? Promise.reject(new Error('held')) : run()
+  })
+  await writer.put('k', 1)
+  const mirror = await reader.mirror()
+  isHeld = true
+  await writer.put('k', 2)
+  await sql.query('TRUNCATE log_gap.cluster_log')
+  isHeld = false
+  statements = 0
+  await until('it has the new value', () => mirror.get('k')?.value === 2, 5_000)
+  expect(statements).toBeLessThan(100)
+  await writer.put('k', 3)
+  await until('it follows', () => mirror.get('k')?.value === 3)
+})
+
 test('a watcher that fell behind by more than the database returns in time catches up in smaller pages', async () => {
   let isHeld = false
   const { writer, reader } = await watcher('log_pages', async (run) => {
