@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { type InstanceOptions, SECRET } from '../conformance/bus-kit.ts'
 import { parseAddress, type ReportWatch, type WatchedInstance } from '../support/inside/bus.ts'
 import { newId } from '../support/inside/core.ts'
-import { until } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 import {
   busContext,
   decodeReport,
@@ -210,6 +210,26 @@ function body(bindings: number) {
   const all = Array.from({ length: bindings }, (_, n) => ({ name: `b${n}`, ...fixed }))
   return { uptimeMs: 1, memoryBytes: 1, cpu: 0, blockedMs: 0, leftOut: 0, bindings: all }
 }
+
+describe('a watch that overlaps the close of its bus', () => {
+  it('rejects, and asks for no report afterwards', async () => {
+    const [asked, confirmed] = [gate(), gate()]
+    const { bus, binder } = await world().join()
+    const send = binder.send.bind(binder)
+    binder.send = (async (...args: Parameters<typeof send>) => {
+      const sent = await send(...args)
+      asked.open()
+      await confirmed.opened
+      return sent
+    }) as typeof binder.send
+    const watching = bus.watch(FAST)
+    await asked.opened
+    const closing = bus.close()
+    confirmed.open()
+    await expect(watching).rejects.toMatchObject({ code: 'bus.closed' })
+    await closing
+  })
+})
 
 describe('a stored report', () => {
   it('is bounded in instances, bindings and rate, also against an attacker', () => {
