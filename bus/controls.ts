@@ -112,8 +112,9 @@ function shutdownOnce({ onShutdown, logger }: BusContext) {
         message: 'this instance cannot be shut down from outside: it has no `onShutdown` option',
       })
     if (isUnderWay) return
-    isUnderWay = true
     return new AfterAck(() => {
+      if (isUnderWay) return
+      isUnderWay = true
       logger.info({ reason, from }, 'bus: shutdown asked for')
       Promise.resolve()
         .then(() => onShutdown({ reason, from }))

@@ -126,7 +126,9 @@ export class EventPublisher {
     try {
       const body = await unlessAborted(this.#closing.signal, unlessAborted(order.signal, this.#prepare(order)))
       await before
-      const expected = order.ackTimeoutMs === undefined ? undefined : await this.#expected(order, order.ackTimeoutMs)
+      const { ackTimeoutMs } = order
+      const asking = ackTimeoutMs === undefined ? undefined : this.#expected(order, ackTimeoutMs)
+      const expected = asking && (await unlessAborted(this.#closing.signal, asking))
       order.signal.throwIfAborted()
       this.#closing.signal.throwIfAborted()
       const wait = expected === undefined ? undefined : this.#peers.pending.open(order.id, order.to, expected)

@@ -162,7 +162,7 @@ class ServiceBus implements Bus {
     this.#stopTelemetry?.()
     const wasStarted = this.#state === 'started'
     this.#state = 'closed'
-    this.#reports.close()
+    this.#reports.close(this.#closedError('closed', 'watch'))
     this.#publisher.close(this.#closedError('closed'))
     this.#answers.pending.closeAll(this.#closedError('closed while waiting'))
     await this.#receiver.close(this.#context.drainTimeoutMs)

@@ -14,8 +14,16 @@ const IDLE_MS = 4 * SECOND
 /** Pause between two probes of a server that failed. */
 const RETRY_MS = 1 * SECOND
 
-/** The kind of a probe, whose success ends every failure. */
+/** After this long a call that failed and was not repeated is no longer needed, if a probe has succeeded since. */
+const FORGOTTEN_MS = 2 * IDLE_MS
+
 const PROBE = 'probe'
+
+interface Failed {
+  readonly detail: string
+  /** Monotonic ms of the last failure. */
+  readonly at: number
+}
 
 export interface CallHealthFields {
   readonly clock: Clock
@@ -26,9 +34,10 @@ export interface CallHealthFields {
 }
 
 /**
- * Health of a part that calls a server: `up` means that the last call of each kind succeeded, or a probe since. A call that succeeds
- * says nothing about another kind: a server may answer reads and refuse writes. A part without calls, or with one that failed,
- * probes the server every few seconds, so a server that stopped or is back is reported within ten seconds.
+ * Health of a part that calls a server: `up` means that the last call of each kind succeeded, or was not repeated for 8 s while
+ * a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads and refuse writes, or write
+ * one key and not another. A part without calls, or with one that failed, probes the server every few seconds, so a server that stopped
+ * or is back is reported within ten seconds.
  *
  * Its timers do not keep the process alive. A part that has called nothing yet is `idle`, and probes nothing.
  */
@@ -37,8 +46,10 @@ export class CallHealth {
   /** A probe runs outside of the caller that made the first call: in no transaction, under no lease. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #isAnswered = false
-  /** Why the last call of a kind failed. */
-  readonly #failures = new Map<string, string>()
+  /** The last calls of their kind that failed. */
+  readonly #failures = new Map<string, Failed>()
+  /** Monotonic ms of the last probe that succeeded. */
+  #probedAt = Number.NEGATIVE_INFINITY
   #settledAt = 0
   #cancel: (() => void) | undefined
   #closed = false
@@ -51,14 +62,14 @@ export class CallHealth {
   track<T>(call: Promise<T>, kind: string): Promise<T> {
     call.then(
       () => this.#succeeded(kind),
-      (error: unknown) => this.#failed(kind, error),
+      (error: unknown) => this.#fail(kind, error),
     )
     return call
   }
 
   state(): CallState {
-    const detail = this.#failures.values().next().value
-    if (detail !== undefined) return { status: 'down', detail }
+    const failed = this.#failed
+    if (failed !== undefined) return { status: 'down', detail: failed.detail }
     return { status: this.#isAnswered ? 'up' : 'idle' }
   }
 
@@ -67,24 +78,34 @@ export class CallHealth {
     this.#cancel?.()
   }
 
+  /** The first failure that still counts. */
+  get #failed(): Failed | undefined {
+    const since = Math.min(this.#fields.clock.monotonic() - FORGOTTEN_MS, this.#probedAt)
+    for (const [kind, failed] of this.#failures) {
+      if (failed.at > since) return failed
+      this.#failures.delete(kind)
+    }
+    return undefined
+  }
+
   #succeeded(kind: string): void {
     this.#isAnswered = true
-    if (kind === PROBE) this.#failures.clear()
-    else this.#failures.delete(kind)
+    this.#failures.delete(kind)
+    if (kind === PROBE) this.#probedAt = this.#fields.clock.monotonic()
     this.#settled()
   }
 
-  #failed(kind: string, error: unknown): void {
+  #fail(kind: string, error: unknown): void {
     if (!this.#fields.isFailure(error)) return
-    const wasUp = this.#failures.size === 0
-    this.#failures.set(kind, toError(error).message)
+    const wasUp = this.#failed === undefined
+    this.#failures.set(kind, { detail: toError(error).message, at: this.#fields.clock.monotonic() })
     if (wasUp) this.#disarm()
     this.#settled()
   }
 
   #settled(): void {
     this.#settledAt = this.#fields.clock.monotonic()
-    this.#arm(this.#failures.size > 0 ? RETRY_MS : IDLE_MS)
+    this.#arm(this.#failed === undefined ? IDLE_MS : RETRY_MS)
   }
 
   #disarm(): void {
@@ -100,7 +121,7 @@ export class CallHealth {
   readonly #due = (): void => {
     this.#cancel = undefined
     const leftMs = this.#settledAt + IDLE_MS - this.#fields.clock.monotonic()
-    if (this.#failures.size === 0 && leftMs > 0) this.#arm(leftMs)
+    if (this.#failed === undefined && leftMs > 0) this.#arm(leftMs)
     else void this.#outside(() => this.track(this.#fields.probe(), PROBE)).catch(() => this.#arm(RETRY_MS))
   }
 }

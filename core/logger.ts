@@ -79,12 +79,23 @@ function harmless(logger: Logger): Logger {
       // There is nowhere left to say so.
     }
   }
-  return {
+  const wrapped: Logger = {
     debug: (fields, message) => quietly(() => logger.debug(fields, message)),
     info: (fields, message) => quietly(() => logger.info(fields, message)),
     warn: (fields, message) => quietly(() => logger.warn(withReadable(fields), message)),
     error: (fields, message) => quietly(() => logger.error(withReadable(fields), message)),
   }
+  return 'level' in logger ? withLevelOf(logger, wrapped) : wrapped
+}
+
+/** The level of a logger that has one, such as pino, can be read and set on its wrapper. */
+function withLevelOf(logger: Logger & { level: unknown }, wrapped: Logger): Logger {
+  return Object.defineProperty(wrapped, 'level', {
+    get: () => logger.level,
+    set: (level: unknown) => {
+      logger.level = level
+    },
+  })
 }
 
 /** A serializer that throws would take the line with it. */

@@ -6,7 +6,9 @@
  * release before it can work with says so in `worksWith`; after any other one the old release refuses to start.
  */
 
+import { SECOND } from './clock.ts'
 import { requireInteger } from './errors.ts'
+import { limitedTransaction } from './limited-transaction.ts'
 import { holdersOf, LOCK_WAIT, untilFree } from './retry-table-lock.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
 import { SqlError } from './sql-error.ts'
@@ -42,6 +44,11 @@ export interface MigrateOptions {
 }
 
 const MAX_MS = 2 ** 31 - 1
+/** A migration sends its statements without a pause, so one that is idle for longer belongs to a frozen or disconnected process. */
+const IDLE_MS = 20 * SECOND
+/** A table of the schema, or the lock of those that migrate it. */
+const HELD = `n.nspname = $1::text OR k.locktype = 'advisory' AND k.objsubid = 1
+  AND k.classid::bigint << 32 | k.objid::bigint = hashtextextended('concordat:' || $1::text, 0)`
 
 function versionMismatch(schema: string, { name, migrations, call }: SqlPart, found: number): SqlError {
   return new SqlError('core.sql_version', { schema, part: name, found, known: latestOf(migrations), call })
@@ -50,9 +57,10 @@ function versionMismatch(schema: string, { name, migrations, call }: SqlPart, fo
 /**
  * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
  * transaction lock: idempotent, and safe when several processes start at once. Looks first: where nothing is missing it
- * only reads, and needs no right to create anything. A table that others hold is waited for a little at a time.
+ * only reads, and needs no right to create anything. It waits for a table that others hold, and for
+ * another process that migrates, a little at a time. The server ends the transaction of a migrating process that is frozen for 20 s.
  * @throws `core.sql_version` when a later release has migrated the tables and this one cannot work with them;
- * `core.migration_blocked` when others held a table for `waitMs`
+ * `core.migration_blocked` when others held a table, or migrated, for `waitMs`
  */
 export async function migrate(
   sql: SqlClient,
@@ -75,21 +83,16 @@ export async function migrate(
     { lockTimeoutMs, waitMs },
     () => apply(sql, schema, owned, lockTimeoutMs),
     async (cause) =>
-      new SqlError(
-        'core.migration_blocked',
-        { schema, part, holders: await holdersOf(sql, 'n.nspname = $1', schema) },
-        cause,
-      ),
+      new SqlError('core.migration_blocked', { schema, part, holders: await holdersOf(sql, HELD, schema) }, cause),
   )
 }
 
 /** Makes one try, in one transaction. */
 async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeoutMs: number): Promise<void> {
   const { name: part, migrations } = owned
-  await sql.transaction(async (tx) => {
-    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
-    // Not before: another process that migrates is waited for.
+  await limitedTransaction(sql, IDLE_MS, async (tx) => {
     await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
     const state = await readState(tx, schema, part)
     if (isDone(state, schema, owned)) return
     for (const statement of bookkeeping(schema, state)) await tx.query(statement)

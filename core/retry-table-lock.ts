@@ -43,7 +43,7 @@ export async function untilFree<T>(
 
 /**
  * Who holds tables, at most five of them; the text of no statement, which may hold a secret.
- * @param which a condition on `pg_class` c and its `pg_namespace` n, with `$1`
+ * @param which a condition on `pg_locks` k, its `pg_class` c and `pg_namespace` n, with `$1`
  */
 export async function holdersOf(sql: SqlExecutor, which: string, value: unknown): Promise<readonly string[]> {
   const { rows } = await sql.query<{ line: string }>(
@@ -52,8 +52,8 @@ export async function holdersOf(sql: SqlExecutor, which: string, value: unknown)
          ELSE format('session %s of "%s", %s, since %s s', l.pid, a.application_name, a.state,
            round(extract(epoch FROM clock_timestamp() - a.xact_start))) END AS line
      FROM (SELECT DISTINCT pid, virtualtransaction FROM pg_locks k
-           JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE ${which} AND k.granted AND k.pid IS DISTINCT FROM pg_backend_pid()
+           LEFT JOIN pg_class c ON c.oid = k.relation LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE (${which}) AND k.granted AND k.pid IS DISTINCT FROM pg_backend_pid()
              AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())) l
      LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'
        AND x.virtualtransaction = l.virtualtransaction

@@ -36,7 +36,7 @@ const NAMES = optionNames<EmbeddedOptions>({ dataDir: true })
 function closedBy(locks: Locks, close: () => Promise<void>): Locks {
   return new Proxy(locks, {
     get(target, property) {
-      if (property === 'close') return close
+      if (property === 'close' || property === Symbol.asyncDispose) return close
       const value: unknown = Reflect.get(target, property, target)
       return typeof value === 'function' ? (value as () => unknown).bind(target) : value
     },

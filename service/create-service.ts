@@ -266,8 +266,9 @@ class AssembledService implements Service, EndsBySignal {
     await this.#closePart('binder', binder)
     await this.#closePart('inbox', stored?.inbox)
     await this.#closePart('prepared', stored?.prepared)
-    await this.#closePart('locks', locks)
+    // Before the locks, which close an embedded database: a probe of the store would open it again.
     await this.#closePart('cluster', this.#options.cluster?.store)
+    await this.#closePart('locks', locks)
     this.#state = 'closed'
     this.#givenUp.abort(new ServiceClosed(this.name))
   }

@@ -35,13 +35,14 @@ export class InstanceReportWatches {
   readonly #context: BusContext
   readonly #ask: AskForReports
   readonly #open = new Set<Watch>()
+  readonly #closing = new AbortController()
 
   constructor(context: BusContext, ask: AskForReports) {
     this.#context = context
     this.#ask = ask
   }
 
-  /** @throws TypeError / RangeError, `bus.address`, `bus.forbidden`, `bus.not_ready` */
+  /** @throws TypeError / RangeError, `bus.address`, `bus.forbidden`, `bus.not_ready`, `bus.closed` */
   async watch(options: ReportWatchOptions = {}): Promise<ReportWatch> {
     refuseUnknown('bus.watch', options, NAMES)
     const to = parsePattern(options.to ?? '**')
@@ -51,6 +52,7 @@ export class InstanceReportWatches {
     const leaseMs = MISSED * everyMs
     const order = { everyMs, forMs: leaseMs + 2 * ASK_MS }
     await this.#ask(order, to.text)
+    this.#closing.signal.throwIfAborted()
     const stop = lastingContext()(() => this.#keepAsking(order, to.text))
     const watch: Watch = {
       instances: new LatestInstanceReports(leaseMs),
@@ -90,7 +92,9 @@ export class InstanceReportWatches {
     for (const { instances } of meant) instances.take(admitted, said, now)
   }
 
-  close(): void {
+  /** @param reason with which a watch that is being opened rejects */
+  close(reason: Error): void {
+    this.#closing.abort(reason)
     for (const watch of this.#open) watch.close()
   }
 

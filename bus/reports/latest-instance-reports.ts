@@ -70,7 +70,7 @@ export class LatestInstanceReports {
     const more = body.bindings.length - (before?.body.bindings.length ?? 0)
     if (this.#bindings + more > MAX_BINDINGS) return 'too many'
     this.#bindings += more
-    const bindings = withRates(body.bindings, before, time)
+    const bindings = withRates(body, before)
     this.#known.delete(name)
     this.#known.set(name, { address: from, session, time, heardAt: now, body: { ...body, bindings } })
     return 'taken'
@@ -97,13 +97,10 @@ export class LatestInstanceReports {
   }
 }
 
-function withRates(
-  bindings: readonly BindingReport[],
-  before: Known | undefined,
-  time: number,
-): readonly WatchedBinding[] {
+/** Divides by the uptime of the process: the times of its messages rise by 1 ms each while its clock is behind them. */
+function withRates({ bindings, uptimeMs }: ReportBody, before: Known | undefined): readonly WatchedBinding[] {
   const last = new Map(before?.body.bindings.map((binding) => [binding.name, binding]))
-  const seconds = (time - (before?.time ?? time)) / 1_000
+  const seconds = (uptimeMs - (before?.body.uptimeMs ?? uptimeMs)) / 1_000
   return bindings.map((binding) => {
     const earlier = last.get(binding.name)
     if (earlier === undefined || seconds <= 0)

@@ -12,8 +12,8 @@ export class ReportExchange {
     this.watches = new InstanceReportWatches(context, ask)
   }
 
-  close(): void {
+  close(reason: Error): void {
     this.reporter.close()
-    this.watches.close()
+    this.watches.close(reason)
   }
 }

@@ -109,27 +109,26 @@ class PgListener implements SqlListener {
 
   /** Runs a connection from `connect` to its end; resolves with the reason for the end. */
   async #session(onUp: () => void): Promise<Error> {
-    const connection = this.#connect()
-    this.#connection = connection
-    const ended = new Promise<Error>((resolve) => {
-      connection.on('error', resolve)
-      connection.on('end', () => resolve(new Error('the server closed the connection')))
-    })
-    connection.on('notification', (message) => this.#deliver(message.channel, message.payload ?? ''))
+    let connection: PgListenConnection | undefined
     try {
+      connection = this.#connect()
+      this.#connection = connection
+      const ended = endOf(connection)
+      connection.on('notification', (message) => this.#deliver(message.channel, message.payload ?? ''))
       await connection.connect()
       for (const channel of this.#listeners.keys()) await connection.query(`LISTEN ${quoteIdentifier(channel)}`)
       if (this.#stopping.signal.aborted) return new Error('closed')
       this.#up = true
       onUp()
       for (const channel of this.#listeners.keys()) this.#deliver(channel, '')
-      this.#asking = this.#asking.then(() => this.#warnIfDeaf(connection))
+      const current = connection
+      this.#asking = this.#asking.then(() => this.#warnIfDeaf(current))
       return await ended
     } catch (error) {
       return toError(error)
     } finally {
       this.#up = false
-      await this.#end(connection)
+      if (connection !== undefined) await this.#end(connection)
     }
   }
 
@@ -161,4 +160,11 @@ class PgListener implements SqlListener {
   #deliver(channel: string, payload: string): void {
     for (const listener of this.#listeners.get(channel) ?? []) listener(payload)
   }
+}
+
+function endOf(connection: PgListenConnection): Promise<Error> {
+  return new Promise((resolve) => {
+    connection.on('error', resolve)
+    connection.on('end', () => resolve(new Error('the server closed the connection')))
+  })
 }

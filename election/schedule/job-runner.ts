@@ -16,6 +16,9 @@ const ASK_AGAIN_MS = 1 * SECOND
 /** Time limit of `lastTick` before health reports it, and it is aborted and called again. */
 const LAST_TICK_MS = 10 * SECOND
 
+/** Ticks that a run leaves out before the detail of health names it. */
+const TELL_AFTER_TICKS = 3
+
 /** The run that the code is inside of. */
 const inside = endingContext<CurrentRun>()
 
@@ -60,6 +63,13 @@ export class JobRunner implements RunHost {
     const ahead = this.#aheadText()
     if (ahead !== undefined) return `job "${name}": ${ahead}`
     return this.#error === undefined ? undefined : `job "${name}": ${this.#error}`
+  }
+
+  /** For the detail of a healthy job: a run without a time limit may hang or only take long. */
+  note(): string | undefined {
+    const leftOut = this.#current?.leftOut ?? 0
+    if (leftOut < TELL_AFTER_TICKS) return undefined
+    return `a run of job "${this.#job.name}" has not returned since ${leftOut} ticks; give the job a timeoutMs to be told of it`
   }
 
   /** Effects that compare their tick with the record are dropped until the clock has passed it. */
@@ -167,6 +177,7 @@ export class JobRunner implements RunHost {
 
   skip(): void {
     this.#skipped++
+    if (this.#current !== undefined) this.#current.leftOut++
   }
 
   get overlap(): 'skip' | 'queue' {
@@ -222,6 +233,8 @@ function instantOf(done: unknown): number | undefined {
 /** A run going on, with its time limit. */
 class CurrentRun {
   readonly scheduledAt: number
+  /** Ticks left out since it began. */
+  leftOut = 0
   readonly #timeout = new AbortController()
   readonly #cancel: () => void
   readonly #ended = Promise.withResolvers<void>()

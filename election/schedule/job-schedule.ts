@@ -43,7 +43,9 @@ class JobSchedule implements Schedule {
     if (this.#closing.signal.aborted) return { status: 'closed' }
     if (!this.#isStarted) return { status: 'idle' }
     const problems = this.#runners.map((runner) => runner.problem()).filter((problem) => problem !== undefined)
-    return problems.length === 0 ? { status: 'up' } : { status: 'down', detail: problems.join('; ') }
+    if (problems.length > 0) return { status: 'down', detail: problems.join('; ') }
+    const notes = this.#runners.map((runner) => runner.note()).filter((note) => note !== undefined)
+    return notes.length === 0 ? { status: 'up' } : { status: 'up', detail: notes.join('; ') }
   }
 
   async close(): Promise<void> {

@@ -121,7 +121,10 @@ export interface JobStatus {
 
 /** Whether the jobs of a schedule do what they should. */
 export interface ScheduleHealth {
-  /** `down`: the last run of some job threw, one has outlived its `timeoutMs`, or `lastTick` throws. */
+  /**
+   * `down`: the last run of some job threw, one has outlived its `timeoutMs`, or `lastTick` throws. A job without
+   * `timeoutMs` stays `up` however long a run takes; after three ticks left out `detail` names it.
+   */
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined
 }

@@ -1,8 +1,8 @@
 import { defineChannel, sink } from 'concordat/binder'
-import { PauseBinding, Refresh, ResumeBinding, SetLogLevel, Shutdown } from 'concordat/bus'
+import { onEvent, PauseBinding, Refresh, ResumeBinding, SetLogLevel, Shutdown } from 'concordat/bus'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { until } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 import { keepingLogger, world } from './kit.ts'
 
 const TO = { to: '**', ackTimeoutMs: 5_000 } as const
@@ -86,6 +86,21 @@ describe('Shutdown', () => {
     await bus.publish(Shutdown, {}, TO)
     expect((await bus.publish(Shutdown, {}, TO)).acked).toHaveLength(1)
     expect(calls).toBe(1)
+  })
+
+  it('is done when it comes again after a handler of the same event had exceeded its time', async () => {
+    const slow = gate()
+    let calls = 0
+    const { bus } = await world().join({
+      handlerTimeoutMs: 100,
+      onShutdown: () => void calls++,
+      on: [onEvent(Shutdown, () => slow.opened)],
+    })
+    const first = await bus.publish(Shutdown, {}, TO)
+    expect(first.failed[0]?.error).toMatchObject({ code: 'bus.handler_timeout' })
+    slow.open()
+    expect((await bus.publish(Shutdown, {}, TO)).acked).toHaveLength(1)
+    await until('the hook was called', () => calls === 1)
   })
 
   it('fails without a hook; a hook that throws is logged', async () => {

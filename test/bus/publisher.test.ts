@@ -2,12 +2,31 @@ import { defineEvent } from 'concordat/bus'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { Ping } from '../conformance/bus-kit.ts'
-import { until } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 import { world } from './kit.ts'
 
 /** Event whose schema awaits a promise that never settles. */
 const Asking = defineEvent('asking', { payload: z.object({}).refine(() => new Promise<boolean>(() => {})) })
 const TO = { to: '**' }
+
+describe('an event that waits for the members who answer it', () => {
+  it('holds up no close: its publisher gets an error at once', async () => {
+    const asked = gate()
+    let hangs = false
+    const { bus } = await world().join({
+      members: () => {
+        if (!hangs) return []
+        asked.open()
+        return new Promise(() => {})
+      },
+    })
+    hangs = true
+    const publishing = Promise.allSettled([bus.publish(Ping, { n: 1 }, { ...TO, ack: true, ackTimeoutMs: 20_000 })])
+    await asked.opened
+    await bus.close()
+    expect(await publishing).toMatchObject([{ reason: { code: 'bus.closed' } }])
+  })
+})
 
 describe('an event whose schema never answers', () => {
   it('is not published, its publisher gets an error with the schema, and later events leave', async () => {

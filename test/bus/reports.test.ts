@@ -5,7 +5,7 @@ import { z } from 'zod'
 import { type InstanceOptions, SECRET } from '../conformance/bus-kit.ts'
 import { parseAddress, type ReportWatch, type WatchedInstance } from '../support/inside/bus.ts'
 import { newId } from '../support/inside/core.ts'
-import { until } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 import {
   busContext,
   decodeReport,
@@ -211,6 +211,26 @@ function body(bindings: number) {
   return { uptimeMs: 1, memoryBytes: 1, cpu: 0, blockedMs: 0, leftOut: 0, bindings: all }
 }
 
+describe('a watch that overlaps the close of its bus', () => {
+  it('rejects, and asks for no report afterwards', async () => {
+    const [asked, confirmed] = [gate(), gate()]
+    const { bus, binder } = await world().join()
+    const send = binder.send.bind(binder)
+    binder.send = (async (...args: Parameters<typeof send>) => {
+      const sent = await send(...args)
+      asked.open()
+      await confirmed.opened
+      return sent
+    }) as typeof binder.send
+    const watching = bus.watch(FAST)
+    await asked.opened
+    const closing = bus.close()
+    confirmed.open()
+    await expect(watching).rejects.toMatchObject({ code: 'bus.closed' })
+    await closing
+  })
+})
+
 describe('a stored report', () => {
   it('is bounded in instances, bindings and rate, also against an attacker', () => {
     const watched = new LatestInstanceReports(6_000)
@@ -230,17 +250,31 @@ describe('a stored report', () => {
   it('begins anew with a process of the same name, and never goes backwards', () => {
     const watched = new LatestInstanceReports(6_000)
     const [report] = body(1).bindings
-    const handled = (n: number) => ({
+    const handled = (n: number, uptimeMs = 0) => ({
       ...body(0),
+      uptimeMs,
       bindings: [{ ...(report as NonNullable<typeof report>), handled: n }],
     })
-    watched.take({ ...envelope('a:b:c'), time: 1_000 }, handled(10), 0)
-    watched.take({ ...envelope('a:b:c'), time: 3_000 }, handled(30), 2_000)
+    watched.take({ ...envelope('a:b:c'), time: 1_000 }, handled(10, 1_000), 0)
+    watched.take({ ...envelope('a:b:c'), time: 3_000 }, handled(30, 3_000), 2_000)
     expect(watched.all(2_000)[0]?.bindings[0]?.handledPerSecond).toBe(10)
-    watched.take({ ...envelope('a:b:c'), time: 5_000 }, handled(0), 4_000)
+    watched.take({ ...envelope('a:b:c'), time: 5_000 }, handled(0, 5_000), 4_000)
     expect(watched.all(4_000)[0]?.bindings[0]?.handledPerSecond).toBe(0)
     watched.take({ ...envelope('a:b:c', 'another'), time: 6_000 }, handled(5), 5_000)
     expect(watched.all(5_000).map(({ bindings }) => bindings[0]?.handledPerSecond)).toEqual([0, undefined])
+  })
+
+  it('has the right rates also after the clock of its sender was set back', () => {
+    const watched = new LatestInstanceReports(6_000)
+    const [report] = body(1).bindings
+    const at = (uptimeMs: number, handled: number) => ({
+      ...body(0),
+      uptimeMs,
+      bindings: [{ ...(report as NonNullable<typeof report>), handled }],
+    })
+    watched.take({ ...envelope('a:b:c'), time: 1_000 }, at(1_000, 10), 0)
+    watched.take({ ...envelope('a:b:c'), time: 1_001 }, at(3_000, 30), 2_000)
+    expect(watched.all(2_000)[0]?.bindings[0]?.handledPerSecond).toBe(10)
   })
 
   it('leaves out a binding with a too long name, and not the instance', () => {

@@ -341,6 +341,21 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect((await state.get('role')).value).toBeUndefined()
     })
 
+    it('is neither written nor unbound for a process that is no member now', async () => {
+      const cluster = randomUUID()
+      const a = member({ cluster })
+      const state = newState<string>({ cluster })
+      const none: object = { boundTo: a.self() }
+      await expect(state.put('mine', 'x', none)).rejects.toThrow('boundTo: expected a member')
+      await expect(state.transact([{ put: 'mine', value: 'x', ...none }])).rejects.toThrow('boundTo: expected a member')
+      const presence = await a.join()
+      await state.put('mine', 'x', { boundTo: presence })
+      await expect(state.update('mine', (value) => `${value}!`, none)).rejects.toThrow('boundTo: expected a member')
+      expect(await state.get('mine')).toMatchObject({ value: 'x', boundTo: { instance: a.instance } })
+      await a.leave()
+      expect((await state.entries()).entries).toEqual([])
+    })
+
     it('is deleted with all others of its member, in several states, in any number', async () => {
       const cluster = randomUUID()
       const a = member({ cluster, instance: 'a' })

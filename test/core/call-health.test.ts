@@ -55,6 +55,20 @@ describe('the health of calls', () => {
     expect((await reads(10)).at(-1)).toBe('up')
   })
 
+  it('is not hidden by a probe that succeeds while calls of a kind keep failing', async () => {
+    const { clock, server, health } = setup()
+    const statuses: string[] = []
+    for (let n = 0; n < 40; n++) {
+      if (n % 4 === 0) await health.track(Promise.reject(ours), 'write').catch(() => {})
+      await clock.advance(1_000)
+      statuses.push(health.state().status)
+    }
+    expect(server.probes).toBeGreaterThan(5)
+    expect(new Set(statuses)).toEqual(new Set(['down']))
+    await clock.advance(10_000)
+    expect(health.state()).toEqual({ status: 'up' })
+  })
+
   it('goes down within ten seconds when the server of an idle part stops', async () => {
     const { clock, server, health, call } = setup()
     await call()

@@ -66,6 +66,36 @@ describeWith(['postgres'], 'a migration of a locked table', () => {
     expect((error as Error).message).not.toContain('4711')
   })
 
+  test('gives up after its time beside another migrator that is frozen, and names its session', async () => {
+    await endIt()
+    const held = Promise.withResolvers<void>()
+    const open = Promise.withResolvers<void>()
+    const frozen = sql.transaction(async (tx) => {
+      await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
+      open.resolve()
+      await held.promise
+    })
+    await open.promise
+    const message = expect.stringMatching(/session \d+ of "the shop", idle in transaction/)
+    await expect(begin(200)).rejects.toMatchObject({ code: 'core.migration_blocked', message })
+    held.resolve()
+    await frozen
+    await begin(200)
+  })
+
+  test('lets the server end its transaction when its process is frozen in it', async () => {
+    await endIt()
+    const limit: SqlMigration = {
+      version: 2,
+      statements: [
+        `CREATE TABLE {schema}.limits AS SELECT current_setting('idle_in_transaction_session_timeout')::interval AS idle`,
+      ],
+    }
+    await migrate(sql, schema, 'held', [first, limit])
+    const { rows } = await sql.query(`SELECT extract(epoch FROM idle)::int AS idle FROM ${schema}.limits`)
+    expect(rows).toEqual([{ idle: 20 }])
+  })
+
   test('succeeds when the table is unlocked in time, and delays other sessions only briefly', async () => {
     const migrating = begin(20_000)
     const waiting = async (): Promise<boolean> =>

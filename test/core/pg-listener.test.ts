@@ -44,6 +44,35 @@ test.each([
   expect(made.map(({ isDestroyed }) => isDestroyed)).toEqual([true])
 })
 
+test('a listener whose `connect` throws, at first or after a lost connection, warns and calls it again', async () => {
+  const { connect } = server({ isPooled: false, passesOn: false })
+  const clock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 50, signal) }
+  const made: EventEmitter[] = []
+  const warned: string[] = []
+  const warn = ({ err }: { readonly err: Error }) => void warned.push(err.message)
+  let calls = 0
+  const listener = pgListener({
+    connect: () => {
+      calls += 1
+      if (calls !== 2) throw new Error('cannot read the rotated password')
+      const connection = connect()
+      made.push(connection)
+      return connection
+    },
+    logger: { ...silentLogger, warn } as unknown as Logger,
+    clock,
+  })
+  const heard: string[] = []
+  listener.listen('orders', (payload) => heard.push(payload))
+  await until('the second call connected', () => heard.length === 1)
+  made[0]?.emit('end')
+  await until('it has called `connect` twice more', () => calls >= 4)
+  await listener.close()
+  expect(warned[0]).toBe('cannot read the rotated password')
+  expect(warned[1]).toBe('the server closed the connection')
+  expect(warned[2]).toBe('cannot read the rotated password')
+})
+
 /** Connections of one server, direct or through a pooler: LISTEN and NOTIFY, as `pg.Client` has them. */
 function server({ isPooled, passesOn }: { readonly isPooled: boolean; readonly passesOn: boolean }) {
   const listening = new Map<string, EventEmitter>()

@@ -79,6 +79,18 @@ describe('embedded', () => {
     await reader.close()
   })
 
+  it('is closed by `await using` of its locks', async () => {
+    const dataDir = await folder()
+    const identity = { service: 's', instance: 'i', logger: silentLogger, telemetry: undefined }
+    {
+      const { locks, sql } = embedded({ dataDir })
+      await using held = locks(identity)
+      expect(await held.list()).toEqual([])
+      await sql.query('SELECT 1')
+    }
+    await expect(readdir(dataDir)).resolves.not.toContain('lock')
+  })
+
   it('touches nothing in a folder of another program', async () => {
     for (const foreign of ['pg/PG_VERSION', 'PG_VERSION', 'notes.txt', 'lock', 'concordat', 'draft.tmp']) {
       const dataDir = await folder()

@@ -1,7 +1,7 @@
 /** What runs while a service closes, as in every deployment. */
 import { defineChannel, sink } from 'concordat/binder'
 import { pgliteClient } from 'concordat/core/pglite'
-import { memoryBroker, memoryTransport } from 'concordat/memory'
+import { memoryBroker, memoryLocks, memoryStateStore, memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -19,6 +19,27 @@ const Order = z.object({ orderId: z.string() })
 const placed = defineChannel('orders.placed', { payload: Order })
 
 describe('while a service closes', () => {
+  test('its cluster store closes before its locks, which close an embedded database', async () => {
+    const closed: string[] = []
+    const noting = <T extends { close(): Promise<void> }>(part: T, name: string): T =>
+      new Proxy(part, {
+        get(target, property) {
+          if (property === 'close') return async () => void closed.push(name)
+          const value: unknown = Reflect.get(target, property, target)
+          return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+        },
+      })
+    const service = createService({
+      name: 'shop',
+      transport: memoryTransport(),
+      locks: noting(memoryLocks(), 'locks'),
+      cluster: { store: noting(memoryStateStore(), 'cluster') },
+    })
+    await service.start()
+    await service.close()
+    expect(closed).toEqual(['cluster', 'locks'])
+  })
+
   test('a handler that runs still commits, sends and starts a saga, and its message is no dead letter', async () => {
     const [begun, closing] = [gate(), gate()]
     const ship = defineSaga('ship', { version: 1, input: Order }).step('pack', { invoke: () => 'yes', pivot: true })

@@ -131,8 +131,10 @@ class MembershipClient implements Membership {
   health(): MembershipHealth {
     const { state, error } = this.status()
     if (state === 'closed') return { status: 'closed' }
-    if (state === 'alive') return { status: 'up' }
-    if (state === 'observing') return this.#options.store.health()
+    const store = this.#options.store.health()
+    if (state === 'observing') return store
+    // A member whose heartbeats arrive can still be unable to read who else is there.
+    if (state === 'alive') return store.status === 'down' ? store : { status: 'up' }
     const detail = { joining: 'not joined yet', isolated: 'isolated', evicted: 'another process has the instance id' }
     return { status: 'down', detail: error === undefined ? detail[state] : `${detail[state]}: ${error}` }
   }

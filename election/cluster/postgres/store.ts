@@ -147,7 +147,8 @@ export class PostgresClusterStore implements ClusterStore {
   }
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {
-    return this.#steps.health()
+    const { problem } = this.#tail
+    return problem === undefined ? this.#steps.health() : { status: 'down', detail: problem }
   }
 
   async close(): Promise<void> {

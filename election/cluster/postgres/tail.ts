@@ -7,8 +7,10 @@ import type { LogFollower } from '../store/cluster-store.ts'
 import { type EntryRow, logEntry } from './row-conversion.ts'
 import type { StoredLog } from './wakes.ts'
 
+/** Entries of a log in one answer; half of them after a failure, and an eighth more after each success. */
 const PAGE = 256
 const RETRY_MS = 50
+const MAX_RETRY_MS = 1_000
 const FIRST_PAUSE_MS = 5
 /** Also how soon it shows that a store lost what was told of it. */
 const LAST_PAUSE_MS = 1_000
@@ -40,8 +42,9 @@ export class Tail {
   #isWoken = false
   #sleeping: AbortController | undefined
   #pauseMs: number
+  #page = PAGE
   #closed = false
-  #wasTold = ''
+  #problem: Error | undefined
 
   constructor(fields: { steps: StoreStatementRunner; schema: string; isTold: boolean; clock: Clock; logger: Logger }) {
     this.#steps = fields.steps
@@ -50,7 +53,7 @@ export class Tail {
     this.#firstPauseMs = fields.isTold ? LAST_PAUSE_MS : FIRST_PAUSE_MS
     this.#pauseMs = this.#firstPauseMs
     this.#text = `SELECT n, ends::text AS ends, entries
-      FROM ${fields.schema}.cluster_tail($1::text[], $2::text[], $3::bigint[], ${PAGE})`
+      FROM ${fields.schema}.cluster_tail($1::text[], $2::text[], $3::bigint[], $4)`
   }
 
   follow(log: StoredLog, after: number, follower: LogFollower): () => void {
@@ -65,6 +68,11 @@ export class Tail {
   wake(): void {
     this.#isWoken = true
     this.#sleeping?.abort()
+  }
+
+  /** Why the logs cannot be read; `undefined` while they are read or not needed. */
+  get problem(): string | undefined {
+    return this.#problem?.message
   }
 
   close(): void {
@@ -82,18 +90,23 @@ export class Tail {
   }
 
   async #read(): Promise<void> {
+    let retryMs = RETRY_MS
     while (!this.#closed && this.#followings.size > 0) {
       this.#isWoken = false
       try {
         if (await this.#readOnce()) this.#pauseMs = this.#firstPauseMs
         else await this.#pause(this.#nextPauseMs())
-        this.#wasTold = ''
+        this.#problem = undefined
+        retryMs = RETRY_MS
       } catch (error) {
         if (this.#closed) break
         this.#warn(error, 'cluster: cannot follow the logs, trying again')
-        await this.#clock.sleep(RETRY_MS)
+        this.#page = Math.ceil(this.#page / 2)
+        await this.#clock.sleep(retryMs)
+        retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)
       }
     }
+    this.#problem = undefined
     this.#isReading = false
   }
 
@@ -117,7 +130,9 @@ export class Tail {
       logs.map(({ cluster }) => cluster),
       logs.map(({ log }) => log),
       logs.map(({ position }) => String(position)),
+      this.#page,
     ])
+    this.#page = Math.min(this.#page + Math.ceil(this.#page / 8), PAGE)
     for (const { n, ends, entries } of rows) this.#tell(logs[n - 1] as Following, Number(ends), entries ?? [])
     return rows.length > 0
   }
@@ -139,10 +154,11 @@ export class Tail {
     for (const following of this.#followings) {
       if (nameOf(following) !== nameOf(of) || following.position < of.position) continue
       const missing = entries.filter(({ revision }) => revision > following.position)
-      const wentBack = ends < following.position
-      if (missing.length === 0 && !wentBack) continue
+      // The log went back, or has lost its entries.
+      const isGap = ends < following.position || (entries.length === 0 && ends > following.position)
+      if (missing.length === 0 && !isGap) continue
       following.position = last
-      this.#call(() => (wentBack ? following.follower.onRollback() : following.follower.onEntries(missing)))
+      this.#call(() => (isGap ? following.follower.onRollback() : following.follower.onEntries(missing)))
     }
   }
 
@@ -155,9 +171,9 @@ export class Tail {
   }
 
   #warn(error: unknown, message: string): void {
-    const { message: text } = toError(error)
-    if (this.#wasTold !== text) this.#logger.warn({ err: error }, message)
-    this.#wasTold = text
+    const problem = toError(error)
+    if (this.#problem?.message !== problem.message) this.#logger.warn({ err: error }, message)
+    this.#problem = problem
   }
 }
 

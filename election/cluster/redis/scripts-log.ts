@@ -15,6 +15,17 @@
  */
 
 /**
+ * Lua that refuses on a server that became a replica, which would answer with what was once stored. It tries to delete a field that does
+ * not exist: that changes nothing, and needs no room. A write that is refused for another reason does not stop a read.
+ */
+export const onMaster = (meta: string): string => `
+local write = redis.pcall('HDEL', ${meta}, '')
+if type(write) == 'table' and string.find(write.err or '', 'READONLY', 1, true) then
+  return redis.error_reply('READONLY the server is a replica')
+end
+`
+
+/**
  * append: revision = max(last + 1, server time in microseconds). Rising also when the clock goes back; above everything
  * confirmed before when data were lost. As a double it is exact until the year 2255; as text only through `%.0f`.
  */
@@ -41,7 +52,7 @@ end
  *
  * Invariant: `ok` only if `after` is a revision of this very history and everything after it is in the log.
  */
-export const CHANGES = `${COMMON}
+export const CHANGES = `${onMaster('KEYS[2]')}${COMMON}
 local log, meta, after = KEYS[1], KEYS[2], tonumber(ARGV[1])
 if after > tonumber(redis.call('HGET', meta, 'revision') or 0) then return {'rolled_back'} end
 local floor = floor_of(log, meta)

@@ -1,4 +1,4 @@
-import { COMMON } from './scripts-log.ts'
+import { COMMON, onMaster } from './scripts-log.ts'
 
 /** How many transitions the log keeps. */
 const KEEP = 1_000
@@ -104,7 +104,7 @@ end
 `
 
 /** KEYS data meta   -> {revision, {instance, record, ...}} */
-export const READ_MEMBERS = `
+export const READ_MEMBERS = `${onMaster('KEYS[2]')}
 return {redis.call('HGET', KEYS[2], 'revision') or '0', redis.call('HGETALL', KEYS[1])}
 `
 

@@ -1,7 +1,7 @@
-import { COMMON } from './scripts-log.ts'
+import { COMMON, onMaster } from './scripts-log.ts'
 
 /** KEYS data meta   ARGV key...   -> {revision, {key, record or '', ...}}; of all keys when none is given */
-export const READ = `
+export const READ = `${onMaster('KEYS[2]')}
 local revision = redis.call('HGET', KEYS[2], 'revision') or '0'
 if #ARGV == 0 then return {revision, redis.call('HGETALL', KEYS[1])} end
 local found = {}

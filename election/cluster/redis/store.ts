@@ -146,6 +146,8 @@ export class RedisClusterStore implements ClusterStore {
   }
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {
+    for (const { problem } of this.#tails.values())
+      if (problem !== undefined) return { status: 'down', detail: problem }
     return this.#fields.commands.health()
   }
 

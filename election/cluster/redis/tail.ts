@@ -14,6 +14,7 @@ export const BLOCK_MS = 1_000
 const WAKE_FOR_MS = 60_000
 const PAGE = 256
 const RETRY_MS = 50
+const MAX_RETRY_MS = 1_000
 
 interface Following {
   readonly log: string
@@ -44,7 +45,7 @@ export class Tail {
   #isReading = false
   #isBlocked = false
   #closed = false
-  #wasTold = ''
+  #problem: Error | undefined
 
   constructor(fields: TailFields) {
     this.#fields = fields
@@ -56,6 +57,11 @@ export class Tail {
     if (!this.#isReading) this.#start()
     else if (this.#isBlocked) this.#wake()
     return () => this.#followings.delete(following)
+  }
+
+  /** Why the logs cannot be read; `undefined` while they are read or not needed. */
+  get problem(): string | undefined {
+    return this.#problem?.message
   }
 
   close(): void {
@@ -76,20 +82,24 @@ export class Tail {
   }
 
   async #read(): Promise<void> {
+    let retryMs = RETRY_MS
     let isSure = true
     while (!this.#closed && this.#followings.size > 0) {
       try {
         if (!isSure) await this.#compareEnds()
         isSure = await this.#readOnce()
-        this.#wasTold = ''
+        this.#problem = undefined
+        retryMs = RETRY_MS
       } catch (error) {
         if (this.#closed) break
         this.#warn(error, 'cluster: cannot follow the logs, trying again')
         this.#wakePosition = '0-0'
         isSure = false
-        await this.#fields.clock.sleep(RETRY_MS)
+        await this.#fields.clock.sleep(retryMs)
+        retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)
       }
     }
+    this.#problem = undefined
     this.#isReading = false
   }
 
@@ -159,8 +169,8 @@ export class Tail {
   }
 
   #warn(error: unknown, message: string): void {
-    const { message: text } = toError(error)
-    if (this.#wasTold !== text) this.#fields.logger.warn({ err: error }, message)
-    this.#wasTold = text
+    const problem = toError(error)
+    if (this.#problem?.message !== problem.message) this.#fields.logger.warn({ err: error }, message)
+    this.#problem = problem
   }
 }

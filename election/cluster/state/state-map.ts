@@ -102,8 +102,8 @@ class StateMap<Out, In> implements SharedState<Out, In> {
 
   async put(key: string, value: In, options: PutOptions = {}): Promise<StateVersion> {
     refuseUnknown(this.#path(key), options, PUT_NAMES)
-    const { ifVersion, boundTo, signal } = options
-    const { version } = await this.transact([{ put: key, value, ifVersion, boundTo }], { signal })
+    const { signal, ...how } = options
+    const { version } = await this.transact([{ put: key, value, ...how }], { signal })
     return { key, version }
   }
 
@@ -118,7 +118,9 @@ class StateMap<Out, In> implements SharedState<Out, In> {
     options: UpdateOptions = {},
   ): Promise<StateVersion> {
     refuseUnknown(this.#path(key), options, UPDATE_NAMES)
-    const { signal, boundTo } = options
+    const { signal } = options
+    const boundTo = this.#writer.generation(key, options)
+    const bound = boundTo === undefined ? {} : { boundTo }
     const maxAttempts = requireInteger(`${this.#path(key)}.maxAttempts`, options.maxAttempts ?? MAX_ATTEMPTS, 1)
     let record = await this.#call(signal, () => this.#record(this.#key(key)))
     for (let attempt = 1; ; attempt++) {
@@ -132,7 +134,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
       if (isSame) return { key, version }
       const ifVersion = hasValue(record) ? version : 0
       const operation =
-        value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, boundTo }
+        value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, ...bound }
       const reply = await this.#commit([operation], signal)
       if (reply.status === 'committed') return { key, version: reply.revision }
       if (attempt >= maxAttempts)

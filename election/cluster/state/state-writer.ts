@@ -99,7 +99,7 @@ export class StateWriter<Out, In> {
       const { ifVersion } = operation
       if (ifVersion !== undefined) requireInteger(`sharedState("${this.#options.name}").${key}.ifVersion`, ifVersion, 0)
       if ('put' in operation) {
-        const boundTo = this.#generation(key, operation.boundTo)
+        const boundTo = this.generation(key, operation)
         return { kind: 'put', key, ifVersion, json: this.#values.encode(key, operation.value), boundTo }
       }
       if ('delete' in operation) return { kind: 'delete', key, ifVersion }
@@ -111,14 +111,20 @@ export class StateWriter<Out, In> {
     })
   }
 
-  #generation(key: string, boundTo: Generation | undefined): Generation | undefined {
-    if (boundTo === undefined) return undefined
+  /**
+   * @returns what the entry is bound to; `undefined` without `boundTo`
+   * @throws TypeError also for a `boundTo` that is `undefined`: the entry would outlive its owner
+   */
+  generation(key: string, options: { readonly boundTo?: Generation }): Generation | undefined {
+    if (!('boundTo' in options)) return undefined
     const path = `sharedState("${this.#options.name}").${key}.boundTo`
     if (!this.#options.hasMembers) {
       throw new TypeError(`${path}: the state has no cluster; pass createSharedState({ cluster }) of the membership`)
     }
+    const { boundTo } = options
     if (typeof boundTo?.instance !== 'string' || !Number.isSafeInteger(boundTo.generation)) {
-      throw invalidOption(path, boundTo, 'a member with instance and generation, such as membership.self()')
+      const remedy = 'self() is undefined before join() has resolved and while the member is isolated'
+      throw invalidOption(path, boundTo, `a member with instance and generation, such as membership.self() (${remedy})`)
     }
     return { instance: boundTo.instance, generation: boundTo.generation }
   }

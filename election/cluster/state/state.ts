@@ -82,8 +82,11 @@ export interface WriteOptions extends CallOptions {
 
 /** Options of `put`. */
 export interface PutOptions extends WriteOptions {
-  /** Deleted when this membership ends, whatever ends it: pass `membership.self()`. Needs a state with a `cluster`. */
-  readonly boundTo?: Generation | undefined
+  /**
+   * Deleted when this membership ends, whatever ends it: pass the presence from `await membership.join()`, or `membership.self()`. Rejected
+   * when it is `undefined`, as `self()` is before the process has joined and while it is isolated. Needs a state with a `cluster`.
+   */
+  readonly boundTo?: Generation
 }
 
 /** Options of `update`. */
@@ -91,7 +94,7 @@ export interface UpdateOptions extends CallOptions {
   /** @default 100 */
   readonly maxAttempts?: number | undefined
   /** Same as in `PutOptions`. */
-  readonly boundTo?: Generation | undefined
+  readonly boundTo?: Generation
 }
 
 /** Scope and start of a watch. */
@@ -108,7 +111,7 @@ export type StateOperation<In> =
       readonly put: string
       readonly value: In
       readonly ifVersion?: number | undefined
-      readonly boundTo?: Generation | undefined
+      readonly boundTo?: Generation
     }
   | { readonly delete: string; readonly ifVersion?: number | undefined }
   | { readonly check: string; readonly ifVersion: number }

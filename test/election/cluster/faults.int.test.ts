@@ -136,7 +136,8 @@ describeWith(['redis'], 'cluster state on a Redis that keeps every write', { pri
     const heard = events(all[0] as Membership)
     const [writer, watcher] = [state({ cluster: 'c' }), state({ cluster: 'c' })]
     const seen: StateEvent<number>[] = []
-    await writer.put('k', 1, { boundTo: all[0]?.self() })
+    const presence = await (all[0] as Membership).join()
+    await writer.put('k', 1, { boundTo: presence })
     watcher.watch((event) => void seen.push(event))
     await until('both watches have begun', () => seen.length === 1 && heard.length === 1)
     await context.server.kill()

@@ -259,6 +259,19 @@ describe('a run that throws', () => {
     expect(reasons).toEqual(['granted', 'failed'])
   })
 
+  it('that hangs without a time limit shows in the detail of health once it has left out several ticks', async () => {
+    const { clock, node } = setup()
+    const hanging = recorder({}, true)
+    const { schedule } = node([hanging.job])
+    await clock.advance(3 * MINUTE)
+    expect(schedule.health()).toEqual({ status: 'up' })
+    await clock.advance(MINUTE)
+    const detail = 'a run of job "j" has not returned since 3 ticks; give the job a timeoutMs to be told of it'
+    expect(schedule.health()).toEqual({ status: 'up', detail })
+    await hanging.release()
+    expect(schedule.health()).toEqual({ status: 'up' })
+  })
+
   it('for too long is aborted after timeoutMs, and has no successor until it returns', async () => {
     const { clock, node } = setup()
     const slow = recorder({ timeoutMs: 5_000 }, true)
