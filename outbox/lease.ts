@@ -93,6 +93,8 @@ export class LeaseKeeper {
   readonly #longestPauseMs: number
   readonly #clock: Clock
   readonly #held = new Map<number, HeldLease>()
+  /** Leases whose release has no answer yet: the server may execute it at any later time. */
+  readonly #leaving = new Map<number, HeldLease>()
 
   constructor(fields: {
     sql: SqlClient
@@ -161,6 +163,7 @@ export class LeaseKeeper {
       [this.owner, this.#leaseMs, this.#longestPauseMs, [...this.#held.keys()]],
     )
     this.#keep(rows, sent)
+    for (const lease of this.#leaving.values()) await this.release(lease)
     return { live: rows[0]?.live ?? 1, free: rows[0]?.free ?? 0 }
   }
 
@@ -184,15 +187,20 @@ export class LeaseKeeper {
     }
   }
 
-  /** Gives one lease back for others to take at once. */
+  /**
+   * Gives one lease back for others to take at once. Without an answer the next renewal releases it again, and does not hold it under this
+   * epoch: otherwise a late release could free a partition on which this relay works.
+   */
   async release(lease: HeldLease): Promise<void> {
     lease.lose()
     if (this.#held.get(lease.partition) === lease) this.#held.delete(lease.partition)
+    this.#leaving.set(lease.partition, lease)
     await this.#sql.query(
       `UPDATE ${this.#tables.lease} SET owner = NULL, lease_until = NULL
        WHERE partition = $1 AND owner = $2 AND epoch = $3::bigint`,
       [lease.partition, lease.owner, lease.epoch],
     )
+    this.#leaving.delete(lease.partition)
   }
 
   /** No longer counts as a living relay. */
@@ -210,7 +218,8 @@ export class LeaseKeeper {
       }
     }
     for (const [partition, epoch] of kept) {
-      if (epoch !== null && !this.#held.has(partition)) this.#hold(partition, epoch, sent)
+      if (epoch === null || this.#held.has(partition) || this.#leaving.get(partition)?.epoch === epoch) continue
+      this.#hold(partition, epoch, sent)
     }
   }
 

@@ -1,5 +1,7 @@
+import type { Clock } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
+import { limitedAnswer, limitedStatements } from './limited-statements.ts'
 import type { Outbox } from './outbox.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
 import type { RelayStaff } from './relay-staff.ts'
@@ -9,6 +11,9 @@ import { checkOutbox, type OutboxTables } from './tables.ts'
 export class RelayLeases {
   readonly #outbox: Outbox
   readonly #keeper: LeaseKeeper
+  readonly #clock: Clock
+  /** A lease lasts long enough to send its renewal again after one without an answer. */
+  readonly #answerMs: number
   readonly #staff: RelayStaff
   /** First it must be known whose the outbox is; then what dead relays left is cleared away, once. */
   #state: 'unknown' | 'ours' | 'tidy' = 'unknown'
@@ -17,10 +22,12 @@ export class RelayLeases {
   constructor(options: ResolvedRelayOptions, tables: OutboxTables, staff: RelayStaff) {
     const { outbox, leaseMs, clock } = options
     this.#outbox = outbox
+    this.#clock = clock
+    this.#answerMs = leaseMs / 2
     this.#staff = staff
     const instance = `${options.instance}/${newId()}`
     this.#keeper = new LeaseKeeper({
-      sql: outbox.sql,
+      sql: limitedStatements(outbox.sql, clock, this.#answerMs),
       tables,
       instance,
       leaseMs,
@@ -40,7 +47,7 @@ export class RelayLeases {
 
   /** @throws as `checkOutbox` */
   async check(): Promise<void> {
-    await checkOutbox(this.#outbox)
+    await limitedAnswer(this.#clock, this.#answerMs, checkOutbox(this.#outbox))
     this.#state = 'ours'
   }
 

@@ -10,7 +10,7 @@ import { lastingContext } from '../core/async-contexts.ts'
 import { SECOND } from '../core/clock.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { Life } from '../core/life.ts'
-import { explainMissing, refuseOwnTransaction, type SqlListener } from '../core/sql.ts'
+import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlListener } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import { UnansweredCalls } from '../core/unanswered-calls.ts'
@@ -18,6 +18,7 @@ import { CheckedPublisher } from './checked-publisher.ts'
 import { OutboxError } from './errors.ts'
 import { IdleLook } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
+import { limitedStatements } from './limited-statements.ts'
 import { logsOf } from './move-rows-to-log.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
@@ -94,6 +95,8 @@ const closed = (schema: string): OutboxError =>
 
 class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
+  /** A statement without an answer blocks a partition for one lease at most. */
+  readonly #sql: SqlClient
   readonly #tables: OutboxTables
   readonly #trouble: Trouble
   readonly #share: RelayLeases
@@ -112,14 +115,15 @@ class LeasedRelay implements Relay {
   readonly #parked: ParkedWatch
 
   constructor(options: ResolvedRelayOptions) {
-    const { outbox, clock, telemetry } = options
+    const { outbox, clock, telemetry, leaseMs } = options
     this.#options = options
+    this.#sql = limitedStatements(outbox.sql, clock, leaseMs)
     this.#life = new Life(() => closed(outbox.schema))
     this.#silence = new UnansweredCalls(clock)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#counts = new WindowCounts(clock, options.backoff.maxMs, this.#telemetry)
     this.#tables = outboxTables(outbox.schema)
-    this.#parked = new ParkedWatch(outbox.sql, this.#tables)
+    this.#parked = new ParkedWatch(limitedStatements(outbox.sql, clock, leaseMs / 2), this.#tables)
     this.#trouble = new Trouble(
       options.logger,
       'outbox relay cannot reach its database',
@@ -131,7 +135,7 @@ class LeasedRelay implements Relay {
     )
     this.#look = new IdleLook({
       ...options,
-      sql: outbox.sql,
+      sql: this.#sql,
       tables: this.#tables,
       silence: this.#silence,
       isListening: () => isListening(options.listener),
@@ -253,7 +257,7 @@ class LeasedRelay implements Relay {
   }
 
   #worker(lease: HeldLease): PartitionRelay {
-    const table = new PartitionQueries(this.#options.outbox.sql, this.#tables, lease, this.#silence)
+    const table = new PartitionQueries(this.#sql, this.#tables, lease, this.#silence)
     const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
     const options = { ...this.#options, publisher, logOf: logsOf(this.#options.outbox), trouble: this.#trouble }
     const onWindow = (result: WindowResult, lagMs: number): void => this.#counts.add(result, lagMs)

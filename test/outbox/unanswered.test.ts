@@ -1,7 +1,11 @@
+// oxlint-disable no-restricted-imports -- inside of the outbox: a lease whose release has no answer
 import { type EncodedMessage, TransportError } from 'concordat/binder'
 import { type Clock, type SqlClient, systemClock } from 'concordat/core'
 import type { PublishOutcome } from 'concordat/extension'
+import { createOutbox } from 'concordat/outbox'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { type HeldLease, LeaseKeeper } from '../../outbox/lease.ts'
+import { outboxTables } from '../../outbox/tables.ts'
 import type { RelayPublisher } from '../support/inside/outbox.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { gate } from '../support/until.ts'
@@ -135,4 +139,83 @@ describe('work without an answer', () => {
     answered.open()
     await until(() => relay.health().status === 'up' && relay.health().published === 1, 'it is published')
   })
+})
+
+describe('a statement that never gets an answer', () => {
+  /** Client whose first statement with `text` after `begin` never settles, as on a connection that died silently. */
+  function silent(sql: SqlClient, text: string) {
+    let state: 'whole' | 'begun' | 'lost' = 'whole'
+    const query: SqlClient['query'] = (statement, parameters) => {
+      if (state !== 'begun' || !statement.includes(text)) return sql.query(statement, parameters)
+      state = 'lost'
+      return new Promise(() => {})
+    }
+    return { sql: { ...sql, query }, begin: () => void (state = 'begun'), isLost: () => state === 'lost' }
+  }
+
+  test.each([
+    ['check of the tables', 'SELECT partitions, service'],
+    ['first renewal', 'AS live'],
+    ['claim of partitions', 'SKIP LOCKED'],
+    ['look for parked messages', 'parked_at LIMIT 1'],
+  ])('(the %s) lets start resolve, and messages leave within two leases', { timeout: 20_000 }, async (_, text) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const link = silent(t.sql, text)
+    const outbox = Object.assign(Object.create(t.outbox) as typeof t.outbox, { sql: link.sql })
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
+    const relay = t.relay({ outbox, leaseMs: 2_000 })
+    link.begin()
+    await relay.start()
+    expect(link.isLost()).toBe(true)
+    await until(() => t.publisher.ids.includes('a'), 'it is published', 4_000)
+    await until(() => relay.health().status === 'up', 'it is up')
+  })
+
+  test.each([
+    ['renewal', 'AS live'],
+    ['fetch', 'AS age_ms'],
+    ['deletion of published messages', '_confirm('],
+    ['record of failed messages', '_hold('],
+    ['look for messages', '"isPending"'],
+  ])('(the %s) holds up messages for two leases at most', { timeout: 20_000 }, async (_, text) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const link = silent(t.sql, text)
+    const outbox = Object.assign(Object.create(t.outbox) as typeof t.outbox, { sql: link.sql })
+    t.publisher.verdict = (_message, tries) => (tries === 1 ? 'refused' : undefined)
+    const relay = t.relay({ outbox, leaseMs: 2_000 })
+    await relay.start()
+    link.begin()
+    // Added by another process: nothing wakes the relay.
+    const other = createOutbox({ sql: t.sql, service: 'orders', schema: t.outbox.schema, partitions: 1 })
+    const add = (id: string): Promise<void> => t.sql.transaction((tx) => other.addEncoded(tx, [message(id)]))
+    await add('a')
+    await until(link.isLost, 'a statement has no answer')
+    const since = performance.now()
+    await until(() => performance.now() - since > 2_000, 'the lease of that moment is over')
+    await add('b')
+    await until(() => t.publisher.ids.includes('b'), 'both are published', 4_000)
+    expect(t.publisher.ids).toEqual(['a', 'b'])
+    await until(() => relay.health().status === 'up', 'it is up')
+  })
+})
+
+test('a release without an answer is repeated, because the server may free the partition at any later time', async () => {
+  await using t = await setupOutbox({ partitions: 1 })
+  let answers = false
+  const query: SqlClient['query'] = (text, parameters) =>
+    answers || !text.includes('owner = NULL') ? t.sql.query(text, parameters) : Promise.reject(new Error('no answer'))
+  const tables = outboxTables(t.outbox.schema)
+  const sql: SqlClient = { ...t.sql, query, exclusive: undefined }
+  const times = { leaseMs: 60_000, longestPauseMs: 60_000, clock: systemClock }
+  const keeper = new LeaseKeeper({ sql, tables, instance: 'a', ...times })
+  await keeper.claim(1)
+  const [lease] = keeper.held as readonly [HeldLease]
+  await expect(keeper.release(lease)).rejects.toThrow('no answer')
+  await expect(keeper.renew()).rejects.toThrow('no answer')
+  expect(keeper.held).toEqual([])
+  answers = true
+  await keeper.renew()
+  expect(keeper.held).toEqual([])
+  const { rows } = await t.sql.query(`SELECT owner FROM ${tables.lease}`)
+  expect(rows).toEqual([{ owner: null }])
 })
