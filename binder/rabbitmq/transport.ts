@@ -40,7 +40,7 @@ export function rabbitTransport(options: RabbitTransportOptions): Transport {
 class RabbitTransport implements Transport {
   readonly name = TRANSPORT
   readonly features: TransportFeatures
-  /** All calls go through one queue and one channel (see publisher.ts), so any number keeps the order. */
+  /** All calls to a destination go through one queue and one channel (see publisher.ts), so any number keeps the order. */
   readonly publishConcurrency = 8
   readonly isolatesDestinations = true
   readonly confirmsSingly = true

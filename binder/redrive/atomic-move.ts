@@ -1,3 +1,4 @@
+import { writeOutcome } from '../../core/write-fault.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
 
@@ -9,17 +10,26 @@ export function settlingTransactionsOf(owner: Transport): SettlingTransactions |
 /**
  * Both or neither: killed at any moment the letter is at one of the two places.
  * @param to where it goes: is made if it is missing
+ * @param onUnanswered called when the commit has no answer: the letter may be there
  * @throws what the transport or the driver says
  */
-export function moveAtomically(
+export async function moveAtomically(
   transport: Pick<Transport, 'publishIn'>,
   settling: SettlingTransactions,
   from: TransportDelivery,
   by: readonly EncodedMessage[],
   to: DestinationSpec,
+  onUnanswered: () => void,
 ): Promise<void> {
-  return settling.sql.transaction(async (tx) => {
-    await transport.publishIn?.(tx, by, () => to)
-    await settling.settle(tx, [from])
-  })
+  let isCommitting = false
+  try {
+    await settling.sql.transaction(async (tx) => {
+      await transport.publishIn?.(tx, by, () => to)
+      await settling.settle(tx, [from])
+      isCommitting = true
+    })
+  } catch (error) {
+    if (isCommitting && writeOutcome(error) === 'unknown') onUnanswered()
+    throw error
+  }
 }

@@ -23,6 +23,8 @@ export class LetterMoves {
   readonly #publisher: RunPublisher
   /** Letters that this run has sent back or kept, in the order of time. A copy of one that was given up may be the last there is. */
   readonly #passed: Set<string> = new Set()
+  /** Letters that were counted although the database did not answer, by position, with their count. */
+  readonly #unanswered: Map<string, 'sent' | 'kept'> = new Map()
   #isBeyondLimit = false
   #refusal: SendError | undefined
   #hasWarned = false
@@ -46,6 +48,7 @@ export class LetterMoves {
 
   /** Confirmed at its new place when this resolves. @throws, and publishes nothing, when the delivery is withdrawn before */
   async move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
+    this.#uncount(delivery)
     const before = asBefore(message, this.#options)
     const copyKey = copyKeyOf(before)
     if (this.#passed.has(copyKey)) {
@@ -58,12 +61,33 @@ export class LetterMoves {
       await this.#pace()
     }
     delivery.signal.throwIfAborted()
-    const isSent = isChosen && (await this.#goesBack(before, delivery))
-    if (!isSent) await this.#publisher.keep(message, delivery)
+    const isSent = isChosen && (await this.#counted('sent', delivery, this.#goesBack(before, delivery)))
+    if (!isSent) await this.#counted('kept', delivery, this.#publisher.keep(message, delivery))
     this.#counts[isSent ? 'sent' : 'kept']++
     if (isSent && this.#options.to === 'nowhere') return
     this.#passed.add(copyKey)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  /** Counts a letter whose move may have succeeded: if it did, the letter never comes again. */
+  async #counted<T>(count: 'sent' | 'kept', delivery: TransportDelivery, moving: Promise<T>): Promise<T> {
+    try {
+      return await moving
+    } catch (error) {
+      if (this.#publisher.isUnanswered(delivery)) {
+        this.#counts[count]++
+        this.#unanswered.set(delivery.position, count)
+      }
+      throw error
+    }
+  }
+
+  /** Takes back the count of a letter that has come again: it was not moved. */
+  #uncount({ position }: TransportDelivery): void {
+    const count = this.#unanswered.get(position)
+    if (count === undefined) return
+    this.#counts[count]--
+    this.#unanswered.delete(position)
   }
 
   /** @returns false when it is too large to go back: then it is kept, and does not hold up the others */

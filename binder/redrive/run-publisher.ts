@@ -16,11 +16,17 @@ export class RunPublisher {
   readonly #options: ResolvedRedrive
   readonly #places: RedrivePlaces
   readonly #patience: RunPatience
+  readonly #unanswered = new WeakSet<TransportDelivery>()
 
   constructor(options: ResolvedRedrive, places: RedrivePlaces, patience: RunPatience) {
     this.#options = options
     this.#places = places
     this.#patience = patience
+  }
+
+  /** True when the delivery may have been settled: the database did not answer the commit. It comes again if it was not. */
+  isUnanswered(delivery: TransportDelivery): boolean {
+    return this.#unanswered.has(delivery)
   }
 
   /** Puts the mark of the run behind the letters. */
@@ -48,7 +54,7 @@ export class RunPublisher {
     const publish: ConfirmHost['publish'] = async (messages) =>
       settling === undefined || instead === undefined
         ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
-        : [await outcomeOf(moveAtomically(owner, settling, instead, messages, to))]
+        : [await outcomeOf(moveAtomically(owner, settling, instead, messages, to, () => this.#unanswered.add(instead)))]
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#patience.stalled()))
     try {

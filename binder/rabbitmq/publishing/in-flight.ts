@@ -10,6 +10,12 @@ export class InFlight {
     return this.#entries.size
   }
 
+  /** True while a caller waits for one of them. The others are those whose time ran out. */
+  get isAwaited(): boolean {
+    for (const entry of this.#entries) if (!entry.settled) return true
+    return false
+  }
+
   add(entry: PublishEntry): void {
     this.#entries.add(entry)
   }

@@ -19,7 +19,7 @@ export interface PublishChannelEvents {
   onClosed(error: Error | undefined): void
 }
 
-/** The one confirm channel that everything is published on: opened when it is needed, and again after each loss. */
+/** A confirm channel to publish on: opened when it is needed, and again after each loss. */
 export class PublishChannel {
   readonly #link: Link
   readonly #options: Pick<ResolvedRabbitOptions, 'requestTimeoutMs'>
@@ -27,8 +27,6 @@ export class PublishChannel {
   readonly #events: PublishChannelEvents
   readonly #closing: AbortController = new AbortController()
   #writer: FrameWriter | undefined
-  /** The channel before. */
-  #last: { readonly connection: AmqpConnection; readonly writer: FrameWriter } | undefined
   #isOpening = false
   /** The largest frame the broker takes. */
   frameMax: number = Number.POSITIVE_INFINITY
@@ -90,10 +88,9 @@ export class PublishChannel {
       const channel = await within(this.#host.clock, this.#options.requestTimeoutMs, 'open a channel', opening)
       if (hasEnded(connection)) throw new Error('RabbitMQ closed the connection as the channel was made')
       const writer = new FrameWriter(channel)
-      this.#watch(channel, writer)
+      this.#watch(connection, channel, writer)
       this.frameMax = frameMaxOf(connection)
       this.#writer = writer
-      this.#last = { connection, writer }
     } catch (cause) {
       const error = toTransportError('open a channel', cause)
       if (error.kind === 'timeout') this.#link.drop(connection, error)
@@ -102,19 +99,20 @@ export class PublishChannel {
   }
 
   /**
-   * Waits until amqplib has sent its answer to the close of the last channel. The new channel has the same number, and if its
-   * `channel.open` came first, the broker would close the connection.
+   * Waits until amqplib has sent its answers to the close of earlier channels. The new channel may have the number of one of them, and if
+   * its `channel.open` came first, the broker would close the connection.
    */
   async #lastSent(connection: AmqpConnection): Promise<void> {
-    if (this.#last?.connection !== connection) return
-    await finishesWithin(this.#host.clock, LAST_SENT_MS, this.#last.writer.sent())
+    const sent = sentOfClosed.get(connection)
+    if (sent !== undefined) await finishesWithin(this.#host.clock, LAST_SENT_MS, sent)
   }
 
-  #watch(channel: AmqpConfirmChannel, writer: FrameWriter): void {
+  #watch(connection: AmqpConnection, channel: AmqpConfirmChannel, writer: FrameWriter): void {
     let error: Error | undefined
     channel.on('error', (cause: Error) => (error = cause))
     channel.on('close', () => {
       if (this.#writer === writer) this.#writer = undefined
+      sentOfClosed.set(connection, bothSent(sentOfClosed.get(connection), writer.sent()))
       if (!this.#closing.signal.aborted) this.#events.onClosed(error)
     })
     channel.on('return', (message: AmqpMessage) => this.#events.onReturned(message))
@@ -124,6 +122,14 @@ export class PublishChannel {
       this.#events.onRoom()
     })
   }
+}
+
+/** Resolves, by connection, when amqplib has sent all frames of its closed channels. */
+const sentOfClosed = new WeakMap<AmqpConnection, Promise<void>>()
+
+async function bothSent(earlier: Promise<void> | undefined, latest: Promise<void>): Promise<void> {
+  await earlier
+  await latest
 }
 
 /** Longest wait for the frames of a closed channel, while the broker reads nothing. */

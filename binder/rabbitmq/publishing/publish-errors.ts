@@ -56,6 +56,13 @@ export const behindLost = (message: EncodedMessage, cause: Error | undefined): T
     },
   )
 
+export const behindUnanswered = (message: EncodedMessage, timeoutMs: number): TransportError =>
+  failure(
+    'unavailable',
+    `${name(message)} was not sent: RabbitMQ did not answer earlier messages within ${timeoutMs} ms`,
+    message,
+  )
+
 export const blocked = (message: EncodedMessage, timeoutMs: number, reason: string): TransportError =>
   failure(
     'refused',

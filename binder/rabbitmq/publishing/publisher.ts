@@ -1,71 +1,37 @@
-import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError } from '../../errors.ts'
-import type { PublishOutcome, PublishUntil, TransportHost } from '../../transport/transport.ts'
-import { replyCodeOf, toTransportError } from '../failure.ts'
+import type { PublishOutcome, PublishUntil } from '../../transport/transport.ts'
 import type { Link } from '../link/connection.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import type { FrameWriter } from './frame-writer.ts'
-import { InFlight } from './in-flight.ts'
+import { OrderedPublisher, type PublisherHost } from './ordered-publisher.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
-import { PublishChannel } from './publish-channel.ts'
-import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
-import {
-  behindLost,
-  blocked,
-  closedBefore,
-  lost,
-  nacked,
-  rejected,
-  unanswered,
-  unreached,
-  unroutable,
-} from './publish-errors.ts'
-import { UnsentMessages } from './unsent-messages.ts'
-
-export interface PublisherHost extends TransportHost, KnownDestinations {
-  /** Makes a deleted destination exist again. @throws TransportError */
-  reprovision(destination: string): Promise<void>
-}
+import { closedBefore } from './publish-errors.ts'
 
 /**
- * The way to the broker: one queue, one confirm channel, confirms pipelined. Order is kept because everything goes through that one queue and
- * channel, however many `publish` calls are open.
- *
- * - Connection lost: messages sent and unconfirmed get `unavailable` (they may have arrived), and with them those that waited behind them
- *   under the same destination and key; the rest waits for the reconnect.
- * - Channel closed by the broker over one message: it names neither that message nor the outcome of the others, so all unconfirmed ones are
- *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
+ * The way to the broker: one queue and channel for all destinations, except those that the broker once did not answer for. Each of these
+ * has its own from then on, so that messages to other destinations do not wait for it.
  */
 export class RabbitPublisher {
   readonly #link: Link
+  readonly #options: ResolvedRabbitOptions
   readonly #host: PublisherHost
-  readonly #encoder: PublishEncoder
-  readonly #channel: PublishChannel
-  readonly #queue: UnsentMessages = new UnsentMessages()
-  readonly #inFlight = new InFlight()
+  /** For all destinations without their own. */
+  #shared: OrderedPublisher
+  readonly #ownByDestination: Map<string, OrderedPublisher> = new Map()
   /** Reason of the broker's alarm. */
   #blocked: string | undefined
-  /** Entries to be sent one at a time, to find the one the broker closes the channel for. */
-  #suspects = 0
-  /** A destination is being made again: nothing goes out. */
-  #isRepairing = false
   #isClosed = false
 
   constructor(link: Link, options: ResolvedRabbitOptions, host: PublisherHost) {
     this.#link = link
+    this.#options = options
     this.#host = host
-    this.#channel = new PublishChannel(link, options, host, {
-      onRoom: () => this.#pump(),
-      onReturned: (message) => this.#inFlight.returned(message),
-      onClosed: (error) => this.#closed(error),
-    })
-    this.#encoder = new PublishEncoder(options, host, host.clock, () => this.#channel.frameMax)
+    this.#shared = this.#open()
   }
 
   /** Why the message can never be written, before it is published. */
   cannotTake(message: EncodedMessage): TransportError | undefined {
-    return this.#encoder.cannotTake(message)
+    return this.#shared.cannotTake(message)
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
@@ -79,171 +45,59 @@ export class RabbitPublisher {
         return
       }
       call.onSettled = clock.setTimer(allowedMs, () => this.#expire(call))
-      this.#queue.push(call.entries)
-      this.#pump()
+      for (const [publisher, entries] of this.#byPublisher(call.entries)) publisher.push(entries)
     })
   }
 
   setBlocked(reason: string | undefined): void {
     this.#blocked = reason
     if (reason !== undefined) this.#host.logger.warn({ reason }, 'RabbitMQ takes no messages for now (resource alarm)')
-    // An alarm also ends with its connection, whose channel is about to close: nothing may go out on that.
-    else if (this.#link.error === undefined) this.#pump()
+    for (const publisher of this.#all()) publisher.setBlocked(reason)
   }
 
   /** Why messages wait for the end of an alarm; `undefined`: none does. */
   get alarm(): string | undefined {
-    return this.#queue.peek() === undefined ? undefined : this.#blocked
+    return this.#all().some(({ isWaiting }) => isWaiting) ? this.#blocked : undefined
   }
 
   /** Ends what is unconfirmed with `closed`. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#channel.close()
-    for (const entry of [...this.#inFlight.drain(), ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
-    this.#queue.clear()
+    for (const publisher of this.#all()) publisher.close()
   }
 
-  #pump(): void {
-    this.#writeWaiting()
-    this.#channel.flush()
+  #open(): OrderedPublisher {
+    const publisher: OrderedPublisher = new OrderedPublisher(this.#link, this.#options, this.#host, (destination) =>
+      this.#isolate(destination, publisher),
+    )
+    publisher.setBlocked(this.#blocked)
+    return publisher
   }
 
-  #writeWaiting(): void {
-    for (;;) {
-      const entry = this.#queue.peek()
-      if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
-      if (this.#suspects > 0 && this.#inFlight.size > 0) return
-      const writer = this.#channel.toWriteTo()
-      if (writer === undefined) return
-      this.#queue.shift()
-      this.#send(writer, entry)
-    }
-  }
-
-  #send(writer: FrameWriter, entry: PublishEntry): void {
-    const routingKey = this.#encoder.routingKeyOf(entry.message)
-    if (typeof routingKey !== 'string') return this.#settle(entry, routingKey)
-    try {
-      this.#write(writer, entry, routingKey)
-    } catch (cause) {
-      this.#unsendable(entry, toError(cause))
-    }
-  }
-
-  #write(writer: FrameWriter, entry: PublishEntry, routingKey: string): void {
-    const { exchange, content, options } = this.#encoder.encode(entry.message)
-    entry.exchange = exchange
-    entry.routingKey = routingKey
-    const onConfirm = (error: Error | null): void => this.#confirmed(entry, error)
-    writer.publish({ exchange, routingKey }, content, options, onConfirm)
-    this.#inFlight.add(entry)
-    entry.sent = true
-  }
-
-  /** The driver threw: nothing was written. */
-  #unsendable(entry: PublishEntry, cause: Error): void {
-    if (cause.name === 'IllegalOperationError') {
-      // The channel is closing: its `close` event decides about the rest.
-      this.#channel.full()
-      this.#queue.putBack([entry])
-      return
-    }
-    this.#settle(entry, this.#encoder.unwritable(entry.message, cause))
-  }
-
-  #confirmed(entry: PublishEntry, error: Error | null): void {
-    // With any other error the channel was closed: `#closed` decides.
-    if (error !== null && error.message !== 'message nacked') return
-    if (!this.#inFlight.delete(entry)) return
-    if (error !== null) this.#settle(entry, nacked(entry.message, error))
-    else this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
-    if (this.#suspects > 0 || this.#inFlight.size === 0) this.#pump()
-  }
-
-  #settle(entry: PublishEntry, outcome: PublishOutcome): void {
-    if (entry.suspect) {
-      entry.suspect = false
-      this.#suspects--
-    }
-    entry.settle(outcome)
+  /** Leaves the shared queue and channel to a destination that the broker does not answer for, and moves the others to new ones. */
+  #isolate(destination: string, publisher: OrderedPublisher): void {
+    if (publisher !== this.#shared) return
+    this.#host.logger.warn(
+      { destination },
+      'RabbitMQ does not answer for a destination, which gets a channel of its own',
+    )
+    this.#ownByDestination.set(destination, publisher)
+    this.#shared = this.#open()
+    this.#shared.push(publisher.withdrawAllBut(destination))
   }
 
   #expire(call: PublishCall): void {
     const allowedMs = Math.max(0, Math.round(call.allowedMs))
-    const cause = this.#link.error
-    for (const entry of call.entries) {
-      if (entry.settled) continue
-      const { message } = entry
-      if (this.#blocked !== undefined) this.#settle(entry, blocked(message, allowedMs, this.#blocked))
-      else if (entry.sent) this.#settle(entry, unanswered(message, allowedMs, cause))
-      else this.#settle(entry, unreached(message, allowedMs, cause))
-    }
-    this.#queue.peek()
+    for (const [publisher, entries] of this.#byPublisher(call.entries)) publisher.expire(entries, allowedMs)
   }
 
-  #closed(error: Error | undefined): void {
-    const pending = this.#inFlight.drain().filter((entry) => !entry.settled)
-    if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error)
-    else this.#abandon(pending)
-    this.#pump()
+  #all(): readonly OrderedPublisher[] {
+    return [this.#shared, ...this.#ownByDestination.values()]
   }
 
-  /** The connection is gone. */
-  #abandon(pending: readonly PublishEntry[]): void {
-    const cause = this.#link.error
-    const lines = new Set(pending.map(lineOf).filter((line) => line !== undefined))
-    for (const entry of pending) this.#settle(entry, lost(entry.message, cause))
-    if (lines.size === 0) return
-    for (const entry of this.#queue.waiting()) {
-      const line = lineOf(entry)
-      if (line !== undefined && lines.has(line)) this.#settle(entry, behindLost(entry.message, cause))
-    }
+  #byPublisher(entries: readonly PublishEntry[]): ReadonlyMap<OrderedPublisher, readonly PublishEntry[]> {
+    if (this.#ownByDestination.size === 0) return new Map([[this.#shared, entries]])
+    return Map.groupBy(entries, ({ message }) => this.#ownByDestination.get(message.destination) ?? this.#shared)
   }
-
-  /** The broker closed the channel over one of these. */
-  #investigate(pending: readonly PublishEntry[], cause: Error): void {
-    const [alone] = pending
-    if (alone === undefined || pending.length > 1) {
-      this.#host.logger.warn({ err: cause, messages: pending.length }, 'RabbitMQ closed the channel over a message')
-      this.#putBack(pending)
-    } else if (replyCodeOf(cause) === NOT_FOUND && !alone.repaired) {
-      alone.repaired = true
-      void this.#repair(alone)
-    } else {
-      this.#settle(alone, rejected(alone.message, cause))
-    }
-  }
-
-  /** The exchange is gone: makes it again and sends the message again. */
-  async #repair(entry: PublishEntry): Promise<void> {
-    this.#putBack([entry])
-    this.#isRepairing = true
-    try {
-      await this.#host.reprovision(entry.message.destination)
-    } catch (error) {
-      this.#settle(entry, toTransportError('declare it again', error, entry.message.destination))
-    }
-    this.#isRepairing = false
-    this.#pump()
-  }
-
-  /** Before everything that waits, in the old order, to be sent one at a time. */
-  #putBack(entries: readonly PublishEntry[]): void {
-    for (const entry of entries) {
-      entry.returned = false
-      if (entry.suspect) continue
-      entry.suspect = true
-      this.#suspects++
-    }
-    this.#queue.putBack(entries)
-  }
-}
-
-const NOT_FOUND = 404
-
-/** Scope of the order: a destination and a key. */
-function lineOf({ message }: PublishEntry): string | undefined {
-  return message.key === null ? undefined : `${message.destination}\n${message.key}`
 }

@@ -2,11 +2,13 @@ import type { EncodedMessage } from 'concordat/binder'
 import type { PublishOutcome, Transport } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
-import { FakeBroker, type Published } from './fake-broker.ts'
+import { FakeBroker, type FakeChannel, type Published } from './fake-broker.ts'
 import { attached } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
 const TIMEOUT_MS = 10_000
+/** Longer than an unanswered message keeps those to other destinations waiting. */
+const PATIENCE_MS = 500
 
 async function setup(partitions = 1) {
   const clock = new FakeClock()
@@ -31,6 +33,8 @@ async function publish(
   await then()
   return outcomes
 }
+
+const ids = ({ published }: FakeChannel): unknown[] => published.map(({ id }) => id)
 
 const kinds = (outcomes: readonly PublishOutcome[]): unknown[] => outcomes.map((outcome) => outcome?.kind)
 
@@ -146,5 +150,56 @@ describe('confirms of RabbitMQ', () => {
     }
     expect(sent).toEqual(['bad', 'c'])
     expect(kinds(await outcomes)).toEqual([undefined, 'too_large', undefined])
+  })
+
+  it('of one destination that are missing after such a close hold up no other destination', async () => {
+    const { broker, transport, clock } = await setup()
+    const stuck = transport.publish([message('stuck')])
+    const others = transport.publish(['bad', 'good'].map((id) => message(id, { destination: 'refunds' })))
+    await drain()
+    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    await drain()
+    const silent = broker.publishing
+    expect(ids(silent)).toEqual(['stuck'])
+    const behind = transport.publish([message('behind')])
+    await clock.advance(PATIENCE_MS)
+    expect(ids(broker.publishing)).toEqual(['bad'])
+    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    await drain()
+    expect(ids(broker.publishing)).toEqual(['good'])
+    broker.publishing.confirm()
+    expect(kinds(await others)).toEqual(['refused', undefined])
+    silent.confirm()
+    expect(ids(silent)).toEqual(['behind'])
+    silent.confirm()
+    expect(kinds([...(await stuck), ...(await behind)])).toEqual([undefined, undefined])
+  })
+
+  it('that are missing at the deadline hold up no message behind them, and do not let it be blamed', async () => {
+    const { broker, transport, clock } = await setup()
+    const expired = transport.publish([message('stuck')])
+    await clock.advance(TIMEOUT_MS / 2)
+    const behind = transport.publish([message('behind')])
+    await drain()
+    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    await clock.advance(TIMEOUT_MS / 2)
+    expect(kinds(await expired)).toEqual(['timeout'])
+    expect(ids(broker.publishing)).toEqual(['stuck', 'behind'])
+    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    await drain()
+    expect(ids(broker.publishing)).toEqual(['behind'])
+    broker.publishing.confirm()
+    expect(kinds(await behind)).toEqual([undefined])
+  })
+
+  it('that are missing are the reason given for a message that waits behind them', async () => {
+    const { broker, transport, clock } = await setup()
+    void transport.publish([message('stuck'), message('second')])
+    await drain()
+    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    const behind = transport.publish([message('behind')], { deadline: clock.monotonic() + PATIENCE_MS })
+    await clock.advance(PATIENCE_MS)
+    const [outcome] = await behind
+    expect(outcome?.message).toContain('RabbitMQ did not answer earlier messages')
   })
 })

@@ -1,0 +1,268 @@
+import { toError } from '../../../core/errors.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { TransportError } from '../../errors.ts'
+import type { PublishOutcome, TransportHost } from '../../transport/transport.ts'
+import { replyCodeOf, toTransportError } from '../failure.ts'
+import type { Link } from '../link/connection.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import type { FrameWriter } from './frame-writer.ts'
+import { InFlight } from './in-flight.ts'
+import type { PublishEntry } from './publish-call.ts'
+import { PublishChannel } from './publish-channel.ts'
+import { type KnownDestinations, PublishEncoder } from './publish-encoder.ts'
+import {
+  behindLost,
+  behindUnanswered,
+  blocked,
+  closedBefore,
+  lost,
+  nacked,
+  rejected,
+  unanswered,
+  unreached,
+  unroutable,
+} from './publish-errors.ts'
+import { UnsentMessages } from './unsent-messages.ts'
+
+export interface PublisherHost extends TransportHost, KnownDestinations {
+  /** Makes a deleted destination exist again. @throws TransportError */
+  reprovision(destination: string): Promise<void>
+}
+
+/**
+ * One queue and one confirm channel, confirms pipelined. Order is kept because everything goes through that one queue and channel, however
+ * many `publish` calls are open.
+ *
+ * - Connection lost: messages sent and unconfirmed get `unavailable` (they may have arrived), and with them those that waited behind them
+ *   under the same destination and key; the rest waits for the reconnect.
+ * - Channel closed by the broker over one message: it names neither that message nor the outcome of the others, so all unconfirmed ones are
+ *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
+ * - No answer for a message sent alone: `onSilent` takes the messages to other destinations away, so that they need not wait for it.
+ */
+export class OrderedPublisher {
+  readonly #link: Link
+  readonly #host: PublisherHost
+  readonly #encoder: PublishEncoder
+  readonly #channel: PublishChannel
+  readonly #onSilent: (destination: string) => void
+  readonly #queue: UnsentMessages = new UnsentMessages()
+  readonly #inFlight = new InFlight()
+  /** Reason of the broker's alarm. */
+  #blocked: string | undefined
+  /** Entries to be sent one at a time, to find the one the broker closes the channel for. */
+  #suspects = 0
+  /** A destination is being made again: nothing goes out. */
+  #isRepairing = false
+  /** Ends the wait for an answer to the suspect that was written last. */
+  #stopWaiting = (): void => {}
+
+  /** @param onSilent a message to this destination was sent alone, and the broker does not answer */
+  constructor(
+    link: Link,
+    options: ResolvedRabbitOptions,
+    host: PublisherHost,
+    onSilent: (destination: string) => void,
+  ) {
+    this.#link = link
+    this.#host = host
+    this.#onSilent = onSilent
+    this.#channel = new PublishChannel(link, options, host, {
+      onRoom: () => this.#pump(),
+      onReturned: (message) => this.#inFlight.returned(message),
+      onClosed: (error) => this.#closed(error),
+    })
+    this.#encoder = new PublishEncoder(options, host, host.clock, () => this.#channel.frameMax)
+  }
+
+  /** Why the message can never be written, before it is published. */
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    return this.#encoder.cannotTake(message)
+  }
+
+  /** Writes them behind everything that waits. */
+  push(entries: readonly PublishEntry[]): void {
+    this.#queue.push(entries)
+    for (const { suspect } of entries) if (suspect) this.#suspects++
+    this.#pump()
+  }
+
+  /** Takes out the waiting messages to all other destinations, in order. */
+  withdrawAllBut(destination: string): readonly PublishEntry[] {
+    const others = this.#queue.withdraw((entry) => entry.message.destination !== destination)
+    this.#suspects -= others.filter(({ suspect }) => suspect).length
+    return others
+  }
+
+  setBlocked(reason: string | undefined): void {
+    this.#blocked = reason
+    // An alarm also ends with its connection, whose channel is about to close: nothing may go out on that.
+    if (reason === undefined && this.#link.error === undefined) this.#pump()
+  }
+
+  get isWaiting(): boolean {
+    return this.#queue.peek() !== undefined
+  }
+
+  /** Ends what is unconfirmed with `closed`. */
+  close(): void {
+    this.#stopWaiting()
+    this.#channel.close()
+    for (const entry of [...this.#inFlight.drain(), ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
+    this.#queue.clear()
+  }
+
+  #pump(): void {
+    this.#writeWaiting()
+    this.#channel.flush()
+  }
+
+  #writeWaiting(): void {
+    for (;;) {
+      const entry = this.#queue.peek()
+      if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
+      if (this.#suspects > 0 && this.#inFlight.isAwaited) return
+      const writer = this.#channel.toWriteTo()
+      if (writer === undefined) return
+      this.#queue.shift()
+      this.#send(writer, entry)
+    }
+  }
+
+  #send(writer: FrameWriter, entry: PublishEntry): void {
+    const routingKey = this.#encoder.routingKeyOf(entry.message)
+    if (typeof routingKey !== 'string') return this.#settle(entry, routingKey)
+    try {
+      this.#write(writer, entry, routingKey)
+    } catch (cause) {
+      this.#unsendable(entry, toError(cause))
+    }
+  }
+
+  #write(writer: FrameWriter, entry: PublishEntry, routingKey: string): void {
+    const { exchange, content, options } = this.#encoder.encode(entry.message)
+    entry.exchange = exchange
+    entry.routingKey = routingKey
+    const onConfirm = (error: Error | null): void => this.#confirmed(entry, error)
+    writer.publish({ exchange, routingKey }, content, options, onConfirm)
+    this.#inFlight.add(entry)
+    entry.sent = true
+    if (entry.suspect) this.#awaitAnswer(entry)
+  }
+
+  #awaitAnswer(entry: PublishEntry): void {
+    this.#stopWaiting()
+    this.#stopWaiting = this.#host.clock.setTimer(PATIENCE_MS, () => {
+      if (!entry.settled) this.#onSilent(entry.message.destination)
+    })
+  }
+
+  /** The driver threw: nothing was written. */
+  #unsendable(entry: PublishEntry, cause: Error): void {
+    if (cause.name === 'IllegalOperationError') {
+      // The channel is closing: its `close` event decides about the rest.
+      this.#channel.full()
+      this.#queue.putBack([entry])
+      return
+    }
+    this.#settle(entry, this.#encoder.unwritable(entry.message, cause))
+  }
+
+  #confirmed(entry: PublishEntry, error: Error | null): void {
+    // With any other error the channel was closed: `#closed` decides.
+    if (error !== null && error.message !== 'message nacked') return
+    if (!this.#inFlight.delete(entry)) return
+    if (error !== null) this.#settle(entry, nacked(entry.message, error))
+    else this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
+    if (this.#suspects > 0 || this.#inFlight.size === 0) this.#pump()
+  }
+
+  #settle(entry: PublishEntry, outcome: PublishOutcome): void {
+    if (entry.suspect) {
+      entry.suspect = false
+      this.#suspects--
+    }
+    entry.settle(outcome)
+  }
+
+  /** Settles them: their time has run out. */
+  expire(entries: readonly PublishEntry[], allowedMs: number): void {
+    const cause = this.#link.error
+    for (const entry of entries) {
+      if (entry.settled) continue
+      const { message } = entry
+      if (this.#blocked !== undefined) this.#settle(entry, blocked(message, allowedMs, this.#blocked))
+      else if (entry.sent) this.#settle(entry, unanswered(message, allowedMs, cause))
+      else if (this.#inFlight.size > 0) this.#settle(entry, behindUnanswered(message, allowedMs))
+      else this.#settle(entry, unreached(message, allowedMs, cause))
+    }
+    this.#pump()
+  }
+
+  #closed(error: Error | undefined): void {
+    this.#stopWaiting()
+    const written = this.#inFlight.drain()
+    const pending = written.filter((entry) => !entry.settled)
+    if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error, written.length === 1)
+    else this.#abandon(pending)
+    this.#pump()
+  }
+
+  /** The connection is gone. */
+  #abandon(pending: readonly PublishEntry[]): void {
+    const cause = this.#link.error
+    const lines = new Set(pending.map(lineOf).filter((line) => line !== undefined))
+    for (const entry of pending) this.#settle(entry, lost(entry.message, cause))
+    if (lines.size === 0) return
+    for (const entry of this.#queue.waiting()) {
+      const line = lineOf(entry)
+      if (line !== undefined && lines.has(line)) this.#settle(entry, behindLost(entry.message, cause))
+    }
+  }
+
+  /** @param isAlone the broker cannot have closed the channel over another one, such as one whose time has run out */
+  #investigate(pending: readonly PublishEntry[], cause: Error, isAlone: boolean): void {
+    const [alone] = pending
+    if (alone === undefined || !isAlone) {
+      this.#host.logger.warn({ err: cause, messages: pending.length }, 'RabbitMQ closed the channel over a message')
+      this.#putBack(pending)
+    } else if (replyCodeOf(cause) === NOT_FOUND && !alone.repaired) {
+      alone.repaired = true
+      void this.#repair(alone)
+    } else {
+      this.#settle(alone, rejected(alone.message, cause))
+    }
+  }
+
+  /** The exchange is gone: makes it again and sends the message again. */
+  async #repair(entry: PublishEntry): Promise<void> {
+    this.#putBack([entry])
+    this.#isRepairing = true
+    try {
+      await this.#host.reprovision(entry.message.destination)
+    } catch (error) {
+      this.#settle(entry, toTransportError('declare it again', error, entry.message.destination))
+    }
+    this.#isRepairing = false
+    this.#pump()
+  }
+
+  /** Before everything that waits, in the old order, to be sent one at a time. */
+  #putBack(entries: readonly PublishEntry[]): void {
+    for (const entry of entries) {
+      entry.returned = false
+      if (entry.suspect) continue
+      entry.suspect = true
+      this.#suspects++
+    }
+    this.#queue.putBack(entries)
+  }
+}
+
+const NOT_FOUND = 404
+/** Time in which the broker refuses or confirms a message that is sent alone, unless its queue is unavailable. */
+const PATIENCE_MS = 250
+
+/** Scope of the order: a destination and a key. */
+function lineOf({ message }: PublishEntry): string | undefined {
+  return message.key === null ? undefined : `${message.destination}\n${message.key}`
+}
