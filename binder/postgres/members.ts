@@ -8,7 +8,7 @@ import type { LogSubscription } from './subscription.ts'
 /** How often it says that it lives, and looks who else does. */
 const BEAT_MS = 1_000
 
-/** What the last renewal of the session found. */
+/** Result of the last renewal of the session. */
 interface Beat {
   readonly found: ReadonlyMap<number, GroupNow>
   /** This process must not take everything before the others could say that they live. */

@@ -162,7 +162,7 @@ export class Publisher {
     return this.#transport.refuses?.(message)
   }
 
-  /** It has room: its time begins. */
+  /** Starts the time limit of a message that has room. */
   #admit(entry: Entry): void {
     entry.deadline = this.#clock.monotonic() + this.#timeoutMs
     if (this.#destinationWait.holds(entry)) this.#windows.moved(entry)

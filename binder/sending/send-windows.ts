@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 
 const MAX_BYTES = 64 * 1024 * 1024
 
-/** What is unconfirmed. */
+/** Messages and bytes that the broker has not confirmed. */
 interface Counts {
   count: number
   bytes: number
@@ -19,12 +19,12 @@ export interface Windowed {
 class SendWindow<Entry> implements Counts {
   count = 0
   bytes = 0
-  /** They wait for room, in order. */
+  /** Messages that wait for room, in order. */
   readonly blocked: Queue<Entry> = new Queue()
 }
 
 /**
- * Limits what is unconfirmed: so many messages and about 64 MiB, and as much again for all destinations that do not answer or do not exist
+ * Limits the messages that the broker has not confirmed: so many messages and about 64 MiB, and as much again for all destinations that do not answer or do not exist
  * yet, so that the others have room. A message beyond that waits, in the order of its destination.
  */
 export class SendWindows<Entry extends Windowed> {
@@ -59,7 +59,7 @@ export class SendWindows<Entry extends Windowed> {
     this.#add(entry, this.#windowOf(entry))
   }
 
-  /** It has its outcome. */
+  /** Uncounts a message that has its outcome. */
   leave(entry: Entry): void {
     const { countedIn } = entry
     if (countedIn === undefined) return

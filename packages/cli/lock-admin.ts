@@ -13,7 +13,7 @@ export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'a
 export interface HoldersSeen {
   /**
    * Tokens of the holders, or the term of the leader: refused when another one holds, which is checked just before the release.
-   * @default ends every lease, whoever holds by then
+   * @default ends the leases of all current holders
    */
   readonly tokens?: readonly number[] | undefined
 }

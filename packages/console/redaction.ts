@@ -41,7 +41,7 @@ export function redacted(value: unknown, place: RedactPlace, redact: Redact | un
     if (typeof inner !== 'object' || inner === null) return result
     const within = walk(inner, path, name, depth + 1)
     const text = JSON.stringify(within)
-    // Of names that stand twice, the parsed value has the last alone.
+    // A parsed object keeps only the last of two members with one name.
     return text === JSON.stringify(inner) && !SECRET.test(String(each)) ? each : text
   }
   return walk(value, place.path, place.path, 0)

@@ -20,7 +20,7 @@ interface Counts {
   readonly validUntil: number
 }
 
-/** Counts the open sagas now and then. What is due never waits for a count, which may be slow or fail. */
+/** Counts the open sagas every 30 s. Due sagas never wait for a count, which may be slow or fail. */
 export class Census {
   readonly #runtime: CoordinatorRuntime
   readonly #onCounted: () => Promise<void>

@@ -58,7 +58,7 @@ export interface SagaSeen {
   readonly timesStuck?: number | undefined
 }
 
-/** A saga that a dry run chose, as it saw it. */
+/** A saga that a dry run chose, in the state that the operator was shown. */
 export interface ChosenSaga extends SagaSeen {
   readonly saga: string
   readonly id: string
@@ -71,7 +71,7 @@ export interface SagaBulk extends OperatorNote, SagaWait {
   readonly outcome?: 'completed' | 'compensated' | undefined
   /** Sagas in a status that the action does not fit are skipped. */
   readonly filter: Omit<SagaFilter, 'status'>
-  /** `chosen` of a dry run: no other saga fits, and one that is stuck for another failure since is refused. @default all */
+  /** `chosen` of a dry run: acts on no other saga, and refuses one that has become stuck on another failure since. @default all */
   readonly among?: readonly ChosenSaga[] | undefined
   /** Lists what it would do, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
