@@ -30,8 +30,9 @@ export {
   OperatorTransportMissing,
 } from './operator-errors.ts'
 export type { AuditLine } from './read-audit.ts'
-export type { ChosenSaga, SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
+export type { SagaAdmin, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/saga-list.ts'
+export type { ChosenSaga, SagaBulk } from './sagas/saga-orders.ts'
 export { declaredPlaces } from './system/dead-letter-places.ts'
 export { systemMermaid } from './system/mermaid.ts'
 export { systemText } from './system/text.ts'

@@ -384,6 +384,8 @@ describe('bulk', () => {
     expect(await status(operator, 'o-0')).toBe('stuck')
     const wrong = { ...order, among: [{ id: 'o-1' }] as never }
     await expect(operator.sagas.bulk(wrong)).rejects.toThrow('sagas.bulk.among[0]')
+    const hostile = { ...order, among: [{ saga: 'buy\0', id: 'o-1' }] }
+    await expect(operator.sagas.bulk(hostile)).rejects.toThrow('sagas.bulk.among[0]')
   })
 })
 

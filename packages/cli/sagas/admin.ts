@@ -1,30 +1,30 @@
 /** Sagas for an operator who has the database and none of the code. */
-import { quoteIdentifier, SECOND } from 'concordat/core'
-import {
-  invalidOption,
-  optionNames,
-  ownQuery,
-  refuseUnknown,
-  requireInteger,
-  requireText,
-  stored,
-} from 'concordat/extension'
+import { quoteIdentifier } from 'concordat/core'
+import { optionNames, ownQuery, refuseUnknown, stored } from 'concordat/extension'
 import { type OperatorRecords, requireNote, requireTarget } from 'concordat/operator'
 import { SagaError } from 'concordat/saga'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine-types.ts'
 import {
-  checkFilter,
   countOpen,
-  FILTER_NAMES,
   listSagas,
   type SagaCounts,
-  type SagaFilter,
   type SagaLine,
   type SagaListOptions,
   type SagaPage,
   type SagaTable,
 } from './saga-list.ts'
+import {
+  type ChosenSaga,
+  checkBulk,
+  keyOf,
+  requireOutcome,
+  type SagaBulk,
+  type SagaSeen,
+  type SagaWait,
+  seenOf,
+  waitOf,
+} from './saga-orders.ts'
 
 /** A step as an operator sees it. */
 export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {
@@ -42,41 +42,6 @@ export interface SagaView extends Omit<SagaLine, 'waitingOn' | 'pendingActions'>
   readonly pending: ReadonlyArray<{ readonly action: string; readonly by: string; readonly reason: string }>
   /** Only with `payloads`. */
   readonly input?: unknown
-}
-
-/** How long to wait for an instance to apply an action. */
-export interface SagaWait {
-  /** In ms; then it stays in the row, `waiting`. @default 5 seconds */
-  readonly waitMs?: number | undefined
-}
-
-/** How the saga was seen when the action was decided. @default as it is when the action is called */
-export interface SagaSeen {
-  /** The step on which it was stuck; refused when it is stuck on another one by then. */
-  readonly step?: string | undefined
-  /** `timesStuck` of its view; refused when it has gone on since, and is stuck again. */
-  readonly timesStuck?: number | undefined
-}
-
-/** A saga that a dry run chose, in the state that the operator was shown. */
-export interface ChosenSaga extends SagaSeen {
-  readonly saga: string
-  readonly id: string
-}
-
-/** An action on all sagas that fit, each checked again when it is done. */
-export interface SagaBulk extends OperatorNote, SagaWait {
-  readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
-  /** Outcome, for `resolve`. */
-  readonly outcome?: 'completed' | 'compensated' | undefined
-  /** Sagas in a status that the action does not fit are skipped. */
-  readonly filter: Omit<SagaFilter, 'status'>
-  /** `chosen` of a dry run: acts on no other saga, and refuses one that has become stuck on another failure since. @default all */
-  readonly among?: readonly ChosenSaga[] | undefined
-  /** Lists what it would do, and changes nothing. @default true */
-  readonly dryRun?: boolean | undefined
-  /** Oldest first; at most 1 000. @default 100 */
-  readonly limit?: number | undefined
 }
 
 /** Result of a bulk action. */
@@ -117,27 +82,11 @@ export interface SagaAdmin {
   bulk(order: SagaBulk): Promise<SagaBulkReport>
 }
 
-const WAIT_MS = 5 * SECOND
 const MAX_RESULT_BYTES = 1_024 * 1_024
-const MAX_BULK = 1_000
 const CANCEL_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
 const SEEN_NAMES = new Set([...CANCEL_NAMES, 'step', 'timesStuck'])
 const SKIP_NAMES = new Set([...SEEN_NAMES, 'result'])
 const RESOLVE_NAMES = new Set(['by', 'reason', 'outcome', 'step', 'timesStuck'])
-const BULK_NAMES = optionNames<SagaBulk>({
-  by: true,
-  reason: true,
-  waitMs: true,
-  action: true,
-  outcome: true,
-  filter: true,
-  among: true,
-  dryRun: true,
-  limit: true,
-})
-const BULK_FILTER_NAMES = new Set(Object.keys(FILTER_NAMES).filter((name) => name !== 'status'))
-const ACTIONS: readonly string[] = ['retry', 'skip', 'compensate', 'cancel', 'resolve']
-
 export class SqlSagaAdmin implements SagaAdmin {
   readonly #records: OperatorRecords['sagas']
   readonly #table: SagaTable
@@ -260,17 +209,6 @@ export class SqlSagaAdmin implements SagaAdmin {
   }
 }
 
-/** @throws TypeError, RangeError */
-function seenOf(path: string, { step, timesStuck }: SagaSeen): SagaSeen {
-  return {
-    step: step === undefined ? undefined : requireText(`${path}.step`, step),
-    timesStuck: timesStuck === undefined ? undefined : requireInteger(`${path}.timesStuck`, timesStuck, 0),
-  }
-}
-
-/** No name has a NUL. */
-const keyOf = ({ saga, id }: ChosenSaga): string => `${saga}\0${id}`
-
 /** A call that failed is a line of the timeline. */
 const FAILED: ReadonlySet<string> = new Set(['failed', 'timed-out'])
 
@@ -290,58 +228,4 @@ function viewOf(
     ...(error !== undefined && { error }),
     ...(payloads && result !== undefined && { result }),
   }
-}
-
-function waitOf(path: string, { waitMs }: SagaWait): number {
-  return requireInteger(`${path}.waitMs`, waitMs ?? WAIT_MS, 0, 600 * SECOND)
-}
-
-function requireOutcome(path: string, outcome: unknown): 'completed' | 'compensated' {
-  if (outcome === 'completed' || outcome === 'compensated') return outcome
-  throw invalidOption(path, outcome, "'completed' or 'compensated'")
-}
-
-interface CheckedBulk extends OperatorNote {
-  readonly action: OperatorAction
-  readonly filter: SagaFilter
-  readonly among: readonly ChosenSaga[] | undefined
-  readonly dryRun: boolean
-  readonly limit: number
-  readonly waitMs: number
-}
-
-function checkBulk(order: SagaBulk): CheckedBulk {
-  refuseUnknown('sagas.bulk', order, BULK_NAMES)
-  const { by, reason } = requireNote('sagas.bulk', order)
-  refuseUnknown('sagas.bulk.filter', order.filter, BULK_FILTER_NAMES)
-  checkFilter('sagas.bulk.filter', order.filter)
-  if (!ACTIONS.includes(order.action))
-    throw invalidOption('sagas.bulk.action', order.action, `one of ${ACTIONS.join(', ')}`)
-  const among = order.among && checkChosen(order.among)
-  const action: OperatorAction =
-    order.action === 'resolve'
-      ? { do: 'resolve', outcome: requireOutcome('sagas.bulk.outcome', order.outcome) }
-      : { do: order.action }
-  return {
-    action,
-    by,
-    reason,
-    filter: order.filter,
-    among,
-    // Anything but an explicit false changes nothing.
-    dryRun: order.dryRun !== false,
-    limit: requireInteger('sagas.bulk.limit', order.limit ?? Math.max(100, among?.length ?? 0), 1, MAX_BULK),
-    waitMs: waitOf('sagas.bulk', order),
-  }
-}
-
-/** @throws TypeError, RangeError */
-function checkChosen(among: readonly ChosenSaga[]): readonly ChosenSaga[] {
-  if (!Array.isArray(among) || among.length > MAX_BULK)
-    throw invalidOption('sagas.bulk.among', among, `at most ${MAX_BULK} sagas, as a dry run chose them`)
-  return among.map((each: ChosenSaga, n) => {
-    const path = `sagas.bulk.among[${n}]`
-    const { name, id } = requireTarget(path, each)
-    return { saga: name, id, ...seenOf(path, each) }
-  })
 }
