@@ -38,13 +38,15 @@ async function setup() {
   const subscribe = (destination: string, recorder: Recorder): Promise<Subscription> =>
     transport.subscribe({ ...spec, destination }, recorder)
   await transport.provision(['one', 'two'].map((name) => ({ name, partitions: 1, groups: ['g'] })))
-  return { transport, subscribe, first }
+  const joins = (count: number): Promise<void> => until(`${count} join`, () => joining === count)
+  return { transport, subscribe, joins, first }
 }
 
 it('a subscription that fails half-way withdraws its deliveries, which only its successor gets', async () => {
-  const { transport, subscribe, first } = await setup()
+  const { transport, subscribe, joins, first } = await setup()
   await transport.publish(numbered('one', 3, ['k']))
   const failing = subscribe('one', first)
+  await joins(1)
   const other = subscribe('two', Recorder.keeping())
   await expect(failing).rejects.toMatchObject({ code: 'binder.transport', kind: 'unavailable' })
   await other
