@@ -70,7 +70,10 @@ export function failedEvent(step: string, operation: Operation, attempt: number,
   return { type: 'failed', step, operation, error, terminal: !isRetryable(cause) && !isClosed(cause), attempt }
 }
 
-/** Event for a participant's reply. A result that does not fit the step's schema: it had an effect that we cannot use. */
+/**
+ * Event for a participant's reply. A result that does not fit the step's schema had an effect that the saga cannot use: it fails for good.
+ * A schema that cannot tell now, such as one that asks a service which is away, fails one attempt: the participant answers again.
+ */
 export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
   const { step, operation } = reply
   const error: StepFailure = {
@@ -89,7 +92,14 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
     if (schema !== undefined) await validate(`reply of ${step}`, schema, result)
     return { type: 'succeeded', step, operation, result }
   } catch (cause) {
-    return { type: 'failed', step, operation, error: describeError(cause), terminal: true }
+    return {
+      type: 'failed',
+      step,
+      operation,
+      error: describeError(cause),
+      terminal: !isRetryable(cause),
+      attempt: reply.attempt,
+    }
   }
 }
 

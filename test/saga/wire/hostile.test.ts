@@ -1,6 +1,8 @@
-import type { Headers } from 'concordat/binder'
-import { SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+import { defineChannel, type Headers } from 'concordat/binder'
+import type { StandardSchemaV1 } from 'concordat/core'
+import { defineSaga, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
 import { expect, test } from 'vitest'
+import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the coordinator
 import { replyEvent } from '../../../saga/coordinator/outcome-to-event.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
@@ -21,6 +23,21 @@ test('a foreign reply may have null for missing fields', async () => {
   expect(validate(reply)).toEqual({ value: reply })
   const event = await replyEvent({ steps: [] } as never, reply as unknown as SagaReply, 1_000)
   expect(event).toMatchObject({ type: 'failed', error: { code: 'saga.participant' } })
+})
+
+test.each([
+  ['refuses its result', async () => ({ issues: [{ message: 'no' }] }), true],
+  ['cannot tell now', () => Promise.reject(new Error('the catalogue is away')), false],
+] as const)('a reply whose schema %s fails for good: %#', async (_, validate, terminal) => {
+  const schema: StandardSchemaV1 = { '~standard': { version: 1, vendor: 'test', validate } }
+  const saga = defineSaga('order', { version: 1, input: z.object({}) }).command('pay', {
+    to: defineChannel('payments.commands', { payload: z.object({}) }),
+    request: () => ({}),
+    reply: schema,
+    compensate: true,
+  })
+  const reply = { ...REPLY, status: 'ok', result: {}, attempt: 2 } as unknown as SagaReply
+  expect(await replyEvent(saga, reply, 1_000)).toMatchObject({ type: 'failed', terminal, attempt: 2 })
 })
 
 const COMMAND: Headers = {
