@@ -28,7 +28,7 @@ const LEASE = `SELECT 1 FROM {schema}.outbox_lease
  */
 export const WINDOW_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
-    p_skip_destinations text[], p_skip_keys text[], p_away text[], p_only text)
+    p_skip_destinations text[], p_skip_keys text[], p_away text[], p_from bigint, p_only text)
   RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${PLANNED_ONCE} ${HASH_HELD_KEYS}
   AS $$
   BEGIN
@@ -38,11 +38,29 @@ export const WINDOW_FUNCTION = `
       UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
     )
     SELECT * FROM {schema}.outbox
-    WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+    WHERE partition = p_partition AND seq >= p_from AND (next_attempt_at IS NULL OR next_attempt_at <= now())
       AND (p_only IS NULL OR aggregatetype = p_only) AND aggregatetype NOT IN (SELECT unnest(p_away))
       AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
       AND EXISTS (${LEASE})
     ORDER BY seq LIMIT p_limit;
+  END $$`
+
+/**
+ * The `seq` from which on a partition is read while destinations are away: of the first row of another one, or of the first that is
+ * so young that transactions which began before it may not be visible yet.
+ */
+export const START_FUNCTION = `
+  CREATE FUNCTION {schema}.outbox_start(p_partition int, p_from bigint, p_away text[])
+  RETURNS bigint LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
+  AS $$
+  BEGIN
+    RETURN coalesce(
+      (SELECT seq FROM {schema}.outbox
+       WHERE partition = p_partition AND seq >= p_from
+         AND (aggregatetype NOT IN (SELECT unnest(p_away)) OR added_at > clock_timestamp() - interval '5 s')
+       ORDER BY seq LIMIT 1),
+      (SELECT seq + 1 FROM {schema}.outbox WHERE partition = p_partition AND seq >= p_from ORDER BY seq DESC LIMIT 1),
+      p_from);
   END $$`
 
 /** From this number of rows on, one statement, which is planned each time, costs less than one for each row. */

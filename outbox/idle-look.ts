@@ -11,13 +11,12 @@ import type { SqlClient } from '../core/sql.ts'
 import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { HeldLease } from './lease.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
+import type { Scan } from './scan-start.ts'
 import type { OutboxTables } from './tables.ts'
 
 /** A partition to be looked at, under its lease. */
-export interface LeasedPartition {
+export interface LeasedPartition extends Scan {
   readonly lease: HeldLease
-  /** Destinations that are left out. */
-  readonly away: readonly string[]
 }
 
 export interface IdleLookOptions extends Pick<ResolvedRelayOptions, 'clock' | 'idlePollMs' | 'listenedPollMs'> {
@@ -47,7 +46,7 @@ export class IdleLook {
     this.#options = options
   }
 
-  /** @param place what to look at now, `undefined` when its lease is in doubt: it is only let go then */
+  /** @param place what to look at now, `undefined` when its worker must go on first, as when its lease is in doubt: it is only let go then */
   place(place: () => LeasedPartition | undefined): IdlePlace {
     return new IdlePlace(this, place)
   }
@@ -135,15 +134,21 @@ export class IdleLook {
     const looked = sql.query<PendingRow>(
       `SELECT p.partition, EXISTS (
            SELECT 1 FROM ${tables.window}(p.partition, p.owner, p.epoch, 1, '{}', '{}',
-             ARRAY(SELECT jsonb_array_elements_text(p.away)), NULL)
+             ARRAY(SELECT jsonb_array_elements_text(p.away)), p.scan_from, NULL)
          ) AS "isPending", (
            SELECT extract(epoch FROM min(next_attempt_at) - clock_timestamp())::float8 * 1000 FROM ${tables.outbox} o
            WHERE o.partition = p.partition AND next_attempt_at > now() AND next_attempt_at < 'infinity'
          ) AS "dueMs"
-       FROM jsonb_to_recordset($1::jsonb) AS p(partition int, owner text, epoch bigint, away jsonb)`,
+       FROM jsonb_to_recordset($1::jsonb) AS p(partition int, owner text, epoch bigint, away jsonb, scan_from bigint)`,
       [
         JSON.stringify(
-          places.map(({ lease: { partition, owner, epoch }, away }) => ({ partition, owner, epoch, away })),
+          places.map(({ lease: { partition, owner, epoch }, away, from }) => ({
+            partition,
+            owner,
+            epoch,
+            away,
+            scan_from: from,
+          })),
         ),
       ],
     )

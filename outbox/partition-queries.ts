@@ -6,6 +6,7 @@ import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './move-rows-to-log.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf, requireDestination } from './rows.ts'
+import { EVERYTHING, type Scan } from './scan-start.ts'
 import type { OutboxTables } from './tables.ts'
 import { type Hold, laneOf, type WindowRow } from './window.ts'
 
@@ -50,40 +51,53 @@ export class PartitionQueries {
   /**
    * The next rows that may leave, in order; the first one whatever its size. Empty when the lease is not ours.
    * @param skip rows whose lanes are left out
-   * @param away destinations that are left out
    */
-  async fetch(
-    limit: number,
-    maxBytes: number,
-    skip: readonly WindowRow[],
-    away: readonly string[] = [],
-  ): Promise<Window> {
-    return this.#fetch(limit, maxBytes, skip, away, null)
+  async fetch(limit: number, maxBytes: number, skip: readonly WindowRow[], scan = EVERYTHING): Promise<Window> {
+    return this.#fetch(limit, maxBytes, skip, scan, null)
   }
 
   /** The next row of one destination. */
   async first(destination: string): Promise<Window> {
-    return this.#fetch(1, 1, [], [], destination)
+    return this.#fetch(1, 1, [], EVERYTHING, destination)
+  }
+
+  /** From which row on to read while destinations are away. @see `outbox_start` */
+  async start({ from, away }: Scan): Promise<string> {
+    const found = this.#sql.query<{ seq: string }>(
+      `SELECT ${this.#tables.start}($1, $2::bigint, $3::text[])::text AS seq`,
+      [this.#guard[0], from, [...away]],
+    )
+    const { rows } = await this.#silence.track(found, 'look behind the messages of unavailable destinations')
+    return rows[0]?.seq ?? from
   }
 
   async #fetch(
     limit: number,
     maxBytes: number,
     skip: readonly WindowRow[],
-    away: readonly string[],
+    { away, from }: Scan,
     only: string | null,
   ): Promise<Window> {
     const lanes = [...new Map(skip.map((row) => [laneOf(row), row.message])).values()]
     const fetched = this.#sql.query<FetchedRow>(
       `WITH sized AS (
          SELECT *, sum(coalesce(octet_length(payload), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
-         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9)
+         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9::bigint, $10)
        )
        SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
          CASE WHEN bytes_so_far <= coalesce(octet_length(payload), 0)
            THEN extract(epoch FROM clock_timestamp() - added_at)::float8 * 1000 END AS age_ms
        FROM sized WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5 ORDER BY sized.seq`,
-      [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key), [...away], only],
+      [
+        ...this.#guard,
+        limit,
+        maxBytes,
+        lanes.map((m) => m.destination),
+        lanes.map((m) => m.key),
+        [...away],
+        from,
+        only,
+      ],
     )
     const { rows } = await this.#silence.track(fetched, 'fetch messages of the outbox')
     return { ...readRows(rows), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }

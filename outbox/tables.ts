@@ -8,7 +8,14 @@ import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxError } from './errors.ts'
-import { ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
+import {
+  ADD_FUNCTION,
+  ADD_MANY_FUNCTION,
+  CONFIRM_FUNCTION,
+  HOLD_FUNCTION,
+  START_FUNCTION,
+  WINDOW_FUNCTION,
+} from './functions.ts'
 
 /** Quoted, schema-qualified names. */
 export interface OutboxTables {
@@ -19,6 +26,7 @@ export interface OutboxTables {
   readonly audit: string
   /** The functions of `functions.ts`. */
   readonly window: string
+  readonly start: string
   readonly confirm: string
   readonly hold: string
   readonly add: string
@@ -34,6 +42,7 @@ export function outboxTables(schema: string): OutboxTables {
     relay: `${quoted}.outbox_relay`,
     audit: `${quoted}.outbox_audit`,
     window: `${quoted}.outbox_window`,
+    start: `${quoted}.outbox_start`,
     confirm: `${quoted}.outbox_confirm`,
     hold: `${quoted}.outbox_hold`,
     add: `${quoted}.outbox_add`,
@@ -102,6 +111,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          last_error text
        )`,
       WINDOW_FUNCTION,
+      START_FUNCTION,
       ADD_FUNCTION,
       ADD_MANY_FUNCTION,
       CONFIRM_FUNCTION,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
 import { PartitionQueries } from '../../outbox/partition-queries.ts'
+import { ScanStart } from '../../outbox/scan-start.ts'
 import { outboxTables } from '../../outbox/tables.ts'
 import type { WindowRow } from '../../outbox/window.ts'
 import { describeWith } from '../support/servers/index.ts'
@@ -29,11 +30,11 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     await database.drop()
   })
 
-  test('reads only the rows that it settles, not all of the partition', async () => {
+  /** A partition under a lease, and how many index entries a statement reads of it. */
+  async function leasedPartition() {
     const sql = pgClient(pool)
-    await using t = await setupOutboxOn(sql, { partitions: 1 })
-    const schema = t.outbox.schema
-    const tables = outboxTables(schema)
+    const t = await setupOutboxOn(sql, { partitions: 1 })
+    const tables = outboxTables(t.outbox.schema)
     const keeper = new LeaseKeeper({
       sql,
       tables,
@@ -54,7 +55,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
       await sql.query('SELECT pg_stat_force_next_flush()')
       const { rows } = await sql.query<{ n: number }>(
         `SELECT sum(idx_tup_read)::int AS n FROM pg_stat_user_indexes WHERE schemaname = $1 AND relname = 'outbox'`,
-        [schema],
+        [t.outbox.schema],
       )
       return rows[0]?.n ?? 0
     }
@@ -63,6 +64,19 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
       await work()
       return (await read()) - before
     }
+    const copy = (id: string): Promise<unknown> =>
+      sql.query(
+        `INSERT INTO ${tables.outbox} (partition, id, aggregatetype, aggregateid, type, source, content_type, time, added_at)
+         SELECT partition, id || n, aggregatetype, 'k' || n, type, source, content_type, time, added_at - interval '1 minute'
+         FROM ${tables.outbox}, generate_series(1, ${MANY}) n WHERE id = $1`,
+        [id],
+      )
+    return { ...t, sql, tables, table, reads, copy }
+  }
+
+  test('reads only the rows that it settles, not all of the partition', async () => {
+    await using t = await leasedPartition()
+    const { sql, table, reads } = t
     const holdsOf = (rows: readonly WindowRow[]) =>
       rows.map(({ seq, message: { id } }) => ({ seq, id, strikes: 1, delayMs: 60_000, error: 'refused' }))
 
@@ -70,11 +84,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     const [first, second] = (await table.fetch(10, 1_000_000, [])).rows
     expect(await table.confirm([first as NonNullable<typeof first>])).toBe(true)
     expect(await table.hold(holdsOf([second as NonNullable<typeof second>]))).toBe(true)
-    await sql.query(
-      `INSERT INTO ${tables.outbox} (partition, id, aggregatetype, aggregateid, type, source, content_type, time)
-       SELECT partition, n::text, aggregatetype, 'k' || n, type, source, content_type, time
-       FROM ${tables.outbox}, generate_series(1, ${MANY}) n WHERE id = 'c'`,
-    )
+    await t.copy('c')
     let rows: Awaited<ReturnType<typeof table.fetch>>['rows'] = []
     expect(await reads(async () => void ({ rows } = await table.fetch(2 * WINDOW, 10_000_000, [])))).toBeLessThan(
       MANY / 4,
@@ -82,5 +92,24 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     expect(rows).toHaveLength(2 * WINDOW)
     expect(await reads(() => table.confirm(rows.slice(0, WINDOW)))).toBeLessThan(MANY / 4)
     expect(await reads(() => table.hold(holdsOf(rows.slice(WINDOW))))).toBeLessThan(MANY / 4)
+  })
+
+  test('reads the backlog of an unavailable destination once, not for each window', async () => {
+    await using t = await leasedPartition()
+    const { sql, table, reads } = t
+    const start = new ScanStart(systemClock, (scan) => table.start(scan))
+    const window = async (away: readonly string[]): Promise<readonly string[]> => {
+      const { rows } = await table.fetch(10, 1_000_000, [], await start.find(away))
+      return rows.map(({ message: { id } }) => id)
+    }
+    await sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'k', { destination: 'away' })]))
+    await t.copy('a')
+    await sql.query(`UPDATE ${t.tables.outbox} SET added_at = added_at - interval '1 minute' WHERE id = 'a'`)
+    await sql.transaction((tx) => t.outbox.addEncoded(tx, [message('h', 'k', { destination: 'here' })]))
+    expect(await window(['away'])).toEqual(['h'])
+    expect(await reads(() => window(['away']))).toBeLessThan(MANY / 4)
+    expect(await reads(() => window(['away', 'too']))).toBeLessThan(MANY / 4)
+    expect((await window([])).slice(0, 2)).toEqual(['a', 'a1'])
+    expect((await window(['too'])).slice(0, 2)).toEqual(['a', 'a1'])
   })
 })
