@@ -18,10 +18,11 @@ export type Trial = { readonly is: 'back' } | { readonly is: 'away'; readonly er
 
 /** How a partition tries its destinations again. */
 export interface AwayTrials {
-  readonly stopping: AbortSignal
+  /** Aborts when no new trial may begin: what is away stays away. */
+  readonly leaving: AbortSignal
   /** Publishes the next row of the destination. Rejects when the database does not answer. */
   try(destination: string): Promise<Trial>
-  /** There is something to be fetched again. */
+  /** Called when a destination is back, and when a trial has ended after `leaving`. */
   onBack(): void
 }
 
@@ -66,13 +67,20 @@ export class AwayDestinations {
     this.#follow(this.#answer(destination, answered))
   }
 
+  get isTrying(): boolean {
+    return this.#open.size > 0
+  }
+
   /** Resolves when no trial is under way. */
   async ended(): Promise<void> {
     await Promise.all(this.#open)
   }
 
   #follow(work: Promise<void>): void {
-    const trial = work.finally(() => this.#open.delete(trial))
+    const trial = work.finally(() => {
+      this.#open.delete(trial)
+      if (this.#trials.leaving.aborted) this.#trials.onBack()
+    })
     this.#open.add(trial)
   }
 
@@ -93,12 +101,12 @@ export class AwayDestinations {
   }
 
   async #comeBack(destination: string): Promise<void> {
-    const { stopping } = this.#trials
+    const { leaving } = this.#trials
     const partition = this.#partition
-    for (let tries = 1; !stopping.aborted; tries++) {
+    for (let tries = 1; !leaving.aborted; tries++) {
       const pauseMs = backoffDelayMs(PAUSE, tries, Math.random()) + this.#away.size * PAUSE_EACH_MS
-      await this.#clock.sleep(pauseMs, stopping).catch(() => undefined)
-      if (stopping.aborted) return
+      await this.#clock.sleep(pauseMs, leaving).catch(() => undefined)
+      if (leaving.aborted) return
       const trial = await outcomeOf(this.#trials.try(destination))
       if (trial.is === 'back') {
         this.#logger.info({ destination, partition, tries }, 'outbox destination is back')
@@ -110,6 +118,8 @@ export class AwayDestinations {
   }
 
   #back(destination: string): void {
+    // The next relay sends the rest: another call without an answer would keep the partition from it.
+    if (this.#trials.leaving.aborted) return
     this.#away.delete(destination)
     this.#trials.onBack()
   }

@@ -4,12 +4,13 @@ import { toError } from '../core/errors.ts'
 import { turnsOf } from '../core/event-loop-turns.ts'
 import { within } from '../core/time-limit.ts'
 import { AwayDestinations, type Trial } from './away-destinations.ts'
-import type { IdlePlace } from './idle-look.ts'
+import type { IdlePlace, LeasedPartition } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import { OutagePauses } from './outage-pauses.ts'
 import type { PartitionQueries } from './partition-queries.ts'
 import type { PartitionContext, PartitionRelayOptions } from './partition-relay-context.ts'
 import { RowSettlement } from './row-settlement.ts'
+import { ScanStart } from './scan-start.ts'
 import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
@@ -30,7 +31,7 @@ const MOST_HELD = { rows: 100, bytes: 16 }
 /**
  * The relay of one partition under one lease: fetch a window, publish it, delete what was confirmed; one window at a
  * time, so that a message leaves only after all before it in its lane were confirmed. Ends when stopped or when the
- * lease is lost, at the end of a window.
+ * lease is lost, at the end of a window; when it leaves, after the calls that have no answer yet.
  */
 export class PartitionRelay {
   readonly lease: HeldLease
@@ -38,12 +39,14 @@ export class PartitionRelay {
   readonly #options: PartitionRelayOptions
   readonly #onWindow: PartitionContext['onWindow']
   readonly #gate: IdlePlace
+  readonly #leaving = new AbortController()
   readonly #stopping = new AbortController()
   readonly #ended: Promise<void>
   #hasEnded = false
   /** Fetched and not tried yet; their lanes are left out of the next fetch. */
   #carried: readonly WindowRow[] = []
   readonly #away: AwayDestinations
+  readonly #start: ScanStart
   readonly #pauses: OutagePauses
   readonly #settling: RowSettlement
   /** In calls that have no answer yet. */
@@ -57,9 +60,10 @@ export class PartitionRelay {
     this.#options = options
     this.#pauses = new OutagePauses(context, this.#stopping.signal)
     this.#settling = new RowSettlement(context, this.#pauses)
-    this.#gate = look.place(() => (lease.isValid() ? { lease, away: this.#away.names } : undefined))
+    this.#start = new ScanStart(options.clock, (scan) => table.start(scan))
+    this.#gate = look.place(() => this.#place)
     this.#away = new AwayDestinations(lease.partition, options, {
-      stopping: this.#stopping.signal,
+      leaving: this.#leaving.signal,
       try: (destination) => this.#try(destination),
       onBack: () => this.#gate.wake(),
     })
@@ -83,15 +87,31 @@ export class PartitionRelay {
     this.#gate.wake()
   }
 
-  /** Asks it to end. Resolves when the window in flight is settled. Idempotent. */
-  stop(): Promise<void> {
-    this.#stopping.abort()
+  /**
+   * Asks it to end as soon as no call is without an answer, and to send everything else until then, for nobody else can work on the
+   * partition before. Resolves when it has ended. Idempotent.
+   */
+  leave(): Promise<void> {
+    this.#leaving.abort()
     this.#gate.wake()
     return this.#ended
   }
 
+  /** Asks it to end. Resolves when the window and the calls in flight are settled. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping.abort()
+    return this.leave()
+  }
+
+  /** What to look at while idle; nothing when a window must come first. */
+  get #place(): LeasedPartition | undefined {
+    const away = this.#away.names
+    if (!this.lease.isValid() || this.#start.isDue(away)) return undefined
+    return { lease: this.lease, ...this.#start.known(away) }
+  }
+
   get #goesOn(): boolean {
-    return this.#pauses.goesOn
+    return this.#pauses.goesOn && (!this.#leaving.signal.aborted || this.#away.isTrying)
   }
 
   async #run(): Promise<void> {
@@ -133,8 +153,8 @@ export class PartitionRelay {
     const { batchSize, batchBytes, clock } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
-    const away = this.#away.names
-    const found = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried, away)
+    const scan = await this.#start.find(this.#away.names)
+    const found = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried, scan)
     const { lagMs, unreadable } = found
     const rows = [...carried, ...found.rows]
     if (unreadable.length > 0) await this.#settling.park(unreadable)
@@ -168,7 +188,9 @@ export class PartitionRelay {
   async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
     const { clock } = this.#options
     const since = clock.monotonic()
+    const isLeaving = this.#leaving.signal.aborted
     const call = this.#send(rows)
+    if (isLeaving) return call
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
     if (outcomes !== undefined) return outcomes
     if (!this.#hold(rows, 1)) return call

@@ -26,10 +26,10 @@ export class RelayStaff {
     return this.#workers.get(lease.partition)?.hasEnded !== false
   }
 
-  /** Has its worker end, without waiting. */
+  /** Has its worker end once it waits for no broker; returns at once. */
   dismiss(lease: HeldLease): void {
     const worker = this.#workers.get(lease.partition)
-    if (worker !== undefined) this.#dismiss(worker)
+    if (worker !== undefined) this.#whenEnded(worker.leave())
   }
 
   /** None for a lease that is gone; with `mayHire` one for each that is held. */
@@ -37,7 +37,7 @@ export class RelayStaff {
     const held = new Map(leases.map((lease) => [lease.partition, lease]))
     for (const [partition, worker] of this.#workers) {
       if (worker.hasEnded) this.#workers.delete(partition)
-      else if (held.get(partition) !== worker.lease) this.#dismiss(worker)
+      else if (held.get(partition) !== worker.lease) this.#whenEnded(worker.stop())
     }
     if (!mayHire) return
     for (const [partition, lease] of held) {
@@ -57,7 +57,7 @@ export class RelayStaff {
     await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
   }
 
-  #dismiss(worker: PartitionRelay): void {
-    void worker.stop().then(() => this.#onStopped())
+  #whenEnded(ended: Promise<void>): void {
+    void ended.then(() => this.#onStopped())
   }
 }

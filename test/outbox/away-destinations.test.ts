@@ -90,6 +90,40 @@ describe('a destination whose broker is down', () => {
     await until(() => relay.health().status === 'up', 'it is up')
   })
 
+  test('keeps its partition from no other destination while another relay waits for it', async () => {
+    await using t = await setupOutbox({ partitions: 2 })
+    const answers = gate()
+    t.publisher.before = ([first]) => (first?.destination === 'mute' ? answers.opened : Promise.resolve())
+    const keys = range(8).map((i) => `k${i}`)
+    const add = (destination: string, round: number): Promise<unknown> =>
+      t.sql.transaction((tx) =>
+        t.outbox.addEncoded(
+          tx,
+          keys.map((key) => message(`${destination}-${key}-${round}`, key, { destination })),
+        ),
+      )
+    await add('mute', 0)
+    await add('here', 0)
+    const [first, second] = [t.relay(), t.relay()]
+    await first.start()
+    await until(() => t.publisher.ids.length === 8, 'those of the other destination have left')
+    await second.start()
+    await until(() => first.health().relays === 2, 'it knows of the other relay')
+    for (const round of range(3).map((i) => i + 1)) {
+      await add('mute', round)
+      await add('here', round)
+      await until(() => t.publisher.ids.length === 8 * (round + 1), `later ones have left (${round})`, 5_000)
+    }
+    expect(second.health().partitions).toEqual([])
+    answers.open()
+    await until(() => second.health().partitions.length === 1, 'the other relay has its share')
+    await until(() => t.publisher.ids.length === 64, 'all have left')
+    for (const key of keys) {
+      const ids = t.publisher.ids.filter((id) => id.startsWith(`mute-${key}`))
+      expect(ids).toEqual(range(4).map((round) => `mute-${key}-${round}`))
+    }
+  })
+
   test('is settled when its answer comes while the relay closes: nothing leaves twice', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     const answers = gate()
