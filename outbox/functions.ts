@@ -23,12 +23,19 @@ const LEASE = `SELECT 1 FROM {schema}.outbox_lease
     WHERE partition = p_partition AND owner = p_owner AND epoch = p_epoch`
 
 /**
+ * Where reading begins: after a row, which is named by its number and id. While it exists, a server that failed over cannot have lost
+ * the numbers before it, to give them to new rows. Without it, at the first row.
+ */
+const START = `SELECT coalesce(max(a.seq), 0) FROM {schema}.outbox a
+    WHERE a.partition = p_partition AND a.seq = p_after AND a.id = p_after_id`
+
+/**
  * The next rows in the order of `seq`, without those whose key is held back or whose destination and key the caller skips;
  * none when the lease is not the caller's. One snapshot for rows, held keys and lease: that is what keeps the order.
  */
 export const WINDOW_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
-    p_skip_destinations text[], p_skip_keys text[], p_away text[], p_from bigint, p_only text)
+    p_skip_destinations text[], p_skip_keys text[], p_away text[], p_after bigint, p_after_id text, p_only text)
   RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${PLANNED_ONCE} ${HASH_HELD_KEYS}
   AS $$
   BEGIN
@@ -38,29 +45,41 @@ export const WINDOW_FUNCTION = `
       UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
     )
     SELECT * FROM {schema}.outbox
-    WHERE partition = p_partition AND seq >= p_from AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+    WHERE partition = p_partition AND seq > (${START}) AND (next_attempt_at IS NULL OR next_attempt_at <= now())
       AND (p_only IS NULL OR aggregatetype = p_only) AND aggregatetype NOT IN (SELECT unnest(p_away))
       AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
       AND EXISTS (${LEASE})
     ORDER BY seq LIMIT p_limit;
   END $$`
 
+/** Rows that `outbox_pass` reads at once: a tenth of a second. */
+const CHUNK = 100_000
+
 /**
- * The `seq` from which on a partition is read while destinations are away: of the first row of another one, or of the first that is
- * so young that transactions which began before it may not be visible yet.
+ * Reads on through the rows of destinations that are away, up to the first row of another one. Returns the last of them, nothing when
+ * the next row is of another destination, and whether there may be more. All transactions before `oldest_running` were over when it
+ * began; all that had taken a number below the last row's come before `own`.
  */
-export const START_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_start(p_partition int, p_from bigint, p_away text[])
-  RETURNS bigint LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
+export const PASS_FUNCTION = `
+  CREATE FUNCTION {schema}.outbox_pass(p_partition int, p_after bigint, p_after_id text, p_away text[],
+    OUT seq text, OUT id text, OUT has_more boolean, OUT oldest_running text, OUT own text)
+  LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $$
+  DECLARE
+    r record;
+    n int := 0;
   BEGIN
-    RETURN coalesce(
-      (SELECT seq FROM {schema}.outbox
-       WHERE partition = p_partition AND seq >= p_from
-         AND (aggregatetype NOT IN (SELECT unnest(p_away)) OR added_at > clock_timestamp() - interval '5 s')
-       ORDER BY seq LIMIT 1),
-      (SELECT seq + 1 FROM {schema}.outbox WHERE partition = p_partition AND seq >= p_from ORDER BY seq DESC LIMIT 1),
-      p_from);
+    oldest_running := pg_snapshot_xmin(pg_current_snapshot())::text;
+    FOR r IN SELECT o.seq, o.id, o.aggregatetype FROM {schema}.outbox o
+      WHERE o.partition = p_partition AND o.seq > (${START}) ORDER BY o.seq LIMIT ${CHUNK}
+    LOOP
+      EXIT WHEN r.aggregatetype <> ALL (p_away);
+      seq := r.seq::text;
+      id := r.id;
+      n := n + 1;
+    END LOOP;
+    has_more := n = ${CHUNK};
+    own := pg_current_xact_id()::text;
   END $$`
 
 /** From this number of rows on, one statement, which is planned each time, costs less than one for each row. */

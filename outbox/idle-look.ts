@@ -134,20 +134,21 @@ export class IdleLook {
     const looked = sql.query<PendingRow>(
       `SELECT p.partition, EXISTS (
            SELECT 1 FROM ${tables.window}(p.partition, p.owner, p.epoch, 1, '{}', '{}',
-             ARRAY(SELECT jsonb_array_elements_text(p.away)), p.scan_from, NULL)
+             ARRAY(SELECT jsonb_array_elements_text(p.away)), p.after, p.after_id, NULL)
          ) AS "isPending", (
            SELECT extract(epoch FROM min(next_attempt_at) - clock_timestamp())::float8 * 1000 FROM ${tables.outbox} o
            WHERE o.partition = p.partition AND next_attempt_at > now() AND next_attempt_at < 'infinity'
          ) AS "dueMs"
-       FROM jsonb_to_recordset($1::jsonb) AS p(partition int, owner text, epoch bigint, away jsonb, scan_from bigint)`,
+       FROM jsonb_to_recordset($1::jsonb) AS p(partition int, owner text, epoch bigint, away jsonb, after bigint, after_id text)`,
       [
         JSON.stringify(
-          places.map(({ lease: { partition, owner, epoch }, away, from }) => ({
+          places.map(({ lease: { partition, owner, epoch }, away, after }) => ({
             partition,
             owner,
             epoch,
             away,
-            scan_from: from,
+            after: after?.seq,
+            after_id: after?.id,
           })),
         ),
       ],

@@ -6,7 +6,7 @@ import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './move-rows-to-log.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf, requireDestination } from './rows.ts'
-import { EVERYTHING, type Scan } from './scan-start.ts'
+import { EVERYTHING, type PassedRows, type Scan } from './scan-start.ts'
 import type { OutboxTables } from './tables.ts'
 import { type Hold, laneOf, type WindowRow } from './window.ts'
 
@@ -32,6 +32,14 @@ interface FetchedRow extends MessageRow {
   readonly strikes: number
   /** Age of the first row only; computing it for each row took PostgreSQL an eighth of a window. */
   readonly age_ms: number | null
+}
+
+interface PassRow {
+  readonly seq: string | null
+  readonly id: string | null
+  readonly has_more: boolean
+  readonly oldest_running: string
+  readonly own: string
 }
 
 export class PartitionQueries {
@@ -61,28 +69,32 @@ export class PartitionQueries {
     return this.#fetch(1, 1, [], EVERYTHING, destination)
   }
 
-  /** From which row on to read while destinations are away. @see `outbox_start` */
-  async start({ from, away }: Scan): Promise<string> {
-    const found = this.#sql.query<{ seq: string }>(
-      `SELECT ${this.#tables.start}($1, $2::bigint, $3::text[])::text AS seq`,
-      [this.#guard[0], from, [...away]],
-    )
-    const { rows } = await this.#silence.track(found, 'look behind the messages of unavailable destinations')
-    return rows[0]?.seq ?? from
+  /** Reads on through the rows of unavailable destinations. @see `outbox_pass` */
+  async pass({ after, away }: Scan): Promise<PassedRows> {
+    const read = this.#sql.query<PassRow>(`SELECT * FROM ${this.#tables.pass}($1, $2::bigint, $3, $4::text[])`, [
+      this.#guard[0],
+      after?.seq ?? null,
+      after?.id ?? null,
+      [...away],
+    ])
+    const { rows } = await this.#silence.track(read, 'read past the messages of unavailable destinations')
+    const { seq, id, has_more, oldest_running, own } = rows[0] as PassRow
+    const last = seq === null || id === null ? undefined : { seq, id }
+    return { last, hasMore: has_more, oldestRunning: BigInt(oldest_running), own: BigInt(own) }
   }
 
   async #fetch(
     limit: number,
     maxBytes: number,
     skip: readonly WindowRow[],
-    { away, from }: Scan,
+    { away, after }: Scan,
     only: string | null,
   ): Promise<Window> {
     const lanes = [...new Map(skip.map((row) => [laneOf(row), row.message])).values()]
     const fetched = this.#sql.query<FetchedRow>(
       `WITH sized AS (
          SELECT *, sum(coalesce(octet_length(payload), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
-         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9::bigint, $10)
+         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9::bigint, $10, $11)
        )
        SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
          CASE WHEN bytes_so_far <= coalesce(octet_length(payload), 0)
@@ -95,7 +107,8 @@ export class PartitionQueries {
         lanes.map((m) => m.destination),
         lanes.map((m) => m.key),
         [...away],
-        from,
+        after?.seq ?? null,
+        after?.id ?? null,
         only,
       ],
     )

@@ -1,61 +1,119 @@
-import { type Clock, SECOND } from '../core/clock.ts'
+import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
 
-/** Time between two looks for a later start, */
+/** Time between two passes, */
 const EACH_MS = 1 * SECOND
 
-/** and after which reading begins at the first row again, for rows whose transaction took so long that they were passed over. */
-const ANEW_MS = 30 * SECOND
+/** and after which the first one begins at the first row again. */
+const ANEW_MS = 10 * MINUTE
+
+/** A row, by number and id: a server that failed over may give the number to another one. */
+export interface RowName {
+  readonly seq: string
+  readonly id: string
+}
 
 /** What a window leaves out. */
 export interface Scan {
   /** Destinations whose rows stay. */
   readonly away: readonly string[]
-  /** Rows below this `seq` are not read. */
-  readonly from: string
+  /** The row after which reading begins; absent: at the first row. It does as well when this row is gone. */
+  readonly after?: RowName | undefined
 }
 
 /** All rows of all destinations. */
-export const EVERYTHING: Scan = { away: [], from: '0' }
+export const EVERYTHING: Scan = { away: [] }
+
+/** A part of a pass: `outbox_pass`. */
+export interface PassedRows {
+  /** The last of the rows of unavailable destinations that come next; absent when there is none. */
+  readonly last: RowName | undefined
+  readonly hasMore: boolean
+  /** All transactions with smaller numbers were over. */
+  readonly oldestRunning: bigint
+  /** All transactions that may still add a row below the last one have smaller numbers. */
+  readonly own: bigint
+}
+
+interface Candidate {
+  readonly away: readonly string[]
+  readonly last: RowName
+  readonly own: bigint
+}
 
 /**
  * Where a partition is read from. The backlog of an unavailable destination lies before everything else, and would be read through for
  * each window: 0.3 s for 300,000 rows.
+ *
+ * A row with a low number may be committed after one with a high number, and has to leave first where one transaction waited for the
+ * other. So a pass over the backlog only finds a candidate. When all transactions that ran then are over, another pass shows whether they
+ * left a row of another destination below it.
  */
 export class ScanStart {
   readonly #clock: Clock
-  readonly #next: (scan: Scan) => Promise<string>
+  readonly #read: (scan: Scan) => Promise<PassedRows>
   #scan = EVERYTHING
-  #lookAt = Number.NEGATIVE_INFINITY
+  #candidate: Candidate | undefined
+  #passAt = Number.NEGATIVE_INFINITY
   #anewAt = Number.NEGATIVE_INFINITY
 
-  /** @param next finds the first row that is not of an unavailable destination, or is so young that rows before it may be missing */
-  constructor(clock: Clock, next: (scan: Scan) => Promise<string>) {
+  /** @param read reads on through the rows of unavailable destinations */
+  constructor(clock: Clock, read: (scan: Scan) => Promise<PassedRows>) {
     this.#clock = clock
-    this.#next = next
+    this.#read = read
   }
 
   /** What to read, by what is known. */
   known(away: readonly string[]): Scan {
-    const now = new Set(away)
-    const isStillTrue = this.#scan.away.every((destination) => now.has(destination))
-    return { away, from: isStillTrue ? this.#scan.from : '0' }
+    return { away, after: isWithin(this.#scan.away, away) ? this.#scan.after : undefined }
   }
 
-  /** Whether it is time to look for a later start. */
+  /** Whether it is time for a pass. */
   isDue(away: readonly string[]): boolean {
-    return away.length > 0 && this.#clock.monotonic() >= this.#lookAt
+    return away.length > 0 && this.#clock.monotonic() >= this.#passAt
   }
 
-  /** What to read, after a look for a later start when one is due. */
+  /** What to read, after a pass when one is due. Where a pass is long, a second one follows at once: a window would take as long. */
   async find(away: readonly string[]): Promise<Scan> {
-    if (!this.isDue(away)) return this.known(away)
+    if (this.isDue(away) && (await this.#pass(away)) > 1) await this.#pass(away)
+    return this.known(away)
+  }
+
+  /** @returns how many parts it had */
+  async #pass(away: readonly string[]): Promise<number> {
     const now = this.#clock.monotonic()
-    this.#lookAt = now + EACH_MS
+    this.#passAt = now + EACH_MS
     if (now >= this.#anewAt) {
       this.#anewAt = now + ANEW_MS
       this.#scan = EVERYTHING
+      this.#candidate = undefined
     }
-    this.#scan = { away, from: await this.#next(this.known(away)) }
-    return this.#scan
+    let { after } = this.known(away)
+    let part = await this.#read({ away, after })
+    const { oldestRunning } = part
+    let parts = 1
+    for (; part.hasMore; parts++) {
+      after = part.last ?? after
+      part = await this.#read({ away, after })
+    }
+    this.#conclude(away, part.last ?? after, oldestRunning, part.own)
+    return parts
   }
+
+  #conclude(away: readonly string[], last: RowName | undefined, oldestRunning: bigint, own: bigint): void {
+    const { after } = this.known(away)
+    const candidate =
+      this.#candidate !== undefined && isWithin(this.#candidate.away, away) ? this.#candidate : undefined
+    if (candidate !== undefined && oldestRunning < candidate.own) return
+    this.#scan = { away, after: candidate === undefined || last === undefined ? after : earlier(last, candidate.last) }
+    this.#candidate = last === undefined || last === this.#scan.after ? undefined : { away, last, own }
+  }
+}
+
+function isWithin(some: readonly string[], all: readonly string[]): boolean {
+  const set = new Set(all)
+  return some.every((each) => set.has(each))
+}
+
+function earlier(a: RowName, b: RowName): RowName {
+  return BigInt(a.seq) < BigInt(b.seq) ? a : b
 }

@@ -13,7 +13,7 @@ import {
   ADD_MANY_FUNCTION,
   CONFIRM_FUNCTION,
   HOLD_FUNCTION,
-  START_FUNCTION,
+  PASS_FUNCTION,
   WINDOW_FUNCTION,
 } from './functions.ts'
 
@@ -26,7 +26,7 @@ export interface OutboxTables {
   readonly audit: string
   /** The functions of `functions.ts`. */
   readonly window: string
-  readonly start: string
+  readonly pass: string
   readonly confirm: string
   readonly hold: string
   readonly add: string
@@ -42,7 +42,7 @@ export function outboxTables(schema: string): OutboxTables {
     relay: `${quoted}.outbox_relay`,
     audit: `${quoted}.outbox_audit`,
     window: `${quoted}.outbox_window`,
-    start: `${quoted}.outbox_start`,
+    pass: `${quoted}.outbox_pass`,
     confirm: `${quoted}.outbox_confirm`,
     hold: `${quoted}.outbox_hold`,
     add: `${quoted}.outbox_add`,
@@ -111,7 +111,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          last_error text
        )`,
       WINDOW_FUNCTION,
-      START_FUNCTION,
+      PASS_FUNCTION,
       ADD_FUNCTION,
       ADD_MANY_FUNCTION,
       CONFIRM_FUNCTION,
