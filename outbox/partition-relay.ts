@@ -60,7 +60,7 @@ export class PartitionRelay {
     this.#options = options
     this.#pauses = new OutagePauses(context, this.#stopping.signal)
     this.#settling = new RowSettlement(context, this.#pauses)
-    this.#start = new ScanStart(options.clock, (scan) => table.start(scan))
+    this.#start = new ScanStart(options.clock, (scan) => table.pass(scan))
     this.#gate = look.place(() => this.#place)
     this.#away = new AwayDestinations(lease.partition, options, {
       leaving: this.#leaving.signal,
@@ -188,9 +188,7 @@ export class PartitionRelay {
   async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
     const { clock } = this.#options
     const since = clock.monotonic()
-    const isLeaving = this.#leaving.signal.aborted
     const call = this.#send(rows)
-    if (isLeaving) return call
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
     if (outcomes !== undefined) return outcomes
     if (!this.#hold(rows, 1)) return call

@@ -74,9 +74,10 @@ export class RelayLeases {
 
   async #balance(free: number): Promise<void> {
     const share = fairShare(this.#outbox.partitions, this.#relays)
-    for (const lease of this.#keeper.held.slice(share)) {
+    const over = this.#keeper.held.slice(share)
+    this.#staff.dismiss(over)
+    for (const lease of over) {
       if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
-      else this.#staff.dismiss(lease)
     }
     const missing = share - this.#keeper.held.length
     if (missing > 0 && free > 0) await this.#keeper.claim(missing)

@@ -6,6 +6,8 @@ export class RelayStaff {
   readonly #hire: (lease: HeldLease) => PartitionRelay
   readonly #onStopped: () => void
   readonly #workers = new Map<number, PartitionRelay>()
+  /** Leases to be given back: nobody is hired for them. */
+  #dismissed: ReadonlySet<HeldLease> = new Set()
 
   /**
    * @param hire returns a worker for a partition that is held
@@ -26,13 +28,16 @@ export class RelayStaff {
     return this.#workers.get(lease.partition)?.hasEnded !== false
   }
 
-  /** Has its worker end once it waits for no broker; returns at once. */
-  dismiss(lease: HeldLease): void {
-    const worker = this.#workers.get(lease.partition)
-    if (worker !== undefined) this.#whenEnded(worker.leave())
+  /** Has the workers of these leases, and of no others, end once they wait for no broker; returns at once. */
+  dismiss(leases: readonly HeldLease[]): void {
+    this.#dismissed = new Set(leases)
+    for (const { partition } of leases) {
+      const worker = this.#workers.get(partition)
+      if (worker !== undefined) this.#whenEnded(worker.leave())
+    }
   }
 
-  /** None for a lease that is gone; with `mayHire` one for each that is held. */
+  /** None for a lease that is gone; with `mayHire` one for each that is held and stays. */
   fit(leases: readonly HeldLease[], mayHire: boolean): void {
     const held = new Map(leases.map((lease) => [lease.partition, lease]))
     for (const [partition, worker] of this.#workers) {
@@ -41,7 +46,8 @@ export class RelayStaff {
     }
     if (!mayHire) return
     for (const [partition, lease] of held) {
-      if (!this.#workers.has(partition)) this.#workers.set(partition, this.#hire(lease))
+      if (this.#workers.has(partition) || this.#dismissed.has(lease)) continue
+      this.#workers.set(partition, this.#hire(lease))
     }
   }
 
