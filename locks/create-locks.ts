@@ -10,6 +10,7 @@ import type {
   AcquireOptions,
   ForcedRelease,
   ForceOptions,
+  HoldersSeen,
   Lease,
   LeaseOptions,
   LeaseSet,
@@ -135,10 +136,12 @@ class LeaseLocks implements Locks {
     return this.#operator('list').list(resolveList(options))
   }
 
-  async forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease> {
+  async forceRelease(key: string, options: ForceOptions & HoldersSeen): Promise<ForcedRelease> {
     const operator = this.#operator('forceRelease')
     const { floor } = this.#granting
-    const forced = await operator.forceRelease(requireKey(key), resolveForce(key, options), floor)
+    const [force, { tokens }] = resolveForce(requireKey(key), options)
+    const forced = await operator.forceRelease(key, force, floor, tokens)
+    if ('others' in forced) throw new LockError('locks.holder_changed', { key, holders: forced.others })
     this.#options.logger.warn({ ...forced }, 'lock released by force')
     return forced
   }

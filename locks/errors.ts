@@ -46,6 +46,11 @@ export interface LockErrors {
    * it, took effect. With `applied` 0 nothing did but the token, which is remembered.
    */
   'locks.fenced_write_failed': { resource: string; command: string; applied: number }
+  /**
+   * A forced release named the tokens of the holders that its caller saw, and another holder came since. Nothing was changed. `holders` are
+   * the owners of the leases that were not named.
+   */
+  'locks.holder_changed': { key: string; holders: readonly string[] }
   /** `acquire` of a key inside `using` of the same key, in whatever modes: it could wait for itself. */
   'locks.reentered': { key: string }
   /** The store cannot do this: a mode, a lock delay, a forced release. */
@@ -81,6 +86,8 @@ export const LockError: ErrorClass<LockErrors> = errorClass<LockErrors>(
       const before = applied === 0 ? 'nothing was written' : `the ${applied} before it took effect and stay`
       return `fence of "${resource}": ${command} failed: ${reasonOf(cause)}; ${before}. Fix the command (in a cluster every key needs the hash tag of the resource), then repeat what is missing`
     },
+    'locks.holder_changed': ({ key, holders }) =>
+      `lock "${key}": ${holders.join(', ')} holds it now, and was not among the holders seen: look again, then decide`,
     'locks.reentered': ({ key }) =>
       `lock "${key}" is already held by this call chain, which could wait for itself: pass the lease on instead, or take the stronger mode from the start`,
     'locks.unsupported': ({ store, feature, why }) =>

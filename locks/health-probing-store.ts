@@ -86,7 +86,7 @@ export class HealthProbingStore implements LockStore {
 function watchedOperator(operator: LockOperator, calls: CallHealth): LockOperator {
   return {
     list: (options) => calls.track(operator.list(options), 'list'),
-    forceRelease: (key, options, floor) => calls.track(operator.forceRelease(key, options, floor), 'forceRelease'),
+    forceRelease: (...call) => calls.track(operator.forceRelease(...call), 'forceRelease'),
     audit: (key) => calls.track(operator.audit(key), 'audit'),
   }
 }

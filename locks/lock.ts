@@ -56,9 +56,10 @@ export interface Locks extends AsyncDisposable {
    * the next waiter, and records who did it and why. The holders learn it from a `locks.lost` with reason `forced`, at once if their
    * process can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned
    * token to the fence first.
-   * @throws TypeError without `by` or `reason`; `locks.unsupported`, `locks.store_unavailable`, `locks.store_refused`, `locks.closed`
+   * @throws TypeError without `by` or `reason`; `locks.holder_changed` with `tokens`; `locks.unsupported`, `locks.store_unavailable`,
+   *   `locks.store_refused`, `locks.closed`
    */
-  forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease>
+  forceRelease(key: string, options: ForceOptions & HoldersSeen): Promise<ForcedRelease>
 
   /** The last forced releases of the key, oldest first (the store keeps 100 per key, for 90 days after the last). */
   audit(key: string): Promise<readonly ForcedRelease[]>
@@ -218,6 +219,15 @@ export interface ForceOptions {
   readonly by: string
   /** Why, for the audit trail and the holder's `locks.lost`. */
   readonly reason: string
+}
+
+/** The holders that the caller of `forceRelease` saw before it decided. */
+export interface HoldersSeen {
+  /**
+   * Tokens of their leases, also of one that is over and has only its `lockDelayMs` left. The store compares them in the step that ends
+   * the leases: if the key has a holder with another token, nothing changes. @default ends the leases of all current holders
+   */
+  readonly tokens?: readonly number[] | undefined
 }
 
 /** The record of a lock that was taken away from its holders. */

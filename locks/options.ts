@@ -4,7 +4,7 @@ import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
-import type { AcquireOptions, ForceOptions, ListOptions, LockMode } from './lock.ts'
+import type { AcquireOptions, ForceOptions, HoldersSeen, ListOptions, LockMode } from './lock.ts'
 import type { ClaimTerms, ListRequest } from './store.ts'
 import { defaultStallMarginMs, type LeaseTiming, leaseTiming } from './validity.ts'
 
@@ -149,13 +149,21 @@ export function resolveAcquire(
   }
 }
 
-const FORCE_NAMES = optionNames<ForceOptions>({ by: true, reason: true })
+const FORCE_NAMES = optionNames<ForceOptions & HoldersSeen>({ by: true, reason: true, tokens: true })
 
-/** @throws TypeError without `by` or `reason` */
-export function resolveForce(key: string, options: ForceOptions): ForceOptions {
+/** @throws TypeError without `by` or `reason`; TypeError / RangeError naming what is no token */
+export function resolveForce(key: string, options: ForceOptions & HoldersSeen): [ForceOptions, HoldersSeen] {
   const path = `forceRelease("${key}")`
   refuseUnknown(path, options, FORCE_NAMES)
-  return { by: requireText(`${path}.by`, options.by), reason: requireText(`${path}.reason`, options.reason) }
+  const force = { by: requireText(`${path}.by`, options.by), reason: requireText(`${path}.reason`, options.reason) }
+  return [force, { tokens: requireTokens(path, options) }]
+}
+
+/** @throws TypeError / RangeError naming what is no token */
+function requireTokens(path: string, { tokens }: HoldersSeen): readonly number[] | undefined {
+  if (tokens === undefined) return undefined
+  if (!Array.isArray(tokens)) throw invalidOption(`${path}.tokens`, tokens, 'a list of tokens')
+  return tokens.map((token: number, n) => requireInteger(`${path}.tokens[${n}]`, token, 0))
 }
 
 const LIST_NAMES = optionNames<ListOptions>({ limit: true, prefix: true, signal: true })

@@ -80,9 +80,22 @@ export interface LockFeatures {
 export interface LockOperator {
   /** Keys that are held, at most `limit`. */
   list(options: ListRequest): Promise<readonly LockInfo[]>
-  /** @param tokenFloor the token returned is above it, and above every one granted */
-  forceRelease(key: string, options: ForceOptions, tokenFloor: number): Promise<ForcedRelease>
+  /**
+   * Ends all leases of the key, or none: with `tokens`, only if each of them has its token there, compared in the same step.
+   * @param tokenFloor the token returned is above it, and above every one granted
+   */
+  forceRelease(
+    key: string,
+    options: ForceOptions,
+    tokenFloor: number,
+    tokens?: readonly number[],
+  ): Promise<ForcedRelease | HolderChanged>
   audit(key: string): Promise<readonly ForcedRelease[]>
+}
+
+/** A forced release that changed nothing: owners of the leases without a token among those given. */
+export interface HolderChanged {
+  readonly others: readonly string[]
 }
 
 /** Which keys `list` shall tell of. */

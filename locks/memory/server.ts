@@ -1,6 +1,6 @@
 import { type Clock, MINUTE } from '../../core/clock.ts'
 import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
-import type { AcquireReply, AcquireRequest, Claim, NotHeld } from '../store.ts'
+import type { AcquireReply, AcquireRequest, Claim, HolderChanged, NotHeld } from '../store.ts'
 import { type Held, OneLock } from './one-lock.ts'
 
 /** A value that is refused from now on; with `forced` if an operator ended its lease. */
@@ -92,9 +92,16 @@ export class MemoryLockServer {
     return held.slice(0, limit).map(([, lock]) => lock.info(now))
   }
 
-  forceRelease(key: string, force: ForceOptions, tokenFloor: number): ForcedRelease {
+  forceRelease(
+    key: string,
+    force: ForceOptions,
+    tokenFloor: number,
+    tokens?: readonly number[],
+  ): ForcedRelease | HolderChanged {
     const now = this.#clock.monotonic()
     const lock = this.#lock(key)
+    const others = lock.info(now).holders.filter(({ token }) => tokens?.includes(token) === false)
+    if (others.length > 0) return { others: others.map(({ owner }) => owner) }
     const ended = lock.endAll(now)
     for (const { claim, endsAt } of ended) {
       this.#dead.set(claim.value, { until: Math.max(now + FORCED_KNOWN_MS, endsAt), forced: force })

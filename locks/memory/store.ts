@@ -1,7 +1,16 @@
 import { randomId } from '../../core/random-id.ts'
 import { LockError } from '../errors.ts'
-import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
-import type { AcquireReply, AcquireRequest, Claim, ListRequest, LockOperator, LockStore, NotHeld } from '../store.ts'
+import type { ForcedRelease, LockInfo } from '../lock.ts'
+import type {
+  AcquireReply,
+  AcquireRequest,
+  Claim,
+  HolderChanged,
+  ListRequest,
+  LockOperator,
+  LockStore,
+  NotHeld,
+} from '../store.ts'
 import type { MemoryLockServer } from './server.ts'
 
 /** The memory server seen from one contender. A call has happened when it returns, so outcomes are never unknown. */
@@ -75,8 +84,8 @@ class MemoryOperator implements LockOperator {
     return this.#server.list(limit, prefix)
   }
 
-  async forceRelease(key: string, options: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
-    return this.#server.forceRelease(key, options, tokenFloor)
+  async forceRelease(...call: Parameters<LockOperator['forceRelease']>): Promise<ForcedRelease | HolderChanged> {
+    return this.#server.forceRelease(...call)
   }
 
   async audit(key: string): Promise<readonly ForcedRelease[]> {

@@ -7,15 +7,23 @@ const AUDIT_KEPT_US = '90 * 86400000000'
 /** How long the holders that were ended can learn by whom, and a request they left on the way is refused. */
 const FORCED_KNOWN_US = '60000000'
 
+/** Leases of the key whose row is locked. */
+const HELD = `
+    SELECT h.value, h.owner, h.token, true AS shared, h.frees_us FROM {schema}.lock_holder h WHERE h.key = p_key
+    UNION ALL
+    SELECT l_key.value, l_key.owner, l_key.token, false, l_key.frees_us WHERE l_key.value IS NOT NULL AND l_key.frees_us > l_now
+  `
+
 /**
  * Invariants: afterwards the key has no holder; its token is above every granted one; requests of ended holders are refused, and learn who
  * ended them; the entry was written; the first live waiter is called.
  *
- * `calls`: the values that were ended, then the one that is called.
+ * `calls`: the values that were ended, then the one that is called. `others`: owners of the leases whose tokens are not among `p_tokens`;
+ * with one of them, nothing is changed.
  */
 const FORCE_FUNCTION = `
-CREATE FUNCTION {schema}.lock_force(p_key text, p_home text, p_floor bigint, p_mark json,
-  OUT at_us bigint, OUT raised bigint, OUT ended json, OUT calls text[])
+CREATE FUNCTION {schema}.lock_force(p_key text, p_home text, p_floor bigint, p_mark json, p_tokens bigint[],
+  OUT at_us bigint, OUT raised bigint, OUT ended json, OUT calls text[], OUT others text[])
 LANGUAGE plpgsql ${BY_INDEX} AS $$
 DECLARE
   l_key {schema}.lock_key;
@@ -24,13 +32,14 @@ DECLARE
 BEGIN
   ${REQUIRE_READ_COMMITTED};
   ${LOCK_THE_KEY};
+  WITH held AS (${HELD}) SELECT array_agg(owner ORDER BY token) INTO others FROM held WHERE token <> ALL (p_tokens);
+  IF others IS NOT NULL THEN
+    ${WITHOUT_WAITING};
+    RETURN;
+  END IF;
   ${DURABLY};
   at_us := l_now;
-  WITH held AS (
-    SELECT h.value, h.owner, h.token, true AS shared, h.frees_us FROM {schema}.lock_holder h WHERE h.key = p_key
-    UNION ALL
-    SELECT l_key.value, l_key.owner, l_key.token, false, l_key.frees_us WHERE l_key.value IS NOT NULL AND l_key.frees_us > l_now
-  ), dead AS (
+  WITH held AS (${HELD}), dead AS (
     INSERT INTO {schema}.lock_dead (value, until_us, mark)
       SELECT value, greatest(l_now + ${FORCED_KNOWN_US}, frees_us), p_mark FROM held
       ON CONFLICT (value) DO UPDATE SET until_us = excluded.until_us, mark = excluded.mark

@@ -2,7 +2,7 @@ import { originalText, storableText } from '../../core/escape-nul.ts'
 import { NOW } from '../../core/sql-function-snippets.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
-import type { ListRequest, LockOperator } from '../store.ts'
+import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
 import { ENDLESS } from './functions.ts'
 import type { Turns } from './turns.ts'
 
@@ -32,6 +32,12 @@ interface AuditRow {
   readonly ended: ReadonlyArray<{ readonly owner: string; readonly token: string; readonly shared: boolean }>
 }
 
+interface ForcedRow extends AuditRow {
+  readonly calls: readonly string[]
+  /** Owners of the leases that have other tokens; then nothing was changed. */
+  readonly others: readonly string[] | null
+}
+
 /** Calls of operators. */
 export class PostgresOperator implements LockOperator {
   readonly #steps: StoreStatementRunner
@@ -56,15 +62,22 @@ export class PostgresOperator implements LockOperator {
     return rows.map(infoOf)
   }
 
-  async forceRelease(key: string, force: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
+  async forceRelease(
+    key: string,
+    force: ForceOptions,
+    tokenFloor: number,
+    tokens?: readonly number[],
+  ): Promise<ForcedRelease | HolderChanged> {
     const mark = JSON.stringify({ by: force.by, reason: force.reason })
-    const [row] = await this.#steps.run<AuditRow & { readonly calls: readonly string[] }>(this.#statements.force, [
+    const [row] = await this.#steps.run<ForcedRow>(this.#statements.force, [
       storableText(key),
       this.#turns.home.id,
       String(tokenFloor),
       mark,
+      tokens?.map(String) ?? null,
     ])
-    const forced = row as NonNullable<typeof row>
+    const forced = row as ForcedRow
+    if (forced.others !== null) return { others: forced.others.map(originalText) }
     for (const each of forced.calls) this.#turns.wake(each)
     return entryOf(key, { ...forced, mark: force })
   }
@@ -131,7 +144,8 @@ function statementsOf(schema: string) {
       WHERE starts_with(k.key, $1) AND (k.value IS NOT NULL AND k.frees_us > now.us
         OR EXISTS (SELECT FROM ${schema}.lock_holder s WHERE s.key = k.key AND s.frees_us > now.us))
       LIMIT $2`,
-    force: `SELECT (at_us / 1000)::text AS at, raised::text AS token, ended, calls FROM ${schema}.lock_force($1, $2, $3::bigint, $4)`,
+    force: `SELECT (at_us / 1000)::text AS at, raised::text AS token, ended, calls, others
+      FROM ${schema}.lock_force($1, $2, $3::bigint, $4, $5::bigint[])`,
     audit: `SELECT (at_us / 1000)::text AS at, token::text AS token, mark, ended FROM ${schema}.lock_audit WHERE key = $1 ORDER BY entry`,
   }
 }

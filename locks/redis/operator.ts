@@ -2,7 +2,7 @@ import { DAY, MINUTE } from '../../core/clock.ts'
 import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
 import { LockError } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
-import type { ListRequest, LockOperator } from '../store.ts'
+import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
 import { heldKey, lockKeys } from './keys.ts'
 import { AUDIT, FORCE_RELEASE, INSPECT } from './scripts-operator.ts'
 import { forcedMark, readJson, readMark, termsOf } from './values.ts'
@@ -54,15 +54,22 @@ export class RedisOperator implements LockOperator {
     return [...found.values()]
   }
 
-  async forceRelease(key: string, force: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
+  async forceRelease(
+    key: string,
+    force: ForceOptions,
+    tokenFloor: number,
+    tokens?: readonly number[],
+  ): Promise<ForcedRelease | HolderChanged> {
     const { lock, fence, line, shared, notes, audit, dead } = lockKeys(this.#lockKey(key))
+    const named = tokens === undefined ? 'all' : ` ${tokens.join(' ')} `
     for (let tries = 0; tries < FORCE_TRIES; tries++) {
       const { values } = await this.#look(key)
       const entry = await this.#commands.run(
         forceScript,
         [lock, fence, line, shared, notes, audit, ...values.map(dead)],
-        [tokenFloor, forcedMark(force), FORCED_KNOWN_MS, this.#turn, AUDIT_ENTRIES, AUDIT_KEPT_MS, ...values],
+        [tokenFloor, forcedMark(force), FORCED_KNOWN_MS, this.#turn, AUDIT_ENTRIES, AUDIT_KEPT_MS, named, ...values],
       )
+      if (Array.isArray(entry)) return { others: entry.map((value: string) => termsOf(value).owner) }
       if (typeof entry === 'string') return readEntry(key, entry)
     }
     throw new LockError('locks.store_unavailable', {

@@ -19,8 +19,10 @@ return {
 
 /**
  * KEYS lock fence line shared notes audit dead...
- * ARGV floor mark forget_after_ms turn kept_entries kept_ms value... (in the order of dead)
- * -> entry of the audit trail (JSON) | 0 a holder is not among the values: inspect again
+ * ARGV floor mark forget_after_ms turn kept_entries kept_ms tokens value... (in the order of dead)
+ *   tokens: 'all', or those that holders may have, each between two spaces
+ * -> entry of the audit trail (JSON) | {value, ...} holders with other tokens: nothing was changed
+ *    | 0 a holder is not among the values: inspect again
  *
  * Invariants: afterwards the lock has no holder; the token in the fence is above every granted one; requests of ended holders are
  * refused, and learn who ended them; the entry was written; the first live waiter is woken.
@@ -30,11 +32,21 @@ local lock, fence, line, shared, notes, audit = unpack(KEYS, 1, 6)
 local floor, mark, forget, turn, me = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ''
 ${LINE}
 local dead = {}
-for n = 7, #ARGV do dead[ARGV[n]] = KEYS[n] end
+for n = 8, #ARGV do dead[ARGV[n]] = KEYS[n - 1] end
 count_shared()
 local held = {redis.call('GET', lock), redis.call('GET', fence)}
 local values = redis.call('ZRANGEBYSCORE', shared, '-inf', ${ENDS_BELOW})
 if held[1] then values = {held[1]} end
+local granted, others = {}, {}
+for _, value in ipairs(values) do
+  local of_shared = redis.call('ZSCORE', shared, '#' .. value)
+  -- A score may be written with an exponent.
+  local stamp = held[1] and held[2] or of_shared and string.format('%.0f', of_shared)
+  granted[value] = string.match(stamp or '0', '^%d+') or '0'
+  local named = ARGV[7] == 'all' or string.find(ARGV[7], ' ' .. granted[value] .. ' ', 1, true)
+  if not named then others[#others + 1] = value end
+end
+if #others > 0 then return others end
 for _, value in ipairs(values) do
   if not dead[value] then return 0 end
 end
@@ -43,10 +55,7 @@ ${NEXT_TOKEN}
 redis.call('SET', fence, stamp)
 local ended = {}
 for _, value in ipairs(values) do
-  local of_shared = redis.call('ZSCORE', shared, '#' .. value)
-  -- A score may be written with an exponent.
-  local granted = held[1] and held[2] or of_shared and string.format('%.0f', of_shared)
-  ended[#ended + 1] = value .. ' ' .. string.match(granted or '0', '^%d+')
+  ended[#ended + 1] = value .. ' ' .. granted[value]
   local expires = held[1] and redis.call('PTTL', lock) or redis.call('ZSCORE', shared, value) - now
   redis.call('SET', dead[value], mark, 'PX', string.format('%.0f', math.max(forget, expires)))
 end

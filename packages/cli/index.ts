@@ -24,7 +24,6 @@ export type {
 export type { LeaderAdmin, LeaderLine, LockAdmin } from './lock-admin.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
 export {
-  OperatorHolderChanged,
   OperatorLettersOutOfReach,
   OperatorStoreMissing,
   OperatorTransportMissing,

@@ -1,10 +1,9 @@
 /** Locks and leaders, as their store sees them, without the services' code. */
-import { invalidOption, requireInteger, requireText } from 'concordat/extension'
+import { requireText } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engine-types.ts'
-import { OperatorHolderChanged } from './operator-errors.ts'
 
 /** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>
@@ -12,8 +11,8 @@ export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'a
 /** Whom the operator saw before the action was decided. */
 export interface HoldersSeen {
   /**
-   * Tokens of the holders, or the term of the leader: refused when another one holds, which is checked just before the release.
-   * @default ends the leases of all current holders
+   * Tokens of the holders, or the term of the leader. The store compares them in the step that ends the leases: with another holder, also
+   * one whose lease is over and has only its lock delay left, nothing changes. @default ends the leases of all current holders
    */
   readonly tokens?: readonly number[] | undefined
 }
@@ -27,7 +26,7 @@ export interface LockAdmin {
   /**
    * Ends all leases of the key in one step, as `locks.forceRelease`: later tokens are above the one returned. A holder that
    * cannot be told goes on until its next renewal; its fenced writes fail once the fence has seen a later token.
-   * @throws as `list`, `core.tables_missing`, `locks.unsupported`, OperatorHolderChanged, OperatorOutcomeNotKept
+   * @throws as `list`, `core.tables_missing`, `locks.unsupported`, `locks.holder_changed`, OperatorOutcomeNotKept
    */
   release(key: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease>
   /** The last forced releases of the key, oldest first. @throws as `list` */
@@ -57,6 +56,11 @@ export interface LeaderAdmin {
 
 const ROLES = 'election/'
 const MOST_ROLES = 1_000
+
+/** Key of the lock that the leader of a role holds. */
+export function leaderKey(role: string): string {
+  return `${ROLES}${role}`
+}
 
 /** Finds the locks with each call: tables may have come since. */
 export type OpenLocks = () => Promise<OperatedLocks>
@@ -93,21 +97,11 @@ export class StoreLockAdmin implements LockAdmin {
   /** @param deed as the audit names it */
   async releaseAs(path: string, deed: ForcedDeed, key: string, given: OperatorNote & HoldersSeen) {
     const note = requireNote(path, given)
-    const seen = seenIn(path, given)
     requireText(path, deed.target)
     const locks = await this.#open()
     return this.#trail.around(
       { ...deed, note },
-      async () => {
-        const now = seen === undefined ? [] : ((await locks.inspect(key))?.holders ?? [])
-        const others = now.filter(({ token, expiresInMs }) => expiresInMs > 0 && seen?.has(token) === false)
-        if (others.length > 0)
-          throw new OperatorHolderChanged(
-            deed.target,
-            others.map(({ owner }) => owner),
-          )
-        return locks.forceRelease(key, note)
-      },
+      () => locks.forceRelease(key, { ...note, tokens: given.tokens }),
       ({ ended }) => (ended.length === 0 ? 'it had no holder' : `ended ${ended.map(({ owner }) => owner).join(', ')}`),
     )
   }
@@ -115,13 +109,6 @@ export class StoreLockAdmin implements LockAdmin {
   async audit(key: string): Promise<readonly ForcedRelease[]> {
     return (await this.#open()).audit(key)
   }
-}
-
-/** @throws TypeError, RangeError */
-function seenIn(path: string, { tokens }: HoldersSeen): ReadonlySet<number> | undefined {
-  if (tokens === undefined) return undefined
-  if (!Array.isArray(tokens)) throw invalidOption(`${path}.tokens`, tokens, 'a list of tokens')
-  return new Set(tokens.map((token: number, n) => requireInteger(`${path}.tokens[${n}]`, token, 0)))
 }
 
 export class StoreLeaderAdmin implements LeaderAdmin {
@@ -143,6 +130,6 @@ export class StoreLeaderAdmin implements LeaderAdmin {
 
   async stepDown(role: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease> {
     const deed = { part: 'leader', action: 'step-down', target: role } as const
-    return this.#locks.releaseAs('leaders.stepDown', deed, `${ROLES}${role}`, note)
+    return this.#locks.releaseAs('leaders.stepDown', deed, leaderKey(role), note)
   }
 }

@@ -12,22 +12,6 @@ export class OperatorStoreMissing extends ConcordatError {
   readonly retryable = false as const
 }
 
-/** Another holder came after the operator looked. Nothing was changed. */
-export class OperatorHolderChanged extends ConcordatError {
-  readonly code = 'operate.holder_changed' as const
-  readonly retryable = false as const
-  /** Same as `AuditLine.target`. */
-  readonly target: string
-  /** Owners of the leases that were not shown. */
-  readonly holders: readonly string[]
-
-  constructor(target: string, holders: readonly string[]) {
-    super(`${target}: ${holders.join(', ')} holds it now, and was not shown: look again, then decide`)
-    this.target = target
-    this.holders = holders
-  }
-}
-
 /** The dead letters before this page are too many, or too large, to read past. Nothing was changed. */
 export class OperatorLettersOutOfReach extends ConcordatError {
   readonly code = 'operate.letters_out_of_reach' as const

@@ -31,7 +31,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'operate.transport_missing': 409,
   'operate.store_missing': 409,
   'operate.letters_out_of_reach': 409,
-  'operate.holder_changed': 409,
+  'locks.holder_changed': 409,
   'locks.store_unavailable': 503,
   'cluster.store_unavailable': 503,
   'binder.transport': 503,

@@ -105,6 +105,42 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       expect(await store.changes(log, revisions[3] as number, 9)).toEqual({ status: 'ok', entries: [] })
     })
 
+    it('is read in pages of at most 1 MiB, but at least one entry', async () => {
+      const store = newStore()
+      const { log, commit } = writer(store)
+      const revisions: number[] = []
+      for (const kib of [400, 400, 400, 3_000, 1, 1])
+        revisions.push(revisionOf(await commit(put('k', JSON.stringify('x'.repeat(kib * 1_024))))))
+      const pages: number[][] = []
+      for (let after = 0; after !== revisions.at(-1); ) {
+        const reply = await store.changes(log, after, 100)
+        if (reply.status !== 'ok') throw new Error(reply.status)
+        pages.push(reply.entries.map(({ revision }) => revisions.indexOf(revision)))
+        after = reply.entries.at(-1)?.revision ?? (revisions.at(-1) as number)
+      }
+      expect(pages).toEqual([[0, 1], [2], [3], [4, 5]])
+    })
+
+    it('is followed from far behind, beside other logs, whatever the size of its entries', async () => {
+      const [store, other] = [newStore(), newStore()]
+      const writers = [writer(other), writer(other), writer(other)]
+      const written: number[][] = [[], [], []]
+      for (let n = 0; n < 5; n++)
+        for (const [w, { commit }] of writers.entries())
+          written[w]?.push(revisionOf(await commit(put('k', JSON.stringify('x'.repeat(600 * 1_024))))))
+      const seen: number[][] = [[], [], []]
+      let rollbacks = 0
+      const stops = writers.map(({ log }, w) =>
+        store.follow(log, 0, {
+          onEntries: (entries) => seen[w]?.push(...entries.map(({ revision }) => revision)),
+          onRollback: () => rollbacks++,
+        }),
+      )
+      await until('all have caught up', () => seen.flat().length >= 15)
+      expect({ seen, rollbacks }).toEqual({ seen: written, rollbacks: 0 })
+      for (const stop of stops) stop()
+    })
+
     it('reports when it begins later, and when it never had that revision', async () => {
       const store = newStore()
       const { log, commit } = writer(store, { keepChanges: 3 })

@@ -8,6 +8,7 @@ import type { ClusterStore } from 'concordat/extension'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
 import type { MembershipOptions, SharedStateOptions } from '../support/inside/election.ts'
 import { persistent } from '../support/refusals.ts'
+import { boundCases } from './cluster-bound.ts'
 import { memberCases } from './cluster-members.ts'
 import { resumeCases } from './cluster-resume.ts'
 import { stateCases } from './cluster-state.ts'
@@ -73,6 +74,7 @@ export function clusterConformance(
 
     if (parts.store !== false) storeCases(context)
     stateCases(context)
+    boundCases(context)
     watchCases(context)
     resumeCases(context)
     if (parts.members !== false) memberCases(context)

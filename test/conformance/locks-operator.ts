@@ -152,6 +152,43 @@ function forcingCases({ contender }: LocksContext): void {
       expect((await locks.acquire(key)).token).toBeGreaterThan(forced.token)
     })
 
+    it('ends nothing when another holder came than the tokens name', async () => {
+      const [a, b, key] = [contender({ owner: 'a' }), contender({ owner: 'b' }), randomUUID()]
+      const changed = { code: 'locks.holder_changed', key, holders: ['a'] }
+      const lease = await a.acquire(key, { ttlMs: 60_000 })
+      for (const tokens of [[], [lease.token - 1, lease.token + 1]])
+        await expect(b.forceRelease(key, { ...FORCE, tokens })).rejects.toMatchObject(changed)
+      expect(await b.audit(key)).toEqual([])
+      lease.assertValid()
+      expect(await lease.release()).toBe('released')
+      const readers = [await a.acquire(key, { mode: 'shared' }), await b.acquire(key, { mode: 'shared' })]
+      const tokens = readers.map(({ token }) => token)
+      const refused = b.forceRelease(key, { ...FORCE, tokens: tokens.slice(1) })
+      await expect(refused).rejects.toMatchObject(changed)
+      for (const reader of readers) reader.assertValid()
+      const forced = await b.forceRelease(key, { ...FORCE, tokens: [...tokens, 1] })
+      expect(new Set(forced.ended.map(({ token }) => token))).toEqual(new Set(tokens))
+      expect((await b.forceRelease(key, { ...FORCE, tokens })).ended).toEqual([])
+    })
+
+    it('never ends the lease of a waiter that gets the lock at the same moment', async () => {
+      const [a, b, operator] = [contender({ owner: 'a' }), contender({ owner: 'b' }), contender()]
+      for (let n = 0; n < 20; n++) {
+        const key = randomUUID()
+        const lease = await a.acquire(key)
+        const next = b.acquire(key)
+        await inLine(operator, key, 1)
+        const force = () => operator.forceRelease(key, { ...FORCE, tokens: [lease.token] })
+        const calls: Array<() => Promise<unknown>> = [() => lease.release(), force]
+        const outcomes = await Promise.allSettled((n % 2 === 0 ? calls : calls.reverse()).map((call) => call()))
+        for (const outcome of outcomes)
+          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'locks.holder_changed' })
+        const taken = await next
+        expect((await operator.audit(key)).flatMap(({ ended }) => ended.map(({ owner }) => owner))).not.toContain('b')
+        expect(await taken.release()).toBe('released')
+      }
+    })
+
     it('is on record: who, when, why and whom, oldest first, the last hundred', async () => {
       const [locks, key] = [contender({ owner: 'me' }), randomUUID()]
       expect(await locks.audit(key)).toEqual([])
@@ -173,6 +210,9 @@ function forcingCases({ contender }: LocksContext): void {
       await expect(locks.forceRelease(key, { by: 'x' } as never)).rejects.toThrow(`forceRelease("${key}").reason`)
       await expect(locks.forceRelease('', FORCE)).rejects.toThrow(TypeError)
       await expect(locks.forceRelease(key, { ...FORCE, why: 1 } as never)).rejects.toThrow('why')
+      const odd = locks.forceRelease(key, { ...FORCE, tokens: ['1'] as never })
+      await expect(odd).rejects.toThrow(`forceRelease("${key}").tokens[0]`)
+      await expect(locks.forceRelease(key, { ...FORCE, tokens: 1 as never })).rejects.toThrow('a list of tokens')
       expect(await locks.audit(key)).toEqual([])
       lease.assertValid()
     })

@@ -212,7 +212,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'undone',
   ],
   '@concordat/cli': [
-    'OperatorHolderChanged',
     'OperatorLettersOutOfReach',
     'OperatorStoreMissing',
     'OperatorTransportMissing',

@@ -58,6 +58,12 @@ const table: ReadonlyArray<readonly [ConcordatError, string, boolean, readonly s
     ['"stock:42"', 'HSET', 'boom', 'the 2 before it', 'Fix the command'],
   ],
   [new LockError('locks.reentered', { key: 'k' }), 'locks.reentered', false, ['"k"', 'pass the lease']],
+  [
+    new LockError('locks.holder_changed', { key: 'k', holders: ['b', 'c'] }),
+    'locks.holder_changed',
+    false,
+    ['"k"', 'b, c holds it now', 'look again'],
+  ],
   [new LockError('locks.closed'), 'locks.closed', false, ['closed']],
 ]
 

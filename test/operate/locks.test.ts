@@ -57,14 +57,37 @@ describe.each(['in the database', 'elsewhere'])('locks %s', (where) => {
     await first.release()
     const second = await locks.acquire('sku:fig', { owner: 'shop-2' })
     const refused = operator.locks.release('sku:fig', { ...note, tokens })
-    await expect(refused).rejects.toMatchObject({ code: 'operate.holder_changed', holders: ['shop-2'] })
+    await expect(refused).rejects.toMatchObject({ code: 'locks.holder_changed', holders: ['shop-2'] })
     await expect(operator.locks.release('sku:fig', { ...note, tokens: [] })).rejects.toThrow('shop-2 holds it now')
     expect(await operator.locks.show('sku:fig')).toMatchObject({ holders: [{ token: second.token }] })
-    expect((await operator.audit({ limit: 1 }))[0]).toMatchObject({ outcome: 'operate.holder_changed' })
+    expect((await operator.audit({ limit: 1 }))[0]).toMatchObject({ outcome: 'locks.holder_changed' })
     const forced = await operator.locks.release('sku:fig', { ...note, tokens: [...tokens, second.token] })
     expect(forced.ended).toMatchObject([{ owner: 'shop-2' }])
     const odd = operator.locks.release('sku:fig', { ...note, tokens: ['1'] as never })
-    await expect(odd).rejects.toThrow('locks.release.tokens[0]')
+    await expect(odd).rejects.toThrow('forceRelease("sku:fig").tokens[0]')
+  })
+
+  test('stay with a holder that comes between the look and the release', async () => {
+    const { locks } = await setup()
+    let lease = await locks.acquire('election/billing')
+    const late = {
+      inspect: locks.inspect.bind(locks),
+      list: locks.list.bind(locks),
+      audit: locks.audit.bind(locks),
+      forceRelease: async (...args: Parameters<typeof locks.forceRelease>) => {
+        await lease.release()
+        lease = await locks.acquire('election/billing', { owner: 'shop-2' })
+        return locks.forceRelease(...args)
+      },
+    }
+    const operator = createOperator({ sql, schema, locks: late })
+    const changed = { code: 'locks.holder_changed', holders: ['shop-2'] }
+    const stepDown = operator.leaders.stepDown('billing', { ...note, tokens: [lease.token] })
+    await expect(stepDown).rejects.toMatchObject(changed)
+    lease.assertValid()
+    const release = operator.locks.release('election/billing', { ...note, tokens: [lease.token] })
+    await expect(release).rejects.toMatchObject(changed)
+    expect(await lease.release()).toBe('released')
   })
 
   test('are taken away with who and why, kept where they are and in the audit', async () => {

@@ -1,7 +1,18 @@
 import type { ChangesReply, LogChange, LogEntry, LogFollower } from '../store/cluster-store.ts'
+import { MAX_PAGE_BYTES } from '../store/log-page.ts'
 
 interface Logged extends LogEntry {
   readonly requestId: string
+}
+
+/** The first entries: at most `limit`, and as many as the bytes of a page allow. */
+function pageOf(entries: readonly Logged[], limit: number): readonly Logged[] {
+  let bytes = 0
+  const end = entries.findIndex(({ changes }, n) => {
+    bytes += Buffer.byteLength(JSON.stringify(changes))
+    return n === limit || (n > 0 && bytes > MAX_PAGE_BYTES)
+  })
+  return end < 0 ? entries : entries.slice(0, end)
 }
 
 interface Following {
@@ -33,7 +44,7 @@ export class MemoryLog {
     if (after < this.#floor) return { status: 'compacted' }
     const known = after === this.#floor || this.#entries.some((entry) => entry.revision === after)
     if (!known) return { status: 'rolled_back' }
-    return { status: 'ok', entries: this.#after(after).slice(0, limit) }
+    return { status: 'ok', entries: pageOf(this.#after(after), limit) }
   }
 
   /** The revision a request was logged with; `unknown` when the log begins after `since` and does not have it. */

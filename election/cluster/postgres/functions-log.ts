@@ -5,6 +5,7 @@
  * A log is called `members` or `state/<name>`.
  */
 import { BY_INDEX } from '../../../core/sql-function-snippets.ts'
+import { MAX_PAGE_BYTES } from '../store/log-page.ts'
 
 const HEAD_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_lock_head(p_cluster text, p_log text) RETURNS {schema}.cluster_head LANGUAGE plpgsql AS $$
@@ -51,10 +52,15 @@ BEGIN
   RETURN l_revision;
 END $$`
 
-const ENTRIES = (after: string, limit: string): string => `(
-    SELECT json_agg(json_build_object('revision', l.revision::text, 'previous', l.previous::text, 'changes', l.changes) ORDER BY l.revision)
-    FROM (SELECT * FROM {schema}.cluster_log l WHERE l.cluster = h.cluster AND l.log = h.log AND l.revision > ${after}
-      ORDER BY l.revision LIMIT ${limit}) l)`
+/** JSON of the entries in `l`. */
+const ENTRIES = `json_agg(json_build_object('revision', l.revision::text, 'previous', l.previous::text, 'changes', l.changes) ORDER BY l.revision)`
+
+/** Entries of the log of `h`. */
+const LOGGED = (after: string): string => `SELECT * FROM {schema}.cluster_log l
+      WHERE l.cluster = h.cluster AND l.log = h.log AND l.revision > ${after} ORDER BY l.revision LIMIT p_limit`
+
+/** Whether an entry is in the page; the first one always is. */
+const IN_PAGE = `(l.bytes <= ${MAX_PAGE_BYTES} OR l.bytes = octet_length(l.changes))`
 
 /** Invariant: `ok` only if `p_after` is a revision of this very history and everything after it is in the log. */
 const CHANGES_FUNCTION = `
@@ -64,18 +70,29 @@ RETURNS TABLE (status text, entries json) LANGUAGE sql STABLE ${BY_INDEX} AS $$
       WHEN p_after > h.floor AND NOT EXISTS (SELECT FROM {schema}.cluster_log l
         WHERE l.cluster = p_cluster AND l.log = p_log AND l.revision = p_after) THEN 'rolled_back'
       ELSE 'ok' END,
-    ${ENTRIES('p_after', 'p_limit')}
+    (SELECT ${ENTRIES} FROM (
+      SELECT l.*, sum(octet_length(l.changes)) OVER (ORDER BY l.revision) AS bytes FROM (${LOGGED('p_after')}) l) l WHERE ${IN_PAGE})
   FROM {schema}.cluster_head h WHERE h.cluster = p_cluster AND h.log = p_log
 $$`
 
-/** For many logs at once: entries after a position, and whether the log ends before it. Omits logs without news. */
+/**
+ * For many logs at once: entries after a position, and whether the log ends before it. Omits logs without news, and those for which the
+ * page has no room: the oldest entries of all logs come first, so none waits for ever.
+ */
 const TAIL_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_tail(p_clusters text[], p_logs text[], p_after bigint[], p_limit int)
 RETURNS TABLE (n int, ends bigint, entries json) LANGUAGE sql STABLE ${BY_INDEX} AS $$
-  SELECT q.n::int, coalesce(h.revision, 0), CASE WHEN h.revision > q.after THEN ${ENTRIES('q.after', 'p_limit')} END
-  FROM unnest(p_clusters, p_logs, p_after) WITH ORDINALITY AS q(cluster, log, after, n)
-    LEFT JOIN {schema}.cluster_head h ON h.cluster = q.cluster AND h.log = q.log
-  WHERE coalesce(h.revision, 0) <> q.after
+  SELECT l.n::int, l.ends, ${ENTRIES} FILTER (WHERE l.revision IS NOT NULL)
+  FROM (
+    SELECT q.n, coalesce(h.revision, 0) AS ends, l.revision, l.previous, l.changes,
+      sum(octet_length(l.changes)) OVER (ORDER BY l.revision, q.n) AS bytes
+    FROM unnest(p_clusters, p_logs, p_after) WITH ORDINALITY AS q(cluster, log, after, n)
+      LEFT JOIN {schema}.cluster_head h ON h.cluster = q.cluster AND h.log = q.log
+      LEFT JOIN LATERAL (${LOGGED('q.after')}) l ON true
+    WHERE coalesce(h.revision, 0) <> q.after
+  ) l
+  WHERE l.revision IS NULL OR ${IN_PAGE}
+  GROUP BY l.n, l.ends
 $$`
 
 export const LOG_FUNCTIONS: readonly string[] = [HEAD_FUNCTION, APPEND_FUNCTION, CHANGES_FUNCTION, TAIL_FUNCTION]

@@ -7,7 +7,7 @@ import type { LogFollower } from '../store/cluster-store.ts'
 import { type EntryRow, logEntry } from './row-conversion.ts'
 import type { StoredLog } from './wakes.ts'
 
-/** Entries of a log in one answer; half of them after a failure, and an eighth more after each success. */
+/** Limit of the entries of a log in one answer. */
 const PAGE = 256
 const RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
@@ -42,7 +42,6 @@ export class Tail {
   #isWoken = false
   #sleeping: AbortController | undefined
   #pauseMs: number
-  #page = PAGE
   #closed = false
   #problem: Error | undefined
 
@@ -101,7 +100,6 @@ export class Tail {
       } catch (error) {
         if (this.#closed) break
         this.#warn(error, 'cluster: cannot follow the logs, trying again')
-        this.#page = Math.ceil(this.#page / 2)
         await this.#clock.sleep(retryMs)
         retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)
       }
@@ -130,9 +128,8 @@ export class Tail {
       logs.map(({ cluster }) => cluster),
       logs.map(({ log }) => log),
       logs.map(({ position }) => String(position)),
-      this.#page,
+      PAGE,
     ])
-    this.#page = Math.min(this.#page + Math.ceil(this.#page / 8), PAGE)
     for (const { n, ends, entries } of rows) this.#tell(logs[n - 1] as Following, Number(ends), entries ?? [])
     return rows.length > 0
   }

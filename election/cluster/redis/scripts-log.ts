@@ -1,3 +1,5 @@
+import { MAX_PAGE_BYTES } from '../store/log-page.ts'
+
 /**
  * Parts shared by all scripts. Every change of a cluster is one script, so it is atomic and Redis's own clock decides.
  *
@@ -50,7 +52,8 @@ end
 /**
  * KEYS log meta   ARGV after limit   -> {'ok', entries} | {'compacted'} | {'rolled_back'}
  *
- * Invariant: `ok` only if `after` is a revision of this very history and everything after it is in the log.
+ * Invariant: `ok` only if `after` is a revision of this very history and everything after it is in the log. Reads one entry at a time, so
+ * that no more than a page and an entry are in the script's memory.
  */
 export const CHANGES = `${onMaster('KEYS[2]')}${COMMON}
 local log, meta, after = KEYS[1], KEYS[2], tonumber(ARGV[1])
@@ -59,7 +62,16 @@ local floor = floor_of(log, meta)
 if after < floor then return {'compacted'} end
 local id = ARGV[1] .. '-0'
 if after > floor and #redis.call('XRANGE', log, id, id) == 0 then return {'rolled_back'} end
-return {'ok', redis.call('XRANGE', log, '(' .. id, '+', 'COUNT', ARGV[2])}
+local entries, bytes = {}, 0
+while #entries < tonumber(ARGV[2]) do
+  local entry = redis.call('XRANGE', log, '(' .. id, '+', 'COUNT', 1)[1]
+  if not entry then break end
+  for _, field in ipairs(entry[2]) do bytes = bytes + #field end
+  if #entries > 0 and bytes > ${MAX_PAGE_BYTES} then break end
+  entries[#entries + 1] = entry
+  id = entry[1]
+end
+return {'ok', entries}
 `
 
 /**

@@ -4,8 +4,9 @@ import type { Logger } from '../../../core/logger.ts'
 import { defineScript, type RedisConnection, type ScriptRunner } from '../../../core/redis/connection.ts'
 import type { LogFollower } from '../store/cluster-store.ts'
 import { logEntry, type StreamEntry } from './script-replies.ts'
-import { ENDS, WAKE } from './scripts-log.ts'
+import { CHANGES, ENDS, WAKE } from './scripts-log.ts'
 
+const changesScript = defineScript(CHANGES)
 const endsScript = defineScript(ENDS)
 const wakeScript = defineScript(WAKE)
 
@@ -36,7 +37,8 @@ export interface TailFields {
 
 /**
  * Reads all logs that this process follows over one connection: `XREAD BLOCK` of all of them, again and again. An entry
- * of a log is parsed once, however many follow it.
+ * of a log is parsed once, however many follow it. `XREAD` limits its answer by entries only, so after a failure each log is first read in
+ * pages that are limited by bytes.
  */
 export class Tail {
   readonly #fields: TailFields
@@ -84,9 +86,12 @@ export class Tail {
   async #read(): Promise<void> {
     let retryMs = RETRY_MS
     let isSure = true
+    let hasFailed = false
     while (!this.#closed && this.#followings.size > 0) {
       try {
         if (!isSure) await this.#compareEnds()
+        if (hasFailed) await this.#catchUp()
+        hasFailed = false
         isSure = await this.#readOnce()
         this.#problem = undefined
         retryMs = RETRY_MS
@@ -95,6 +100,7 @@ export class Tail {
         this.#warn(error, 'cluster: cannot follow the logs, trying again')
         this.#wakePosition = '0-0'
         isSure = false
+        hasFailed = true
         await this.#fields.clock.sleep(retryMs)
         retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)
       }
@@ -120,6 +126,21 @@ export class Tail {
       throw connection.failed(error, client)
     } finally {
       this.#isBlocked = false
+    }
+  }
+
+  /** Reads each log to its end. A log that does not reach back is left to `XREAD`: its followers see the gap. */
+  async #catchUp(): Promise<void> {
+    const { connection } = this.#fields
+    const metas = new Map([...this.#followings].map(({ log, meta }) => [log, meta]))
+    for (const [log, position] of this.#positions()) {
+      for (let after: number | undefined = position; after !== undefined && !this.#closed; ) {
+        const reply = await connection.run(changesScript, [log, metas.get(log) ?? ''], [after, PAGE])
+        const [status, entries = []] = reply as [string, StreamEntry[]?]
+        if (status === 'ok' && entries.length > 0) this.#tell(log, entries)
+        const last = entries.at(-1)?.[0]
+        after = last === undefined ? undefined : Number.parseInt(last, 10)
+      }
     }
   }
 

@@ -3,7 +3,7 @@ import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import { Replica } from '../store/cluster-replica.ts'
-import type { Generation, StateRecord } from '../store/cluster-store.ts'
+import type { CommitOperation, Generation, StateRecord } from '../store/cluster-store.ts'
 import { requireKey } from '../store/encode-cluster-data.ts'
 import type { Watch } from '../store/watch-event-queue.ts'
 import type {
@@ -119,23 +119,25 @@ class StateMap<Out, In> implements SharedState<Out, In> {
   ): Promise<StateVersion> {
     refuseUnknown(this.#path(key), options, UPDATE_NAMES)
     const { signal } = options
-    const boundTo = this.#writer.generation(key, options)
-    const bound = boundTo === undefined ? {} : { boundTo }
+    const named = this.#writer.generation(key, options)
     const maxAttempts = requireInteger(`${this.#path(key)}.maxAttempts`, options.maxAttempts ?? MAX_ATTEMPTS, 1)
     let record = await this.#call(signal, () => this.#record(this.#key(key)))
     for (let attempt = 1; ; attempt++) {
       const { value: before, version } = this.#values.decode(record)
       const value = await change(before)
       signal?.throwIfAborted()
+      const boundTo = 'boundTo' in options ? named : record.boundTo
       const isSame =
         value === undefined
           ? before === undefined
           : isBoundTo(record, boundTo) && this.#values.isAsRead(record, value, before)
       if (isSame) return { key, version }
       const ifVersion = hasValue(record) ? version : 0
-      const operation =
-        value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, ...bound }
-      const reply = await this.#commit([operation], signal)
+      const operations = this.#writer.operations([
+        value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion },
+      ])
+      const bound = value === undefined ? operations : operations.map((each) => ({ ...each, boundTo }))
+      const reply = await this.#commit(bound, signal)
       if (reply.status === 'committed') return { key, version: reply.revision }
       if (attempt >= maxAttempts)
         throw new ClusterError('cluster.state_conflict', {
@@ -152,7 +154,8 @@ class StateMap<Out, In> implements SharedState<Out, In> {
 
   async transact(operations: readonly StateOperation<In>[], options: CallOptions = {}): Promise<Committed> {
     refuseUnknown(`sharedState("${this.name}")`, options, CALL_NAMES)
-    const reply = await this.#commit(operations, options.signal)
+    this.#requireOpen()
+    const reply = await this.#commit(this.#writer.operations(operations), options.signal)
     if (reply.status === 'committed') return { version: reply.revision, changed: reply.changed }
     const { key, version } = reply.record
     const expected = operations.find((operation) => keyOf(operation) === key)?.ifVersion ?? 0
@@ -210,7 +213,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
     return records[0] ?? { key, version: 0, json: undefined }
   }
 
-  async #commit(operations: readonly StateOperation<In>[], signal: AbortSignal | undefined): Promise<Written> {
+  async #commit(operations: readonly CommitOperation[], signal: AbortSignal | undefined): Promise<Written> {
     const since = Math.max(this.#known, this.#replica.revision)
     const reply = await this.#call(signal, () => this.#writer.commit(operations, since))
     if (reply.status === 'committed') this.#known = Math.max(this.#known, reply.revision)

@@ -32,13 +32,13 @@ export class StateWriter<Out, In> {
 
   /**
    * @param since a revision that is known before
-   * @throws `cluster.data_invalid`, `cluster.data_too_large`, SchemaError, `cluster.member_evicted`, `cluster.store_unavailable`, ...
+   * @throws `cluster.member_evicted`, `cluster.store_unavailable`, ...
    */
-  async commit(operations: readonly StateOperation<In>[], since: number): Promise<Written> {
+  async commit(operations: readonly CommitOperation[], since: number): Promise<Written> {
     const { cluster, name, keepChanges, keepDeletedMs, store } = this.#options
     const request = {
       id: { cluster, state: name },
-      operations: this.#operations(operations),
+      operations,
       requestId: randomId(),
       since,
       keepChanges,
@@ -85,7 +85,8 @@ export class StateWriter<Out, In> {
     )
   }
 
-  #operations(operations: readonly StateOperation<In>[]): CommitOperation[] {
+  /** Checks and encodes operations. @throws TypeError, RangeError, `cluster.data_invalid`, `cluster.data_too_large`, SchemaError */
+  operations(operations: readonly StateOperation<In>[]): CommitOperation[] {
     const path = `sharedState("${this.#options.name}").transact`
     if (!Array.isArray(operations)) throw invalidOption(path, operations, 'an array of operations')
     if (operations.length < 1 || operations.length > MAX_OPERATIONS) {
@@ -112,11 +113,11 @@ export class StateWriter<Out, In> {
   }
 
   /**
-   * @returns what the entry is bound to; `undefined` without `boundTo`
+   * @returns what the entry is bound to; `undefined` without `boundTo`, and for `null`
    * @throws TypeError also for a `boundTo` that is `undefined`: the entry would outlive its owner
    */
-  generation(key: string, options: { readonly boundTo?: Generation }): Generation | undefined {
-    if (!('boundTo' in options)) return undefined
+  generation(key: string, options: { readonly boundTo?: Generation | null }): Generation | undefined {
+    if (!('boundTo' in options) || options.boundTo === null) return undefined
     const path = `sharedState("${this.#options.name}").${key}.boundTo`
     if (!this.#options.hasMembers) {
       throw new TypeError(`${path}: the state has no cluster; pass createSharedState({ cluster }) of the membership`)
@@ -124,7 +125,11 @@ export class StateWriter<Out, In> {
     const { boundTo } = options
     if (typeof boundTo?.instance !== 'string' || !Number.isSafeInteger(boundTo.generation)) {
       const remedy = 'self() is undefined before join() has resolved and while the member is isolated'
-      throw invalidOption(path, boundTo, `a member with instance and generation, such as membership.self() (${remedy})`)
+      throw invalidOption(
+        path,
+        boundTo,
+        `null, or a member with instance and generation, such as membership.self() (${remedy})`,
+      )
     }
     return { instance: boundTo.instance, generation: boundTo.generation }
   }

@@ -30,7 +30,7 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   entries(prefix?: string, options?: CallOptions): Promise<StateView<Out>>
 
   /**
-   * Writes one key. A lost answer is asked for again under the same request id, so a write is applied once or not at all
+   * Writes one key, the whole entry: without `boundTo` it is bound to no member, whatever it was before. A lost answer is asked for again under the same request id, so a write is applied once or not at all
    * and the outcome is known, unless the store stays away for `retryForMs`.
    * @throws `cluster.state_conflict` (`ifVersion` does not fit: nothing was written), `cluster.member_evicted`, SchemaError,
    * `cluster.data_invalid`, `cluster.data_too_large`, `cluster.store_unavailable` (`outcome: 'unknown'`: read before you go on)
@@ -40,7 +40,8 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   delete(key: string, options?: WriteOptions): Promise<Committed>
   /**
    * Reads, calls `change` for the new value (`undefined` deletes, the same value as read changes nothing) and writes unless another write
-   * came between; otherwise repeats, up to `maxAttempts` times. `change` may be called several times.
+   * came between; otherwise repeats, up to `maxAttempts` times. `change` may be called several times. Changes the value only: without
+   * `boundTo`, an entry that is bound to a member stays bound to it.
    * @throws `cluster.state_conflict` after the last attempt, the errors of `change`, and as `put`
    */
   update(
@@ -85,16 +86,17 @@ export interface PutOptions extends WriteOptions {
   /**
    * Deleted when this membership ends, whatever ends it: pass the presence from `await membership.join()`, or `membership.self()`. Rejected
    * when it is `undefined`, as `self()` is before the process has joined and while it is isolated. Needs a state with a `cluster`.
+   * `null`: bound to no member. @default null
    */
-  readonly boundTo?: Generation
+  readonly boundTo?: Generation | null
 }
 
 /** Options of `update`. */
 export interface UpdateOptions extends CallOptions {
   /** @default 100 */
   readonly maxAttempts?: number | undefined
-  /** Same as in `PutOptions`. */
-  readonly boundTo?: Generation
+  /** Same as in `PutOptions`; `null` unbinds the entry. @default the member that the entry is bound to */
+  readonly boundTo?: Generation | null
 }
 
 /** Scope and start of a watch. */
@@ -111,7 +113,8 @@ export type StateOperation<In> =
       readonly put: string
       readonly value: In
       readonly ifVersion?: number | undefined
-      readonly boundTo?: Generation
+      /** Same as in `PutOptions`. */
+      readonly boundTo?: Generation | null
     }
   | { readonly delete: string; readonly ifVersion?: number | undefined }
   | { readonly check: string; readonly ifVersion: number }

@@ -3,7 +3,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { hasCode, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
-import type { ChangesReply, ClusterStore, LogEntry, LogId } from './cluster-store.ts'
+import type { ClusterStore, LogEntry, LogId } from './cluster-store.ts'
 
 /**
  * Why a watcher gets everything anew.
@@ -33,7 +33,7 @@ export interface ReplicaFields<Item, Applied> {
   readonly logger: Logger
 }
 
-/** Entries that a repair reads at once; half of them after each failure. */
+/** Limit of the entries that a repair reads at once. */
 const PAGE = 500
 const RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
@@ -151,10 +151,8 @@ export class Replica<Item, Applied> {
   async #repair(): Promise<void> {
     this.#unfollow()
     const { store, log } = this.#fields
-    let page = 2 * PAGE
-    const next = (): Promise<ChangesReply> => store.changes(log, this.#revision, (page = Math.ceil(page / 2)))
-    for (; ; page *= 2) {
-      const reply = await this.#persist(next)
+    for (;;) {
+      const reply = await this.#persist(() => store.changes(log, this.#revision, PAGE))
       if (reply === undefined) return
       if (reply.status !== 'ok') return this.#read(reply.status === 'compacted' ? 'behind' : 'rollback')
       if (reply.entries.length === 0) return this.#follow()

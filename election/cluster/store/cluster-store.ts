@@ -35,7 +35,7 @@ export interface ClusterStore {
   /** Writes members into a cluster that the store has lost; each gets its full time. Does nothing if the store knows the cluster. */
   restore(cluster: string, members: readonly MemberRecord[]): Promise<void>
 
-  /** Log entries after `after`, oldest first, at most `limit`. */
+  /** Log entries after `after`, oldest first: at most `limit`, and at most 1 MiB, but at least one, whatever its size. */
   changes(log: LogId, after: number, limit: number): Promise<ChangesReply>
   /** Tells what is logged after `after`, in order, until the function returned is called. Goes on after outages. */
   follow(log: LogId, after: number, follower: LogFollower): () => void

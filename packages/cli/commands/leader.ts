@@ -1,5 +1,7 @@
 /** `leader`: who leads which role, and a way to end a term. */
 import { duration } from '../doctor/line.ts'
+import type { LockInfo } from '../engine-types.ts'
+import { leaderKey } from '../lock-admin.ts'
 import {
   ACTION_OPTIONS,
   type Command,
@@ -42,19 +44,17 @@ const stepDown: Command = {
   async run(invocation) {
     const role = only(invocation, 'ROLE')
     const who = note(invocation)
-    const { leaders } = await invocation.operator()
+    const { leaders, locks } = await invocation.operator()
     await invocation.requireTrail()
-    const leader = (await leaders.list()).find((each) => each.role === role)
-    const plan =
-      leader === undefined
-        ? `${printable(role)}: it has no leader.`
-        : printable(`${role}: the term ${leader.term} of ${leader.instance} ends.`)
+    // The lock, not the list of leaders: a term that is over may have its lock delay left, which ends too.
+    const [leader] = (await locks.show(leaderKey(role)))?.holders ?? []
+    const plan = printable(`${role}: ${leader === undefined ? 'it has no leader.' : planFor(leader)}`)
     if (!(await invocation.confirm(plan, 'End it?'))) {
       return { text: 'Nothing was changed.\n', json: { role, done: false }, code: 1 }
     }
     const { ended, token, at } = await leaders.stepDown(role, {
       ...who,
-      tokens: leader === undefined ? [] : [leader.term],
+      tokens: leader === undefined ? [] : [leader.token],
     })
     const said = ended.map(({ owner }) => owner).join(', ')
     return {
@@ -71,6 +71,12 @@ const stepDown: Command = {
       },
     }
   },
+}
+
+function planFor({ token, owner, expiresInMs }: LockInfo['holders'][number]): string {
+  return expiresInMs > 0
+    ? `the term ${token} of ${owner} ends.`
+    : `the lock delay after term ${token} of ${owner} ends.`
 }
 
 export const LEADER_COMMANDS: readonly Command[] = [list, stepDown]

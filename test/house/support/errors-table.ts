@@ -1,11 +1,6 @@
 /** Every error that can be imported, with its promise. */
 
-import {
-  OperatorHolderChanged,
-  OperatorLettersOutOfReach,
-  OperatorStoreMissing,
-  OperatorTransportMissing,
-} from '@concordat/cli'
+import { OperatorLettersOutOfReach, OperatorStoreMissing, OperatorTransportMissing } from '@concordat/cli'
 import { MysqlUnanswered } from '@concordat/mysql'
 import { BinderError, RequestRefused, SendError, TerminalError, TransportError } from 'concordat/binder'
 import { BusError } from 'concordat/bus'
@@ -109,7 +104,6 @@ export const ERRORS: readonly Row[] = [
   sql('core.sql_own_transaction', false, 'use the `tx` that was handed in'),
   sql('core.sql_transaction_control', false, 'throw to roll back'),
   sql('core.sql_transaction_ended', false, 'await every query inside its callback'),
-  row(new OperatorHolderChanged('sku:apple', ['shop-2']), false, 'look again'),
   row(new OperatorLettersOutOfReach({ channel: 'orders', group: 'stock' }, 1_000), false, 'redrive or drop some first'),
   row(
     new OperatorOutcomeNotKept(
@@ -323,6 +317,7 @@ export const ERRORS: readonly Row[] = [
     { resource: 'r', command: 'HSET', applied: 1 },
     new Error('WRONGTYPE'),
   ),
+  lock('locks.holder_changed', false, 'look again', { key: 'sku:apple', holders: ['shop-2'] }),
   lock('locks.reentered', false, 'pass the lease on', { key: 'k' }),
   lock('locks.lease_headers', false, 'Send what leaseHeaders() returns', {
     header: 'lock-token',

@@ -31,8 +31,8 @@ describe('actions', () => {
       await (await send('letters', { ...place, do: 'drop', id: 'd-1', dryRun: false, reason })).json(),
     ).toMatchObject({ sent: 1 })
     const stale = { reason: 'a page of yesterday', tokens: [0] }
-    expect(await status(send('leader', { role: 'settlement', ...stale }))).toEqual([409, 'operate.holder_changed'])
-    expect(await status(send('lock', { key: 'sku:apple', ...stale }))).toEqual([409, 'operate.holder_changed'])
+    expect(await status(send('leader', { role: 'settlement', ...stale }))).toEqual([409, 'locks.holder_changed'])
+    expect(await status(send('lock', { key: 'sku:apple', ...stale }))).toEqual([409, 'locks.holder_changed'])
     events.length -= 2
     expect(await (await send('leader', { role: 'settlement', reason })).json()).toMatchObject({ by: 'ann' })
     expect(await (await send('lock', { key: 'sku:apple', reason })).json()).toMatchObject({ by: 'ann' })

@@ -1,6 +1,6 @@
-import type { AcquireReply, Claim, LockStore } from 'concordat/extension'
+import type { AcquireReply, Claim, LockOperator, LockStore } from 'concordat/extension'
 import fc from 'fast-check'
-import type { ClaimTerms, ForcedRelease, LockInfo } from '../inside/locks.ts'
+import type { ClaimTerms, LockInfo } from '../inside/locks.ts'
 import { Oracle } from './oracle.ts'
 
 /**
@@ -50,7 +50,7 @@ export interface Seat {
 export interface Table {
   seat(actor: number): Seat
   inspect(key: string): Promise<LockInfo | undefined>
-  force(key: string): Promise<ForcedRelease>
+  force(key: string): ReturnType<LockOperator['forceRelease']>
   /** Waits until places that were kept for a millisecond have expired. */
   letPlacesLapse(): Promise<void>
   /** Resolves when `rung()` holds, or when it will not. */
@@ -242,6 +242,7 @@ export class Play {
 
   async #force(): Promise<void> {
     const forced = await this.#table.force(this.#key)
+    if ('others' in forced) throw new Error('a forced release without tokens was refused')
     this.seen.push(
       `ended ${forced.ended
         .map(({ owner, mode }) => `${owner} ${mode}`)
