@@ -154,7 +154,8 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    */
   lag(name: Name): Promise<number | undefined>
   /**
-   * How many dead letters of a binding lie on the broker; `undefined` for one whose `onFailure` makes none.
+   * How many dead letters of a binding lie on the broker; `undefined` for one whose `onFailure` makes none, and while a redrive or another
+   * reader may hold some that RabbitMQ does not count.
    * @throws `binder.closed`, TransportError
    */
   deadLetters(name: Name): Promise<number | undefined>

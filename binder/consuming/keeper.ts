@@ -8,7 +8,7 @@ import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery 
 import type { ConsumerHost } from './create-handling.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { PendingRetryCheck } from './failure/leftover-retries-check.ts'
-import { lagWithRetries, retrySpec } from './failure/retry-destination.ts'
+import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destination.ts'
 import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './position-inbox.ts'
 import type { Run } from './run.ts'
@@ -109,12 +109,15 @@ export class Keeper {
     return retry === 'delayed' ? transport.lag?.(place) : lagWithRetries(transport, place)
   }
 
-  /** Dead letters on the broker; `undefined` when none are kept. @throws TransportError */
+  /** Dead letters on the broker; `undefined` when none are kept, or readers may hold some that the broker does not count. @throws TransportError */
   async deadLetters(): Promise<number | undefined> {
     const { group, onFailure } = this.#options
     if (group === null || onFailure !== 'dead-letter') return undefined
     const { name, partitions } = deadLetterSpec(this.#binding.input.name, group)
-    return this.#host.transport.lag?.({ destination: name, partitions, group: DEAD_LETTER_GROUP })
+    const { transport } = this.#host
+    const place = { destination: name, partitions, group: DEAD_LETTER_GROUP }
+    const letters = await transport.lag?.(place)
+    return letters === undefined || (await leavesOutHeld(transport, place)) ? undefined : letters
   }
 
   /** Gives the place back. Idempotent; never rejects. */

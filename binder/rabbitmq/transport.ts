@@ -24,7 +24,7 @@ import { ChannelPerRequest } from './link/channel-per-request.ts'
 import { Link } from './link/connection.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
-import { readyIn, requirePartitions } from './topology/count.ts'
+import { countIn, type QueueCounts, requirePartitions } from './topology/count.ts'
 import type { Ask } from './topology/declare.ts'
 import { DelayLadder } from './topology/delay.ts'
 import { queueIn } from './topology/foreign-places.ts'
@@ -139,16 +139,25 @@ class RabbitTransport implements Transport {
   }
 
   async lag(place: GroupPlace): Promise<number> {
-    const { destination, partitions, group } = place
+    let { ready: messages } = await this.#count(place)
+    for (const each of this.#subscriptions) if (each.isOf(place.destination, place.group)) messages += each.held
+    return messages
+  }
+
+  /** A consumer leaves by closing its channel, which gives back what it holds: without consumers, nothing is held. */
+  async hasReaders(place: GroupPlace): Promise<boolean> {
+    return (await this.#count(place)).consumers > 0
+  }
+
+  async #count(place: GroupPlace): Promise<QueueCounts> {
+    const { destination, partitions } = place
     const ask: Ask = (what, work) => this.#onControl(what, work)
     if (this.#attached().provisioner.specOf(destination) === undefined && !this.#counted.has(destination)) {
       await requirePartitions(ask, place, this.#options)
       this.#counted.add(destination)
     }
     const queues = Array.from({ length: partitions }, (_, n) => queueIn(this.#options.places, place, n))
-    let messages = await readyIn(ask, place, queues)
-    for (const each of this.#subscriptions) if (each.isOf(destination, group)) messages += each.held
-    return messages
+    return countIn(ask, place, queues)
   }
 
   async hasPlace(place: GroupPlace): Promise<boolean> {

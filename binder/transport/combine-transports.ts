@@ -7,7 +7,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/op
 import { consistsOf } from '../assembly/claim-transport.ts'
 import { deadLetterName } from '../channel/letter-name.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { retryName } from '../consuming/failure/retry-destination.ts'
+import { leavesOutHeld, retryName } from '../consuming/failure/retry-destination.ts'
 import { TransportError } from '../errors.ts'
 import { PublishLane } from './publish-lane.ts'
 import type {
@@ -203,6 +203,10 @@ class CombinedTransport implements Transport {
     const transport = this.#owner(place.destination)
     if (transport.lag === undefined) throw new TypeError(`the transport ${transport.name} cannot tell a lag`)
     return transport.lag(place)
+  }
+
+  hasReaders(place: GroupPlace): Promise<boolean> {
+    return leavesOutHeld(this.#owner(place.destination), place)
   }
 
   async hasPlace(place: GroupPlace): Promise<boolean> {

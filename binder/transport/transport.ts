@@ -123,6 +123,12 @@ export interface Transport {
   lag?(place: GroupPlace): Promise<number>
 
   /**
+   * Whether any process reads the group and may therefore hold messages that `lag` leaves out. @throws as `lag`
+   * @default a transport whose `lag` leaves out held messages cannot tell
+   */
+  hasReaders?(place: GroupPlace): Promise<boolean>
+
+  /**
    * Whether the broker has this place, with whatever waits in it, due or not. Makes nothing. @default places cannot be looked for
    * @throws TransportError, `retryable` while the broker is away
    */

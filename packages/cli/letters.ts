@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { type Channel, type DeadLetter, deadLetterName, defineChannel, redrive, TransportError } from 'concordat/binder'
 import { type Logger, systemClock } from 'concordat/core'
 import { invalidOption, requireInteger, type Transport } from 'concordat/extension'
-import { lagWithRetries, requireNote } from 'concordat/operator'
+import { lagWithRetries, leavesOutHeld, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import { readCursor, writeCursor } from './cursor.ts'
 import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine-types.ts'
@@ -57,8 +57,8 @@ export interface DeadLetterPage {
 
 /** How far a redrive has come. */
 export interface DeadLetterProgress extends RedriveCounts {
-  /** How many lay there when it began, as the broker counts them; the run ends before with its `limit`. */
-  readonly of: number
+  /** How many lay there when it began, as `count`; the run ends before with its `limit`. */
+  readonly of: number | undefined
 }
 
 /** Which are given up. */
@@ -98,8 +98,8 @@ export interface DeadLetterAdmin {
    * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
    */
   page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
-  /** Number of letters; on RabbitMQ without those that a redrive or a look holds now. @throws as `lag` */
-  count(place: DeadLetterPlace): Promise<number>
+  /** Number of letters; `undefined` on RabbitMQ while a redrive or a look reads them: it does not count what readers hold. @throws as `lag` */
+  count(place: DeadLetterPlace): Promise<number | undefined>
   /**
    * @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept
    */
@@ -115,7 +115,7 @@ export interface DeadLetterAdmin {
 /** How many messages a group has not settled. */
 export interface GroupBacklog {
   readonly lag: number
-  /** True where the broker counts only what no consumer holds (RabbitMQ): a handler that hangs may hold all the rest. */
+  /** True where the broker counts only what no consumer holds (RabbitMQ), and the group has consumers: a handler that hangs may hold all the rest. */
   readonly isReadyOnly: boolean
   /** The group's name at the broker when it has committed nothing there (Kafka): `lag` is everything, and may be that of a wrong name. */
   readonly uncommitted?: string | undefined
@@ -195,10 +195,10 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
   }
 
-  async count(place: DeadLetterPlace): Promise<number> {
+  async count(place: DeadLetterPlace): Promise<number | undefined> {
     const destination = deadLetterName(channelOf(place).name, place.group)
-    const { lag } = await this.#backlog({ destination, ...LETTERS })
-    return lag
+    const { lag, isReadyOnly } = await this.#backlog({ destination, ...LETTERS })
+    return isReadyOnly ? undefined : lag
   }
 
   async lag(place: DeadLetterPlace): Promise<number> {
@@ -221,7 +221,7 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
       const lag = await count(transport, group)
       if (lag === undefined) throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
       const uncommitted = lag === 0 ? undefined : await transport.withoutPosition?.(group)
-      const isReadyOnly = transport.features.tellsWholeLag !== true
+      const isReadyOnly = await leavesOutHeld(transport, group)
       return { lag, isReadyOnly, ...(uncommitted !== undefined && { uncommitted }) }
     } finally {
       await transport.close()

@@ -195,7 +195,7 @@ async function countLetters(backend: Backend): Promise<readonly DeadLetterCount[
     const asks = n < MAX_COUNTED_PLACES && leftMs > 0
     // A declared group may never have been made: the others are counted all the same.
     const asked = asks ? operator.letters.count({ channel, group, partitions }).catch(() => null) : null
-    counts.push({ channel, group, count: asked && (await within(clock, leftMs, asked, null)) })
+    counts.push({ channel, group, count: (asked && (await within(clock, leftMs, asked, null))) ?? null })
   }
   return counts
 }

@@ -185,6 +185,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'checkName',
     'describeSystem',
     'lagWithRetries',
+    'leavesOutHeld',
     'migrationParts',
     'operatorRecords',
     'preparedRemedy',

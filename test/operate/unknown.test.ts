@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- inside of the command line: `lag` with a broker of the test
 /** What cannot be looked at is shown as unknown, never as good. */
 
 import { createOperator, type Operator } from '@concordat/cli'
@@ -9,6 +10,8 @@ import type { Transport } from 'concordat/extension'
 import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+import type { Invocation } from '../../packages/cli/commands/command.ts'
+import { LAG_COMMANDS } from '../../packages/cli/commands/lag.ts'
 import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
@@ -23,15 +26,24 @@ async function database(): Promise<SqlClient> {
   return pgliteClient(opened)
 }
 
+interface Counts {
+  readonly lag: number
+  readonly letters: number
+  /** Whether someone reads the dead letters, on a broker that does not count what readers hold. */
+  readonly isRead?: boolean
+}
+
 /** A broker that knows the group `stock`, with a backlog, and no other. */
-function broker(counts: { readonly lag: number; readonly letters: number; readonly isReadyOnly?: boolean }) {
+function broker(counts: Counts) {
   return () => {
     const lag = async ({ destination }: { readonly destination: string }): Promise<number> => {
       if (!destination.startsWith(place.channel)) throw new Error(`no queue of ${destination}`)
       return destination.endsWith('.dlq') ? counts.letters : counts.lag
     }
-    const features = { tellsWholeLag: counts.isReadyOnly === true ? { missing: 'ready only' } : true }
-    return { name: 'broker', features, attach: () => {}, close: async () => {}, lag } as unknown as Transport
+    const features = { tellsWholeLag: counts.isRead === undefined ? true : { missing: 'ready only' } }
+    const hasReaders = async ({ group }: { readonly group: string }) => group === 'redrive' && counts.isRead === true
+    const rest = { attach: () => {}, close: async () => {} }
+    return { name: 'broker', features, lag, hasReaders, ...rest } as unknown as Transport
   }
 }
 
@@ -89,6 +101,26 @@ describe('doctor', () => {
     })
   })
 
+  test('says that dead letters are unknown while a reader may hold some that the broker does not count', async () => {
+    for (const letters of [0, 5]) {
+      const operator = createOperator({ sql: await database(), transport: broker({ lag: 0, letters, isRead: true }) })
+      await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
+      expect(await groupsOf(operator, [place])).toMatchObject({
+        status: 'unknown',
+        said: [expect.stringMatching(/^unknown orders\.placed\.stock: its dead letters are being read/u)],
+      })
+    }
+  })
+
+  test('counts the dead letters without a reader on a broker that does not count held ones', async () => {
+    const operator = createOperator({ sql: await database(), transport: broker({ lag: 0, letters: 5, isRead: false }) })
+    await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
+    expect(await groupsOf(operator, [place])).toMatchObject({
+      status: 'warn',
+      said: ['warn 5 dead letters of orders.placed.stock'],
+    })
+  })
+
   test('says that a group on a broker is far behind', async () => {
     const operator = createOperator({ sql: await database(), transport: broker({ lag: 10_001, letters: 0 }) })
     await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
@@ -124,6 +156,16 @@ test('the log is found in another schema than that of the service', async () => 
   expect(await operator.letters.lag(place)).toBe(0)
 })
 
+test('lag shows dead letters as unknown while a reader may hold some that the broker does not count', async () => {
+  const operator = createOperator({ sql: await database(), transport: broker({ lag: 3, letters: 0, isRead: true }) })
+  const asked = { positionals: ['orders.placed', 'stock'], values: {}, operator: async () => operator }
+  expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+    code: 1,
+    text: expect.stringMatching(/orders\.placed +stock +3 +unknown/u),
+    json: { groups: [{ lag: 3, letters: null, problem: expect.stringContaining('RabbitMQ does not count') }] },
+  })
+})
+
 describe('the console', () => {
   /** The parts of the live picture that a page hears, until one is about letters. */
   async function lettersOf(operator: Operator, places: readonly (typeof place)[]): Promise<object> {
@@ -143,6 +185,13 @@ describe('the console', () => {
   test('says that no group is known instead of no dead letters', async () => {
     const operator = createOperator({ sql: await database() })
     expect(await lettersOf(operator, [])).toMatchObject({ problem: { code: 'console.groups_unknown' } })
+  })
+
+  test('has no count for a group whose dead letters are being read', async () => {
+    const operator = createOperator({ sql: await database(), transport: broker({ lag: 0, letters: 5, isRead: true }) })
+    expect(await lettersOf(operator, [place])).toMatchObject({
+      data: [{ channel: 'orders.placed', group: 'stock', count: null }],
+    })
   })
 
   test('has no count for a group that could not be asked', async () => {

@@ -43,6 +43,14 @@ export async function lagWithRetries(
   return lag + ((await transport.lag?.(retries)) ?? 0)
 }
 
+/** Whether `lag` leaves out messages that readers of the group may hold now: the true number is at least `lag`. @throws TransportError */
+export async function leavesOutHeld(
+  transport: Pick<Transport, 'features' | 'hasReaders'>,
+  place: GroupPlace,
+): Promise<boolean> {
+  return transport.features.tellsWholeLag !== true && (await transport.hasReaders?.(place)) !== false
+}
+
 /**
  * The copy that comes back.
  * @param attempts handler calls made so far

@@ -7,7 +7,7 @@ import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHealth, TransportHost } from '../../transport/transport.ts'
 import { failure, toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { type AmqpConnection, destroySocket, surviveHeaders } from './amqplib-types.ts'
+import { type AmqpConnection, channelMaxOf, destroySocket, surviveHeaders } from './amqplib-types.ts'
 import { hasEnded, patchEarlyFrames } from './early-frames.ts'
 
 export interface LinkEvents {
@@ -32,6 +32,8 @@ export class Link {
   #error: Error | undefined
   #keeping = false
   readonly #closing: AbortController = new AbortController()
+  /** How many channels the latest connection may have. */
+  channelMax = UNTOLD_CHANNELS
 
   constructor(purpose: 'consume' | 'publish', options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
     this.#level = purpose === 'consume' ? 'debug' : 'warn'
@@ -85,6 +87,7 @@ export class Link {
         throw failure('closed', CLOSED_TRANSPORT)
       }
       this.#connection = connection
+      this.channelMax = channelMaxOf(connection)
       return connection
     } catch (cause) {
       this.#error = toTransportError('connect to RabbitMQ', cause)
@@ -155,4 +158,6 @@ function requireConnection(given: AmqpConnection): AmqpConnection {
   throw failure('mismatch', wrongKind('rabbitTransport.connect', given, 'what amqplib.connect(url) gives').message)
 }
 
+/** Channels that each broker is expected to allow, before it has told its limit. */
+const UNTOLD_CHANNELS = 16
 const BACKOFF = resolveBackoff('rabbitTransport', { initialMs: 100, maxMs: 5 * SECOND })

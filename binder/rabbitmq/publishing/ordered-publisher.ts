@@ -37,14 +37,14 @@ export interface PublisherHost extends TransportHost, KnownDestinations {
  *   under the same destination and key; the rest waits for the reconnect.
  * - Channel closed by the broker over one message: it names neither that message nor the outcome of the others, so all unconfirmed ones are
  *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
- * - No answer for a message sent alone: `onSilent` takes the messages to other destinations away, so that they need not wait for it.
+ * - First message to a routing key on a channel: nothing is written behind it until the broker answers. A quorum queue without a majority
+ *   stops the broker's whole channel for a minute at such a message, and with some hundred messages behind it the whole connection.
  */
 export class OrderedPublisher {
   readonly #link: Link
   readonly #host: PublisherHost
   readonly #encoder: PublishEncoder
   readonly #channel: PublishChannel
-  readonly #onSilent: (destination: string) => void
   readonly #queue: UnsentMessages = new UnsentMessages()
   readonly #inFlight = new InFlight()
   /** Reason of the broker's alarm. */
@@ -53,19 +53,14 @@ export class OrderedPublisher {
   #suspects = 0
   /** A destination is being made again: nothing goes out. */
   #isRepairing = false
-  /** Ends the wait for an answer to the suspect that was written last. */
-  #stopWaiting = (): void => {}
+  /** Exchanges and routing keys for which the broker has confirmed a message on this channel. */
+  readonly #answeredTargets: Set<string> = new Set()
+  /** The first message to its routing key, while the broker has not answered for it. */
+  #first: PublishEntry | undefined
 
-  /** @param onSilent a message to this destination was sent alone, and the broker does not answer */
-  constructor(
-    link: Link,
-    options: ResolvedRabbitOptions,
-    host: PublisherHost,
-    onSilent: (destination: string) => void,
-  ) {
+  constructor(link: Link, options: ResolvedRabbitOptions, host: PublisherHost) {
     this.#link = link
     this.#host = host
-    this.#onSilent = onSilent
     this.#channel = new PublishChannel(link, options, host, {
       onRoom: () => this.#pump(),
       onReturned: (message) => this.#inFlight.returned(message),
@@ -86,13 +81,6 @@ export class OrderedPublisher {
     this.#pump()
   }
 
-  /** Takes out the waiting messages to all other destinations, in order. */
-  withdrawAllBut(destination: string): readonly PublishEntry[] {
-    const others = this.#queue.withdraw((entry) => entry.message.destination !== destination)
-    this.#suspects -= others.filter(({ suspect }) => suspect).length
-    return others
-  }
-
   setBlocked(reason: string | undefined): void {
     this.#blocked = reason
     // An alarm also ends with its connection, whose channel is about to close: nothing may go out on that.
@@ -103,9 +91,13 @@ export class OrderedPublisher {
     return this.#queue.peek() !== undefined
   }
 
+  /** True when no message waits or is unanswered. */
+  get isIdle(): boolean {
+    return this.#inFlight.size === 0 && !this.isWaiting && !this.#isRepairing
+  }
+
   /** Ends what is unconfirmed with `closed`. */
   close(): void {
-    this.#stopWaiting()
     this.#channel.close()
     for (const entry of [...this.#inFlight.drain(), ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
     this.#queue.clear()
@@ -121,6 +113,7 @@ export class OrderedPublisher {
       const entry = this.#queue.peek()
       if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
       if (this.#suspects > 0 && this.#inFlight.isAwaited) return
+      if (this.#first?.settled === false) return
       const writer = this.#channel.toWriteTo()
       if (writer === undefined) return
       this.#queue.shift()
@@ -146,14 +139,7 @@ export class OrderedPublisher {
     writer.publish({ exchange, routingKey }, content, options, onConfirm)
     this.#inFlight.add(entry)
     entry.sent = true
-    if (entry.suspect) this.#awaitAnswer(entry)
-  }
-
-  #awaitAnswer(entry: PublishEntry): void {
-    this.#stopWaiting()
-    this.#stopWaiting = this.#host.clock.setTimer(PATIENCE_MS, () => {
-      if (!entry.settled) this.#onSilent(entry.message.destination)
-    })
+    if (!this.#answeredTargets.has(targetOf(entry))) this.#first = entry
   }
 
   /** The driver threw: nothing was written. */
@@ -172,8 +158,16 @@ export class OrderedPublisher {
     if (error !== null && error.message !== 'message nacked') return
     if (!this.#inFlight.delete(entry)) return
     if (error !== null) this.#settle(entry, nacked(entry.message, error))
-    else this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
-    if (this.#suspects > 0 || this.#inFlight.size === 0) this.#pump()
+    else this.#confirm(entry)
+    if (this.#suspects > 0 || this.#inFlight.size === 0 || entry === this.#first) this.#pump()
+  }
+
+  #confirm(entry: PublishEntry): void {
+    if (entry === this.#first) {
+      if (this.#answeredTargets.size >= MOST_TARGETS) this.#answeredTargets.clear()
+      this.#answeredTargets.add(targetOf(entry))
+    }
+    this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
   }
 
   #settle(entry: PublishEntry, outcome: PublishOutcome): void {
@@ -199,7 +193,8 @@ export class OrderedPublisher {
   }
 
   #closed(error: Error | undefined): void {
-    this.#stopWaiting()
+    this.#first = undefined
+    this.#answeredTargets.clear()
     const written = this.#inFlight.drain()
     const pending = written.filter((entry) => !entry.settled)
     if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error, written.length === 1)
@@ -259,8 +254,10 @@ export class OrderedPublisher {
 }
 
 const NOT_FOUND = 404
-/** Time in which the broker refuses or confirms a message that is sent alone, unless its queue is unavailable. */
-const PATIENCE_MS = 250
+/** Number of routing keys after which the answered ones are forgotten: each costs one wait for an answer again. */
+const MOST_TARGETS = 1_000
+
+const targetOf = ({ exchange, routingKey }: PublishEntry): string => `${exchange}\n${routingKey}`
 
 /** Scope of the order: a destination and a key. */
 function lineOf({ message }: PublishEntry): string | undefined {

@@ -7,17 +7,34 @@ import { OrderedPublisher, type PublisherHost } from './ordered-publisher.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { closedBefore } from './publish-errors.ts'
 
+/** Destinations that share a queue and a channel, mostly one. */
+interface Lane {
+  readonly publisher: OrderedPublisher
+  readonly destinations: Set<string>
+}
+
+/** Messages of a call to one destination. */
+interface Part {
+  readonly publisher: OrderedPublisher
+  readonly entries: readonly PublishEntry[]
+}
+
+/** Channels for sending on a connection. */
+const MOST_LANES = 64
+
 /**
- * The way to the broker: one queue and channel for all destinations, except those that the broker once did not answer for. Each of these
- * has its own from then on, so that messages to other destinations do not wait for it.
+ * The way to the broker: a queue and a channel for each destination, so that messages to other destinations do not wait for one that the
+ * broker does not answer for. When all channels are open, a further destination takes the channel that was used least recently among those
+ * without an unanswered message, and shares one only while there is none. A destination keeps its channel while it has messages there:
+ * everything sent to it stays in order.
  */
 export class RabbitPublisher {
   readonly #link: Link
   readonly #options: ResolvedRabbitOptions
   readonly #host: PublisherHost
-  /** For all destinations without their own. */
-  #shared: OrderedPublisher
-  readonly #ownByDestination: Map<string, OrderedPublisher> = new Map()
+  readonly #lanes: Lane[] = []
+  /** Least recently used destination first. */
+  readonly #byDestination: Map<string, Lane> = new Map()
   /** Reason of the broker's alarm. */
   #blocked: string | undefined
   #isClosed = false
@@ -26,12 +43,12 @@ export class RabbitPublisher {
     this.#link = link
     this.#options = options
     this.#host = host
-    this.#shared = this.#open()
+    this.#open()
   }
 
   /** Why the message can never be written, before it is published. */
   cannotTake(message: EncodedMessage): TransportError | undefined {
-    return this.#shared.cannotTake(message)
+    return (this.#lanes[0] as Lane).publisher.cannotTake(message)
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
@@ -44,60 +61,75 @@ export class RabbitPublisher {
         for (const entry of call.entries) entry.settle(closedBefore(entry.message))
         return
       }
-      call.onSettled = clock.setTimer(allowedMs, () => this.#expire(call))
-      for (const [publisher, entries] of this.#byPublisher(call.entries)) publisher.push(entries)
+      const parts: Part[] = []
+      call.onSettled = clock.setTimer(allowedMs, () => expire(call, parts))
+      // A lane is taken and filled in one step: an empty one could be taken for the next destination too.
+      for (const [destination, entries] of Map.groupBy(call.entries, ({ message }) => message.destination)) {
+        const { publisher } = this.#laneOf(destination)
+        parts.push({ publisher, entries })
+        publisher.push(entries)
+      }
     })
   }
 
   setBlocked(reason: string | undefined): void {
     this.#blocked = reason
     if (reason !== undefined) this.#host.logger.warn({ reason }, 'RabbitMQ takes no messages for now (resource alarm)')
-    for (const publisher of this.#all()) publisher.setBlocked(reason)
+    for (const { publisher } of this.#lanes) publisher.setBlocked(reason)
   }
 
   /** Why messages wait for the end of an alarm; `undefined`: none does. */
   get alarm(): string | undefined {
-    return this.#all().some(({ isWaiting }) => isWaiting) ? this.#blocked : undefined
+    return this.#lanes.some(({ publisher }) => publisher.isWaiting) ? this.#blocked : undefined
   }
 
   /** Ends what is unconfirmed with `closed`. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const publisher of this.#all()) publisher.close()
+    for (const { publisher } of this.#lanes) publisher.close()
   }
 
-  #open(): OrderedPublisher {
-    const publisher: OrderedPublisher = new OrderedPublisher(this.#link, this.#options, this.#host, (destination) =>
-      this.#isolate(destination, publisher),
-    )
+  #laneOf(destination: string): Lane {
+    const held = this.#byDestination.get(destination)
+    const mayLeave = held !== undefined && held.destinations.size > 1 && held.publisher.isIdle
+    if (mayLeave) held.destinations.delete(destination)
+    const lane = held === undefined || mayLeave ? this.#freeLane() : held
+    lane.destinations.add(destination)
+    this.#byDestination.delete(destination)
+    this.#byDestination.set(destination, lane)
+    return lane
+  }
+
+  /** Without a destination; shared if all others have unanswered messages. */
+  #freeLane(): Lane {
+    const unused = this.#lanes.find(({ destinations }) => destinations.size === 0)
+    if (unused !== undefined) return unused
+    if (this.#lanes.length < Math.min(MOST_LANES, this.#link.channelMax)) return this.#open()
+    let latest: Lane | undefined
+    for (const lane of this.#byDestination.values()) {
+      latest = lane
+      if (lane.publisher.isIdle) return this.#emptied(lane)
+    }
+    return latest as Lane
+  }
+
+  #emptied(lane: Lane): Lane {
+    for (const destination of lane.destinations) this.#byDestination.delete(destination)
+    lane.destinations.clear()
+    return lane
+  }
+
+  #open(): Lane {
+    const publisher = new OrderedPublisher(this.#link, this.#options, this.#host)
+    const lane = { publisher, destinations: new Set<string>() }
     publisher.setBlocked(this.#blocked)
-    return publisher
+    this.#lanes.push(lane)
+    return lane
   }
+}
 
-  /** Leaves the shared queue and channel to a destination that the broker does not answer for, and moves the others to new ones. */
-  #isolate(destination: string, publisher: OrderedPublisher): void {
-    if (publisher !== this.#shared) return
-    this.#host.logger.warn(
-      { destination },
-      'RabbitMQ does not answer for a destination, which gets a channel of its own',
-    )
-    this.#ownByDestination.set(destination, publisher)
-    this.#shared = this.#open()
-    this.#shared.push(publisher.withdrawAllBut(destination))
-  }
-
-  #expire(call: PublishCall): void {
-    const allowedMs = Math.max(0, Math.round(call.allowedMs))
-    for (const [publisher, entries] of this.#byPublisher(call.entries)) publisher.expire(entries, allowedMs)
-  }
-
-  #all(): readonly OrderedPublisher[] {
-    return [this.#shared, ...this.#ownByDestination.values()]
-  }
-
-  #byPublisher(entries: readonly PublishEntry[]): ReadonlyMap<OrderedPublisher, readonly PublishEntry[]> {
-    if (this.#ownByDestination.size === 0) return new Map([[this.#shared, entries]])
-    return Map.groupBy(entries, ({ message }) => this.#ownByDestination.get(message.destination) ?? this.#shared)
-  }
+function expire({ allowedMs }: PublishCall, parts: readonly Part[]): void {
+  const roundedMs = Math.max(0, Math.round(allowedMs))
+  for (const { publisher, entries } of parts) publisher.expire(entries, roundedMs)
 }

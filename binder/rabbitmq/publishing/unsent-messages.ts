@@ -34,14 +34,6 @@ export class UnsentMessages {
     this.#head = 0
   }
 
-  /** Takes some out, in order. */
-  withdraw(isWithdrawn: (entry: PublishEntry) => boolean): readonly PublishEntry[] {
-    const waiting = this.waiting()
-    this.clear()
-    this.push(waiting.filter((entry) => !isWithdrawn(entry)))
-    return waiting.filter(isWithdrawn)
-  }
-
   waiting(): readonly PublishEntry[] {
     return this.#entries.slice(this.#head)
   }

@@ -10,18 +10,29 @@ import { markerOf } from './topology-names.ts'
 const NOT_FOUND = 404
 const DENIED = 403
 
+/** State of the queues of a group. */
+export interface QueueCounts {
+  /** Messages that no consumer holds. */
+  readonly ready: number
+  readonly consumers: number
+}
+
 /** @throws TransportError `unroutable` naming the queue that is missing */
-export async function readyIn(
+export async function countIn(
   ask: Ask,
   { destination, group }: GroupPlace,
   queues: readonly string[],
-): Promise<number> {
-  let messages = 0
+): Promise<QueueCounts> {
+  let [ready, consumers] = [0, 0]
   try {
     await ask(`count the messages of "${destination}" for "${group}"`, async (channel) => {
-      for (const queue of queues) messages += (await channel.checkQueue(queue)).messageCount
+      for (const queue of queues) {
+        const { messageCount, consumerCount } = await channel.checkQueue(queue)
+        ready += messageCount
+        consumers += consumerCount
+      }
     })
-    return messages
+    return { ready, consumers }
   } catch (error) {
     const cause = toError(error).cause
     if (replyCodeOf(cause) !== NOT_FOUND) throw error

@@ -189,7 +189,7 @@ function progressOf({ progress }: Invocation, action: string): (at: DeadLetterPr
   return ({ sent, kept, copies, of }) => {
     if (performance.now() - saidAt < PROGRESS_MS) return
     saidAt = performance.now()
-    progress(`${action}: ${sent + kept + copies} of ${of}, ${kept} kept`)
+    progress(`${action}: ${sent + kept + copies} of ${of ?? 'an unknown number'}, ${kept} kept`)
   }
 }
 

@@ -1,6 +1,6 @@
 /** The `lag` command: how many messages groups have not settled, and their dead letters. */
 import { toError } from 'concordat/extension'
-import { nothingCommitted } from '../doctor/groups.ts'
+import { LETTERS_HELD, nothingCommitted } from '../doctor/groups.ts'
 import type { GroupLine } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
@@ -55,10 +55,11 @@ async function countPlace({ letters }: Operator, place: DeadLetterPlace): Promis
   const { lag, isReadyOnly, uncommitted } = await letters.backlog(place)
   if (uncommitted !== undefined) {
     const known = await letters.count(place).catch(() => null)
-    return { channel, group, lag: null, letters: known, problem: nothingCommitted(place, uncommitted, lag) }
+    return { channel, group, lag: null, letters: known ?? null, problem: nothingCommitted(place, uncommitted, lag) }
   }
   const dead = await letters.count(place)
-  return { channel, group, lag, letters: dead, ...(isReadyOnly && { isReadyOnly, held: null }) }
+  const counts = { channel, group, lag, letters: dead ?? null, ...(isReadyOnly && { isReadyOnly, held: null }) }
+  return dead === undefined ? { ...counts, problem: LETTERS_HELD } : counts
 }
 
 /** Adds the messages that instances report as held to the broker's count. */

@@ -91,7 +91,9 @@ async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): P
     const held = instances === undefined ? null : heldOf(instances, place)
     const lag = backlog.lag + (backlog.isReadyOnly ? (held ?? 0) : 0)
     const lines: DoctorLine[] = []
-    if (dead > 0)
+    if (dead === undefined)
+      lines.push(unknown('letters', `${name}: ${LETTERS_HELD}`, `npx concordat lag ${command}, once that has ended`))
+    else if (dead > 0)
       lines.push(warn('letters', `${counted(dead, 'dead letter')} of ${name}`, `npx concordat dlq list ${command}`))
     if (lag > MANY)
       lines.push(
@@ -108,6 +110,10 @@ async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): P
     return { lines: [line], mayHang: false }
   }
 }
+
+/** Why dead letters are not counted. */
+export const LETTERS_HELD =
+  'its dead letters are being read (a redrive, or a look), and RabbitMQ does not count those that a reader holds'
 
 /** A wrong name looks like a group that never began. */
 export function nothingCommitted({ channel }: DeadLetterPlace, name: string, lag: number): string {

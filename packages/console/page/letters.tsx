@@ -14,7 +14,7 @@ import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, 
 import { UnderWay } from './under-way.tsx'
 
 interface Page {
-  readonly count: number
+  readonly count?: number | undefined
   readonly letters: readonly DeadLetterView[]
   readonly next: string | null
 }

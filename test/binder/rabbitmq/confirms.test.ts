@@ -7,12 +7,13 @@ import { attached } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
 const TIMEOUT_MS = 10_000
-/** Longer than an unanswered message keeps those to other destinations waiting. */
+/** Much longer than a broker takes to answer. */
 const PATIENCE_MS = 500
 
-async function setup(partitions = 1) {
+async function setup(partitions = 1, channelMax = 2_047) {
   const clock = new FakeClock()
   const broker = new FakeBroker()
+  broker.channelMax = channelMax
   const transport = attached({ connect: broker.connect }, TIMEOUT_MS, clock)
   for (const name of ['orders', 'refunds']) await transport.provision([{ name, partitions, groups: ['g'] }])
   await publish(transport, [message('warm')], () => broker.publishing.confirm())
@@ -32,6 +33,13 @@ async function publish(
   await drain()
   await then()
   return outcomes
+}
+
+/** The open channel on which this message is unanswered. */
+function channelOf(broker: FakeBroker, id: string): FakeChannel {
+  const channel = broker.latest('publish').channels.find((each) => each.isOpen && ids(each).includes(id))
+  if (channel === undefined) throw new Error(`${id} is on no channel`)
+  return channel
 }
 
 const ids = ({ published }: FakeChannel): unknown[] => published.map(({ id }) => id)
@@ -152,27 +160,92 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds(await outcomes)).toEqual([undefined, 'too_large', undefined])
   })
 
-  it('of one destination that are missing after such a close hold up no other destination', async () => {
-    const { broker, transport, clock } = await setup()
-    const stuck = transport.publish([message('stuck')])
-    const others = transport.publish(['bad', 'good'].map((id) => message(id, { destination: 'refunds' })))
+  it('that are missing for one destination hold up no message to another', async () => {
+    const { broker, transport } = await setup()
+    const stuck = transport.publish([message('stuck', { destination: 'refunds' })])
     await drain()
-    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    const silent = channelOf(broker, 'stuck')
+    const other = transport.publish([message('other')])
     await drain()
-    const silent = broker.publishing
     expect(ids(silent)).toEqual(['stuck'])
-    const behind = transport.publish([message('behind')])
-    await clock.advance(PATIENCE_MS)
-    expect(ids(broker.publishing)).toEqual(['bad'])
-    broker.publishing.fail(403, 'ACCESS_REFUSED')
+    channelOf(broker, 'other').confirm()
+    expect(kinds(await other)).toEqual([undefined])
+    silent.confirm()
+    expect(kinds(await stuck)).toEqual([undefined])
+  })
+
+  it('of the first message to a routing key are awaited before the channel gets the next one', async () => {
+    const { broker, transport } = await setup()
+    const outcomes = transport.publish(['a', 'b', 'c'].map((id) => message(id, { destination: 'refunds' })))
     await drain()
-    expect(ids(broker.publishing)).toEqual(['good'])
+    expect(ids(channelOf(broker, 'a'))).toEqual(['a'])
+    channelOf(broker, 'a').refuse()
+    await drain()
+    expect(ids(channelOf(broker, 'b'))).toEqual(['b'])
+    channelOf(broker, 'b').confirm()
+    await drain()
+    const rest = transport.publish([message('d', { destination: 'refunds' })])
+    await drain()
+    expect(ids(channelOf(broker, 'c'))).toEqual(['c', 'd'])
+    channelOf(broker, 'c').confirm()
+    expect(kinds([...(await outcomes), ...(await rest)])).toEqual(['refused', undefined, undefined, undefined])
+  })
+
+  it('of the first message are awaited again on a new channel', async () => {
+    const { broker, transport, clock } = await setup()
+    broker.latest('publish').break(new Error('Heartbeat timeout'))
+    const outcomes = transport.publish(['a', 'b'].map((id) => message(id)))
+    await clock.advance(1_000)
+    expect(ids(broker.publishing)).toEqual(['a'])
     broker.publishing.confirm()
-    expect(kinds(await others)).toEqual(['refused', undefined])
-    silent.confirm()
-    expect(ids(silent)).toEqual(['behind'])
-    silent.confirm()
-    expect(kinds([...(await stuck), ...(await behind)])).toEqual([undefined, undefined])
+    expect(ids(broker.publishing)).toEqual(['b'])
+    broker.publishing.confirm()
+    expect(kinds(await outcomes)).toEqual([undefined, undefined])
+  })
+
+  it('that were missing once for many destinations leave the connection enough channels', async () => {
+    const { broker, transport, clock } = await setup(1, 20)
+    for (const destination of Array.from({ length: 40 }, (_, n) => `orders-${n}`)) {
+      await transport.provision([{ name: destination, partitions: 1, groups: ['g'] }])
+      const send = (...ids: readonly string[]) => transport.publish(ids.map((id) => message(id, { destination })))
+      const warm = send('warm')
+      await drain()
+      channelOf(broker, 'warm').confirm()
+      await warm
+      const late = send('a', 'b')
+      await drain()
+      channelOf(broker, 'a').fail(403, 'ACCESS_REFUSED')
+      await drain()
+      await clock.advance(PATIENCE_MS)
+      for (const id of ['a', 'b']) {
+        await drain()
+        channelOf(broker, id).confirm()
+      }
+      expect(kinds(await late)).toEqual([undefined, undefined])
+    }
+  })
+
+  it('that are missing for more destinations than there are channels keep the order of each of them', async () => {
+    const { broker, transport } = await setup(1, 3)
+    const names = ['orders', 'refunds', 'bills', 'notes', 'tasks']
+    for (const name of names) await transport.provision([{ name, partitions: 1, groups: ['g'] }])
+    const sent: Array<Promise<readonly PublishOutcome[]>> = []
+    for (const n of [1, 2, 3])
+      for (const destination of names) sent.push(transport.publish([message(`${destination}-${n}`, { destination })]))
+    const written: string[] = []
+    const channels = (): readonly FakeChannel[] => broker.latest('publish').channels
+    await drain()
+    while (channels().some(({ published }) => published.length > 0)) {
+      for (const channel of channels()) {
+        written.push(...channel.published.map(({ id }) => String(id)))
+        channel.confirm()
+      }
+      await drain()
+    }
+    expect(kinds((await Promise.all(sent)).flat())).toEqual(Array.from({ length: 15 }, () => undefined))
+    for (const name of names)
+      expect(written.filter((id) => id.startsWith(name))).toEqual([`${name}-1`, `${name}-2`, `${name}-3`])
+    expect(channels().length).toBeLessThanOrEqual(3)
   })
 
   it('that are missing at the deadline hold up no message behind them, and do not let it be blamed', async () => {

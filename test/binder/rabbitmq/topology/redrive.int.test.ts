@@ -64,6 +64,19 @@ describeWith(['rabbitmq'], 'a redrive on RabbitMQ', () => {
     expect((await start('check')).health().status).toBe('up')
   })
 
+  it('leaves the number of dead letters unknown while a reader holds some, and known again after it', async () => {
+    const { name, binder } = await withLetter()
+    const count = () => binder.deadLetters(`${name}.g`)
+    expect(await count()).toBe(1)
+    await admin(url, async (channel) => {
+      const held = Promise.withResolvers<unknown>()
+      await channel.consume(`${name}.g.dlq:redrive`, held.resolve)
+      await held.promise
+      expect(await count()).toBeUndefined()
+    })
+    expect(await count()).toBe(1)
+  })
+
   it('of a mistyped group is refused and makes no queue for it', async () => {
     const { name, state, run } = await withLetter()
     for (const options of [{}, { dryRun: true }, { to: 'group' }, { to: 'nowhere' }] as const)
