@@ -39,6 +39,8 @@ export interface PublisherHost extends TransportHost, KnownDestinations {
  *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
  * - First message to a routing key on a channel: nothing is written behind it until the broker answers. A quorum queue without a majority
  *   stops the broker's whole channel for a minute at such a message, and with some hundred messages behind it the whole connection.
+ * - More than `MOST_UNANSWERED` messages without an answer are never written, those whose time ran out included: a queue that hangs lets the
+ *   broker stop reading from the whole connection.
  */
 export class OrderedPublisher {
   readonly #link: Link
@@ -113,7 +115,7 @@ export class OrderedPublisher {
       const entry = this.#queue.peek()
       if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
       if (this.#suspects > 0 && this.#inFlight.isAwaited) return
-      if (this.#first?.settled === false) return
+      if (this.#first?.settled === false || this.#inFlight.size >= MOST_UNANSWERED) return
       const writer = this.#channel.toWriteTo()
       if (writer === undefined) return
       this.#queue.shift()
@@ -159,7 +161,7 @@ export class OrderedPublisher {
     if (!this.#inFlight.delete(entry)) return
     if (error !== null) this.#settle(entry, nacked(entry.message, error))
     else this.#confirm(entry)
-    if (this.#suspects > 0 || this.#inFlight.size === 0 || entry === this.#first) this.#pump()
+    if (this.#suspects > 0 || this.#inFlight.size <= FEW_UNANSWERED || entry === this.#first) this.#pump()
   }
 
   #confirm(entry: PublishEntry): void {
@@ -252,6 +254,14 @@ export class OrderedPublisher {
     this.#queue.putBack(entries)
   }
 }
+
+/**
+ * RabbitMQ stopped reading after 300 to 600 messages to a quorum queue that hung, after 600 to 1,500 to a classic one: it lends a channel 400
+ * messages for each queue.
+ */
+const MOST_UNANSWERED = 256
+/** From here on more are written, so that they leave many at a time. */
+const FEW_UNANSWERED = MOST_UNANSWERED / 2
 
 const NOT_FOUND = 404
 /** Number of routing keys after which the answered ones are forgotten: each costs one wait for an answer again. */

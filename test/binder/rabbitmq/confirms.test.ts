@@ -9,6 +9,8 @@ import { plainMessage } from './messages.ts'
 const TIMEOUT_MS = 10_000
 /** Much longer than a broker takes to answer. */
 const PATIENCE_MS = 500
+/** Messages without an answer that a destination may have. */
+const MOST_UNANSWERED = 256
 
 async function setup(partitions = 1, channelMax = 2_047) {
   const clock = new FakeClock()
@@ -189,6 +191,25 @@ describe('confirms of RabbitMQ', () => {
     expect(ids(channelOf(broker, 'c'))).toEqual(['c', 'd'])
     channelOf(broker, 'c').confirm()
     expect(kinds([...(await outcomes), ...(await rest)])).toEqual(['refused', undefined, undefined, undefined])
+  })
+
+  it('that are missing for many messages keep the next ones from the broker, also when their time has run out', async () => {
+    const { broker, transport, clock } = await setup()
+    const many = Array.from({ length: MOST_UNANSWERED + 10 }, (_, n) => message(`m${n}`))
+    const outcomes = transport.publish(many, { deadline: clock.monotonic() + 1_000 })
+    await drain()
+    expect(broker.publishing.published).toHaveLength(MOST_UNANSWERED)
+    await clock.advance(1_000)
+    expect(kinds(await outcomes).filter((kind) => kind === 'unavailable')).toHaveLength(10)
+    const next = transport.publish([message('next')])
+    await drain()
+    const silent = broker.publishing
+    expect(ids(silent)).not.toContain('next')
+    silent.confirm()
+    await drain()
+    expect(ids(silent)).toEqual(['next'])
+    silent.confirm()
+    expect(kinds(await next)).toEqual([undefined])
   })
 
   it('of the first message are awaited again on a new channel', async () => {
