@@ -39,8 +39,8 @@ export interface PublisherHost extends TransportHost, KnownDestinations {
  *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
  * - First message to a routing key on a channel: nothing is written behind it until the broker answers. A quorum queue without a majority
  *   stops the broker's whole channel for a minute at such a message, and with some hundred messages behind it the whole connection.
- * - More than `MOST_UNANSWERED` messages without an answer are never written, those whose time ran out included: a queue that hangs lets the
- *   broker stop reading from the whole connection.
+ * - `MOST_UNANSWERED` messages to one routing key, those whose time ran out included: nothing is written behind them. A queue that hangs
+ *   lets the broker stop reading from the whole connection when it has too many.
  */
 export class OrderedPublisher {
   readonly #link: Link
@@ -55,10 +55,13 @@ export class OrderedPublisher {
   #suspects = 0
   /** A destination is being made again: nothing goes out. */
   #isRepairing = false
-  /** Exchanges and routing keys for which the broker has confirmed a message on this channel. */
-  readonly #answeredTargets: Set<string> = new Set()
+  /** By exchange and routing key. */
+  readonly #targets: Map<string, Target> = new Map()
   /** The first message to its routing key, while the broker has not answered for it. */
   #first: PublishEntry | undefined
+  /** The target that has as many unanswered messages as it may have. */
+  #full: Target | undefined
+  #willPump = false
 
   constructor(link: Link, options: ResolvedRabbitOptions, host: PublisherHost) {
     this.#link = link
@@ -115,7 +118,7 @@ export class OrderedPublisher {
       const entry = this.#queue.peek()
       if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
       if (this.#suspects > 0 && this.#inFlight.isAwaited) return
-      if (this.#first?.settled === false || this.#inFlight.size >= MOST_UNANSWERED) return
+      if (this.#first?.settled === false || this.#full !== undefined) return
       const writer = this.#channel.toWriteTo()
       if (writer === undefined) return
       this.#queue.shift()
@@ -137,11 +140,24 @@ export class OrderedPublisher {
     const { exchange, content, options } = this.#encoder.encode(entry.message)
     entry.exchange = exchange
     entry.routingKey = routingKey
-    const onConfirm = (error: Error | null): void => this.#confirmed(entry, error)
+    const target = this.#targetOf(exchange, routingKey)
+    const onConfirm = (error: Error | null): void => this.#confirmed(entry, target, error)
     writer.publish({ exchange, routingKey }, content, options, onConfirm)
     this.#inFlight.add(entry)
     entry.sent = true
-    if (!this.#answeredTargets.has(targetOf(entry))) this.#first = entry
+    if (!target.hasAnswered) this.#first = entry
+    if (++target.unanswered >= MOST_UNANSWERED) this.#full = target
+  }
+
+  #targetOf(exchange: string, routingKey: string): Target {
+    const name = `${exchange}\n${routingKey}`
+    const known = this.#targets.get(name)
+    if (known !== undefined) return known
+    if (this.#targets.size >= MOST_TARGETS)
+      for (const [other, { unanswered }] of this.#targets) if (unanswered === 0) this.#targets.delete(other)
+    const target = { hasAnswered: false, unanswered: 0 }
+    this.#targets.set(name, target)
+    return target
   }
 
   /** The driver threw: nothing was written. */
@@ -155,21 +171,28 @@ export class OrderedPublisher {
     this.#settle(entry, this.#encoder.unwritable(entry.message, cause))
   }
 
-  #confirmed(entry: PublishEntry, error: Error | null): void {
+  #confirmed(entry: PublishEntry, target: Target, error: Error | null): void {
     // With any other error the channel was closed: `#closed` decides.
     if (error !== null && error.message !== 'message nacked') return
     if (!this.#inFlight.delete(entry)) return
+    target.unanswered--
     if (error !== null) this.#settle(entry, nacked(entry.message, error))
-    else this.#confirm(entry)
-    if (this.#suspects > 0 || this.#inFlight.size <= FEW_UNANSWERED || entry === this.#first) this.#pump()
+    else {
+      target.hasAnswered = true
+      this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
+    }
+    if (this.#full === target) this.#full = undefined
+    if (this.isWaiting) this.#pumpSoon()
   }
 
-  #confirm(entry: PublishEntry): void {
-    if (entry === this.#first) {
-      if (this.#answeredTargets.size >= MOST_TARGETS) this.#answeredTargets.clear()
-      this.#answeredTargets.add(targetOf(entry))
-    }
-    this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
+  /** Writes more when the driver has handed over all answers that it has: they leave many at a time. */
+  #pumpSoon(): void {
+    if (this.#willPump) return
+    this.#willPump = true
+    queueMicrotask(() => {
+      this.#willPump = false
+      this.#pump()
+    })
   }
 
   #settle(entry: PublishEntry, outcome: PublishOutcome): void {
@@ -196,7 +219,8 @@ export class OrderedPublisher {
 
   #closed(error: Error | undefined): void {
     this.#first = undefined
-    this.#answeredTargets.clear()
+    this.#full = undefined
+    this.#targets.clear()
     const written = this.#inFlight.drain()
     const pending = written.filter((entry) => !entry.settled)
     if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error, written.length === 1)
@@ -255,19 +279,22 @@ export class OrderedPublisher {
   }
 }
 
+/** Exchange and routing key. */
+interface Target {
+  /** The broker has confirmed a message to it on this channel. */
+  hasAnswered: boolean
+  unanswered: number
+}
+
 /**
  * RabbitMQ stopped reading after 300 to 600 messages to a quorum queue that hung, after 600 to 1,500 to a classic one: it lends a channel 400
  * messages for each queue.
  */
 const MOST_UNANSWERED = 256
-/** From here on more are written, so that they leave many at a time. */
-const FEW_UNANSWERED = MOST_UNANSWERED / 2
 
 const NOT_FOUND = 404
-/** Number of routing keys after which the answered ones are forgotten: each costs one wait for an answer again. */
+/** Number of targets after which those without unanswered messages are forgotten: each costs one wait for an answer again. */
 const MOST_TARGETS = 1_000
-
-const targetOf = ({ exchange, routingKey }: PublishEntry): string => `${exchange}\n${routingKey}`
 
 /** Scope of the order: a destination and a key. */
 function lineOf({ message }: PublishEntry): string | undefined {

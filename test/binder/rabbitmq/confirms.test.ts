@@ -219,6 +219,7 @@ describe('confirms of RabbitMQ', () => {
     await clock.advance(1_000)
     expect(ids(broker.publishing)).toEqual(['a'])
     broker.publishing.confirm()
+    await drain()
     expect(ids(broker.publishing)).toEqual(['b'])
     broker.publishing.confirm()
     expect(kinds(await outcomes)).toEqual([undefined, undefined])
