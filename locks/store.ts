@@ -7,7 +7,8 @@ import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
  * `locks.store_unavailable` (`outcome` says whether the step can have happened) or a `locks.store_refused`.
  *
  * One rule of admission for all modes: no exclusive holder, fewer holders than the claim's `limit`, and no live waiter ahead. An exclusive
- * claim has the limit 1, a reader none (`Infinity`). Without `fifo` there is no line, and the last condition falls away.
+ * claim has the limit 1, a reader none (`Infinity`). Without `fifo` the last condition falls away; waiters are still kept, and shown by
+ * `inspect`. Time is the store's, never the contender's.
  */
 export interface LockStore {
   /** For errors and health: `redis`, `memory`. */

@@ -20,8 +20,11 @@ export function grantCases({ contender }: LocksContext): void {
     it('keeps keys apart, whatever is in them', async () => {
       const locks = contender()
       const keys = ['a', 'a b', 'ü{x}:line', '{', ':fence', `long-${'k'.repeat(500)}`].map((key) => key + randomUUID())
+      keys.push('__proto__', 'constructor')
       const leases = await Promise.all(keys.map((key) => locks.tryAcquire(key)))
       expect(leases.map((lease) => lease?.key)).toEqual(keys)
+      expect(await Promise.all(keys.map((key) => locks.tryAcquire(key)))).toEqual(keys.map(() => undefined))
+      await Promise.all(leases.map((lease) => lease?.release()))
     })
 
     it('hands out strictly rising tokens, also to other contenders and other keys', async () => {
