@@ -218,9 +218,13 @@ export class PublishBatches<Entry extends Outgoing> {
   }
 }
 
-export function notTakenInTime(transport: string, { destination }: EncodedMessage): TransportError {
+export function notTakenInTime(
+  transport: string,
+  { destination }: Pick<EncodedMessage, 'destination'>,
+  cause?: Error,
+): TransportError {
   const message = `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`
-  return new TransportError({ transport, kind: 'timeout', destination, message })
+  return new TransportError({ transport, kind: 'timeout', destination, message, cause })
 }
 
 export function asTransportError(transport: string, error: unknown): TransportError {
