@@ -25,15 +25,14 @@ it('the Kafka publisher sends no later part of a list after one without an answe
   }
   const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
   const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
-  const publisher = new KafkaPublisher({
-    settings: options,
-    topics,
-    producer: new ProducerSlot(options, systemClock),
-    clock: systemClock,
-  })
+  const clock = new FakeClock()
+  const slot = new ProducerSlot(options, clock)
+  const publisher = new KafkaPublisher({ settings: options, topics, producer: slot, clock })
   const body = (n: number): Buffer => Buffer.from(`${n}`.padEnd(1_200))
   const messages = [1, 2, 3].map((n) => plainMessage({ key: 'k', body: body(n) }))
-  const outcomes = await publisher.publish(messages, { deadline: systemClock.monotonic() + 50 })
+  const publishing = publisher.publish(messages, { deadline: clock.monotonic() + 5_000 })
+  await clock.advance(5_000)
+  const outcomes = await publishing
   expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['timeout', 'timeout', 'timeout'])
   expect(outcomes.map((outcome) => NOT_SENT.test(outcome?.message ?? ''))).toEqual([false, true, true])
   expect(sent).toEqual(['1'])
@@ -84,14 +83,16 @@ it('the Kafka publisher says at once what is confirmed while a topic is not, and
   }
   const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
   const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
-  const slot = new ProducerSlot(options, systemClock)
-  const publisher = new KafkaPublisher({ settings: options, topics, producer: slot, clock: systemClock })
+  const clock = new FakeClock()
+  const slot = new ProducerSlot(options, clock)
+  const publisher = new KafkaPublisher({ settings: options, topics, producer: slot, clock })
   const messages = ['well', 'sick'].map((destination) => plainMessage({ destination, key: 'k' }))
   const told: unknown[][] = []
-  const deadline = systemClock.monotonic() + 100
+  const deadline = clock.monotonic() + 5_000
   const both = publisher.publish(messages, { deadline, onOutcome: (...outcome) => told.push(outcome) })
   expect(await publisher.publish([plainMessage({ destination: 'well', key: 'k' })])).toEqual([undefined])
   expect(told).toEqual([[0, undefined]])
+  await clock.advance(5_000)
   expect((await both).map((outcome) => outcome?.kind)).toEqual([undefined, 'timeout'])
   expect(sent).toEqual(['well', 'sick', 'well'])
   expect(disconnected).toBe(1)
