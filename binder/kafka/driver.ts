@@ -43,9 +43,11 @@ export interface Envelope extends OutgoingRecord {
 }
 
 export interface Producer {
+  /** `send` puts the records of many topics into one request for each broker. Otherwise each call has the records of one topic. */
+  readonly joinsTopics: boolean
   /**
-   * Sends with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time for a topic.
-   * The records of a partition keep their order and are stored once, whatever is retried. Resolves with those that the broker did not confirm.
+   * Sends with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time for a topic,
+   * any number for different ones. The records of a partition keep their order and are stored once, whatever is retried. Resolves with those that the broker did not confirm.
    * After a rejection nothing more of it is sent, but requests on the wire may still arrive.
    * @param onConfirmed called for each as soon as it is known: one topic may take long, and the others may not
    * @throws TransportError

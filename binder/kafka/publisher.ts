@@ -3,14 +3,16 @@ import { toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
+import { notTakenInTime } from '../transport/publish-batches.ts'
 import type { PublishOutcome, PublishUntil } from '../transport/transport.ts'
+import { within } from './deadline.ts'
 import type { Envelope, Producer } from './driver.ts'
-import { isDenied, remedyOf, textOf, toTransportError, transportError } from './errors.ts'
+import { isDenied, remedyOf, TRANSPORT, textOf, toTransportError, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
 import { toDelayed } from './wire/delay-topic.ts'
 import { encodeRecord, recordBytes } from './wire/record.ts'
-import { halve, splitRequests } from './wire/split-produce-requests.ts'
+import { byTopic, halve, splitRequests } from './wire/split-produce-requests.ts'
 
 const RETRY_PAUSE_MS = 100
 
@@ -24,13 +26,17 @@ export interface PublisherParts {
   readonly clock: Clock
 }
 
-interface RequestTerms {
+interface SendTerms {
   /** On the monotonic clock. */
   readonly until: number
-  readonly onConfirmed: ((envelope: Envelope) => void) | undefined
+  /** Called once for each message, as soon as it has its outcome. */
+  readonly settle: (envelope: Envelope, outcome: PublishOutcome) => void
 }
 
-/** Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. */
+/**
+ * Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. A topic that does not answer takes no
+ * time of the other topics.
+ */
 export class KafkaPublisher {
   readonly #settings: PublisherSettings
   readonly #topics: Topics
@@ -70,24 +76,61 @@ export class KafkaPublisher {
     places?: ReadonlyArray<number | undefined>,
   ): Promise<readonly PublishOutcome[]> {
     const outcomes = Array.from<unknown, PublishOutcome>(messages, () => undefined)
-    const missing = await this.#missingTopics(messages)
+    const settle = ({ index }: Pick<Envelope, 'index'>, outcome: PublishOutcome): void => {
+      outcomes[index] = outcome
+      onOutcome?.(index, outcome)
+    }
     const envelopes: Envelope[] = []
     for (const [index, message] of messages.entries()) {
-      const envelope = missing.get(message.destination) ?? this.#wrap(message, index, places?.[index])
-      if (envelope instanceof Error) outcomes[index] = envelope
+      const envelope = this.#wrap(message, index, places?.[index])
+      if (envelope instanceof Error) settle({ index }, envelope)
       else envelopes.push(envelope)
     }
-    let turn = 0
-    const requests = splitRequests(envelopes, this.#settings.maxMessageBytes, ({ key, topic, place }) => {
-      const count = this.#topics.partitions(topic) ?? 1
-      return place ?? (key === null ? turn++ % count : partitionOf(key, count))
-    })
-    const onConfirmed = onOutcome && (({ index }: Envelope) => onOutcome(index, undefined))
-    for (const request of requests) {
-      const sending = { until: deadline, onConfirmed }
-      for (const [{ index }, error] of await this.#send(request, sending)) outcomes[index] = error
-    }
+    await this.#sendTopics(envelopes, { until: deadline, settle })
     return outcomes
+  }
+
+  /** Sends topics side by side, and together what one request holds. */
+  async #sendTopics(envelopes: readonly Envelope[], terms: SendTerms): Promise<void> {
+    const together: Envelope[][] = []
+    const parts: Array<Promise<void>> = []
+    for (const { topic, messages } of byTopic(envelopes)) {
+      if (this.#topics.partitions(topic) === undefined) parts.push(this.#verifyAndSend(topic, messages, terms))
+      else {
+        const requests = this.#requestsOf(topic, messages)
+        if (this.#producer.joinsTopics && requests.length === 1) together.push(messages)
+        else parts.push(this.#sendInTurn(requests, terms))
+      }
+    }
+    if (together.length > 0) parts.push(this.#send(together.flat(), terms))
+    await Promise.all(parts)
+  }
+
+  #requestsOf(topic: string, envelopes: readonly Envelope[]): readonly Envelope[][] {
+    const count = this.#topics.partitions(topic) ?? 1
+    let turn = 0
+    return splitRequests(
+      envelopes,
+      this.#settings.maxMessageBytes,
+      ({ key, place }) => place ?? (key === null ? turn++ % count : partitionOf(key, count)),
+    )
+  }
+
+  /** Looks up a topic that was not provisioned or did not answer before: a library waits for a missing one as for a broker. */
+  async #verifyAndSend(topic: string, envelopes: readonly Envelope[], terms: SendTerms): Promise<void> {
+    const remaining = terms.until - this.#clock.monotonic()
+    try {
+      await within(this.#clock, remaining, `looking up topic "${topic}"`, this.#topics.verify(topic))
+    } catch (error) {
+      const failure = toTransportError(error, `publishing to "${topic}"`, topic)
+      return settleAll(envelopes, terms, failure.kind === 'timeout' ? notSent(topic, failure) : failure)
+    }
+    return this.#sendInTurn(this.#requestsOf(topic, envelopes), terms)
+  }
+
+  /** Keeps the order of each partition. */
+  async #sendInTurn(requests: readonly Envelope[][], terms: SendTerms): Promise<void> {
+    for (const request of requests) await this.#send(request, terms)
   }
 
   async close(): Promise<void> {
@@ -119,82 +162,57 @@ export class KafkaPublisher {
     }
   }
 
-  /** Looks up unprovisioned topics first: a missing one would delay all others. */
-  async #missingTopics(messages: readonly EncodedMessage[]): Promise<ReadonlyMap<string, TransportError>> {
-    const missing = new Map<string, TransportError>()
-    const unknown = new Set<string>()
-    for (const { destination } of messages)
-      if (this.#topics.partitions(destination) === undefined) unknown.add(destination)
-    for (const topic of unknown) {
-      try {
-        await this.#topics.verify(topic)
-      } catch (error) {
-        missing.set(topic, toTransportError(error, `publishing to "${topic}"`, topic))
-      }
-    }
-    return missing
-  }
-
-  /** Sends until each message has an answer or time is up. Resolves with the failed ones. */
-  async #send(request: readonly Envelope[], sending: RequestTerms): Promise<ReadonlyMap<Envelope, TransportError>> {
-    const { until, onConfirmed } = sending
+  /**
+   * Sends until each message has an answer or time is up.
+   * @param isRepeat the messages were given to the producer before
+   */
+  async #send(request: readonly Envelope[], terms: SendTerms, isRepeat = false): Promise<void> {
+    const { until, settle } = terms
     let left = request
+    let wasTried = isRepeat
     let last: TransportError | undefined
     while (left.length > 0) {
       const remaining = until - this.#clock.monotonic()
-      if (this.#closed) return failed(left, transportError('closed', 'publishing failed'))
+      if (this.#closed) return settleAll(left, terms, transportError('closed', 'publishing failed'))
       if (remaining <= 0) {
+        if (!wasTried) return settleUnsent(left, terms)
         // A topic may be gone, for which a library waits as for a broker: look before the next publish.
         for (const { topic } of left) this.#topics.forget(topic)
-        return failed(left, last ?? transportError('timeout', 'no confirm in time'))
+        return settleAll(left, terms, last ?? transportError('timeout', 'no confirm in time'))
       }
+      wasTried = true
       try {
-        left = await this.#producer.send(left, remaining, onConfirmed)
+        left = await this.#producer.send(left, remaining, (envelope) => settle(envelope, undefined))
         if (left.length > 0) await this.#pause(until)
       } catch (error) {
         last = error as TransportError
-        if (isDenied(last)) return this.#apart(left, last, sending)
-        if (!last.retryable) return this.#isolate(left, last, sending)
+        if (!last.retryable || isDenied(last)) return this.#refused(left, last, terms)
         await this.#pause(until)
       }
     }
-    return failed([], undefined)
   }
 
   #pause(until: number): Promise<void> {
     return this.#clock.sleep(Math.min(RETRY_PAUSE_MS, Math.max(0, until - this.#clock.monotonic())))
   }
 
-  /** Rights are a topic's: the records of the one that is denied fail together, and those of the others go on their own. */
-  async #apart(
-    request: readonly Envelope[],
-    error: TransportError,
-    sending: RequestTerms,
-  ): Promise<ReadonlyMap<Envelope, TransportError>> {
-    const topics = [...new Set(request.map(({ topic }) => topic))]
-    const [topic] = topics
-    if (topics.length === 1) return failed(request, toTransportError(error.cause, `publishing to "${topic}"`, topic))
-    const ofEach: Array<readonly [Envelope, TransportError]> = []
-    for (const each of topics) {
-      const own = request.filter((envelope) => envelope.topic === each)
-      ofEach.push(...(await this.#send(own, sending)))
+  /**
+   * The broker refuses something in this request. Each topic goes on its own, then halves until the culprit is alone. Rights are a topic's:
+   * all its records fail together.
+   */
+  async #refused(request: readonly Envelope[], error: TransportError, terms: SendTerms): Promise<void> {
+    const [first, ...others] = byTopic(request)
+    if (first === undefined) return
+    if (others.length > 0) {
+      await Promise.all([first, ...others].map(({ messages }) => this.#send(messages, terms, true)))
+      return
     }
-    return new Map(ofEach)
-  }
-
-  /** The broker permanently refuses a record of this request: halves are sent separately until the culprit is alone. */
-  async #isolate(
-    request: readonly Envelope[],
-    error: TransportError,
-    sending: RequestTerms,
-  ): Promise<ReadonlyMap<Envelope, TransportError>> {
-    if (request.length === 1) {
-      const topic = request[0]?.topic as string
+    const { topic } = first
+    if (isDenied(error)) settleAll(request, terms, toTransportError(error.cause, `publishing to "${topic}"`, topic))
+    else if (request.length === 1) {
       if (error.kind === 'unroutable') this.#topics.forget(topic)
-      return failed(request, refusalOf(error, topic))
-    }
-    const [first, second] = halve(request)
-    return new Map([...(await this.#send(first, sending)), ...(await this.#send(second, sending))])
+      settleAll(request, terms, refusalOf(error, topic))
+    } else for (const half of halve(request)) await this.#send(half, terms, true)
   }
 }
 
@@ -204,9 +222,15 @@ function refusalOf({ kind, cause }: TransportError, topic: string): TransportErr
   return transportError(kind, `publishing to "${topic}" failed${why}`, topic, cause, remedyOf(cause))
 }
 
-function failed(
-  envelopes: readonly Envelope[],
-  error: TransportError | undefined,
-): ReadonlyMap<Envelope, TransportError> {
-  return new Map(error === undefined ? [] : envelopes.map((envelope) => [envelope, error]))
+/** Error of messages that were not given to the producer. */
+function notSent(topic: string, cause?: Error): TransportError {
+  return notTakenInTime(TRANSPORT, { destination: topic }, cause)
+}
+
+function settleUnsent(envelopes: readonly Envelope[], { settle }: SendTerms): void {
+  for (const envelope of envelopes) settle(envelope, notSent(envelope.topic))
+}
+
+function settleAll(envelopes: readonly Envelope[], { settle }: SendTerms, error: TransportError): void {
+  for (const envelope of envelopes) settle(envelope, error)
 }

@@ -112,6 +112,11 @@ export class ProvisionedDestinations {
     return this.#known.has(destination) && (notBefore === undefined || this.#delayed.has(destination))
   }
 
+  /** Transport on which a destination lies. */
+  ownerOf(name: string): Transport {
+    return this.#transport.ownerOf?.(name) ?? this.#transport
+  }
+
   /** Spec for this message's destination. */
   specFor({ destination, notBefore }: EncodedMessage): DestinationSpec {
     const spec = this.spec(destination)

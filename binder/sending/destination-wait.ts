@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import type { Transport } from '../transport/transport.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
 export interface DestinationWaitEvents<Item> {
@@ -32,8 +33,15 @@ interface Held {
 
 /** Names of destinations may come from messages. */
 const MOST_SUSPECTS = 1_000
-/** Calls under way, each with channels or requests of its own on the broker. */
+/** Calls under way on one transport, each with channels or requests of its own on the broker. */
 const MOST_CALLS = 16
+
+/** Calls to one transport. */
+interface Calls<Item> {
+  readonly waiting: Array<ReadonlyArray<Lane<Item>>>
+  /** Number of calls under way. */
+  open: number
+}
 
 /**
  * Where messages wait until their destination exists. What goes elsewhere does not wait for them, and the error of one
@@ -48,8 +56,8 @@ export class DestinationWait<Item extends Held> {
   /** Failed together with others: whose fault it was is not known, so each is asked for alone. */
   readonly #suspects: Set<string> = new Set()
   #fresh: Array<Lane<Item>> = []
-  readonly #calls: Array<ReadonlyArray<Lane<Item>>> = []
-  #open = 0
+  /** By the transport on which the destinations lie: one that does not answer delays no calls to the others. */
+  readonly #calls: Map<Transport, Calls<Item>> = new Map()
 
   /** @param isAlone a call for each destination: they may lie on different brokers */
   constructor(
@@ -89,12 +97,22 @@ export class DestinationWait<Item extends Held> {
   begin(): void {
     const together: Array<Lane<Item>> = []
     for (const lane of this.#fresh) {
-      if (this.#isAlone || this.#suspects.has(lane.name)) this.#calls.push([lane])
+      if (this.#isAlone || this.#suspects.has(lane.name)) this.#callsFor(lane).waiting.push([lane])
       else together.push(lane)
     }
     this.#fresh = []
-    if (together.length > 0) this.#calls.push(together)
-    this.#pump()
+    const [first] = together
+    if (first !== undefined) this.#callsFor(first).waiting.push(together)
+    for (const calls of this.#calls.values()) this.#pump(calls)
+  }
+
+  #callsFor({ first }: Lane<Item>): Calls<Item> {
+    const owner = this.#destinations.ownerOf(first.destination)
+    const known = this.#calls.get(owner)
+    if (known !== undefined) return known
+    const calls: Calls<Item> = { waiting: [], open: 0 }
+    this.#calls.set(owner, calls)
+    return calls
   }
 
   #add(lane: Lane<Item>): void {
@@ -119,14 +137,14 @@ export class DestinationWait<Item extends Held> {
     })
   }
 
-  #pump(): void {
-    while (this.#open < MOST_CALLS) {
-      const lanes = this.#calls.shift()
+  #pump(calls: Calls<Item>): void {
+    while (calls.open < MOST_CALLS) {
+      const lanes = calls.waiting.shift()
       if (lanes === undefined) return
-      this.#open++
+      calls.open++
       void this.#prepare(lanes).finally(() => {
-        this.#open--
-        this.#pump()
+        calls.open--
+        this.#pump(calls)
       })
     }
   }

@@ -23,7 +23,6 @@ interface Outgoing {
 
 /** Queue of a destination that does not answer. */
 interface SlowDestination<Entry> {
-  readonly name: string
   readonly waiting: Queue<Entry>
   /** Batches in flight with messages for it. */
   open: number
@@ -32,8 +31,8 @@ interface SlowDestination<Entry> {
 interface Batch<Entry> {
   /** By index in the call; `undefined` once the message has its outcome. */
   readonly entries: Array<Entry | undefined>
-  /** Destinations that wait for this batch; `undefined` while all do. */
-  slow: ReadonlyArray<SlowDestination<Entry>> | undefined
+  /** Destinations that wait for this batch, with the number of their messages without an outcome; `undefined` while all wait. */
+  slow: Map<string, number> | undefined
 }
 
 export interface PublishBatchesHost<Entry> {
@@ -136,13 +135,14 @@ export class PublishBatches<Entry extends Outgoing> {
     for (const [index, entry] of batch.entries.entries())
       if (entry !== undefined) this.#host.settle(entry, outcomes[index])
     if (batch.slow === undefined) this.#open--
-    else for (const slow of batch.slow) this.#next(slow)
+    else for (const name of batch.slow.keys()) this.#next(name)
     this.pump()
     this.#host.onMoved?.()
   }
 
   /** All have the deadline of the oldest one. */
-  async #outcomes({ entries }: Batch<Entry>, isolates: boolean): Promise<readonly PublishOutcome[]> {
+  async #outcomes(batch: Batch<Entry>, isolates: boolean): Promise<readonly PublishOutcome[]> {
+    const { entries } = batch
     const known = entries as readonly Entry[]
     const messages = known.map(({ message }) => message)
     const deadline = known.reduce((earliest, entry) => Math.min(earliest, entry.deadline), Number.POSITIVE_INFINITY)
@@ -151,6 +151,7 @@ export class PublishBatches<Entry extends Outgoing> {
       if (entry === undefined) return
       entries[index] = undefined
       this.#host.settle(entry, outcome)
+      this.#countOutcome(batch, entry.message.destination)
     }
     try {
       return await this.#answered.publish(messages, isolates ? { deadline, onOutcome } : { deadline })
@@ -161,12 +162,30 @@ export class PublishBatches<Entry extends Outgoing> {
     }
   }
 
+  /** The call may go on for other destinations: one whose messages all have their outcomes does not wait for its end. */
+  #countOutcome({ slow }: Batch<Entry>, name: string): void {
+    const left = slow?.get(name)
+    if (slow === undefined || left === undefined) return
+    slow.set(name, left - 1)
+    if (left > 1) return
+    slow.delete(name)
+    // The transport reports the other outcomes of this moment first.
+    queueMicrotask(() => {
+      this.#next(name)
+      this.#host.onMoved?.()
+    })
+  }
+
   #whenSlow(batch: Batch<Entry>): () => void {
     return this.#clock.setTimer(PATIENCE_MS, () => {
-      const names = new Set(batch.entries.flatMap((entry) => entry?.message.destination ?? []))
-      if (names.size === 0) return
-      batch.slow = [...names].map((name) => this.#slowOf(name))
-      for (const slow of batch.slow) slow.open++
+      const slow = new Map<string, number>()
+      for (const entry of batch.entries) {
+        const name = entry?.message.destination
+        if (name !== undefined) slow.set(name, (slow.get(name) ?? 0) + 1)
+      }
+      if (slow.size === 0) return
+      batch.slow = slow
+      for (const name of slow.keys()) this.#slowOf(name).open++
       this.#open--
       for (const entry of batch.entries) if (entry !== undefined) this.#host.onSlow?.(entry)
       for (const entry of this.#waiting.drain()) this.push(entry)
@@ -179,28 +198,33 @@ export class PublishBatches<Entry extends Outgoing> {
   #slowOf(name: string): SlowDestination<Entry> {
     const known = this.#slow.get(name)
     if (known !== undefined) return known
-    const slow: SlowDestination<Entry> = { name, waiting: new Queue(), open: 0 }
+    const slow: SlowDestination<Entry> = { waiting: new Queue(), open: 0 }
     this.#slow.set(name, slow)
     return slow
   }
 
   /** Sends the next batch to a slow destination, after the one before. With no message left, it goes with the others again. */
-  #next(slow: SlowDestination<Entry>): void {
-    if (--slow.open > 0) return
+  #next(name: string): void {
+    const slow = this.#slow.get(name)
+    if (slow === undefined || --slow.open > 0) return
     const entries = this.#take(slow.waiting)
     if (entries.length === 0) {
-      this.#slow.delete(slow.name)
+      this.#slow.delete(name)
       this.#host.onChange?.()
     } else {
       slow.open = 1
-      void this.#outside(() => this.#publish({ entries, slow: [slow] }))
+      void this.#outside(() => this.#publish({ entries, slow: new Map([[name, entries.length]]) }))
     }
   }
 }
 
-export function notTakenInTime(transport: string, { destination }: EncodedMessage): TransportError {
+export function notTakenInTime(
+  transport: string,
+  { destination }: Pick<EncodedMessage, 'destination'>,
+  cause?: Error,
+): TransportError {
   const message = `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`
-  return new TransportError({ transport, kind: 'timeout', destination, message })
+  return new TransportError({ transport, kind: 'timeout', destination, message, cause })
 }
 
 export function asTransportError(transport: string, error: unknown): TransportError {

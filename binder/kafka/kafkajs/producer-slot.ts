@@ -1,10 +1,8 @@
 import type { Clock } from '../../../core/clock.ts'
-import type { TransportError } from '../../errors.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import { DeadlineExceeded, IDLE_MS, within } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
 import { COMPRESSION_TYPES } from '../wire/codecs.ts'
-import { byTopic } from '../wire/split-produce-requests.ts'
 import type { KafkaProducer } from './client-types.ts'
 import { codecOf } from './codecs.ts'
 import { connectWithin } from './connect-timeout.ts'
@@ -35,13 +33,15 @@ interface Slot {
  * to other topics on the former one ends there.
  */
 export class ProducerSlot implements Producer {
+  /** In one request for all, a topic that is not taken would fail the others, which were, and they would be sent again. */
+  readonly joinsTopics = false
   readonly #options: KafkaOptions
   readonly #clock: Clock
   /** Connected, or about to be. */
   readonly #slots = new Set<Slot>()
   #current: Slot | undefined
   #closed = false
-  /** When the last send was confirmed, monotonic. */
+  /** When the producer in use was opened or confirmed a send, monotonic. */
   #usedAt = 0
   #closing: Promise<void> = Promise.resolve()
 
@@ -51,9 +51,8 @@ export class ProducerSlot implements Producer {
   }
 
   /**
-   * Makes a produce request for each topic, retried by kafkajs at its discretion within `durationMs`: in one for all, a topic that is not
-   * taken would fail the others, which were, and they would be sent again. Resolves with those that the broker did not confirm, unless
-   * nothing was. After that nothing more of it is sent, but requests on the wire may still arrive.
+   * Sends the records of one topic, retried by kafkajs at its discretion within `durationMs`. Resolves with those that the broker did not
+   * confirm. After that nothing more of it is sent, but requests on the wire may still arrive.
    * @throws TransportError
    */
   async send(
@@ -61,60 +60,33 @@ export class ProducerSlot implements Producer {
     durationMs: number,
     onConfirmed: (envelope: Envelope) => void = () => {},
   ): Promise<readonly Envelope[]> {
-    const now = this.#clock.monotonic()
-    const until = now + durationMs
-    if (this.#current !== undefined && now - this.#usedAt >= IDLE_MS) this.#retire(this.#current)
-    this.#current ??= this.#open()
-    const slot = this.#current
+    const [first] = envelopes
+    if (first === undefined) return []
+    const { topic } = first
+    const until = this.#clock.monotonic() + durationMs
+    const slot = this.#use()
     slot.users++
     try {
-      const producer = await within(this.#clock, durationMs, 'connecting', slot.producer).catch((error: unknown) => {
-        for (const { topic } of envelopes) slot.abandoned.add(topic)
-        throw this.#failed(slot, error)
-      })
-      const topics = byTopic(envelopes)
-      const sends = topics.map((each) => this.#sendTopic(slot, producer, each, until, onConfirmed))
-      const ends = await Promise.allSettled(sends)
-      const failures = ends.filter((end) => end.status === 'rejected')
-      if (failures.length === ends.length) throw failures[0]?.reason
-      return ends.flatMap((end, n) =>
-        end.status === 'fulfilled' ? end.value : ((topics[n]?.messages ?? []) as readonly Envelope[]),
-      )
-    } finally {
-      slot.users--
-      if (slot.retired && slot.users === 0) this.#disconnect(slot)
-    }
-  }
-
-  /** @returns those that were not confirmed @throws TransportError */
-  async #sendTopic(
-    slot: Slot,
-    producer: KafkaProducer,
-    { topic, messages }: { readonly topic: string; readonly messages: Envelope[] },
-    until: number,
-    onConfirmed: (envelope: Envelope) => void,
-  ): Promise<readonly Envelope[]> {
-    try {
+      const producer = await within(this.#clock, durationMs, 'connecting', slot.producer)
       const timeout = Math.max(1, until - this.#clock.monotonic())
       const sending = producer.sendBatch({
         acks: -1,
         timeout: Math.min(Math.ceil(timeout), LONGEST_TIMEOUT_MS),
         compression: COMPRESSION_TYPES[this.#options.compression],
-        topicMessages: [{ topic, messages }],
+        topicMessages: [{ topic, messages: [...envelopes] }],
       })
       const isConfirmed = confirmedBy(await within(this.#clock, timeout, 'the broker', sending))
       this.#usedAt = this.#clock.monotonic()
-      for (const envelope of messages) if (isConfirmed(envelope)) onConfirmed(envelope)
-      return messages.filter((envelope) => !isConfirmed(envelope))
+      for (const envelope of envelopes) if (isConfirmed(envelope)) onConfirmed(envelope)
+      return envelopes.filter((envelope) => !isConfirmed(envelope))
     } catch (error) {
       slot.abandoned.add(topic)
-      throw this.#failed(slot, error)
+      this.#retire(slot)
+      throw toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
+    } finally {
+      slot.users--
+      if (slot.retired && slot.users === 0) this.#disconnect(slot)
     }
-  }
-
-  #failed(slot: Slot, error: unknown): TransportError {
-    this.#retire(slot)
-    return toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
   }
 
   async close(): Promise<void> {
@@ -122,6 +94,16 @@ export class ProducerSlot implements Producer {
     this.#current = undefined
     for (const slot of this.#slots) this.#disconnect(slot)
     await ended(this.#clock, CLOSE_MS, this.#closing)
+  }
+
+  #use(): Slot {
+    const now = this.#clock.monotonic()
+    if (this.#current !== undefined && now - this.#usedAt >= IDLE_MS) this.#retire(this.#current)
+    if (this.#current === undefined) {
+      this.#current = this.#open()
+      this.#usedAt = now
+    }
+    return this.#current
   }
 
   #open(): Slot {

@@ -33,6 +33,7 @@ class Identified {
  * that its numbers are not used for other records.
  */
 export class IdempotentProducer implements Producer {
+  readonly joinsTopics = true
   readonly #parts: SendingParts & { readonly compression: Compression }
   readonly #placement = new RecordPlacement()
   #session: Promise<Identified> | undefined

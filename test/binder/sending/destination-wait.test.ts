@@ -1,4 +1,4 @@
-import { type Binder, createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
+import { type Binder, combineTransports, createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
 import type { DestinationSpec } from 'concordat/extension'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -97,6 +97,30 @@ describe('a destination that is being created', () => {
     const { binder, asked } = await setup()
     await Promise.all([binder.send(bad, 1), binder.send(fresh, 1), binder.send(bad, 2)])
     expect(asked()).toEqual([['bad', 'fresh']])
+  })
+
+  it('holds up no new destination on another broker, however many wait for the first one', async () => {
+    const [dead, well] = [new ScriptedTransport(), new ScriptedTransport()]
+    const away = gate()
+    dead.onProvision = () => away.opened
+    const binder = createBinder({
+      service: 'test',
+      transport: combineTransports({ transports: { dead, well }, of: { dead: 'dead' }, default: 'well' }),
+    })
+    onTestFinished(() => {
+      away.open()
+      return binder.close()
+    })
+    await binder.start()
+    const held = Array.from({ length: 100 }, (_, n) =>
+      binder.send(defineChannel(`dead.${n}`, { payload: z.number() }), n),
+    )
+    held.push(binder.send(fresh, 1))
+    await new Promise(setImmediate)
+    expect(well.published).toHaveLength(1)
+    expect(dead.provisioned.flatMap(names), 'calls at once').toHaveLength(16)
+    away.open()
+    await Promise.all(held)
   })
 
   it('also gets its delay queues, while undelayed messages are sent', async () => {

@@ -15,7 +15,7 @@ async function setup(wrap: (transport: ScriptedTransport) => Transport) {
   const clock = new FakeClock()
   const transport = new ScriptedTransport()
   transport.isolatesDestinations = true
-  const ill: Array<() => void> = []
+  const ill: Array<{ readonly destination: string; readonly answer: () => void }> = []
   transport.onPublish = async (messages, { onOutcome } = {}) => {
     const told = (index: number): PublishOutcome => {
       onOutcome?.(index, undefined)
@@ -25,7 +25,7 @@ async function setup(wrap: (transport: ScriptedTransport) => Transport) {
       messages.map(({ destination }, index) =>
         destination === well.name
           ? Promise.resolve(told(index))
-          : new Promise<PublishOutcome>((resolve) => ill.push(() => resolve(told(index)))),
+          : new Promise<PublishOutcome>((resolve) => ill.push({ destination, answer: () => resolve(told(index)) })),
       ),
     )
   }
@@ -36,8 +36,11 @@ async function setup(wrap: (transport: ScriptedTransport) => Transport) {
     sendTimeoutMs: 30_000,
     maxInFlight: WINDOW,
   })
-  const heal = (): void => {
-    for (const answer of ill.splice(0)) answer()
+  /** @param of the destination that answers @default all */
+  const heal = (of?: typeof well): void => {
+    for (const each of ill.splice(0))
+      if (of === undefined || each.destination === of.name) each.answer()
+      else ill.push(each)
   }
   onTestFinished(async () => {
     heal()
@@ -76,6 +79,33 @@ describe.each([
     await Promise.all(all)
     await clock.advance(10)
     expect(done.slice(3)).toEqual(['sick 1', 'sick 3', 'sick 5'])
+  })
+
+  it('delays no destination that answers late in the same batch', async () => {
+    const { clock, send, heal, done, calls } = await setup(wrap)
+    const all = [send(sick, 1), send(ailing, 2)]
+    await clock.advance(300)
+    all.push(send(ailing, 3), send(sick, 4))
+    await clock.advance(1)
+    heal(ailing)
+    await clock.advance(1)
+    expect(done).toEqual(['ailing 2'])
+    expect(calls().at(-1)).toEqual(['ailing 3'])
+    heal(ailing)
+    await clock.advance(1)
+    all.push(send(ailing, 5))
+    await clock.advance(1)
+    expect(calls().at(-1)).toEqual(['ailing 5'])
+    heal(ailing)
+    await clock.advance(1)
+    expect(done).toEqual(['ailing 2', 'ailing 3', 'ailing 5'])
+    expect(calls().flat(), 'the next batch waits for an answer').not.toContain('sick 4')
+
+    heal()
+    await clock.advance(1)
+    heal()
+    await Promise.all(all)
+    expect(done.slice(3)).toEqual(['sick 1', 'sick 4'])
   })
 
   it('goes with the others again once nothing waits for it', async () => {
