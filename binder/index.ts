@@ -24,7 +24,7 @@ export type {
   SinkBinding,
   SourceBinding,
 } from './bindings/declarations.ts'
-export { processor, sink, source } from './bindings/declare-bindings.ts'
+export { into, route } from './bindings/handler-routes.ts'
 export type {
   BatchContext,
   BatchItem,
@@ -34,11 +34,11 @@ export type {
   HandlerContext,
   SourceContext,
   TransactionContext,
-} from './bindings/handler-contexts.ts'
-export { into, route } from './bindings/handler-routes.ts'
+} from './bindings/handler-types.ts'
 export type { Inbox } from './bindings/inbox.ts'
 export { type Addressed, type Outputs, type Result, several, to } from './bindings/outputs.ts'
 export { pollable } from './bindings/pollable.ts'
+export { processor, sink, source } from './bindings/sink-processor-source.ts'
 export { type Channel, channelAt, defineChannel } from './channel/channel.ts'
 export { deadLetterName } from './channel/letter-name.ts'
 export type { EncodedMessage, Headers } from './channel/message.ts'

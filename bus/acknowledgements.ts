@@ -1,4 +1,4 @@
-import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-types.ts'
 import { newId } from '../core/ids.ts'
 import { ackHeaders, type EventEnvelope, parseAck, signedFields } from './envelope.ts'
 import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'

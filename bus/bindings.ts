@@ -1,6 +1,6 @@
 import type { SinkBinding } from '../binder/bindings/declarations.ts'
-import { sink } from '../binder/bindings/declare-bindings.ts'
-import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-types.ts'
+import { sink } from '../binder/bindings/sink-processor-source.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import { isReport } from './envelope.ts'
 import type { Presence } from './presence.ts'

@@ -2,7 +2,7 @@
  * Writes and reads the headers of the bus. Reading never throws, whatever was sent. The order of `signedFields` is the canonical form
  * that is signed; `docs/reference/wire-format.md` has it for other languages.
  */
-import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-types.ts'
 import type { Headers, HeaderValue } from '../binder/channel/message.ts'
 import { type Address, type AddressPattern, parseAddress, parsePattern } from './address.ts'
 

@@ -1,5 +1,5 @@
 import type { Binder } from '../binder/binder.ts'
-import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-types.ts'
 import { MINUTE } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import { randomId } from '../core/random-id.ts'

@@ -1,4 +1,4 @@
-import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-types.ts'
 import { Lanes } from '../binder/consuming/lanes.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'

@@ -6,8 +6,8 @@ import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
+import { PARTS, partOf } from './migration-and-grant-sql.ts'
 import { type MigrationState, migrationStates } from './migration-states.ts'
-import { PARTS, partOf } from './print-migrations.ts'
 import { OPERATOR_PART, SqlOperatorTrail } from './trail.ts'
 
 /** Parts to migrate. */

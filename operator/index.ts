@@ -5,13 +5,13 @@
  * @module
  */
 export { checkName } from '../binder/channel/channel.ts'
-export { lagWithRetries, leavesOutHeld } from '../binder/consuming/failure/retry-destination.ts'
+export { lagWithRetries, leavesOutHeld } from '../binder/consuming/failure/delayed-retry-copies.ts'
 export { resolveSecrets } from '../bus/signature.ts'
 export { readDeclarationsOnly, startedByUs } from '../core/declarations-only.ts'
 export { requireNote, requireTarget } from '../saga/coordinator/operator-checks.ts'
 export { remedyOf as preparedRemedy } from '../saga/xa/prepared-transactions.ts'
 export { OperatorOutcomeNotKept } from './errors.ts'
+export { migrationParts, printGrants, printMigrations } from './migration-and-grant-sql.ts'
 export { type OperatorRecords, operatorRecords } from './operator-records.ts'
-export { migrationParts, printGrants, printMigrations } from './print-migrations.ts'
 export { type Describable, describeSystem, readSystem, type System } from './system/read-system.ts'
 export type { SystemTopology } from './system/system.ts'

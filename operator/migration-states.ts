@@ -1,7 +1,7 @@
 /** State of the tables of every part. */
 import { latestOf, migrationState } from '../core/migrate.ts'
 import type { SqlClient } from '../core/sql.ts'
-import { PARTS } from './print-migrations.ts'
+import { PARTS } from './migration-and-grant-sql.ts'
 
 /** The tables of a part. */
 export interface MigrationState {

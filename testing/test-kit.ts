@@ -1,6 +1,6 @@
 import type { Binder, BinderOptions } from '../binder/binder.ts'
 import type { Binding, PollBinding } from '../binder/bindings/declarations.ts'
-import type { Handler } from '../binder/bindings/handler-contexts.ts'
+import type { Handler } from '../binder/bindings/handler-types.ts'
 import type { Channel } from '../binder/channel/channel.ts'
 import type { Headers } from '../binder/channel/message.ts'
 import type { SendOptions } from '../binder/channel/message-codec.ts'

@@ -1,10 +1,10 @@
 /** Declarations of consumers that get several messages per handler call. */
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { BatchBinding, BatchInboxOptions, BatchOnceOptions, BatchSinkOptions, Without } from './declarations.ts'
-import { requireOptionsFirst } from './declare-bindings.ts'
-import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './handler-contexts.ts'
+import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './handler-types.ts'
 import type { NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'
+import { requireOptionsFirst } from './sink-processor-source.ts'
 
 /** The message was handled, and nothing is sent for it. */
 export const ok: BatchOutcome<never> = Object.freeze({ status: 'fulfilled' })

@@ -18,7 +18,7 @@ import type {
   HandlerContext,
   SourceContext,
   TransactionContext,
-} from './handler-contexts.ts'
+} from './handler-types.ts'
 import type { Inbox } from './inbox.ts'
 import type { Named } from './name-types.ts'
 import type { PipelinePart } from './pipeline-description.ts'

@@ -11,11 +11,11 @@ import type {
   OnceConsumerOptions,
   Without,
 } from './declarations.ts'
-import { sink } from './declare-bindings.ts'
 import { Discarded } from './discarded-result.ts'
-import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
+import { type Handler, type HandlerContext, type TransactionContext } from './handler-types.ts'
 import type { NameOptions } from './name-types.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
+import { sink } from './sink-processor-source.ts'
 
 /** Made by `into`: a route whose result goes to a channel. */
 export class RouteInto<Payload> {

@@ -8,9 +8,9 @@ import type {
   PollBinding,
   Without,
 } from './declarations.ts'
-import { requireOptionsFirst } from './declare-bindings.ts'
-import type { HandlerContext, TransactionContext } from './handler-contexts.ts'
+import type { HandlerContext, TransactionContext } from './handler-types.ts'
 import type { NameOptions } from './name-types.ts'
+import { requireOptionsFirst } from './sink-processor-source.ts'
 
 /** Options of `binder.poll`. */
 export interface PollOptions {

@@ -1,6 +1,6 @@
 import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { TransactionContext } from '../bindings/handler-contexts.ts'
+import type { TransactionContext } from '../bindings/handler-types.ts'
 import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 

@@ -6,10 +6,10 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Sender } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import type { PublishOutcome, TransportDelivery } from '../transport/transport.ts'
-import type { StalledWrites } from './failure/stalled-writes.ts'
 import type { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Pace } from './pace/pace.ts'
 import type { RunningCalls } from './running-calls.ts'
+import type { StalledWrites } from './stalled-writes.ts'
 
 /** Members that the classes share that handle the messages of one run of a binding. */
 export interface HandlingDependencies extends Sender {

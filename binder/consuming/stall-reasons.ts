@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Stall } from '../transport/transport.ts'
-import { StalledWrites } from './failure/stalled-writes.ts'
+import { StalledWrites } from './stalled-writes.ts'
 
 /** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
 export class StallReasons {

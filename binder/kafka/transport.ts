@@ -15,8 +15,8 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
+import { Delays } from './delays/delay-forwarders.ts'
 import { DelayedMessageListeners } from './delays/delay-stall-listeners.ts'
-import { Delays } from './delays/delays.ts'
 import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'
 import { kafkaGroupOf } from './group/group-ids.ts'

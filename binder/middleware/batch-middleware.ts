@@ -4,7 +4,7 @@
  *
  *   createBinder({ batchMiddleware: [a, b] }), sinkBatch(channel, { middleware: [c] }, handler)     a(b(c(handler)))
  */
-import type { BatchContext, BatchItem, BatchResult } from '../bindings/handler-contexts.ts'
+import type { BatchContext, BatchItem, BatchResult } from '../bindings/handler-types.ts'
 import type { Middleware, MiddlewareTarget } from './middleware.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { requireText } from '../../core/errors.ts'
 import { produced } from '../bindings/batch.ts'
 import { Discarded } from '../bindings/discarded-result.ts'
-import { type BatchOutcome } from '../bindings/handler-contexts.ts'
+import { type BatchOutcome } from '../bindings/handler-types.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import { pickHeaders } from '../channel/header-type-hints.ts'
 import type { Headers } from '../channel/message.ts'

@@ -1,8 +1,8 @@
 import { toError } from '../../core/errors.ts'
 import { requireFunction } from '../../core/options.ts'
 import { ok } from '../bindings/batch.ts'
-import type { HandlerContext } from '../bindings/handler-contexts.ts'
-import { type BatchOutcome } from '../bindings/handler-contexts.ts'
+import type { HandlerContext } from '../bindings/handler-types.ts'
+import { type BatchOutcome } from '../bindings/handler-types.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 

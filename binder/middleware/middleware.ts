@@ -11,7 +11,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
-import type { BatchContext, HandlerContext } from '../bindings/handler-contexts.ts'
+import type { BatchContext, HandlerContext } from '../bindings/handler-types.ts'
 
 /** A handler as a middleware sees it: any payload, any result, always a promise. */
 export type MiddlewareHandler = (payload: unknown, context: HandlerContext) => Promise<unknown>

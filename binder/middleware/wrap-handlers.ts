@@ -1,7 +1,7 @@
 /** Puts the middleware of a binder and of a binding around the handler of that. */
 
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
-import type { BatchTransactionContext, TransactionContext } from '../bindings/handler-contexts.ts'
+import type { BatchTransactionContext, TransactionContext } from '../bindings/handler-types.ts'
 import { checkOutcomes } from '../consuming/batch/check-batch-outcomes.ts'
 import type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './batch-middleware.ts'
 import { type Middleware, type MiddlewareHandler, type MiddlewareTarget, wrapAll } from './middleware.ts'

@@ -1,6 +1,6 @@
 /** From stages to one function for each part: a stage calls what is behind it, so nothing is queued in between. */
 import { invalidOption } from '../../core/errors.ts'
-import { type Handler, type TransactionContext } from '../bindings/handler-contexts.ts'
+import { type Handler, type TransactionContext } from '../bindings/handler-types.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { FlowSource } from './flow-builder.ts'

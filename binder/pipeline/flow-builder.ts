@@ -1,7 +1,7 @@
 /** A pipeline's stages. Frozen data; nothing runs until a binder has the bindings. */
 import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
-import type { HandlerContext, TransactionContext } from '../bindings/handler-contexts.ts'
+import type { HandlerContext, TransactionContext } from '../bindings/handler-types.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type {
   FlowOptions,

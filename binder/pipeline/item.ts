@@ -1,5 +1,5 @@
 /** Data that passes from stage to stage within one handler call. */
-import type { TransactionContext } from '../bindings/handler-contexts.ts'
+import type { TransactionContext } from '../bindings/handler-types.ts'
 import type { Addressed } from '../bindings/outputs.ts'
 
 export interface Item {

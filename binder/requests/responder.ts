@@ -9,10 +9,10 @@ import type {
   ProcessorBinding,
   Without,
 } from '../bindings/declarations.ts'
-import { processor } from '../bindings/declare-bindings.ts'
-import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-contexts.ts'
+import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-types.ts'
 import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'
+import { processor } from '../bindings/sink-processor-source.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { AcceptedReplyAddresses } from './accepted-reply-addresses.ts'

@@ -7,7 +7,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/op
 import { consistsOf } from '../assembly/claim-transport.ts'
 import { deadLetterName } from '../channel/letter-name.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { leavesOutHeld, retryName } from '../consuming/failure/retry-destination.ts'
+import { leavesOutHeld, retryName } from '../consuming/failure/delayed-retry-copies.ts'
 import { TransportError } from '../errors.ts'
 import { PublishLane } from './publish-lane.ts'
 import type {

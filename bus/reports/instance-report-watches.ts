@@ -1,4 +1,4 @@
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'

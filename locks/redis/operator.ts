@@ -4,8 +4,8 @@ import { LockError } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
 import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
 import { heldKey, lockKeys } from './keys.ts'
+import { forcedMark, readJson, readMark, termsOf } from './lock-value-format.ts'
 import { AUDIT, FORCE_RELEASE, INSPECT } from './scripts-operator.ts'
-import { forcedMark, readJson, readMark, termsOf } from './values.ts'
 
 const inspectScript = defineScript(INSPECT)
 const forceScript = defineScript(FORCE_RELEASE)

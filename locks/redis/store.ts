@@ -5,6 +5,7 @@ import { LockError } from '../errors.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from '../store.ts'
 import { lockKeys } from './keys.ts'
+import { notHeld, termsOf, valueOf } from './lock-value-format.ts'
 import { RedisOperator } from './operator.ts'
 import type { RestartGuard } from './restart.ts'
 import { ABANDON, ACQUIRE, ACQUIRE_IDLE, EXTEND, RELEASE, RELEASE_CERTAIN } from './scripts-exclusive.ts'
@@ -16,7 +17,6 @@ import {
   RELEASE_SHARED_CERTAIN,
 } from './scripts-shared.ts'
 import { Turns } from './turns.ts'
-import { notHeld, termsOf, valueOf } from './values.ts'
 
 const acquireScript = defineScript(ACQUIRE)
 const acquireIdleScript = defineScript(ACQUIRE_IDLE)

@@ -1,11 +1,11 @@
 /** Declarations of a service: its bindings, those of its sagas and requests, its destinations, its roles. */
 import { describeTopology, type PlannedBinding, type PlannedDestination } from '../../binder/assembly/topology.ts'
 import type { Binding } from '../../binder/bindings/declarations.ts'
-import { sink } from '../../binder/bindings/declare-bindings.ts'
 import { asDeclared } from '../../binder/bindings/inject-service-parts.ts'
 import { resolveConsumer } from '../../binder/bindings/resolve-options.ts'
+import { sink } from '../../binder/bindings/sink-processor-source.ts'
 import { type Channel, channelAt, checkName } from '../../binder/channel/channel.ts'
-import { retryName } from '../../binder/consuming/failure/retry-destination.ts'
+import { retryName } from '../../binder/consuming/failure/delayed-retry-copies.ts'
 import { replyDestination } from '../../binder/requests/request-reply-format.ts'
 import { destinationSpecs, type Place } from '../../binder/sending/destination-provisioning.ts'
 import { SECOND } from '../../core/clock.ts'

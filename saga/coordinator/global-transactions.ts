@@ -7,10 +7,10 @@ import type { EventApplier } from './event-applier.ts'
 import { type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
 import { JoinedTransaction } from './joined-global-transaction.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import type { OutcomeOptions } from './outcome-waiters.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { createRun, type RunSource } from './saga-run.ts'
 import type { Starter, StartOptions } from './starter.ts'
-import type { OutcomeOptions } from './watch.ts'
 
 export class GlobalTransactions {
   readonly #runtime: CoordinatorRuntime

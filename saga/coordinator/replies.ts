@@ -1,7 +1,7 @@
 /** Answers of participants: read from the service's reply channel, or the response to a request, and applied to their sagas. */
 
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
-import { sink } from '../../binder/bindings/declare-bindings.ts'
+import { sink } from '../../binder/bindings/sink-processor-source.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { commandChannels } from '../definition/saga-destinations.ts'

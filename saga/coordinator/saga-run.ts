@@ -5,7 +5,7 @@ import { SagaError } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/row-types.ts'
 import { allResultsOf } from './outcome-to-event.ts'
-import type { OutcomeOptions, Watch } from './watch.ts'
+import type { OutcomeOptions, Watch } from './outcome-waiters.ts'
 
 /** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */
 export type SagaOutcome<Results extends object = object> =

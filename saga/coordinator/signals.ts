@@ -1,7 +1,7 @@
 /** Signals for waiting sagas: `coordinator.signal`, and messages of channels. */
 
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
-import { sink } from '../../binder/bindings/declare-bindings.ts'
+import { sink } from '../../binder/bindings/sink-processor-source.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { decodePayload } from '../../binder/channel/message-codec.ts'
 import { SECOND } from '../../core/clock.ts'

@@ -3,8 +3,8 @@ import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { GlobalTransactionDefinition } from '../global/definition.ts'
 import { type GlobalTransaction, runningCode } from './global-transaction.ts'
+import { checkOutcomeOptions, type OutcomeOptions } from './outcome-waiters.ts'
 import type { StartOptions } from './starter.ts'
-import { checkOutcomeOptions, type OutcomeOptions } from './watch.ts'
 
 /**
  * - `required`: joins the one around it, else begins one;

@@ -1,5 +1,5 @@
 /** A participant that is asked without a binder: the same declaration, the same fence, and the answer comes back to who asked. */
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { decodePayload } from '../../binder/channel/message-codec.ts'

@@ -1,8 +1,8 @@
 /** A participant as a binding: whatever it does about a command, this is how the command reaches it. */
 
 import type { ConsumerOptions, ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
-import { sink } from '../../binder/bindings/declare-bindings.ts'
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
+import { sink } from '../../binder/bindings/sink-processor-source.ts'
 import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'

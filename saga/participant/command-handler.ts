@@ -3,7 +3,7 @@
  * first is rolled back, and one span around both.
  */
 
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
 import { toError } from '../../core/errors.ts'

@@ -1,5 +1,5 @@
 /** Context of the calls of a participant's handlers. */
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { SendingTransaction } from '../../outbox/transaction-with-send.ts'
 import { type CommandHeaders, REPLIES } from '../wire/wire.ts'
 

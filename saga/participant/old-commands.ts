@@ -1,5 +1,5 @@
 /** Commands that are so old that what was entered of them may be purged: of these alone the barrier is asked how far a purge came. */
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { Clock } from '../../core/clock.ts'
 import { type CommandHeaders, readCommandHeaders } from '../wire/wire.ts'
 import { PURGE_AFTER_MS } from './barrier.ts'

@@ -2,7 +2,7 @@
  * What a participant does about each operation, in the transaction of its answer: what the barrier is asked, when the
  * handler is called, what is kept. A kind of participant is a table of these: that of a saga step undoes what it did.
  */
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { BusyTries } from '../../core/transaction-retries.ts'
 import { stored } from '../json.ts'

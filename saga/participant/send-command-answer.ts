@@ -1,5 +1,5 @@
 /** Answers to commands, in the transaction that decides them. */
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { SendOptions } from '../../binder/channel/message-codec.ts'
 import type { Clock } from '../../core/clock.ts'
 import { andCommit } from '../../core/commit-with-last-statement.ts'

@@ -1,6 +1,6 @@
 import { hasCode } from '../../core/errors.ts'
+import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/outcome-waiters.ts'
 import type { SagaOutcome, SagaRun } from '../coordinator/saga-run.ts'
-import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/watch.ts'
 
 /**
  * Waits on every shard for a saga that has not begun: a sub-saga begins on the shard of its parent, whatever its own id.

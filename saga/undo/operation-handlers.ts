@@ -10,9 +10,9 @@ import type { RowWaitLimit } from '../participant/row-waiter-quota.ts'
 import { tccDuties } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
+import { branchOf, ownerOf } from './branch-image-store.ts'
 import { isRowHeld, notProtected, UndoError } from './errors.ts'
 import { whileHeld } from './held-row-retries.ts'
-import { branchOf, ownerOf } from './images.ts'
 import { type RestoreParts, restore } from './restore.ts'
 
 type Handler<Request, Context> = (request: Request, context: Context) => unknown

@@ -24,7 +24,7 @@ export function grantCases({ contender }: LocksContext): void {
       const leases = await Promise.all(keys.map((key) => locks.tryAcquire(key)))
       expect(leases.map((lease) => lease?.key)).toEqual(keys)
       expect(await Promise.all(keys.map((key) => locks.tryAcquire(key)))).toEqual(keys.map(() => undefined))
-      await Promise.all(leases.map((lease) => lease?.release()))
+      for (const lease of leases) await lease?.release()
     })
 
     it('hands out strictly rising tokens, also to other contenders and other keys', async () => {

@@ -1,6 +1,6 @@
 import { readable } from '../../../core/thrown-values.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
-import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
+import type { BatchOutcome } from '../../bindings/handler-types.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'

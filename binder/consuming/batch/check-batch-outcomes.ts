@@ -1,6 +1,6 @@
 import { counted } from '../../../core/counted-noun.ts'
 import { show } from '../../../core/errors.ts'
-import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
+import type { BatchOutcome } from '../../bindings/handler-types.ts'
 import { BinderError } from '../../errors.ts'
 
 /**

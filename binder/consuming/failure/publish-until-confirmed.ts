@@ -6,7 +6,7 @@ import { RECONNECT_BACKOFF } from '../../bindings/resolve-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { SendError, TransportError } from '../../errors.ts'
 import type { PublishOutcome } from '../../transport/transport.ts'
-import type { StalledWrites } from './stalled-writes.ts'
+import type { StalledWrites } from '../stalled-writes.ts'
 
 export interface ConfirmHost {
   readonly clock: Clock

@@ -2,7 +2,7 @@
 import { BinderError } from '../../errors.ts'
 import type { Envelope } from '../driver.ts'
 import { CODECS, COMPRESSION_TYPES, type Compression } from '../wire/codecs.ts'
-import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-format.ts'
+import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-layout.ts'
 import type { FindCodec } from './batch-reader.ts'
 import { crc32c } from './crc32c.ts'
 

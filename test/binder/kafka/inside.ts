@@ -1,8 +1,8 @@
 /** The pure parts inside of the adapter that are tested on their own. Not public: hence not by package name. */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
 
+export { Delays } from '../../../binder/kafka/delays/delay-forwarders.ts'
 export { DelayedMessageListeners } from '../../../binder/kafka/delays/delay-stall-listeners.ts'
-export { Delays } from '../../../binder/kafka/delays/delays.ts'
 export { Forwarder } from '../../../binder/kafka/delays/forwarder.ts'
 export type { Admin, Envelope, FetchedBatch, IncomingRecord, Member, Producer } from '../../../binder/kafka/driver.ts'
 export { isExpelled, isRebalance, transportError } from '../../../binder/kafka/errors.ts'

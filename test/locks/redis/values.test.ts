@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the store; through a server: driver.int.test.ts
+import { notHeld } from '../../../locks/redis/lock-value-format.ts'
 // oxlint-disable-next-line no-restricted-imports -- with answers that no server gives by itself
 import { RedisOperator } from '../../../locks/redis/operator.ts'
-// oxlint-disable-next-line no-restricted-imports -- pure inside of the store; through a server: driver.int.test.ts
-import { notHeld } from '../../../locks/redis/values.ts'
 
 const MARK = '{"by":"ann","reason":"stuck"}'
 

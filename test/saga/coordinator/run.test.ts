@@ -1,8 +1,8 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: a saga that an operator frees between two looks
 import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
+import { Watch } from '../../../saga/coordinator/outcome-waiters.ts'
 import { createRun } from '../../../saga/coordinator/saga-run.ts'
-import { Watch } from '../../../saga/coordinator/watch.ts'
 import type { ReportedSaga, SagaKey } from '../../../saga/store/row-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: through it the turns of the event loop are not ours
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
-import { Watch } from '../../../saga/coordinator/watch.ts'
+import { Watch } from '../../../saga/coordinator/outcome-waiters.ts'
 import type { SagaKey, StandingSaga } from '../../../saga/store/row-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'

@@ -3,7 +3,7 @@
 
 export type { BatchSinkOptions, PollableOptions, SourceOptions } from '../../../binder/bindings/declarations.ts'
 export type { CircuitBreakerOptions } from '../../../binder/bindings/flow-options.ts'
-export type { BatchHandler } from '../../../binder/bindings/handler-contexts.ts'
+export type { BatchHandler } from '../../../binder/bindings/handler-types.ts'
 export type { InboxMessage } from '../../../binder/bindings/inbox.ts'
 export type { KnownNames } from '../../../binder/bindings/name-types.ts'
 export { MAX_DELAY_MS } from '../../../binder/channel/delay.ts'

@@ -16,7 +16,7 @@ import type {
   SourceOptions,
   Without,
 } from './declarations.ts'
-import type { Handler, HandlerContext, SourceContext, TransactionContext } from './handler-contexts.ts'
+import type { Handler, HandlerContext, SourceContext, TransactionContext } from './handler-types.ts'
 import type { NameOption, NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'
 

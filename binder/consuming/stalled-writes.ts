@@ -1,7 +1,7 @@
-import { type Clock, SECOND } from '../../../core/clock.ts'
-import { writeFault } from '../../../core/write-fault.ts'
-import type { EncodedMessage } from '../../channel/message.ts'
-import type { PublishOutcome, Stall, TransportDelivery } from '../../transport/transport.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { writeFault } from '../../core/write-fault.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { PublishOutcome, Stall, TransportDelivery } from '../transport/transport.ts'
 
 /** A queue that is full for a moment, or a server that restarts, is no news; work that stands still for longer is. */
 const LASTING_MS = 4 * SECOND
