@@ -248,8 +248,12 @@ async function cut(site: Site, random: Random): Promise<string | undefined> {
 
 /** Waits for a moment at which something is under way. @returns how much */
 async function whenBusy(site: Site): Promise<number> {
-  for (let looks = 0; looks < 2_000 && openOf(site) === 0; looks++) await sleep(5)
-  return openOf(site)
+  for (let looks = 0; looks < 2_000; looks++) {
+    const open = openOf(site)
+    if (open > 0) return open
+    await sleep(5)
+  }
+  return 0
 }
 
 function lost(members: readonly Member[]): number {
