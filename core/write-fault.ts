@@ -66,7 +66,8 @@ function faultOfBroker(error: object): WriteFault | undefined {
 function faultOf(cause: object): WriteFault | undefined {
   const code = fieldOf(cause, 'code')
   if (code === 'binder.transport') return faultOfBroker(cause)
-  if (BUSY.has(code)) return 'busy'
+  // MariaDB drivers have the SQLSTATE in `sqlState`, and names of their own in `code`.
+  if (BUSY.has(code) || BUSY.has(fieldOf(cause, 'sqlState'))) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
   if (OPERATOR.has(code) || isDenied(cause)) return 'operator'
   if (code === 'XX000' && TOO_MUCH_MEMORY.test(messageOf(cause) ?? '')) return 'permanent'

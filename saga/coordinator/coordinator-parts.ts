@@ -155,7 +155,8 @@ export class CoordinatorParts implements RunSource {
     const slow = this.#runtime.stepCalls.slow()
     const leftMessages = this.#census.leftMessages()
     const unreadable = this.#engine.readFailures.problem()
-    const detail = error === undefined ? detailOf({ slow, leftMessages, unreadable }) : undefined
+    const waiting = this.#notices.waiting()
+    const detail = error === undefined ? detailOf({ slow, leftMessages, unreadable, waiting }) : undefined
     const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
     const status = closed ? 'closed' : error === undefined ? live : 'down'
     const census = this.#census

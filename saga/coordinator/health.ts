@@ -12,7 +12,8 @@ export interface SagaHealth {
   /**
    * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
    * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input, a result or a
-   * signal of a saga, or messages that were left for a version could not be applied; `detail` says which.
+   * signal of a saga, messages that were left for a version could not be applied, or a participant cannot confirm or cancel a step
+   * because another process still works on it; `detail` says which.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
@@ -112,10 +113,12 @@ export class StepCalls {
 interface Troubles extends Pick<SagaHealth, 'slow' | 'leftMessages'> {
   /** The sagas that this release cannot read. */
   readonly unreadable: string | undefined
+  /** Why participants cannot settle steps yet. */
+  readonly waiting: string | undefined
 }
 
-/** In words, for health; `undefined` while no call is slow, all sagas can be read, and all that was left could be applied. */
-export function detailOf({ slow, leftMessages, unreadable }: Troubles): string | undefined {
+/** Puts the reasons into words, for health; `undefined`: there are none. */
+export function detailOf({ slow, leftMessages, unreadable, waiting }: Troubles): string | undefined {
   const failed = (leftMessages ?? [])
     .filter((left) => left.failed > 0)
     .map((left) => `${counted(left.failed, 'message')} left for ${left.saga}@${left.version} not applied: see the log`)
@@ -123,6 +126,6 @@ export function detailOf({ slow, leftMessages, unreadable }: Troubles): string |
     const seconds = Math.round(runningForMs / SECOND)
     return `${saga}: ${count} of ${operation} of step "${step}" not returned, the oldest for ${seconds} s`
   })
-  const all = [...(unreadable === undefined ? [] : [unreadable]), ...said, ...failed]
+  const all = [unreadable, waiting, ...said, ...failed].filter((each) => each !== undefined)
   return all.length === 0 ? undefined : all.join('; ')
 }

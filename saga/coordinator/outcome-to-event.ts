@@ -70,6 +70,13 @@ export function failedEvent(step: string, operation: Operation, attempt: number,
   return { type: 'failed', step, operation, error, terminal: !isRetryable(cause) && !isClosed(cause), attempt }
 }
 
+const WAITING: ReadonlySet<string> = new Set(['saga.xa_not_yet', 'saga.undo_not_yet'])
+
+/** Whether a participant could not settle a step because another process, maybe a frozen one, still works on it. */
+export function isWaiting({ code }: StepFailure): boolean {
+  return WAITING.has(code)
+}
+
 /**
  * Event for a participant's reply. A result that does not fit the step's schema had an effect that the saga cannot use: it fails for good.
  * A schema that cannot tell now, such as one that asks a service which is away, fails one attempt: the participant answers again.
@@ -83,7 +90,9 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
   const { round = 'unknown' } = reply
   if (reply.status === 'refused') return { type: 'refused', step, operation, error, round }
   if (reply.status === 'failed') {
-    return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt, round }
+    const terminal = reply.final === true
+    const waiting = !terminal && operation !== 'invoke' && isWaiting(error)
+    return { type: 'failed', step, operation, error, terminal, waiting, attempt: reply.attempt, round }
   }
   if (!OPERATIONS[operation].hasResult) return { type: 'succeeded', step, operation }
   try {

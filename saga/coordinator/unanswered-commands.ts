@@ -1,10 +1,12 @@
 /** Which commands are not answered in time, as far as this process has sent them again. */
+import { counted } from '../../core/counted-noun.ts'
 import { destinationOf } from '../definition/saga-destinations.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
 import type { SagaKey } from '../store/row-types.ts'
 import type { LateStep } from './health.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { LateCommand } from './options.ts'
+import { isWaiting } from './outcome-to-event.ts'
 
 interface Entry {
   readonly key: SagaKey
@@ -24,6 +26,8 @@ export interface SentAgain {
 export class UnansweredCommands {
   readonly #sagas = new Map<string, Entry>()
   readonly #steps = new Map<string, LateStep>()
+  /** By saga: why its participant cannot settle a step yet. */
+  readonly #waiting = new Map<string, string>()
 
   /** Looks at what was written last. @returns the commands that were sent again with it for want of an answer */
   seen({ saga, row }: LoadedSaga, sentAgain: boolean): readonly SentAgain[] {
@@ -40,6 +44,10 @@ export class UnansweredCommands {
     const again = commands.map((late) => ({ late, isFirst: !this.#steps.has(stepOf(late)) }))
     this.#forget(key)
     if (commands.length > 0) this.#keep(key, { key: { name: row.name, id: row.id }, revision: row.revision, commands })
+    const reason = row.state.steps.find(
+      ({ unanswered, error }) => unanswered !== undefined && error && isWaiting(error),
+    )
+    if (reason?.error !== undefined && commands.length > 0) this.#waiting.set(key, reason.error.message)
     if (this.#sagas.size > MAX_SAGAS) this.#forget(this.#sagas.keys().next().value as string)
     return sentAgain ? again : []
   }
@@ -59,6 +67,14 @@ export class UnansweredCommands {
     return [...this.#steps.values()]
   }
 
+  /** Why participants cannot settle steps yet, for health; `undefined`: none says so. */
+  waiting(): string | undefined {
+    const [first] = this.#waiting
+    if (first === undefined) return undefined
+    const [key, message] = first
+    return `${counted(this.#waiting.size, 'saga')} waiting until a participant can settle a step, such as ${key}: ${message}`
+  }
+
   #keep(name: string, entry: Entry): void {
     this.#sagas.set(name, entry)
     for (const command of entry.commands) this.#count(command, 1)
@@ -67,6 +83,7 @@ export class UnansweredCommands {
   #forget(name: string): void {
     const entry = this.#sagas.get(name)
     this.#sagas.delete(name)
+    this.#waiting.delete(name)
     for (const command of entry?.commands ?? []) this.#count(command, -1)
   }
 

@@ -26,6 +26,11 @@ export class UserNotifications {
     return this.#lateness.steps()
   }
 
+  /** Why participants cannot settle steps yet; `undefined`: none says so. */
+  waiting(): string | undefined {
+    return this.#lateness.waiting()
+  }
+
   /** Forgets commands of sagas that other processes wrote since. */
   async forgetAnswered(): Promise<void> {
     const { sql, reports } = this.#runtime

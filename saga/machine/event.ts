@@ -28,6 +28,8 @@ export type SagaEvent =
       readonly error: StepFailure
       /** True: trying again is pointless. */
       readonly terminal: boolean
+      /** True: the participant waits for another process that works on the step. Counts as no answer. */
+      readonly waiting?: boolean | undefined
       /** Which attempt failed; a report of an earlier one is ignored. */
       readonly attempt?: number | undefined
       /** Same as for a refusal. */

@@ -359,18 +359,24 @@ function failed(draft: Draft, event: Extract<Answer, { type: 'failed' }>, random
   const index = draft.indexOf(event.step, event.operation)
   if (index === -1 || isOfEarlierRound(draft, index, event)) return false
   const isTerminal = event.terminal && !isOfUnknownRound(draft, index, event)
-  const { attempts, wait, failedAttempt = 0 } = draft.step(index)
+  const { attempts, wait, failedAttempt = 0, unanswered: before = 0 } = draft.step(index)
   if (wait !== 'call' && wait !== 'reply') return false
   const attempt = event.attempt ?? attempts
   const isEarlier = attempt !== attempts && !isTerminal
   // For an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
   if (isEarlier && (wait === 'call' || draft.policy(index).patient !== true)) return false
-  if (isEarlier && (attempt > attempts || attempt <= failedAttempt)) return false
+  const isUncounted = event.waiting === true && draft.policy(index).patient === true
+  if (isEarlier && (isUncounted || attempt > attempts || attempt <= failedAttempt)) return false
   const { code, message } = event.error
   draft.note('failed', index, { attempt: isEarlier ? attempt : attempts, code, message })
   draft.doubt(index, event.error)
   if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
   const { maxAttempts, backoff } = draft.policy(index)
+  if (isUncounted) {
+    draft.set(index, { unanswered: before + 1, failedAttempt: attempts })
+    draft.wait(index, 'retry', backoffDelayMs(backoff, before + 1, random))
+    return true
+  }
   if (isEarlier) draft.answeredLate(index, attempt)
   const answered = draft.answered(index) - (isEarlier ? 1 : 0)
   if (isTerminal || answered >= maxAttempts) return giveUp(draft, index, event.error)

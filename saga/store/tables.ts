@@ -14,7 +14,6 @@ import { PURGE_AFTER_MS } from '../participant/barrier.ts'
 import { UNDO_FUNCTIONS } from '../undo/functions.ts'
 import { IRREVERSIBLE_WRITES_FUNCTION } from '../undo/irreversible-writes.ts'
 import { UNDO_TABLES } from '../undo/tables.ts'
-import { GATE } from '../xa/rows.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 /**
@@ -172,7 +171,7 @@ export async function purgeParticipant(
       return (await query(tx, deleteOlder(table, quoted), [(rows[0] as { until: string }).until])).rowCount
     })
     total += rowCount
-    // A gate can be deleted only after its step: a batch that is not full need not be the last.
+    // The other rows of a step can be deleted only after that of `invoke`: a batch that is not full need not be the last.
     if (rowCount === 0) return total
   }
 }
@@ -191,8 +190,8 @@ function deleteOlder(table: string, quoted: string): string {
       -- Asked again after that, the answer is in the row of the step, too.
       AND (operation <> 'invoke' OR NOT EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')
         AND e.created_at >= $1::timestamptz))
-      -- The gate of an XA participant tells whether the step was committed, for as long as its row is there.
-      AND (operation <> '${GATE}' OR NOT EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation = 'invoke'))
+      -- The row of the step is deleted first: without its other rows, a confirmed step would look undecided.
+      AND (operation = 'invoke' OR NOT EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation = 'invoke'))
       AND NOT EXISTS (SELECT FROM ${quoted}.saga_undo u WHERE ${isOfStep('u')})
     ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`
 }

@@ -18,7 +18,7 @@ import type { SagaReply } from '../wire/reply.ts'
 import type { GateState } from './resource.ts'
 
 /** `operation` of a gate's row. No command has it. */
-export const GATE = 'prepare'
+const GATE = 'prepare'
 
 export class XaRows {
   readonly #query: OwnQuery

@@ -8,6 +8,7 @@ import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { askTarget, commandHeaders } from '../saga/support/delivery.ts'
 import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'
 import { until } from '../support/until.ts'
 
@@ -132,6 +133,31 @@ test('a purge deletes a try once it is confirmed', async () => {
   const { purge, coordinator, saga, run, sql, schema } = await waiting('tcc', 'tx')
   await coordinator.signal(saga, '1', 'signed', 'yes')
   expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed' })
+  await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
+  expect(await purge()).toBe(2)
+})
+
+test('a purge that skips a try keeps its confirmation, so that a late duplicate does not confirm again', async () => {
+  const schema = `forgetful_${Date.now().toString(36)}_${++runs}`
+  const sql = embedded()
+  await migrateParticipant(sql, schema)
+  const calls: string[] = []
+  const call = (name: string) => (): void => void calls.push(name)
+  const handlers = { try: call('tried'), confirm: call('confirmed'), cancel: call('cancelled') }
+  const side = tccParticipant(commands, { group: 'rent', effects: 'tx' }, handlers)
+  const target = localTarget(commands, side, { sql, schema })
+  const send = (operation: 'invoke' | 'confirm') =>
+    askTarget(target, { n: 1 }, { ...commandHeaders('1', operation), 'saga-kind': 'tcc' })
+  const done = { reply: { status: 'ok' } }
+  for (const operation of ['invoke', 'confirm'] as const) expect(await send(operation)).toMatchObject(done)
+  // A session that holds the row, or a clock that was set back after the try, makes a purge skip the try alone.
+  await sql.query(
+    `UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days' WHERE operation = 'confirm'`,
+  )
+  const purge = () => purgeParticipant(sql, { olderThanMs: 30 * DAY_MS, schema })
+  expect(await purge()).toBe(0)
+  expect(await send('confirm')).toMatchObject(done)
+  expect(calls).toEqual(['tried', 'confirmed'])
   await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
   expect(await purge()).toBe(2)
 })

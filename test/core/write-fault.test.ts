@@ -52,6 +52,15 @@ describe('writeFault', () => {
     expect(writeFault(new TransportError({ transport: 'kafka', kind, message: 'not sent', cause }))).toBe(fault)
   })
 
+  it('classifies a deadlock of MariaDB, whose driver has the SQLSTATE apart from its own code, as busy', () => {
+    const error = Object.assign(new Error('Deadlock found'), {
+      code: 'ER_LOCK_DEADLOCK',
+      errno: 1213,
+      sqlState: '40001',
+    })
+    expect([writeFault(error), writeFault(new Error('query failed', { cause: error }))]).toEqual(['busy', 'busy'])
+  })
+
   it('classifies a missing right as a task of the operator', () => {
     expect(writeFault(sql('42501', { routine: 'aclcheck_error' }))).toBe('operator')
   })

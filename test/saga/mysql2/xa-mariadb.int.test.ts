@@ -6,6 +6,7 @@ import { xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
 import { type MariaDatabase, openMaria } from '../support/maria.ts'
 import { MortalResource, stoppingResource } from '../support/mortal-resource.ts'
 import { stockCommands } from '../support/world.ts'
@@ -37,6 +38,19 @@ function mariadb(sql: SqlClient, maria: MariaDatabase): PreparingDatabase<MysqlT
   }
 }
 
+/** An open transaction of another program. */
+async function otherTransaction(maria: MariaDatabase) {
+  const connection = await maria.pool.getConnection()
+  await connection.query('START TRANSACTION')
+  return {
+    query: async (text: string): Promise<void> => void (await connection.query(text)),
+    async [Symbol.asyncDispose](): Promise<void> {
+      await connection.query('ROLLBACK')
+      connection.release()
+    },
+  }
+}
+
 describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   const schema = `xa_maria_${process.pid}`
   let pool: pg.Pool
@@ -63,6 +77,41 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   test('delivered in any order at the same time ends with all or nothing, and nothing prepared', async () => {
     await expectAllOrNothing(world, 8)
   }, 60_000)
+
+  test('that is the victim of a deadlock is called again without an attempt', async () => {
+    const name = `effects_of_${world.id}`
+    await maria.pool.query(`CREATE TABLE ${name} (id int PRIMARY KEY, v int) ENGINE=InnoDB`)
+    await maria.pool.query(`INSERT INTO ${name} VALUES (1, 0), (2, 0)`)
+    await using other = await otherTransaction(maria)
+    // The server ends the transaction that wrote less.
+    const many = Array.from({ length: 200 }, (_, n) => `(${n + 10}, 0)`).join()
+    await other.query(`INSERT INTO ${name} VALUES ${many}`)
+    await other.query(`UPDATE ${name} SET v = 1 WHERE id = 2`)
+    let calls = 0
+    let waits: Promise<void> | undefined
+    const { sql, schema: own } = world
+    const { resource } = maria
+    const binding = xaParticipant(
+      stockCommands,
+      // Only a participant of several commands at a time waits for rows.
+      { group: 'stock', sql, outbox: world.outbox(), schema: own, resource, concurrency: 4, lockTimeoutMs: 5_000 },
+      async (_, { tx }) => {
+        calls++
+        await tx.query(`UPDATE ${name} SET v = 10 WHERE id = 1`)
+        waits ??= other.query(`UPDATE ${name} SET v = 1 WHERE id = 1`).then(() => other.query('ROLLBACK'))
+        if (calls === 1) await until('the other one waits', async () => (await maria.transactions('LOCK WAIT')) > 0)
+        await tx.query(`UPDATE ${name} SET v = 10 WHERE id = 2`)
+      },
+    )
+    expect(await world.send(binding, 'invoke', 1)).toEqual(['invoke ok'])
+    await waits
+    expect(calls).toBe(2)
+    expect(await world.send(binding, 'confirm')).toEqual(['confirm ok'])
+    expect(await maria.rows(`SELECT id, v FROM ${name}`)).toEqual([
+      { id: 1, v: 10 },
+      { id: 2, v: 10 },
+    ])
+  }, 30_000)
 
   test('is ended by the server when its process says nothing more in the handler', async () => {
     const limits: unknown[] = []

@@ -1,10 +1,15 @@
 /** Commands that wait for another process, on a resource whose gate stays locked. */
 import { type Clock, systemClock } from 'concordat/core'
-import { localTarget, migrateParticipant } from 'concordat/saga'
+import { memoryTransport } from 'concordat/memory'
+import { defineSaga, localTarget, migrateParticipant, Refusal } from 'concordat/saga'
 import { type XaResource, xaParticipant } from 'concordat/saga/xa'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createService } from 'concordat/service'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { LogLines } from '../../support/log-lines.ts'
+import { until } from '../../support/until.ts'
 import { askTarget, commandHeaders } from '../support/delivery.ts'
-import { closeEmbedded, embedded, openEmbedded, stockCommands } from '../support/world.ts'
+import { closeEmbedded, embedded, FAST, openEmbedded, stockCommands } from '../support/world.ts'
 
 const schema = 'xa_waiting'
 
@@ -67,3 +72,54 @@ test('a confirmation whose answered try was lost in a restore reports that, whil
     reply: { status: 'failed', code: 'saga.xa_not_yet', message: expect.stringMatching(/concordat:x:1:k.*old copy/) },
   })
 })
+
+test.each(['confirm', 'compensate'] as const)(
+  'a %s that another process holds up uses no attempt, and health and the log report why it waits',
+  async (operation) => {
+    let ms = 0
+    let isHeld = true
+    let gid = ''
+    const clock: Clock = { ...systemClock, monotonic: () => ms, sleep: async (forMs) => void (ms += forMs) }
+    const resource: XaResource = {
+      ...held,
+      prepare: async (call, work) => {
+        gid = call.gid
+        return { entered: 'in', result: await work(undefined) }
+      },
+      look: async () => ({ isFree: !isHeld, prepared: [] }),
+      end: async () => (isHeld ? 'busy' : 'ended'),
+      committed: async () => (operation === 'confirm' && !isHeld ? gid : null),
+    }
+    const log = new LogLines()
+    const side = xaParticipant(stockCommands, { group: 'stock', resource }, () => {})
+    const sql = embedded()
+    const to = localTarget(stockCommands, side, { sql, schema, clock, logger: log.logger })
+    const retry = { ...FAST }
+    const saga = defineSaga(`frozen-${operation}`, { version: 1, input: z.object({}) })
+      .tcc('reserve', { to, request: () => ({ sku: 'apple', n: 1 }), compensationRetry: retry, confirmRetry: retry })
+      .step('decide', {
+        invoke: () => {
+          if (operation === 'compensate') throw new Refusal('no', 'not this time')
+        },
+        compensate: 'none',
+      })
+    const { logger } = log
+    const service = createService({ name: 'shop', schema, sql, transport: memoryTransport(), sagas: [saga], logger })
+    onTestFinished(() => service.close())
+    await service.start()
+    const run = await service.run(saga, { id: '1', input: {} })
+    const waiting = () => log.lines.filter((line) => line.message === 'saga command not done').length
+    await until('it was asked more often than a step is', () => waiting() > 12, 20_000)
+    const why = operation === 'confirm' ? 'cannot be ended yet on a frozen database' : 'is still being done'
+    expect(service.health()).toMatchObject({
+      status: 'degraded',
+      ready: true,
+      parts: { coordinator: { status: 'degraded', detail: expect.stringContaining(why) } },
+    })
+    expect(service.coordinator?.health().late).toMatchObject([{ step: 'reserve', operation, count: 1 }])
+    isHeld = false
+    const status = operation === 'confirm' ? 'completed' : 'compensated'
+    expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status })
+    expect(service.health().parts['coordinator']).toMatchObject({ status: 'up' })
+  },
+)
