@@ -19,6 +19,7 @@ export interface MysqlTransaction {
 export class LentTransaction implements MysqlTransaction {
   readonly #connection: BoundedConnection
   #isOpen = true
+  #timedOut: unknown
 
   constructor(connection: BoundedConnection) {
     this.#connection = connection
@@ -37,8 +38,18 @@ export class LentTransaction implements MysqlTransaction {
         given.length === 0 ? this.#connection.query(text) : this.#connection.execute(text, [...given] as never[])
       return resultOf<Row>(await answer)
     } catch (error) {
+      if (hasNumber(error, ER.LOCK_WAIT_TIMEOUT)) this.#timedOut ??= error
       throw explain(error)
     }
+  }
+
+  /**
+   * Checks that no statement waited too long for a row: the server undoes that statement alone, and a handler that catches the error would
+   * prepare the others.
+   * @throws the error of that statement
+   */
+  requireComplete(): void {
+    if (this.#timedOut !== undefined) throw this.#timedOut
   }
 
   close(): void {

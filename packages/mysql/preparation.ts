@@ -64,6 +64,7 @@ export class Preparation {
     try {
       const result = await work(tx)
       tx.close()
+      tx.requireComplete()
       await this.#connection.query(`XA END ${this.#xid}`)
       await this.#connection.query(`XA PREPARE ${this.#xid}`)
       return result

@@ -113,6 +113,18 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     ])
   }, 30_000)
 
+  test('prepares nothing after a statement that waited too long for a row, also when its handler catches the error', async () => {
+    await maria.pool.query(`INSERT INTO effects VALUES ('held', '')`)
+    await using other = await otherTransaction(maria)
+    await other.query(`UPDATE effects SET what = 'x' WHERE id = 'held'`)
+    const binding = world.bind(async (command, context) => {
+      await world.write(command, context)
+      await context.tx.query(`UPDATE effects SET what = 'y' WHERE id = 'held'`).catch(() => {})
+    })
+    expect(await world.send(binding, 'invoke', 1)).toEqual(['invoke failed ER_LOCK_WAIT_TIMEOUT'])
+    expect(await world.prepared()).toEqual([])
+  })
+
   test('is ended by the server when its process says nothing more in the handler', async () => {
     const limits: unknown[] = []
     const binding = world.bind(async (_, { tx }) => {
