@@ -114,14 +114,17 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   }, 30_000)
 
   test('prepares nothing after a statement that waited too long for a row, also when its handler catches the error', async () => {
-    await maria.pool.query(`INSERT INTO effects VALUES ('held', '')`)
+    await maria.pool.query('CREATE OR REPLACE TABLE held (id int PRIMARY KEY, n int)')
+    await maria.pool.query('INSERT INTO held VALUES (1, 0)')
     await using other = await otherTransaction(maria)
-    await other.query(`UPDATE effects SET what = 'x' WHERE id = 'held'`)
+    await other.query('UPDATE held SET n = 1')
+    let caught: unknown
     const binding = world.bind(async (command, context) => {
       await world.write(command, context)
-      await context.tx.query(`UPDATE effects SET what = 'y' WHERE id = 'held'`).catch(() => {})
+      await context.tx.query('UPDATE held SET n = 2').catch((error: unknown) => (caught = error))
     })
     expect(await world.send(binding, 'invoke', 1)).toEqual(['invoke failed ER_LOCK_WAIT_TIMEOUT'])
+    expect(caught).toMatchObject({ code: 'ER_LOCK_WAIT_TIMEOUT' })
     expect(await world.prepared()).toEqual([])
   })
 
