@@ -11,6 +11,7 @@ import { readable } from '../../core/thrown-values.ts'
 import type { StepContext } from '../definition/step-contexts.ts'
 import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
+import type { GrownStep } from '../machine/state.ts'
 import { inSaga } from '../wire/current-saga.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
 import { type BranchCaller, BranchTryCalls } from './branch-try-calls.ts'
@@ -167,6 +168,10 @@ export class RunningCode implements HeldBody, AroundCode {
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
     return this.#branches.call(branch, payload)
+  }
+
+  branches(): readonly GrownStep[] {
+    return this.#branches.known()
   }
 
   seen(snapshot: LoadedSaga): void {

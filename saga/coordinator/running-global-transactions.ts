@@ -1,10 +1,13 @@
 /** The code of global transactions that this process runs, and what it has to hear of them. */
 import type { TransactionBody } from '../definition/kinds/kind.ts'
+import type { GrownStep } from '../machine/state.ts'
 import type { SagaRow } from '../store/row-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 /** A body that is told of each write of its transaction that this process sees. */
 export interface HeldBody extends TransactionBody {
+  /** The branches that this process has seen in the transaction, except refused ones. */
+  branches(): readonly GrownStep[]
   seen(snapshot: LoadedSaga): void
 }
 
