@@ -1,7 +1,7 @@
 /**
  * A global transaction whose code runs in another process, as code sees it that was called from there. It can add branches for
  * as long as the transaction is not decided; that is decided where its code is. When code that has joined it fails, all of it
- * turns back, which is durable before the failure is told.
+ * turns back. The cancellation is durable before the caller gets the error, unless the database is unavailable or the connection is cut.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -26,6 +26,11 @@ import { isUnwritable } from './write-fallbacks.ts'
 /** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
 const MAX_WRITES = 10
 const WRITE = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.2 } as const
+
+/** Error for a response whose status says that its handler failed; `undefined` for any other. */
+export function responseFailure(status: number): Error | undefined {
+  return status < 500 ? undefined : new Error(`the response has the status ${status}`)
+}
 
 export class JoinedTransaction implements AroundCode {
   readonly name: string
@@ -96,7 +101,7 @@ export class JoinedTransaction implements AroundCode {
       await this.#branches.allAsked()
       return result
     } catch (error) {
-      await this.#turnBack(error)
+      await this.turnBack(error)
       throw error
     }
   }
@@ -122,8 +127,11 @@ export class JoinedTransaction implements AroundCode {
     }
   }
 
-  /** A decided transaction stays decided. If this cannot be written, the transaction's own time limit ends it. */
-  async #turnBack(error: unknown): Promise<void> {
+  /**
+   * Cancels the transaction, unless it is decided. When the database takes none of ten writes, the transaction is not cancelled here: if
+   * its own code ignores the error and returns, all is confirmed.
+   */
+  async turnBack(error: unknown): Promise<void> {
     const { name, id, birth } = this.ref
     const { clock } = this.#runtime
     let failure = describeError(error)
