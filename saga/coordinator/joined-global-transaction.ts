@@ -19,7 +19,7 @@ import { BranchTryCalls } from './branch-try-calls.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
 import { describeError, storable } from './outcome-to-event.ts'
-import type { Watcher } from './running-global-transactions.ts'
+import type { JoinedCode } from './running-global-transactions.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
@@ -40,11 +40,12 @@ export class JoinedTransaction implements AroundCode {
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
   readonly #branches: BranchTryCalls
-  readonly #watcher: Watcher
+  readonly #here: JoinedCode
   /** Aborts when the outcome of the transaction is no longer needed. */
   readonly #left = new AbortController()
   #isFollowing = false
-  #waiting = 0
+  /** The joined code, and its calls that are not answered. */
+  #uses = 0
 
   constructor(runtime: CoordinatorRuntime, engine: EventApplier, definition: Saga, ref: TransactionRef) {
     const { name, id, birth } = ref
@@ -57,11 +58,15 @@ export class JoinedTransaction implements AroundCode {
     // No other caller of this transaction gives its calls these names.
     const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
     this.#branches = new BranchTryCalls(runtime, engine, { definition, id, prefix, birth, log: () => this.log })
-    this.#watcher = (snapshot) => this.#branches.seen(snapshot)
+    this.#here = {
+      seen: (snapshot) => this.#branches.seen(snapshot),
+      close: () => this.#branches.end('the coordinator of the joined code is closed'),
+    }
+    this.#enter()
   }
 
   /**
-   * Between calls this process does not watch the transaction. Reading this signal starts a poll every `pollMs`, until `leave`.
+   * Between calls this process does not read the transaction. Reading this signal starts a poll every `pollMs`, until `leave`.
    */
   get signal(): AbortSignal {
     if (!this.#isFollowing) {
@@ -74,14 +79,20 @@ export class JoinedTransaction implements AroundCode {
   /** Called when the joined code is over. */
   leave(): void {
     this.#left.abort()
+    this.#exit()
+  }
+
+  #enter(): void {
+    if (this.#uses++ === 0) this.#runtime.bodies.join(this.ref.birth, this.#here)
+  }
+
+  #exit(): void {
+    if (--this.#uses === 0) this.#runtime.bodies.leave(this.ref.birth, this.#here)
   }
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
-    const { bodies } = this.#runtime
-    if (this.#waiting++ === 0) bodies.watch(this.ref.birth, this.#watcher)
-    const called = this.#branches.call(branch, payload).finally(() => {
-      if (--this.#waiting === 0) bodies.unwatch(this.ref.birth, this.#watcher)
-    })
+    this.#enter()
+    const called = this.#branches.call(branch, payload).finally(() => this.#exit())
     // The same as for a branch that is not awaited where its code runs.
     called.catch(() => {})
     return called
