@@ -33,7 +33,7 @@ export interface GlobalTransaction {
   readonly log: ContextLogger
   /**
    * Calls `try` of a branch and gives what it returned. Several calls may be under way at once; one that is not awaited is
-   * part of the transaction all the same.
+   * part of the transaction all the same, but whether its refusal cancels the others depends on when it comes: await each.
    * @throws BranchRefused when the participant said no: it did nothing, and the code may go on without it; `saga.branch_failed` when
    * the outcome is not known: then all is cancelled, whatever the code does; `saga.transaction_ended` when it is too late
    */
