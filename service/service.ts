@@ -180,7 +180,7 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   ): Promise<Stored<Result>>
   /**
    * Runs `work` in the global transaction of this service that a request or a message came with, whose code runs in another of
-   * its instances. @throws as `coordinator.inheritTransaction`; TypeError without `sagas`
+   * its instances. When `work` fails, the transaction is cancelled. @throws as `coordinator.inheritTransaction`; TypeError without `sagas`
    */
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
   /**

@@ -15,7 +15,7 @@ import { destinationOf, resultSchema } from '../definition/saga-destinations.ts'
 import type { Branch } from '../global/definition.ts'
 import { BranchRefused, GlobalTransactionError } from '../global/errors.ts'
 import { stored } from '../json.ts'
-import type { StepState } from '../machine/state.ts'
+import type { GrownStep, StepState } from '../machine/state.ts'
 import type { SagaKey, SagaRow } from '../store/row-types.ts'
 import { applyLeftReplies } from './apply-stored-replies.ts'
 import type { EventApplier } from './event-applier.ts'
@@ -46,6 +46,8 @@ export class BranchTryCalls {
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
   /** Calls that are not durable yet. */
   readonly #asking = new Set<Promise<void>>()
+  /** Branches that were in the transaction, of other processes, too; without refused ones. */
+  readonly #known = new Map<string, GrownStep>()
   #calls = 0
   #looking = false
 
@@ -108,11 +110,22 @@ export class BranchTryCalls {
   seen({ row }: LoadedSaga): void {
     const { status, cancel, steps, failure } = row.state
     for (const state of steps) {
+      this.#keep(state)
       if (state.status !== 'pending' && state.status !== 'invoking') this.#answers.get(state.step)?.resolve(state)
     }
     if (status === 'running' && cancel === undefined) return
     const why = cancel?.message ?? failure?.message
     this.end(why === undefined ? `it is ${status}` : `cancelled: ${why}`)
+  }
+
+  #keep({ step, branch, payload, to, status }: StepState): void {
+    if (status === 'refused') this.#known.delete(step)
+    else if (branch !== undefined) this.#known.set(step, { step, branch, payload, to })
+  }
+
+  /** Branches that were in the transaction, except refused ones. */
+  known(): readonly GrownStep[] {
+    return [...this.#known.values()]
   }
 
   /** A branch that the code called and did not wait for is in the transaction before that is decided. */
@@ -130,7 +143,7 @@ export class BranchTryCalls {
       try {
         const event = { type: 'branched', step, branch, to, payload } as const
         const applied = await this.#engine.apply(this.#key(), event, { birth: this.#caller.birth })
-        if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
+        if (applied !== undefined && this.#isThere(applied.snapshot, step)) return this.seen(applied.snapshot)
         throw new GlobalTransactionError('saga.transaction_ended', {
           transaction: this.#caller.definition.name,
           id: this.#caller.id,

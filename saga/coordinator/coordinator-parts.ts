@@ -197,10 +197,11 @@ export class CoordinatorParts implements RunSource {
   }
 
   async #drain(drainMs: number): Promise<void> {
-    const { clock } = this.#runtime
+    const { clock, bodies } = this.#runtime
     const since = clock.monotonic()
-    // Code that runs to its end asks until then.
-    await this.#runner.close(drainMs)
+    // Code that runs, or is joined, to its end asks until then.
+    await Promise.all([this.#runner.close(drainMs), finishesWithin(clock, drainMs, bodies.left())])
+    bodies.close()
     await this.replies.direct.close(Math.max(0, drainMs - (clock.monotonic() - since)))
   }
 

@@ -89,6 +89,8 @@ export interface Coordinator extends AsyncDisposable {
    * were around, and `currentGlobalTransaction()` gives it: each branch is durable before it is called, and refused
    * (`saga.transaction_ended`) once the transaction is decided, cancelled or late. What the header says is a stranger's word:
    * let those in whom you would let call the branches themselves.
+   *
+   * When `work` throws, or returns a `Response` with a status of 500 or more, the transaction is cancelled before this settles.
    * @throws `saga.transaction_header`, `saga.transaction_not_here`; what `work` throws
    */
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>

@@ -11,6 +11,7 @@ import { readable } from '../../core/thrown-values.ts'
 import type { StepContext } from '../definition/step-contexts.ts'
 import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
+import type { GrownStep } from '../machine/state.ts'
 import { inSaga } from '../wire/current-saga.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
 import { type BranchCaller, BranchTryCalls } from './branch-try-calls.ts'
@@ -32,7 +33,7 @@ export interface GlobalTransaction {
   readonly log: ContextLogger
   /**
    * Calls `try` of a branch and gives what it returned. Several calls may be under way at once; one that is not awaited is
-   * part of the transaction all the same.
+   * part of the transaction all the same, but whether its refusal cancels the others depends on when it comes: await each.
    * @throws BranchRefused when the participant said no: it did nothing, and the code may go on without it; `saga.branch_failed` when
    * the outcome is not known: then all is cancelled, whatever the code does; `saga.transaction_ended` when it is too late
    */
@@ -167,6 +168,10 @@ export class RunningCode implements HeldBody, AroundCode {
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
     return this.#branches.call(branch, payload)
+  }
+
+  branches(): readonly GrownStep[] {
+    return this.#branches.known()
   }
 
   seen(snapshot: LoadedSaga): void {

@@ -5,7 +5,7 @@ import { GlobalTransactionError } from '../global/errors.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import type { EventApplier } from './event-applier.ts'
 import { type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
-import { JoinedTransaction } from './joined-global-transaction.ts'
+import { JoinedTransaction, responseFailure } from './joined-global-transaction.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { OutcomeOptions } from './outcome-waiters.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -49,7 +49,12 @@ export class GlobalTransactions {
     try {
       const result = await withinTransaction(joined, work)
       await joined.allAsked()
+      const failure = result instanceof Response ? responseFailure(result.status) : undefined
+      if (failure !== undefined) await joined.turnBack(failure)
       return result
+    } catch (error) {
+      await joined.turnBack(error)
+      throw error
     } finally {
       joined.leave()
     }

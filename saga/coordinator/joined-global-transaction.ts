@@ -1,7 +1,7 @@
 /**
  * A global transaction whose code runs in another process, as code sees it that was called from there. It can add branches for
  * as long as the transaction is not decided; that is decided where its code is. When code that has joined it fails, all of it
- * turns back, which is durable before the failure is told.
+ * turns back. The cancellation is durable before the caller gets the error, unless the database is unavailable or the connection is cut.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -19,13 +19,18 @@ import { BranchTryCalls } from './branch-try-calls.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
 import { describeError, storable } from './outcome-to-event.ts'
-import type { Watcher } from './running-global-transactions.ts'
+import type { JoinedCode } from './running-global-transactions.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
 const MAX_WRITES = 10
 const WRITE = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.2 } as const
+
+/** Error for a response whose status says that its handler failed; `undefined` for any other. */
+export function responseFailure(status: number): Error | undefined {
+  return status < 500 ? undefined : new Error(`the response has the status ${status}`)
+}
 
 export class JoinedTransaction implements AroundCode {
   readonly name: string
@@ -35,11 +40,12 @@ export class JoinedTransaction implements AroundCode {
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
   readonly #branches: BranchTryCalls
-  readonly #watcher: Watcher
+  readonly #here: JoinedCode
   /** Aborts when the outcome of the transaction is no longer needed. */
   readonly #left = new AbortController()
   #isFollowing = false
-  #waiting = 0
+  /** The joined code, and its calls that are not answered. */
+  #uses = 0
 
   constructor(runtime: CoordinatorRuntime, engine: EventApplier, definition: Saga, ref: TransactionRef) {
     const { name, id, birth } = ref
@@ -52,11 +58,15 @@ export class JoinedTransaction implements AroundCode {
     // No other caller of this transaction gives its calls these names.
     const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
     this.#branches = new BranchTryCalls(runtime, engine, { definition, id, prefix, birth, log: () => this.log })
-    this.#watcher = (snapshot) => this.#branches.seen(snapshot)
+    this.#here = {
+      seen: (snapshot) => this.#branches.seen(snapshot),
+      close: () => this.#branches.end('the coordinator of the joined code is closed'),
+    }
+    this.#enter()
   }
 
   /**
-   * Between calls this process does not watch the transaction. Reading this signal starts a poll every `pollMs`, until `leave`.
+   * Between calls this process does not read the transaction. Reading this signal starts a poll every `pollMs`, until `leave`.
    */
   get signal(): AbortSignal {
     if (!this.#isFollowing) {
@@ -69,14 +79,20 @@ export class JoinedTransaction implements AroundCode {
   /** Called when the joined code is over. */
   leave(): void {
     this.#left.abort()
+    this.#exit()
+  }
+
+  #enter(): void {
+    if (this.#uses++ === 0) this.#runtime.bodies.join(this.ref.birth, this.#here)
+  }
+
+  #exit(): void {
+    if (--this.#uses === 0) this.#runtime.bodies.leave(this.ref.birth, this.#here)
   }
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
-    const { bodies } = this.#runtime
-    if (this.#waiting++ === 0) bodies.watch(this.ref.birth, this.#watcher)
-    const called = this.#branches.call(branch, payload).finally(() => {
-      if (--this.#waiting === 0) bodies.unwatch(this.ref.birth, this.#watcher)
-    })
+    this.#enter()
+    const called = this.#branches.call(branch, payload).finally(() => this.#exit())
     // The same as for a branch that is not awaited where its code runs.
     called.catch(() => {})
     return called
@@ -96,7 +112,7 @@ export class JoinedTransaction implements AroundCode {
       await this.#branches.allAsked()
       return result
     } catch (error) {
-      await this.#turnBack(error)
+      await this.turnBack(error)
       throw error
     }
   }
@@ -122,8 +138,11 @@ export class JoinedTransaction implements AroundCode {
     }
   }
 
-  /** A decided transaction stays decided. If this cannot be written, the transaction's own time limit ends it. */
-  async #turnBack(error: unknown): Promise<void> {
+  /**
+   * Cancels the transaction, unless it is decided. When the database takes none of ten writes, the transaction is not cancelled here: if
+   * its own code ignores the error and returns, all is confirmed.
+   */
+  async turnBack(error: unknown): Promise<void> {
     const { name, id, birth } = this.ref
     const { clock } = this.#runtime
     let failure = describeError(error)

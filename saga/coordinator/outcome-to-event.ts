@@ -64,7 +64,12 @@ function toAscii(text: string): string {
 }
 
 /** Event for a local call that rejected. */
-export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
+export function failedEvent(
+  step: string,
+  operation: Operation,
+  attempt: number,
+  cause: unknown,
+): Extract<SagaEvent, { type: 'refused' | 'failed' }> {
   const error = describeError(cause)
   if (isRefusal(cause)) return { type: 'refused', step, operation, error }
   return { type: 'failed', step, operation, error, terminal: !isRetryable(cause) && !isClosed(cause), attempt }

@@ -121,8 +121,8 @@ class PlannedCall implements PreparedCall {
   }
 
   mayAsk(): boolean {
-    // Only this process can ask for code that still runs here while it closes.
-    return this.#asked.room.mayAsk() || this.body !== undefined
+    // Code that runs or is joined here waits for the answer, also while this process closes, or without `run`.
+    return this.#asked.room.mayAsk() || this.#asked.runtime.bodies.isHere(this.row)
   }
 
   send(command: EncodedMessage, at?: DirectTarget): void {

@@ -1,35 +1,60 @@
 /** The code of global transactions that this process runs, and what it has to hear of them. */
 import type { TransactionBody } from '../definition/kinds/kind.ts'
+import type { GrownStep } from '../machine/state.ts'
 import type { SagaRow } from '../store/row-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 /** A body that is told of each write of its transaction that this process sees. */
 export interface HeldBody extends TransactionBody {
+  /** The branches that this process has seen in the transaction, except refused ones. */
+  branches(): readonly GrownStep[]
   seen(snapshot: LoadedSaga): void
 }
 
-/** Told of each write of a transaction that this process sees. */
-export type Watcher = (snapshot: LoadedSaga) => void
+/** Code here that is part of a transaction whose own code runs elsewhere. */
+export interface JoinedCode {
+  /** Called for each write of the transaction that this process sees. */
+  seen(snapshot: LoadedSaga): void
+  /** Called when this process asks for no more branches. */
+  close(): void
+}
 
 export class RunningGlobalTransactions {
   readonly #byBirth = new Map<string, HeldBody>()
-  /** Watchers of transactions whose own code runs elsewhere. */
-  readonly #watchers = new Map<string, Set<Watcher>>()
+  readonly #joined = new Map<string, Set<JoinedCode>>()
+  /** Called when no joined code is left. */
+  readonly #onLeft: Array<() => void> = []
 
   seen(snapshot: LoadedSaga): void {
     this.get(snapshot.row)?.seen(snapshot)
     const { birth } = snapshot.row
-    for (const watcher of this.#watchers.get(birth) ?? []) watcher(snapshot)
+    for (const joined of this.#joined.get(birth) ?? []) joined.seen(snapshot)
   }
 
-  watch(birth: string, watcher: Watcher): void {
-    const watchers = this.#watchers.get(birth) ?? new Set()
-    this.#watchers.set(birth, watchers.add(watcher))
+  join(birth: string, code: JoinedCode): void {
+    const joined = this.#joined.get(birth) ?? new Set()
+    this.#joined.set(birth, joined.add(code))
   }
 
-  unwatch(birth: string, watcher: Watcher): void {
-    const watchers = this.#watchers.get(birth)
-    if (watchers?.delete(watcher) === true && watchers.size === 0) this.#watchers.delete(birth)
+  leave(birth: string, code: JoinedCode): void {
+    const joined = this.#joined.get(birth)
+    if (joined?.delete(code) === true && joined.size === 0) this.#joined.delete(birth)
+    if (this.#joined.size === 0) for (const left of this.#onLeft.splice(0)) left()
+  }
+
+  /** Resolves when no joined code is left. */
+  async left(): Promise<void> {
+    while (this.#joined.size > 0) await new Promise<void>((resolve) => this.#onLeft.push(resolve))
+  }
+
+  /** Joined code that is left calls nothing more. */
+  close(): void {
+    for (const joined of this.#joined.values()) for (const code of joined) code.close()
+  }
+
+  /** True: code of this transaction runs here, or code that has joined it. */
+  isHere({ birth }: Pick<SagaRow, 'birth'>): boolean {
+    return this.#byBirth.has(birth) || this.#joined.has(birth)
   }
 
   get(row: Pick<SagaRow, 'birth'>): HeldBody | undefined {

@@ -24,6 +24,8 @@ export interface Chains {
   aside(lease: HeldLease, pause: () => Promise<void>): Promise<void>
 }
 
+type Outcome = Extract<SagaEvent, { type: 'succeeded' | 'refused' | 'failed' }>
+
 /** How often a result that the database would not take is written again before the saga is left to its lease. */
 const MAX_WRITES = 8
 /** Between attempts to begin a transaction, while the database or its pool has no connection. */
@@ -74,13 +76,14 @@ export class StepRunner {
     latest: () => LoadedSaga,
   ): Promise<Applied | undefined> {
     const { step, operation } = call
-    let event: SagaEvent
+    let event: Outcome
     try {
       event = { type: 'succeeded', step, operation, result: await this.#attempts.make(current, call, lease) }
     } catch (error) {
       event = this.#failed(current, call, lease, error)
     }
-    return this.#record(latest(), event, lease)
+    const branches = this.#runtime.bodies.get(current.row)?.branches()
+    return this.#record(latest(), branches === undefined ? event : { ...event, branches }, lease)
   }
 
   /**
@@ -128,7 +131,7 @@ export class StepRunner {
   }
 
   /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
-  #failed(current: LoadedSaga, call: Call, lease: HeldLease, error: unknown): SagaEvent {
+  #failed(current: LoadedSaga, call: Call, lease: HeldLease, error: unknown): Outcome {
     if (lease.signal.aborted) throw toError(lease.signal.reason)
     if (isNotOurs(error)) throw error
     const { step, operation, attempt: tried } = call
@@ -159,7 +162,7 @@ export class StepRunner {
 }
 
 /** A no after a try that was rolled back says nothing of what that one did outside of its transaction. */
-function afterBusy({ saga }: LoadedSaga, { index }: Call, event: SagaEvent): SagaEvent {
+function afterBusy({ saga }: LoadedSaga, { index }: Call, event: Outcome): Outcome {
   if (event.type !== 'refused' || saga.steps[index]?.transactional === true) return event
   const { step, operation, error } = event
   return { type: 'failed', step, operation, error, terminal: true }

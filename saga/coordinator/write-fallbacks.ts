@@ -75,8 +75,8 @@ export class WriteFallbacks {
   #withoutResult(error: StepFailure): boolean {
     const { event } = this
     if (event.type !== 'succeeded' || event.result === undefined) return false
-    const { step, operation } = event
-    this.#replace({ type: 'failed', step, operation, error, terminal: true })
+    const { step, operation, branches } = event
+    this.#replace({ type: 'failed', step, operation, error, terminal: true, branches })
     return true
   }
 

@@ -1,7 +1,9 @@
 /** Headers for calls to other processes, so that their work becomes part of the surrounding global transaction. */
-import { finished, Stream, type Writable } from 'node:stream'
+import type { ServerResponse } from 'node:http'
+import { finished, Stream } from 'node:stream'
 import { toError } from '../../core/errors.ts'
 import { runningCode } from '../coordinator/global-transaction.ts'
+import { responseFailure } from '../coordinator/joined-global-transaction.ts'
 import { type AnyHeaders, formatTransaction, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
 
 /**
@@ -37,32 +39,51 @@ export interface InheritsTransaction {
 
 /**
  * For `app.use(...)` of Express and `app.addHook('onRequest', ...)` of Fastify: what handles a request is part of the global
- * transaction that the request came with, whose `signal` is kept up to date until the response is sent. A header that is none is
+ * transaction that the request came with, whose `signal` is kept up to date until the response is sent. A response with a status of 500 or
+ * more cancels the transaction before it is sent; one whose connection is cut cancels it, too. A header that is none is
  * answered 400. A Fetch handler needs none of it: `(request) => service.inheritTransaction(request.headers, () => handle(request))`.
  */
 export function transactionMiddleware(
   here: InheritsTransaction,
 ): (request: { readonly headers: AnyHeaders }, response: unknown, next: (error?: Error) => void) => void {
   return (request, response, next) => {
+    const settled = Promise.withResolvers<void>()
     // Once what comes next has begun, its errors are the framework's.
     let hasBegun = false
-    const work = (): Promise<void> => {
+    const work = async (): Promise<void> => {
       hasBegun = true
+      const { raw = response } = response as { readonly raw?: unknown }
+      const isJoined = runningCode() !== undefined && raw instanceof Stream
+      const answered = isJoined ? succeeds(raw as ServerResponse, settled.promise) : undefined
       next()
-      return sent(response)
+      await answered
     }
-    here.inheritTransaction(request.headers, work).then(undefined, (error: unknown) => {
-      // oxlint-disable-next-line promise/no-callback-in-promise -- a middleware is told of errors by this call alone
-      if (!hasBegun) next(toError(error))
-    })
+    here
+      .inheritTransaction(request.headers, work)
+      .catch((error: unknown) => {
+        // oxlint-disable-next-line promise/no-callback-in-promise -- a middleware is told of errors by this call alone
+        if (!hasBegun) next(toError(error))
+      })
+      .finally(settled.resolve)
   }
 }
 
-/** Resolves when the response has been sent, or its connection is gone: `next` returns while the handler is still at work. */
-function sent(response: unknown): Promise<void> {
-  const { raw = response } = response as { readonly raw?: unknown }
-  return new Promise((resolve) => {
-    if (raw instanceof Stream) finished(raw as Writable, () => resolve())
-    else resolve()
+/**
+ * Resolves when the response has been sent: `next` returns while the handler is still at work. Rejects when the response fails or its
+ * connection is gone.
+ * @param settled until then, a response that fails is not ended
+ */
+function succeeds(response: ServerResponse, settled: Promise<void>): Promise<void> {
+  const end = response.end.bind(response) as (...given: unknown[]) => ServerResponse
+  return new Promise((resolve, reject) => {
+    const endLater = (...given: unknown[]): ServerResponse => {
+      const failure = responseFailure(response.statusCode)
+      if (failure === undefined) return end(...given)
+      reject(failure)
+      void settled.then(() => end(...given))
+      return response
+    }
+    response.end = endLater
+    finished(response, (error) => (error ? reject(error) : resolve()))
   })
 }

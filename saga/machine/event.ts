@@ -1,6 +1,6 @@
 /** Events of a saga (the machine's input) and its record (the timeline). */
 import type { Operation } from './operation.ts'
-import type { StepFailure } from './state.ts'
+import type { GrownStep, StepFailure } from './state.ts'
 
 /** Input of the machine. */
 export type SagaEvent =
@@ -11,7 +11,17 @@ export type SagaEvent =
   | { readonly type: 'resumed' }
   /** A planned call will not be made by this process; another one shall. `sent`: it may have been made, and its answer is lost. */
   | { readonly type: 'yielded'; readonly step: string; readonly sent?: true }
-  | { readonly type: 'succeeded'; readonly step: string; readonly operation: Operation; readonly result?: unknown }
+  | {
+      readonly type: 'succeeded'
+      readonly step: string
+      readonly operation: Operation
+      readonly result?: unknown
+      /**
+       * For the code of a global transaction: the branches that its process knows, except refused ones. A database that fails over to a
+       * copy without the last commits may have lost some: they are added again.
+       */
+      readonly branches?: readonly GrownStep[] | undefined
+    }
   /** A definite no: nothing was done and asking again is pointless. */
   | {
       readonly type: 'refused'
@@ -20,6 +30,8 @@ export type SagaEvent =
       readonly error: StepFailure
       /** Round of an operator's retry; an earlier one is ignored. `unknown`: its sender did not say. @default the present one */
       readonly round?: number | 'unknown' | undefined
+      /** Same as for a success. */
+      readonly branches?: readonly GrownStep[] | undefined
     }
   | {
       readonly type: 'failed'
@@ -34,6 +46,8 @@ export type SagaEvent =
       readonly attempt?: number | undefined
       /** Same as for a refusal. */
       readonly round?: number | 'unknown' | undefined
+      /** Same as for a success. */
+      readonly branches?: readonly GrownStep[] | undefined
     }
   /** The condition of a step said, before its first call, that it is not needed. */
   | { readonly type: 'omitted'; readonly step: string }

@@ -24,6 +24,7 @@
  * - confirmations are open together; one that is parked makes the saga stuck when the others are done, or parked, too;
  * - code is called once. While it runs it adds branches and decides what a refusal means; when it has returned, all that
  *   was added is confirmed or all is cancelled; when it or its process fails, or a branch is in doubt, all is cancelled;
+ * - a branch that the code added and the state lost is added again when the code ends: it is called again, or cancelled;
  * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` answers `undefined`.
  *
  * @see Hector Garcia-Molina and Kenneth Salem, "Sagas" (1987); Chris Richardson on compensatable, pivot, retriable steps
@@ -47,8 +48,7 @@ import {
   undoFurther,
 } from './moves.ts'
 import { noteOf, operate } from './operate.ts'
-import type { Operation } from './operation.ts'
-import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
+import { type GrownStep, isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
  * The next state, or `undefined` when the event means nothing in this state.
@@ -89,7 +89,7 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
     case 'yielded':
       return yielded(draft, event)
     case 'succeeded':
-      return succeeded(draft, event.step, event.operation, event.result)
+      return succeeded(draft, event)
     case 'refused':
       return refused(draft, event, random)
     case 'failed':
@@ -189,7 +189,7 @@ function stepDue(draft: Draft, index: number): void {
     case 'retry':
       return draft.cancel === undefined ? draft.call(index, attempts + 1) : void giveUp(draft, index, draft.cancel)
     case 'time':
-      return void succeeded(draft, step, 'invoke', undefined)
+      return void succeeded(draft, { step, operation: 'invoke' })
     case 'plan':
       return draft.call(index, attempts)
     case 'signal':
@@ -272,7 +272,7 @@ function signalled(draft: Draft, step: string, payload: unknown): boolean {
   const index = draft.steps.findIndex((candidate) => candidate.step === step)
   if (index === -1 || draft.shapeOf(index).awaits !== 'signal') return false
   const { status, signal } = draft.step(index)
-  if (status === 'invoking') return succeeded(draft, step, 'invoke', payload)
+  if (status === 'invoking') return succeeded(draft, { step, operation: 'invoke', result: payload })
   if (status !== 'pending' || signal !== undefined || draft.status === 'compensating') return false
   draft.set(index, { signal: payload === undefined ? {} : { payload } })
   draft.note('signalled', index)
@@ -297,11 +297,14 @@ function yielded(draft: Draft, { step, sent }: Extract<SagaEvent, { type: 'yield
   return true
 }
 
-function succeeded(draft: Draft, step: string, operation: Operation, result: unknown): boolean {
+type Success = Omit<Extract<SagaEvent, { type: 'succeeded' }>, 'type'>
+
+function succeeded(draft: Draft, { step, operation, result, branches }: Success): boolean {
   const index = draft.indexOf(step, operation)
   // After a step that awaits a plan the definition decides, not an answer.
   if (index === -1 || draft.shapeOf(index).awaits === 'plan') return false
   goOn(draft, index)
+  addLost(draft, branches)
   switch (operation) {
     case 'invoke': {
       const reserved = draft.shapeOf(index).confirm === undefined ? {} : ({ reserved: true } as const)
@@ -322,6 +325,16 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
       draft.note('compensated', index)
       backward(draft)
       return true
+  }
+}
+
+/** Their effects may be there: where they are not undone, they are called again under their names. */
+function addLost(draft: Draft, branches: readonly GrownStep[] = []): void {
+  const there = new Set(draft.steps.map(({ step }) => step))
+  for (const branch of branches) {
+    if (there.has(branch.step)) continue
+    draft.grow(branch)
+    draft.set(draft.steps.length - 1, { doubt: true })
   }
 }
 
@@ -349,6 +362,7 @@ function refused(draft: Draft, event: Extract<Answer, { type: 'refused' }>, rand
   const { remote, pivot } = draft.shapeOf(index)
   const inDoubt = draft.step(index).doubt === true && !remote
   if (inDoubt && pivot) return park(draft, index, error)
+  addLost(draft, event.branches)
   draft.close(index, inDoubt ? 'unknown' : 'refused', { error })
   // Nothing was done, and what that means is for the code to say.
   if (!inDoubt && draft.isCoding && draft.cancel === undefined) return true
@@ -370,6 +384,7 @@ function failed(draft: Draft, event: Extract<Answer, { type: 'failed' }>, random
   const { code, message } = event.error
   draft.note('failed', index, { attempt: isEarlier ? attempt : attempts, code, message })
   draft.doubt(index, event.error)
+  addLost(draft, event.branches)
   if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
   const { maxAttempts, backoff } = draft.policy(index)
   if (isUncounted) {

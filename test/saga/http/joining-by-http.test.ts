@@ -8,6 +8,7 @@ import { transactionFetch, transactionMiddleware } from 'concordat/saga/http'
 import express from 'express'
 import fastify from 'fastify'
 import { describe, expect, test } from 'vitest'
+import { until } from '../../support/until.ts'
 import { closeWorlds, closing, type Joining, setupJoining as setup } from '../support/joining.ts'
 
 closeWorlds()
@@ -76,6 +77,62 @@ describe('code that joins by HTTP', () => {
       expect(await reason.promise).toMatchObject({ code: 'saga.transaction_ended' })
     },
   )
+
+  test.for([
+    ...Object.entries(servers),
+    [
+      'a fetch handler that answers its own errors',
+      ({ other }, work) =>
+        listen(
+          toNode((request) =>
+            other.inheritTransaction(request.headers, () =>
+              work().then(
+                () => new Response(),
+                () => new Response(null, { status: 503 }),
+              ),
+            ),
+          ),
+        ),
+    ] satisfies [string, (typeof servers)[string]],
+  ])('a failure behind %s cancels all before the caller gets its answer', async ([, serve]) => {
+    const world = await setup()
+    const url = await serve(world, async () => {
+      await currentGlobalTransaction()?.call(world.move, { account: 'room', cents: 3 })
+      throw new Error('no breakfast')
+    })
+    const call = transactionFetch()
+    const run = world.begin('w-4', async () => {
+      await currentGlobalTransaction()?.call(world.move, { account: 'seat', cents: 3 })
+      const { status } = await call(url, { method: 'POST' })
+      expect(status).toBeGreaterThanOrEqual(500)
+      return 'booked'
+    })
+    await expect(run).rejects.toMatchObject({ code: 'saga.transaction_cancelled' })
+    expect(world.calls).toEqual(['try seat', 'try room', 'cancel room true', 'cancel seat true'])
+  })
+
+  test('a response whose connection is cut cancels all', async () => {
+    const world = await setup()
+    const { coordinator, transfer } = world
+    const app = express()
+    app.use(transactionMiddleware(world.other))
+    app.post('/work', async (_, response) => {
+      await currentGlobalTransaction()?.call(world.move, { account: 'room', cents: 3 })
+      response.destroy()
+    })
+    const url = await listen(app)
+    const call = transactionFetch()
+    const run = world.begin('w-5', async () => {
+      await expect(call(url, { method: 'POST' })).rejects.toThrow('fetch failed')
+      await until('it is told to be cancelled', async () => {
+        const { timeline } = await coordinator.report({ saga: transfer.name, id: 'w-5' })
+        return timeline.some(({ kind }) => kind === 'operator-cancel')
+      })
+      return 'booked'
+    })
+    await expect(run).rejects.toMatchObject({ failure: { code: 'saga.cancelled' } })
+    expect(world.calls).toEqual(['try room', 'cancel room true'])
+  })
 
   test('an invalid header is an error of the request', async () => {
     const world = await setup()

@@ -87,6 +87,24 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls).toEqual(['try b', 'cancel b true'])
   })
 
+  test('when code that joined by a message’s headers fails all is cancelled, even if the caller ignores it', async () => {
+    const world = await setup()
+    const { other, move } = world
+    const run = world.begin('j-fails', async () => {
+      const headers = transactionHeaders()
+      const failed = outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, async () => {
+          await currentGlobalTransaction()?.call(move, { account: 'b', cents: 2 })
+          throw new Error('no stock')
+        }),
+      )
+      await expect(failed).rejects.toThrow('no stock')
+      return 'all is well'
+    })
+    await expect(run).rejects.toMatchObject({ code: 'saga.transaction_cancelled' })
+    expect(world.calls).toEqual(['try b', 'cancel b true'])
+  })
+
   test('a refusal is for the code that called', async () => {
     const world = await setup({
       handlers: {

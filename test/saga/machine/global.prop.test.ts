@@ -33,6 +33,12 @@ const transaction: SagaShape = {
   },
 }
 
+/** Branches that the code's process knows: the state has them, or a failover lost them. */
+const branches = [
+  { step: '1.a', branch: 'a', payload: 1 },
+  { step: '4.b', branch: 'b', payload: 4 },
+]
+
 /** Next event; those for one step say for which of the open ones. */
 const TURNS = [
   'calls',
@@ -101,9 +107,10 @@ function eventOf(state: SagaState, { turn, pick, stray }: Move, last: SagaEvent)
     case 'works':
       return { type: 'succeeded', step, operation }
     case 'code ends':
-      if (pick < 4) return { type: 'succeeded', step: 'code', operation: 'invoke' }
+      if (pick < 3) return { type: 'succeeded', step: 'code', operation: 'invoke' }
+      if (pick === 3) return { type: 'succeeded', step: 'code', operation: 'invoke', branches }
       if (pick === 4) return { type: 'yielded', step: 'code' }
-      return { type: 'failed', step: 'code', operation: 'invoke', error, terminal: pick === 5 }
+      return { type: 'failed', step: 'code', operation: 'invoke', error, terminal: pick === 5, branches }
     case 'says no':
       return { type: 'refused', step, operation, error }
     case 'fails':
@@ -153,10 +160,14 @@ class Referee {
     if (ended) this.#checkEnd(state)
   }
 
-  /** Checks that only running code adds steps, and only with the intent to call them. */
+  /** Checks that only running code adds steps, and only with the intent to call them; when it ends, those that were lost. */
   #checkGrowth(before: SagaState, event: SagaEvent, state: SagaState, calls: readonly Call[]): void {
     const added = state.steps.slice(before.steps.length)
-    expect(added.length).toBe(event.type === 'branched' ? 1 : 0)
+    const known = 'branches' in event ? event.branches : undefined
+    const lost = known?.filter(({ step }) => before.steps.every((state) => state.step !== step)) ?? []
+    expect(added.map(({ step }) => step)).toEqual(
+      event.type === 'branched' ? [event.step] : lost.map(({ step }) => step),
+    )
     if (event.type !== 'branched') return
     expect(isRunning(before), 'its code runs').toBe(true)
     expect([before.status, before.cancel]).toEqual(['running', undefined])
