@@ -259,3 +259,13 @@ export function notReady(
   const each = waiting.map((b) => `${b.name} is ${b.state}${b.error === undefined ? '' : ` (${b.error})`}`)
   return new BinderError('binder.not_ready', { bindings: waiting.map((b) => b.name), problem: each.join('; ') })
 }
+
+/** Error of a message that was not handed to the broker before its deadline. */
+export function notTakenInTime(
+  transport: string,
+  { destination }: { readonly destination: string },
+  cause?: Error,
+): TransportError {
+  const message = `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`
+  return new TransportError({ transport, kind: 'timeout', destination, message, cause })
+}

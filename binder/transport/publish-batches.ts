@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { TransportError } from '../errors.ts'
+import { notTakenInTime, TransportError } from '../errors.ts'
 import { PublishHealth } from './publish-health.ts'
 import type { PublishOutcome, Transport, TransportHealth } from './transport.ts'
 
@@ -216,15 +216,6 @@ export class PublishBatches<Entry extends Outgoing> {
       void this.#outside(() => this.#publish({ entries, slow: new Map([[name, entries.length]]) }))
     }
   }
-}
-
-export function notTakenInTime(
-  transport: string,
-  { destination }: Pick<EncodedMessage, 'destination'>,
-  cause?: Error,
-): TransportError {
-  const message = `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`
-  return new TransportError({ transport, kind: 'timeout', destination, message, cause })
 }
 
 export function asTransportError(transport: string, error: unknown): TransportError {

@@ -19,7 +19,7 @@ export interface MysqlTransaction {
 export class LentTransaction implements MysqlTransaction {
   readonly #connection: BoundedConnection
   #isOpen = true
-  #timedOut: unknown
+  #timedOut: Error | undefined
 
   constructor(connection: BoundedConnection) {
     this.#connection = connection
@@ -38,7 +38,7 @@ export class LentTransaction implements MysqlTransaction {
         given.length === 0 ? this.#connection.query(text) : this.#connection.execute(text, [...given] as never[])
       return resultOf<Row>(await answer)
     } catch (error) {
-      if (hasNumber(error, ER.LOCK_WAIT_TIMEOUT)) this.#timedOut ??= error
+      if (hasNumber(error, ER.LOCK_WAIT_TIMEOUT)) this.#timedOut ??= error as Error
       throw explain(error)
     }
   }

@@ -35,6 +35,7 @@ import { Draft, type Transition } from './draft.ts'
 import { chosen, leaveOut, planned } from './dynamic-steps.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
 import {
+  addLost,
   backward,
   confirmed,
   forward,
@@ -48,7 +49,7 @@ import {
   undoFurther,
 } from './moves.ts'
 import { noteOf, operate } from './operate.ts'
-import { type GrownStep, isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
+import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
  * The next state, or `undefined` when the event means nothing in this state.
@@ -325,16 +326,6 @@ function succeeded(draft: Draft, { step, operation, result, branches }: Success)
       draft.note('compensated', index)
       backward(draft)
       return true
-  }
-}
-
-/** Their effects may be there: where they are not undone, they are called again under their names. */
-function addLost(draft: Draft, branches: readonly GrownStep[] = []): void {
-  const there = new Set(draft.steps.map(({ step }) => step))
-  for (const branch of branches) {
-    if (there.has(branch.step)) continue
-    draft.grow(branch)
-    draft.set(draft.steps.length - 1, { doubt: true })
   }
 }
 

@@ -4,7 +4,7 @@ import { follow } from './advance-scripted-saga.ts'
 import type { Draft } from './draft.ts'
 import { end } from './ends.ts'
 import { OPERATIONS } from './operation.ts'
-import type { StepFailure } from './state.ts'
+import type { GrownStep, StepFailure } from './state.ts'
 
 /** A stuck saga moves again, in the direction it had. */
 export function goOn(draft: Draft, index: number): void {
@@ -127,4 +127,14 @@ function parkSaga(draft: Draft): void {
   const { step, error } = draft.step(first)
   draft.failure ??= { step, code: 'saga.unknown', message: 'no failure recorded', ...error }
   draft.stick()
+}
+
+/** Adds branches that the state has lost. Their effects may be there: those that are not undone are called again under their names. */
+export function addLost(draft: Draft, branches: readonly GrownStep[] = []): void {
+  const there = new Set(draft.steps.map(({ step }) => step))
+  for (const branch of branches) {
+    if (there.has(branch.step)) continue
+    draft.grow(branch)
+    draft.set(draft.steps.length - 1, { doubt: true })
+  }
 }
