@@ -55,8 +55,9 @@ export class OrderedPublisher {
   #suspects = 0
   /** A destination is being made again: nothing goes out. */
   #isRepairing = false
-  /** By exchange and routing key. */
-  readonly #targets: Map<string, Target> = new Map()
+  /** By exchange, then by routing key: a text of both would be made for each message. */
+  readonly #targets: Map<string, Map<string, Target>> = new Map()
+  #targetCount = 0
   /** The first message to its routing key, while the broker has not answered for it. */
   #first: PublishEntry | undefined
   /** The target that has as many unanswered messages as it may have. */
@@ -150,14 +151,22 @@ export class OrderedPublisher {
   }
 
   #targetOf(exchange: string, routingKey: string): Target {
-    const name = `${exchange}\n${routingKey}`
-    const known = this.#targets.get(name)
+    const known = this.#targets.get(exchange)?.get(routingKey)
     if (known !== undefined) return known
-    if (this.#targets.size >= MOST_TARGETS)
-      for (const [other, { unanswered }] of this.#targets) if (unanswered === 0) this.#targets.delete(other)
+    if (this.#targetCount >= MOST_TARGETS) this.#forgetIdleTargets()
     const target = { hasAnswered: false, unanswered: 0 }
-    this.#targets.set(name, target)
+    const ofExchange = this.#targets.get(exchange) ?? new Map<string, Target>()
+    this.#targets.set(exchange, ofExchange.set(routingKey, target))
+    this.#targetCount++
     return target
+  }
+
+  #forgetIdleTargets(): void {
+    for (const ofExchange of this.#targets.values()) {
+      for (const [routingKey, { unanswered }] of ofExchange) {
+        if (unanswered === 0 && ofExchange.delete(routingKey)) this.#targetCount--
+      }
+    }
   }
 
   /** The driver threw: nothing was written. */
@@ -221,6 +230,7 @@ export class OrderedPublisher {
     this.#first = undefined
     this.#full = undefined
     this.#targets.clear()
+    this.#targetCount = 0
     const written = this.#inFlight.drain()
     const pending = written.filter((entry) => !entry.settled)
     if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error, written.length === 1)
