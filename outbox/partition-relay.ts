@@ -11,6 +11,7 @@ import type { PartitionQueries } from './partition-queries.ts'
 import type { PartitionContext, PartitionRelayOptions } from './partition-relay-context.ts'
 import { RowSettlement } from './row-settlement.ts'
 import { ScanStart } from './scan-start.ts'
+import { UnansweredRows } from './unanswered-rows.ts'
 import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
@@ -24,9 +25,6 @@ const MOST_REST_MS = 20
 
 /** A destination whose broker takes longer to confirm holds up no other: its call is waited for beside the windows. */
 const PATIENCE_MS = 2 * SECOND
-
-/** Calls without an answer hold the rows of this many full windows at most; with more, the windows wait for an answer. */
-const MOST_HELD = { rows: 100, bytes: 16 }
 
 /**
  * The relay of one partition under one lease: fetch a window, publish it, delete what was confirmed; one window at a
@@ -49,8 +47,7 @@ export class PartitionRelay {
   readonly #start: ScanStart
   readonly #pauses: OutagePauses
   readonly #settling: RowSettlement
-  /** In calls that have no answer yet. */
-  #held = { rows: 0, bytes: 0 }
+  readonly #unanswered: UnansweredRows
 
   constructor(context: PartitionContext) {
     const { lease, table, options, look, onWindow } = context
@@ -60,6 +57,7 @@ export class PartitionRelay {
     this.#options = options
     this.#pauses = new OutagePauses(context, this.#stopping.signal)
     this.#settling = new RowSettlement(context, this.#pauses)
+    this.#unanswered = new UnansweredRows(options)
     this.#start = new ScanStart(options.clock, (scan) => table.pass(scan))
     this.#gate = look.place(() => this.#place)
     this.#away = new AwayDestinations(lease.partition, options, {
@@ -191,10 +189,10 @@ export class PartitionRelay {
     const call = this.#send(rows)
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
     if (outcomes !== undefined) return outcomes
-    if (!this.#hold(rows, 1)) return call
+    if (!this.#unanswered.add(rows)) return call
     const [first] = rows as readonly [WindowRow]
     const answered = call.then((answers) => {
-      this.#hold(rows, -1)
+      this.#unanswered.remove(rows)
       return this.#answered(rows, answers, lagMs + clock.monotonic() - since)
     })
     this.#away.addUnanswered(first.message.destination, answered)
@@ -208,19 +206,6 @@ export class PartitionRelay {
     const log = logOf(first.message.destination)
     if (log !== undefined) return this.#table.move(rows, log)
     return publisher.publish(rows.map((row) => row.message))
-  }
-
-  /** Counts rows of a call without an answer. @returns false: they would be too many */
-  #hold(rows: readonly WindowRow[], sign: 1 | -1): boolean {
-    const { batchSize, batchBytes } = this.#options
-    const held = {
-      rows: this.#held.rows + sign * rows.length,
-      bytes: this.#held.bytes + sign * rows.reduce((sum, row) => sum + bodyBytes(row), 0),
-    }
-    const tooMany = held.rows > MOST_HELD.rows * batchSize || held.bytes > MOST_HELD.bytes * batchBytes
-    if (sign > 0 && tooMany) return false
-    this.#held = held
-    return true
   }
 
   /** Settles rows of one destination that were published beside the windows. */
