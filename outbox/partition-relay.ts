@@ -86,8 +86,8 @@ export class PartitionRelay {
   }
 
   /**
-   * Asks it to end as soon as no call is without an answer, and to send everything else until then, for nobody else can work on the
-   * partition before. Resolves when it has ended. Idempotent.
+   * Ends this relay when the broker has answered its open calls. Until then it sends what goes to other destinations, since no other relay
+   * can take the partition before. Resolves when it has ended. Idempotent.
    */
   leave(): Promise<void> {
     this.#leaving.abort()
@@ -101,7 +101,7 @@ export class PartitionRelay {
     return this.leave()
   }
 
-  /** What to look at while idle; nothing when a window must come first. */
+  /** The part of the partition that the idle look reads; `undefined` when a window must come first. */
   get #place(): LeasedPartition | undefined {
     const away = this.#away.names
     if (!this.lease.isValid() || this.#start.isDue(away)) return undefined

@@ -6,7 +6,7 @@ export class RelayStaff {
   readonly #hire: (lease: HeldLease) => PartitionRelay
   readonly #onStopped: () => void
   readonly #workers = new Map<number, PartitionRelay>()
-  /** Leases to be given back: nobody is hired for them. */
+  /** Leases that the relay gives back: it hires no worker for them. */
   #dismissed: ReadonlySet<HeldLease> = new Set()
 
   /**

@@ -12,7 +12,7 @@ export interface RowName {
   readonly id: string
 }
 
-/** What a window leaves out. */
+/** Rows that a window does not read. */
 export interface Scan {
   /** Destinations whose rows stay. */
   readonly away: readonly string[]
@@ -62,7 +62,7 @@ export class ScanStart {
     this.#read = read
   }
 
-  /** What to read, by what is known. */
+  /** Returns the scan that earlier passes allow. */
   known(away: readonly string[]): Scan {
     return { away, after: isWithin(this.#scan.away, away) ? this.#scan.after : undefined }
   }
@@ -72,7 +72,7 @@ export class ScanStart {
     return away.length > 0 && this.#clock.monotonic() >= this.#passAt
   }
 
-  /** What to read, after a pass when one is due. Where a pass is long, a second one follows at once: a window would take as long. */
+  /** Makes a pass when one is due, then returns the scan. A long pass is followed by a second one at once, since a window would take as long. */
   async find(away: readonly string[]): Promise<Scan> {
     if (this.isDue(away) && (await this.#pass(away)) > 1) await this.#pass(away)
     return this.known(away)

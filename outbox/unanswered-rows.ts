@@ -23,7 +23,7 @@ export class UnansweredRows {
     return true
   }
 
-  /** They have an answer. */
+  /** Takes out rows that the broker has answered for. */
   remove(rows: readonly WindowRow[]): void {
     this.#rows -= rows.length
     this.#bytes -= bytesOf(rows)

@@ -83,8 +83,9 @@ export function isWaiting({ code }: StepFailure): boolean {
 }
 
 /**
- * Event for a participant's reply. A result that does not fit the step's schema had an effect that the saga cannot use: it fails for good.
- * A schema that cannot tell now, such as one that asks a service which is away, fails one attempt: the participant answers again.
+ * Turns a participant's reply into an event. If the result does not fit the step's schema, the step fails for good: the saga cannot use its
+ * effect. If the schema throws another error, for example because a service that it asks is away, one attempt fails and the participant
+ * answers again.
  */
 export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
   const { step, operation } = reply
