@@ -54,28 +54,10 @@ class StateMap<Out, In> implements SharedState<Out, In> {
   #known = 0
 
   constructor(options: ResolvedState<Out, In>) {
-    const { store, cluster, name, clock, logger } = options
     const values = new StateValues(options)
     this.#options = options
     this.#values = values
-    this.#replica = new Replica<StateEntry<Out | undefined>, StateEvent<Out>>({
-      store,
-      log: { cluster, state: name },
-      clock,
-      logger,
-      source: {
-        read: async () => {
-          const { revision, records } = await store.read({ cluster, state: name })
-          const items = records.filter(hasValue).map((record) => [record.key, values.decodeShared(record)] as const)
-          return { revision, items }
-        },
-        apply: (items, entry) => {
-          const event = values.event(entry)
-          if (event.type === 'change') for (const change of event.changes) keep(items, change)
-          return event
-        },
-      },
-    })
+    this.#replica = replicaOf(options, values)
     this.#watches = new StateWatches(options, values, this.#replica)
     this.#writer = new StateWriter(options, values, this.#closing.signal)
   }
@@ -243,6 +225,28 @@ class StateMap<Out, In> implements SharedState<Out, In> {
   #path(key: string): string {
     return `sharedState("${this.name}").${String(key)}`
   }
+}
+
+function replicaOf<Out, In>(options: ResolvedState<Out, In>, values: StateValues<Out, In>): StateReplica<Out> {
+  const { store, cluster, name, clock, logger } = options
+  return new Replica<StateEntry<Out | undefined>, StateEvent<Out>>({
+    store,
+    log: { cluster, state: name },
+    clock,
+    logger,
+    source: {
+      read: async () => {
+        const { revision, records } = await store.read({ cluster, state: name })
+        const items = records.filter(hasValue).map((record) => [record.key, values.decodeShared(record)] as const)
+        return { revision, items }
+      },
+      apply: (items, entry) => {
+        const event = values.event(entry)
+        if (event.type === 'change') for (const change of event.changes) keep(items, change)
+        return event
+      },
+    },
+  })
 }
 
 function isBoundTo({ boundTo: now }: StateRecord, boundTo: Generation | undefined): boolean {
