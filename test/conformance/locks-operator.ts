@@ -17,51 +17,31 @@ export function operatorCases(context: LocksContext): void {
   }
   lookingCases(context)
   forcingCases(context)
+  if (context.has('shared')) readerCases(context)
 }
 
-function lookingCases({ contender }: LocksContext): void {
+function lookingCases({ contender, has }: LocksContext): void {
+  const modes = has('shared') ? (['exclusive', 'shared'] as const) : (['exclusive'] as const)
   describe('looking', () => {
-    it('shows who holds a key since when, and who waits for it, in order', async () => {
+    it('shows who holds a key since when, and who waits for it', async () => {
       const [a, b, key] = [contender({ owner: 'a' }), contender({ owner: 'b' }), randomUUID()]
-      expect(await a.inspect(key)).toBeUndefined()
-      const before = Date.now()
-      const reading = await a.acquire(key, { mode: 'shared', ttlMs: 5_000 })
-      const permitted = await b.acquire(key, { permits: 4, ttlMs: 60_000 })
-      const waiting = [
-        b.acquire(key, { owner: 'w1' }),
-        inLine(a, key, 1).then(() => a.acquire(key, { permits: 4, owner: 'p2' })),
-        inLine(a, key, 2).then(() => a.acquire(key, { mode: 'shared', owner: 'r3' })),
-      ]
-      await inLine(a, key, 3)
-      const info = await a.inspect(key)
-      expect(info).toMatchObject({
+      const lease = await a.acquire(key, { ttlMs: 5_000 })
+      const waiting = b.acquire(key)
+      await inLine(a, key, 1)
+      expect(await b.inspect(key)).toMatchObject({
         key,
-        holders: [
-          { owner: 'a', mode: 'shared', token: reading.token },
-          { owner: 'b', mode: 'shared', permits: 4, token: permitted.token },
-        ],
-        waiters: [
-          { owner: 'w1', mode: 'exclusive' },
-          { owner: 'p2', mode: 'shared', permits: 4 },
-          { owner: 'r3', mode: 'shared' },
-        ],
+        holders: [{ owner: 'a', mode: 'exclusive', token: lease.token }],
+        waiters: [{ owner: 'b', mode: 'exclusive' }],
       })
-      const [first, second] = info?.holders ?? []
-      expect(Math.abs((first?.sinceAt ?? 0) - before)).toBeLessThan(2_000)
-      expect(first?.expiresInMs).toBeGreaterThan(3_000)
-      expect(first?.expiresInMs).toBeLessThanOrEqual(5_000)
-      expect(second?.expiresInMs).toBeGreaterThan(50_000)
-      expect(second?.freesInMs).toBe(second?.expiresInMs)
-      await reading.release()
-      await permitted.release()
-      for (const lease of waiting) await (await lease).release()
+      await lease.release()
+      await (await waiting).release()
       expect(await a.inspect(key)).toBeUndefined()
     })
 
     it('knows since when, although the token is ahead of the clock', async () => {
       const [a, key] = [contender(), randomUUID()]
       const tokenAbove = (Date.now() + 3_600_000) * 1_000
-      for (const mode of ['exclusive', 'shared'] as const) {
+      for (const mode of modes) {
         const lease = await a.acquire(key, { tokenAbove, mode })
         const [holder] = (await a.inspect(key))?.holders ?? []
         expect(holder?.token).toBe(lease.token)
@@ -73,7 +53,7 @@ function lookingCases({ contender }: LocksContext): void {
     it('lists what is held, of one prefix, no more than asked for', async () => {
       const [a, b, id] = [contender({ owner: 'a' }), contender(), `${randomUUID()}*[?]\\`]
       const keys = Array.from({ length: 6 }, (_, n) => `${id} ${n}}:line`)
-      const leases = await Promise.all(keys.map((key, n) => a.acquire(key, n % 2 === 0 ? {} : { mode: 'shared' })))
+      const leases = await Promise.all(keys.map((key, n) => a.acquire(key, { mode: modes[n % modes.length] })))
       await a.acquire(`x ${id}`)
       const all = await b.list({ prefix: id })
       expect(all.map((info) => info.key).toSorted()).toEqual(keys)
@@ -130,18 +110,6 @@ function forcingCases({ contender }: LocksContext): void {
       expect(lease.signal.reason).toMatchObject({ reason: 'forced' })
     })
 
-    it('ends all readers', async () => {
-      const [a, b, key] = [contender({ owner: 'a' }), contender({ owner: 'b' }), randomUUID()]
-      const readers = [await a.acquire(key, { mode: 'shared' }), await b.acquire(key, { mode: 'shared' })]
-      const waiting = b.acquire(key)
-      await inLine(a, key, 1)
-      const { ended, token } = await a.forceRelease(key, FORCE)
-      expect(ended.map(({ owner, mode }) => `${owner} ${mode}`).toSorted()).toEqual(['a shared', 'b shared'])
-      expect(token).toBeGreaterThan(Math.max(...readers.map((lease) => lease.token)))
-      for (const reader of readers) expect(await reader.release()).toBe('lost')
-      await (await waiting).release()
-    })
-
     it('also raises the token of a free key', async () => {
       const [locks, key] = [contender(), randomUUID()]
       const before = await locks.acquire(key)
@@ -161,14 +129,7 @@ function forcingCases({ contender }: LocksContext): void {
       expect(await b.audit(key)).toEqual([])
       lease.assertValid()
       expect(await lease.release()).toBe('released')
-      const readers = [await a.acquire(key, { mode: 'shared' }), await b.acquire(key, { mode: 'shared' })]
-      const tokens = readers.map(({ token }) => token)
-      const refused = b.forceRelease(key, { ...FORCE, tokens: tokens.slice(1) })
-      await expect(refused).rejects.toMatchObject(changed)
-      for (const reader of readers) reader.assertValid()
-      const forced = await b.forceRelease(key, { ...FORCE, tokens: [...tokens, 1] })
-      expect(new Set(forced.ended.map(({ token }) => token))).toEqual(new Set(tokens))
-      expect((await b.forceRelease(key, { ...FORCE, tokens })).ended).toEqual([])
+      expect((await b.forceRelease(key, { ...FORCE, tokens: [lease.token] })).ended).toEqual([])
     })
 
     it('never ends the lease of a waiter that gets the lock at the same moment', async () => {
@@ -215,6 +176,71 @@ function forcingCases({ contender }: LocksContext): void {
       await expect(locks.forceRelease(key, { ...FORCE, tokens: 1 as never })).rejects.toThrow('a list of tokens')
       expect(await locks.audit(key)).toEqual([])
       lease.assertValid()
+    })
+  })
+}
+
+function readerCases({ contender }: LocksContext): void {
+  describe('readers', () => {
+    it('are shown with holders of permits, and who waits behind them, in order', async () => {
+      const [a, b, key] = [contender({ owner: 'a' }), contender({ owner: 'b' }), randomUUID()]
+      expect(await a.inspect(key)).toBeUndefined()
+      const before = Date.now()
+      const reading = await a.acquire(key, { mode: 'shared', ttlMs: 5_000 })
+      const permitted = await b.acquire(key, { permits: 4, ttlMs: 60_000 })
+      const waiting = [
+        b.acquire(key, { owner: 'w1' }),
+        inLine(a, key, 1).then(() => a.acquire(key, { permits: 4, owner: 'p2' })),
+        inLine(a, key, 2).then(() => a.acquire(key, { mode: 'shared', owner: 'r3' })),
+      ]
+      await inLine(a, key, 3)
+      const info = await a.inspect(key)
+      expect(info).toMatchObject({
+        key,
+        holders: [
+          { owner: 'a', mode: 'shared', token: reading.token },
+          { owner: 'b', mode: 'shared', permits: 4, token: permitted.token },
+        ],
+        waiters: [
+          { owner: 'w1', mode: 'exclusive' },
+          { owner: 'p2', mode: 'shared', permits: 4 },
+          { owner: 'r3', mode: 'shared' },
+        ],
+      })
+      const [first, second] = info?.holders ?? []
+      expect(Math.abs((first?.sinceAt ?? 0) - before)).toBeLessThan(2_000)
+      expect(first?.expiresInMs).toBeGreaterThan(3_000)
+      expect(first?.expiresInMs).toBeLessThanOrEqual(5_000)
+      expect(second?.expiresInMs).toBeGreaterThan(50_000)
+      expect(second?.freesInMs).toBe(second?.expiresInMs)
+      await reading.release()
+      await permitted.release()
+      for (const lease of waiting) await (await lease).release()
+      expect(await a.inspect(key)).toBeUndefined()
+    })
+
+    it('all end with a forced release', async () => {
+      const [a, b, key] = [contender({ owner: 'a' }), contender({ owner: 'b' }), randomUUID()]
+      const readers = [await a.acquire(key, { mode: 'shared' }), await b.acquire(key, { mode: 'shared' })]
+      const waiting = b.acquire(key)
+      await inLine(a, key, 1)
+      const { ended, token } = await a.forceRelease(key, FORCE)
+      expect(ended.map(({ owner, mode }) => `${owner} ${mode}`).toSorted()).toEqual(['a shared', 'b shared'])
+      expect(token).toBeGreaterThan(Math.max(...readers.map((lease) => lease.token)))
+      for (const reader of readers) expect(await reader.release()).toBe('lost')
+      await (await waiting).release()
+    })
+
+    it('all stay when the tokens of a forced release leave out one', async () => {
+      const [a, b, key] = [contender({ owner: 'a' }), contender({ owner: 'b' }), randomUUID()]
+      const readers = [await a.acquire(key, { mode: 'shared' }), await b.acquire(key, { mode: 'shared' })]
+      const tokens = readers.map(({ token }) => token)
+      const refused = b.forceRelease(key, { ...FORCE, tokens: tokens.slice(1) })
+      await expect(refused).rejects.toMatchObject({ code: 'locks.holder_changed', key, holders: ['a'] })
+      for (const reader of readers) reader.assertValid()
+      const forced = await b.forceRelease(key, { ...FORCE, tokens: [...tokens, 1] })
+      expect(new Set(forced.ended.map(({ token }) => token))).toEqual(new Set(tokens))
+      expect((await b.forceRelease(key, { ...FORCE, tokens })).ended).toEqual([])
     })
   })
 }
