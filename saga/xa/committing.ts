@@ -12,7 +12,7 @@ import type { XaParts } from './handler-dependencies.ts'
 
 /** Outcome of the handler's last call. */
 interface Known {
-  readonly gid: string
+  readonly gid: string | null
   readonly status: BarrierEntry['status']
   readonly isCommitted: boolean
 }
@@ -30,11 +30,22 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
   async ahead({ command, busy }: Asked<Request, Context>): Promise<Decision> {
     const { sql, barrier, gate } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
-    if (entry?.gid == null) return (tx) => this.#decide(tx, command, undefined)
+    if (entry?.gid == null) {
+      const isCommitted = await this.#isCommittedElsewhere(command, entry)
+      return (tx) => this.#decide(tx, command, { gid: null, status: 'cancelled', isCommitted })
+    }
     const { gid, status } = entry
     if (status === 'ok') await gate.end('COMMIT', gid, busy)
     const isCommitted = await this.#isCommitted(command, gid)
     return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
+  }
+
+  /** A participant restored from an older copy has no row of the try; a resource that has a gate of its own still knows it. */
+  async #isCommittedElsewhere(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<boolean> {
+    const { gate } = this.#parts
+    if (!gate.isApart) return false
+    const base = await gate.base(command, entry)
+    return (await gate.committed(command, base))?.startsWith(base) === true
   }
 
   /** @throws `saga.xa_not_yet` while the transaction may still become so */
@@ -55,15 +66,18 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     return (await gate.committed(command, base)) === gid
   }
 
-  async #decide(tx: SqlTransaction, command: CommandHeaders, known: Known | undefined): Promise<SagaReply> {
+  async #decide(tx: SqlTransaction, command: CommandHeaders, known: Known): Promise<SagaReply> {
     const { barrier } = this.#parts
     const { gid, status } = await barrier.hold(tx, command, 'invoke', 'cancelled')
-    if (gid === null) return notReserved(command)
-    if (gid !== known?.gid || (status === 'ok' && known.status !== 'ok'))
+    if (gid !== known.gid || (status === 'ok' && gid !== null && known.status !== 'ok'))
       throw new SagaError('saga.xa_not_yet', { message: `${command.key} has begun in this moment` })
-    if (!known.isCommitted) return status === 'ok' ? notPrepared(command, gid) : notReserved(command)
-    await barrier.enter(tx, command, 'confirm', 'ok', done(command))
-    return done(command)
+    if (known.isCommitted) {
+      await barrier.enter(tx, command, 'confirm', 'ok', done(command))
+      return done(command)
+    }
+    // A confirmation stands even if the row of its try, or the record of its commit, was purged.
+    if ((await barrier.find(tx, command, 'confirm')) !== undefined) return done(command)
+    return gid !== null && status === 'ok' ? notPrepared(command, gid) : notReserved(command)
   }
 
   /** The payload is not needed. */

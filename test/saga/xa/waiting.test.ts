@@ -73,6 +73,45 @@ test('a confirmation whose answered try was lost in a restore reports that, whil
   })
 })
 
+/** What the participant keeps of the saga `id`: rows of its barrier, as operation and status. */
+async function keep(id: string, rows: Readonly<Record<string, string>>, gid: string | null): Promise<void> {
+  for (const [operation, status] of Object.entries(rows))
+    await embedded().query(
+      `INSERT INTO ${schema}.saga_barrier (saga_key, birth, reply_to, operation, status, outside, gid)
+       VALUES ($1, 'orders.saga-replies', 'orders.saga-replies', $2, $3, true, $4)`,
+      [`order/${id}/reserve`, operation, status, operation === 'invoke' ? gid : null],
+    )
+}
+
+const free: XaResource = { ...held, look: async () => ({ isFree: true, prepared: [] }) }
+
+test.each([
+  ['its record and that of its try are all that is left', { invoke: 'ok', confirm: 'ok' }],
+  ['its record is all that is left', { confirm: 'ok' }],
+])('a confirmation is repeated when %s', async (what, rows) => {
+  const id = what.replaceAll(/\W/g, '-')
+  await keep(id, rows, `concordat:${id}:1:k`)
+  const headers = { ...commandHeaders(id, 'confirm'), 'saga-kind': 'tcc' }
+  const answer = await askTarget(targetOn(free, systemClock), { sku: 'apple', n: 1 }, headers)
+  expect(answer).toMatchObject({ reply: { status: 'ok' } })
+})
+
+test('what the resource committed is confirmed, although the participant was restored from a copy without it', async () => {
+  const resource: XaResource = { ...free, committed: async (base) => `${base}1:k` }
+  const ask = (operation: 'confirm' | 'compensate') =>
+    askTarget(
+      targetOn(resource, systemClock),
+      { sku: 'apple', n: 1 },
+      {
+        ...commandHeaders('copied', operation),
+        'saga-kind': 'tcc',
+      },
+    )
+  expect(await ask('confirm')).toMatchObject({ reply: { status: 'ok' } })
+  expect(await ask('confirm')).toMatchObject({ reply: { status: 'ok' } })
+  expect(await ask('compensate')).toMatchObject({ reply: { status: 'failed', code: 'saga.confirmed' } })
+})
+
 test.each(['confirm', 'compensate'] as const)(
   'a %s that another process holds up uses no attempt, and health and the log report why it waits',
   async (operation) => {
