@@ -40,7 +40,7 @@ export { type Addressed, type Outputs, type Result, several, to } from './bindin
 export { pollable } from './bindings/pollable.ts'
 export { processor, sink, source } from './bindings/sink-processor-source.ts'
 export { type Channel, channelAt, defineChannel } from './channel/channel.ts'
-export { deadLetterName } from './channel/letter-name.ts'
+export { deadLetterName } from './channel/dead-letter-name.ts'
 export type { EncodedMessage, Headers } from './channel/message.ts'
 export { decodePayload, encodeMessage, type SendOptions } from './channel/message-codec.ts'
 export { partitionOf } from './channel/partition.ts'

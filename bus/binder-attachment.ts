@@ -1,7 +1,7 @@
 import type { Binder } from '../binder/binder.ts'
 import type { BindingStatus } from '../binder/status.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
-import { hasMethods, wrongKind } from '../core/options.ts'
+import { hasMethods, wrongKind } from '../core/option-checks.ts'
 import { BusError } from './errors.ts'
 
 const POLL_MS = 20

@@ -13,10 +13,10 @@ import type { SinkBinding } from '../binder/bindings/declarations.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address, AddressParts } from './address.ts'
 import type { BusChannel } from './channels.ts'
-import type { ConfigOptions, WatchedConfig } from './config.ts'
 import type { BusEvent, EventHandler } from './event.ts'
 import type { AckError } from './outcome.ts'
 import type { WatchedInstance } from './reports/latest-instance-reports.ts'
+import type { ConfigOptions, WatchedConfig } from './watched-config.ts'
 
 /** An instance on the bus: sends events to instances by address, and handles events for its own address. */
 export interface Bus extends AsyncDisposable {

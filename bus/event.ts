@@ -1,6 +1,6 @@
 import { invalidOption } from '../core/errors.ts'
 import type { ContextLogger } from '../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address } from './address.ts'
 

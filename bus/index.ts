@@ -16,9 +16,9 @@ export {
   SendReports,
   SetLogLevel,
   Shutdown,
-} from './built-in.ts'
+} from './built-in-events.ts'
 export type { Acknowledgement, Bus, BusHealth, ReportWatch } from './bus.ts'
-export type { WatchedConfig } from './config.ts'
 export { BusError } from './errors.ts'
 export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './event.ts'
 export { createBus } from './service-bus.ts'
+export type { WatchedConfig } from './watched-config.ts'

@@ -3,10 +3,10 @@ import { backoffDelayMs } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { unlessAborted, within } from '../core/time-limit.ts'
 import type { WaitOptions } from './binder-attachment.ts'
-import type { Configs } from './configs.ts'
 import { BusError } from './errors.ts'
 import { type Presence, ROLL_CALL_MS } from './presence.ts'
 import type { BusContext } from './shared-dependencies.ts'
+import type { Configs } from './watched-configs.ts'
 
 const HELLO_BACKOFF = Object.freeze({ initialMs: 200, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 })
 const READY_MS = 30 * SECOND

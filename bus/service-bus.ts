@@ -4,7 +4,8 @@ import type { StandardSchemaV1 } from '../core/schema.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type { Address } from './address.ts'
 import { busBindings } from './bindings.ts'
-import { type ReportOrder, SendReports } from './built-in.ts'
+import { controls } from './built-in-event-handlers.ts'
+import { type ReportOrder, SendReports } from './built-in-events.ts'
 import type {
   AckedPublishOptions,
   Acknowledgement,
@@ -16,9 +17,6 @@ import type {
   ReportWatchOptions,
 } from './bus.ts'
 import type { BusChannel } from './channels.ts'
-import type { ConfigOptions, WatchedConfig } from './config.ts'
-import { Configs } from './configs.ts'
-import { controls } from './controls.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, type EventHandler, onEvent } from './event.ts'
 import { Handlers } from './handlers.ts'
@@ -30,6 +28,8 @@ import { type AnyPublishOptions, EventPublisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
 import { ReportExchange } from './reports/report-exchange.ts'
 import { type BusContext, busContext } from './shared-dependencies.ts'
+import type { ConfigOptions, WatchedConfig } from './watched-config.ts'
+import { Configs } from './watched-configs.ts'
 
 /** @throws TypeError / RangeError naming the option. Opens nothing. */
 export function createBus(options: BusOptions): Bus {

@@ -1,6 +1,6 @@
 import { SECOND } from './clock.ts'
 import { invalidOption, requireInteger } from './errors.ts'
-import { optionNames, refuseUnknown } from './options.ts'
+import { optionNames, refuseUnknown } from './option-checks.ts'
 
 /** Exponential backoff with a cap and full-range jitter around the computed delay. */
 export interface BackoffOptions {

@@ -9,8 +9,8 @@
 import { conditional } from './conditional-statement.ts'
 import { ConcordatError } from './errors.ts'
 import { PREPARED_SETTING, type SqlResult, type SqlTransaction } from './sql.ts'
-import { fromDriver } from './sql-away.ts'
 import { SqlError } from './sql-error.ts'
+import { fromDriver } from './sql-unavailable.ts'
 import { fieldOf } from './thrown-values.ts'
 
 /** Runs one statement of ours in a library's transaction. */

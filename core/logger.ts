@@ -1,5 +1,5 @@
 import { systemClock } from './clock.ts'
-import { hasMethods, wrongKind } from './options.ts'
+import { hasMethods, wrongKind } from './option-checks.ts'
 import { stderrLine } from './stderr-line.ts'
 import { readableInLog } from './thrown-values.ts'
 

@@ -8,7 +8,7 @@
 
 import { SECOND } from './clock.ts'
 import { requireInteger } from './errors.ts'
-import { limitedTransaction } from './limited-transaction.ts'
+import { limitedTransaction } from './idle-limited-transaction.ts'
 import { holdersOf, LOCK_WAIT, untilFree } from './retry-table-lock.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
 import { SqlError } from './sql-error.ts'

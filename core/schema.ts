@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ConcordatError, show } from './errors.ts'
-import { isThenable } from './options.ts'
+import { isThenable } from './option-checks.ts'
 import { readable, throwReadable } from './thrown-values.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'

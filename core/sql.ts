@@ -1,7 +1,7 @@
 import { DAY } from './clock.ts'
-import { isConflict } from './conflict.ts'
 import { ConcordatError, hasCode, said, toError } from './errors.ts'
-import { hasMethods, wrongKind } from './options.ts'
+import { hasMethods, wrongKind } from './option-checks.ts'
+import { isConflict } from './sql-conflicts.ts'
 import { SqlError } from './sql-error.ts'
 import { fieldOf } from './thrown-values.ts'
 

@@ -4,7 +4,7 @@
  */
 import { said } from './errors.ts'
 import type { Logger } from './logger.ts'
-import { hasMethods, wrongKind } from './options.ts'
+import { hasMethods, wrongKind } from './option-checks.ts'
 import { fieldOf, readable } from './thrown-values.ts'
 import type { TraceContext } from './trace-context.ts'
 

@@ -2,7 +2,7 @@
  * Results of user functions that are not awaited. An `async` function returns a promise; without a listener its rejection
  * would end the process.
  */
-import { isThenable, wrongKind } from './options.ts'
+import { isThenable, wrongKind } from './option-checks.ts'
 
 /** Returns the value unchanged; ignores the rejection of a promise. */
 export function notAwaited<T>(value: T): T {

@@ -12,9 +12,10 @@
  *
  * `undefined`: the error is unknown here. The caller treats it as a failure of the work itself.
  */
-import { CONFLICTS } from './conflict.ts'
+
 import { causesOf, hasCode, isRetryable } from './errors.ts'
-import { isDenied, sqlAway, sqlStateOf } from './sql-away.ts'
+import { CONFLICTS } from './sql-conflicts.ts'
+import { isDenied, sqlAway, sqlStateOf } from './sql-unavailable.ts'
 import { fieldOf, messageOf } from './thrown-values.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'

@@ -10,11 +10,11 @@ import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { ConcordatError, hasCode, toError } from '../core/errors.ts'
+import { writeWhole } from './atomic-file-write.ts'
 import { type DirectoryLock, isOfLock, lockDirectory, sweepLeftovers } from './directory-lock.ts'
 import { DataDirectoryError } from './errors.ts'
 import { loadPglite, type OwnDatabase } from './open-pglite.ts'
-import { unopened, unusable } from './unusable.ts'
-import { writeWhole } from './whole-file.ts'
+import { unopened, unusable } from './unusable-folder-errors.ts'
 
 export interface OpenDatabase {
   readonly database: OwnDatabase

@@ -1,7 +1,7 @@
 import { postgresTransport } from '../binder/postgres/transport.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import { requireText } from '../core/errors.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
+import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { Locks } from '../locks/lock.ts'
 import { postgresLocks } from '../locks/postgres/postgres-locks.ts'

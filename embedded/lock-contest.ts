@@ -11,10 +11,10 @@ import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
+import { createWhole, writeWhole } from './atomic-file-write.ts'
 import { DataDirectoryError } from './errors.ts'
 import { type Holder, holderOf, type ProcessPlace, stateOf } from './lock-holder.ts'
-import { StillWatch } from './still-watch.ts'
-import { createWhole, writeWhole } from './whole-file.ts'
+import { StillWatch } from './stale-lock-watch.ts'
 
 /** A process that was just told to stop may take this long to close its database. */
 const WAIT_MS = 5 * SECOND

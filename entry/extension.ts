@@ -17,18 +17,25 @@ export type {
   TransportFeatures,
   TransportHost,
 } from '../binder/transport/transport.ts'
-export { TransactionScope } from '../core/callback-transaction.ts'
 export { causesOf, invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
 export { virtualTimeIn } from '../core/event-loop-turns.ts'
 export { restartIds } from '../core/ids.ts'
+export { isDeeperThan } from '../core/json-nesting.ts'
 export { checkLogger } from '../core/logger.ts'
-export { isDeeperThan } from '../core/nesting.ts'
-export { hasMethods, optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../core/options.ts'
+export {
+  hasMethods,
+  optionNames,
+  refuseUnknown,
+  requireFunction,
+  requireList,
+  wrongKind,
+} from '../core/option-checks.ts'
 export { printable, withoutSecrets } from '../core/printable.ts'
 export { randomId } from '../core/random-id.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
 export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'
+export { TransactionScope } from '../core/transaction-scope.ts'
 export type {
   ClusterStore,
   CommitRequest,

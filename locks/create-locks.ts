@@ -1,6 +1,6 @@
 import { endingContext } from '../core/async-contexts.ts'
 import { toError } from '../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/option-checks.ts'
 import { withLeases } from './current-lease.ts'
 import { LockError } from './errors.ts'
 import { HealthProbingStore } from './health-probing-store.ts'

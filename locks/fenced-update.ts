@@ -1,5 +1,5 @@
 import { requireInteger, requireText } from '../core/errors.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
+import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import { quoteIdentifier, refusePrepared, type SqlExecutor } from '../core/sql.ts'
 import { LockError } from './errors.ts'
 

@@ -2,7 +2,7 @@
 import { requireInteger, requireText } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { latestOf, migrate } from '../core/migrate.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
+import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'

@@ -5,7 +5,7 @@
  * @module
  */
 export { checkName } from '../binder/channel/channel.ts'
-export { lagWithRetries, leavesOutHeld } from '../binder/consuming/failure/delayed-retry-copies.ts'
+export { lagWithRetries, leavesOutHeld } from '../binder/consuming/failure/retry-destination.ts'
 export { resolveSecrets } from '../bus/signature.ts'
 export { readDeclarationsOnly, startedByUs } from '../core/declarations-only.ts'
 export { requireNote, requireTarget } from '../saga/coordinator/operator-checks.ts'

@@ -2,9 +2,9 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { TransportError } from '../binder/errors.ts'
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { hasCode, toError } from '../core/errors.ts'
-import { wrongKind } from '../core/options.ts'
+import { wrongKind } from '../core/option-checks.ts'
 import type { UnansweredCalls } from '../core/unanswered-calls.ts'
-import { isJudged } from './window.ts'
+import { isJudged } from './publish-window.ts'
 
 /** Publishes messages that are already encoded; a binder is one. */
 export interface RelayPublisher {

@@ -8,10 +8,10 @@ import { assumedSpec, specOf as declaredSpec, type Place } from '../binder/sendi
 import type { DestinationSpec, PublishOutcome, Transport } from '../binder/transport/transport.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import { limitedTransaction } from '../core/limited-transaction.ts'
+import { limitedTransaction } from '../core/idle-limited-transaction.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import { writeFault } from '../core/write-fault.ts'
-import { judge, type WindowRow } from './window.ts'
+import { judge, type WindowRow } from './publish-window.ts'
 
 /** The transport whose log is in the outbox's database and has this destination. */
 export type LogOf = (destination: string) => Pick<Transport, 'name' | 'publishIn'> | undefined

@@ -1,7 +1,7 @@
 /** Operator actions on messages that fail: list, retry, drop. */
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { requireStorable } from '../core/errors.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
+import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OutboxError } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'

@@ -5,10 +5,10 @@ import type { SqlClient } from '../core/sql.ts'
 import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './move-rows-to-log.ts'
+import { type Hold, laneOf, type WindowRow } from './publish-window.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf, requireDestination } from './rows.ts'
 import { EVERYTHING, type PassedRows, type Scan } from './scan-start.ts'
 import type { OutboxTables } from './tables.ts'
-import { type Hold, laneOf, type WindowRow } from './window.ts'
 
 export interface Window {
   readonly rows: readonly WindowRow[]

@@ -1,13 +1,13 @@
 import type { Backoff } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Trouble } from '../core/trouble.ts'
+import type { Trouble } from '../core/repeated-failure-log.ts'
 import type { CheckedPublisher } from './checked-publisher.ts'
-import type { IdleLook } from './idle-look.ts'
+import type { IdleLook } from './idle-partition-polling.ts'
 import type { HeldLease } from './lease.ts'
 import type { LogOf } from './move-rows-to-log.ts'
 import type { PartitionQueries } from './partition-queries.ts'
-import type { WindowResult } from './window.ts'
+import type { WindowResult } from './publish-window.ts'
 
 export interface PartitionRelayOptions {
   /** Never rejects, and keeps to the contract. */

@@ -1,10 +1,10 @@
 import type { Clock } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
-import { limitedAnswer, limitedStatements } from './limited-statements.ts'
 import type { Outbox } from './outbox.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
-import type { RelayStaff } from './relay-staff.ts'
+import type { RelayStaff } from './relay-workers.ts'
+import { limitedAnswer, limitedStatements } from './statement-time-limit.ts'
 import { checkOutbox, type OutboxTables } from './tables.ts'
 
 /** Leases of one relay: renews them, gives up those over its fair share, and takes free ones. */

@@ -2,7 +2,7 @@ import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backo
 import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
 import type { SqlListener } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import type { RelayPublisher } from './checked-publisher.ts'

@@ -1,6 +1,6 @@
 /** Messages that the broker refuses again and again: the relay goes on, and what has their keys waits. */
 import { type Clock, SECOND } from '../core/clock.ts'
-import type { WindowResult } from './window.ts'
+import type { WindowResult } from './publish-window.ts'
 
 /** A message that fails so often does not fail by chance. */
 const OFTEN = 3

@@ -4,7 +4,7 @@ import { toError } from '../core/errors.ts'
 import type { OutagePauses } from './outage-pauses.ts'
 import type { UnreadableRow } from './partition-queries.ts'
 import type { PartitionContext } from './partition-relay-context.ts'
-import { holdOf, judge, unreadableHold, type WindowResult } from './window.ts'
+import { holdOf, judge, unreadableHold, type WindowResult } from './publish-window.ts'
 
 /** A refused row is tried again within this time after its pause, unless an operator has dropped it. */
 const REFUSED_MS = 5 * SECOND

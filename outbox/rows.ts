@@ -9,7 +9,7 @@ import { hasCode, toError } from '../core/errors.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { SqlError } from '../core/sql-error.ts'
 import { OutboxError } from './errors.ts'
-import { fromHeadersColumn, headersColumn } from './headers.ts'
+import { fromHeadersColumn, headersColumn } from './headers-column.ts'
 import type { ExpectedOutbox, OutboxTables } from './tables.ts'
 
 /** The columns of a message, for a SELECT; `messageOf` reads them. */

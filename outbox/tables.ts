@@ -15,7 +15,7 @@ import {
   HOLD_FUNCTION,
   PASS_FUNCTION,
   WINDOW_FUNCTION,
-} from './functions.ts'
+} from './sql-functions.ts'
 
 /** Quoted, schema-qualified names. */
 export interface OutboxTables {

@@ -1,7 +1,7 @@
 /** Metrics of an outbox and its relays. Created only with the option `telemetry`. */
 import type { Measure, Reading, Telemetry } from '../core/telemetry-interface.ts'
 import type { Outbox } from './outbox.ts'
-import type { WindowResult } from './window.ts'
+import type { WindowResult } from './publish-window.ts'
 
 const PENDING = {
   name: 'concordat.outbox.pending',

@@ -1,5 +1,5 @@
 import type { PartitionRelayOptions } from './partition-relay-context.ts'
-import { bodyBytes, type WindowRow } from './window.ts'
+import { bodyBytes, type WindowRow } from './publish-window.ts'
 
 /** Calls without an answer hold the rows of this many full windows at most; with more, the windows wait for an answer. */
 const MOST_HELD = { rows: 100, bytes: 16 }

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 
 /** Anything with an idempotent `close`: an election, a binder, locks. */

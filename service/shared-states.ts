@@ -1,4 +1,4 @@
-import { wrongKind } from '../core/options.ts'
+import { wrongKind } from '../core/option-checks.ts'
 import type { SharedState } from '../election/cluster/state/state.ts'
 import { createSharedState } from '../election/cluster/state/state-map.ts'
 import type { ResolvedService } from './options.ts'

@@ -1,6 +1,6 @@
 import { invalidOption } from '../../core/errors.ts'
 import { resolveConsumer } from '../bindings/resolve-options.ts'
-import { retryName } from '../consuming/failure/delayed-retry-copies.ts'
+import { retryName } from '../consuming/failure/retry-destination.ts'
 import type { Transport } from '../transport/transport.ts'
 import { type Declared, plannedSpecs } from './topology.ts'
 

@@ -1,4 +1,4 @@
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import type { Transport } from '../transport/transport.ts'
 
 /** Owned transports, with the owner's name. */

@@ -1,7 +1,7 @@
 /** From the declared bindings to what runs them. */
 import { invalidOption, isRetryable } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import type { BatchBinding, Binding, ConsumerBinding, PollBinding } from '../bindings/declarations.ts'
 import { isMadeOf, requireComplete } from '../bindings/inject-service-parts.ts'
 import { ownerOf } from '../bindings/pipeline-description.ts'
@@ -14,7 +14,7 @@ import { checkMiddleware, type Middleware } from '../middleware/middleware.ts'
 import { wrapBatchHandler, wrapHandler } from '../middleware/wrap-handlers.ts'
 import { Poller } from '../sources/poller.ts'
 import type { BindingStatus } from '../status.ts'
-import { withPlaceInbox } from './settling-inbox.ts'
+import { withPlaceInbox } from './settles-in-option.ts'
 
 /** A running binding. */
 export interface Runner {

@@ -5,7 +5,7 @@
 import type { Binding } from '../bindings/declarations.ts'
 import { resolveConsumer, resolveSource } from '../bindings/resolve-options.ts'
 import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
-import { retrySpec } from '../consuming/failure/delayed-retry-copies.ts'
+import { retrySpec } from '../consuming/failure/retry-destination.ts'
 import type { DestinationSpec, TopologyPart, Transport } from '../transport/transport.ts'
 
 /** The plan of one binder. Frozen through and through; JSON by itself. */

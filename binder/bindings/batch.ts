@@ -1,8 +1,8 @@
 /** Declarations of consumers that get several messages per handler call. */
 import { type Channel, requireChannel } from '../channel/channel.ts'
+import type { NameOptions } from './binding-name-types.ts'
 import type { BatchBinding, BatchInboxOptions, BatchOnceOptions, BatchSinkOptions, Without } from './declarations.ts'
 import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './handler-types.ts'
-import type { NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'
 import { requireOptionsFirst } from './sink-processor-source.ts'
 

@@ -10,7 +10,8 @@ import type { SendOptions } from '../channel/message-codec.ts'
 import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
 import type { Middleware } from '../middleware/middleware.ts'
 import type { Answer, AnswerHost } from '../requests/failed-request-answer.ts'
-import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
+import type { Named } from './binding-name-types.ts'
+import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-control-options.ts'
 import type {
   BatchHandler,
   BatchTransactionContext,
@@ -20,7 +21,6 @@ import type {
   TransactionContext,
 } from './handler-types.ts'
 import type { Inbox } from './inbox.ts'
-import type { Named } from './name-types.ts'
 import type { PipelinePart } from './pipeline-description.ts'
 
 /** Parts that a service supplies to declarations without them. */

@@ -1,9 +1,10 @@
 /** A consumer with several handlers, selected by the message. */
 
 import { invalidOption, requireText, show } from '../../core/errors.ts'
-import { requireFunction, wrongKind } from '../../core/options.ts'
+import { requireFunction, wrongKind } from '../../core/option-checks.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { BinderError } from '../errors.ts'
+import type { NameOptions } from './binding-name-types.ts'
 import type {
   ConsumerBinding,
   ConsumerOptions,
@@ -13,7 +14,6 @@ import type {
 } from './declarations.ts'
 import { Discarded } from './discarded-result.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-types.ts'
-import type { NameOptions } from './name-types.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
 import { sink } from './sink-processor-source.ts'
 

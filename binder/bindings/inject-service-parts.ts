@@ -3,7 +3,7 @@
  * data like all others; `createService` completes them, `createBinder` alone refuses them.
  */
 import { invalidOption } from '../../core/errors.ts'
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import type { Binding, DeclaredConsumer, ServiceParts } from './declarations.ts'
 import type { Inbox } from './inbox.ts'
 

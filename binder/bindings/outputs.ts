@@ -1,5 +1,5 @@
 /** Results of a processor or a source: payloads for its own channel, or addressed with `to`. */
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 

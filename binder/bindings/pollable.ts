@@ -1,6 +1,7 @@
 /** Declarations of consumers that receive a message only on request. */
 
 import { type Channel, requireChannel } from '../channel/channel.ts'
+import type { NameOptions } from './binding-name-types.ts'
 import type {
   PollableInboxOptions,
   PollableOnceOptions,
@@ -9,7 +10,6 @@ import type {
   Without,
 } from './declarations.ts'
 import type { HandlerContext, TransactionContext } from './handler-types.ts'
-import type { NameOptions } from './name-types.ts'
 import { requireOptionsFirst } from './sink-processor-source.ts'
 
 /** Options of `binder.poll`. */

@@ -1,7 +1,7 @@
 import { type Backoff, resolveBackoff } from '../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
 import { BinderError } from '../errors.ts'
@@ -24,7 +24,7 @@ import {
   resolveBatch,
   resolveCircuitBreaker,
   resolveRateLimit,
-} from './flow-options.ts'
+} from './flow-control-options.ts'
 import { requireComplete } from './inject-service-parts.ts'
 
 /** A consumer's options with every default filled in. */

@@ -2,8 +2,9 @@
  * Declarations of what a service does with its channels. Frozen data: nothing runs until `createBinder` gets them.
  */
 
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
+import type { NameOption, NameOptions } from './binding-name-types.ts'
 import type {
   ConsumerOptions,
   DeclaredConsumer,
@@ -17,7 +18,6 @@ import type {
   Without,
 } from './declarations.ts'
 import type { Handler, HandlerContext, SourceContext, TransactionContext } from './handler-types.ts'
-import type { NameOption, NameOptions } from './name-types.ts'
 import type { Result } from './outputs.ts'
 
 type WithoutTransaction = ConsumerOptions & Without<'once' | 'inbox' | 'settlesIn'>

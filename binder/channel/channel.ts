@@ -1,8 +1,8 @@
 import { type Codec, jsonCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import { isDeadLetterName } from './letter-name.ts'
+import { isDeadLetterName } from './dead-letter-name.ts'
 import { REDRIVE_END } from './message.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
 

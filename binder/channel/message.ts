@@ -1,6 +1,6 @@
 import { copyOf } from '../../core/codec.ts'
 import { invalidOption } from '../../core/errors.ts'
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 
 /** A header value; its type survives the round trip on every transport. */
 export type HeaderValue = string | number | boolean | Uint8Array | null

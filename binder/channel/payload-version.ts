@@ -4,7 +4,7 @@
  */
 
 import { invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
-import { isThenable, requireFunction, wrongKind } from '../../core/options.ts'
+import { isThenable, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { BinderError } from '../errors.ts'
 import type { EncodedMessage, Headers } from './message.ts'

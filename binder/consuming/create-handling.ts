@@ -4,12 +4,12 @@ import type { ProvisionedDestinations } from '../sending/destination-provisionin
 import type { Publisher } from '../sending/publisher.ts'
 import type { Transport } from '../transport/transport.ts'
 import { BatchHandling } from './batch/batch-handling.ts'
+import type { Run } from './consumer-run.ts'
 import { Handling } from './handling.ts'
 import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
 import { placeInboxOf } from './position-inbox.ts'
-import type { Run } from './run.ts'
 
 /** Members of the binder that a consumer uses. */
 export interface ConsumerHost

@@ -7,7 +7,7 @@ import type {
   Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
-import { RetryDelivery, retryName } from './failure/delayed-retry-copies.ts'
+import { RetryDelivery, retryName } from './failure/retry-destination.ts'
 
 /**
  * A binding's place in its channel and, from the start or from later on, in the channel of its group's retries, as one

@@ -1,6 +1,6 @@
 import { toError } from '../../core/errors.ts'
 import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
-import { isThenable } from '../../core/options.ts'
+import { isThenable } from '../../core/option-checks.ts'
 import { readable } from '../../core/thrown-values.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded-result.ts'

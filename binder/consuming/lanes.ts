@@ -1,6 +1,6 @@
 import type { EventLoopTurns } from '../../core/event-loop-turns.ts'
 import { Queue } from '../../core/queue.ts'
-import type { Line, LineAdmission } from './line-admission.ts'
+import type { Line, LineAdmission } from './line-interface.ts'
 
 /**
  * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items

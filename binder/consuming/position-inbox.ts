@@ -9,7 +9,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import type { Inbox, InboxMessage, InboxSharing, InboxWork } from '../bindings/inbox.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
-import { originalOf } from './failure/delayed-retry-copies.ts'
+import { originalOf } from './failure/retry-destination.ts'
 
 export interface PlaceInboxOptions {
   readonly clock: Clock

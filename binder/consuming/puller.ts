@@ -1,6 +1,6 @@
 import { DAY, SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, requireFunction } from '../../core/options.ts'
+import { optionNames, refuseUnknown, requireFunction } from '../../core/option-checks.ts'
 import { finishesWithin, unlessAborted } from '../../core/time-limit.ts'
 import type { ConsumerBinding, PollBinding, SinkBinding } from '../bindings/declarations.ts'
 import type { Handler, TransactionContext } from '../bindings/handler-types.ts'
@@ -10,7 +10,7 @@ import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'
 import { Consumer } from './consumer.ts'
 import type { ConsumerHost } from './create-handling.ts'
-import type { LineAdmission } from './line-admission.ts'
+import type { LineAdmission } from './line-interface.ts'
 
 const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })
 const DEFAULT_WAIT_MS = 5 * SECOND

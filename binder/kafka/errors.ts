@@ -2,7 +2,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
-import { failureOf } from '../transport/kit/failure.ts'
+import { failureOf } from '../transport/kit/transport-error-factory.ts'
 
 export const TRANSPORT = 'kafka'
 

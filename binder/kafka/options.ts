@@ -1,6 +1,6 @@
 import { invalidOption } from '../../core/errors.ts'
 import type { ProvisionMode } from '../transport/provision-mode.ts'
-import { COMPRESSION_TYPES, type Compression } from './wire/codecs.ts'
+import { COMPRESSION_TYPES, type Compression } from './wire/compression-codecs.ts'
 
 /** Options of `kafkaTransport` and of `platformaticTransport`: the same with every client library. */
 export interface KafkaCommonOptions {

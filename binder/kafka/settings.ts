@@ -1,7 +1,7 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
-import { resolveGroupIds, resolveStartAt, type StartsAt } from './group/group-ids.ts'
+import { resolveGroupIds, resolveStartAt, type StartsAt } from './group/group-id-and-start-at.ts'
 
 /** The options of the adapter that are the same with every driver, checked. What they mean is said where users give them. */
 export interface KafkaSettings {

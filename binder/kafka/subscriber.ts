@@ -9,7 +9,7 @@ import type {
 } from '../transport/transport.ts'
 import type { Admin, AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
-import { GroupPlaces, groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
+import { GroupPlaces, groupIdOf, kafkaGroupOf, startOf } from './group/group-id-and-start-at.ts'
 import { beginning, type NewGroup } from './group/offset-reset-detector.ts'
 import { placeGroup } from './group/set-start-offset.ts'
 import { SettledOffsets } from './group/settled-uncommitted-offsets.ts'

@@ -16,10 +16,10 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import { Delays } from './delays/delay-forwarders.ts'
-import { DelayedMessageListeners } from './delays/delay-stall-listeners.ts'
+import { DelayedMessageListeners } from './delays/delayed-message-listeners.ts'
 import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'
-import { kafkaGroupOf } from './group/group-ids.ts'
+import { kafkaGroupOf } from './group/group-id-and-start-at.ts'
 import { lagOf } from './group/lag.ts'
 import { placeBehind } from './group/set-start-offset.ts'
 import { KafkaPublisher } from './publisher.ts'

@@ -1,10 +1,10 @@
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { unfoldStructured } from '../transport/foreign-cloud-events.ts'
-import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type {
   DestinationSpec,
   GroupPlace,

@@ -1,5 +1,5 @@
 import { toError } from '../../core/errors.ts'
-import { requireFunction } from '../../core/options.ts'
+import { requireFunction } from '../../core/option-checks.ts'
 import { ok } from '../bindings/batch.ts'
 import type { HandlerContext } from '../bindings/handler-types.ts'
 import { type BatchOutcome } from '../bindings/handler-types.ts'

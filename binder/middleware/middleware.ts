@@ -9,7 +9,7 @@
  */
 
 import type { Clock } from '../../core/clock.ts'
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import type { BatchContext, HandlerContext } from '../bindings/handler-types.ts'
 

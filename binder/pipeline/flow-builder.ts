@@ -1,6 +1,6 @@
 /** A pipeline's stages. Frozen data; nothing runs until a binder has the bindings. */
 import { invalidOption } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import type { HandlerContext, TransactionContext } from '../bindings/handler-types.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type {

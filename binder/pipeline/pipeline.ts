@@ -10,7 +10,7 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import { migrate } from '../../core/migrate.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
 import type { Binding, Completion, ProcessorBinding } from '../bindings/declarations.ts'
 import { isLeftToService, withServiceInbox } from '../bindings/inject-service-parts.ts'

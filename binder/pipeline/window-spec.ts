@@ -1,6 +1,6 @@
 /** The options of a window, checked. */
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, requireFunction } from '../../core/options.ts'
+import { optionNames, refuseUnknown, requireFunction } from '../../core/option-checks.ts'
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
 import type { WindowFold } from './flow-options.ts'

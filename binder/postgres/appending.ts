@@ -2,8 +2,8 @@
 import type { SqlClient } from '../../core/sql.ts'
 import { toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { metaOf } from './message-row.ts'
 import type { TransportTables } from './tables.ts'
-import { metaOf } from './wire.ts'
 
 /** A message whose partition is known. */
 export interface Placed {

@@ -1,8 +1,8 @@
 import { counted } from '../../core/counted-noun.ts'
 import type { GroupPlace } from '../transport/transport.ts'
-import { failure } from './failure.ts'
 import type { StatementRunner } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
+import { failure } from './transport-errors.ts'
 
 /** See `PostgresTransport.forgetGroup`. A member that was cut off meanwhile finds out with its next beat. */
 export async function forgetGroup(

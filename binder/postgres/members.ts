@@ -1,9 +1,9 @@
 import { CoalescedRuns } from './coalesced-runs.ts'
 import type { LogContext } from './context.ts'
-import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import { PartitionClaims } from './partition-claims.ts'
 import { type GroupNow, shareOf } from './process-lease.ts'
 import type { LogSubscription } from './subscription.ts'
+import { failure, LOG_MADE_AGAIN } from './transport-errors.ts'
 
 /** How often it says that it lives, and looks who else does. */
 const BEAT_MS = 1_000

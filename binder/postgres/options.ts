@@ -1,6 +1,6 @@
 import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 

@@ -1,14 +1,14 @@
 import { migrate, requireMigrated } from '../../core/migrate.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
 import { TransportError } from '../errors.ts'
-import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
-import { failure, isWithoutTables, toTransportError } from './failure.ts'
-import { requireOneDatabase } from './one-database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
+import { requireOneDatabase } from './require-same-database.ts'
 import { StatementRunner } from './statement-runner.ts'
 import { TRANSPORT_PART } from './tables.ts'
+import { failure, isWithoutTables, toTransportError } from './transport-errors.ts'
 
 export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)

@@ -1,5 +1,5 @@
 import type { SqlClient } from '../../core/sql.ts'
-import type { ReadRow } from './wire.ts'
+import type { ReadRow } from './message-row.ts'
 
 /** A message with the numbers by which its position can be checked. */
 export interface NumberedRow extends ReadRow {

@@ -1,12 +1,12 @@
 import type { Clock } from '../../core/clock.ts'
 import { FailingCallKinds } from '../../core/failures-by-call-kind.ts'
-import { limitedTransaction } from '../../core/limited-transaction.ts'
+import { limitedTransaction } from '../../core/idle-limited-transaction.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { TransportError } from '../errors.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
-import { failure, isFenced, isOfData, isOfStatement, toTransportError } from './failure.ts'
+import { failure, isFenced, isOfData, isOfStatement, toTransportError } from './transport-errors.ts'
 
 export interface StatementTerms {
   /** @default `requestTimeoutMs` of the transport */

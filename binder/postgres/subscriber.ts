@@ -1,12 +1,12 @@
 import { TransportError } from '../errors.ts'
-import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
-import { failure, toTransportError } from './failure.ts'
 import type { Members } from './members.ts'
 import { ClaimedPartition } from './partition-fetch-buffer.ts'
-import { AnonymousSource } from './source.ts'
+import { AnonymousSource } from './partition-sources.ts'
 import { type LogPlace, LogSubscription } from './subscription.ts'
+import { failure, toTransportError } from './transport-errors.ts'
 import type { Wakes } from './wakes.ts'
 
 /** Where a subscription without a group begins. */

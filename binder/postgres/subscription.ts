@@ -3,11 +3,11 @@ import { toError } from '../../core/errors.ts'
 import { ended } from '../transport/kit/deadline.ts'
 import { Lending } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
-import { isFenced } from './failure.ts'
 import { HeldPartition } from './held-partition.ts'
+import { messageOf, type ReadRow } from './message-row.ts'
 import type { ClaimedPartition, Fetched } from './partition-fetch-buffer.ts'
-import type { ReadResult, Source } from './source.ts'
-import { messageOf, type ReadRow } from './wire.ts'
+import type { ReadResult, Source } from './partition-sources.ts'
+import { isFenced } from './transport-errors.ts'
 
 /** Messages of a fetch at most: the best price for each. */
 const MAX_FETCH = 500

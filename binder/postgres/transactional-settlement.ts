@@ -1,14 +1,14 @@
-import { limitedTransaction } from '../../core/limited-transaction.ts'
+import { limitedTransaction } from '../../core/idle-limited-transaction.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
 import { Loan } from '../transport/kit/lending.ts'
 import { LentDelivery } from '../transport/kit/lent-delivery.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
-import { failure } from './failure.ts'
 import { HeldPartition } from './held-partition.ts'
 import type { Fetched } from './partition-fetch-buffer.ts'
-import type { GroupSource } from './source.ts'
+import type { GroupSource } from './partition-sources.ts'
 import type { TransportTables } from './tables.ts'
+import { failure } from './transport-errors.ts'
 
 /** Settled messages of a transaction in one partition. */
 interface Part {

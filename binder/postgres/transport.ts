@@ -6,7 +6,7 @@ import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../..
 import type { EncodedMessage } from '../channel/message.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
 import type { TransportError } from '../errors.ts'
-import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -24,21 +24,21 @@ import type {
 } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
 import { Delays } from './delays.ts'
-import { Directory } from './directory.ts'
-import { failure, TRANSPORT } from './failure.ts'
+import { Directory } from './destination-directory.ts'
 import { forgetGroup } from './forget-group.ts'
 import { Members } from './members.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
 import { ProcessLease } from './process-lease.ts'
 import { migrateLog, Provisioning } from './provisioning.ts'
 import { LogPublisher } from './publisher.ts'
-import { Rotation } from './rotation.ts'
+import { Rotation } from './segment-rotation.ts'
 import { identifyRows } from './set-replica-identity.ts'
 import { StatementRunner, type StatementTerms } from './statement-runner.ts'
 import { Subscriber } from './subscriber.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
 import { TransactionalSettlement } from './transactional-settlement.ts'
+import { failure, TRANSPORT } from './transport-errors.ts'
 import { Wakes } from './wakes.ts'
 
 /** A transport that can make its own tables. */

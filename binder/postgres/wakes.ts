@@ -2,8 +2,8 @@ import { debouncedNotify, notifyChannelOf } from '../../core/debounced-sql-notif
 import { IdleBackoff } from '../../core/idle-backoff.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { LogContext } from './context.ts'
-import { failure, isWithoutTables, LOG_MADE_AGAIN } from './failure.ts'
 import type { LogSubscription } from './subscription.ts'
+import { failure, isWithoutTables, LOG_MADE_AGAIN } from './transport-errors.ts'
 
 export interface WakeEvents {
   /** Members of a group came or left. */

@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/amqplib-types.ts'

@@ -1,7 +1,7 @@
 import { toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
-import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -17,7 +17,6 @@ import type {
   TransportHost,
 } from '../transport/transport.ts'
 import { RabbitSubscription } from './consuming/subscription.ts'
-import { failure, replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import type { AmqpChannel, AmqpConnection } from './link/amqplib-types.ts'
 import { requireChannels } from './link/channel-budget.ts'
 import { ChannelPerRequest } from './link/channel-per-request.ts'
@@ -31,6 +30,7 @@ import { queueIn } from './topology/foreign-places.ts'
 import { partsOf, provisionAnonymous } from './topology/provision.ts'
 import { Provisioner } from './topology/provisioner.ts'
 import { rotated } from './topology/topology-names.ts'
+import { failure, replyCodeOf, TRANSPORT, toTransportError } from './transport-errors.ts'
 
 /** @throws TypeError / RangeError naming the option */
 export function rabbitTransport(options: RabbitTransportOptions): Transport {

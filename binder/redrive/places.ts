@@ -1,5 +1,5 @@
 import { DEAD_LETTER_GROUP, deadLetterSpec } from '../consuming/failure/dead-letter.ts'
-import { retrySpec } from '../consuming/failure/delayed-retry-copies.ts'
+import { retrySpec } from '../consuming/failure/retry-destination.ts'
 import { BinderError, TransportError } from '../errors.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
 import { settlingTransactionsOf } from './atomic-move.ts'

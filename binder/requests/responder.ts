@@ -1,7 +1,8 @@
 import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
-import { requireFunction } from '../../core/options.ts'
+import { requireFunction } from '../../core/option-checks.ts'
 import { fieldOf } from '../../core/thrown-values.ts'
+import type { NameOptions } from '../bindings/binding-name-types.ts'
 import type {
   ConsumerOptions,
   InboxConsumerOptions,
@@ -10,7 +11,6 @@ import type {
   Without,
 } from '../bindings/declarations.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-types.ts'
-import type { NameOptions } from '../bindings/name-types.ts'
 import { to } from '../bindings/outputs.ts'
 import { processor } from '../bindings/sink-processor-source.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'

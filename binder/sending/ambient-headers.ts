@@ -6,7 +6,7 @@
 import { watchHandedOut } from '../../core/async-contexts.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { isThenable, wrongKind } from '../../core/options.ts'
+import { isThenable, wrongKind } from '../../core/option-checks.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers } from '../channel/message.ts'

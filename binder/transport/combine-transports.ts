@@ -3,11 +3,11 @@
  * binder promises holds across them, for it settles an input after the outputs were confirmed, wherever they went.
  */
 import { invalidOption } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import { consistsOf } from '../assembly/claim-transport.ts'
-import { deadLetterName } from '../channel/letter-name.ts'
+import { deadLetterName } from '../channel/dead-letter-name.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { leavesOutHeld, retryName } from '../consuming/failure/delayed-retry-copies.ts'
+import { leavesOutHeld, retryName } from '../consuming/failure/retry-destination.ts'
 import { TransportError } from '../errors.ts'
 import { PublishLane } from './publish-lane.ts'
 import type {

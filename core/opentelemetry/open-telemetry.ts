@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import type * as OpenTelemetryApi from '@opentelemetry/api'
 import type { Attributes, Context, Meter, ObservableGauge, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../option-checks.ts'
 import {
   errorType,
   type Instrument,

@@ -1,5 +1,5 @@
 import { joinedTransaction } from '../joined-transaction.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 import { isPostgresJs, postgresTransaction } from './postgres-js.ts'
 

@@ -1,5 +1,5 @@
 import { joinedTransaction, requireActive } from '../joined-transaction.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 
 /** The part of a transaction of Knex that is used. */

@@ -1,11 +1,11 @@
-import { TransactionScope } from '../callback-transaction.ts'
 import { hasCode } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
-import { connectionAnswered, fromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
+import { connectionAnswered, fromDriver } from '../sql-unavailable.ts'
 import { readable } from '../thrown-values.ts'
+import { TransactionScope } from '../transaction-scope.ts'
 
 /** The part of `Transaction` (and `Kysely`) that is used. */
 export interface KyselyTransaction {

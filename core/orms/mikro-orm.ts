@@ -1,5 +1,5 @@
 import { joinedTransaction } from '../joined-transaction.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 
 /** The part of `EntityManager` of MikroORM that is used: what it gives is a transaction of Kysely. */

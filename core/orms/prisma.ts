@@ -1,6 +1,6 @@
 import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import { type SqlTransaction } from '../sql.ts'
 import { SqlError } from '../sql-error.ts'
 

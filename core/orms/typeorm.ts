@@ -1,5 +1,5 @@
 import { joinedTransaction, requireActive } from '../joined-transaction.ts'
-import { wrongKind } from '../options.ts'
+import { wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 
 /** The part of `EntityManager` of TypeORM that is used. */

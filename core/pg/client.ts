@@ -6,11 +6,10 @@
  * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
 
-import { type ScopedExecutor, TransactionScope } from '../callback-transaction.ts'
 import { hasCode, invalidOption, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../option-checks.ts'
 import {
   PREPARING_IS_OFF,
   quoteLiteral,
@@ -19,11 +18,12 @@ import {
   type SqlTransaction,
   type TransactionLimits,
 } from '../sql.ts'
-import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { SqlError } from '../sql-error.ts'
 import { repeatable } from '../sql-retry.ts'
+import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-unavailable.ts'
 import { readable } from '../thrown-values.ts'
 import { outlivesTransaction } from '../transaction-control.ts'
+import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
 import { EarlyTransactionEnd } from './early-transaction-end.ts'
 import { RoundTrips } from './round-trips.ts'
 import { type PgConnection, run } from './run-statement.ts'

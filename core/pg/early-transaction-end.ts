@@ -1,4 +1,4 @@
-import { hasMethods } from '../options.ts'
+import { hasMethods } from '../option-checks.ts'
 import { SqlError } from '../sql-error.ts'
 
 /** Answers of the server after a statement, and after all statements of a round trip. */

@@ -3,8 +3,8 @@
  * Without it an address that follows the primary does the same (a proxy, a virtual address, DNS with a short time to live).
  */
 import { hasCode, toError } from '../errors.ts'
-import { hasMethods, wrongKind } from '../options.ts'
-import { fromDriver, throwFromConnecting } from '../sql-away.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
+import { fromDriver, throwFromConnecting } from '../sql-unavailable.ts'
 import type { PgPool, PgPoolConnection } from './client.ts'
 
 /** The code that a read-only server answers with: `read_only_sql_transaction`, in PostgreSQL's words. */

@@ -1,5 +1,5 @@
 import type { SqlOutcome, SqlResult, SqlStatement } from '../sql.ts'
-import { fromDriver, throwFromDriver } from '../sql-away.ts'
+import { fromDriver, throwFromDriver } from '../sql-unavailable.ts'
 import { type Outcome, sendBatch } from './batch.ts'
 import { type PgConnection, type PgResult, resultOf, run, throwLost } from './run-statement.ts'
 import { sendEnclosed } from './single-round-trip-statements.ts'

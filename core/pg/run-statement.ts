@@ -2,8 +2,8 @@
 
 import { hasCode } from '../errors.ts'
 import { type SqlResult } from '../sql.ts'
-import { throwFromDriver } from '../sql-away.ts'
 import { SqlError } from '../sql-error.ts'
+import { throwFromDriver } from '../sql-unavailable.ts'
 import type { StatementNames } from './statement-names.ts'
 
 /** The part of `pg.Client` / `pg.PoolClient` that is used. */

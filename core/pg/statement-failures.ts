@@ -1,7 +1,7 @@
 /** Failures of a transaction's statements, and what they say of its connection. */
 import { hasCode } from '../errors.ts'
 import { type SqlOutcome } from '../sql.ts'
-import { connectionAnswered } from '../sql-away.ts'
+import { connectionAnswered } from '../sql-unavailable.ts'
 import { ConnectionEndReason } from './connection-end-reason.ts'
 import { type PgConnection, run } from './run-statement.ts'
 

@@ -1,6 +1,6 @@
 /** The other way round: a transaction of ours for libraries that take a connection of `pg`. */
 import { invalidOption, toError } from '../errors.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 

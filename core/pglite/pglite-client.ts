@@ -1,11 +1,11 @@
 import { endingContext } from '../async-contexts.ts'
-import { TransactionScope } from '../callback-transaction.ts'
 import { turnsOf } from '../event-loop-turns.ts'
 import { newId } from '../ids.ts'
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
-import { connectionAnswered } from '../sql-away.ts'
+import { connectionAnswered } from '../sql-unavailable.ts'
 import { readable } from '../thrown-values.ts'
+import { TransactionScope } from '../transaction-scope.ts'
 import { connectionOf, type PgliteExecutor } from './protocol-connection.ts'
 
 /** The part of `PGlite` that is used. */

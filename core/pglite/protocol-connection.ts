@@ -3,7 +3,7 @@
  * WebAssembly seven times; here a repeated statement is prepared and crosses once, which takes a third of the time. It uses
  * PGlite's own locks, so other users of the same PGlite take turns with it.
  */
-import { hasMethods } from '../options.ts'
+import { hasMethods } from '../option-checks.ts'
 import { SqlCommitError } from '../sql.ts'
 import { fieldOf } from '../thrown-values.ts'
 import { type Prepared, PreparedStatements } from './prepared-statements.ts'

@@ -3,7 +3,7 @@
  * The client itself is only copied from (`duplicate`): it is never used, changed or closed.
  */
 
-import { hasMethods, wrongKind } from '../options.ts'
+import { hasMethods, wrongKind } from '../option-checks.ts'
 
 /** An ioredis client, as far as it is needed: `new Redis()`, also for Sentinel, or `new Cluster()`. */
 export type RedisClient = RedisServerClient | RedisClusterClient

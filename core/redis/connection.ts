@@ -6,10 +6,10 @@ import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
 import { failureKind, isReply } from './classify-errors.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
+import { WriteTogether } from './coalesced-socket-writes.ts'
 import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
 import { type RedisErrors, RedisErrorTranslator } from './translate-errors.ts'
 import { IdleSocket } from './unref-idle-socket.ts'
-import { WriteTogether } from './write-together.ts'
 
 export interface ConnectionOptions {
   /** ioredis, or how to get it. */

@@ -11,7 +11,7 @@ import {
   type RedisConnectionClient,
   type RedisNode,
 } from './client.ts'
-import { withoutArguments } from './secrets.ts'
+import { withoutArguments } from './redact-command-arguments.ts'
 
 export interface SessionOptions {
   readonly client: () => Promise<RedisClient>

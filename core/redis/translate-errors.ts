@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import { failureKind } from './classify-errors.ts'
-import { withoutArguments } from './secrets.ts'
+import { withoutArguments } from './redact-command-arguments.ts'
 
 /** How the folder that uses the connection calls its failures. */
 export interface RedisErrors {

@@ -1,10 +1,10 @@
 /** A piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 
-import { rollsBack } from '../callback-transaction.ts'
-import { isConflict } from '../conflict.ts'
 import { type SqlResult, type SqlTransaction } from '../sql.ts'
+import { isConflict } from '../sql-conflicts.ts'
 import { SqlError } from '../sql-error.ts'
 import { controlsTransaction } from '../transaction-control.ts'
+import { rollsBack } from '../transaction-scope.ts'
 import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementBatcher } from './statement-batcher.ts'
 
 const NAME = 'concordat_share'

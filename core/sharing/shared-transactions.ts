@@ -30,7 +30,7 @@ import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { SettingFunctions } from './find-setting-functions.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
-import { SharePace } from './share-pace.ts'
+import { SharePace } from './sharing-policy.ts'
 import { canBatch, NeedsOwnTransaction } from './statement-batcher.ts'
 import { WaitingPieces } from './waiting-pieces.ts'
 

@@ -4,7 +4,7 @@ import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../../core/clock.t
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { Locks } from '../../locks/lock.ts'
 import { requireOwner } from '../../locks/options.ts'

@@ -1,4 +1,4 @@
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { locksInProcess } from '../create-locks.ts'
 import type { Locks } from '../lock.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'

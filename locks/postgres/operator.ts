@@ -4,7 +4,7 @@ import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
 import { ENDLESS } from './functions.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from './waiter-wakeups.ts'
 
 interface SeenRow {
   readonly key: string

@@ -1,7 +1,7 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import {
   DEFAULT_SCHEMA,
   quoteIdentifier,
@@ -16,11 +16,11 @@ import { locksOn } from '../create-locks.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
+import { TransactionLeaseCheck } from './guarded-transactions.ts'
 import { homeOf } from './local-wakeups.ts'
 import { PostgresLockStore } from './store.ts'
 import { LOCK_STORE_PART } from './tables.ts'
-import { TransactionLeaseCheck } from './transaction-lease-check.ts'
-import { Turns } from './turns.ts'
+import { Turns } from './waiter-wakeups.ts'
 
 export interface PostgresLocksOptions extends LocksOptions {
   /**

@@ -6,7 +6,7 @@ import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from '../store.ts'
 import { PostgresOperator } from './operator.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from './waiter-wakeups.ts'
 
 /** An index of PostgreSQL takes no more; the longest key that is sure to fit. */
 const MAX_KEY_BYTES = 1_024

@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
 import { RedisConnection } from '../../core/redis/connection.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'

@@ -1,6 +1,6 @@
 import { counted } from '../../core/counted-noun.ts'
 import { requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
 import { LockError } from '../errors.ts'
 

@@ -22,7 +22,7 @@
  *
  * Here: the exclusive lock, whose way through an idle lock is kept short, and giving up. The rest: `scripts-*.ts`.
  */
-import { HAND_OVER, LINE, NEXT_TOKEN, TAKE_TOKEN, TOMBSTONE } from './scripts-line.ts'
+import { HAND_OVER, LINE, NEXT_TOKEN, TAKE_TOKEN, TOMBSTONE } from './scripts-wait-queue.ts'
 
 /**
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn hand_over(1|0)

@@ -1,5 +1,5 @@
 /** Scripts for operators. Keys: `scripts-exclusive.ts`. */
-import { ENDS_BELOW, LINE, NEXT_TOKEN } from './scripts-line.ts'
+import { ENDS_BELOW, LINE, NEXT_TOKEN } from './scripts-wait-queue.ts'
 
 /**
  * KEYS lock fence line shared notes

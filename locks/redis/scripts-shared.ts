@@ -1,5 +1,5 @@
 /** The lock in shared mode: readers and the holders of permits. Keys: `scripts-exclusive.ts`. */
-import { ENDS_BELOW, LINE, TAKE_TOKEN, TOKEN_OF_TIME, TOMBSTONE } from './scripts-line.ts'
+import { ENDS_BELOW, LINE, TAKE_TOKEN, TOKEN_OF_TIME, TOMBSTONE } from './scripts-wait-queue.ts'
 
 /**
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn

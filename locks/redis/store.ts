@@ -16,7 +16,7 @@ import {
   RELEASE_SHARED,
   RELEASE_SHARED_CERTAIN,
 } from './scripts-shared.ts'
-import { Turns } from './turns.ts'
+import { Turns } from './waiter-wakeups.ts'
 
 const acquireScript = defineScript(ACQUIRE)
 const acquireIdleScript = defineScript(ACQUIRE_IDLE)

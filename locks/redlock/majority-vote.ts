@@ -5,9 +5,9 @@ import type { AcquireRequest, Claim } from '../store.ts'
 import type { Ballot } from './ballot.ts'
 import type { ClaimVotes, TraceOfVote } from './claim-vote-records.ts'
 import { judge, type Loss, type Vote } from './explain-lost-vote.ts'
-import { Proposal } from './proposal.ts'
 import { answered, type Servers } from './servers.ts'
 import type { NodeReply } from './timeout-queue.ts'
+import { Proposal } from './token-proposal.ts'
 import { idleVote, type Question, takeBack, vote, writeBack } from './vote-script-calls.ts'
 
 /**

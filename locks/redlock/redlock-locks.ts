@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { RedisClient } from '../../core/redis/client.ts'
 import { locksOn } from '../create-locks.ts'
 import type { Locks } from '../lock.ts'

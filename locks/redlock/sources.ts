@@ -1,5 +1,5 @@
 import { invalidOption, requireText } from '../../core/errors.ts'
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
 import type { NodeSource } from './node.ts'
 

@@ -2,7 +2,7 @@
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { Place } from '../../binder/sending/destination-provisioning.ts'
 import { invalidOption } from '../../core/errors.ts'
-import { hasMethods, wrongKind } from '../../core/options.ts'
+import { hasMethods, wrongKind } from '../../core/option-checks.ts'
 import { REPLIES } from '../../saga/wire/wire.ts'
 import type { Service, ServiceDeclaration } from '../../service/service.ts'
 import { type DeclaredService, declaredService } from './declared-service.ts'

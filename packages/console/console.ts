@@ -3,15 +3,15 @@
  * nothing that `authorize` does not allow.
  */
 import type { ConsoleAction } from './access.ts'
-import { CsrfTokens, checkHost, checkPost, checkSite, HEADERS, Pace } from './guard.ts'
+import { deedOf } from './action-routes.ts'
+import { CsrfTokens, checkHost, checkPost, checkSite, HEADERS, Pace } from './browser-protections.ts'
 import { queryOf, readBody } from './input.ts'
 import { type ConsoleOptions, type ResolvedConsole, resolveConsole } from './options.ts'
 import { PageFiles } from './page-files.ts'
 import { bodyOf, Problem, problemOf } from './problem.ts'
-import { look, type Me } from './reads.ts'
+import { look, type Me } from './read-routes.ts'
 import { LiveSnapshot } from './snapshot.ts'
 import { Streams } from './stream.ts'
-import { deedOf } from './writes.ts'
 
 /** Serves the page and its API. */
 export interface Console {

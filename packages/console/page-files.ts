@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
-import { HEADERS } from './guard.ts'
+import { HEADERS } from './browser-protections.ts'
 import { Problem } from './problem.ts'
 
 const FILES: Readonly<Record<string, string>> = {

@@ -8,7 +8,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Clock, HOUR, systemClock } from 'concordat/core'
 import type { ConsoleAction, ConsoleAuthorize } from './access.ts'
-import { HEADERS } from './guard.ts'
+import { HEADERS } from './browser-protections.ts'
 import { Problem } from './problem.ts'
 
 /** Rights and user of a session. */

@@ -8,8 +8,8 @@ import { type Logger, SECOND, silentLogger } from 'concordat/core'
 import { within } from 'concordat/extension'
 import type { BindingStatus, OutboxStats } from './engine-types.ts'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
-import { type Backend, clusterMembers, placesOf } from './reads.ts'
-import type { UnderWayLine } from './under-way.ts'
+import { type Backend, clusterMembers, placesOf } from './read-routes.ts'
+import type { UnderWayLine } from './running-redrives.ts'
 
 /** A part of the picture. */
 export interface Part<T> {

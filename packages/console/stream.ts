@@ -1,7 +1,7 @@
 /** Server-sent events: the whole picture first, then what changed in it. */
 import { randomUUID } from 'node:crypto'
 import { MINUTE, SECOND } from 'concordat/core'
-import { HEADERS } from './guard.ts'
+import { HEADERS } from './browser-protections.ts'
 import type { LiveSnapshot, Snapshot } from './snapshot.ts'
 
 const MAX_STREAMS = 50

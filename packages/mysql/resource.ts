@@ -19,11 +19,11 @@ import {
   resultOf,
   rowsOf,
 } from './driver.ts'
-import { requireFit } from './fitness.ts'
 import { isGateFree, migrateGates, noteDecision, preparedGates, purgeGates, readGate } from './gate-table.ts'
 import type { MysqlTransaction } from './handler-transaction.ts'
-import { Preparation } from './preparation.ts'
-import { holderOf } from './session.ts'
+import { Preparation } from './xa-preparation.ts'
+import { holderOf } from './xa-session.ts'
+import { requireFit } from './xa-support-check.ts'
 import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
 
 type GateState = Awaited<ReturnType<XaResource['look']>>

@@ -24,7 +24,7 @@ import { type TccHandlers, type TccParticipantContext, tccParticipant } from 'co
 import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'
 import { type XaContext, type XaParticipantOptions, type XaResource, xaParticipant } from 'concordat/saga/xa'
 import { requireChannel } from './check-channel-value.ts'
-import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
+import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './decorator-metadata.ts'
 
 /** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */
 export type HandlerDecorator<Method> = <Given extends Method>(

@@ -3,7 +3,7 @@ import { Inject } from '@nestjs/common'
 import type { Channel, SendOptions } from 'concordat/binder'
 import type { Service } from 'concordat/service'
 import { requireChannel } from './check-channel-value.ts'
-import { declareWanted, type OptionalPart } from './declarations.ts'
+import { declareWanted, type OptionalPart } from './decorator-metadata.ts'
 
 /**
  * The service as a class, for Nest's injection by type: `constructor(private readonly service: ConcordatService) {}`. What is

@@ -13,7 +13,7 @@ import {
   type OptionalPart,
   type Role,
   wantedBy,
-} from './declarations.ts'
+} from './decorator-metadata.ts'
 
 /** Nest's wrapper of a provider or a controller. */
 export type Provided = ReturnType<DiscoveryService['getProviders']>[number]

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export type { CoveredPoint } from './coverage.ts'
+export type { CoveredPoint } from './fault-coverage.ts'
 export type { FaultKind, SimulatedFault } from './faults.ts'
 export { simulate } from './simulate.ts'
 export {

@@ -1,5 +1,5 @@
-import type { Coverage } from './coverage.ts'
 import { draw, shortName } from './draws.ts'
+import type { Coverage } from './fault-coverage.ts'
 import { type FaultKind, type FaultPlan, nameOfPlace, type SimulatedFault } from './faults.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 

@@ -1,15 +1,15 @@
 /** A history, from the first start to the last invariant. */
 import { MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { toError, wrongKind } from 'concordat/extension'
-import type { Coverage } from './coverage.ts'
 import { forgetDrawn, runIn, turn } from './current-process.ts'
+import type { Coverage } from './fault-coverage.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'
+import { Starts } from './instance-starts.ts'
 import { forgetRealWaits, possibleWaits, type RealWait } from './process/real-waits.ts'
 import { hearUncaught } from './process/uncaught.ts'
 import type { Kept } from './restore-database.ts'
 import type { SimulatedWorld, SimulationOptions } from './simulate-options.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
-import { Starts } from './starts.ts'
 import { World } from './world.ts'
 import { facadeOf, Servers } from './world-facade.ts'
 

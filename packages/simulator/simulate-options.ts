@@ -4,7 +4,7 @@ import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
 import type { pgliteClient } from 'concordat/core/pglite'
 import type { ClusterStore, Transport } from 'concordat/extension'
 import type { createLocks, Locks } from 'concordat/locks'
-import type { CoveredPoint } from './coverage.ts'
+import type { CoveredPoint } from './fault-coverage.ts'
 import type { FaultKind, SimulatedFault } from './faults.ts'
 
 /** Options of `simulate`: a system, what it does, and what must hold. */

@@ -7,7 +7,7 @@ import {
   requireInteger,
   wrongKind,
 } from 'concordat/extension'
-import { Coverage } from './coverage.ts'
+import { Coverage } from './fault-coverage.ts'
 import {
   DrawnFaults,
   FAULT_KINDS,

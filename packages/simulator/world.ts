@@ -5,10 +5,10 @@
  * Everything an instance asks for passes `call`, which is where faults are.
  */
 import { SECOND } from 'concordat/core'
-import type { Coverage } from './coverage.ts'
 import { runIn, type Surroundings, turn } from './current-process.ts'
 import { draw, Stream } from './draws.ts'
 import { EventQueue } from './event-queue.ts'
+import type { Coverage } from './fault-coverage.ts'
 import type { FaultKind, FaultPlan, SimulatedFault } from './faults.ts'
 import { InjectedFaults } from './injected-faults.ts'
 import { jobUnderWay, type RealWait } from './process/real-waits.ts'

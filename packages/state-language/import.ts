@@ -14,9 +14,9 @@ import type { Saga } from 'concordat/saga'
 import { isRecord } from './expression-operators.ts'
 import type { ExceptionClass } from './java-exceptions.ts'
 import { isTask, type StateMachine } from './machine-types.ts'
+import { nextTurn, type StateMachineOutcome } from './next-turn.ts'
 import { parseMachine } from './parse.ts'
 import { machineSteps } from './saga-step-kinds.ts'
-import { nextTurn, type StateMachineOutcome } from './script.ts'
 import { validateMachines } from './validate.ts'
 
 /** Functions by name: called with the values of `Input`, one after the other. */

@@ -12,4 +12,4 @@ export {
 } from './import.ts'
 export type { ExceptionClass } from './java-exceptions.ts'
 export type { Verdict } from './machine-types.ts'
-export type { StateExecution, StateMachineOutcome } from './script.ts'
+export type { StateExecution, StateMachineOutcome } from './next-turn.ts'

@@ -1,5 +1,6 @@
 /** From the JSON of a machine to what the interpreter runs. What is not taken over is refused here, by path. */
 import { parseExpression, parseTemplate } from './expression.ts'
+import { Reading } from './json-reader.ts'
 import {
   type CatchRule,
   type EndState,
@@ -12,7 +13,6 @@ import {
   type TaskState,
   type Verdict,
 } from './machine-types.ts'
-import { Reading } from './reading.ts'
 
 const MACHINE = [
   'Name',

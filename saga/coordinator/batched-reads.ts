@@ -2,7 +2,7 @@
 
 import { lastingContext } from '../../core/async-contexts.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
-import { eachAlone } from './each-alone.ts'
+import { eachAlone } from './retry-individually.ts'
 
 const MAX_BATCH = 128
 

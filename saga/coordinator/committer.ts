@@ -9,9 +9,9 @@ import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/parent-child-relation.ts'
 import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/row-types.ts'
 import type { SagaStore } from '../store/store.ts'
-import { eachAlone } from './each-alone.ts'
-import type { Plan } from './plan.ts'
+import { eachAlone } from './retry-individually.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Plan } from './write-plan.ts'
 
 interface Waiting {
   readonly plan: Plan

@@ -17,8 +17,8 @@ import type { DirectAnswer, DirectTarget } from '../direct/target.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { DirectCommand } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { DirectCommand } from './write-plan.ts'
 
 /** Applies what comes of direct calls. */
 export interface AnswerReceiver {

@@ -20,11 +20,11 @@ import { Committer } from './committer.ts'
 import { FailingSagas } from './failing-sagas.ts'
 import { cacheKey, isGoingOn, isOther, isSmall, type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import { SagaWriteBatches } from './per-saga-event-batches.ts'
-import type { Plan } from './plan.ts'
-import { Planner } from './planner.ts'
-import type { Room } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Room } from './saga-capacity.ts'
 import { WriteFallbacks } from './write-fallbacks.ts'
+import type { Plan } from './write-plan.ts'
+import { Planner } from './write-planner.ts'
 
 const MAX_CACHED = 1_000
 

@@ -14,8 +14,8 @@ import type { HeldLease, Leases } from './leases.ts'
 import { cacheKey, follows, type LoadedSaga } from './loaded-saga.ts'
 import { isOwnershipLost } from './local-step-calls.ts'
 import { isUnreadable } from './outcome-to-event.ts'
-import { type Room, takesRoom } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import { type Room, takesRoom } from './saga-capacity.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
 export class Runner implements Chains {

@@ -1,7 +1,7 @@
 /** Checks what operators ask for: a filter, a saga, person and reason, and whether the saga is in a state for the action. */
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import type { OperatorAction, SeenStuck } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import { actedOn, type SagaState, type SagaStatus } from '../machine/state.ts'

@@ -14,9 +14,9 @@ import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/row-types.ts'
 import type { Applied, ApplyOptions } from './apply-event-types.ts'
 import { cacheKey, follows, isOther, type LoadedSaga } from './loaded-saga.ts'
-import { folded, type Plan } from './plan.ts'
-import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import { folded, type Plan } from './write-plan.ts'
+import type { Planner } from './write-planner.ts'
 
 /** Writes the events of a line, and those that leave it. */
 export interface LineWriter {

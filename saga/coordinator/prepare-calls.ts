@@ -18,13 +18,13 @@ import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaWrite } from '../store/row-types.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
+import type { RoomReservation } from './capacity-reservation.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import { describeError, isUnreadable, resultsOf } from './outcome-to-event.ts'
-import { callKey, type DirectCommand } from './plan.ts'
 import { readInput } from './read-stored-input.ts'
-import type { RoomReservation } from './room-reservation.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import { callKey, type DirectCommand } from './write-plan.ts'
 
 /** Input and result of preparing a plan's calls. */
 export interface Asked {

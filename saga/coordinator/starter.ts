@@ -11,9 +11,9 @@ import { writePlans } from './committer.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { type Beginning, dueAtOnce, newSagaSnapshot } from './new-saga.ts'
-import type { Plan } from './plan.ts'
 import type { HeldBody } from './running-global-transactions.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Plan } from './write-plan.ts'
 
 /** Which saga is started, and with what. */
 export interface StartOptions<In> {

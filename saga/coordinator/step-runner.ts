@@ -13,8 +13,8 @@ import type { LoadedSaga } from './loaded-saga.ts'
 import { isNotOurs, isOwnershipLost, LocalStepCalls } from './local-step-calls.ts'
 import { failedEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { type StepDone, StepTransactions } from './step-transactions.ts'
 import { traceOf } from './telemetry.ts'
+import { type StepDone, StepTransactions } from './transactional-step-calls.ts'
 
 /** The chains of calls that steps are part of. */
 export interface Chains {

@@ -1,15 +1,15 @@
 /** Converts a transition to its writes. */
 import { readInstant } from '../../core/elapsed-time.ts'
 import { reportToParent } from '../definition/parent-child-relation.ts'
-import type { Transition } from '../machine/draft.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import { mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
+import type { Transition } from '../machine/transition-draft.ts'
 import { nextRevision } from '../store/revision.ts'
 import type { SagaRow, SagaWrite } from '../store/row-types.ts'
 import { mailAtEnd } from '../store/unhandled-mail.ts'
-import type { Plan } from './plan.ts'
 import type { Asked } from './prepare-calls.ts'
+import type { Plan } from './write-plan.ts'
 
 /**
  * The row, its times and what leaves with it, of a transition whose calls are ready.

@@ -1,6 +1,6 @@
 /** Whether code joins the global transaction around it or has one of its own. */
 import { invalidOption } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { GlobalTransactionDefinition } from '../global/definition.ts'
 import { type GlobalTransaction, runningCode } from './global-transaction.ts'
 import { checkOutcomeOptions, type OutcomeOptions } from './outcome-waiters.ts'

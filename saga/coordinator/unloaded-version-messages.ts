@@ -2,7 +2,7 @@
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { DeliveryContext } from '../../binder/consuming/context.ts'
 import { toError } from '../../core/errors.ts'
-import { Trouble } from '../../core/trouble.ts'
+import { Trouble } from '../../core/repeated-failure-log.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { messageSteps } from '../definition/saga-destinations.ts'
 import type { LeftMessage, Listener } from '../store/deferred-signals.ts'

@@ -6,10 +6,10 @@ import { tell } from '../../core/unawaited-callbacks.ts'
 import { failureOf, isEnded } from '../machine/state.ts'
 import type { SagaRow } from '../store/row-types.ts'
 import type { LateStep } from './health.ts'
-import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { traceOf } from './telemetry.ts'
 import { UnansweredCommands } from './unanswered-commands.ts'
+import type { Plan } from './write-plan.ts'
 
 export class UserNotifications {
   readonly #runtime: CoordinatorRuntime

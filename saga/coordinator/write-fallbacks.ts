@@ -13,7 +13,7 @@ import { writeFault } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { StepFailure } from '../machine/state.ts'
 import { describeError, storable } from './outcome-to-event.ts'
-import type { Plan } from './plan.ts'
+import type { Plan } from './write-plan.ts'
 
 /** True when the same write fails whenever it is made. */
 export function isUnwritable(error: unknown): boolean {

@@ -1,7 +1,7 @@
 /** Rules for a definition as a whole: its names, and the order of steps. */
 import { checkName } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Choice } from '../machine/state.ts'
 import type { Saga, StepDefinition } from './saga-definition-types.ts'

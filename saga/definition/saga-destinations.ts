@@ -1,6 +1,6 @@
 /** Outside connections of definitions, found without knowing the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
-import { wrongKind } from '../../core/options.ts'
+import { wrongKind } from '../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
 import type { DirectTarget } from '../direct/target.ts'

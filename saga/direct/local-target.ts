@@ -11,7 +11,7 @@ import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/ba
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry-interface.ts'
 import { unlessAborted } from '../../core/time-limit.ts'

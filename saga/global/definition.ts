@@ -5,7 +5,7 @@
 import type { Channel } from '../../binder/channel/channel.ts'
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { checkSagaName } from '../definition/definition-rules.ts'
 import { graphHash } from '../definition/graph-hash.ts'

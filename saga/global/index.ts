@@ -9,7 +9,7 @@ export {
   type GlobalTransaction,
   outsideGlobalTransaction,
 } from '../coordinator/global-transaction.ts'
-export { transactionHeaders } from '../http/propagating.ts'
+export { transactionHeaders } from '../http/propagate-transaction.ts'
 export { type AnyHeaders, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
 export { type Branch, defineBranch, defineGlobalTransaction, type GlobalTransactionDefinition } from './definition.ts'
 export { BranchRefused, GlobalTransactionError } from './errors.ts'

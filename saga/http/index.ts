@@ -7,4 +7,4 @@
 export { bearer } from './guard-http-requests.ts'
 export { type HttpTarget, httpTarget } from './http-target.ts'
 export { httpParticipants } from './participants.ts'
-export { transactionFetch, transactionMiddleware } from './propagating.ts'
+export { transactionFetch, transactionMiddleware } from './propagate-transaction.ts'

@@ -1,7 +1,8 @@
 /** Sagas whose steps are decided one after the other by a script: what follows, how they end, what an operator orders. */
-import type { Draft } from './draft.ts'
-import { end } from './ends.ts'
+
+import { end } from './end-saga.ts'
 import type { OperatorAction } from './event.ts'
+import type { Draft } from './transition-draft.ts'
 
 /** Begins what the script wants now, or ends as it says. */
 export function follow(draft: Draft): void {

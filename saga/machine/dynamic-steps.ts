@@ -1,6 +1,7 @@
 /** Steps that await a plan: what the definition said, when they began, of the steps after them. It is asked once. */
-import type { Draft } from './draft.ts'
+
 import { onward } from './moves.ts'
+import type { Draft } from './transition-draft.ts'
 
 /** The step is made once for each of these items: they are steps of the state from here on, whatever is computed later. */
 export function planned(draft: Draft, step: string, items: readonly unknown[]): boolean {

@@ -31,7 +31,7 @@
  */
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { isOrder } from './advance-scripted-saga.ts'
-import { Draft, type Transition } from './draft.ts'
+import { noteOf, operate } from './apply-operator-action.ts'
 import { chosen, leaveOut, planned } from './dynamic-steps.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
 import {
@@ -48,8 +48,8 @@ import {
   turnBack,
   undoFurther,
 } from './moves.ts'
-import { noteOf, operate } from './operate.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
+import { Draft, type Transition } from './transition-draft.ts'
 
 /**
  * The next state, or `undefined` when the event means nothing in this state.

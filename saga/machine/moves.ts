@@ -1,10 +1,10 @@
 /** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
 
 import { follow } from './advance-scripted-saga.ts'
-import type { Draft } from './draft.ts'
-import { end } from './ends.ts'
+import { end } from './end-saga.ts'
 import { OPERATIONS } from './operation.ts'
 import type { GrownStep, StepFailure } from './state.ts'
+import type { Draft } from './transition-draft.ts'
 
 /** A stuck saga moves again, in the direction it had. */
 export function goOn(draft: Draft, index: number): void {

@@ -11,10 +11,10 @@
  *   and then the coordinator's timeout asks again.
  */
 
+import type { NameOptions } from '../../binder/bindings/binding-name-types.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
-import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { participantBinding, requireHandlers } from './binding.ts'
 import type { ParticipantContext } from './context.ts'
 import { stepDuties } from './operation-handlers.ts'

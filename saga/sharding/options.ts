@@ -4,7 +4,7 @@ import { type Clock, systemClock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import {
   COORDINATOR_OPTIONS,
   type CoordinatorOptions,

@@ -1,7 +1,7 @@
 /** The tables of the saga store and of participants. */
 import { requireInteger } from '../../core/errors.ts'
 import { migrate, type SqlMigration, type SqlPart } from '../../core/migrate.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import {
   DEFAULT_SCHEMA,
   MAX_AGE_MS,
@@ -11,8 +11,8 @@ import {
   type SqlClient,
 } from '../../core/sql.ts'
 import { PURGE_AFTER_MS } from '../participant/barrier.ts'
-import { UNDO_FUNCTIONS } from '../undo/functions.ts'
 import { IRREVERSIBLE_WRITES_FUNCTION } from '../undo/irreversible-writes.ts'
+import { UNDO_FUNCTIONS } from '../undo/sql-functions.ts'
 import { UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 

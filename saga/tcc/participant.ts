@@ -7,10 +7,10 @@
  * is called; so when it throws, when its process dies in the middle or when its answer is lost, `cancel` is called for it.
  */
 
+import type { NameOptions } from '../../binder/bindings/binding-name-types.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
-import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { Stored } from '../json.ts'
 import { participantBinding, requireHandlers } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/context.ts'

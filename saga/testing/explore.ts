@@ -6,7 +6,7 @@
  * decide, `left` is what a compensated saga leaves behind because a step says that there is nothing to undo.
  */
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'

@@ -1,8 +1,8 @@
 /** Target states of rows, as SQL. */
 import { quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { type Image, placeOf, stateOf } from './plan.ts'
-import { type Column, columnsNamed, type Relation, sameKey, valueOf } from './relation.ts'
-import type { RowText } from './text.ts'
+import type { RowText } from './row-text.ts'
+import { type Column, columnsNamed, type Relation, sameKey, valueOf } from './table-structure.ts'
 
 /** A row's current and target state; `null`: absent. */
 export interface Change {

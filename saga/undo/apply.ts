@@ -3,7 +3,7 @@ import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { applyChanges, type Change, folded } from './apply-row-changes.ts'
 import { type Image, keyOf, placeOf, type Touched } from './plan.ts'
-import { type Relation, readRows } from './relation.ts'
+import { type Relation, readRows } from './table-structure.ts'
 
 type Relations = ReadonlyMap<string, Relation>
 

@@ -5,9 +5,9 @@ import { stepParameters } from '../participant/barrier.ts'
 import type { StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { type Strayed, UndoError } from './errors.ts'
-import { lockOf, SUMS } from './functions.ts'
 import type { Image } from './plan.ts'
-import { UNDO_CALL } from './relation.ts'
+import { lockOf, SUMS } from './sql-functions.ts'
+import { UNDO_CALL } from './table-structure.ts'
 import { SETTING } from './tables.ts'
 
 type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'saga' | 'sagaId' | 'step'>

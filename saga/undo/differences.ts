@@ -2,9 +2,9 @@
 import type { SqlExecutor } from '../../core/sql.ts'
 import type { UndoDifference } from './errors.ts'
 import { keyOf, type Touched } from './plan.ts'
-import type { Relation } from './relation.ts'
+import type { RowText } from './row-text.ts'
+import type { Relation } from './table-structure.ts'
 import { HIDDEN } from './tables.ts'
-import type { RowText } from './text.ts'
 
 const NO_ROW = 'no row'
 const A_ROW = 'a row'

@@ -3,7 +3,7 @@
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { isOf } from '../../core/define-error-class.ts'
 import { requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { isRowHeld, UndoError } from './errors.ts'
 import type { UndoRetryOptions } from './undo-types.ts'

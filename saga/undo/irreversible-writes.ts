@@ -1,5 +1,5 @@
 /** The end of a branch, as a function of the database: which of its writes cannot be undone. */
-import { IS_OURS, isFresh, isLocked, WRITTEN } from './functions.ts'
+import { IS_OURS, isFresh, isLocked, WRITTEN } from './sql-functions.ts'
 import { SETTING } from './tables.ts'
 
 /**

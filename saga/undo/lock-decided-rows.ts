@@ -1,7 +1,7 @@
 /** Rows as no undecided saga has made them. */
 import { ownQuery, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { UndoError } from './errors.ts'
-import { type Relation, Relations, sameKey, UNDO_CALL } from './relation.ts'
+import { type Relation, Relations, sameKey, UNDO_CALL } from './table-structure.ts'
 
 export async function lockRows<Row extends object>(
   tx: SqlTransaction,

@@ -6,7 +6,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/operation-handlers.ts'
-import type { RowWaitLimit } from '../participant/row-waiter-quota.ts'
+import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { tccDuties } from '../tcc/operation-handlers.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'

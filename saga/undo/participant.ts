@@ -12,21 +12,21 @@
  * @see docs/transactions/xa-and-undo.md, "Undo"
  */
 
+import type { NameOptions } from '../../binder/bindings/binding-name-types.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
-import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { participantBinding } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
-import { RowWaitLimit } from '../participant/row-waiter-quota.ts'
+import { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { TCC } from '../wire/wire.ts'
 import { Images } from './branch-image-store.ts'
 import { HELD_TIMEOUT_MS, MAX_HELD_TIMEOUT_MS } from './held-row-retries.ts'
 import { undoDuties } from './operation-handlers.ts'
-import { Relations } from './relation.ts'
+import { Relations } from './table-structure.ts'
 
 /** Options of `undoParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
 export interface UndoParticipantOptions extends Omit<ParticipantOptions, 'effects' | 'sharesTransactions'> {

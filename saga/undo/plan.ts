@@ -6,7 +6,7 @@
  * triggers wrote the images in. Undone is in reverse, change by change, so that foreign keys hold at each; where a trigger
  * of the table wrote its change before the one that caused it, the image that fits the row as it is by then goes first.
  */
-import type { RowText } from './text.ts'
+import type { RowText } from './row-text.ts'
 
 /** A change of a row. */
 export interface Image {

@@ -9,9 +9,9 @@ import {
   type SqlExecutor,
   type SqlTransaction,
 } from '../../core/sql.ts'
-import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './candidate.ts'
 import { UndoError } from './errors.ts'
-import { movedRemedy, UNDO_CALL } from './relation.ts'
+import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './table-checks.ts'
+import { movedRemedy, UNDO_CALL } from './table-structure.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
 import { textsFunction, triggerFunction, triggerFunctionName } from './trigger.ts'
 import { columnsSetAnew } from './trigger-set-columns.ts'

@@ -6,8 +6,8 @@ import type { BranchRow, Images } from './branch-image-store.ts'
 import { differencesOf, shownKey } from './differences.ts'
 import { type Strayed, type UndoDifference, UndoError } from './errors.ts'
 import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
-import { type Obstacle, type Relation, type Relations, readRows } from './relation.ts'
-import { fixTexts } from './text.ts'
+import { fixTexts } from './row-text.ts'
+import { type Obstacle, type Relation, type Relations, readRows } from './table-structure.ts'
 import type { UndoChoice } from './undo-types.ts'
 
 /** Which branch of which saga. */

@@ -17,7 +17,7 @@
  *
  * Its name is before that of most others, so that what they do to other rows is written after the image of its cause.
  */
-import { TEXT_SETTINGS } from './text.ts'
+import { TEXT_SETTINGS } from './row-text.ts'
 
 /** The SQLSTATE of a writer that wants a row which a saga holds: `lock_not_available`. */
 export const ROW_HELD = '55P03'

@@ -3,9 +3,9 @@
  * outside any saga costs little more than a check whether a row of this table is locked. The rest is in the functions of the migration.
  */
 import { quoteIdentifier, quoteLiteral } from '../../core/sql.ts'
-import { type Candidate, type Keys, keyTexts, shapeOf } from './candidate.ts'
+import { textOf } from './row-text.ts'
+import { type Candidate, type Keys, keyTexts, shapeOf } from './table-checks.ts'
 import { FIXED, SETTING } from './tables.ts'
-import { textOf } from './text.ts'
 
 /**
  * @param home the quoted schema of the participant

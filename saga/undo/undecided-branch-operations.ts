@@ -5,8 +5,8 @@ import { Barrier } from '../participant/barrier.ts'
 import { REPLIES } from '../wire/wire.ts'
 import { type BranchRow, Images } from './branch-image-store.ts'
 import { type UndoDifference, UndoError } from './errors.ts'
-import { Relations, UNDO_CALL } from './relation.ts'
 import { look, markCancelled, type RestoreParts, restore } from './restore.ts'
+import { Relations, UNDO_CALL } from './table-structure.ts'
 import type { OpenUndo, UndoChoice, UndoTarget } from './undo-types.ts'
 
 const MOST = 1_000

@@ -1,6 +1,6 @@
 /** `undo`, checked at its door. */
 import { invalidOption, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
 import { isRowHeld } from './errors.ts'
 import { retrying } from './held-row-retries.ts'

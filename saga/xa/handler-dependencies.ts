@@ -2,9 +2,9 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
-import type { RowWaitLimit } from '../participant/row-waiter-quota.ts'
+import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
+import type { XaRows } from './barrier-rows.ts'
 import type { Gate } from './prepared-branch-gate.ts'
-import type { XaRows } from './rows.ts'
 
 /** A handler, called with the request. */
 export type Handler<Request, Context> = (request: Request, context: Context) => unknown

@@ -12,23 +12,23 @@
  * @see docs/transactions/xa-and-undo.md, "XA"
  */
 
+import type { NameOptions } from '../../binder/bindings/binding-name-types.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
-import type { NameOptions } from '../../binder/bindings/name-types.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import { PREPARING_IS_OFF, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-error.ts'
 import { participantBinding } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
-import { RowWaitLimit } from '../participant/row-waiter-quota.ts'
+import { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { TCC } from '../wire/wire.ts'
+import { XaRows } from './barrier-rows.ts'
 import { xaDuties } from './operation-handlers.ts'
 import { OwnGate, type PreparingClient, ResourceGate } from './prepared-branch-gate.ts'
 import type { XaResource } from './resource.ts'
-import { XaRows } from './rows.ts'
 
 /** Options of `xaParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
 export interface XaParticipantOptions extends Omit<ParticipantOptions, 'effects' | 'sharesTransactions'> {

@@ -9,10 +9,10 @@ import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
+import type { XaRows } from './barrier-rows.ts'
 import { baseOf, gidBase } from './gid.ts'
 import { endPrepared, notYet } from './prepared-transaction-end.ts'
 import type { GateState, XaPassage, XaResource } from './resource.ts'
-import type { XaRows } from './rows.ts'
 
 /** A call of the handler. */
 export interface GateCall {

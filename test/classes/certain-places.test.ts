@@ -5,8 +5,8 @@
 // oxlint-disable no-restricted-imports -- the measure and its users are no part of the package's interface
 import { EventEmitter } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { SessionTimeout } from '../../binder/kafka/group/membership-expiry.ts'
 import { PartitionLending } from '../../binder/kafka/group/partition-lending.ts'
+import { SessionTimeout } from '../../binder/kafka/group/session-timeout.ts'
 import { ProcessLease } from '../../binder/postgres/process-lease.ts'
 import type { StatementRunner } from '../../binder/postgres/statement-runner.ts'
 import type { TransportTables } from '../../binder/postgres/tables.ts'

@@ -13,7 +13,7 @@ import { z } from 'zod'
 import { causesOf, hasCode, isRetryable, show, toError } from '../../core/errors.ts'
 import { checkLogger, stderrLogger } from '../../core/logger.ts'
 import { ConnectionEndReason } from '../../core/pg/connection-end-reason.ts'
-import { sqlAway, sqlStateOf } from '../../core/sql-away.ts'
+import { sqlAway, sqlStateOf } from '../../core/sql-unavailable.ts'
 import { errorType } from '../../core/telemetry-interface.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import {

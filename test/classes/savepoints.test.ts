@@ -121,7 +121,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
       .filter((file) => file.endsWith('.ts') && /\.afterCommit\?*\.*\(/.test(readFileSync(file, 'utf8')))
     // Wake-up hints, parts of a shared transaction, and the starter, which asks whether the transaction is whole.
     expect(files.toSorted()).toEqual([
-      'binder/postgres/directory.ts',
+      'binder/postgres/destination-directory.ts',
       'binder/postgres/publisher.ts',
       'core/sharing/savepoint.ts',
       'outbox/outbox.ts',

@@ -9,7 +9,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- internal
-import { sqlAway } from '../../core/sql-away.ts'
+import { sqlAway } from '../../core/sql-unavailable.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 

@@ -12,7 +12,7 @@ import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- internal
-import { sqlAway } from '../../core/sql-away.ts'
+import { sqlAway } from '../../core/sql-unavailable.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded } from '../saga/support/world.ts'
 import { serverError } from '../support/refusing-sql.ts'
 import { until } from '../support/until.ts'

@@ -5,7 +5,7 @@ import { pgClient, pgPrimary } from 'concordat/core/pg'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- no part of what users see
-import { sqlAway } from '../../core/sql-away.ts'
+import { sqlAway } from '../../core/sql-unavailable.ts'
 import { uncaughtErrors } from '../support/uncaught-errors.ts'
 
 const message = (type: string, body: Buffer): Buffer => {

@@ -2,7 +2,7 @@
 import { TransportError } from 'concordat/binder'
 import { SqlCommitError } from 'concordat/core'
 import { describe, expect, it, test } from 'vitest'
-import { fromDriver, throwFromConnecting } from '../../core/sql-away.ts'
+import { fromDriver, throwFromConnecting } from '../../core/sql-unavailable.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 
 const sql = (code: string, fields: object = {}): unknown =>

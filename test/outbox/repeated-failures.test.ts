@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the relay
 import { expect, test } from 'vitest'
+import type { WindowFailure, WindowResult } from '../../outbox/publish-window.ts'
 import { RepeatedFailures } from '../../outbox/repeated-failures.ts'
-import type { WindowFailure, WindowResult } from '../../outbox/window.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 type Row = WindowFailure['row']

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { turnsOf } from '../../../core/event-loop-turns.ts'
-import type { Line, LineAdmission } from '../line-admission.ts'
+import type { Line, LineAdmission } from '../line-interface.ts'
 
 export interface BatchLaneLimits {
   /** Batches at work at once. */

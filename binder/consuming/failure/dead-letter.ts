@@ -1,7 +1,7 @@
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown-values.ts'
-import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/deduplication.ts'
-import { deadLetterName, isDeadLetterName } from '../../channel/letter-name.ts'
+import { deadLetterName, isDeadLetterName } from '../../channel/dead-letter-name.ts'
+import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/deduplication-source.ts'
 import {
   type EncodedMessage,
   type Headers,

@@ -10,7 +10,7 @@ import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter.ts'
-import { attemptsBefore, toRetry } from './delayed-retry-copies.ts'
+import { attemptsBefore, toRetry } from './retry-destination.ts'
 import { outageReason, UncountedFailures } from './uncounted-failures.ts'
 import { WithdrawnSignal } from './withdrawn-signal.ts'
 

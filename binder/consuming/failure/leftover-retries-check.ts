@@ -2,7 +2,7 @@ import { MINUTE, SECOND } from '../../../core/clock.ts'
 import { isRetryable, toError } from '../../../core/errors.ts'
 import type { Stall } from '../../transport/transport.ts'
 import type { ConsumerHost } from '../create-handling.ts'
-import { retrySpec } from './delayed-retry-copies.ts'
+import { retrySpec } from './retry-destination.ts'
 
 /** How often a group that runs without its retry channel looks for it. */
 const LOOK_MS = MINUTE

@@ -1,5 +1,5 @@
 import { backoffDelayMs } from '../../../core/backoff.ts'
-import { sqlAway } from '../../../core/sql-away.ts'
+import { sqlAway } from '../../../core/sql-unavailable.ts'
 import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/transaction-retries.ts'
 import { isClosed, writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/resolve-options.ts'

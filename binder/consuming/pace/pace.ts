@@ -1,9 +1,9 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
-import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../../bindings/flow-options.ts'
+import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../../bindings/flow-control-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { LineAdmission } from '../line-admission.ts'
+import type { LineAdmission } from '../line-interface.ts'
 import { CircuitBreaker, type CircuitState, type Permit } from './circuit-breaker.ts'
 import { RateLimit } from './rate-limit.ts'
 

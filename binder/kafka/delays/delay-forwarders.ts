@@ -6,7 +6,7 @@ import type { KafkaSettings } from '../settings.ts'
 import type { Subscriber } from '../subscriber.ts'
 import type { Topics } from '../topics.ts'
 import { delayTopicOf, TIERS_MS } from '../wire/delay-topic.ts'
-import type { DelayedMessageListeners } from './delay-stall-listeners.ts'
+import type { DelayedMessageListeners } from './delayed-message-listeners.ts'
 import { Forwarder } from './forwarder.ts'
 
 /** The first look: what is provisioned together is looked for together. */

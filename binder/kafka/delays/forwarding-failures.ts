@@ -4,7 +4,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { TransportError } from '../../errors.ts'
 import type { Stall } from '../../transport/transport.ts'
 import { TRANSPORT } from '../errors.ts'
-import { groupIdOf } from '../group/group-ids.ts'
+import { groupIdOf } from '../group/group-id-and-start-at.ts'
 import { FORWARDERS } from '../wire/delay-topic.ts'
 
 /** A failure that may pass by itself counts after so long. */

@@ -1,8 +1,8 @@
 import type { FetchedBatch, IncomingRecord } from '../driver.ts'
 import { heldBytes } from '../records/record-memory-size.ts'
+import { WaitingBytes } from './fetch-buffer-limits.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
 import { SettledRecords } from './settled-uncommitted-offsets.ts'
-import { WaitingBytes } from './waiting-bytes.ts'
 
 /** A message of a partition that is lent, or was lent before in this process and given back. */
 export interface Parcel extends Slot {

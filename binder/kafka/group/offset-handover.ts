@@ -3,7 +3,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { MemberSpec } from '../driver.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
-import { CarryOver } from './carry-over.ts'
+import { CarryOver } from './assignment-carry-over.ts'
 import { Commits } from './commits.ts'
 import type { PartitionLending } from './partition-lending.ts'
 

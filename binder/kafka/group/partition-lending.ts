@@ -5,9 +5,9 @@ import { PrefetchWindow } from '../../transport/kit/prefetch-window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
+import { WaitingBytes } from './fetch-buffer-limits.ts'
 import { positionOf } from './position-text.ts'
 import { type SettledOffsets, SettledRecords } from './settled-uncommitted-offsets.ts'
-import { WaitingBytes } from './waiting-bytes.ts'
 
 export interface PartitionLendingLimits {
   readonly topic: string

@@ -14,7 +14,7 @@ import {
   requirePackage,
   SNAPPY,
   ZSTD,
-} from '../wire/codecs.ts'
+} from '../wire/compression-codecs.ts'
 
 interface KafkajsCodec {
   compress(encoder: { readonly buffer: Buffer }): Promise<Buffer>

@@ -1,5 +1,5 @@
 import type { MemberSpec } from '../driver.ts'
-import { fetchSizes } from '../group/waiting-bytes.ts'
+import { fetchSizes } from '../group/fetch-buffer-limits.ts'
 import type { KafkaConsumer } from './client-types.ts'
 import type { gatedAssigner } from './join-gate-assigner.ts'
 import type { KafkaOptions } from './options.ts'

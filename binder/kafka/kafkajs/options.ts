@@ -1,7 +1,7 @@
-import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
-import type { Compression } from '../wire/codecs.ts'
+import type { Compression } from '../wire/compression-codecs.ts'
 import type { KafkaClient } from './client-types.ts'
 import { requireCodec } from './codecs.ts'
 

@@ -1,6 +1,6 @@
 /** Checks credentials before a broker is asked: unusable ones would look like an unavailable broker. */
 import { invalidOption } from '../../../core/errors.ts'
-import { requireFunction, wrongKind } from '../../../core/options.ts'
+import { requireFunction, wrongKind } from '../../../core/option-checks.ts'
 
 /** Required fields of each mechanism. */
 const CREDENTIALS = {

@@ -1,8 +1,8 @@
 import { invalidOption } from '../../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
-import { type Compression, requirePackage } from '../wire/codecs.ts'
+import { type Compression, requirePackage } from '../wire/compression-codecs.ts'
 import { checkSasl } from './check-sasl.ts'
 import type { KafkaConnectionClass } from './connection-types.ts'
 

@@ -1,11 +1,11 @@
 import { DeadlineExceeded } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
 import { type ProducerIdentity, writeBatch } from '../records/batch-writer.ts'
-import type { Compression } from '../wire/codecs.ts'
+import type { Compression } from '../wire/compression-codecs.ts'
 import { RecordPlacement } from '../wire/record-placement.ts'
 import { toTransportError } from './errors.ts'
 import { initProducerId } from './protocol/produce.ts'
-import { type Parcel, Sending, type SendingParts } from './sending.ts'
+import { type Parcel, Sending, type SendingParts } from './publish-call.ts'
 
 const SEQUENCES = 2 ** 31
 

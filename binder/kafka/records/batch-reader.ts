@@ -11,7 +11,7 @@
 import { toError } from '../../../core/errors.ts'
 import { BinderError } from '../../errors.ts'
 import type { IncomingRecord } from '../driver.ts'
-import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
+import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/compression-codecs.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-layout.ts'
 import { ChunkedBytes } from './chunked-bytes.ts'

@@ -1,7 +1,7 @@
 /** Records in the form of the wire, written once into one buffer: strings byte by byte, since most are short and ASCII. */
 import { BinderError } from '../../errors.ts'
 import type { Envelope } from '../driver.ts'
-import { CODECS, COMPRESSION_TYPES, type Compression } from '../wire/codecs.ts'
+import { CODECS, COMPRESSION_TYPES, type Compression } from '../wire/compression-codecs.ts'
 import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-layout.ts'
 import type { FindCodec } from './batch-reader.ts'
 import { crc32c } from './crc32c.ts'

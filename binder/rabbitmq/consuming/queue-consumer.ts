@@ -1,7 +1,7 @@
 import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/amqplib-types.ts'
+import { closedBecause } from '../transport-errors.ts'
 import { RabbitDelivery, type TagLender } from './delivery.ts'
 import { WaitingLine } from './waiting-line.ts'
 

@@ -1,4 +1,4 @@
-import { CHANNELS, failure } from '../failure.ts'
+import { CHANNELS, failure } from '../transport-errors.ts'
 import { type AmqpConnection, channelMaxOf } from './amqplib-types.ts'
 
 /** For declarations, lag and what else asks the broker beside the consumers. */

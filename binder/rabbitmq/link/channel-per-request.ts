@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
-import { toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { toTransportError, within } from '../transport-errors.ts'
 import type { AmqpChannel, AmqpConnection } from './amqplib-types.ts'
 import type { Link } from './connection.ts'
 

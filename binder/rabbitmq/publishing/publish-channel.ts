@@ -3,11 +3,11 @@ import { SECOND } from '../../../core/clock.ts'
 import { finishesWithin } from '../../../core/time-limit.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHost } from '../../transport/transport.ts'
-import { TRANSPORT, toTransportError, within } from '../failure.ts'
 import { type AmqpConfirmChannel, type AmqpConnection, type AmqpMessage, frameMaxOf } from '../link/amqplib-types.ts'
 import type { Link } from '../link/connection.ts'
 import { hasEnded } from '../link/early-frames.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { TRANSPORT, toTransportError, within } from '../transport-errors.ts'
 import { FrameWriter, MOST_CHUNKS } from './frame-writer.ts'
 
 export interface PublishChannelEvents {

@@ -1,6 +1,6 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
-import { failure, RIGHTS, replyCodeOf } from '../failure.ts'
+import { failure, RIGHTS, replyCodeOf } from '../transport-errors.ts'
 
 /** Outcomes of unconfirmed messages. Pure; one function per ending. */
 

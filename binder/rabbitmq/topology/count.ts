@@ -1,8 +1,8 @@
 /** Counts the messages of a group, also for a process that has not declared the channel: an operator may take a wrong number of partitions. */
 import { toError } from '../../../core/errors.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
-import { failure, replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { failure, replyCodeOf } from '../transport-errors.ts'
 import { type Ask, declareUnbound, look } from './declare.ts'
 import { declarationsOf, existingCount, mismatchOf } from './provision.ts'
 import { markerOf } from './topology-names.ts'

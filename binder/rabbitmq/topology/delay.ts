@@ -53,7 +53,7 @@ export class DelayLadder {
     return this.#level(LEVELS - 1)
   }
 
-  /** Declared when the queues of the ladder have settled (`settling.ts`). */
+  /** Declared when the queues of the ladder have settled (`new-queue-settling.ts`). */
   get settled(): ExchangeDeclaration {
     return settledMark(`${this.prefix}:settled`)
   }

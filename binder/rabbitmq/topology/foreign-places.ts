@@ -4,7 +4,7 @@
  * meant, and a queue has to survive the broker and, for the order of a key, to have a single active consumer.
  */
 import { invalidOption, requireText } from '../../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
 import { queueOf } from './topology-names.ts'
 

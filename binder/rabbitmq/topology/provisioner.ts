@@ -1,15 +1,15 @@
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import type { DestinationSpec, SubscriptionSpec } from '../../transport/transport.ts'
-import { replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { replyCodeOf } from '../transport-errors.ts'
 import { checkDestinations } from './check.ts'
 import { type Ask, BIND_MS } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { ForeignPlaceCheck } from './foreign-place-check.ts'
 import { exchangeOf } from './foreign-places.ts'
+import { Settling } from './new-queue-settling.ts'
 import { declarationsOf, declareAll, existingCount, provisionDestination, settlingOf } from './provision.ts'
-import { Settling } from './settling.ts'
 
 export interface ProvisionCalls {
   /** On a channel of its own. @throws TransportError */

@@ -10,8 +10,8 @@ import { TransportError } from '../../errors.ts'
  * orders.placed:audit             the same when there is one partition
  * orders.placed:audit:members     never holds a message, its consumers count the live members; expires unused
  * orders.placed:audit:idle        likewise counts the members without a partition
- * orders.placed:audit:settled     exchange that says: the group's quorum queues are old enough (`settling.ts`)
- * orders.placed:written           exchange that is there for a moment after new queues were made (`settling.ts`)
+ * orders.placed:audit:settled     exchange that says: the group's quorum queues are old enough (`new-queue-settling.ts`)
+ * orders.placed:written           exchange that is there for a moment after new queues were made (`new-queue-settling.ts`)
  * amq.gen-...                     an anonymous subscription: exclusive, bound to every partition
  * ```
  *

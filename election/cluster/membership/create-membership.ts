@@ -1,6 +1,6 @@
 import { lastingContext } from '../../../core/async-contexts.ts'
 import { hasCode, invalidOption, toError } from '../../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { observeMembership } from '../../telemetry.ts'
 import { ClusterError } from '../store/cluster-errors.ts'

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../../../core/clock.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { MemoryStateServer } from './server.ts'
 import { MemoryClusterStore } from './store.ts'

@@ -2,7 +2,7 @@ import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
 import { requireInteger } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated } from '../../../core/migrate.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import {
   DEFAULT_SCHEMA,
   quoteIdentifier,
@@ -13,7 +13,7 @@ import {
 import { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
-import { WatchedClusterStore } from '../store/watched-store.ts'
+import { WatchedClusterStore } from '../store/health-probing-store.ts'
 import { PostgresClusterStore } from './store.ts'
 import { CLUSTER_PART } from './tables.ts'
 import { Tail } from './tail.ts'

@@ -1,5 +1,5 @@
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
-import { refuseUnknown } from '../../../core/options.ts'
+import { refuseUnknown } from '../../../core/option-checks.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import { Replica } from '../store/cluster-replica.ts'

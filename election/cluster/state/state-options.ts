@@ -1,7 +1,7 @@
 import { type Clock, HOUR, SECOND, systemClock } from '../../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'

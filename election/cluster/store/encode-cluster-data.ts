@@ -1,6 +1,6 @@
 /** Storable data: keys, and values that are returned as they were stored. */
 import { show } from '../../../core/errors.ts'
-import { isDeeperThan } from '../../../core/nesting.ts'
+import { isDeeperThan } from '../../../core/json-nesting.ts'
 import { ClusterError } from './cluster-errors.ts'
 
 /** Limit of a key, in bytes of UTF-8. */

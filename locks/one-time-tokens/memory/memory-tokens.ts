@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../../../core/clock.ts'
-import { optionNames, refuseUnknown } from '../../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
 
 /** Options of `memoryTokens`. */

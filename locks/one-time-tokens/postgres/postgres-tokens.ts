@@ -1,6 +1,6 @@
 import { ConcordatError, said, toError } from '../../../core/errors.ts'
 import { migrate } from '../../../core/migrate.ts'
-import { optionNames, refuseUnknown } from '../../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
 import {
   DEFAULT_SCHEMA,
   type OwnQuery,

@@ -5,7 +5,7 @@
  */
 import { invalidOption, isDeeperThan, wrongKind } from 'concordat/extension'
 import type { JsonObject } from './document-types.ts'
-import { narrowings, type Resolve, type Sided } from './narrowing.ts'
+import { narrowings, type Resolve, type Sided } from './schema-narrowing.ts'
 import { show } from './shorten-json.ts'
 
 /** A difference between two documents. */

@@ -2,8 +2,8 @@
 import { duration } from '../doctor/line.ts'
 
 export { printable, withoutSecrets } from 'concordat/extension'
-export { table } from '../print.ts'
 export { printableJson, printableLines } from '../printable.ts'
+export { table } from '../text-table.ts'
 
 export function ago(at: number, now: number = Date.now()): string {
   return `${duration(now - at)} ago`

@@ -1,7 +1,7 @@
 /** `saga retry`, `skip`, `compensate`, `cancel`, `resolve`: one saga by its id, or all that fit. */
 
 import type { SagaActionResult } from '../engine-types.ts'
-import type { SagaBulk } from '../sagas/saga-orders.ts'
+import type { SagaBulk } from '../sagas/saga-action-options.ts'
 import { counted } from '../words.ts'
 import {
   ACTION_OPTIONS,

@@ -6,15 +6,6 @@ import { SagaError } from 'concordat/saga'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine-types.ts'
 import {
-  countOpen,
-  listSagas,
-  type SagaCounts,
-  type SagaLine,
-  type SagaListOptions,
-  type SagaPage,
-  type SagaTable,
-} from './saga-list.ts'
-import {
   type ChosenSaga,
   checkBulk,
   keyOf,
@@ -24,7 +15,16 @@ import {
   type SagaWait,
   seenOf,
   waitOf,
-} from './saga-orders.ts'
+} from './saga-action-options.ts'
+import {
+  countOpen,
+  listSagas,
+  type SagaCounts,
+  type SagaLine,
+  type SagaListOptions,
+  type SagaPage,
+  type SagaTable,
+} from './saga-list.ts'
 
 /** A step as an operator sees it. */
 export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {

@@ -2,7 +2,7 @@
 import { SECOND } from 'concordat/core'
 import type { SystemTopology } from 'concordat/operator'
 import type { SystemChannel, SystemSaga, SystemService, SystemStep } from '../engine-types.ts'
-import { table } from '../print.ts'
+import { table } from '../text-table.ts'
 import { pipelineLines } from './pipelines.ts'
 
 /** Services with their bindings, sagas and roles, then all channels with who uses them. */

@@ -1,5 +1,5 @@
 /** The console's own API, below the page. */
-import type { Me } from '../reads.ts'
+import type { Me } from '../read-routes.ts'
 
 /** An answer that was not good. */
 export class Refused extends Error {

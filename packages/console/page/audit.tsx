@@ -3,8 +3,8 @@
 import type { AuditLine } from '@concordat/cli'
 import { useState } from 'preact/hooks'
 import { get } from './api.ts'
-import { useLoaded } from './loaded.ts'
-import { Button, Panel, Table, Trouble } from './parts.tsx'
+import { Button, Panel, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 const PAGE = 100
 

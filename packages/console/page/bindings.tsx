@@ -4,12 +4,12 @@ import type { BindingLine, GroupLine } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
 import type { BindingStatus } from '../engine-types.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
-import { useMay } from './act.tsx'
+import { useMay } from './action-dialog.tsx'
 import { get } from './api.ts'
 import { type Live, useLive } from './live.ts'
-import { useLoaded } from './loaded.ts'
-import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './parts.tsx'
 import { PauseOrResume } from './pause-resume.tsx'
+import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 /** A binding as far as anybody here knows it. */
 interface Row {

@@ -1,8 +1,8 @@
 /** Leaders and members. */
 import type { LeaderLine } from '@concordat/cli'
-import { Act, type Order } from './act.tsx'
+import { Act, type Order } from './action-dialog.tsx'
 import { useLive } from './live.ts'
-import { Ago, Badge, lasting, Panel, Table, Trouble } from './parts.tsx'
+import { Ago, Badge, lasting, Panel, Table, Trouble } from './ui-components.tsx'
 
 export function Cluster() {
   const { leaders, members } = useLive().snapshot

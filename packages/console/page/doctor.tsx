@@ -1,8 +1,8 @@
 /** Problems and remedies. */
 import type { DoctorReport } from '@concordat/cli'
 import { get } from './api.ts'
-import { useLoaded } from './loaded.ts'
-import { Badge, Button, Copy, Panel, Trouble } from './parts.tsx'
+import { Badge, Button, Copy, Panel, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 const WORST = ['fail', 'warn', 'unknown', 'ok']
 

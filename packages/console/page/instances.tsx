@@ -3,12 +3,12 @@
 import type { InstanceLine } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
 import type { WatchedBinding } from '../engine-types.ts'
-import { useMay } from './act.tsx'
+import { useMay } from './action-dialog.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
-import { useLoaded } from './loaded.ts'
-import { Badge, type Column, count, lasting, Panel, perSecond, Table, Trouble } from './parts.tsx'
 import { PauseOrResume, Sent } from './pause-resume.tsx'
+import { Badge, type Column, count, lasting, Panel, perSecond, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 export function Instances() {
   return (

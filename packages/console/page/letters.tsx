@@ -5,13 +5,13 @@ import { failureName } from '@concordat/cli/words'
 import { useContext, useEffect, useState } from 'preact/hooks'
 import type { RedriveReport } from '../engine-types.ts'
 import type { DeadLetterView, PayloadView } from '../redacted-views.ts'
-import { Act, AskContext, type Order, useMay } from './act.tsx'
+import { Act, AskContext, type Order, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
-import { queryInHash } from './hash.ts'
+import { queryInHash } from './hash-query.ts'
 import { useLive } from './live.ts'
-import { type Loaded, useLoaded } from './loaded.ts'
-import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './parts.tsx'
-import { UnderWay } from './under-way.tsx'
+import { UnderWay } from './redrives.tsx'
+import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './ui-components.tsx'
+import { type Loaded, useLoaded } from './use-loaded.ts'
 
 interface Page {
   readonly count?: number | undefined

@@ -3,10 +3,10 @@
 import { counted } from '@concordat/cli/words'
 import { useState } from 'preact/hooks'
 import type { LockInfo } from '../engine-types.ts'
-import { Act, type Order } from './act.tsx'
+import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
-import { useLoaded } from './loaded.ts'
-import { Ago, Badge, Field, lasting, Panel, Table, Trouble } from './parts.tsx'
+import { Ago, Badge, Field, lasting, Panel, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 export function Locks() {
   const [prefix, setPrefix] = useState('')

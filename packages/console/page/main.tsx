@@ -1,12 +1,12 @@
 /** The frame of the page: where one is, who one is, whether it is live. */
 import { render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
-import type { Me } from '../reads.ts'
-import { ActDialog, AskContext, MeContext, type Order } from './act.tsx'
+import type { Me } from '../read-routes.ts'
+import { ActDialog, AskContext, MeContext, type Order } from './action-dialog.tsx'
 import { get, keepToken, Refused, signIn } from './api.ts'
 import { Audit } from './audit.tsx'
-import { Branches } from './branches.tsx'
 import { Cluster } from './cluster.tsx'
+import { Branches } from './undo-branches.tsx'
 import './console.css'
 import { Doctor } from './doctor.tsx'
 import { Instance, Instances } from './instances.tsx'
@@ -15,10 +15,10 @@ import { lettersIn, live, useLive } from './live.ts'
 import { Locks } from './locks.tsx'
 import { Outbox } from './outbox.tsx'
 import { Overview } from './overview.tsx'
-import { Badge, Button, Trouble } from './parts.tsx'
 import { Saga } from './saga.tsx'
 import { Sagas } from './sagas.tsx'
 import { Topology } from './topology.tsx'
+import { Badge, Button, Trouble } from './ui-components.tsx'
 
 const VIEWS = {
   overview: ['Overview', Overview],

@@ -1,11 +1,11 @@
 /** Unpublished messages, and messages that the relay gave up on. */
 
 import type { FailingLine, OutboxStats, ParkedLine } from '../engine-types.ts'
-import { Act, type Order } from './act.tsx'
+import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
-import { useLoaded } from './loaded.ts'
-import { Ago, count, lasting, Panel, Spark, Table, Trouble } from './parts.tsx'
+import { Ago, count, lasting, Panel, Spark, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 interface Shown {
   readonly stats: OutboxStats

@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact'
 import type { Snapshot } from '../snapshot.ts'
 import { Bindings } from './bindings.tsx'
 import { type LettersSeen, lettersIn, useLive } from './live.ts'
-import { count, lasting, Spark, type Tone } from './parts.tsx'
+import { count, lasting, Spark, type Tone } from './ui-components.tsx'
 
 export function Overview() {
   return (

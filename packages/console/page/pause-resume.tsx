@@ -1,9 +1,9 @@
 /** Orders to instances over the bus: pausing and resuming bindings, and their outcome. */
 import type { AuditLine } from '@concordat/cli'
-import { Act, type Order } from './act.tsx'
+import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
-import { useLoaded } from './loaded.ts'
-import { Ago, Button, Panel, Table, Trouble } from './parts.tsx'
+import { Ago, Button, Panel, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 interface Answers {
   readonly acked: readonly string[]

@@ -6,11 +6,11 @@ import { useState } from 'preact/hooks'
 import type { ConsoleAction } from '../access.ts'
 import type { SagaActionResult } from '../engine-types.ts'
 import type { PayloadView } from '../redacted-views.ts'
-import { Act, type Order, useMay } from './act.tsx'
+import { Act, type Order, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
-import { useLoaded } from './loaded.ts'
-import { Ago, Badge, Button, Copy, Json, Panel, Table, Trouble } from './parts.tsx'
 import { Timeline } from './timeline.tsx'
+import { Ago, Badge, Button, Copy, Json, Panel, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 const WAITS: Readonly<Record<string, string>> = {
   call: 'its call, which an instance has in hand',

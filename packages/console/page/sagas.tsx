@@ -3,13 +3,13 @@
 import type { SagaLine, SagaPage } from '@concordat/cli'
 import { counted, failureName } from '@concordat/cli/words'
 import { useContext, useEffect, useState } from 'preact/hooks'
-import type { AllowedBulkReport } from '../writes.ts'
-import { AskContext, useMay } from './act.tsx'
+import type { AllowedBulkReport } from '../action-routes.ts'
+import { AskContext, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
-import { queryInHash } from './hash.ts'
+import { queryInHash } from './hash-query.ts'
 import { useLive } from './live.ts'
-import { useLoaded } from './loaded.ts'
-import { Ago, Badge, Button, count, Field, Panel, Table, Trouble } from './parts.tsx'
+import { Ago, Badge, Button, count, Field, Panel, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 const STATUSES = ['', 'stuck', 'running', 'compensating', 'completed', 'compensated'] as const
 const OPEN: ReadonlySet<string> = new Set(['stuck', 'running', 'compensating'])

@@ -2,7 +2,7 @@
 
 import type { SagaView } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
-import { lasting } from './parts.tsx'
+import { lasting } from './ui-components.tsx'
 
 interface Bar {
   readonly from: number

@@ -4,10 +4,10 @@ import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'
 import type { PipelineStage } from '../engine-types.ts'
 import { get } from './api.ts'
-import { layOut, type Node, type Picture } from './layout.ts'
 import { useLive } from './live.ts'
-import { useLoaded } from './loaded.ts'
-import { count, Panel, Table, Trouble } from './parts.tsx'
+import { layOut, type Node, type Picture } from './topology-layout.ts'
+import { count, Panel, Table, Trouble } from './ui-components.tsx'
+import { useLoaded } from './use-loaded.ts'
 
 export function Topology() {
   const { data, problem, again } = useLoaded('topology', () => get<SystemTopology | null>('topology'))

@@ -1,7 +1,7 @@
 /** `.command(...)`: a participant in another service makes the step. The command leaves through the outbox. */
 import type { Channel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
-import { optionNames } from '../../../core/options.ts'
+import { optionNames } from '../../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { callTimes, resolveDestination } from '../../direct/destination.ts'
 import type { DirectTarget } from '../../direct/target.ts'

@@ -6,7 +6,7 @@
 import type { Channel } from '../../../binder/channel/channel.ts'
 import { counted } from '../../../core/counted-noun.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
-import { optionNames } from '../../../core/options.ts'
+import { optionNames } from '../../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { DirectTarget } from '../../direct/target.ts'

@@ -1,6 +1,6 @@
 /** `.step(...)`: functions that the coordinator calls in its own process. */
 import { invalidOption } from '../../../core/errors.ts'
-import { optionNames } from '../../../core/options.ts'
+import { optionNames } from '../../../core/option-checks.ts'
 import type { Stored } from '../../json.ts'
 import type { Operation } from '../../machine/operation.ts'
 import { CALL_OPTIONS, type RawCallOptions, requireFlag, resolveCall, stepPath } from '../resolve-step-options.ts'

@@ -1,7 +1,7 @@
 /** `.signal(...)`: done by `coordinator.signal` or by a message of a channel. Calls nothing. */
 import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
-import { optionNames } from '../../../core/options.ts'
+import { optionNames } from '../../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'

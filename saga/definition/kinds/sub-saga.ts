@@ -5,7 +5,7 @@
  */
 
 import { invalidOption } from '../../../core/errors.ts'
-import { optionNames } from '../../../core/options.ts'
+import { optionNames } from '../../../core/option-checks.ts'
 import { synchronous } from '../../../core/unawaited-callbacks.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { SagaKey, SagaPost } from '../../store/row-types.ts'

@@ -2,7 +2,7 @@
 
 import type { Clock } from '../../../core/clock.ts'
 import { invalidOption } from '../../../core/errors.ts'
-import { optionNames } from '../../../core/options.ts'
+import { optionNames } from '../../../core/option-checks.ts'
 import { notAwaited } from '../../../core/unawaited-callbacks.ts'
 import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'

@@ -3,7 +3,7 @@ import { systemClock } from 'concordat/core'
 import { expect, it } from 'vitest'
 import { BatchLanes } from '../../../binder/consuming/batch/batch-lanes.ts'
 import { Lanes } from '../../../binder/consuming/lanes.ts'
-import type { Line } from '../../../binder/consuming/line-admission.ts'
+import type { Line } from '../../../binder/consuming/line-interface.ts'
 import { turnsOf } from '../../../core/event-loop-turns.ts'
 import { until } from '../../support/until.ts'
 

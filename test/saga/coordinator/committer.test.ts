@@ -2,7 +2,7 @@
 import type { SqlClient } from 'concordat/core'
 import { describe, expect, it, test } from 'vitest'
 import { Committer } from '../../../saga/coordinator/committer.ts'
-import type { Plan } from '../../../saga/coordinator/plan.ts'
+import type { Plan } from '../../../saga/coordinator/write-plan.ts'
 import type { SagaWrite } from '../../../saga/store/row-types.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
 

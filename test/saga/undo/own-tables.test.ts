@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of undo: what it takes for ours
 import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { OWN_TABLES } from '../../../saga/undo/functions.ts'
+import { OWN_TABLES } from '../../../saga/undo/sql-functions.ts'
 
 test('undo knows every table of this package by its name, so that no other one counts as ours', () => {
   const sources = globSync('{binder,bus,core,election,locks,operator,outbox,saga,service}/**/*.ts')

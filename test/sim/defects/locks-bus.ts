@@ -33,7 +33,7 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     workload: 'terms',
     patches: [
       {
-        file: 'binder/consuming/run.ts',
+        file: 'binder/consuming/consumer-run.ts',
         find: 'lastingContext()',
         put: "process.getBuiltinModule('node:async_hooks').AsyncLocalStorage.snapshot()",
       },

@@ -56,7 +56,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'backlog',
     patches: [
       {
-        file: 'outbox/functions.ts',
+        file: 'outbox/sql-functions.ts',
         find: "'meta.partitions = p_partitions AND (meta.service IS NULL OR meta.service = p_service)'",
         put: "'meta.partitions = p_partitions'",
       },
@@ -86,7 +86,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'families',
     patches: [
       {
-        file: 'saga/coordinator/step-transactions.ts',
+        file: 'saga/coordinator/transactional-step-calls.ts',
         find: 'if (!own.hasBegun) return { notBegun: error }',
         put: '',
       },
@@ -119,7 +119,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'shops',
     patches: [
       {
-        file: 'saga/machine/operate.ts',
+        file: 'saga/machine/apply-operator-action.ts',
         find: 'if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })',
         put: '',
       },

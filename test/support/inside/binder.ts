@@ -1,16 +1,16 @@
 /** Names of `binder/` that only tests write: no subpath exports them. */
 // oxlint-disable no-restricted-imports -- users need not write these names, tests do
 
+export type { KnownNames } from '../../../binder/bindings/binding-name-types.ts'
 export type { BatchSinkOptions, PollableOptions, SourceOptions } from '../../../binder/bindings/declarations.ts'
-export type { CircuitBreakerOptions } from '../../../binder/bindings/flow-options.ts'
+export type { CircuitBreakerOptions } from '../../../binder/bindings/flow-control-options.ts'
 export type { BatchHandler } from '../../../binder/bindings/handler-types.ts'
 export type { InboxMessage } from '../../../binder/bindings/inbox.ts'
-export type { KnownNames } from '../../../binder/bindings/name-types.ts'
 export { MAX_DELAY_MS } from '../../../binder/channel/delay.ts'
 export { type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from '../../../binder/channel/message.ts'
 export { murmur2 } from '../../../binder/channel/partition.ts'
 export type { TransportErrorKind } from '../../../binder/errors.ts'
-export { groupIdOf } from '../../../binder/kafka/group/group-ids.ts'
+export { groupIdOf } from '../../../binder/kafka/group/group-id-and-start-at.ts'
 export { commitPositions } from '../../../binder/kafka/kafkajs/commit-positions.ts'
 export type { KafkaCommonOptions } from '../../../binder/kafka/options.ts'
 export type { MemoryBrokerOptions } from '../../../binder/memory/broker.ts'

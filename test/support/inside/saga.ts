@@ -8,7 +8,6 @@ export type { LocalTargetOptions } from '../../../saga/direct/local-target.ts'
 export type { DirectAnswer, DirectTarget } from '../../../saga/direct/target.ts'
 export type { HttpTargetOptions } from '../../../saga/http/http-target.ts'
 export type { HttpParticipantsOptions } from '../../../saga/http/participants.ts'
-export type { Transition } from '../../../saga/machine/draft.ts'
 export type { SagaEvent } from '../../../saga/machine/event.ts'
 export { advance } from '../../../saga/machine/machine.ts'
 export type { Operation } from '../../../saga/machine/operation.ts'
@@ -19,6 +18,7 @@ export {
   type SagaShape,
   type StepShape,
 } from '../../../saga/machine/state.ts'
+export type { Transition } from '../../../saga/machine/transition-draft.ts'
 export type { ShardedCoordinatorOptions, ShardOptions } from '../../../saga/sharding/options.ts'
 export type { SagaSummary } from '../../../saga/store/row-types.ts'
 export type { TccParticipantOptions } from '../../../saga/tcc/participant.ts'

@@ -7,7 +7,7 @@ import type { Clock } from '../../../../core/clock.ts'
 import type { Envelope } from '../../driver.ts'
 import type { FindCodec } from '../../records/batch-reader.ts'
 import { type BatchHead, writeBatch } from '../../records/batch-writer.ts'
-import type { Compression } from '../../wire/codecs.ts'
+import type { Compression } from '../../wire/compression-codecs.ts'
 import { changeRequests, type MakeRequest } from './wrap-requests.ts'
 
 export interface BatchWriting {

@@ -4,7 +4,7 @@
  * brokers are there. So what is made after a connect that failed begins with the next address.
  */
 import type { KafkaClient } from '../client-types.ts'
-import { withClusters } from './clusters.ts'
+import { withClusters } from './intercept-clusters.ts'
 
 /** Lists of up to six are gone through evenly. */
 const MOST_SKIPPED = 60

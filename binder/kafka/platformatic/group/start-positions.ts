@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { hasType, isExpelled } from '../../errors.ts'
-import type { CarryOver } from '../../group/carry-over.ts'
+import type { CarryOver } from '../../group/assignment-carry-over.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'

@@ -1,0 +1,122 @@
+import type { Clock } from '../../core/clock.ts'
+import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
+import type { Logger } from '../../core/logger.ts'
+import { uncertainSignal } from '../transport/kit/last-heard.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
+import type { Run } from './consumer-run.ts'
+import type { RunHandling } from './create-handling.ts'
+import type { HandlingEnd } from './failure/failures.ts'
+import { WithdrawalCounts } from './failure/withdrawn-delivery-counts.ts'
+import type { Handling } from './handling.ts'
+import { RunningCalls } from './running-calls.ts'
+
+/** Neither may throw. */
+export interface ProcessingEvents {
+  /** A turn is over, before what it settled is. */
+  onTurnEnded(): void
+  onEnded(delivery: TransportDelivery, end: HandlingEnd): void
+}
+
+/** Before the first run. */
+const NONE: RunHandling = { one: undefined, batch: undefined }
+
+/** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
+export class Processing {
+  /** Outlasts runs. */
+  readonly takenAway = new WithdrawalCounts()
+  /** Outlasts runs, too: a call of an older one may still be under way. */
+  readonly calls: RunningCalls
+  readonly #binding: string
+  readonly #logger: Logger
+  readonly #turns: EventLoopTurns
+  readonly #events: ProcessingEvents
+  #run: Run
+  #handling = NONE
+
+  constructor(
+    binding: string,
+    run: Run,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+    events: ProcessingEvents,
+  ) {
+    this.calls = new RunningCalls(clock)
+    this.#binding = binding
+    this.#logger = logger
+    this.#turns = turnsOf(clock)
+    this.#events = events
+    this.#run = run
+  }
+
+  /** Later messages belong to this run. */
+  begin(run: Run, handling: RunHandling): void {
+    this.#run = run
+    this.#handling = handling
+  }
+
+  /** A promise only where there is something to wait for: most of what a message costs here is promises. */
+  one(delivery: TransportDelivery): Promise<void> | undefined {
+    const { one } = this.#handling
+    if (one === undefined || delivery.signal.aborted) return this.#ended(delivery, 'returned')
+    const end = this.#handle(one, delivery)
+    if (typeof end === 'string') return this.#finished(delivery, end)
+    return end.then(
+      (late) => this.#finished(delivery, late),
+      (error: unknown) => this.#finished(delivery, this.#unexpected(error)),
+    )
+  }
+
+  /** @param done called for each of them as soon as it is settled */
+  async batch(deliveries: readonly TransportDelivery[], done: (delivery: TransportDelivery) => void): Promise<void> {
+    const { batch } = this.#handling
+    const left = new Set(deliveries)
+    const lostBefore = new Set(deliveries.filter(({ signal }) => signal.aborted))
+    const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
+      if (!left.delete(delivery)) return
+      this.#events.onEnded(delivery, lostBefore.has(delivery) ? 'returned' : this.#endOf(delivery, end))
+      done(delivery)
+    }
+    let end: HandlingEnd = 'returned'
+    try {
+      await this.#run.context(() => batch?.handle(deliveries, settle))
+    } catch (error) {
+      end = this.#unexpected(error)
+    }
+    this.#events.onTurnEnded()
+    for (const delivery of left) settle(delivery, end)
+  }
+
+  #handle(one: Handling, delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
+    try {
+      return this.#run.context(() => one.handle(delivery))
+    } catch (error) {
+      return this.#unexpected(error)
+    }
+  }
+
+  #finished(delivery: TransportDelivery, end: HandlingEnd): undefined {
+    this.#turns.look()
+    return this.#ended(delivery, this.#endOf(delivery, end))
+  }
+
+  /** A message that was handled after its place was lost is not settled, and is delivered again. */
+  #endOf({ signal, message }: TransportDelivery, end: HandlingEnd): HandlingEnd {
+    const { takenAway } = this
+    if (!signal.aborted) {
+      if (end !== 'returned') takenAway.forget(message)
+      return end
+    }
+    const isHandled = end === 'handled' || end === 'discarded'
+    if (isHandled && this.#handling.one?.isBare === true) takenAway.add(message, true)
+    return isHandled && signal !== uncertainSignal() ? 'returned' : end
+  }
+
+  #ended(delivery: TransportDelivery, end: HandlingEnd): undefined {
+    this.#events.onTurnEnded()
+    this.#events.onEnded(delivery, end)
+  }
+
+  #unexpected(error: unknown): 'halted' {
+    this.#logger.error({ err: error, binding: this.#binding }, 'handling failed outside the handler')
+    return 'halted'
+  }
+}

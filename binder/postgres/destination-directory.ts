@@ -1,0 +1,232 @@
+import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import { partitionMismatch, type TransportError } from '../errors.ts'
+import type { DestinationSpec } from '../transport/transport.ts'
+import type { StatementRunner } from './statement-runner.ts'
+import type { TransportTables } from './tables.ts'
+import { failure, TRANSPORT } from './transport-errors.ts'
+
+/** A destination's partitions by their numbers in the tables. */
+export interface KnownDestination {
+  readonly parts: readonly number[]
+  /** The number of a table of the log that they are in: another one once it has been dropped and made again. */
+  readonly log: string
+  /** Holds dead letters: takes every message that was taken before. */
+  readonly takesAnySize: boolean
+}
+
+/** A group of a destination, as it is. */
+export interface KnownGroup {
+  readonly id: number
+  /** How many partitions its destination has, whatever is declared. */
+  readonly partitions: number
+  /** See `KnownDestination.log`. */
+  readonly log: string
+}
+
+interface PartitionRow {
+  readonly id: number
+  readonly log: string
+}
+
+/** Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create tables. */
+export class Directory {
+  readonly #database: StatementRunner
+  readonly #tables: TransportTables
+  readonly #known: Map<string, KnownDestination> = new Map()
+  /** Destinations that this process has made. */
+  readonly #made: Map<string, DestinationSpec> = new Map()
+  /** Hold dead letters. */
+  readonly #deadLetters: Set<string> = new Set()
+  /** The log that was found to be of this cluster. */
+  #log: string | undefined
+
+  constructor(database: StatementRunner, tables: TransportTables) {
+    this.#database = database
+    this.#tables = tables
+  }
+
+  /** @throws TransportError `mismatch` when a dump of another cluster was restored: readers of such a log would miss new messages */
+  async requireOfThisCluster(tx?: SqlExecutor): Promise<void> {
+    const { isRestored, ring } = this.#tables
+    const text = `SELECT r.tableoid::text AS log, ${isRestored}() AS restored FROM ${ring} r`
+    const [row] = await this.#ask<{ log: string; restored: boolean }>('look at the log', text, [], tx)
+    if (row?.restored === true) throw restored(this.#database.schema)
+    this.#log = row?.log
+  }
+
+  /** Makes what is missing. @throws TransportError `mismatch` when a destination has other partitions */
+  async create(spec: DestinationSpec): Promise<void> {
+    const { rows } = await this.#database.query<PartitionRow>(`provision "${spec.name}"`, ...this.#provision(spec))
+    if (rows.length === 0) throw failure('mismatch', `the log has no ring: ${emptied('transport_ring')}`)
+    this.#learn(spec, rows)
+    const groups = new Set([...(this.#made.get(spec.name)?.groups ?? []), ...spec.groups])
+    this.#made.set(spec.name, { ...spec, groups: [...groups] })
+  }
+
+  /** Spec with which this process made a destination: it makes it again when it is gone. */
+  specOf(destination: string): DestinationSpec | undefined {
+    return this.#made.get(destination)
+  }
+
+  /** Looks for all of them again. */
+  forget(): void {
+    this.#known.clear()
+  }
+
+  /**
+   * Same as `create`, for a caller in the middle of a transaction.
+   * @param sql the transaction, on a database with one connection: the destination exists if it commits, and is not cached before
+   */
+  async make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined> {
+    if (sql === undefined) {
+      await this.create(spec)
+      return this.#known.get(spec.name)
+    }
+    const { rows } = await sql.query<PartitionRow>(...this.#provision(spec))
+    return this.#destination(spec.name, rows)
+  }
+
+  #provision(spec: DestinationSpec): readonly [text: string, parameters: readonly unknown[]] {
+    return [
+      `SELECT p.id, r.tableoid::text AS log FROM ${this.#tables.provision}($1, $2, $3::text[], $4::bigint) p
+       CROSS JOIN ${this.#tables.ring} r ORDER BY p.n`,
+      [spec.name, spec.partitions, [...spec.groups], spec.retentionMs ?? null],
+    ]
+  }
+
+  /** @returns what is missing, one line each @throws TransportError `mismatch` when a destination has other partitions */
+  async check(spec: DestinationSpec): Promise<readonly string[]> {
+    const parts = await this.#partitionsOf(spec.name)
+    if (parts.length === 0) return [`"${spec.name}" does not exist`]
+    const { rows } = await this.#database.query<{ name: string }>(
+      `look for the groups of "${spec.name}"`,
+      `SELECT name FROM ${this.#tables.group} WHERE destination = $1`,
+      [spec.name],
+    )
+    const existing = new Set(rows.map(({ name }) => name))
+    const problems = spec.groups
+      .filter((group) => !existing.has(group))
+      .map((group) => `"${spec.name}" has no group "${group}"`)
+    if (spec.assumed !== true && parts.length !== spec.partitions) throw mismatch(spec, parts.length)
+    if (problems.length === 0) this.#learn(spec, parts)
+    return problems
+  }
+
+  /**
+   * Looks for it unless it is known.
+   * @param tx the caller's transaction, where another connection may not be waited for @throws TransportError
+   */
+  find(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> | KnownDestination | undefined {
+    return this.#known.get(destination) ?? this.#look(destination, tx)
+  }
+
+  /**
+   * @returns an error if the group cannot be read: `unavailable` if it may be made later, e.g. by `create`, `mismatch` if it never will
+   * @throws TransportError when the server does not answer
+   */
+  async group(destination: string, name: string): Promise<KnownGroup | TransportError> {
+    const { group, partition, progress, tick, ring } = this.#tables
+    const { rows } = await this.#database.query<KnownGroup & { readonly places: number; readonly numbered: number }>(
+      `look for the group "${name}" of "${destination}"`,
+      `SELECT g.id, r.tableoid::text AS log, count(p.id)::int AS partitions,
+         count(place.ver)::int AS places, count(newest.first)::int AS numbered
+       FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN ${partition} p ON p.destination = g.destination
+       LEFT JOIN LATERAL (SELECT x.ver FROM ${progress} x WHERE x.grp = g.id AND x.part = p.id ORDER BY x.ver DESC LIMIT 1) place ON true
+       LEFT JOIN LATERAL (SELECT t.first FROM ${tick} t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1) newest ON true
+       WHERE g.destination = $1 AND g.name = $2 GROUP BY 1, 2`,
+      [destination, name],
+    )
+    const [found] = rows
+    if (found !== undefined && found.numbered < found.partitions)
+      return failure('mismatch', `the positions of "${destination}" are gone: ${emptied('transport_tick')}`, {
+        destination,
+      })
+    if (found !== undefined && found.partitions > 0 && found.places === found.partitions) {
+      await this.#adopt(found.log)
+      return found
+    }
+    const lacks = found === undefined ? 'has no group' : 'has not all places of the group'
+    const remedy = "provision it, or use provision: 'create'"
+    return failure('unavailable', `"${destination}" ${lacks} "${name}": ${remedy}`, { destination })
+  }
+
+  /** Remembers that members of the group settle in transactions of theirs. @throws TransportError */
+  async settlesIn(group: number): Promise<void> {
+    const text = `UPDATE ${this.#tables.group} SET settles_in = true WHERE id = $1 AND NOT settles_in`
+    await this.#database.query('remember how a group settles', text, [group])
+  }
+
+  /** Groups of a destination of which members have settled in transactions of theirs. @throws TransportError */
+  async settlingGroups(destination: string): Promise<readonly string[]> {
+    const { rows } = await this.#database.query<{ name: string }>(
+      `look how the groups of "${destination}" settle`,
+      `SELECT name FROM ${this.#tables.group} WHERE destination = $1 AND settles_in ORDER BY id`,
+      [destination],
+    )
+    return rows.map(({ name }) => name)
+  }
+
+  /** A transaction on the only connection may see its own uncommitted rows: their fate shows when it is over. */
+  async #look(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> {
+    const known = this.#destination(destination, await this.#partitionsOf(destination, tx))
+    if (known === undefined) return undefined
+    await this.#adopt(known.log, tx)
+    if (tx === undefined || this.#database.sql.exclusive === undefined) this.#known.set(destination, known)
+    else tx.afterCommit?.(() => void this.#look(destination).catch(NOTHING))
+    return known
+  }
+
+  async #partitionsOf(destination: string, sql?: SqlExecutor): Promise<readonly PartitionRow[]> {
+    const { partition, ring } = this.#tables
+    const text = `SELECT p.id, r.tableoid::text AS log FROM ${partition} p CROSS JOIN ${ring} r WHERE p.destination = $1 ORDER BY p.n`
+    return this.#ask<PartitionRow>(`look for "${destination}"`, text, [destination], sql)
+  }
+
+  /** A log may take the place of the one that was checked, in any process that runs. */
+  async #adopt(log: string, tx?: SqlExecutor): Promise<void> {
+    if (log !== this.#log) await this.requireOfThisCluster(tx)
+  }
+
+  async #ask<Row extends object>(
+    what: string,
+    text: string,
+    parameters: readonly unknown[],
+    sql?: SqlExecutor,
+  ): Promise<readonly Row[]> {
+    const { rows } = await (sql === undefined
+      ? this.#database.query<Row>(what, text, parameters)
+      : sql.query<Row>(text, parameters))
+    return rows
+  }
+
+  #learn(spec: DestinationSpec, rows: readonly PartitionRow[]): void {
+    if (spec.assumed !== true && rows.length !== spec.partitions) throw mismatch(spec, rows.length)
+    if (spec.deadLetters === true) this.#deadLetters.add(spec.name)
+    const known = this.#destination(spec.name, rows)
+    if (known !== undefined) this.#known.set(spec.name, known)
+  }
+
+  #destination(name: string, rows: readonly PartitionRow[]): KnownDestination | undefined {
+    const [first] = rows
+    if (first === undefined) return undefined
+    return { parts: rows.map(({ id }) => id), log: first.log, takesAnySize: this.#deadLetters.has(name) }
+  }
+}
+
+/** The next caller that needs it looks again. */
+const NOTHING = (): void => {}
+
+const emptied = (table: string): string =>
+  `${table} was emptied. Restore the log, or stop every process that uses it and drop its tables: they are made again`
+
+function mismatch({ name, partitions }: DestinationSpec, existing: number): TransportError {
+  const remedy = 'take another name for it and move the messages by a processor'
+  return partitionMismatch(TRANSPORT, name, { existing, declared: partitions }, remedy)
+}
+
+const restored = (schema: string): TransportError =>
+  failure(
+    'mismatch',
+    `the log in schema "${schema}" comes from another cluster (a dump was restored): new messages would be invisible. ` +
+      'Stop every process that uses it and call postgresTransport({ sql }).repair() once.',
+  )

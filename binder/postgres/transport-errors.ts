@@ -1,0 +1,83 @@
+import { hasCode, toError } from '../../core/errors.ts'
+import { explainMissing } from '../../core/sql.ts'
+import { sqlStateOf } from '../../core/sql-unavailable.ts'
+import { writeFault } from '../../core/write-fault.ts'
+import { TransportError, type TransportErrorKind } from '../errors.ts'
+import { type Failure, failureOf } from '../transport/kit/transport-error-factory.ts'
+import { isTlsFailure } from '../transport/tls-failure.ts'
+
+export const TRANSPORT = 'postgres'
+
+/** Raised by our functions: another member has the position. */
+const FENCED = 'CN001'
+
+export const failure: Failure = failureOf(TRANSPORT)
+
+export function isFenced(error: unknown): boolean {
+  return sqlStateOf(error) === FENCED
+}
+
+/** Any error of a statement in the transport's words; `what` completes "could not". */
+export function toTransportError(what: string, cause: unknown, schema: string, destination?: string): TransportError {
+  if (cause instanceof TransportError) return cause
+  const explained = explainMissing(cause, schema, 'postgresTransport(...).migrate()')
+  const { kind, remedy } = verdict(explained)
+  return failure(kind, `could not ${what}: ${toError(explained).message}${remedy}`, { destination, cause: explained })
+}
+
+/** The server says the same of both. */
+const READ_ONLY =
+  '. Of a replica: connect to the primary. Of a role or database: set its default_transaction_read_only to off.'
+
+/** For readers of the log. */
+export const LOG_MADE_AGAIN = 'the log was dropped while this process read it'
+const MADE_AGAIN =
+  '. The channel is not where it was: the log was made again, or a failover has lost it. Try again, it is looked for anew.'
+
+function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
+  const never = ['core.tables_missing', 'core.sql_version', 'core.sql_own_transaction']
+  if (never.some((code) => hasCode(cause, code))) return { kind: 'mismatch', remedy: '' }
+  const state = sqlStateOf(cause) ?? ''
+  if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
+  // Rights are taken and given while services run: tried again, as with a password.
+  if (writeFault(cause) === 'operator' || state === '42501')
+    return {
+      kind: 'refused',
+      remedy: '. Grant the role what `npx concordat migrate grants` prints; it is tried again.',
+    }
+  if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
+  if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
+  if (state === '25006') return { kind: 'refused', remedy: READ_ONLY }
+  if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
+    return { kind: 'refused', remedy: '. Check the certificates of the connection.' }
+  return { kind: 'unavailable', remedy: '' }
+}
+
+/** The tables are gone, or were never there. */
+export function isWithoutTables(error: unknown): boolean {
+  return error instanceof TransportError && hasCode(error.cause, 'core.tables_missing')
+}
+
+/** Cached data of the log is outdated. See `appendStatement`. */
+export function isOutdated(error: unknown): boolean {
+  return hasCode(error, 'core.tables_missing') || isOfOtherLog(sqlStateOf(error))
+}
+
+/** A statement that will fail again as it is: the fault lies in one of its messages. */
+export function isOfData(error: unknown): boolean {
+  return !isOfOtherLog(sqlStateOf(error)) && writeFault(error) === 'permanent'
+}
+
+/** The server is there and refuses this statement, perhaps no other one: a right, a lock that was not free in time, a read-only session. */
+export function isOfStatement(error: unknown): boolean {
+  const state = sqlStateOf(error)
+  return state !== undefined && !OF_CONNECTION.test(state)
+}
+
+/** The connection was not made, or has ended. */
+const OF_CONNECTION = /^(08...|28...|3D000|57P..|53300)$/
+
+/** No value for what must have one, no segment for what has none: nothing else that the transport writes can lack them. */
+function isOfOtherLog(state: string | undefined): boolean {
+  return state === '23502' || state === '23514'
+}

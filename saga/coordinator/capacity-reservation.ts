@@ -1,0 +1,59 @@
+/**
+ * Room that is kept for a saga while the calls of its next state are readied. A schema of a definition may never answer, so
+ * it is given back after a lease at the latest: a saga that stands still holds up no other.
+ */
+
+import type { CoordinatorRuntime } from './runtime.ts'
+import type { Room } from './saga-capacity.ts'
+
+/** Room reserved for a plan. */
+export class RoomReservation {
+  readonly #runtime: CoordinatorRuntime
+  readonly #room: Room
+  readonly #owned: boolean
+  #answer: boolean | undefined
+  #cancel: (() => void) | undefined
+  #isKept = false
+
+  constructor(runtime: CoordinatorRuntime, room: Room, owned: boolean) {
+    this.#runtime = runtime
+    this.#room = room
+    this.#owned = owned
+  }
+
+  /** Whether this process makes the local calls: one answer for all of the plan. */
+  mayRun(): boolean {
+    this.#answer ??= this.#ask()
+    return this.#answer
+  }
+
+  /** False: this process sends no requests itself now. */
+  mayAsk(): boolean {
+    return this.#room.isOpen
+  }
+
+  /**
+   * @param isTaken true: the plan makes this process the owner, so one place is kept until the saga runs (taken again if the timer gave
+   *   it back); false: the place is given back now
+   */
+  planned(isTaken: boolean): void {
+    this.#cancel?.()
+    if (isTaken && this.#cancel !== undefined && !this.#isKept) this.#room.keep(1)
+    else if (!isTaken) this.#giveBack()
+  }
+
+  #ask(): boolean {
+    const { clock, leaseMs } = this.#runtime
+    if (!this.#room.mayRun(this.#owned)) return false
+    if (this.#owned) return true
+    this.#isKept = true
+    this.#cancel = clock.setTimer(leaseMs, () => this.#giveBack())
+    return true
+  }
+
+  #giveBack(): void {
+    if (!this.#isKept) return
+    this.#isKept = false
+    this.#room.letGo(1)
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Looks forever for sagas that are due: late replies, pauses that are over, leases of dead coordinators. It sleeps until
+ * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
+ */
+
+import { lastingContext } from '../../core/async-contexts.ts'
+import { toError } from '../../core/errors.ts'
+import { Trouble } from '../../core/repeated-failure-log.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+
+/** Work of a sweeper. */
+export interface Sweeping {
+  /** Takes and handles what is due. True: there may be more, come again at once. */
+  sweep(): Promise<boolean>
+  /** In how many ms the next saga is due. */
+  nextDueMs(): Promise<number | undefined>
+}
+
+export class Sweeper {
+  readonly #runtime: Pick<CoordinatorRuntime, 'clock' | 'logger' | 'pollMs'>
+  readonly #sweeping: Sweeping
+  readonly #trouble: Trouble
+  #stopped = false
+  #loop: Promise<void> | undefined
+  #lastError: Error | undefined
+  /** Monotonic ms of the earliest nudge since the sweep began. */
+  #wakeAt = Number.POSITIVE_INFINITY
+  #wake: (() => void) | undefined
+
+  constructor(runtime: Pick<CoordinatorRuntime, 'clock' | 'logger' | 'pollMs'>, sweeping: Sweeping) {
+    this.#runtime = runtime
+    this.#sweeping = sweeping
+    this.#trouble = new Trouble(runtime.logger, 'looking for due sagas failed', 'looking for due sagas works again')
+  }
+
+  /** Why the last sweep failed. */
+  get lastError(): Error | undefined {
+    return this.#lastError
+  }
+
+  get running(): boolean {
+    return this.#loop !== undefined && !this.#stopped
+  }
+
+  start(): void {
+    this.#loop ??= lastingContext()(() => this.#run())
+  }
+
+  /** Something becomes due in `ms`. */
+  nudge(ms: number): void {
+    const at = this.#runtime.clock.monotonic() + ms
+    if (at >= this.#wakeAt) return
+    this.#wakeAt = at
+    this.#wake?.()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#wake?.()
+    await this.#loop
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      let pauseMs = this.#runtime.pollMs
+      this.#wakeAt = Number.POSITIVE_INFINITY
+      try {
+        const more = await this.#sweeping.sweep()
+        if (!more) pauseMs = Math.min(pauseMs, (await this.#sweeping.nextDueMs()) ?? pauseMs)
+        this.#lastError = undefined
+        this.#trouble.over()
+        if (more) continue
+      } catch (error) {
+        this.#lastError = toError(error)
+        this.#trouble.failed(this.#lastError)
+      }
+      await this.#sleep(pauseMs)
+    }
+  }
+
+  /** Until `pauseMs` are over or the earliest nudge is due. */
+  async #sleep(pauseMs: number): Promise<void> {
+    const until = this.#runtime.clock.monotonic() + pauseMs
+    while (!this.#stopped) {
+      const left = Math.min(until, this.#wakeAt) - this.#runtime.clock.monotonic()
+      if (left <= 0) return
+      const stop = new AbortController()
+      this.#wake = () => stop.abort()
+      await this.#runtime.clock.sleep(Math.ceil(left), stop.signal).catch(() => {})
+      this.#wake = undefined
+    }
+  }
+}

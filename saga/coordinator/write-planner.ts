@@ -1,0 +1,170 @@
+/**
+ * Plans the write of an event, without writing anything: takes the event through the machine, readies the calls that follow, and makes
+ * the next row of the saga of it.
+ */
+import { lastingContext } from '../../core/async-contexts.ts'
+import { instanceDefinition } from '../definition/instance-definition.ts'
+import { SagaError } from '../errors.ts'
+import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
+import { advance } from '../machine/machine.ts'
+import type { Transition } from '../machine/transition-draft.ts'
+import { RoomReservation } from './capacity-reservation.ts'
+import { isCancel, type LoadedSaga, moved, withoutOrder } from './loaded-saga.ts'
+import { operatorEvent } from './outcome-to-event.ts'
+import { type Asked, prepareCall, withoutCall } from './prepare-calls.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import type { Room } from './saga-capacity.ts'
+import { toPlan } from './to-plan.ts'
+import type { WriteFallbacks } from './write-fallbacks.ts'
+import { type Plan, takesOwnership } from './write-plan.ts'
+
+const NONE: WriteFallbacks['refusals'] = new Map()
+const STARTED: SagaEvent = Object.freeze({ type: 'started' })
+
+export class Planner {
+  readonly #runtime: CoordinatorRuntime
+  readonly #room: Room
+  /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
+
+  constructor(runtime: CoordinatorRuntime, room: Room) {
+    this.#runtime = runtime
+    this.#room = room
+  }
+
+  /** Gives up the room that was kept for a plan: it was written, or is not going to be. */
+  releaseRoom(plan: Plan): void {
+    this.#room.release(plan)
+  }
+
+  /** Plans the first transition of a saga that is about to be inserted. */
+  async planStart(fresh: LoadedSaga): Promise<Plan> {
+    const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
+    return this.#planOf(fresh, transition, STARTED, undefined)
+  }
+
+  /**
+   * Plans what an event means; `undefined` when it means nothing in this state.
+   * @param epoch of the owner, when the owner applies it
+   * @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable`
+   */
+  async plan(
+    before: LoadedSaga,
+    event: SagaEvent,
+    epoch: number | undefined,
+    refusals: WriteFallbacks['refusals'] = NONE,
+  ): Promise<Plan | undefined> {
+    this.#requireEpoch(before, epoch)
+    const { saga, row } = before
+    const elapsedMs = this.#runtime.clock.monotonic() - before.writtenAt
+    const order = this.#order(before)
+    const first = order && advance(saga, row.state, order, 0, elapsedMs)
+    if (order === undefined || first === undefined) {
+      const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
+      return transition && this.#planOf(before, transition, event, epoch, refusals)
+    }
+    // The order (undo, cancel, deadline) goes first. If it left a local call running, the event may be the outcome of that call and is
+    // applied after it; else the order closed what the event was about, and the event is not heard.
+    const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
+    const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
+    const plan = await this.#planOf(
+      { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
+      both,
+      order,
+      epoch,
+      refusals,
+    )
+    return then === undefined ? { ...plan, heard: false } : plan
+  }
+
+  /**
+   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect, and calls `Engine.committed` after
+   * the commit.
+   * @throws `saga.ownership_lost`: roll back
+   */
+  async planOf(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
+    const plan = await this.plan(snapshot, event, epoch)
+    if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
+    return plan
+  }
+
+  #requireEpoch(snapshot: LoadedSaga, epoch: number | undefined): void {
+    const { row } = snapshot
+    if (epoch === undefined || (row.epoch === epoch && row.owner === this.#runtime.instance)) return
+    throw new SagaError('saga.ownership_lost', { saga: row.name, id: row.id })
+  }
+
+  /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
+  #order({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
+    if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
+    const cancel = row.mail?.find(isCancel)
+    if (cancel !== undefined) return operatorEvent(cancel)
+    const isLate = deadlineAt !== undefined && this.#runtime.clock.monotonic() >= deadlineAt
+    return isLate ? { type: 'expired' } : undefined
+  }
+
+  /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
+  async #planOf(
+    from: LoadedSaga,
+    first: Transition,
+    event: SagaEvent,
+    epoch: number | undefined,
+    refusals: WriteFallbacks['refusals'] = NONE,
+  ): Promise<Plan> {
+    const saga = instanceDefinition(from.saga, first.state)
+    const before = saga === from.saga ? from : { ...from, saga }
+    const room = new RoomReservation(this.#runtime, this.#room, epoch !== undefined)
+    const asked: Asked = {
+      runtime: this.#runtime,
+      before,
+      messages: [],
+      requests: [],
+      spans: [],
+      starts: [],
+      posts: [],
+      refusals,
+      asked: [],
+      room,
+    }
+    let plan: Plan | undefined
+    try {
+      plan = await this.#ready(asked, first, event, epoch)
+      return plan
+    } finally {
+      room.planned(plan !== undefined && takesOwnership(plan))
+    }
+  }
+
+  /**
+   * Readies the calls of a transition; one that is not made after all is the next event.
+   * @throws `saga.input_unreadable`, `saga.result_unreadable`
+   */
+  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+    const timeline: TimelineEntry[] = [...first.timeline]
+    let last = first
+    let pending = [...first.calls]
+    for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
+      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
+      const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
+      if (next === undefined) continue
+      if (next.state.steps.length !== last.state.steps.length) {
+        asked.before = { ...asked.before, saga: instanceDefinition(asked.before.saga, next.state) }
+        pending = pending.map((other) => moved(other, next.state))
+      }
+      if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
+      timeline.push(...next.timeline)
+      pending.push(...next.calls)
+      last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
+    }
+    return this.#traced(asked, event, toPlan(asked, last, timeline, epoch))
+  }
+
+  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
+    const { telemetry } = this.#runtime
+    if (telemetry === undefined) return plan
+    const { before, next, write } = plan
+    const change = { saga: before.saga, before: before.row, after: next.row, event, timeline: write.timeline }
+    const span = telemetry.change(change)
+    return { ...plan, spans: span === undefined ? spans : [...spans, span] }
+  }
+}

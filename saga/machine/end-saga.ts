@@ -1,0 +1,8 @@
+import type { Draft } from './transition-draft.ts'
+
+export function end(draft: Draft, status: 'completed' | 'compensated'): true {
+  draft.status = status
+  if (status === 'completed') draft.failure = undefined
+  draft.note(status === 'completed' ? 'saga-completed' : 'saga-compensated')
+  return true
+}

@@ -1,8 +1,0 @@
-import type { Draft } from './draft.ts'
-
-export function end(draft: Draft, status: 'completed' | 'compensated'): true {
-  draft.status = status
-  if (status === 'completed') draft.failure = undefined
-  draft.note(status === 'completed' ? 'saga-completed' : 'saga-compensated')
-  return true
-}
