@@ -23,7 +23,7 @@ type Control = readonly [BusEvent, AnyHandler]
 type LiveConfigs = ReadonlyMap<string, LiveConfig<unknown>>
 
 /** @param wanted called when a watch asks for reports */
-export function controls(
+export function builtInEventHandlers(
   context: BusContext,
   configs: LiveConfigs,
   wanted: (order: ReportOrder) => void,

@@ -6,7 +6,7 @@ import type { WaitOptions } from './binder-attachment.ts'
 import { BusError } from './errors.ts'
 import { type Presence, ROLL_CALL_MS } from './presence.ts'
 import type { BusContext } from './shared-dependencies.ts'
-import type { Configs } from './watched-configs.ts'
+import type { WatchedConfigs } from './watched-configs.ts'
 
 const HELLO_BACKOFF = Object.freeze({ initialMs: 200, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 })
 const READY_MS = 30 * SECOND
@@ -19,7 +19,7 @@ const CLOSE_MS = 2 * SECOND
  */
 export class InstanceLifecycle {
   readonly #context: BusContext
-  readonly #configs: Configs
+  readonly #configs: WatchedConfigs
   readonly #presence: Presence | undefined
   readonly #closing = new AbortController()
   readonly #joined = Promise.withResolvers<void>()
@@ -27,7 +27,7 @@ export class InstanceLifecycle {
   #subscribed = 0
   #running: Promise<void> = Promise.resolve()
 
-  constructor(context: BusContext, configs: Configs, presence: Presence | undefined) {
+  constructor(context: BusContext, configs: WatchedConfigs, presence: Presence | undefined) {
     this.#context = context
     this.#configs = configs
     this.#presence = presence

@@ -3,7 +3,7 @@ import type { HandlerContext } from '../binder/bindings/handler-types.ts'
 import { MINUTE } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import { randomId } from '../core/random-id.ts'
-import { Trouble } from '../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../core/repeated-failure-log.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import type { Address } from './address.ts'
 import { type PresenceEnvelope, type PresenceState, parsePresence, presenceHeaders, signedFields } from './envelope.ts'
@@ -20,7 +20,7 @@ const BODY = Buffer.from('{}')
 /** Says hello, here I am, goodbye, and hears the others. */
 export class Presence {
   readonly #context: BusContext
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   readonly #roster: Roster
   readonly #session = randomId()
   #binder: Binder | undefined
@@ -35,7 +35,7 @@ export class Presence {
 
   constructor(context: BusContext) {
     this.#context = context
-    this.#trouble = new Trouble(context.logger, 'bus: could not announce this instance')
+    this.#trouble = new RepeatedFailureLog(context.logger, 'bus: could not announce this instance')
     const { missedHeartbeats: missed, heartbeatMs, maxSkewMs, signer } = context
     // A signed announcement may be as slow as it claims; its time exposes a replay for as long as such a claim is accepted.
     const claims = signer.isOn

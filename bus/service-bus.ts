@@ -4,7 +4,7 @@ import type { StandardSchemaV1 } from '../core/schema.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type { Address } from './address.ts'
 import { busBindings } from './bindings.ts'
-import { controls } from './built-in-event-handlers.ts'
+import { builtInEventHandlers } from './built-in-event-handlers.ts'
 import { type ReportOrder, SendReports } from './built-in-events.ts'
 import type {
   AckedPublishOptions,
@@ -29,7 +29,7 @@ import { Receiver } from './receiver.ts'
 import { ReportExchange } from './reports/report-exchange.ts'
 import { type BusContext, busContext } from './shared-dependencies.ts'
 import type { ConfigOptions, WatchedConfig } from './watched-config.ts'
-import { Configs } from './watched-configs.ts'
+import { WatchedConfigs } from './watched-configs.ts'
 
 /** @throws TypeError / RangeError naming the option. Opens nothing. */
 export function createBus(options: BusOptions): Bus {
@@ -43,7 +43,7 @@ class ServiceBus implements Bus {
   readonly channels: readonly BusChannel[]
   readonly #context: BusContext
   readonly #handlers: Handlers
-  readonly #configs: Configs
+  readonly #configs: WatchedConfigs
   readonly #presence: Presence | undefined
   readonly #members: Members
   readonly #answers: Acknowledgements
@@ -61,7 +61,7 @@ class ServiceBus implements Bus {
     this.#context = context
     this.address = context.self
     this.#handlers = new Handlers(logger)
-    this.#configs = new Configs(clock, logger)
+    this.#configs = new WatchedConfigs(clock, logger)
     this.#presence = context.names.presence === undefined ? undefined : new Presence(context)
     this.#members = new Members(context.address, context.members, this.#presence, logger)
     this.#stopTelemetry = context.measures?.observe(() => this.#members.live())
@@ -184,7 +184,7 @@ class ServiceBus implements Bus {
 
   #addHandlers(): void {
     const wanted = (order: ReportOrder): void => this.#reports.reporter.wanted(order)
-    for (const [event, handler] of controls(this.#context, this.#configs.all, wanted))
+    for (const [event, handler] of builtInEventHandlers(this.#context, this.#configs.all, wanted))
       this.#handlers.add(event, handler)
     for (const { event, handler } of this.#context.on) this.#handlers.add(event, handler)
   }

@@ -6,7 +6,7 @@ import type { StandardSchemaV1 } from '../core/schema.ts'
 import { type ConfigOptions, LiveConfig, type WatchedConfig } from './watched-config.ts'
 
 /** All watched configs of an instance. */
-export class Configs {
+export class WatchedConfigs {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #all = new Map<string, LiveConfig<unknown>>()

@@ -1,5 +1,5 @@
 /** The life of a part that is started and closed, the same for every part. */
-export class Life {
+export class Lifecycle {
   readonly #closedError: () => Error
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined

@@ -4,7 +4,7 @@ import type { Logger } from './logger.ts'
  * Something that is tried again and again: its first failure is a warning with the reason, those that follow are `debug`,
  * until it has worked once.
  */
-export class Trouble {
+export class RepeatedFailureLog {
   readonly #logger: Logger
   readonly #message: string
   readonly #again: string | undefined

@@ -14,7 +14,7 @@ import { hasCode } from '../core/errors.ts'
 import { createWhole, writeWhole } from './atomic-file-write.ts'
 import { DataDirectoryError } from './errors.ts'
 import { type Holder, holderOf, type ProcessPlace, stateOf } from './lock-holder.ts'
-import { StillWatch } from './stale-lock-watch.ts'
+import { StaleLockWatch } from './stale-lock-watch.ts'
 
 /** A process that was just told to stop may take this long to close its database. */
 const WAIT_MS = 5 * SECOND
@@ -51,13 +51,13 @@ interface User {
 
 class Contest {
   readonly #starter: Starter
-  readonly #watch: StillWatch
+  readonly #watch: StaleLockWatch
   /** The live owner that was found at the last try. */
   user: User | undefined
 
   constructor(starter: Starter) {
     this.#starter = starter
-    this.#watch = new StillWatch(starter.clock)
+    this.#watch = new StaleLockWatch(starter.clock)
   }
 
   /** @param path of the lock, or of a claim */

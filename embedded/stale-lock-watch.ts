@@ -14,7 +14,7 @@ interface Seen {
 }
 
 /** Which files were touched since this process has looked at them, by its own monotonic clock. */
-export class StillWatch {
+export class StaleLockWatch {
   readonly #clock: Clock
   readonly #seen = new Map<string, Seen>()
 

@@ -5,7 +5,7 @@ import { fieldOf } from '../core/thrown-values.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import { LockError } from './errors.ts'
 import type { ResolvedAcquire } from './options.ts'
-import type { Lateness } from './recent-max-delay.ts'
+import type { RecentMaxDelay } from './recent-max-delay.ts'
 import type { AcquireReply, Claim, LockStore } from './store.ts'
 import { remainingMs } from './validity.ts'
 
@@ -27,7 +27,7 @@ export type Attempt = (Won & { readonly status: 'won' }) | Busy
 export class Acquisition {
   readonly #store: LockStore
   readonly #clock: Clock
-  readonly #lateness: Lateness
+  readonly #lateness: RecentMaxDelay
   readonly #options: ResolvedAcquire
   readonly #floor: () => number
   readonly #undo: (claim: Claim, uncertain: boolean) => void
@@ -42,7 +42,7 @@ export class Acquisition {
   constructor(fields: {
     store: LockStore
     clock: Clock
-    lateness: Lateness
+    lateness: RecentMaxDelay
     key: string
     options: ResolvedAcquire
     floor: () => number

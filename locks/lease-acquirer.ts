@@ -3,7 +3,7 @@ import { Acquisition, type Won } from './acquisition.ts'
 import { LockError } from './errors.ts'
 import { HeldLease } from './lease.ts'
 import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
-import { Lateness } from './recent-max-delay.ts'
+import { RecentMaxDelay } from './recent-max-delay.ts'
 import { SharedTimers } from './shared-timers.ts'
 import type { AcquireReply, LockStore } from './store.ts'
 import { UnorderedSet } from './swap-remove-set.ts'
@@ -22,7 +22,7 @@ export class LeaseAcquirer {
   readonly #held = new UnorderedSet<HeldLease>()
   readonly #tries = new UnderWay()
   readonly #undoing: AcquisitionUndo
-  readonly #lateness = new Lateness()
+  readonly #lateness = new RecentMaxDelay()
   readonly #rounds: SharedTimers
   readonly #waiters = new Set<AbortController>()
   readonly #telemetry: LocksTelemetry | undefined

@@ -21,7 +21,7 @@ import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'
 import { LockError, type LockLostReason } from './errors.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
-import type { Lateness } from './recent-max-delay.ts'
+import type { RecentMaxDelay } from './recent-max-delay.ts'
 import type { SharedTimers } from './shared-timers.ts'
 import type { Claim, LockStore, NotHeld } from './store.ts'
 import { forgetAfterMs } from './undo-acquisition.ts'
@@ -34,7 +34,7 @@ export interface Grant {
   readonly logger: Logger
   /** Where renewals meet. */
   readonly rounds: SharedTimers
-  readonly lateness: Lateness
+  readonly lateness: RecentMaxDelay
   readonly claim: Claim
   readonly token: number
   readonly timing: LeaseTiming

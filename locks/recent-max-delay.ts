@@ -7,7 +7,7 @@ const HALF_LIFE_MS = 1 * MINUTE
  * How late things have been lately: the event loop, and the answers of the store. A maximum that fades, in the place of
  * the 99.9th percentile of a histogram: it costs one comparison per sample, and errs on the safe side.
  */
-export class Lateness {
+export class RecentMaxDelay {
   #worstMs = 0
   #seenAt = 0
 

@@ -35,7 +35,7 @@ const FIRST_PAUSE_MS = 5
 /** Announcements are relied on when all partitions have been idle for so long: one may come before its commit, or not at all. */
 const QUIET_MS = 1 * MINUTE
 
-export class IdleLook {
+export class IdlePartitionPolling {
   readonly #options: IdleLookOptions
   readonly #waiting = new Set<IdlePlace>()
   #cancelTimer: (() => void) | undefined
@@ -166,14 +166,14 @@ interface PendingRow {
 
 /** Where the worker of one partition waits while it finds nothing. */
 export class IdlePlace {
-  readonly #look: Pick<IdleLook, 'enter' | 'leave'>
+  readonly #look: Pick<IdlePartitionPolling, 'enter' | 'leave'>
   readonly #place: () => LeasedPartition | undefined
   #pauseMs = FIRST_PAUSE_MS
   #lookAt = 0
   #woken = false
   #letGo: (() => void) | undefined
 
-  constructor(look: Pick<IdleLook, 'enter' | 'leave'>, place: () => LeasedPartition | undefined) {
+  constructor(look: Pick<IdlePartitionPolling, 'enter' | 'leave'>, place: () => LeasedPartition | undefined) {
     this.#look = look
     this.#place = place
   }

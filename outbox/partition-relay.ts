@@ -12,7 +12,7 @@ import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type Win
 import { RowSettlement } from './row-settlement.ts'
 import { ScanStart } from './scan-start.ts'
 import { UnansweredRows } from './unanswered-rows.ts'
-import { AwayDestinations, type Trial } from './unavailable-destinations.ts'
+import { type Trial, UnavailableDestinations } from './unavailable-destinations.ts'
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
 const WINDOW_MS = 50
@@ -43,7 +43,7 @@ export class PartitionRelay {
   #hasEnded = false
   /** Fetched and not tried yet; their lanes are left out of the next fetch. */
   #carried: readonly WindowRow[] = []
-  readonly #away: AwayDestinations
+  readonly #away: UnavailableDestinations
   readonly #start: ScanStart
   readonly #pauses: OutagePauses
   readonly #settling: RowSettlement
@@ -60,7 +60,7 @@ export class PartitionRelay {
     this.#unanswered = new UnansweredRows(options)
     this.#start = new ScanStart(options.clock, (scan) => table.pass(scan))
     this.#gate = look.place(() => this.#place)
-    this.#away = new AwayDestinations(lease.partition, options, {
+    this.#away = new UnavailableDestinations(lease.partition, options, {
       leaving: this.#leaving.signal,
       try: (destination) => this.#try(destination),
       onBack: () => this.#gate.wake(),

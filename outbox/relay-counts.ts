@@ -4,7 +4,7 @@ import { RepeatedFailures } from './repeated-failures.ts'
 import type { RelayTelemetry } from './telemetry.ts'
 
 /** Counts what one relay has published, for its health and its metrics. */
-export class WindowCounts {
+export class RelayCounts {
   readonly #failures: RepeatedFailures
   readonly #telemetry: RelayTelemetry | undefined
   #totals = { published: 0, failed: 0, lagMs: 0 }

@@ -3,7 +3,7 @@ import { newId } from '../core/ids.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import type { Outbox } from './outbox.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
-import type { RelayStaff } from './relay-workers.ts'
+import type { RelayWorkers } from './relay-workers.ts'
 import { limitedAnswer, limitedStatements } from './statement-time-limit.ts'
 import { checkOutbox, type OutboxTables } from './tables.ts'
 
@@ -14,12 +14,12 @@ export class RelayLeases {
   readonly #clock: Clock
   /** A lease lasts long enough to send its renewal again after one without an answer. */
   readonly #answerMs: number
-  readonly #staff: RelayStaff
+  readonly #staff: RelayWorkers
   /** First it must be known whose the outbox is; then what dead relays left is cleared away, once. */
   #state: 'unknown' | 'ours' | 'tidy' = 'unknown'
   #relays = 0
 
-  constructor(options: ResolvedRelayOptions, tables: OutboxTables, staff: RelayStaff) {
+  constructor(options: ResolvedRelayOptions, tables: OutboxTables, staff: RelayWorkers) {
     const { outbox, leaseMs, clock } = options
     this.#outbox = outbox
     this.#clock = clock

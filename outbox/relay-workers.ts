@@ -2,7 +2,7 @@ import type { HeldLease } from './lease.ts'
 import type { PartitionRelay } from './partition-relay.ts'
 
 /** The workers of a relay: one for each partition that it holds, each under the lease that it was hired for. */
-export class RelayStaff {
+export class RelayWorkers {
   readonly #hire: (lease: HeldLease) => PartitionRelay
   readonly #onStopped: () => void
   readonly #workers = new Map<number, PartitionRelay>()

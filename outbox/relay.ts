@@ -9,14 +9,14 @@
 import { lastingContext } from '../core/async-contexts.ts'
 import { SECOND } from '../core/clock.ts'
 import { hasCode, toError } from '../core/errors.ts'
-import { Life } from '../core/lifecycle.ts'
-import { Trouble } from '../core/repeated-failure-log.ts'
+import { Lifecycle } from '../core/lifecycle.ts'
+import { RepeatedFailureLog } from '../core/repeated-failure-log.ts'
 import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlListener } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { UnansweredCalls } from '../core/unanswered-calls.ts'
 import { CheckedPublisher } from './checked-publisher.ts'
 import { OutboxError } from './errors.ts'
-import { IdleLook } from './idle-partition-polling.ts'
+import { IdlePartitionPolling } from './idle-partition-polling.ts'
 import type { HeldLease } from './lease.ts'
 import { logsOf } from './move-rows-to-log.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
@@ -24,10 +24,10 @@ import { ParkedWatch } from './parked-watch.ts'
 import { PartitionQueries } from './partition-queries.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import type { WindowResult } from './publish-window.ts'
-import { WindowCounts } from './relay-counts.ts'
+import { RelayCounts } from './relay-counts.ts'
 import { RelayLeases } from './relay-leases.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
-import { RelayStaff } from './relay-workers.ts'
+import { RelayWorkers } from './relay-workers.ts'
 import { limitedStatements } from './statement-time-limit.ts'
 import { type OutboxTables, outboxTables } from './tables.ts'
 import { RelayTelemetry } from './telemetry.ts'
@@ -98,42 +98,42 @@ class LeasedRelay implements Relay {
   /** A statement without an answer blocks a partition for one lease at most. */
   readonly #sql: SqlClient
   readonly #tables: OutboxTables
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   readonly #share: RelayLeases
-  readonly #staff: RelayStaff
-  readonly #look: IdleLook
+  readonly #staff: RelayWorkers
+  readonly #look: IdlePartitionPolling
   readonly #subscriptions: Array<() => void> = []
   readonly #telemetry: RelayTelemetry | undefined
   readonly #silence: UnansweredCalls
   #nap = new AbortController()
   #beat: Promise<void> | undefined
-  readonly #life: Life
+  readonly #life: Lifecycle
   #drained = false
   #error: Error | undefined
   #lookError: Error | undefined
-  readonly #counts: WindowCounts
+  readonly #counts: RelayCounts
   readonly #parked: ParkedWatch
 
   constructor(options: ResolvedRelayOptions) {
     const { outbox, clock, telemetry, leaseMs } = options
     this.#options = options
     this.#sql = limitedStatements(outbox.sql, clock, leaseMs)
-    this.#life = new Life(() => closed(outbox.schema))
+    this.#life = new Lifecycle(() => closed(outbox.schema))
     this.#silence = new UnansweredCalls(clock)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
-    this.#counts = new WindowCounts(clock, options.backoff.maxMs, this.#telemetry)
+    this.#counts = new RelayCounts(clock, options.backoff.maxMs, this.#telemetry)
     this.#tables = outboxTables(outbox.schema)
     this.#parked = new ParkedWatch(limitedStatements(outbox.sql, clock, leaseMs / 2), this.#tables)
-    this.#trouble = new Trouble(
+    this.#trouble = new RepeatedFailureLog(
       options.logger,
       'outbox relay cannot reach its database',
       'outbox relay reaches its database again',
     )
-    this.#staff = new RelayStaff(
+    this.#staff = new RelayWorkers(
       (lease) => this.#worker(lease),
       () => this.#nap.abort(),
     )
-    this.#look = new IdleLook({
+    this.#look = new IdlePartitionPolling({
       ...options,
       sql: this.#sql,
       tables: this.#tables,

@@ -26,7 +26,7 @@ export interface AwayTrials {
   onBack(): void
 }
 
-export class AwayDestinations {
+export class UnavailableDestinations {
   readonly #partition: number
   readonly #clock: Clock
   readonly #logger: Logger

@@ -1,7 +1,7 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 
 /** A period of a consumer from start to stop; anything of an older one is stale. */
-export class Run {
+export class ConsumerRun {
   over = false
   /** Aborts when the binding stops. */
   readonly stopping: AbortController = new AbortController()

@@ -6,15 +6,15 @@ import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
-import { Run } from './consumer-run.ts'
+import { ConsumerRun } from './consumer-run.ts'
 import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
-import { Processing } from './delivery-dispatcher.ts'
+import { DeliveryDispatcher } from './delivery-dispatcher.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { Lanes } from './lanes.ts'
 import type { Line, LineAdmission } from './line-interface.ts'
 import { Pace } from './pace/pace.ts'
 import { StallReasons } from './stall-reasons.ts'
-import { Keeper } from './subscription-keeper.ts'
+import { SubscriptionKeeper } from './subscription-keeper.ts'
 
 /**
  * A running sink, processor or batch sink.
@@ -30,7 +30,7 @@ export class Consumer {
   readonly options: ResolvedConsumer
   readonly #binding: ConsumerBinding | BatchBinding
   readonly #host: ConsumerHost
-  readonly #keeper: Keeper
+  readonly #keeper: SubscriptionKeeper
   readonly #lanes: Line<TransportDelivery>
   /** Rate limit and circuit breaker, if the binding has either. */
   readonly #pace: Pace | undefined
@@ -60,8 +60,8 @@ export class Consumer {
   /** How often it was asked to. */
   #stops = 0
   /** Replaced at each start: what belongs to an older one is stale. */
-  #run: Run = new Run()
-  readonly #processing: Processing
+  #run: ConsumerRun = new ConsumerRun()
+  readonly #processing: DeliveryDispatcher
 
   constructor(
     binding: ConsumerBinding | BatchBinding,
@@ -74,7 +74,7 @@ export class Consumer {
     this.#host = host
     this.#stalls = new StallReasons(options.name, host)
     if (!options.autoStart) this.#state = 'stopped'
-    this.#keeper = new Keeper(binding, options, host, {
+    this.#keeper = new SubscriptionKeeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),
       recall: () => this.#recall(),
       onTaken: () => this.#taken(),
@@ -84,7 +84,7 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    this.#processing = new Processing(options.name, this.#run, host, {
+    this.#processing = new DeliveryDispatcher(options.name, this.#run, host, {
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
     })
@@ -155,7 +155,7 @@ export class Consumer {
     if (this.#stops > stops) return
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     const halt = this.#state === 'halted' ? this.#error : undefined
-    const run = new Run()
+    const run = new ConsumerRun()
     this.#run = run
     this.#processing.begin(run, this.#newRunHandling())
     this.#pace?.reset()
@@ -233,7 +233,7 @@ export class Consumer {
     return new BatchLanes({ concurrency, ...batch }, keyOf, run, { clock, gate })
   }
 
-  #end(state: BindingState): { run: Run } {
+  #end(state: BindingState): { run: ConsumerRun } {
     const run = this.#run
     this.#stalls.subscriptionEnded()
     run.over = true
@@ -261,7 +261,7 @@ export class Consumer {
     for (const delivery of this.#lanes.remove(() => true)) delivery.release()
   }
 
-  async #drain(run: Run): Promise<void> {
+  async #drain(run: ConsumerRun): Promise<void> {
     const { clock, drainTimeoutMs } = this.#host
     const drained = await finishesWithin(clock, drainTimeoutMs, this.#lanes.idle())
     if (!drained) run.drain.abort(new Error('the drain ran out of time'))
@@ -302,7 +302,7 @@ export class Consumer {
    * Messages that wait for the circuit are older than the queued ones. They are released first, with nothing handed out in between:
    * otherwise a partition that stays here would deliver the younger ones before them.
    */
-  async #recallInOrder(pace: Pace, run: Run): Promise<void> {
+  async #recallInOrder(pace: Pace, run: ConsumerRun): Promise<void> {
     this.#lanes.hold()
     this.#keeper.pause()
     pace.dismiss()

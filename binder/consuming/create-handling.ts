@@ -4,7 +4,7 @@ import type { ProvisionedDestinations } from '../sending/destination-provisionin
 import type { Publisher } from '../sending/publisher.ts'
 import type { Transport } from '../transport/transport.ts'
 import { BatchHandling } from './batch/batch-handling.ts'
-import type { Run } from './consumer-run.ts'
+import type { ConsumerRun } from './consumer-run.ts'
 import { Handling } from './handling.ts'
 import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { OutageLog } from './outage-log.ts'
@@ -33,7 +33,7 @@ export function newRunHandling(
   binding: ConsumerBinding | BatchBinding,
   options: ResolvedConsumer,
   host: ConsumerHost,
-  run: Run,
+  run: ConsumerRun,
   pace: Pace | undefined,
   kept: Pick<HandlingDependencies, 'takenAway' | 'refusals' | 'calls'>,
 ): RunHandling {

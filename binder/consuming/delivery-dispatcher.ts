@@ -3,10 +3,10 @@ import { type EventLoopTurns, turnsOf } from '../../core/event-loop-turns.ts'
 import type { Logger } from '../../core/logger.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import type { Run } from './consumer-run.ts'
+import type { ConsumerRun } from './consumer-run.ts'
 import type { RunHandling } from './create-handling.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import { WithdrawalCounts } from './failure/withdrawn-delivery-counts.ts'
+import { WithdrawnDeliveryCounts } from './failure/withdrawn-delivery-counts.ts'
 import type { Handling } from './handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
@@ -21,21 +21,21 @@ export interface ProcessingEvents {
 const NONE: RunHandling = { one: undefined, batch: undefined }
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
-export class Processing {
+export class DeliveryDispatcher {
   /** Outlasts runs. */
-  readonly takenAway = new WithdrawalCounts()
+  readonly takenAway = new WithdrawnDeliveryCounts()
   /** Outlasts runs, too: a call of an older one may still be under way. */
   readonly calls: RunningCalls
   readonly #binding: string
   readonly #logger: Logger
   readonly #turns: EventLoopTurns
   readonly #events: ProcessingEvents
-  #run: Run
+  #run: ConsumerRun
   #handling = NONE
 
   constructor(
     binding: string,
-    run: Run,
+    run: ConsumerRun,
     { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
     events: ProcessingEvents,
   ) {
@@ -48,7 +48,7 @@ export class Processing {
   }
 
   /** Later messages belong to this run. */
-  begin(run: Run, handling: RunHandling): void {
+  begin(run: ConsumerRun, handling: RunHandling): void {
     this.#run = run
     this.#handling = handling
   }

@@ -6,7 +6,7 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Sender } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import type { PublishOutcome, TransportDelivery } from '../transport/transport.ts'
-import type { WithdrawalCounts } from './failure/withdrawn-delivery-counts.ts'
+import type { WithdrawnDeliveryCounts } from './failure/withdrawn-delivery-counts.ts'
 import type { Pace } from './pace/pace.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { StalledWrites } from './stalled-writes.ts'
@@ -28,7 +28,7 @@ export interface HandlingDependencies extends Sender {
   /** Collects missing rights to write, for the status of the binding. */
   readonly refusals: StalledWrites
   /** Messages that were taken away while their handler ran. */
-  readonly takenAway: WithdrawalCounts
+  readonly takenAway: WithdrawnDeliveryCounts
   /** Same as `Transport.confirmsSingly`. */
   readonly confirmsSingly: boolean
   /** Answer for the requester of a request that failed permanently. */

@@ -5,7 +5,7 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
-import type { Run } from './consumer-run.ts'
+import type { ConsumerRun } from './consumer-run.ts'
 import type { ConsumerHost } from './create-handling.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { PendingRetryCheck } from './failure/leftover-retries-check.ts'
@@ -37,7 +37,7 @@ export interface KeeperEvents {
  * Keeps one binding's place at the broker: makes what it needs exist, subscribes, and again after a loss, forever, with
  * backoff. Pausing outlasts a reconnect.
  */
-export class Keeper {
+export class SubscriptionKeeper {
   readonly #binding: ConsumerBinding | BatchBinding
   readonly #options: ResolvedConsumer
   readonly #host: ConsumerHost
@@ -68,7 +68,7 @@ export class Keeper {
   }
 
   /** Resolves after the first attempt: subscribed, or subscribing in the background. @throws errors that no retry fixes */
-  async take(run: Run): Promise<void> {
+  async take(run: ConsumerRun): Promise<void> {
     this.#paused = false
     this.#attempts = 0
     try {
@@ -128,7 +128,7 @@ export class Keeper {
     await subscription?.close()
   }
 
-  async #subscribe(run: Run): Promise<void> {
+  async #subscribe(run: ConsumerRun): Promise<void> {
     const { transport, destinations } = this.#host
     await this.#requireReady()
     await destinations.provision(this.#specs())
@@ -202,14 +202,14 @@ export class Keeper {
     return specs
   }
 
-  #lost(run: Run, error: Error): void {
+  #lost(run: ConsumerRun, error: Error): void {
     if (run.over) return
     if (this.#host.clock.monotonic() - this.#takenAt >= STEADY_MS) this.#attempts = 0
     this.#events.onAway(error)
     void this.leave().then(() => this.#takeAgain(run))
   }
 
-  async #takeAgain(run: Run): Promise<void> {
+  async #takeAgain(run: ConsumerRun): Promise<void> {
     while (!run.over) {
       this.#attempts++
       try {

@@ -1,5 +1,5 @@
 import type { TransportHost } from '../transport/transport.ts'
-import type { Directory } from './destination-directory.ts'
+import type { DestinationDirectory } from './destination-directory.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { ProcessLease } from './process-lease.ts'
 import type { StatementRunner } from './statement-runner.ts'
@@ -12,5 +12,5 @@ export interface LogContext {
   readonly database: StatementRunner
   readonly tables: TransportTables
   readonly session: ProcessLease
-  readonly directory: Directory
+  readonly directory: DestinationDirectory
 }

@@ -29,7 +29,7 @@ interface PartitionRow {
 }
 
 /** Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create tables. */
-export class Directory {
+export class DestinationDirectory {
   readonly #database: StatementRunner
   readonly #tables: TransportTables
   readonly #known: Map<string, KnownDestination> = new Map()

@@ -5,7 +5,7 @@ import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
-import { requireOneDatabase } from './require-same-database.ts'
+import { requireSameDatabase } from './require-same-database.ts'
 import { StatementRunner } from './statement-runner.ts'
 import { TRANSPORT_PART } from './tables.ts'
 import { failure, isWithoutTables, toTransportError } from './transport-errors.ts'
@@ -96,7 +96,7 @@ export class Provisioning {
     if (this.#isOneDatabase || transactionsOf === sql) return
     const { database, tables, host } = this.#open
     const transactions = new StatementRunner(transactionsOf, schema, host.clock, requestTimeoutMs)
-    await requireOneDatabase(database, transactions, tables)
+    await requireSameDatabase(database, transactions, tables)
     this.#isOneDatabase = true
   }
 

@@ -11,7 +11,7 @@ const MOST_LOOKS = 10
  * would say nothing of two copies. What such transactions send would lie in a log of theirs, for others.
  * @throws TransportError `mismatch` when they are not
  */
-export async function requireOneDatabase(
+export async function requireSameDatabase(
   log: StatementRunner,
   transactions: StatementRunner,
   { session }: TransportTables,

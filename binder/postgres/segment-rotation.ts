@@ -29,7 +29,7 @@ interface Holder {
 }
 
 /** Closes the segment that is written, and frees those that all groups have behind them. A slow group costs disk, never delivery. */
-export class Rotation {
+export class SegmentRotation {
   readonly #context: LogContext
   #cancel: (() => void) | undefined
   #turning: Promise<void> | undefined

@@ -24,14 +24,14 @@ import type {
 } from '../transport/transport.ts'
 import type { LogContext } from './context.ts'
 import { Delays } from './delays.ts'
-import { Directory } from './destination-directory.ts'
+import { DestinationDirectory } from './destination-directory.ts'
 import { forgetGroup } from './forget-group.ts'
 import { Members } from './members.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
 import { ProcessLease } from './process-lease.ts'
 import { migrateLog, Provisioning } from './provisioning.ts'
 import { LogPublisher } from './publisher.ts'
-import { Rotation } from './segment-rotation.ts'
+import { SegmentRotation } from './segment-rotation.ts'
 import { identifyRows } from './set-replica-identity.ts'
 import { StatementRunner, type StatementTerms } from './statement-runner.ts'
 import { Subscriber } from './subscriber.ts'
@@ -105,7 +105,14 @@ class LogTransport implements PostgresTransport {
     const database = new StatementRunner(options.sql, options.schema, clock, options.requestTimeoutMs)
     const owner = `${host.instance}/${newId().slice(-12)}@${options.sql.exclusive ?? ''}`
     const session = new ProcessLease({ owner, database, tables, clock, leaseMs: options.leaseMs })
-    const context: LogContext = { host, options, database, tables, session, directory: new Directory(database, tables) }
+    const context: LogContext = {
+      host,
+      options,
+      database,
+      tables,
+      session,
+      directory: new DestinationDirectory(database, tables),
+    }
     const members: Members = new Members(context, (group) => wakes.moved(group))
     const subscriptions = new Set<LogSubscription>()
     const wakes: Wakes = new Wakes(context, subscriptions, {
@@ -113,7 +120,7 @@ class LogTransport implements PostgresTransport {
       onDelayed: (durationMs) => delays.expect(durationMs),
     })
     const delays = new Delays(context, (parts) => wakes.wrote(parts))
-    const rotation = new Rotation(context)
+    const rotation = new SegmentRotation(context)
     const publisher = new LogPublisher(context, wakes)
     const provisioning = new Provisioning(context)
     const subscriber = new Subscriber(context, members, wakes, subscriptions)
@@ -277,7 +284,7 @@ interface Parts extends LogContext {
   readonly members: Members
   readonly wakes: Wakes
   readonly delays: Delays
-  readonly rotation: Rotation
+  readonly rotation: SegmentRotation
   readonly publisher: LogPublisher
   readonly subscriber: Subscriber
   /** Runs work that outlives its caller outside of the contexts that end with it. */

@@ -12,7 +12,7 @@ const TURN_MS = 15 * SECOND
  * leaves behind would be counted as a letter. It needs one where the count leaves out what others hold (RabbitMQ, which forgets a mark
  * that is settled), and when fewer come than were counted, since another run settled some or Kafka counts more than messages.
  */
-export class LookEnd {
+export class DryRunEnd {
   readonly #transport: Pick<Transport, 'lag' | 'features'>
   readonly #place: GroupPlace
   #expected = Number.POSITIVE_INFINITY

@@ -5,7 +5,7 @@ import type { ResolvedRedrive } from './redrive.ts'
 type ListingOptions = Pick<ResolvedRedrive, 'after' | 'filter' | 'limit' | 'lookAt' | 'lookAtBytes' | 'payloads'>
 
 /** Messages that a dry run has read, in order, from after the last one of the previous list. */
-export class Listing {
+export class DryRunListing {
   readonly letters: DeadLetter[] = []
   readonly #options: ListingOptions
   readonly #counts: { sent: number; kept: number }

@@ -2,7 +2,7 @@ import { turnsOf } from '../../core/event-loop-turns.ts'
 import { Queue } from '../../core/queue.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
 import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
-import type { LookEnd } from './dry-run-end.ts'
+import type { DryRunEnd } from './dry-run-end.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'
 import type { RedrivePlaces } from './places.ts'
 import type { ResolvedRedrive } from './redrive.ts'
@@ -16,14 +16,14 @@ export class LetterReader {
   readonly #options: ResolvedRedrive
   readonly #places: RedrivePlaces
   readonly #patience: RunPatience
-  readonly #lookEnd: LookEnd | undefined
+  readonly #lookEnd: DryRunEnd | undefined
   readonly #waiting: Queue<TransportDelivery> = new Queue()
   #lost: Error | undefined
   #wake: () => void = () => {}
   /** Taking the first place may take its time. */
   #hasBegun = false
 
-  constructor(options: ResolvedRedrive, places: RedrivePlaces, patience: RunPatience, lookEnd: LookEnd | undefined) {
+  constructor(options: ResolvedRedrive, places: RedrivePlaces, patience: RunPatience, lookEnd: DryRunEnd | undefined) {
     this.#options = options
     this.#places = places
     this.#patience = patience

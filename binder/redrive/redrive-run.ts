@@ -6,8 +6,8 @@ import type { Channel } from '../channel/channel.ts'
 import { REDRIVE_END } from '../channel/message.ts'
 import { isPutByRun } from '../consuming/failure/dead-letter.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import { LookEnd } from './dry-run-end.ts'
-import { Listing } from './dry-run-listing.ts'
+import { DryRunEnd } from './dry-run-end.ts'
+import { DryRunListing } from './dry-run-listing.ts'
 import { LetterMoves } from './letter-moves.ts'
 import { LetterReader } from './letter-reader.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'
@@ -36,17 +36,17 @@ export class RedriveRun {
   readonly #publisher: RunPublisher
   readonly #moves: LetterMoves
   /** For a dry run. */
-  readonly #listing: Listing
+  readonly #listing: DryRunListing
   /** For a dry run. */
-  readonly #lookEnd: LookEnd | undefined
+  readonly #lookEnd: DryRunEnd | undefined
   readonly #settled = new SettledByRun()
 
   constructor(options: ResolvedRedrive) {
     this.#options = options
     this.#places = placesOf(options)
     const { owner, letters } = this.#places
-    this.#listing = new Listing(options, this.#counts)
-    this.#lookEnd = options.dryRun ? new LookEnd(owner, letters) : undefined
+    this.#listing = new DryRunListing(options, this.#counts)
+    this.#lookEnd = options.dryRun ? new DryRunEnd(owner, letters) : undefined
     this.#patience = new RunPatience(options, letters.name, this.#counts)
     this.#reader = new LetterReader(options, this.#places, this.#patience, this.#lookEnd)
     this.#publisher = new RunPublisher(options, this.#places, this.#patience)

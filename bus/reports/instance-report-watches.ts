@@ -3,7 +3,7 @@ import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import { type AddressPattern, matches, parsePattern } from '../address.ts'
 import type { ReportOrder } from '../built-in-events.ts'
 import type { ReportWatch, ReportWatchOptions } from '../bus.ts'
@@ -101,7 +101,7 @@ export class InstanceReportWatches {
   /** @returns ends it */
   #keepAsking(order: ReportOrder, to: string): () => void {
     const { clock, logger } = this.#context
-    const trouble = new Trouble(logger, 'bus: could not ask for reports')
+    const trouble = new RepeatedFailureLog(logger, 'bus: could not ask for reports')
     let cancel = (): void => {}
     let isOver = false
     const again = (): void => {

@@ -5,7 +5,7 @@ import { SECOND } from '../../core/clock.ts'
 import { eventLoopBlockedMs } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'
 import { randomId } from '../../core/random-id.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { ReportOrder } from '../built-in-events.ts'
 import { reportHeaders, signedFields } from '../envelope.ts'
 import type { BusContext } from '../shared-dependencies.ts'
@@ -18,7 +18,7 @@ export const MIN_EVERY_MS = 1 * SECOND
 export class InstanceReporter {
   readonly #context: BusContext
   readonly #session = randomId()
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   #everyMs = Number.POSITIVE_INFINITY
   #until = Number.NEGATIVE_INFINITY
   #cancel: (() => void) | undefined
@@ -29,7 +29,7 @@ export class InstanceReporter {
 
   constructor(context: BusContext) {
     this.#context = context
-    this.#trouble = new Trouble(context.logger, 'bus: could not report what this instance does')
+    this.#trouble = new RepeatedFailureLog(context.logger, 'bus: could not report what this instance does')
   }
 
   /** Each order stands for its time; of several that stand the fastest counts. */

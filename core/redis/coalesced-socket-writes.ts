@@ -12,7 +12,7 @@ const PARTS = 4
  * Not in a single call: while the server works on the first quarter, the others are made. And a few commands are not worth
  * holding back: they leave at once.
  */
-export class WriteTogether {
+export class CoalescedSocketWrites {
   #underWay = 0
   /** Commands held back, 0 when the stream is not corked. */
   #held = 0

@@ -6,7 +6,7 @@ import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
 import { failureKind, isReply } from './classify-errors.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
-import { WriteTogether } from './coalesced-socket-writes.ts'
+import { CoalescedSocketWrites } from './coalesced-socket-writes.ts'
 import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
 import { type RedisErrors, RedisErrorTranslator } from './translate-errors.ts'
 import { IdleSocket } from './unref-idle-socket.ts'
@@ -62,7 +62,7 @@ const OVERDUE = Symbol('overdue')
  */
 export class RedisConnection implements ScriptRunner {
   readonly #options: ConnectionOptions
-  readonly #writes = new WriteTogether()
+  readonly #writes = new CoalescedSocketWrites()
   readonly #session: ReconnectingClient
   readonly #failures: RedisErrorTranslator
   readonly #idle: IdleSocket | undefined

@@ -11,7 +11,7 @@ import {
   type RedisConnectionClient,
   type RedisNode,
 } from './client.ts'
-import { withoutArguments } from './redact-command-arguments.ts'
+import { redactCommandArguments } from './redact-command-arguments.ts'
 
 export interface SessionOptions {
   readonly client: () => Promise<RedisClient>
@@ -113,7 +113,7 @@ export class ReconnectingClient {
       client.on('connect', () => (this.#isAstray = false))
       client.on('error', (error: Error) => {
         this.#isAstray ||= isReplyTo(error, 'select')
-        this.#connectionFailed(withoutArguments(error))
+        this.#connectionFailed(redactCommandArguments(error))
       })
       client.on('ready', () => this.#becameReady(client))
       client.on('+node', (node: RedisNode) => this.#nodeAdded(client, node))
@@ -126,7 +126,7 @@ export class ReconnectingClient {
       const connected = client.connect().catch(() => {})
       await within(this.#options.clock, this.#options.answerMs, connected, undefined)
     } catch (error) {
-      this.#connectionFailed(toError(withoutArguments(error)))
+      this.#connectionFailed(toError(redactCommandArguments(error)))
       if (this.#client === undefined) this.#opening = undefined
       else this.#reopen(this.#client)
     }

@@ -10,7 +10,7 @@ const REPEATED = /,?\s*with args beginning with:[^]*$/
 const MAX_DEPTH = 8
 
 /** The same value; errors in it keep the name of their command and nothing of its arguments. Never throws. */
-export function withoutArguments<T>(failure: T, depth = 0): T {
+export function redactCommandArguments<T>(failure: T, depth = 0): T {
   if (!(failure instanceof Error) || depth > MAX_DEPTH) return failure
   const error = failure as Error & Readonly<Record<string, unknown>>
   const { command } = error
@@ -30,9 +30,9 @@ export function withoutArguments<T>(failure: T, depth = 0): T {
     )
   }
   // A cluster client wraps what the last of its nodes said.
-  for (const inner of [error['lastNodeError'], error.cause]) withoutArguments(inner, depth + 1)
+  for (const inner of [error['lastNodeError'], error.cause]) redactCommandArguments(inner, depth + 1)
   const several = [error['previousErrors'], error['errors']].flatMap((list) => (Array.isArray(list) ? list : []))
-  for (const inner of several) withoutArguments(inner, depth + 1)
+  for (const inner of several) redactCommandArguments(inner, depth + 1)
   return failure
 }
 

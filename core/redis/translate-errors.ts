@@ -1,6 +1,6 @@
 import { toError } from '../errors.ts'
 import { failureKind } from './classify-errors.ts'
-import { withoutArguments } from './redact-command-arguments.ts'
+import { redactCommandArguments } from './redact-command-arguments.ts'
 
 /** How the folder that uses the connection calls its failures. */
 export interface RedisErrors {
@@ -22,7 +22,7 @@ export class RedisErrorTranslator {
   }
 
   translate(failure: unknown): Error {
-    const error = withoutArguments(failure)
+    const error = redactCommandArguments(failure)
     const cause = toError(error)
     switch (failureKind(error)) {
       case 'retryable':

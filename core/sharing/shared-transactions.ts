@@ -30,7 +30,7 @@ import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { SettingFunctions } from './find-setting-functions.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
-import { SharePace } from './sharing-policy.ts'
+import { SharingPolicy } from './sharing-policy.ts'
 import { canBatch, NeedsOwnTransaction } from './statement-batcher.ts'
 import { WaitingPieces } from './waiting-pieces.ts'
 
@@ -63,7 +63,7 @@ export class SharedTransactions<Item> {
   readonly #sql: SharingClient
   readonly #clock: Clock
   readonly #host: ShareHost<Item>
-  readonly #pace = new SharePace()
+  readonly #pace = new SharingPolicy()
   readonly #setting: SettingFunctions
   readonly #run = lastingContext()
   readonly #open = new Set<OpenTransaction<Item>>()

@@ -26,7 +26,7 @@ const TRUSTED_AFTER_AT_MOST = 256_000
 const TOGETHER_AFTER = 1_000
 const TOGETHER_AFTER_AT_MOST = 256_000
 
-export class SharePace {
+export class SharingPolicy {
   #floorMs: number | undefined
   #pausedUntil = Number.NEGATIVE_INFINITY
   #nextPauseMs = FIRST_PAUSE_MS

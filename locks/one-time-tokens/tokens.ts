@@ -9,7 +9,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { Life } from '../../core/lifecycle.ts'
+import { Lifecycle } from '../../core/lifecycle.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -75,7 +75,7 @@ class StoredTokens implements Tokens {
   readonly #logger: Logger
   readonly #issued: Measure | undefined
   readonly #redeemed: Measure | undefined
-  readonly #life = new Life(() => new TokenError('tokens.closed'))
+  readonly #life = new Lifecycle(() => new TokenError('tokens.closed'))
 
   constructor({ store, logger, telemetry }: TokensOptions) {
     if (!hasMethods(store, ['put', 'take', 'close']))

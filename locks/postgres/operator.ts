@@ -4,7 +4,7 @@ import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
 import { ENDLESS } from './functions.ts'
-import type { Turns } from './waiter-wakeups.ts'
+import type { WaiterWakeups } from './waiter-wakeups.ts'
 
 interface SeenRow {
   readonly key: string
@@ -41,10 +41,10 @@ interface ForcedRow extends AuditRow {
 /** Calls of operators. */
 export class PostgresOperator implements LockOperator {
   readonly #steps: StoreStatementRunner
-  readonly #turns: Turns
+  readonly #turns: WaiterWakeups
   readonly #statements: ReturnType<typeof statementsOf>
 
-  constructor(fields: { steps: StoreStatementRunner; turns: Turns; schema: string }) {
+  constructor(fields: { steps: StoreStatementRunner; turns: WaiterWakeups; schema: string }) {
     this.#steps = fields.steps
     this.#turns = fields.turns
     this.#statements = statementsOf(fields.schema)

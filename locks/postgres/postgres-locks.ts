@@ -20,7 +20,7 @@ import { TransactionLeaseCheck } from './guarded-transactions.ts'
 import { homeOf } from './local-wakeups.ts'
 import { PostgresLockStore } from './store.ts'
 import { LOCK_STORE_PART } from './tables.ts'
-import { Turns } from './waiter-wakeups.ts'
+import { WaiterWakeups } from './waiter-wakeups.ts'
 
 export interface PostgresLocksOptions extends LocksOptions {
   /**
@@ -108,7 +108,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
   const store = new PostgresLockStore({
     steps,
     schema: quoted,
-    turns: (onUnclaimed) => new Turns({ sql, steps, schema: quoted, clock, listener, onUnclaimed }),
+    turns: (onUnclaimed) => new WaiterWakeups({ sql, steps, schema: quoted, clock, listener, onUnclaimed }),
     ready: () => {
       if (sql.exclusive === undefined) return undefined
       // Later callers wait for the same call.

@@ -6,7 +6,7 @@ import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from '../store.ts'
 import { PostgresOperator } from './operator.ts'
-import type { Turns } from './waiter-wakeups.ts'
+import type { WaiterWakeups } from './waiter-wakeups.ts'
 
 /** An index of PostgreSQL takes no more; the longest key that is sure to fit. */
 const MAX_KEY_BYTES = 1_024
@@ -36,7 +36,7 @@ export class PostgresLockStore implements LockStore {
   readonly features = { fifo: true, shared: true, lockDelay: true } as const
   readonly operator: PostgresOperator
   readonly #steps: StoreStatementRunner
-  readonly #turns: Turns
+  readonly #turns: WaiterWakeups
   readonly #upkeep: () => void
   readonly #ready: () => Promise<unknown> | undefined
   readonly #doubts: Array<(value: string | undefined) => void> = []
@@ -45,7 +45,7 @@ export class PostgresLockStore implements LockStore {
   /** @param fields.ready what has to be done before the first step, once; `undefined` when it is done */
   constructor(fields: {
     steps: StoreStatementRunner
-    turns: (onUnclaimed: (value: string, key: string | undefined) => void) => Turns
+    turns: (onUnclaimed: (value: string, key: string | undefined) => void) => WaiterWakeups
     schema: string
     upkeep: () => void
     ready: () => Promise<unknown> | undefined

@@ -24,7 +24,7 @@ interface News {
  * is a listener. While anyone waits, the client also sends a heartbeat every half second, whose reply tells what it missed. Without a
  * listener that is the only source, so it asks more often at first.
  */
-export class Turns {
+export class WaiterWakeups {
   readonly home: LocalWakeups
   readonly client: string
   readonly #sql: SqlClient

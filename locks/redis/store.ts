@@ -16,7 +16,7 @@ import {
   RELEASE_SHARED,
   RELEASE_SHARED_CERTAIN,
 } from './scripts-shared.ts'
-import { Turns } from './waiter-wakeups.ts'
+import { WaiterWakeups } from './waiter-wakeups.ts'
 
 const acquireScript = defineScript(ACQUIRE)
 const acquireIdleScript = defineScript(ACQUIRE_IDLE)
@@ -38,7 +38,7 @@ export class RedisLockStore implements LockStore {
   readonly #commands: RedisConnection
   readonly #acknowledged: (ScriptRunner & { close(): void }) | undefined
   readonly #subscriber: RedisConnection
-  readonly #turns: Turns
+  readonly #turns: WaiterWakeups
   readonly #prefix: string
   readonly #channel: string
   readonly #clientId = randomId()
@@ -62,7 +62,7 @@ export class RedisLockStore implements LockStore {
     this.#prefix = fields.prefix
     this.#channel = fields.channel
     this.operator = new RedisOperator({ ...fields, turn: fields.channel })
-    this.#turns = new Turns(fields.subscriber, this.#channel + this.#clientId, (value, lock) => {
+    this.#turns = new WaiterWakeups(fields.subscriber, this.#channel + this.#clientId, (value, lock) => {
       // Either a waiter that gave up, whose turn goes to the next, or a holder whose lease was ended.
       this.#doubt(value)
       this.#abandon(lock, value, 0, false).catch(() => {})

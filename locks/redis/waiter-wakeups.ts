@@ -5,7 +5,7 @@ import type { RedisConnection } from '../../core/redis/connection.ts'
  * all waiters are woken once, and each waiter's heartbeat covers the rest. While there are waiters the connection is verified once a
  * second: a connection that only listens would not notice that its server froze or was replaced.
  */
-export class Turns {
+export class WaiterWakeups {
   readonly #connection: RedisConnection
   readonly #onUnclaimed: (value: string, lockKey: string) => void
   readonly #waiters = new Map<string, (token?: number) => void>()

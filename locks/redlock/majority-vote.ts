@@ -7,7 +7,7 @@ import type { ClaimVotes, TraceOfVote } from './claim-vote-records.ts'
 import { judge, type Loss, type Vote } from './explain-lost-vote.ts'
 import { answered, type Servers } from './servers.ts'
 import type { NodeReply } from './timeout-queue.ts'
-import { Proposal } from './token-proposal.ts'
+import { TokenProposal } from './token-proposal.ts'
 import { idleVote, type Question, takeBack, vote, writeBack } from './vote-script-calls.ts'
 
 /**
@@ -20,12 +20,12 @@ import { idleVote, type Question, takeBack, vote, writeBack } from './vote-scrip
 export class MajorityVote {
   readonly #servers: Servers
   readonly #ballot: Ballot
-  readonly #proposal: Proposal
+  readonly #proposal: TokenProposal
 
   constructor(servers: Servers, ballot: Ballot, clock: Clock) {
     this.#servers = servers
     this.#ballot = ballot
-    this.#proposal = new Proposal(clock)
+    this.#proposal = new TokenProposal(clock)
   }
 
   /** The token, or what came of the vote. `request.keepPlaceMs` is the place's own time. */

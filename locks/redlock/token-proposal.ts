@@ -11,7 +11,7 @@ const DECAY = 0.005
  * as earlier answers tell, a little late rather than early. A bad guess costs only that; `VOTE` ignores one that is far
  * ahead of its server's time, so that tokens never run away from it.
  */
-export class Proposal {
+export class TokenProposal {
   readonly #clock: Clock
   /** How far the servers' time at arrival is ahead of our monotonic one at sending, in us. */
   #leadUs: number | undefined

@@ -20,7 +20,7 @@ import type { BindingStatus } from './engine-types.ts'
 import { ConsoleInstances } from './instances.ts'
 import type { Backend } from './read-routes.ts'
 import type { Redact } from './redaction.ts'
-import { UnderWay } from './running-redrives.ts'
+import { RunningRedrives } from './running-redrives.ts'
 import type { OneTimeSession } from './session.ts'
 
 /** An action that was done, or that failed. */
@@ -138,7 +138,7 @@ function backendOf(options: ConsoleOptions): Backend {
     topology,
     places: [...requireList(`${PATH}.places`, options.places, 'the channels'), ...declaredPlaces(topology)],
     turns: new DeadLetterReadQueue(),
-    underWay: new UnderWay(systemClock),
+    underWay: new RunningRedrives(systemClock),
     clusters: [...new Set([...(options.clusters ?? []), ...declaredClusters(topology)])],
     bindings,
     instances: new ConsoleInstances(operator, systemClock, checkLogger(`${PATH}.logger`, options.logger)),

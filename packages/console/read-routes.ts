@@ -13,7 +13,7 @@ import { Problem } from './problem.ts'
 import { lineView, sagaView } from './redacted-views.ts'
 import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
-import type { UnderWay } from './running-redrives.ts'
+import type { RunningRedrives } from './running-redrives.ts'
 
 /** Dependencies of the routes. */
 export interface Backend {
@@ -28,7 +28,7 @@ export interface Backend {
   /** Turns of dead letters: for each group one reading or redrive at a time. */
   readonly turns: DeadLetterReadQueue
   /** Redrives of this console. */
-  readonly underWay: UnderWay
+  readonly underWay: RunningRedrives
   /** Instances of all processes on the bus. */
   readonly instances: ConsoleInstances
   /** Bindings of this process. */

@@ -18,7 +18,7 @@ export interface UnderWayLine {
   readonly of: number | undefined
 }
 
-export class UnderWay {
+export class RunningRedrives {
   readonly #clock: Clock
   readonly #lines = new Map<symbol, UnderWayLine>()
 

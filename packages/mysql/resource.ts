@@ -21,9 +21,9 @@ import {
 } from './driver.ts'
 import { isGateFree, migrateGates, noteDecision, preparedGates, purgeGates, readGate } from './gate-table.ts'
 import type { MysqlTransaction } from './handler-transaction.ts'
-import { Preparation } from './xa-preparation.ts'
+import { XaPreparation } from './xa-preparation.ts'
 import { holderOf } from './xa-session.ts'
-import { requireFit } from './xa-support-check.ts'
+import { requireXaSupport } from './xa-support-check.ts'
 import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
 
 type GateState = Awaited<ReturnType<XaResource['look']>>
@@ -99,7 +99,7 @@ class PoolResource implements MysqlXaResource {
   }
 
   ready(): Promise<void> {
-    return this.#use(requireFit)
+    return this.#use(requireXaSupport)
   }
 
   migrate(): Promise<void> {
@@ -115,7 +115,7 @@ class PoolResource implements MysqlXaResource {
   }
 
   async prepare<T>(call: XaCall, work: (tx: MysqlTransaction) => Promise<T>): Promise<XaPassage<T>> {
-    const passage = await new Preparation(await this.#pool.getConnection(), call).run(work)
+    const passage = await new XaPreparation(await this.#pool.getConnection(), call).run(work)
     if (passage.entered === 'in') await this.#untilGone(call)
     return passage
   }

@@ -11,7 +11,7 @@ import { xidOf } from './xid.ts'
 const LEAST_WAIT_MS = 1 * SECOND
 
 /** A call of a handler, from `XA START` to `XA PREPARE`. The connection is returned unchanged, or closed once the handler has used it. */
-export class Preparation {
+export class XaPreparation {
   readonly #connection: BoundedConnection
   readonly #session: XaSession
   readonly #call: XaCall

@@ -17,7 +17,7 @@ const OLDEST_MARIADB = [10, 6, 0]
 const OLDEST_MYSQL = [8, 0, 29]
 
 /** @throws `core.sql_cannot_prepare`, `core.tables_missing` with the remedy */
-export async function requireFit(connection: MysqlConnection): Promise<void> {
+export async function requireXaSupport(connection: MysqlConnection): Promise<void> {
   const [row] = await rowsOf<ServerRow>(
     connection,
     `SELECT VERSION() AS version, @@autocommit AS autocommit, DATABASE() AS \`database\`,

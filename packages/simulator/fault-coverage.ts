@@ -10,7 +10,7 @@ export interface CoveredPoint {
 }
 
 /** Counts pairs of a point and a fault. */
-export class Coverage {
+export class FaultCoverage {
   readonly #points = new Map<string, { times: number; readonly faults: Map<FaultKind, number> }>()
 
   passed(point: string, kinds: readonly FaultKind[], fault: FaultKind | undefined): void {

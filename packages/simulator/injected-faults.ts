@@ -1,5 +1,5 @@
 import { draw, shortName } from './draws.ts'
-import type { Coverage } from './fault-coverage.ts'
+import type { FaultCoverage } from './fault-coverage.ts'
 import { type FaultKind, type FaultPlan, nameOfPlace, type SimulatedFault } from './faults.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 
@@ -10,13 +10,13 @@ export class InjectedFaults {
   readonly fired: SimulatedFault[] = []
   readonly #seed: number
   readonly #plan: FaultPlan
-  readonly #coverage: Coverage
+  readonly #coverage: FaultCoverage
   readonly #note: (who: string, text: string) => void
   readonly #counts = new Map<string, number>()
   #isOver = false
 
   /** @param note writes a line of the history */
-  constructor(seed: number, plan: FaultPlan, coverage: Coverage, note: (who: string, text: string) => void) {
+  constructor(seed: number, plan: FaultPlan, coverage: FaultCoverage, note: (who: string, text: string) => void) {
     this.#seed = seed
     this.#plan = plan
     this.#coverage = coverage

@@ -19,7 +19,7 @@ export interface Late {
 const STARTS_WITHIN_MS = 50
 const START_AGAIN_MS = 1 * SECOND
 
-export class Starts {
+export class InstanceStarts {
   readonly #world: World
   readonly #services: SimulationOptions['services']
   readonly #servers: Servers

@@ -2,9 +2,9 @@
 import { MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { toError, wrongKind } from 'concordat/extension'
 import { forgetDrawn, runIn, turn } from './current-process.ts'
-import type { Coverage } from './fault-coverage.ts'
+import type { FaultCoverage } from './fault-coverage.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'
-import { Starts } from './instance-starts.ts'
+import { InstanceStarts } from './instance-starts.ts'
 import { forgetRealWaits, possibleWaits, type RealWait } from './process/real-waits.ts'
 import { hearUncaught } from './process/uncaught.ts'
 import type { Kept } from './restore-database.ts'
@@ -17,7 +17,7 @@ import { facadeOf, Servers } from './world-facade.ts'
 export interface Play {
   readonly options: SimulationOptions
   readonly databases: ReadonlyMap<string, PlayedDatabase>
-  readonly coverage: Coverage
+  readonly coverage: FaultCoverage
 }
 
 export interface PlayedDatabase extends Kept {
@@ -85,7 +85,7 @@ class Script {
   readonly #world: World
   readonly #options: SimulationOptions
   readonly #servers: Servers
-  readonly #starts: Starts
+  readonly #starts: InstanceStarts
   readonly #client: SimulatedProcess
   /** Current phase: a failure gets its name. */
   #doing = 'the workload ends'
@@ -100,7 +100,7 @@ class Script {
     this.#options = options
     this.#servers = new Servers(world, databases)
     this.#client = world.start(CLIENT, '', 1)
-    this.#starts = new Starts(world, options.services, this.#servers)
+    this.#starts = new InstanceStarts(world, options.services, this.#servers)
     world.onReal((wait) => this.#failReal(wait))
   }
 

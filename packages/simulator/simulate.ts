@@ -7,7 +7,7 @@ import {
   requireInteger,
   wrongKind,
 } from 'concordat/extension'
-import { Coverage } from './fault-coverage.ts'
+import { FaultCoverage } from './fault-coverage.ts'
 import {
   DrawnFaults,
   FAULT_KINDS,
@@ -61,7 +61,7 @@ export function simulate(options: SimulationOptions): Promise<SimulationReport> 
 async function simulateAlone(options: SimulationOptions): Promise<SimulationReport> {
   const { from, count, given } = checked(options)
   const databases = await opened(options)
-  const coverage = new Coverage()
+  const coverage = new FaultCoverage()
   const uninstall = installWorld()
   const sum = { faults: 0, simulatedMs: 0 }
   const restore = async (): Promise<void> => {
@@ -106,7 +106,7 @@ async function playSeed(what: Play, seed: number, given: readonly GivenFault[] |
 
 /** Plays it once more, as who is told of it will. @returns where that differs; `undefined`: nowhere */
 async function differenceOfAnother(what: Play, seed: number, { played, size }: Sized): Promise<string | undefined> {
-  const quiet = { ...what, coverage: new Coverage() }
+  const quiet = { ...what, coverage: new FaultCoverage() }
   const another = await play(quiet, { seed, size, plan: new GivenFaults(played.fired) })
   const length = Math.max(played.lines.length, another.lines.length)
   for (let n = 0; n < length; n++) {
@@ -133,7 +133,7 @@ interface Sized {
 /** The same failure with less. */
 async function shortened(what: Play, seed: number, drawn: Sized): Promise<Sized> {
   const invariant = drawn.played.failure?.invariant
-  const quiet = { ...what, coverage: new Coverage() }
+  const quiet = { ...what, coverage: new FaultCoverage() }
   const fails = async (faults: readonly SimulatedFault[], size: number): Promise<Played | undefined> => {
     const played = await play(quiet, { seed, size, plan: new GivenFaults(faults) })
     return played.failure?.invariant === invariant ? played : undefined

@@ -8,7 +8,7 @@ import { SECOND } from 'concordat/core'
 import { runIn, type Surroundings, turn } from './current-process.ts'
 import { draw, Stream } from './draws.ts'
 import { EventQueue } from './event-queue.ts'
-import type { Coverage } from './fault-coverage.ts'
+import type { FaultCoverage } from './fault-coverage.ts'
 import type { FaultKind, FaultPlan, SimulatedFault } from './faults.ts'
 import { InjectedFaults } from './injected-faults.ts'
 import { jobUnderWay, type RealWait } from './process/real-waits.ts'
@@ -57,7 +57,7 @@ export class World {
   #onDeath: (instance: SimulatedProcess, startsInMs: number) => void = () => {}
   #onReal: (wait: RealWait) => void = () => {}
 
-  constructor(seed: number, plan: FaultPlan, coverage: Coverage) {
+  constructor(seed: number, plan: FaultPlan, coverage: FaultCoverage) {
     this.seed = seed
     this.faults = new InjectedFaults(seed, plan, coverage, (who, text) => this.note(who, text))
     this.stream = new Stream(seed)

@@ -2,7 +2,7 @@
 import { invalidOption } from 'concordat/extension'
 import { isRecord } from './expression-operators.ts'
 
-export class Reading {
+export class JsonReader {
   readonly path: string
   readonly #object: Readonly<Record<string, unknown>>
 

@@ -1,6 +1,6 @@
 /** From the JSON of a machine to what the interpreter runs. What is not taken over is refused here, by path. */
 import { parseExpression, parseTemplate } from './expression.ts'
-import { Reading } from './json-reader.ts'
+import { JsonReader } from './json-reader.ts'
 import {
   type CatchRule,
   type EndState,
@@ -56,7 +56,7 @@ export function parseMachine(path: string, json: unknown): StateMachine {
   if (typeof json === 'object' && json !== null && 'nodes' in json) {
     throw new TypeError(`${path}.nodes: this is a file of the designer. Export the state machine's JSON from it.`)
   }
-  const reading = new Reading(path, json, MACHINE)
+  const reading = new JsonReader(path, json, MACHINE)
   const entries = reading.entries('States')
   const states = new Map(entries.map(([name, state]) => [name, parseState(`${path}.States.${name}`, name, state)]))
   const machine: StateMachine = {
@@ -69,7 +69,7 @@ export function parseMachine(path: string, json: unknown): StateMachine {
 }
 
 function parseState(path: string, name: string, json: unknown): State {
-  const type = new Reading(path, json, Object.keys(Object(json))).text('Type')
+  const type = new JsonReader(path, json, Object.keys(Object(json))).text('Type')
   const parse = Object.hasOwn(PARSERS, type) ? PARSERS[type] : undefined
   if (parse !== undefined) return parse(path, name, json)
   throw new TypeError(`${path}.Type: "${type}" is not taken over. Known types: ${Object.keys(PARSERS).join(', ')}`)
@@ -77,47 +77,47 @@ function parseState(path: string, name: string, json: unknown): State {
 
 const PARSERS: Readonly<Record<string, (path: string, name: string, json: unknown) => State>> = {
   ServiceTask: (path, name, json) => {
-    const reading = new Reading(path, json, SERVICE)
+    const reading = new JsonReader(path, json, SERVICE)
     const calls = `${reading.text('ServiceName')}.${reading.text('ServiceMethod')}`
     return { ...task(reading, name, 'ServiceTask'), calls, isAsync: reading.flag('IsAsync') }
   },
   ScriptTask: (path, name, json) => {
-    const reading = new Reading(path, json, [...TASK, 'ScriptType', 'ScriptContent'])
+    const reading = new JsonReader(path, json, [...TASK, 'ScriptType', 'ScriptContent'])
     // Never kept by the original, and never for update.
     return { ...task(reading, name, 'ScriptTask'), calls: name, isForUpdate: false }
   },
   SubStateMachine: (path, name, json) => {
-    const reading = new Reading(path, json, [...TASK, 'StateMachineName'])
+    const reading = new JsonReader(path, json, [...TASK, 'StateMachineName'])
     const state = task(reading, name, 'SubStateMachine')
     const compensateState = state.compensateState ?? null
     return { ...state, compensateState, isForUpdate: true, machine: reading.text('StateMachineName') }
   },
   CompensateSubMachine: (path, name, json) => ({
-    ...task(new Reading(path, json, SERVICE), name, 'CompensateSubMachine'),
+    ...task(new JsonReader(path, json, SERVICE), name, 'CompensateSubMachine'),
     isForCompensation: true,
   }),
   Choice: (path, name, json) => {
-    const reading = new Reading(path, json, [...STATE, 'Choices', 'Default'])
+    const reading = new JsonReader(path, json, [...STATE, 'Choices', 'Default'])
     const choices = reading.list('Choices').map((each, n) => {
-      const choice = new Reading(`${path}.Choices[${n}]`, each, ['Expression', 'Next', 'Comment'])
+      const choice = new JsonReader(`${path}.Choices[${n}]`, each, ['Expression', 'Next', 'Comment'])
       const holds = choice.parsed('Expression', () => condition(choice.text('Expression')))
       return { holds, next: choice.text('Next') }
     })
     return { type: 'Choice', name, choices, otherwise: reading.optionalText('Default') }
   },
   CompensationTrigger: (path, name, json) => {
-    const reading = new Reading(path, json, STATE)
+    const reading = new JsonReader(path, json, STATE)
     return { type: 'CompensationTrigger', name, next: reading.optionalText('Next') }
   },
-  Succeed: (path, name, json) => end(new Reading(path, json, STATE), name, 'Succeed'),
-  Fail: (path, name, json) => end(new Reading(path, json, [...STATE, 'ErrorCode', 'Message']), name, 'Fail'),
+  Succeed: (path, name, json) => end(new JsonReader(path, json, STATE), name, 'Succeed'),
+  Fail: (path, name, json) => end(new JsonReader(path, json, [...STATE, 'ErrorCode', 'Message']), name, 'Fail'),
 }
 
-function end(reading: Reading, name: string, type: EndState['type']): EndState {
+function end(reading: JsonReader, name: string, type: EndState['type']): EndState {
   return { type, name, errorCode: reading.optionalText('ErrorCode'), message: reading.optionalText('Message') }
 }
 
-function task(reading: Reading, name: string, type: TaskState['type']): TaskState {
+function task(reading: JsonReader, name: string, type: TaskState['type']): TaskState {
   return {
     type,
     name,
@@ -139,7 +139,7 @@ function task(reading: Reading, name: string, type: TaskState['type']): TaskStat
   }
 }
 
-function statusRule(reading: Reading, matcher: string, verdict: unknown): StatusRule {
+function statusRule(reading: JsonReader, matcher: string, verdict: unknown): StatusRule {
   const name = `Status["${matcher}"]`
   if (typeof verdict !== 'string' || !VERDICTS.includes(verdict)) reading.wrong(name, 'SU, FA or UN', verdict)
   const [, braced, dotted] = EXCEPTION.exec(matcher) ?? []
@@ -156,7 +156,7 @@ function condition(source: string): ReturnType<typeof parseExpression> {
 }
 
 function retryRule(path: string, json: unknown): RetryRule {
-  const reading = new Reading(path, json, ['Exceptions', 'IntervalSeconds', 'MaxAttempts', 'BackoffRate', 'Comment'])
+  const reading = new JsonReader(path, json, ['Exceptions', 'IntervalSeconds', 'MaxAttempts', 'BackoffRate', 'Comment'])
   return {
     exceptions: reading.has('Exceptions') ? reading.texts('Exceptions') : undefined,
     intervalMs: reading.number('IntervalSeconds', 0, 0) * 1_000,
@@ -166,12 +166,12 @@ function retryRule(path: string, json: unknown): RetryRule {
 }
 
 function catchRule(path: string, json: unknown): CatchRule {
-  const reading = new Reading(path, json, ['Exceptions', 'Next', 'Comment'])
+  const reading = new JsonReader(path, json, ['Exceptions', 'Next', 'Comment'])
   return { exceptions: reading.texts('Exceptions'), next: reading.text('Next') }
 }
 
 function loopOf(path: string, json: unknown): Loop {
-  const reading = new Reading(path, json, [
+  const reading = new JsonReader(path, json, [
     'Parallel',
     'Collection',
     'ElementVariableName',

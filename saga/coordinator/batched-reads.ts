@@ -2,7 +2,7 @@
 
 import { lastingContext } from '../../core/async-contexts.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
-import { eachAlone } from './retry-individually.ts'
+import { retryIndividually } from './retry-individually.ts'
 
 const MAX_BATCH = 128
 
@@ -50,7 +50,7 @@ export class BatchedReads<Key, Value> {
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
       // An unreadable saga must not fail the others.
-      else await eachAlone(batch, (one) => this.#readAll([one]))
+      else await retryIndividually(batch, (one) => this.#readAll([one]))
     }
   }
 

@@ -4,18 +4,18 @@
  */
 
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Room } from './saga-capacity.ts'
+import type { SagaCapacity } from './saga-capacity.ts'
 
 /** Room reserved for a plan. */
-export class RoomReservation {
+export class CapacityReservation {
   readonly #runtime: CoordinatorRuntime
-  readonly #room: Room
+  readonly #room: SagaCapacity
   readonly #owned: boolean
   #answer: boolean | undefined
   #cancel: (() => void) | undefined
   #isKept = false
 
-  constructor(runtime: CoordinatorRuntime, room: Room, owned: boolean) {
+  constructor(runtime: CoordinatorRuntime, room: SagaCapacity, owned: boolean) {
     this.#runtime = runtime
     this.#room = room
     this.#owned = owned

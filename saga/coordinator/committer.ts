@@ -9,7 +9,7 @@ import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/parent-child-relation.ts'
 import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/row-types.ts'
 import type { SagaStore } from '../store/store.ts'
-import { eachAlone } from './retry-individually.ts'
+import { retryIndividually } from './retry-individually.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Plan } from './write-plan.ts'
 
@@ -64,7 +64,7 @@ export class Committer {
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
       // An unwritable transition must not block the others.
-      else await eachAlone(batch, (one) => this.#flushAlone(one, error))
+      else await retryIndividually(batch, (one) => this.#flushAlone(one, error))
     }
   }
 

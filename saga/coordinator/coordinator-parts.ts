@@ -9,14 +9,14 @@ import { directTargets } from '../definition/saga-destinations.ts'
 import type { ReportedSaga, ResolvedFilter, SagaKey, SagaSummary, SagaVersion } from '../store/row-types.ts'
 import { BatchedReads } from './batched-reads.ts'
 import { requireFit } from './direct-calls.ts'
-import { Sweeper } from './due-saga-poller.ts'
+import { DueSagaPoller } from './due-saga-poller.ts'
 import { DueSagaRunner } from './due-saga-runner.ts'
 import { EventApplier } from './event-applier.ts'
 import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'
 import { Leases } from './leases.ts'
 import { Runner } from './local-chain-runner.ts'
-import { Census } from './open-saga-counts.ts'
+import { OpenSagaCounts } from './open-saga-counts.ts'
 import { OperatorActions } from './operator-actions.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Watch } from './outcome-waiters.ts'
@@ -24,7 +24,7 @@ import { requireReadableInputs } from './read-stored-input.ts'
 import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
 import { type CoordinatorRuntime, createRuntime, ownerPrefix } from './runtime.ts'
-import { Room } from './saga-capacity.ts'
+import { SagaCapacity } from './saga-capacity.ts'
 import type { RunSource } from './saga-run.ts'
 import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
@@ -51,12 +51,12 @@ export class CoordinatorParts implements RunSource {
   readonly #database: WatchedDatabase
   readonly #engine: EventApplier
   readonly #leases: Leases
-  readonly #room: Room
+  readonly #room: SagaCapacity
   readonly #runner: Runner
-  readonly #sweeper: Sweeper
+  readonly #sweeper: DueSagaPoller
   readonly #due: DueSagaRunner
   readonly #starter: Starter
-  readonly #census: Census
+  readonly #census: OpenSagaCounts
   readonly #notices: UserNotifications
   readonly #reports: BatchedReads<SagaKey, ReportedSaga | undefined>
   #unobserve: (() => void) | undefined
@@ -68,20 +68,20 @@ export class CoordinatorParts implements RunSource {
     const { sql, reports } = runtime
     this.#runtime = runtime
     this.#leases = new Leases(runtime)
-    this.#room = new Room(this.#leases, options.concurrency, () => this.#onRoom())
+    this.#room = new SagaCapacity(this.#leases, options.concurrency, () => this.#onRoom())
     this.#engine = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
     this.watch = new Watch(runtime)
     this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
     this.#runner = new Runner(runtime, this.#engine, this.#leases, this.#room)
     this.#notices = new UserNotifications(runtime)
     this.#due = new DueSagaRunner(runtime, this.#engine, this.#runner, this.#notices)
-    this.#sweeper = new Sweeper(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
+    this.#sweeper = new DueSagaPoller(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
     this.#starter = new Starter(runtime, this.#engine)
     this.transactions = new GlobalTransactions(runtime, this.#engine, this.#starter, this)
     this.retention = new Retention(runtime)
     this.replies = new Replies(runtime, this.#engine)
     this.signals = new Signals(runtime, this.#engine, handOn)
-    this.#census = new Census(runtime, () => this.#notices.forgetAnswered())
+    this.#census = new OpenSagaCounts(runtime, () => this.#notices.forgetAnswered())
     this.operators = new OperatorActions(runtime, this.#engine)
   }
 

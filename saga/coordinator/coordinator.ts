@@ -11,7 +11,7 @@ import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { requireMayStart } from '../../core/declarations-only.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { Life } from '../../core/lifecycle.ts'
+import { Lifecycle } from '../../core/lifecycle.ts'
 import { MAX_AGE_MS, refuseOwnTransaction, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { commandChannels, takesSignal } from '../definition/saga-destinations.ts'
@@ -150,7 +150,7 @@ export class SagaCoordinator implements Coordinator {
   readonly channels: readonly Channel[]
   readonly #options: ResolvedOptions
   readonly #driver: CoordinatorParts
-  readonly #life = new Life(() => new SagaError('saga.closed'))
+  readonly #life = new Lifecycle(() => new SagaError('saga.closed'))
 
   /** @param handOn delivers signals whose sagas are in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {

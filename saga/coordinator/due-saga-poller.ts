@@ -5,7 +5,7 @@
 
 import { lastingContext } from '../../core/async-contexts.ts'
 import { toError } from '../../core/errors.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Work of a sweeper. */
@@ -16,10 +16,10 @@ export interface Sweeping {
   nextDueMs(): Promise<number | undefined>
 }
 
-export class Sweeper {
+export class DueSagaPoller {
   readonly #runtime: Pick<CoordinatorRuntime, 'clock' | 'logger' | 'pollMs'>
   readonly #sweeping: Sweeping
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   #stopped = false
   #loop: Promise<void> | undefined
   #lastError: Error | undefined
@@ -30,7 +30,11 @@ export class Sweeper {
   constructor(runtime: Pick<CoordinatorRuntime, 'clock' | 'logger' | 'pollMs'>, sweeping: Sweeping) {
     this.#runtime = runtime
     this.#sweeping = sweeping
-    this.#trouble = new Trouble(runtime.logger, 'looking for due sagas failed', 'looking for due sagas works again')
+    this.#trouble = new RepeatedFailureLog(
+      runtime.logger,
+      'looking for due sagas failed',
+      'looking for due sagas works again',
+    )
   }
 
   /** Why the last sweep failed. */

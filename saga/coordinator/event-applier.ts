@@ -21,15 +21,15 @@ import { FailingSagas } from './failing-sagas.ts'
 import { cacheKey, isGoingOn, isOther, isSmall, type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import { SagaWriteBatches } from './per-saga-event-batches.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Room } from './saga-capacity.ts'
+import type { SagaCapacity } from './saga-capacity.ts'
 import { WriteFallbacks } from './write-fallbacks.ts'
 import type { Plan } from './write-plan.ts'
-import { Planner } from './write-planner.ts'
+import { WritePlanner } from './write-planner.ts'
 
 const MAX_CACHED = 1_000
 
 export class EventApplier {
-  readonly planner: Planner
+  readonly planner: WritePlanner
   readonly #runtime: CoordinatorRuntime
   readonly #onCommitted: (plan: Plan) => void
   readonly #committer: Committer
@@ -46,11 +46,11 @@ export class EventApplier {
   readonly #outside: <T>(work: () => T) => T = lastingContext()
 
   /** @param onCommitted called after each commit, in the order of one saga's writes */
-  constructor(runtime: CoordinatorRuntime, room: Room, onCommitted: (plan: Plan) => void) {
+  constructor(runtime: CoordinatorRuntime, room: SagaCapacity, onCommitted: (plan: Plan) => void) {
     const { clock, leaseMs } = runtime
     this.#runtime = runtime
     this.#onCommitted = onCommitted
-    this.planner = new Planner(runtime, room)
+    this.planner = new WritePlanner(runtime, room)
     this.#committer = new Committer(runtime)
     this.writeFailures = new FailingSagas(clock, 3 * leaseMs, 'not written')
     this.readFailures = new FailingSagas(clock, 3 * leaseMs, 'not read')

@@ -8,7 +8,7 @@ import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { elapsedMs, type Instant, readInstant } from '../../core/elapsed-time.ts'
 import { toError } from '../../core/errors.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/row-types.ts'
@@ -35,7 +35,7 @@ const RENEWAL_MS = 1 * SECOND
 
 export class Leases {
   readonly #runtime: CoordinatorRuntime
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   readonly #held = new Set<Entry>()
   #cancelTimer: (() => void) | undefined
   #renewing: Promise<void> | undefined
@@ -44,7 +44,7 @@ export class Leases {
 
   constructor(runtime: CoordinatorRuntime) {
     this.#runtime = runtime
-    this.#trouble = new Trouble(runtime.logger, 'saga leases not renewed')
+    this.#trouble = new RepeatedFailureLog(runtime.logger, 'saga leases not renewed')
   }
 
   get size(): number {

@@ -15,11 +15,11 @@ import { cacheKey, follows, type LoadedSaga } from './loaded-saga.ts'
 import { isOwnershipLost } from './local-step-calls.ts'
 import { isUnreadable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { type Room, takesRoom } from './saga-capacity.ts'
+import { type SagaCapacity, takesRoom } from './saga-capacity.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
 export class Runner implements Chains {
-  readonly room: Room
+  readonly room: SagaCapacity
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
   readonly #leases: Leases
@@ -30,7 +30,7 @@ export class Runner implements Chains {
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #running = 0
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, room: Room) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, room: SagaCapacity) {
     this.#runtime = runtime
     this.#engine = engine
     this.#leases = leases

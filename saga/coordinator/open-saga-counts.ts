@@ -1,7 +1,7 @@
 /** Counts of the open sagas and of the messages left for versions, taken now and then. */
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { DeferredSignalStore } from '../store/deferred-signals.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
@@ -21,10 +21,10 @@ interface Counts {
 }
 
 /** Counts the open sagas every 30 s. Due sagas never wait for a count, which may be slow or fail. */
-export class Census {
+export class OpenSagaCounts {
   readonly #runtime: CoordinatorRuntime
   readonly #onCounted: () => Promise<void>
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   #last: Counts | undefined
   #counting: Promise<void> | undefined
   #nextAt = 0
@@ -33,7 +33,11 @@ export class Census {
   constructor(runtime: CoordinatorRuntime, onCounted: () => Promise<void>) {
     this.#runtime = runtime
     this.#onCounted = onCounted
-    this.#trouble = new Trouble(runtime.logger, 'counting open sagas failed', 'counting open sagas works again')
+    this.#trouble = new RepeatedFailureLog(
+      runtime.logger,
+      'counting open sagas failed',
+      'counting open sagas works again',
+    )
   }
 
   /** Begins to count when the last count is old, unless it does so already. */

@@ -6,7 +6,7 @@ import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { SagaError } from '../errors.ts'
@@ -64,7 +64,7 @@ const GATHER_MS = 20
 
 export class Watch {
   readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   readonly #watched = new Map<string, Watched>()
   /** Not looked up yet: they may have ended before anybody waited. */
   #fresh: SagaKey[] = []
@@ -74,7 +74,7 @@ export class Watch {
 
   constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>) {
     this.#runtime = runtime
-    this.#trouble = new Trouble(runtime.logger, 'asking for the end of sagas failed')
+    this.#trouble = new RepeatedFailureLog(runtime.logger, 'asking for the end of sagas failed')
   }
 
   /** A saga ended or is stuck. */

@@ -16,7 +16,7 @@ import type { Applied, ApplyOptions } from './apply-event-types.ts'
 import { cacheKey, follows, isOther, type LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { folded, type Plan } from './write-plan.ts'
-import type { Planner } from './write-planner.ts'
+import type { WritePlanner } from './write-planner.ts'
 
 /** Writes the events of a line, and those that leave it. */
 export interface LineWriter {
@@ -56,11 +56,11 @@ const HANGS = Symbol('hangs')
 
 export class SagaWriteBatches {
   readonly #runtime: CoordinatorRuntime
-  readonly #planner: Planner
+  readonly #planner: WritePlanner
   readonly #writer: LineWriter
   readonly #lines = new Map<string, Line>()
 
-  constructor(runtime: CoordinatorRuntime, planner: Planner, writer: LineWriter) {
+  constructor(runtime: CoordinatorRuntime, planner: WritePlanner, writer: LineWriter) {
     this.#runtime = runtime
     this.#planner = planner
     this.#writer = writer

@@ -18,7 +18,7 @@ import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaWrite } from '../store/row-types.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
-import type { RoomReservation } from './capacity-reservation.ts'
+import type { CapacityReservation } from './capacity-reservation.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import { describeError, isUnreadable, resultsOf } from './outcome-to-event.ts'
@@ -41,7 +41,7 @@ export interface Asked {
   readonly refusals: ReadonlyMap<string, StepFailure>
   /** Calls that send or plan something, by `callKey`. */
   readonly asked: string[]
-  readonly room: RoomReservation
+  readonly room: CapacityReservation
 }
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */

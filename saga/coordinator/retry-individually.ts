@@ -5,7 +5,7 @@ import { writeFault } from '../../core/write-fault.ts'
  * unavailable for one of them, the rest is rejected without an attempt: each would wait for a time limit of its own.
  * @param attempt settles the member, or rejects
  */
-export async function eachAlone<Member extends { readonly reject: (error: unknown) => void }>(
+export async function retryIndividually<Member extends { readonly reject: (error: unknown) => void }>(
   batch: readonly Member[],
   attempt: (member: Member) => Promise<void>,
 ): Promise<void> {

@@ -11,7 +11,7 @@ export function takesRoom({ saga }: LoadedSaga): boolean {
   return saga.branches === undefined
 }
 
-export class Room {
+export class SagaCapacity {
   readonly #leases: Pick<Leases, 'size'>
   readonly #concurrency: number
   readonly #onFree: () => void

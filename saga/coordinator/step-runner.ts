@@ -14,7 +14,7 @@ import { isNotOurs, isOwnershipLost, LocalStepCalls } from './local-step-calls.t
 import { failedEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { traceOf } from './telemetry.ts'
-import { type StepDone, StepTransactions } from './transactional-step-calls.ts'
+import { type StepDone, TransactionalStepCalls } from './transactional-step-calls.ts'
 
 /** The chains of calls that steps are part of. */
 export interface Chains {
@@ -38,7 +38,7 @@ export class StepRunner {
   readonly #leases: Leases
   readonly #chains: Chains
   readonly #attempts: LocalStepCalls
-  readonly #transactions: StepTransactions
+  readonly #transactions: TransactionalStepCalls
 
   constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, chains: Chains) {
     this.#runtime = runtime
@@ -46,7 +46,7 @@ export class StepRunner {
     this.#leases = leases
     this.#chains = chains
     this.#attempts = new LocalStepCalls(runtime, leases)
-    this.#transactions = new StepTransactions(runtime, engine.planner)
+    this.#transactions = new TransactionalStepCalls(runtime, engine.planner)
   }
 
   /** Lets through all that wait for a transaction: they call nothing. */

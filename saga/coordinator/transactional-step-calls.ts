@@ -18,7 +18,7 @@ import type { LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { Slots } from './slots.ts'
 import type { Plan } from './write-plan.ts'
-import type { Planner } from './write-planner.ts'
+import type { WritePlanner } from './write-planner.ts'
 
 /** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>
@@ -37,9 +37,9 @@ interface StepCall {
 /** That no transaction could be begun is no failure of the step. */
 const OPENED = Object.freeze({ opened: true })
 
-export class StepTransactions {
+export class TransactionalStepCalls {
   readonly #runtime: CoordinatorRuntime
-  readonly #planner: Planner
+  readonly #planner: WritePlanner
   readonly #slots: Slots
   /**
    * One for each step and operation, since their durations differ. Steps that a saga adds as it runs (items of a list, branches) use
@@ -47,7 +47,7 @@ export class StepTransactions {
    */
   readonly #shared = new Map<string, SharedTransactions<StepCall>>()
 
-  constructor(runtime: CoordinatorRuntime, planner: Planner) {
+  constructor(runtime: CoordinatorRuntime, planner: WritePlanner) {
     this.#runtime = runtime
     this.#planner = planner
     this.#slots = new Slots(runtime.transactions)

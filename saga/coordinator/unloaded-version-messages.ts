@@ -2,7 +2,7 @@
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { DeliveryContext } from '../../binder/consuming/context.ts'
 import { toError } from '../../core/errors.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { messageSteps } from '../definition/saga-destinations.ts'
 import type { LeftMessage, Listener } from '../store/deferred-signals.ts'
@@ -21,7 +21,7 @@ export class UnloadedVersionMessages {
   readonly #take: TakeMessage
   readonly #versions: readonly Saga[]
   readonly #listeners: BatchedReads<string, readonly Listener[]>
-  readonly #trouble: Trouble
+  readonly #trouble: RepeatedFailureLog
   #looking: Promise<void> | undefined
   /** Monotonic ms of the next look. */
   #nextAt = Number.NEGATIVE_INFINITY
@@ -31,7 +31,7 @@ export class UnloadedVersionMessages {
     this.#runtime = runtime
     this.#take = take
     this.#versions = runtime.sagas.filter((saga) => messageSteps(saga).length > 0)
-    this.#trouble = new Trouble(runtime.logger, 'looking for messages left for sagas of this version failed')
+    this.#trouble = new RepeatedFailureLog(runtime.logger, 'looking for messages left for sagas of this version failed')
     this.#listeners = new BatchedReads<string, readonly Listener[]>(runtime.sql, async (channels) => {
       const all = await runtime.left.listeners(runtime.sql, [...new Set(channels)], runtime.sagas)
       return channels.map((channel) => all.filter((listener) => listener.channel === channel))

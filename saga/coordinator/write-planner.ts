@@ -8,12 +8,12 @@ import { SagaError } from '../errors.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
 import type { Transition } from '../machine/transition-draft.ts'
-import { RoomReservation } from './capacity-reservation.ts'
+import { CapacityReservation } from './capacity-reservation.ts'
 import { isCancel, type LoadedSaga, moved, withoutOrder } from './loaded-saga.ts'
 import { operatorEvent } from './outcome-to-event.ts'
 import { type Asked, prepareCall, withoutCall } from './prepare-calls.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import type { Room } from './saga-capacity.ts'
+import type { SagaCapacity } from './saga-capacity.ts'
 import { toPlan } from './to-plan.ts'
 import type { WriteFallbacks } from './write-fallbacks.ts'
 import { type Plan, takesOwnership } from './write-plan.ts'
@@ -21,13 +21,13 @@ import { type Plan, takesOwnership } from './write-plan.ts'
 const NONE: WriteFallbacks['refusals'] = new Map()
 const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
-export class Planner {
+export class WritePlanner {
   readonly #runtime: CoordinatorRuntime
-  readonly #room: Room
+  readonly #room: SagaCapacity
   /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
 
-  constructor(runtime: CoordinatorRuntime, room: Room) {
+  constructor(runtime: CoordinatorRuntime, room: SagaCapacity) {
     this.#runtime = runtime
     this.#room = room
   }
@@ -113,7 +113,7 @@ export class Planner {
   ): Promise<Plan> {
     const saga = instanceDefinition(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
-    const room = new RoomReservation(this.#runtime, this.#room, epoch !== undefined)
+    const room = new CapacityReservation(this.#runtime, this.#room, epoch !== undefined)
     const asked: Asked = {
       runtime: this.#runtime,
       before,

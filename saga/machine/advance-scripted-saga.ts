@@ -1,11 +1,11 @@
 /** Sagas whose steps are decided one after the other by a script: what follows, how they end, what an operator orders. */
 
-import { end } from './end-saga.ts'
+import { endSaga } from './end-saga.ts'
 import type { OperatorAction } from './event.ts'
-import type { Draft } from './transition-draft.ts'
+import type { TransitionDraft } from './transition-draft.ts'
 
 /** Begins what the script wants now, or ends as it says. */
-export function follow(draft: Draft): void {
+export function follow(draft: TransitionDraft): void {
   const turn = draft.turn()
   if (turn === undefined) return
   if ('grow' in turn) {
@@ -15,7 +15,7 @@ export function follow(draft: Draft): void {
   draft.keep('outcome', 'outcome', { result: turn.result })
   const { code = 'saga.unknown', message = 'no failure recorded' } = turn.failure ?? {}
   draft.failure = { step: 'outcome', code, message }
-  if (turn.end !== 'stuck') return void end(draft, turn.end)
+  if (turn.end !== 'stuck') return void endSaga(draft, turn.end)
   draft.keep(turn.recovery, 'recovery', { status: 'invoking', wait: 'operator', error: { code, message } })
   draft.note(
     'stuck',
@@ -33,7 +33,7 @@ export function isOrder(action: OperatorAction['do']): action is Order {
 }
 
 /** Goes on from an end of the script, as an operator orders. False: there is nothing to go on with. */
-export function order(draft: Draft, action: Order, note: Readonly<Record<string, string>>): boolean {
+export function order(draft: TransitionDraft, action: Order, note: Readonly<Record<string, string>>): boolean {
   const turn = draft.turn()
   if (turn === undefined || 'grow' in turn) return false
   if (turn.end === 'completed' && action !== 'compensate') return false

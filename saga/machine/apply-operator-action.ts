@@ -2,11 +2,11 @@
 
 import { isOrder, order } from './advance-scripted-saga.ts'
 import { fitsPlan, skipPlan } from './dynamic-steps.ts'
-import { end } from './end-saga.ts'
+import { endSaga } from './end-saga.ts'
 import type { SagaEvent, SeenStuck, StuckAction } from './event.ts'
 import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
 import { actedOn } from './state.ts'
-import type { Draft } from './transition-draft.ts'
+import type { TransitionDraft } from './transition-draft.ts'
 
 /** The entry of the timeline: who, why, and which of several requests. */
 export function noteOf({ by, reason, request }: Extract<SagaEvent, { type: 'operator' }>): Record<string, string> {
@@ -14,7 +14,11 @@ export function noteOf({ by, reason, request }: Extract<SagaEvent, { type: 'oper
 }
 
 /** False: the action does not fit the state. */
-export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEvent, { type: 'operator' }>): boolean {
+export function applyOperatorAction(
+  draft: TransitionDraft,
+  action: StuckAction,
+  event: Extract<SagaEvent, { type: 'operator' }>,
+): boolean {
   const { reason } = event
   const at = actedOn(draft.steps)
   const index = at === -1 ? undefined : at
@@ -30,7 +34,7 @@ export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEv
   draft.note(`operator-${action.do}`, index, noteOf(event))
   switch (action.do) {
     case 'resolve':
-      return end(draft, action.outcome)
+      return endSaga(draft, action.outcome)
     case 'retry':
       goOn(draft, index)
       if (draft.cancel !== undefined) return turnBack(draft, index, draft.cancel)
@@ -51,7 +55,11 @@ export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEv
 }
 
 /** Whether the saga is still stuck as the operator saw it: on this step, and not once more since. */
-function isAsSeen(draft: Draft, index: number | undefined, { timesStuck, step, operation }: SeenStuck): boolean {
+function isAsSeen(
+  draft: TransitionDraft,
+  index: number | undefined,
+  { timesStuck, step, operation }: SeenStuck,
+): boolean {
   if (timesStuck !== undefined && (draft.status !== 'stuck' || timesStuck !== draft.timesStuck)) return false
   if (index === undefined) return step === undefined && operation === undefined
   return (
@@ -60,13 +68,13 @@ function isAsSeen(draft: Draft, index: number | undefined, { timesStuck, step, o
   )
 }
 
-function again(draft: Draft, index: number): void {
+function again(draft: TransitionDraft, index: number): void {
   if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
   draft.set(index, { unanswered: undefined, failedAttempt: undefined, orphans: undefined })
   draft.call(index, 1)
 }
 
-function skip(draft: Draft, index: number, result: unknown): true {
+function skip(draft: TransitionDraft, index: number, result: unknown): true {
   const operation = draft.operation(index)
   const { compensates, confirm } = draft.shapeOf(index)
   // Done, says the operator: so it is undone, or confirmed, as any step that is done.

@@ -1,10 +1,10 @@
 /** Steps that await a plan: what the definition said, when they began, of the steps after them. It is asked once. */
 
 import { onward } from './moves.ts'
-import type { Draft } from './transition-draft.ts'
+import type { TransitionDraft } from './transition-draft.ts'
 
 /** The step is made once for each of these items: they are steps of the state from here on, whatever is computed later. */
-export function planned(draft: Draft, step: string, items: readonly unknown[]): boolean {
+export function planned(draft: TransitionDraft, step: string, items: readonly unknown[]): boolean {
   const index = awaiting(draft, step)
   if (index === -1 || draft.shapeOf(index).chooses !== undefined) return false
   if (draft.shapeOf(index).each === undefined) {
@@ -23,7 +23,7 @@ export function planned(draft: Draft, step: string, items: readonly unknown[]): 
 }
 
 /** Records the chosen branch: the steps of the other branches are omitted. */
-export function chosen(draft: Draft, step: string, branch: string): boolean {
+export function chosen(draft: TransitionDraft, step: string, branch: string): boolean {
   const index = awaiting(draft, step)
   if (index === -1 || draft.shapeOf(index).chooses?.includes(branch) !== true) return false
   draft.close(index, 'invoked', { result: branch })
@@ -34,7 +34,7 @@ export function chosen(draft: Draft, step: string, branch: string): boolean {
 }
 
 /** Leaves out the steps that this one has not chosen; all that it could choose when it was left out itself. */
-export function leaveOut(draft: Draft, step: string, chosenBranch?: string): void {
+export function leaveOut(draft: TransitionDraft, step: string, chosenBranch?: string): void {
   for (const [index, { status }] of draft.steps.entries()) {
     const isOther = draft.shapeOf(index).choices?.some(({ of, is }) => of === step && is !== chosenBranch) === true
     if (status !== 'pending' || !isOther) continue
@@ -44,7 +44,7 @@ export function leaveOut(draft: Draft, step: string, chosenBranch?: string): voi
 }
 
 /** Whether an operator can say that the plan came to this: one of the branches, a list of results, or nothing. */
-export function fitsPlan(draft: Draft, index: number, result: unknown): boolean {
+export function fitsPlan(draft: TransitionDraft, index: number, result: unknown): boolean {
   const { chooses, each } = draft.shapeOf(index)
   if (result === undefined) return true
   if (chooses !== undefined) return chooses.some((branch) => branch === result)
@@ -52,13 +52,13 @@ export function fitsPlan(draft: Draft, index: number, result: unknown): boolean 
 }
 
 /** An operator took the step as done: it chose what the result says, or nothing; a list has no items. */
-export function skipPlan(draft: Draft, index: number, result: unknown): void {
+export function skipPlan(draft: TransitionDraft, index: number, result: unknown): void {
   const { chooses, each } = draft.shapeOf(index)
   if (each !== undefined && result === undefined) draft.set(index, { result: [] })
   if (chooses !== undefined) leaveOut(draft, draft.step(index).step, result as string | undefined)
 }
 
-function awaiting(draft: Draft, step: string): number {
+function awaiting(draft: TransitionDraft, step: string): number {
   const index = draft.indexOf(step, 'invoke')
   return index !== -1 && draft.step(index).wait === 'plan' ? index : -1
 }

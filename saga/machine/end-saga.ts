@@ -1,6 +1,6 @@
-import type { Draft } from './transition-draft.ts'
+import type { TransitionDraft } from './transition-draft.ts'
 
-export function end(draft: Draft, status: 'completed' | 'compensated'): true {
+export function endSaga(draft: TransitionDraft, status: 'completed' | 'compensated'): true {
   draft.status = status
   if (status === 'completed') draft.failure = undefined
   draft.note(status === 'completed' ? 'saga-completed' : 'saga-compensated')

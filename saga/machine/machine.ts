@@ -31,7 +31,7 @@
  */
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { isOrder } from './advance-scripted-saga.ts'
-import { noteOf, operate } from './apply-operator-action.ts'
+import { applyOperatorAction, noteOf } from './apply-operator-action.ts'
 import { chosen, leaveOut, planned } from './dynamic-steps.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
 import {
@@ -49,7 +49,7 @@ import {
   undoFurther,
 } from './moves.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
-import { Draft, type Transition } from './transition-draft.ts'
+import { type Transition, TransitionDraft } from './transition-draft.ts'
 
 /**
  * The next state, or `undefined` when the event means nothing in this state.
@@ -66,7 +66,7 @@ export function advance(
   const isUndone = event.type === 'undo' && state.status === 'completed' && shape.script === undefined
   const isOrdered = shape.script !== undefined && event.type === 'operator' && isOrder(event.action.do)
   if (isEnded(state.status) && !isUndone && !isOrdered) return undefined
-  const draft = new Draft(shape, state, elapsedMs)
+  const draft = new TransitionDraft(shape, state, elapsedMs)
   return accept(draft, event, random) ? draft.transition() : undefined
 }
 
@@ -79,7 +79,7 @@ const UNDONE: StepFailure = { code: 'saga.undone', message: 'the saga that it is
 const ORPHANED: StepFailure = { code: 'saga.orphaned', message: 'the coordinator that ran the step is gone' }
 
 /** False: the event does not fit. */
-function accept(draft: Draft, event: SagaEvent, random: number): boolean {
+function accept(draft: TransitionDraft, event: SagaEvent, random: number): boolean {
   switch (event.type) {
     case 'started':
       return start(draft)
@@ -116,18 +116,18 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
     case 'expired':
       return cancel(draft, LATE, 'expired')
     case 'operator':
-      if (event.action.do !== 'cancel') return operate(draft, event.action, event)
+      if (event.action.do !== 'cancel') return applyOperatorAction(draft, event.action, event)
       return cancel(draft, { code: 'saga.cancelled', message: event.reason }, 'operator-cancel', noteOf(event))
   }
 }
 
 /** True while the saga can still be cancelled. */
 export function mayCancel(shape: SagaShape, state: SagaState): boolean {
-  const draft = new Draft(shape, state, 0)
+  const draft = new TransitionDraft(shape, state, 0)
   return state.status === 'running' && state.cancel === undefined && draft.mayTurnBack(draft.open()[0] ?? -1)
 }
 
-function start(draft: Draft): boolean {
+function start(draft: TransitionDraft): boolean {
   if (draft.status !== 'running' || draft.steps.some(({ status }) => status !== 'pending')) return false
   draft.note('started')
   forward(draft)
@@ -136,7 +136,7 @@ function start(draft: Draft): boolean {
 
 /** Turns a running saga back, unless the pivot is begun. Nothing is left to do when it turns back already. */
 function cancel(
-  draft: Draft,
+  draft: TransitionDraft,
   error: StepFailure,
   kind: TimelineEntry['kind'],
   detail?: TimelineEntry['detail'],
@@ -148,7 +148,7 @@ function cancel(
 }
 
 /** Asked again, it means something only to a saga that an operator has meanwhile ended as completed. */
-function undo(draft: Draft): boolean {
+function undo(draft: TransitionDraft): boolean {
   const { parent, status } = draft
   if (parent === undefined || (parent.operation === 'compensate' && status !== 'completed')) return false
   if (draft.isConfirmed) return false
@@ -164,7 +164,7 @@ function undo(draft: Draft): boolean {
 }
 
 /** The time to look again has come: each open step whose time it is does what it waited to do. */
-function due(draft: Draft): boolean {
+function due(draft: TransitionDraft): boolean {
   const open = draft.open()
   if (open.length === 0) return start(draft)
   const { status } = draft
@@ -178,7 +178,7 @@ function due(draft: Draft): boolean {
   return true
 }
 
-function stepDue(draft: Draft, index: number): void {
+function stepDue(draft: TransitionDraft, index: number): void {
   const { step, wait, attempts } = draft.step(index)
   switch (wait) {
     case 'call':
@@ -203,7 +203,7 @@ function stepDue(draft: Draft, index: number): void {
 }
 
 /** No reply came in time: once more, or it was the last time. */
-function unanswered(draft: Draft, index: number): void {
+function unanswered(draft: TransitionDraft, index: number): void {
   const { attempts, unanswered: before = 0 } = draft.step(index)
   const { maxAttempts, patient } = draft.policy(index)
   if (isHeldUp(draft)) return void giveUp(draft, index, TIMEOUT)
@@ -213,7 +213,7 @@ function unanswered(draft: Draft, index: number): void {
 }
 
 /** The process that ran the step is gone: repeat the same attempt, since a crash says little about the step. */
-function orphaned(draft: Draft, index: number): void {
+function orphaned(draft: TransitionDraft, index: number): void {
   const { attempts, orphans = 0 } = draft.step(index)
   draft.note('orphaned', index, { attempt: attempts })
   draft.doubt(index, ORPHANED)
@@ -225,14 +225,14 @@ function orphaned(draft: Draft, index: number): void {
 }
 
 /** False: the code has ended, or is to end, or asked for this before. */
-function branched(draft: Draft, event: Extract<SagaEvent, { type: 'branched' }>): boolean {
+function branched(draft: TransitionDraft, event: Extract<SagaEvent, { type: 'branched' }>): boolean {
   if (draft.status !== 'running' || draft.cancel !== undefined || !draft.isCoding) return false
   if (draft.steps.some((state) => state.step === event.step)) return false
   draft.grow(event)
   return true
 }
 
-function late(draft: Draft, step: string): boolean {
+function late(draft: TransitionDraft, step: string): boolean {
   const index = draft.open().find((open) => draft.step(open).step === step) ?? -1
   if (index === -1 || draft.status === 'stuck' || draft.step(index).wait === 'call' || !draft.isDue(index)) return false
   stepDue(draft, index)
@@ -240,7 +240,7 @@ function late(draft: Draft, step: string): boolean {
 }
 
 /** Local calls that others run return first. */
-function unwritable(draft: Draft, { error, step }: Extract<SagaEvent, { type: 'unwritable' }>): boolean {
+function unwritable(draft: TransitionDraft, { error, step }: Extract<SagaEvent, { type: 'unwritable' }>): boolean {
   if (draft.status === 'stuck') return false
   const parked = draft.open().filter((index) => draft.step(index).wait !== 'call' || draft.step(index).step === step)
   for (const index of parked) {
@@ -251,7 +251,7 @@ function unwritable(draft: Draft, { error, step }: Extract<SagaEvent, { type: 'u
   return parked.length > 0
 }
 
-function omitted(draft: Draft, step: string): boolean {
+function omitted(draft: TransitionDraft, step: string): boolean {
   const index = draft.indexOf(step, 'invoke')
   if (index === -1 || !draft.mayOmit(index)) return false
   draft.close(index, 'omitted')
@@ -261,7 +261,7 @@ function omitted(draft: Draft, step: string): boolean {
   return true
 }
 
-function armed(draft: Draft, step: string, ms: number): boolean {
+function armed(draft: TransitionDraft, step: string, ms: number): boolean {
   const index = draft.indexOf(step, 'invoke')
   if (index === -1 || draft.step(index).wait !== 'time') return false
   draft.wait(index, 'time', ms)
@@ -269,7 +269,7 @@ function armed(draft: Draft, step: string, ms: number): boolean {
 }
 
 /** An early signal is kept for its step; a repeated or late one means nothing. */
-function signalled(draft: Draft, step: string, payload: unknown): boolean {
+function signalled(draft: TransitionDraft, step: string, payload: unknown): boolean {
   const index = draft.steps.findIndex((candidate) => candidate.step === step)
   if (index === -1 || draft.shapeOf(index).awaits !== 'signal') return false
   const { status, signal } = draft.step(index)
@@ -281,14 +281,14 @@ function signalled(draft: Draft, step: string, payload: unknown): boolean {
   return true
 }
 
-function resumed(draft: Draft): boolean {
+function resumed(draft: TransitionDraft): boolean {
   const waiting = draft.open().filter((index) => draft.step(index).wait === 'reply')
   for (const index of waiting) draft.resend(index)
   return waiting.length > 0
 }
 
 /** The call was planned but this process will not make it: as if the attempt had not been counted. */
-function yielded(draft: Draft, { step, sent }: Extract<SagaEvent, { type: 'yielded' }>): boolean {
+function yielded(draft: TransitionDraft, { step, sent }: Extract<SagaEvent, { type: 'yielded' }>): boolean {
   const index = draft.open().find((open) => draft.step(open).step === step)
   const { wait, attempts = 0 } = index === undefined ? {} : draft.step(index)
   if (index === undefined || (wait !== 'call' && wait !== 'reply')) return false
@@ -300,7 +300,7 @@ function yielded(draft: Draft, { step, sent }: Extract<SagaEvent, { type: 'yield
 
 type Success = Omit<Extract<SagaEvent, { type: 'succeeded' }>, 'type'>
 
-function succeeded(draft: Draft, { step, operation, result, branches }: Success): boolean {
+function succeeded(draft: TransitionDraft, { step, operation, result, branches }: Success): boolean {
   const index = draft.indexOf(step, operation)
   // After a step that awaits a plan the definition decides, not an answer.
   if (index === -1 || draft.shapeOf(index).awaits === 'plan') return false
@@ -332,16 +332,16 @@ function succeeded(draft: Draft, { step, operation, result, branches }: Success)
 type Answer = Extract<SagaEvent, { type: 'refused' | 'failed' }>
 
 /** True for an answer from before an operator's retry: it says nothing about this round. */
-function isOfEarlierRound(draft: Draft, index: number, { round }: Answer): boolean {
+function isOfEarlierRound(draft: TransitionDraft, index: number, { round }: Answer): boolean {
   return typeof round === 'number' && round < (draft.step(index).round ?? 0)
 }
 
 /** After an operator's retry, whether an answer that names no round is one to it. It decides nothing then: the participant is asked again. */
-function isOfUnknownRound(draft: Draft, index: number, { round }: Answer): boolean {
+function isOfUnknownRound(draft: TransitionDraft, index: number, { round }: Answer): boolean {
   return round === 'unknown' && (draft.step(index).round ?? 0) > 0
 }
 
-function refused(draft: Draft, event: Extract<Answer, { type: 'refused' }>, random: number): boolean {
+function refused(draft: TransitionDraft, event: Extract<Answer, { type: 'refused' }>, random: number): boolean {
   const { step, operation, error } = event
   const index = draft.indexOf(step, operation)
   if (index === -1 || isOfEarlierRound(draft, index, event)) return false
@@ -360,7 +360,7 @@ function refused(draft: Draft, event: Extract<Answer, { type: 'refused' }>, rand
   return turnBack(draft, index, error)
 }
 
-function failed(draft: Draft, event: Extract<Answer, { type: 'failed' }>, random: number): boolean {
+function failed(draft: TransitionDraft, event: Extract<Answer, { type: 'failed' }>, random: number): boolean {
   const index = draft.indexOf(event.step, event.operation)
   if (index === -1 || isOfEarlierRound(draft, index, event)) return false
   const isTerminal = event.terminal && !isOfUnknownRound(draft, index, event)

@@ -1,20 +1,20 @@
 /** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
 
 import { follow } from './advance-scripted-saga.ts'
-import { end } from './end-saga.ts'
+import { endSaga } from './end-saga.ts'
 import { OPERATIONS } from './operation.ts'
 import type { GrownStep, StepFailure } from './state.ts'
-import type { Draft } from './transition-draft.ts'
+import type { TransitionDraft } from './transition-draft.ts'
 
 /** A stuck saga moves again, in the direction it had. */
-export function goOn(draft: Draft, index: number): void {
+export function goOn(draft: TransitionDraft, index: number): void {
   if (draft.status !== 'stuck') return
   draft.status = OPERATIONS[draft.operation(index)].goesBack ? 'compensating' : 'running'
   if (draft.status === 'running') draft.failure = undefined
 }
 
 /** A step is finally over: begin the next. */
-export function onward(draft: Draft, index: number): void {
+export function onward(draft: TransitionDraft, index: number): void {
   if (draft.cancel !== undefined) return void turnBack(draft, index, draft.cancel)
   const list = draft.listOf(index)
   if (draft.isScripted) follow(draft)
@@ -24,12 +24,12 @@ export function onward(draft: Draft, index: number): void {
 }
 
 /** Begins the next step, or the next group of steps, or completes. What was reserved is confirmed first, when that is decided. */
-export function forward(draft: Draft): void {
+export function forward(draft: TransitionDraft): void {
   while (draft.open().length === 0) {
     const next = draft.steps.findIndex(({ status }) => status === 'pending')
     if (next === -1 || draft.afterPivot(next)) confirmAll(draft)
     if (draft.open().length > 0) return
-    if (next === -1) return draft.isScripted ? follow(draft) : void end(draft, 'completed')
+    if (next === -1) return draft.isScripted ? follow(draft) : void endSaga(draft, 'completed')
     for (const index of draft.groupOf(next)) {
       const { signal } = draft.step(index)
       if (signal === undefined || draft.shapeOf(index).conditional === true) {
@@ -43,24 +43,24 @@ export function forward(draft: Draft): void {
 }
 
 /** The saga is decided: all that was reserved is confirmed, at the same time. One that hangs holds up no other. */
-function confirmAll(draft: Draft): void {
+function confirmAll(draft: TransitionDraft): void {
   for (const [index, { status }] of draft.steps.entries()) {
     if (status === 'invoked' && draft.shapeOf(index).confirm !== undefined) draft.begin(index, 'confirming')
   }
 }
 
 /** A confirmation is over, or can get no further: on when all are, aside when an operator has to see to all that are left. */
-export function confirmed(draft: Draft): void {
+export function confirmed(draft: TransitionDraft): void {
   if (draft.open().length === 0) forward(draft)
   else parkSaga(draft)
 }
 
 /** Begins the next compensation, last step first, or ends. */
-export function backward(draft: Draft): void {
+export function backward(draft: TransitionDraft): void {
   const next = draft.steps.findLastIndex(
     ({ status }, index) => (status === 'invoked' || status === 'unknown') && draft.shapeOf(index).compensates,
   )
-  if (next === -1) end(draft, 'compensated')
+  if (next === -1) endSaga(draft, 'compensated')
   else draft.begin(next, 'compensating')
 }
 
@@ -69,7 +69,7 @@ export function backward(draft: Draft): void {
  * undone while it still runs.
  * @param index of the step with the reason, -1 before the first
  */
-export function turnBack(draft: Draft, index: number, error: StepFailure): true {
+export function turnBack(draft: TransitionDraft, index: number, error: StepFailure): true {
   draft.failure ??= { step: draft.steps[index]?.step ?? '', ...error }
   draft.cancel ??= error
   for (const open of draft.open()) {
@@ -83,19 +83,19 @@ export function turnBack(draft: Draft, index: number, error: StepFailure): true 
 }
 
 /** An operator had ended it in the middle of a compensation: that one is called again, then those before it. */
-export function undoFurther(draft: Draft, error: StepFailure): void {
+export function undoFurther(draft: TransitionDraft, error: StepFailure): void {
   draft.failure ??= { step: '', ...error }
   draft.status = 'compensating'
   for (const open of draft.open()) draft.call(open, 1)
 }
 
 /** The step cannot be undone, or goes only forward unless another step turns the saga back. */
-export function goesOnlyForward(draft: Draft, index: number): boolean {
+export function goesOnlyForward(draft: TransitionDraft, index: number): boolean {
   return draft.afterPivot(index) || (draft.shapeOf(index).forward === true && draft.cancel === undefined)
 }
 
 /** No more attempts. */
-export function giveUp(draft: Draft, index: number, error: StepFailure): true {
+export function giveUp(draft: TransitionDraft, index: number, error: StepFailure): true {
   const { pivot, transactional } = draft.shapeOf(index)
   const invoking = draft.operation(index) === 'invoke'
   if (!invoking || goesOnlyForward(draft, index) || (pivot && !transactional)) return park(draft, index, error)
@@ -103,7 +103,7 @@ export function giveUp(draft: Draft, index: number, error: StepFailure): true {
   return turnBack(draft, index, error)
 }
 
-export function park(draft: Draft, index: number, error: StepFailure): true {
+export function park(draft: TransitionDraft, index: number, error: StepFailure): true {
   draft.wait(index, 'operator', undefined)
   draft.set(index, { error })
   draft.note('stuck', index, { operation: draft.operation(index), code: error.code, message: error.message })
@@ -112,7 +112,7 @@ export function park(draft: Draft, index: number, error: StepFailure): true {
 }
 
 /** True when a step waits for an operator while others go on: they do not make him wait longer than they must. */
-export function isHeldUp(draft: Draft): boolean {
+export function isHeldUp(draft: TransitionDraft): boolean {
   return draft.open().some((index) => draft.step(index).wait === 'operator')
 }
 
@@ -120,7 +120,7 @@ export function isHeldUp(draft: Draft): boolean {
  * The saga is stuck when nothing is called any more and a step waits for an operator. What waits beside it for a time, a signal or
  * another saga may do so for days, or forever: the operator is not told only then, and it goes on waiting meanwhile.
  */
-function parkSaga(draft: Draft): void {
+function parkSaga(draft: TransitionDraft): void {
   const open = draft.open()
   const first = open.find((index) => draft.step(index).wait === 'operator')
   if (first === undefined || open.some((index) => draft.isCalling(index))) return
@@ -130,7 +130,7 @@ function parkSaga(draft: Draft): void {
 }
 
 /** Adds branches that the state has lost. Their effects may be there: those that are not undone are called again under their names. */
-export function addLost(draft: Draft, branches: readonly GrownStep[] = []): void {
+export function addLost(draft: TransitionDraft, branches: readonly GrownStep[] = []): void {
   const there = new Set(draft.steps.map(({ step }) => step))
   for (const branch of branches) {
     if (there.has(branch.step)) continue

@@ -45,7 +45,7 @@ function longerPause({ timeoutMs, maxPauseMs = MAX_PAUSE_MS }: StepShape, unansw
   return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, maxPauseMs))
 }
 
-export class Draft {
+export class TransitionDraft {
   status: SagaStatus
   failure: SagaFailure | undefined
   /** Reason to turn back when the running calls have returned. */

@@ -2,7 +2,7 @@
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption } from '../../core/errors.ts'
-import { Life } from '../../core/lifecycle.ts'
+import { Lifecycle } from '../../core/lifecycle.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { type RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { GlobalTransaction } from '../coordinator/global-transaction.ts'
@@ -25,7 +25,7 @@ import { KnownLayouts } from './known-layouts.ts'
 import { layoutOf } from './layout.ts'
 import { Locator } from './locator.ts'
 import type { ResolvedSharding } from './options.ts'
-import { Drives } from './shard-runners.ts'
+import { ShardRunners } from './shard-runners.ts'
 import { ShardTable } from './shard-table.ts'
 import type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharded-coordinator.ts'
 
@@ -37,8 +37,8 @@ export class ShardCoordinators implements ShardedCoordinator {
   readonly #all: ReadonlyMap<string, SagaCoordinator>
   readonly #layouts: KnownLayouts
   readonly #locator: Locator
-  readonly #drives: Drives
-  readonly #life = new Life(() => new SagaError('saga.closed'))
+  readonly #drives: ShardRunners
+  readonly #life = new Lifecycle(() => new SagaError('saga.closed'))
 
   constructor(options: ResolvedSharding) {
     const { shards, instance } = options
@@ -49,7 +49,7 @@ export class ShardCoordinators implements ShardedCoordinator {
     const tables = new Map([...shards].map(([name, shard]) => [name, new ShardTable(name, shard)]))
     this.#layouts = new KnownLayouts(tables)
     this.#locator = new Locator(this.#all, tables, this.#layouts)
-    this.#drives = new Drives(options, this.#all, this.#layouts)
+    this.#drives = new ShardRunners(options, this.#all, this.#layouts)
     this.instance = instance
     const coordinators = [...this.#all.values()]
     this.bindings = Object.freeze(coordinators.flatMap(({ bindings }) => bindings))

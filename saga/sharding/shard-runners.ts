@@ -1,7 +1,7 @@
 /** The coordinators of all shards at work: one whose database is away holds up none of the others. */
 import { SECOND } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
-import { Trouble } from '../../core/repeated-failure-log.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { SagaHealth } from '../coordinator/health.ts'
 import type { KnownLayouts } from './known-layouts.ts'
@@ -10,7 +10,7 @@ import type { ShardedHealth } from './sharded-coordinator.ts'
 
 const AGAIN_MS = 1 * SECOND
 
-export class Drives {
+export class ShardRunners {
   readonly #options: ResolvedSharding
   readonly #all: ReadonlyMap<string, SagaCoordinator>
   readonly #layouts: KnownLayouts
@@ -77,7 +77,7 @@ export class Drives {
   async #retry(name: string, options: RunOptions): Promise<void> {
     const { clock, logger } = this.#options
     const { signal } = this.#stopping
-    const trouble = new Trouble(logger, 'shard not driven, trying again', 'shard driven')
+    const trouble = new RepeatedFailureLog(logger, 'shard not driven, trying again', 'shard driven')
     trouble.failed(this.#problems.get(name), { shard: name })
     while (this.#problems.has(name)) {
       await clock.sleep(AGAIN_MS, signal).catch(() => {})

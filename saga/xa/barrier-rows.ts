@@ -20,7 +20,7 @@ import type { GateState } from './resource.ts'
 /** `operation` of a gate's row. No command has it. */
 const GATE = 'prepare'
 
-export class XaRows {
+export class BarrierRows {
   readonly #query: OwnQuery
   readonly #table: string
   readonly #schema: string

@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
 import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
-import type { XaRows } from './barrier-rows.ts'
+import type { BarrierRows } from './barrier-rows.ts'
 import type { Gate } from './prepared-branch-gate.ts'
 
 /** A handler, called with the request. */
@@ -12,7 +12,7 @@ export type Handler<Request, Context> = (request: Request, context: Context) => 
 export interface XaParts {
   readonly sql: SqlClient
   readonly barrier: Barrier
-  readonly rows: XaRows
+  readonly rows: BarrierRows
   /** Where it is prepared. The handler gets its transaction. */
   readonly gate: Gate<SqlTransaction>
   /** For calls that wait for a row. */

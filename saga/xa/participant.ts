@@ -25,7 +25,7 @@ import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
 import { RowWaitLimit } from '../participant/row-wait-limit.ts'
 import { TCC } from '../wire/wire.ts'
-import { XaRows } from './barrier-rows.ts'
+import { BarrierRows } from './barrier-rows.ts'
 import { xaDuties } from './operation-handlers.ts'
 import { OwnGate, type PreparingClient, ResourceGate } from './prepared-branch-gate.ts'
 import type { XaResource } from './resource.ts'
@@ -118,7 +118,7 @@ export function xaParticipant<In, Out>(
     path,
     kind: TCC,
     duties: (barrier, { sql, given, idleMs, schema, concurrency }) => {
-      const rows = new XaRows(schema)
+      const rows = new BarrierRows(schema)
       const room = new RowWaitLimit(concurrency, resource ?? given)
       // The duties only pass the transaction on to the handler, so its type does not matter to them.
       const elsewhere = resource as XaResource<SqlTransaction> | undefined
@@ -130,7 +130,7 @@ export function xaParticipant<In, Out>(
   })
 }
 
-function ownGate(sql: SqlClient, rows: XaRows): OwnGate {
+function ownGate(sql: SqlClient, rows: BarrierRows): OwnGate {
   requirePrepare(sql)
   return new OwnGate(sql, rows)
 }

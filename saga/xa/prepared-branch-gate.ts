@@ -9,7 +9,7 @@ import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import type { XaRows } from './barrier-rows.ts'
+import type { BarrierRows } from './barrier-rows.ts'
 import { baseOf, gidBase } from './gid.ts'
 import { endPrepared, notYet } from './prepared-transaction-end.ts'
 import type { GateState, XaPassage, XaResource } from './resource.ts'
@@ -55,9 +55,9 @@ export class OwnGate implements Gate<SqlTransaction> {
   readonly mostBytes: number = MOST_BYTES_POSTGRES
   readonly isApart: boolean = false
   readonly #sql: PreparingClient
-  readonly #rows: XaRows
+  readonly #rows: BarrierRows
 
-  constructor(sql: PreparingClient, rows: XaRows) {
+  constructor(sql: PreparingClient, rows: BarrierRows) {
     this.#sql = sql
     this.#rows = rows
   }
@@ -142,12 +142,12 @@ export class ResourceGate<Tx> implements Gate<Tx> {
   readonly mostBytes: number = MOST_BYTES_XA
   readonly isApart: boolean = true
   readonly #sql: SqlClient
-  readonly #rows: XaRows
+  readonly #rows: BarrierRows
   readonly #resource: XaResource<Tx>
   readonly #idleMs: number
 
   /** @param idleMs how long a handler may send nothing */
-  constructor(sql: SqlClient, rows: XaRows, resource: XaResource<Tx>, idleMs: number) {
+  constructor(sql: SqlClient, rows: BarrierRows, resource: XaResource<Tx>, idleMs: number) {
     this.#sql = sql
     this.#rows = rows
     this.#resource = resource

@@ -1,10 +1,10 @@
 import { HOUR, SECOND, systemClock } from 'concordat/core'
 import { expect, it } from 'vitest'
-import { StillWatch } from './inside.ts'
+import { StaleLockWatch } from './inside.ts'
 
 function setup(everyMs: number) {
   let passedMs = 0
-  const watch = new StillWatch({ ...systemClock, monotonic: () => passedMs })
+  const watch = new StaleLockWatch({ ...systemClock, monotonic: () => passedMs })
   const look = (touchedAt: number, text = 'a') => {
     passedMs += everyMs
     return watch.look('lock', text, touchedAt)

@@ -14,7 +14,7 @@ interface Losses {
  * attempt, or the same message would be handled for ever. Of a batch only calls with a single message are attempts: a message that
  * was taken away twice together with others is handed over alone. Counted by id and in this process.
  */
-export class WithdrawalCounts {
+export class WithdrawnDeliveryCounts {
   readonly #losses: Map<string, Losses> = new Map()
 
   /** @param isAlone it was the only message of the call */

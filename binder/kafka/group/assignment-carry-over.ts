@@ -2,7 +2,7 @@ import type { FetchedBatch } from '../driver.ts'
 import type { PartitionLending } from './partition-lending.ts'
 
 /** Data of an assignment that the next one needs. */
-export class CarryOver {
+export class AssignmentCarryOver {
   /** The lowest unfinished offset of partitions that were given up, before that where to begin. */
   readonly #positions: Map<number, number>
   /** Where fetching stood, further than what was finished. */

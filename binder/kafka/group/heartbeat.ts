@@ -22,7 +22,7 @@ export interface HeartEvents {
  * Keeps the membership in the group and watches it. It sends heartbeats also while a batch waits for room and while partitions are handed
  * over, and it detects that the broker no longer answers.
  */
-export class Heart {
+export class Heartbeat {
   readonly membership: SessionTimeout
   readonly #clock: Clock
   readonly #tickMs: number

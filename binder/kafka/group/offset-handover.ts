@@ -3,7 +3,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { MemberSpec } from '../driver.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
-import { CarryOver } from './assignment-carry-over.ts'
+import { AssignmentCarryOver } from './assignment-carry-over.ts'
 import { Commits } from './commits.ts'
 import type { PartitionLending } from './partition-lending.ts'
 
@@ -25,7 +25,7 @@ export interface ProgressFields {
 /** Commits the progress of a member, and hands an assignment over to the next one. */
 export class OffsetHandover {
   readonly commits: Commits
-  readonly carried: CarryOver
+  readonly carried: AssignmentCarryOver
   readonly #fields: ProgressFields
   /** A group that commits nothing goes on from its own memory. */
   readonly #isDurable: boolean
@@ -34,7 +34,7 @@ export class OffsetHandover {
     const { clock, logger, commitIntervalMs: intervalMs } = fields
     this.#fields = fields
     this.#isDurable = startAt === undefined
-    this.carried = new CarryOver(startAt)
+    this.carried = new AssignmentCarryOver(startAt)
     this.commits = new Commits({
       topic,
       clock,

@@ -29,7 +29,7 @@ export interface IntakeFields {
 }
 
 /** Appends the batches of kafkajs to the current assignment, while there is room and the place in the group is kept. */
-export class Intake {
+export class BatchIntake {
   readonly #spec: MemberSpec
   readonly #consumer: KafkaConsumer
   readonly #fields: IntakeFields

@@ -10,7 +10,7 @@ import { toTransportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 import { createPartitioner } from './partitioner.ts'
 import { writeBatchesOf } from './patches/batch-writer.ts'
-import { withClusters } from './patches/intercept-clusters.ts'
+import { interceptClusters } from './patches/intercept-clusters.ts'
 import { atNextSeed } from './patches/next-seed.ts'
 
 const CLOSE_MS = 5_000
@@ -124,7 +124,8 @@ export class ProducerSlot implements Producer {
         retry: { retries: Number.MAX_SAFE_INTEGER, initialRetryTime: 100, maxRetryTime: 1_000 },
       })
     const writing = { clock: this.#clock, compression, findCodec: codecOf }
-    const withWriter = (): KafkaProducer => withClusters(kafka, (cluster) => writeBatchesOf(cluster, writing), make)
+    const withWriter = (): KafkaProducer =>
+      interceptClusters(kafka, (cluster) => writeBatchesOf(cluster, writing), make)
     const producer = atNextSeed(kafka, withWriter)
     await connectWithin(this.#clock, this.#options, producer)
     return producer

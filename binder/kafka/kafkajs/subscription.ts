@@ -20,11 +20,11 @@ import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import { within } from '../deadline.ts'
 import type { Member, MemberEvents, MemberSpec } from '../driver.ts'
-import { Heart } from '../group/heartbeat.ts'
+import { Heartbeat } from '../group/heartbeat.ts'
 import { MemberState } from '../group/member-lifecycle.ts'
 import { OffsetHandover } from '../group/offset-handover.ts'
 import { otherTopics, type Sharer } from '../group/round-robin.ts'
-import { Intake } from './batch-intake.ts'
+import { BatchIntake } from './batch-intake.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client-types.ts'
 import { connectWithin } from './connect-timeout.ts'
 import { toTransportError } from './errors.ts'
@@ -58,8 +58,8 @@ export class KafkaSubscription implements Member {
   readonly #consumer: KafkaConsumer
   readonly #life: MemberState
   readonly #progress: OffsetHandover
-  readonly #intake: Intake
-  readonly #heart: Heart
+  readonly #intake: BatchIntake
+  readonly #heart: Heartbeat
   /** Topics that members read beside this one, when this one has led the last join. */
   #others: readonly string[] = []
   readonly #askedAt: { share?: Instant; heartbeat?: Instant } = {}
@@ -90,7 +90,7 @@ export class KafkaSubscription implements Member {
       current: () => this.#intake.lending,
       recall: () => receiver.recall(),
     })
-    this.#heart = new Heart(
+    this.#heart = new Heartbeat(
       clock,
       { ...options, joinTimeoutMs: options.rebalanceTimeoutMs + options.connectTimeoutMs },
       {
@@ -100,7 +100,7 @@ export class KafkaSubscription implements Member {
         onSilence: (error) => host.onAnswer(error),
       },
     )
-    this.#intake = new Intake(spec, this.#consumer, {
+    this.#intake = new BatchIntake(spec, this.#consumer, {
       clock,
       receiver,
       progress: this.#progress,

@@ -5,7 +5,7 @@ import type { Compression } from '../wire/compression-codecs.ts'
 import { RecordPlacement } from '../wire/record-placement.ts'
 import { toTransportError } from './errors.ts'
 import { initProducerId } from './protocol/produce.ts'
-import { type Parcel, Sending, type SendingParts } from './publish-call.ts'
+import { type Parcel, PublishCall, type SendingParts } from './publish-call.ts'
 
 const SEQUENCES = 2 ** 31
 
@@ -48,7 +48,7 @@ export class IdempotentProducer implements Producer {
     durationMs: number,
     onConfirmed: (envelope: Envelope) => void = noop,
   ): Promise<readonly Envelope[]> {
-    const sending = new Sending(this.#parts, durationMs, () => this.#closed)
+    const sending = new PublishCall(this.#parts, durationMs, () => this.#closed)
     let used: Promise<Identified> | undefined
     try {
       await this.#place(envelopes, sending)
@@ -67,7 +67,7 @@ export class IdempotentProducer implements Producer {
   }
 
   /** Identity in use. The first call requests one, within its own time limit; overlapping calls share the answer. */
-  #identified(sending: Sending): Promise<Identified> {
+  #identified(sending: PublishCall): Promise<Identified> {
     if (this.#session !== undefined) return this.#session
     const asked = sending.prepare(() => this.#parts.cluster.any(initProducerId())).then((id) => new Identified(id))
     this.#session = asked
@@ -83,7 +83,7 @@ export class IdempotentProducer implements Producer {
     return Promise.resolve()
   }
 
-  async #place(envelopes: readonly Envelope[], sending: Sending): Promise<void> {
+  async #place(envelopes: readonly Envelope[], sending: PublishCall): Promise<void> {
     for (const envelope of envelopes) {
       if (envelope.place !== undefined) continue
       const { topic } = envelope

@@ -45,7 +45,7 @@ export interface SendingParts {
 }
 
 /** A list of records until each is confirmed or refused, or time is up. */
-export class Sending {
+export class PublishCall {
   readonly #cluster: Cluster
   readonly #clock: Clock
   readonly #requestTimeoutMs: number

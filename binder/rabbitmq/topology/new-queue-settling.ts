@@ -22,7 +22,7 @@ export const SETTLE_MS: number = 2.5 * SECOND
  * New quorum queues need more time. AMQP does not tell a queue's age, and another process may have declared it a moment ago: an exchange that
  * never receives messages marks it as old enough, and a process that does not find the mark waits.
  */
-export class Settling {
+export class NewQueueSettling {
   readonly #ask: Ask
   readonly #young: ExchangeDeclaration[] = []
   /** The destination of a new queue that needs no more than to be written out. */

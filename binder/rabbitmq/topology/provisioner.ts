@@ -8,7 +8,7 @@ import { type Ask, BIND_MS } from './declare.ts'
 import type { DelayLadder } from './delay.ts'
 import { ForeignPlaceCheck } from './foreign-place-check.ts'
 import { exchangeOf } from './foreign-places.ts'
-import { Settling } from './new-queue-settling.ts'
+import { NewQueueSettling } from './new-queue-settling.ts'
 import { declarationsOf, declareAll, existingCount, provisionDestination, settlingOf } from './provision.ts'
 
 export interface ProvisionCalls {
@@ -87,7 +87,7 @@ export class Provisioner {
 
   /** All that is new settles at once. @returns the destinations as they are */
   async #createAll(destinations: readonly DestinationSpec[]): Promise<readonly DestinationSpec[]> {
-    const settling = new Settling(this.#broker.ask)
+    const settling = new NewQueueSettling(this.#broker.ask)
     const actual: DestinationSpec[] = []
     for (const spec of destinations) {
       for (const { queue, settled } of settlingOf(spec, this.#options)) {
@@ -103,7 +103,7 @@ export class Provisioner {
     return actual
   }
 
-  async #createDelays(names: readonly string[], settling: Settling): Promise<void> {
+  async #createDelays(names: readonly string[], settling: NewQueueSettling): Promise<void> {
     const ladder = this.#ladder
     if (!this.#hasLadder) {
       await settling.begin(ladder.topLevel, ladder.settled)

@@ -13,7 +13,7 @@ import {
 import { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
-import { WatchedClusterStore } from '../store/health-probing-store.ts'
+import { HealthProbingClusterStore } from '../store/health-probing-store.ts'
 import { PostgresClusterStore } from './store.ts'
 import { CLUSTER_PART } from './tables.ts'
 import { Tail } from './tail.ts'
@@ -78,7 +78,7 @@ export function postgresStateStore(options: PostgresStateStoreOptions): Postgres
   const tail = new Tail({ steps, schema, isTold, clock, logger })
   const wakes = new LogWakes(sql, name, listener, () => tail.wake())
   const store = new PostgresClusterStore({ steps, tail, wakes, schema })
-  return Object.assign(new WatchedClusterStore(store, clock), {
+  return Object.assign(new HealthProbingClusterStore(store, clock), {
     migrate: () => migrate(sql, name, CLUSTER_PART.name, CLUSTER_PART.migrations),
     [REQUIRE_TABLES]: () => requireMigrated(sql, name, CLUSTER_PART),
   })

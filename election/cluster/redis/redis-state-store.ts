@@ -7,7 +7,7 @@ import { RedisConnection } from '../../../core/redis/connection.ts'
 import type { RedisErrors } from '../../../core/redis/translate-errors.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
-import { WatchedClusterStore } from '../store/health-probing-store.ts'
+import { HealthProbingClusterStore } from '../store/health-probing-store.ts'
 import { RedisClusterStore } from './store.ts'
 import { BLOCK_MS } from './tail.ts'
 
@@ -63,5 +63,5 @@ export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
     clock,
     logger,
   })
-  return new WatchedClusterStore(store, clock)
+  return new HealthProbingClusterStore(store, clock)
 }

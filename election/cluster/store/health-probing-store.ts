@@ -26,7 +26,7 @@ const PROBE: StateId = { cluster: 'concordat/probe', state: 'probe' }
  * A store whose `health` says what the last call of each kind said. A store that is idle, or whose last call failed, is probed: by a read,
  * or by a write once this process has written, which needs the same rights, room and replicas.
  */
-export class WatchedClusterStore implements ClusterStore {
+export class HealthProbingClusterStore implements ClusterStore {
   readonly name: string
   readonly refuseInside: ClusterStore['refuseInside']
   readonly #store: ClusterStore

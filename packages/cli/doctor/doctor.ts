@@ -14,7 +14,7 @@ import { examineSchemas } from './other-schemas.ts'
 import { examineRights } from './rights.ts'
 import { examineServer } from './server.ts'
 import { examineTables } from './table-versions.ts'
-import { examineContent } from './waiting-rows.ts'
+import { examineWaitingRows } from './waiting-rows.ts'
 import { examineResource } from './xa-resources.ts'
 
 /** Findings of the doctor. */
@@ -31,7 +31,7 @@ const LOOKS: ReadonlyArray<readonly [string, Look]> = [
   ['tables', examineTables],
   ['schemas', examineSchemas],
   ['rights', examineRights],
-  ['content', examineContent],
+  ['content', examineWaitingRows],
 ]
 
 /** Subject of the examination. */

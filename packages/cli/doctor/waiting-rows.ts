@@ -12,7 +12,7 @@ const COUNT_LIMIT = 10_000
 /** A message that fails so often is not late by chance. */
 const OFTEN = 3
 
-export async function examineContent(examined: Examined): Promise<readonly DoctorLine[]> {
+export async function examineWaitingRows(examined: Examined): Promise<readonly DoctorLine[]> {
   const { tables } = examined
   const lines: DoctorLine[] = []
   if (tables.has('saga')) lines.push(...(await attempt('sagas', () => examineSagas(examined))))

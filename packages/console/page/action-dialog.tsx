@@ -52,7 +52,15 @@ export function Act(props: {
 }
 
 /** The dialog of the browser: it keeps the focus, and Escape ends it. */
-export function ActDialog({ order, close, tell }: { order: Order; close: () => void; tell: (text: string) => void }) {
+export function ActionDialog({
+  order,
+  close,
+  tell,
+}: {
+  order: Order
+  close: () => void
+  tell: (text: string) => void
+}) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [typed, setTyped] = useState('')

@@ -9,7 +9,7 @@ import { Act, AskContext, type Order, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
 import { queryInHash } from './hash-query.ts'
 import { useLive } from './live.ts'
-import { UnderWay } from './redrives.tsx'
+import { Redrives } from './redrives.tsx'
 import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './ui-components.tsx'
 import { type Loaded, useLoaded } from './use-loaded.ts'
 
@@ -39,7 +39,7 @@ export function Letters() {
   }, [places.data])
   return (
     <>
-      <UnderWay />
+      <Redrives />
       <Groups places={places} choose={setChosen} />
       {!may && (
         <p class="note">

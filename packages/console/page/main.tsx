@@ -2,11 +2,11 @@
 import { render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import type { Me } from '../read-routes.ts'
-import { ActDialog, AskContext, MeContext, type Order } from './action-dialog.tsx'
+import { ActionDialog, AskContext, MeContext, type Order } from './action-dialog.tsx'
 import { get, keepToken, Refused, signIn } from './api.ts'
 import { Audit } from './audit.tsx'
 import { Cluster } from './cluster.tsx'
-import { Branches } from './undo-branches.tsx'
+import { UndoBranches } from './undo-branches.tsx'
 import './console.css'
 import { Doctor } from './doctor.tsx'
 import { Instance, Instances } from './instances.tsx'
@@ -28,7 +28,7 @@ const VIEWS = {
   outbox: ['Outbox', Outbox],
   locks: ['Locks', Locks],
   cluster: ['Leaders & members', Cluster],
-  branches: ['Branches', Branches],
+  branches: ['Branches', UndoBranches],
   topology: ['Topology', Topology],
   audit: ['Audit', Audit],
   doctor: ['Doctor', Doctor],
@@ -152,7 +152,7 @@ function App({ me }: { me: Me }) {
             <Content />
           )}
         </main>
-        {order !== undefined && <ActDialog order={order} close={() => setOrder(undefined)} tell={setTold} />}
+        {order !== undefined && <ActionDialog order={order} close={() => setOrder(undefined)} tell={setTold} />}
         <div class="told" role="status" aria-live="polite">
           {told !== '' && (
             <p>

@@ -2,7 +2,7 @@
 import { useLive } from './live.ts'
 import { Ago, count, Panel, Table } from './ui-components.tsx'
 
-export function UnderWay() {
+export function Redrives() {
   const lines = useLive().snapshot.underWay?.data ?? []
   if (lines.length === 0) return null
   return (

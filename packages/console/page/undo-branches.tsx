@@ -11,7 +11,7 @@ import { useLoaded } from './use-loaded.ts'
 
 const keyOf = ({ saga, id, step, birth }: OpenUndo): string => `${birth} ${saga}/${id}/${step}`
 
-export function Branches() {
+export function UndoBranches() {
   const undo = useLoaded('undo', () => get<readonly OpenUndo[]>('undo'), 5_000)
   const prepared = useLoaded('prepared', () => get<readonly PreparedTransaction[]>('prepared'), 5_000)
   const [chosen, setChosen] = useState<OpenUndo>()

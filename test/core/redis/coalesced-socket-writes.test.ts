@@ -1,10 +1,10 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import { describe, expect, it } from 'vitest'
-import { WriteTogether } from '../../../core/redis/coalesced-socket-writes.ts'
+import { CoalescedSocketWrites } from '../../../core/redis/coalesced-socket-writes.ts'
 
 /** A stream that notes in which parts its commands leave. */
 function setup() {
-  const writes = new WriteTogether()
+  const writes = new CoalescedSocketWrites()
   const parts: string[][] = []
   let corked: string[] | undefined
   const stream = {

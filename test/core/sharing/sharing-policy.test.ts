@@ -1,16 +1,16 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import { describe, expect, test } from 'vitest'
-import { SharePace } from '../../../core/sharing/sharing-policy.ts'
+import { SharingPolicy } from '../../../core/sharing/sharing-policy.ts'
 
-function paced(floorMs: number): SharePace {
-  const pace = new SharePace()
+function paced(floorMs: number): SharingPolicy {
+  const pace = new SharingPolicy()
   pace.took(floorMs)
   return pace
 }
 
 describe('how work shares transactions', () => {
   test('nothing is shared before the duration of the work is known', () => {
-    const pace = new SharePace()
+    const pace = new SharingPolicy()
     expect(pace.transactions(64, 10)).toBe(10)
     expect(pace.share(64, 10, 0)).toBe(1)
   })
@@ -64,7 +64,7 @@ describe('how work shares transactions', () => {
   })
 
   /** Records `count` pieces of work, each done with one statement. */
-  const singles = (pace: SharePace, count: number): void => {
+  const singles = (pace: SharingPolicy, count: number): void => {
     for (let i = 0; i < count; i++) {
       pace.ran(true)
       pace.shared()

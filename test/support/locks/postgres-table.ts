@@ -7,7 +7,7 @@ import { type PostgresLocks, postgresLocks } from 'concordat/postgres'
 import pg from 'pg'
 import { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
 import { PostgresLockStore } from '../../../locks/postgres/store.ts'
-import { Turns } from '../../../locks/postgres/waiter-wakeups.ts'
+import { WaiterWakeups } from '../../../locks/postgres/waiter-wakeups.ts'
 import { createDatabase } from '../../outbox/support/postgres.ts'
 import type { PostgresLocksOptions } from '../inside/locks.ts'
 import { until } from '../until.ts'
@@ -126,7 +126,7 @@ export function storeOn(sql: SqlClient, listener?: SqlListener): PostgresLockSto
   return new PostgresLockStore({
     steps,
     schema,
-    turns: (onUnclaimed) => new Turns({ sql, steps, schema, clock, listener, onUnclaimed }),
+    turns: (onUnclaimed) => new WaiterWakeups({ sql, steps, schema, clock, listener, onUnclaimed }),
     ready: () => undefined,
     upkeep: () => {},
   })

@@ -4,7 +4,7 @@
  * brokers are there. So what is made after a connect that failed begins with the next address.
  */
 import type { KafkaClient } from '../client-types.ts'
-import { withClusters } from './intercept-clusters.ts'
+import { interceptClusters } from './intercept-clusters.ts'
 
 /** Lists of up to six are gone through evenly. */
 const MOST_SKIPPED = 60
@@ -23,7 +23,7 @@ export function atNextSeed<T>(client: KafkaClient, make: () => T): T {
   const look = ({ connectionPoolBuilder: builder }: Partial<SeededCluster>): void => {
     if (builder !== undefined) skip(builder, skipped)
   }
-  return withClusters(client, look, make)
+  return interceptClusters(client, look, make)
 }
 
 interface SeededCluster {

@@ -18,7 +18,7 @@ import type { Receiver } from '../../../transport/transport.ts'
 import type { Member, MemberEvents, MemberSpec } from '../../driver.ts'
 import { AnsweredFetches } from '../../group/answered-fetches.ts'
 import { fetchSizes, partitionWindow } from '../../group/fetch-buffer-limits.ts'
-import { Heart } from '../../group/heartbeat.ts'
+import { Heartbeat } from '../../group/heartbeat.ts'
 import { MemberState } from '../../group/member-lifecycle.ts'
 import { OffsetHandover } from '../../group/offset-handover.ts'
 import { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
@@ -62,7 +62,7 @@ export class GroupMember implements Member {
   readonly #life: MemberState
   readonly #progress: OffsetHandover
   readonly #starts: StartPositions
-  readonly #heart: Heart
+  readonly #heart: Heartbeat
   readonly #fetches = new AnsweredFetches()
   readonly #displacements: OffsetResetDetector
   #term: RunningTerm | undefined
@@ -105,7 +105,7 @@ export class GroupMember implements Member {
       session: this.#session,
       isWanted: () => !this.#life.isOver && !this.#isShareOver,
     })
-    this.#heart = new Heart(
+    this.#heart = new Heartbeat(
       clock,
       { ...settings, joinTimeoutMs: settings.rebalanceTimeoutMs + settings.connectTimeoutMs },
       {

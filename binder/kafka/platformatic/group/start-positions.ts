@@ -1,6 +1,6 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { hasType, isExpelled } from '../../errors.ts'
-import type { CarryOver } from '../../group/assignment-carry-over.ts'
+import type { AssignmentCarryOver } from '../../group/assignment-carry-over.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
@@ -11,7 +11,7 @@ export interface StartFields {
   readonly topic: string
   readonly cluster: Cluster
   /** Set for a group that commits nothing and goes on from its own memory. */
-  readonly remembered: CarryOver | undefined
+  readonly remembered: AssignmentCarryOver | undefined
   readonly sameTopic: RecreatedTopicCheck
   readonly session: GroupSession
   readonly clock: Clock

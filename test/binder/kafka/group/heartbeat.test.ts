@@ -2,13 +2,13 @@ import { describe, it } from 'vitest'
 // oxlint-disable no-restricted-imports -- the words of the errors
 import { toTransportError } from '../../../../binder/kafka/errors.ts'
 import { FakeClock } from '../fake-clock.ts'
-import { Heart } from '../inside.ts'
+import { Heartbeat } from '../inside.ts'
 
 const TIMES = { sessionTimeoutMs: 10_000, heartbeatIntervalMs: 3_000, joinTimeoutMs: 35_000 }
 
-function beating(clock: FakeClock): { heart: Heart; lost: Error[] } {
+function beating(clock: FakeClock): { heart: Heartbeat; lost: Error[] } {
   const lost: Error[] = []
-  const heart = new Heart(clock, TIMES, {
+  const heart = new Heartbeat(clock, TIMES, {
     onLost: (error) => void lost.push(error),
     onExpelled: () => {},
     onRebalance: () => {},

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { Kafka } from 'kafkajs'
 import { describe, it } from 'vitest'
 import { FakeClock } from '../../fake-clock.ts'
-import { ByteReader, ChunkedBytes, CODECS, type ProduceArgs, withClusters, writeBatchesOf } from '../../inside.ts'
+import { ByteReader, ChunkedBytes, CODECS, interceptClusters, type ProduceArgs, writeBatchesOf } from '../../inside.ts'
 import { envelopes, plain } from '../../records/envelopes.ts'
 
 const require = createRequire(import.meta.url)
@@ -124,7 +124,7 @@ describe('the batch writer of a kafkajs producer', () => {
     const kafka = new Kafka({ brokers: ['127.0.0.1:9'] })
     const seen: object[] = []
     const make = (): unknown => kafka.producer({ createPartitioner: () => () => 0 })
-    withClusters(kafka as never, (cluster) => seen.push(cluster), make)
+    interceptClusters(kafka as never, (cluster) => seen.push(cluster), make)
     make()
     expect(seen.map((cluster) => typeof (cluster as { findBroker?: unknown }).findBroker)).toEqual(['function'])
   })
