@@ -11,7 +11,7 @@ import { fieldOf, messageOf } from './thrown-values.ts'
  * - `lost`: the connection ended, or leads to a server that only reads (a standby that was not promoted yet), or lets the role not
  *   do it for now.
  */
-export type SqlAway = 'unreachable' | 'lost'
+export type SqlUnavailable = 'unreachable' | 'lost'
 
 /** Starting up or recovering; too many connections. */
 const NOT_YET: ReadonlySet<unknown> = new Set(['57P03', '53300'])
@@ -90,7 +90,7 @@ export function throwFromConnecting(error: unknown): never {
 }
 
 /** Whether the database was away when this was thrown; looks through what a library put around it. Never throws. */
-export function sqlAway(error: unknown): SqlAway | undefined {
+export function sqlUnavailable(error: unknown): SqlUnavailable | undefined {
   for (const cause of causesOf(error)) {
     const away = awayOf(cause)
     if (away !== undefined) return away
@@ -98,7 +98,7 @@ export function sqlAway(error: unknown): SqlAway | undefined {
   return undefined
 }
 
-function awayOf(cause: object): SqlAway | undefined {
+function awayOf(cause: object): SqlUnavailable | undefined {
   if (ofAnswering.has(cause) || isHandedOn(cause)) return undefined
   const code = fieldOf(cause, 'code')
   if (NOT_YET.has(code)) return 'unreachable'

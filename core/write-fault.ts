@@ -15,7 +15,7 @@
 
 import { causesOf, hasCode, isRetryable } from './errors.ts'
 import { CONFLICTS } from './sql-conflicts.ts'
-import { isDenied, sqlAway, sqlStateOf } from './sql-unavailable.ts'
+import { isDenied, sqlStateOf, sqlUnavailable } from './sql-unavailable.ts'
 import { fieldOf, messageOf } from './thrown-values.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
@@ -45,7 +45,7 @@ export function writeFault(error: unknown): WriteFault | undefined {
     const fault = faultOf(cause)
     if (fault !== undefined) return fault
   }
-  if (sqlAway(error) !== undefined) return 'unavailable'
+  if (sqlUnavailable(error) !== undefined) return 'unavailable'
   return causes.some((cause) => !isRetryable(cause)) ? 'permanent' : undefined
 }
 
@@ -94,7 +94,7 @@ export function writeOutcome(error: unknown): WriteOutcome {
   if (fault === 'busy' || fault === 'session-ended') return 'not_done'
   if (fault === 'operator' || fault === 'permanent') return 'refused'
   const state = sqlStateOf(error)
-  if (sqlAway(error) === 'unreachable' || (state !== undefined && ROLLED_BACK.test(state))) return 'not_done'
+  if (sqlUnavailable(error) === 'unreachable' || (state !== undefined && ROLLED_BACK.test(state))) return 'not_done'
   return fault === 'unavailable' || state === undefined || ENDED.test(state) ? 'unknown' : 'refused'
 }
 

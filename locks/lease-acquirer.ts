@@ -6,7 +6,7 @@ import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
 import { RecentMaxDelay } from './recent-max-delay.ts'
 import { SharedTimers } from './shared-timers.ts'
 import type { AcquireReply, LockStore } from './store.ts'
-import { UnorderedSet } from './swap-remove-set.ts'
+import { SwapRemoveSet } from './swap-remove-set.ts'
 import { LocksTelemetry } from './telemetry.ts'
 import { AcquisitionUndo } from './undo-acquisition.ts'
 import { waitInLine } from './waiting.ts'
@@ -19,7 +19,7 @@ const CLOSE_WAIT_MS = 1_000
 export class LeaseAcquirer {
   readonly #store: LockStore
   readonly #options: ResolvedLocks
-  readonly #held = new UnorderedSet<HeldLease>()
+  readonly #held = new SwapRemoveSet<HeldLease>()
   readonly #tries = new UnderWay()
   readonly #undoing: AcquisitionUndo
   readonly #lateness = new RecentMaxDelay()

@@ -1,6 +1,6 @@
 import { lastingContext } from '../core/async-contexts.ts'
 import type { Clock } from '../core/clock.ts'
-import { UnorderedSet } from './swap-remove-set.ts'
+import { SwapRemoveSet } from './swap-remove-set.ts'
 
 /** Called at most so much earlier than asked for, as a part of the delay: enough for many leases to meet. */
 const EARLY = 1 / 16
@@ -15,7 +15,7 @@ const EARLY = 1 / 16
 export class SharedTimers {
   readonly #clock: Clock
   readonly #onLate: (lateMs: number) => void
-  readonly #rounds = new Map<number, { readonly calls: UnorderedSet<() => void>; readonly cancel: () => void }>()
+  readonly #rounds = new Map<number, { readonly calls: SwapRemoveSet<() => void>; readonly cancel: () => void }>()
   /** Context of the locks' creation: a round serves many leases. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
 
@@ -40,8 +40,8 @@ export class SharedTimers {
     this.#rounds.clear()
   }
 
-  #open(at: number, delayMs: number): { readonly calls: UnorderedSet<() => void> } {
-    const calls = new UnorderedSet<() => void>()
+  #open(at: number, delayMs: number): { readonly calls: SwapRemoveSet<() => void> } {
+    const calls = new SwapRemoveSet<() => void>()
     const callAll = (): void => {
       this.#rounds.delete(at)
       this.#onLate(this.#clock.monotonic() - at)

@@ -9,7 +9,7 @@ export interface Slot<T> {
  * room it leaves a table behind that still points to all it held, and keeps them from being collected young: that made
  * collecting garbage a quarter of the cost of a lock.
  */
-export class UnorderedSet<T> {
+export class SwapRemoveSet<T> {
   readonly #places: Array<Slot<T>> = []
 
   get size(): number {

@@ -8,7 +8,7 @@ import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery 
 import type { ConsumerRun } from './consumer-run.ts'
 import type { ConsumerHost } from './create-handling.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
-import { PendingRetryCheck } from './failure/leftover-retries-check.ts'
+import { LeftoverRetriesCheck } from './failure/leftover-retries-check.ts'
 import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destination.ts'
 import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './position-inbox.ts'
@@ -48,7 +48,7 @@ export class SubscriptionKeeper {
    * them again at once, without end: closing the subscription returns them.
    */
   #isTaking = false
-  readonly #retries: PendingRetryCheck
+  readonly #retries: LeftoverRetriesCheck
   #paused = false
   /** Subscribing again, in a row. */
   #attempts = 0
@@ -64,7 +64,7 @@ export class SubscriptionKeeper {
     this.#options = options
     this.#host = host
     this.#events = events
-    this.#retries = new PendingRetryCheck(binding.input.name, options.name, host)
+    this.#retries = new LeftoverRetriesCheck(binding.input.name, options.name, host)
   }
 
   /** Resolves after the first attempt: subscribed, or subscribing in the background. @throws errors that no retry fixes */

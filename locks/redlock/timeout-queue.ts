@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import { type Slot, UnorderedSet } from '../swap-remove-set.ts'
+import { type Slot, SwapRemoveSet } from '../swap-remove-set.ts'
 
 /** Something that waits for answers until `dueAt`, monotonic ms. */
 export interface Limited {
@@ -17,7 +17,7 @@ const TIMER_STEP_MS = 1
  */
 export class TimeoutQueue {
   readonly #clock: Clock
-  readonly #open = new UnorderedSet<Limited>()
+  readonly #open = new SwapRemoveSet<Limited>()
   #timerAt = Number.POSITIVE_INFINITY
   #cancel: () => void = () => {}
   #none: PromiseWithResolvers<void> | undefined

@@ -15,7 +15,7 @@ import { EventApplier } from './event-applier.ts'
 import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'
 import { Leases } from './leases.ts'
-import { Runner } from './local-chain-runner.ts'
+import { LocalChainRunner } from './local-chain-runner.ts'
 import { OpenSagaCounts } from './open-saga-counts.ts'
 import { OperatorActions } from './operator-actions.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -52,7 +52,7 @@ export class CoordinatorParts implements RunSource {
   readonly #engine: EventApplier
   readonly #leases: Leases
   readonly #room: SagaCapacity
-  readonly #runner: Runner
+  readonly #runner: LocalChainRunner
   readonly #sweeper: DueSagaPoller
   readonly #due: DueSagaRunner
   readonly #starter: Starter
@@ -72,7 +72,7 @@ export class CoordinatorParts implements RunSource {
     this.#engine = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
     this.watch = new Watch(runtime)
     this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
-    this.#runner = new Runner(runtime, this.#engine, this.#leases, this.#room)
+    this.#runner = new LocalChainRunner(runtime, this.#engine, this.#leases, this.#room)
     this.#notices = new UserNotifications(runtime)
     this.#due = new DueSagaRunner(runtime, this.#engine, this.#runner, this.#notices)
     this.#sweeper = new DueSagaPoller(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })

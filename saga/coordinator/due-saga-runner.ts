@@ -12,7 +12,7 @@ import { refusalOf } from '../store/unhandled-mail.ts'
 import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import { cacheKey, type LoadedSaga, withoutMail } from './loaded-saga.ts'
-import type { Runner } from './local-chain-runner.ts'
+import type { LocalChainRunner } from './local-chain-runner.ts'
 import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -28,7 +28,7 @@ const LOOK_MS = 100
 export class DueSagaRunner {
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier
-  readonly #runner: Runner
+  readonly #runner: LocalChainRunner
   readonly #notices: UserNotifications
   /** The rows that were taken and have not settled yet. Room is kept for each. */
   readonly #unsettled = new Set<Promise<void>>()
@@ -38,7 +38,7 @@ export class DueSagaRunner {
   /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, runner: Runner, notices: UserNotifications) {
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, runner: LocalChainRunner, notices: UserNotifications) {
     this.#runtime = runtime
     this.#engine = engine
     this.#runner = runner

@@ -18,7 +18,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import { type SagaCapacity, takesRoom } from './saga-capacity.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
-export class Runner implements Chains {
+export class LocalChainRunner implements Chains {
   readonly room: SagaCapacity
   readonly #runtime: CoordinatorRuntime
   readonly #engine: EventApplier

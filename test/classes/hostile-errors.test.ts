@@ -13,7 +13,7 @@ import { z } from 'zod'
 import { causesOf, hasCode, isRetryable, show, toError } from '../../core/errors.ts'
 import { checkLogger, stderrLogger } from '../../core/logger.ts'
 import { ConnectionEndReason } from '../../core/pg/connection-end-reason.ts'
-import { sqlAway, sqlStateOf } from '../../core/sql-unavailable.ts'
+import { sqlStateOf, sqlUnavailable } from '../../core/sql-unavailable.ts'
 import { errorType } from '../../core/telemetry-interface.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import {
@@ -57,7 +57,7 @@ describe.each(HOSTILE_ERRORS)('%s', (_, make, isRead) => {
     }).not.toThrow()
     expect([hasCode(error, 'x'), isRetryable(error)]).toEqual([false, true])
     expect([isRefusal(error), isUnreadable(error)]).toEqual([false, false])
-    expect([writeFault(error), writeOutcome(error), sqlAway(error)]).toEqual([undefined, 'unknown', undefined])
+    expect([writeFault(error), writeOutcome(error), sqlUnavailable(error)]).toEqual([undefined, 'unknown', undefined])
     const { code, message } = describeError(error)
     expect([typeof code, typeof message, code === '']).toEqual(['string', 'string', false])
     if (!isRead) expect({ code, message }).toEqual(UNREADABLE)

@@ -9,7 +9,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- internal
-import { sqlAway } from '../../core/sql-unavailable.ts'
+import { sqlUnavailable } from '../../core/sql-unavailable.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 
@@ -53,7 +53,11 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
     const sql = open()
     for (const texts of [[raise('08006')], [raise('57P01')], [raise('53100')], READ_ONLY]) {
       const error = await thrownBy(sql, texts)
-      expect([texts, typeof (error as { code?: unknown }).code, sqlAway(error)]).toEqual([texts, 'string', undefined])
+      expect([texts, typeof (error as { code?: unknown }).code, sqlUnavailable(error)]).toEqual([
+        texts,
+        'string',
+        undefined,
+      ])
     }
   })
 
@@ -63,7 +67,7 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
     skip(rows.length === 0, 'this server has no dblink: apt-get install postgresql-contrib')
     await sql.query('CREATE EXTENSION IF NOT EXISTS dblink')
     const error = await thrownBy(sql, [`SELECT dblink_connect('host=127.0.0.1 port=1 connect_timeout=1')`])
-    expect([(error as { code?: unknown }).code, sqlAway(error)]).toEqual(['08001', undefined])
+    expect([(error as { code?: unknown }).code, sqlUnavailable(error)]).toEqual(['08001', undefined])
   })
 
   it('of an XA participant does not mark the connection as lost either', async () => {
@@ -74,20 +78,20 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
           for (const text of texts) await tx.query(text)
         })
         .catch((thrown: unknown) => thrown)
-      expect(sqlAway(error)).toBeUndefined()
+      expect(sqlUnavailable(error)).toBeUndefined()
     }
   })
 
   it.each(CLIENTS)('of %s marks the database as down when its connection is lost', async (_, open) => {
     const error = await thrownBy(open(), ['SELECT pg_terminate_backend(pg_backend_pid())', 'SELECT 1'])
-    expect(sqlAway(error)).toBe('lost')
+    expect(sqlUnavailable(error)).toBe('lost')
   })
 
   it.each(CLIENTS)('of %s marks the database as down while its server only reads', async (_, open) => {
     const name = new URL(database.url).pathname.slice(1)
     await database.sql.query(`ALTER DATABASE "${name}" SET default_transaction_read_only = on`)
     try {
-      expect(sqlAway(await thrownBy(open(), ['INSERT INTO t VALUES (1)']))).toBe('lost')
+      expect(sqlUnavailable(await thrownBy(open(), ['INSERT INTO t VALUES (1)']))).toBe('lost')
     } finally {
       await database.sql.query(
         `SET default_transaction_read_only = off; ALTER DATABASE "${name}" RESET default_transaction_read_only`,

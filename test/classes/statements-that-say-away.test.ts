@@ -12,7 +12,7 @@ import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- internal
-import { sqlAway } from '../../core/sql-unavailable.ts'
+import { sqlUnavailable } from '../../core/sql-unavailable.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded } from '../saga/support/world.ts'
 import { serverError } from '../support/refusing-sql.ts'
 import { until } from '../support/until.ts'
@@ -37,7 +37,7 @@ test.each(STATEMENTS)(
         for (const text of texts) await tx.query(text)
       })
       .catch((thrown: unknown) => thrown)
-    expect([(error as { code?: string }).code, sqlAway(error)]).toEqual([code, undefined])
+    expect([(error as { code?: string }).code, sqlUnavailable(error)]).toEqual([code, undefined])
   },
 )
 
@@ -49,7 +49,7 @@ test('nor does an error of the same statement wrapped by a library', async () =>
       })
     })
     .catch((thrown: unknown) => thrown)
-  expect(sqlAway(error)).toBeUndefined()
+  expect(sqlUnavailable(error)).toBeUndefined()
 })
 
 test('an error of another database called by a handler still marks that one as down', async () => {
@@ -59,7 +59,7 @@ test('an error of another database called by a handler still marks that one as d
       throw serverError('57P01', 'of another connection')
     })
     .catch((thrown: unknown) => thrown)
-  expect(sqlAway(error)).toBe('lost')
+  expect(sqlUnavailable(error)).toBe('lost')
 })
 
 type Handler = (input: { readonly n: number }, context: { readonly tx: SqlTransaction }) => unknown

@@ -5,7 +5,7 @@ import { pgClient, pgPrimary } from 'concordat/core/pg'
 import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- no part of what users see
-import { sqlAway } from '../../core/sql-unavailable.ts'
+import { sqlUnavailable } from '../../core/sql-unavailable.ts'
 import { uncaughtErrors } from '../support/uncaught-errors.ts'
 
 const message = (type: string, body: Buffer): Buffer => {
@@ -65,9 +65,9 @@ describe.for(CLIENTS)('a connection of %s', ([, clientOf]) => {
     const errors = uncaughtErrors()
     const client = clientOf(poolAt(await serverThatEnds('connected')))
     const failed = await client.transaction((tx) => tx.query('SELECT 1')).catch((error: unknown) => error)
-    expect(sqlAway(failed)).toBe('lost')
+    expect(sqlUnavailable(failed)).toBe('lost')
     const alone = await client.query('SELECT 1').catch((error: unknown) => error)
-    expect(sqlAway(alone)).toBe('lost')
+    expect(sqlUnavailable(alone)).toBe('lost')
     expect(errors).toEqual([])
   })
 

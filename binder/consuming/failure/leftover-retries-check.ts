@@ -21,7 +21,7 @@ export interface RetryReader {
  * Looks whether there are retries of a group for a binding that does not delay its own. What fails here stops neither the binding nor its
  * start: it is tried again, and shows in its health unless it passes.
  */
-export class PendingRetryCheck {
+export class LeftoverRetriesCheck {
   readonly #channel: string
   readonly #binding: string
   readonly #host: Pick<ConsumerHost, 'clock' | 'logger' | 'transport' | 'destinations'>

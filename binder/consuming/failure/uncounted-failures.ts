@@ -1,5 +1,5 @@
 import { backoffDelayMs } from '../../../core/backoff.ts'
-import { sqlAway } from '../../../core/sql-unavailable.ts'
+import { sqlUnavailable } from '../../../core/sql-unavailable.ts'
 import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/transaction-retries.ts'
 import { isClosed, writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/resolve-options.ts'
@@ -42,7 +42,7 @@ export class UncountedFailures {
     if (fault === 'session-ended') return false
     if (fault === 'operator') return true
     if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY_TRIES
-    const away = sqlAway(error)
+    const away = sqlUnavailable(error)
     return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
   }
 

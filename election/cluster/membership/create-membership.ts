@@ -17,7 +17,7 @@ import type {
   Presence,
   PresenceEvent,
 } from './membership.ts'
-import { PresenceKeeper } from './membership-keeper.ts'
+import { MembershipKeeper } from './membership-keeper.ts'
 import { type MembershipOptions, type ResolvedMembership, resolveMembership } from './membership-options.ts'
 import { ClusterView } from './membership-view.ts'
 
@@ -35,7 +35,7 @@ const MAY_RESTORE: ReadonlySet<MembershipState> = new Set(['alive', 'isolated'])
 
 class MembershipClient implements Membership {
   readonly #options: ResolvedMembership
-  readonly #keeper: PresenceKeeper
+  readonly #keeper: MembershipKeeper
   readonly #view: ClusterView
   readonly #closing = new AbortController()
   readonly #stopTelemetry: (() => void) | undefined
@@ -44,7 +44,7 @@ class MembershipClient implements Membership {
   constructor(options: ResolvedMembership) {
     this.#options = options
     this.#view = new ClusterView(options, () => MAY_RESTORE.has(this.#keeper.state))
-    this.#keeper = new PresenceKeeper(options, (presence) => this.#view.restore(presence))
+    this.#keeper = new MembershipKeeper(options, (presence) => this.#view.restore(presence))
     const { telemetry, cluster } = options
     const read = () => ({ members: this.members(), isIsolated: this.#keeper.state === 'isolated' })
     this.#stopTelemetry = telemetry === undefined ? undefined : observeMembership(telemetry, cluster, read)

@@ -18,7 +18,7 @@ const LEAVE_TRIES = 3
  *
  *     joining -> alive <-> isolated         alive | isolated -> (dead) joining | (replaced) evicted | (leave) observing
  */
-export class PresenceKeeper {
+export class MembershipKeeper {
   readonly #options: ResolvedMembership
   readonly #restore: (presence: Presence) => Promise<boolean>
   readonly #news: OwnPresenceEvents
