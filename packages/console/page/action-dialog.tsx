@@ -51,16 +51,14 @@ export function Act(props: {
   )
 }
 
+interface DialogProps {
+  readonly order: Order
+  readonly close: () => void
+  readonly tell: (text: string) => void
+}
+
 /** The dialog of the browser: it keeps the focus, and Escape ends it. */
-export function ActionDialog({
-  order,
-  close,
-  tell,
-}: {
-  order: Order
-  close: () => void
-  tell: (text: string) => void
-}) {
+export function ActionDialog({ order, close, tell }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')
   const [typed, setTyped] = useState('')
