@@ -3,7 +3,8 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-error.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
-import type { TransportError } from '../errors.ts'
+import { TransportError } from '../errors.ts'
+import { within } from '../transport/kit/deadline.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
 import { appendStatement, delayedStatement, lanesOf, type Placed, soonestOf } from './appending.ts'
@@ -11,6 +12,9 @@ import type { LogContext } from './context.ts'
 import type { KnownDestination } from './destination-directory.ts'
 import { failure, isOfData, isOutdated, toTransportError } from './transport-errors.ts'
 import type { Wakes } from './wakes.ts'
+
+/** A destination, or why it could not be looked for; `undefined`: it does not exist. */
+type Found = KnownDestination | TransportError | undefined
 
 /** Appends lists of messages: one statement, whose own commit is the confirm. One outcome per message, never rejects. */
 export class LogPublisher {
@@ -39,9 +43,14 @@ export class LogPublisher {
     const outcomes: PublishOutcome[] = messages.map(() => undefined)
     const now: Placed[] = []
     const later: Placed[] = []
+    const found = new Map<string, Found>()
     for (const [index, message] of messages.entries()) {
-      const found = this.#place(message, index)
-      const placed = found instanceof Promise ? await found : found
+      const { destination } = message
+      const refused = this.#refusal(message, false)
+      // One look for all messages of the batch: none overtakes an earlier one that failed by it.
+      if (refused === undefined && !found.has(destination))
+        found.set(destination, await this.#findBefore(deadline, destination))
+      const placed = refused ?? this.#placed(message, index, found.get(destination))
       if (placed instanceof Error) outcomes[index] = placed
       else if (message.notBefore !== undefined && message.notBefore > this.#context.host.clock.now()) later.push(placed)
       else now.push(placed)
@@ -101,45 +110,58 @@ export class LogPublisher {
     }
   }
 
-  /** At once where the destination is known. Never throws, never rejects. */
-  #place(
+  async #place(
     message: EncodedMessage,
     index: number,
+    tx: SqlTransaction,
+    specOf?: (destination: string) => DestinationSpec,
+  ): Promise<Placed | TransportError> {
+    return (
+      this.#refusal(message, true) ?? this.#placed(message, index, await this.#find(message.destination, tx, specOf))
+    )
+  }
+
+  /** Never rejects. */
+  async #findBefore(deadline: number, destination: string): Promise<Found> {
+    const found = this.#find(destination)
+    if (!(found instanceof Promise)) return found
+    const { clock } = this.#context.host
+    const late = (): TransportError =>
+      failure('timeout', `could not look for "${destination}" before the time of its send was up`, { destination })
+    return within(clock, deadline - clock.monotonic(), found, late).catch((error: TransportError) => error)
+  }
+
+  /** At once where the destination is known. Never throws, never rejects. */
+  #find(
+    destination: string,
     tx?: SqlTransaction,
     specOf?: (destination: string) => DestinationSpec,
-  ): Placed | TransportError | Promise<Placed | TransportError> {
-    const refused = this.#refusal(message, tx !== undefined)
-    if (refused !== undefined) return refused
-    const found = this.#context.directory.find(message.destination, tx)
-    return found === undefined || found instanceof Promise
-      ? this.#looked(message, index, found, tx, specOf)
-      : this.#placed(message, index, found)
+  ): Found | Promise<Found> {
+    const found = this.#context.directory.find(destination, tx)
+    return found === undefined || found instanceof Promise ? this.#looked(destination, found, tx, specOf) : found
   }
 
   async #looked(
-    message: EncodedMessage,
-    index: number,
+    destination: string,
     found: Promise<KnownDestination | undefined> | undefined,
     tx?: SqlTransaction,
     specOf?: (destination: string) => DestinationSpec,
-  ): Promise<Placed | TransportError> {
-    const { destination } = message
+  ): Promise<Found> {
     const { directory, options } = this.#context
     try {
       const known = await found
       const spec = known === undefined ? (specOf?.(destination) ?? directory.specOf(destination)) : undefined
-      return this.#placed(
-        message,
-        index,
-        spec === undefined ? known : await directory.make(spec, options.sql.exclusive === undefined ? undefined : tx),
-      )
+      return spec === undefined
+        ? known
+        : await directory.make(spec, options.sql.exclusive === undefined ? undefined : tx)
     } catch (error) {
       return toTransportError(`look for "${destination}"`, error, options.schema, destination)
     }
   }
 
-  #placed(message: EncodedMessage, index: number, known: KnownDestination | undefined): Placed | TransportError {
+  #placed(message: EncodedMessage, index: number, known: Found): Placed | TransportError {
     const { destination, key } = message
+    if (known instanceof TransportError) return known
     if (known === undefined)
       return failure(
         'unroutable',
