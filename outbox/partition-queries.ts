@@ -7,7 +7,7 @@ import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './move-rows-to-log.ts'
 import { type Hold, laneOf, type WindowRow } from './publish-window.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf, requireDestination } from './rows.ts'
-import { EVERYTHING, type PassedRows, type Scan } from './scan-start.ts'
+import { EVERYTHING, type PassedRows, type PassRequest, type Scan } from './scan-start.ts'
 import type { OutboxTables } from './tables.ts'
 
 export interface Window {
@@ -70,12 +70,13 @@ export class PartitionQueries {
   }
 
   /** Reads on through the rows of unavailable destinations. @see `outbox_pass` */
-  async pass({ after, away }: Scan): Promise<PassedRows> {
-    const read = this.#sql.query<PassRow>(`SELECT * FROM ${this.#tables.pass}($1, $2::bigint, $3, $4::text[])`, [
+  async pass({ after, away, since }: PassRequest): Promise<PassedRows> {
+    const read = this.#sql.query<PassRow>(`SELECT * FROM ${this.#tables.pass}($1, $2::bigint, $3, $4::text[], $5)`, [
       this.#guard[0],
       after?.seq ?? null,
       after?.id ?? null,
       [...away],
+      since?.toString() ?? null,
     ])
     const { rows } = await this.#silence.track(read, 'read past the messages of unavailable destinations')
     const { seq, id, has_more, oldest_running, own } = rows[0] as PassRow

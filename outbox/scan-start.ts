@@ -20,6 +20,12 @@ export interface Scan {
   readonly after?: RowName | undefined
 }
 
+/** Where a part of a pass begins. */
+export interface PassRequest extends Scan {
+  /** Reads nothing while a transaction with a smaller number runs: nothing can be concluded yet. */
+  readonly since?: bigint | undefined
+}
+
 /** All rows of all destinations. */
 export const EVERYTHING: Scan = { away: [] }
 
@@ -50,14 +56,14 @@ interface Candidate {
  */
 export class ScanStart {
   readonly #clock: Clock
-  readonly #read: (scan: Scan) => Promise<PassedRows>
+  readonly #read: (request: PassRequest) => Promise<PassedRows>
   #scan = EVERYTHING
   #candidate: Candidate | undefined
   #passAt = Number.NEGATIVE_INFINITY
   #anewAt = Number.NEGATIVE_INFINITY
 
   /** @param read reads on through the rows of unavailable destinations */
-  constructor(clock: Clock, read: (scan: Scan) => Promise<PassedRows>) {
+  constructor(clock: Clock, read: (request: PassRequest) => Promise<PassedRows>) {
     this.#clock = clock
     this.#read = read
   }
@@ -88,7 +94,7 @@ export class ScanStart {
       this.#candidate = undefined
     }
     let { after } = this.known(away)
-    let part = await this.#read({ away, after })
+    let part = await this.#read({ away, after, since: this.#candidateOf(away)?.own })
     const { oldestRunning } = part
     let parts = 1
     for (; part.hasMore; parts++) {
@@ -101,11 +107,14 @@ export class ScanStart {
 
   #conclude(away: readonly string[], last: RowName | undefined, oldestRunning: bigint, own: bigint): void {
     const { after } = this.known(away)
-    const candidate =
-      this.#candidate !== undefined && isWithin(this.#candidate.away, away) ? this.#candidate : undefined
+    const candidate = this.#candidateOf(away)
     if (candidate !== undefined && oldestRunning < candidate.own) return
     this.#scan = { away, after: candidate === undefined || last === undefined ? after : earlier(last, candidate.last) }
     this.#candidate = last === undefined || last === this.#scan.after ? undefined : { away, last, own }
+  }
+
+  #candidateOf(away: readonly string[]): Candidate | undefined {
+    return this.#candidate !== undefined && isWithin(this.#candidate.away, away) ? this.#candidate : undefined
   }
 }
 

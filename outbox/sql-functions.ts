@@ -58,11 +58,11 @@ const CHUNK = 100_000
 /**
  * Reads on through the rows of destinations that are away, up to the first row of another one. Returns the last of them, nothing when
  * the next row is of another destination, and whether there may be more. All transactions before `oldest_running` were over when it
- * began; all that had taken a number below the last row's come before `own`.
+ * began; all that had taken a number below the last row's come before `own`. Reads nothing while one before `p_since` runs.
  */
 export const PASS_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_pass(p_partition int, p_after bigint, p_after_id text, p_away text[],
-    OUT seq text, OUT id text, OUT has_more boolean, OUT oldest_running text, OUT own text)
+    p_since text, OUT seq text, OUT id text, OUT has_more boolean, OUT oldest_running text, OUT own text)
   LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $$
   DECLARE
@@ -70,6 +70,11 @@ export const PASS_FUNCTION = `
     n int := 0;
   BEGIN
     oldest_running := pg_snapshot_xmin(pg_current_snapshot())::text;
+    IF oldest_running::xid8 < p_since::xid8 THEN
+      has_more := false;
+      own := p_since;
+      RETURN;
+    END IF;
     FOR r IN SELECT o.seq, o.id, o.aggregatetype FROM {schema}.outbox o
       WHERE o.partition = p_partition AND o.seq > (${START}) ORDER BY o.seq LIMIT ${CHUNK}
     LOOP

@@ -82,6 +82,9 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
          autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000, vacuum_truncate = false
        )`,
+      // A transaction has a number of its own before its rows have theirs: `outbox_pass` relies on it.
+      `ALTER TABLE {schema}.outbox ALTER seq SET DEFAULT
+         CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval($seq\${schema}.outbox_seq_seq$seq$) END`,
       `CREATE INDEX outbox_held ON {schema}.outbox (partition, next_attempt_at) WHERE next_attempt_at IS NOT NULL`,
       `CREATE TABLE {schema}.outbox_meta (
          one boolean PRIMARY KEY DEFAULT true CHECK (one), partitions int NOT NULL, service text

@@ -1,3 +1,4 @@
+import type { SqlExecutor } from 'concordat/core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'
 import { message, until } from './support/messages.ts'
@@ -40,5 +41,44 @@ describeWith(['postgres'], 'a transaction that stays open while another destinat
     } finally {
       clearInterval(trickle)
     }
+  })
+
+  test('leaves, although its row had a number before its transaction had one', async () => {
+    await using t = await setupOutboxOn(database.sql, { partitions: 1 })
+    t.publisher.verdict = ({ destination }) => (destination === 'away' ? 'unavailable' : undefined)
+    let n = 0
+    const away = (): Promise<unknown> =>
+      t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message(`a${++n}`, 'x', { destination: 'away' })]))
+    for (let i = 0; i < 5; i++) await away()
+    await t.relay().start()
+    await until(() => t.publisher.calls.length > 0, 'it has met the outage')
+    const foreign = t.sql.transaction(async (tx) => {
+      await tx.query(
+        `INSERT INTO ${t.outbox.schema}.outbox (partition, id, aggregatetype, aggregateid, type, payload, source, content_type, time)
+         VALUES (0, 'first', 'here', 'account-1', 'order', (SELECT ''::bytea FROM pg_sleep(1.5)), 'legacy', 'application/json', 1)`,
+      )
+      await new Promise((resolve) => setTimeout(resolve, OPEN_MS))
+    })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await away()
+    await foreign
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('second', 'account-1', { destination: 'here' })]))
+    await until(() => t.publisher.ids.filter((id) => !id.startsWith('a')).length === 2, 'both have left', 5_000)
+    expect(t.publisher.ids.filter((id) => !id.startsWith('a'))).toEqual(['first', 'second'])
+  })
+
+  test('a pass reads nothing while a transaction runs that the last one saw', async () => {
+    await using t = await setupOutboxOn(database.sql, { partitions: 1 })
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a1', 'x', { destination: 'away' })]))
+    const pass = async (tx: SqlExecutor, since: string) => {
+      const text = `SELECT seq, own FROM ${t.outbox.schema}.outbox_pass(0, NULL, NULL, '{away}', $1)`
+      return (await tx.query<{ seq: string | null; own: string }>(text, [since])).rows[0]
+    }
+    await t.sql.transaction(async (tx) => {
+      const { rows } = await tx.query<{ own: string }>('SELECT pg_current_xact_id()::text AS own')
+      const above = String(BigInt((rows[0] as { own: string }).own) + 1n)
+      expect(await pass(t.sql, above)).toEqual({ seq: null, own: above })
+      expect(await pass(t.sql, '1')).toMatchObject({ seq: '1' })
+    })
   })
 })

@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the outbox: where a relay begins to read
 import { expect, test } from 'vitest'
-import { type PassedRows, type Scan, ScanStart } from '../../outbox/scan-start.ts'
+import { type PassedRows, type PassRequest, ScanStart } from '../../outbox/scan-start.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 const SECOND = 1_000
@@ -8,7 +8,7 @@ const SECOND = 1_000
 /** A backlog that the test moves on. */
 function setup() {
   const clock = new FakeClock()
-  const asked: Scan[] = []
+  const asked: PassRequest[] = []
   const backlog = { last: 100 as number | undefined, oldestRunning: 5n, own: 10n, parts: 1 }
   const start = new ScanStart(clock, async (scan): Promise<PassedRows> => {
     asked.push(scan)
@@ -41,6 +41,15 @@ test('reading begins after the backlog when all transactions that ran during a p
   expect(await start.find(['a'])).toEqual({ away: ['a'], after: undefined })
   expect(await pass()).toBe('100')
   expect(asked).toHaveLength(3)
+})
+
+test('the backlog is read again only when the transactions that ran during a pass are over', async () => {
+  const { backlog, pass, asked } = setup()
+  await pass()
+  await pass()
+  backlog.oldestRunning = 10n
+  await pass()
+  expect(asked.map(({ since }) => since)).toEqual([undefined, 10n, 10n])
 })
 
 test('a row that was committed late ends the backlog', async () => {
