@@ -48,6 +48,7 @@ export class BranchTryCalls {
   readonly #asking = new Set<Promise<void>>()
   /** Branches that were in the transaction, of other processes, too; without refused ones. */
   readonly #known = new Map<string, GrownStep>()
+  readonly #refused = new Set<string>()
   #calls = 0
   #looking = false
 
@@ -119,8 +120,12 @@ export class BranchTryCalls {
   }
 
   #keep({ step, branch, payload, to, status }: StepState): void {
-    if (status === 'refused') this.#known.delete(step)
-    else if (branch !== undefined) this.#known.set(step, { step, branch, payload, to })
+    // A read that began before the refusal may come after it.
+    if (branch === undefined || this.#refused.has(step)) return
+    if (status === 'refused') {
+      this.#refused.add(step)
+      this.#known.delete(step)
+    } else this.#known.set(step, { step, branch, payload, to })
   }
 
   /** Branches that were in the transaction, except refused ones. */

@@ -18,6 +18,7 @@ import { SagaError } from '../errors.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import { TargetLine } from './target-line.ts'
 import type { DirectCommand } from './write-plan.ts'
 
 /** Applies what comes of direct calls. */
@@ -33,9 +34,6 @@ const TAKE = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 0.2 } as const
 const FIT_MS = 10 * SECOND
 /** Time limit for giving calls back at the end. */
 const GIVE_BACK_MS = 1 * SECOND
-/** Largest number and bytes of queued calls: each further one is repeated when its time is up. */
-const MAX_CALLS = 10_000
-const MAX_BYTES = 64 * 1_024 * 1_024
 
 export class DirectCalls {
   readonly #runtime: CoordinatorRuntime
@@ -43,8 +41,7 @@ export class DirectCalls {
   /** By step. */
   readonly #calls = new Map<string, AbortController>()
   readonly #running = new Set<Promise<void>>()
-  readonly #lines = new Map<DirectTarget, Line>()
-  #bytes = 0
+  readonly #lines = new Map<DirectTarget, TargetLine>()
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   /** Aborts when nothing more is begun. */
   readonly #closing = new AbortController()
@@ -75,28 +72,26 @@ export class DirectCalls {
     const step = `${key} ${birth}`
     this.#calls.get(step)?.abort(new Error('it is asked for something else by now'))
     const bytes = command.message.body?.byteLength ?? 0
-    const isFull = this.#running.size >= MAX_CALLS || (this.#bytes > 0 && this.#bytes + bytes > MAX_BYTES)
-    if (this.#closing.signal.aborted || isFull) return
-    this.#bytes += bytes
+    const line = this.#lineOf(command.target)
+    if (this.#closing.signal.aborted || !line.enter(bytes)) return
     const call = new AbortController()
     this.#calls.set(step, call)
-    const running = this.#outside(() => this.#call(command, call)).finally(() => {
+    const running = this.#outside(() => this.#call(command, line, call)).finally(() => {
       this.#running.delete(running)
-      this.#bytes -= bytes
+      line.leave(bytes)
       if (this.#calls.get(step) === call) this.#calls.delete(step)
     })
     this.#running.add(running)
   }
 
   /** Never rejects. */
-  async #call(command: DirectCommand, call: AbortController): Promise<void> {
+  async #call(command: DirectCommand, line: TargetLine, call: AbortController): Promise<void> {
     const { clock, logger } = this.#runtime
     const until = clock.monotonic() + command.waitMs
     const cancel = clock.setTimer(command.waitMs, () => call.abort(new Error('its time is up')))
     const waiting = AbortSignal.any([call.signal, this.#closing.signal])
     try {
-      const reply = await this.#lineOf(command.target).run(waiting, () => this.#ask(command, call.signal, waiting))
-      await this.#take(reply, until)
+      await this.#take(await this.#ask(command, line, call.signal, waiting), until)
     } catch (error) {
       if (isOf(error, SagaError, 'saga.closed')) await this.#giveBack(command)
       else if (!call.signal.aborted) logger.warn({ ...fieldsOf(command), err: toError(error) }, 'answer not written')
@@ -105,20 +100,24 @@ export class DirectCalls {
     }
   }
 
-  /** @returns what the participant answered, or what is to be said in its place. @throws the signal's reason */
-  async #ask(command: DirectCommand, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
-    const { clock, logger } = this.#runtime
+  /**
+   * Takes a slot of the line for each request, and none for the pauses between them: a call without an answer holds up no other.
+   * @returns what the participant answered, or what is to be said in its place. @throws the signal's reason
+   */
+  async #ask(command: DirectCommand, line: TargetLine, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
+    const { clock } = this.#runtime
+    const { asking } = command.target
     for (let tries = 1; ; tries++) {
-      const answer = await command.target.asking.ask(command, clock, signal)
+      const answer = await line.request(waiting, () => asking.ask(command, clock, signal))
       signal.throwIfAborted()
       const reply = replyOf(command, answer)
-      if (reply !== undefined) return reply
+      if (reply !== undefined) {
+        line.unanswered.over()
+        return reply
+      }
       const { again, afterMs = 0 } = answer as Extract<DirectAnswer, { again: unknown }>
-      logger.warn(
-        { ...fieldsOf(command), code: again.code, reason: again.message, tries },
-        'participant did not answer',
-      )
-      await clock.sleep(Math.max(afterMs, backoffDelayMs(command.target.asking.retry, tries, Math.random())), waiting)
+      line.unanswered.failed(undefined, { ...fieldsOf(command), code: again.code, reason: again.message, tries })
+      await clock.sleep(Math.max(afterMs, backoffDelayMs(asking.retry, tries, Math.random())), waiting)
     }
   }
 
@@ -145,10 +144,11 @@ export class DirectCalls {
     }
   }
 
-  #lineOf(target: DirectTarget): Line {
+  #lineOf(target: DirectTarget): TargetLine {
     const known = this.#lines.get(target)
     if (known !== undefined) return known
-    const line = new Line(target.asking.concurrency)
+    const { clock, logger } = this.#runtime
+    const line = new TargetLine(target, clock, logger)
     this.#lines.set(target, line)
     return line
   }
@@ -186,48 +186,4 @@ function replyOf({ command }: DirectCommand, answer: DirectAnswer): SagaReply | 
 function fieldsOf({ command, target }: DirectCommand): Readonly<Record<string, unknown>> {
   const { saga, sagaId, step, operation } = command
   return { saga, id: sagaId, step, operation, to: target.channel.name }
-}
-
-/** A limited number at once, the others in line. */
-class Line {
-  #free: number
-  readonly #waiting = new Set<() => void>()
-
-  constructor(count: number) {
-    this.#free = count
-  }
-
-  /** @throws the signal's reason, when it aborts before the turn comes */
-  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    await this.#enter(signal)
-    try {
-      return await work()
-    } finally {
-      this.#leave()
-    }
-  }
-
-  async #enter(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
-    if (this.#free > 0) return void this.#free--
-    await new Promise<void>((resolve, reject) => {
-      const turn = (): void => {
-        signal.removeEventListener('abort', leave)
-        resolve()
-      }
-      const leave = (): void => {
-        this.#waiting.delete(turn)
-        reject(toError(signal.reason))
-      }
-      this.#waiting.add(turn)
-      signal.addEventListener('abort', leave, { once: true })
-    })
-  }
-
-  #leave(): void {
-    const [next] = this.#waiting
-    if (next === undefined) return void this.#free++
-    this.#waiting.delete(next)
-    next()
-  }
 }

@@ -29,6 +29,7 @@ export class FailingSagas {
   failed(saga: string, error: Error): void {
     this.#failures.delete(saga)
     this.#failures.set(saga, { saga, error, atMs: this.#clock.monotonic() })
+    this.#forgetOld()
   }
 
   recovered(saga: string): void {
@@ -37,15 +38,20 @@ export class FailingSagas {
 
   /** Describes the latest failure and counts the others; `undefined` when there is none. */
   problem(): string | undefined {
-    const oldest = this.#clock.monotonic() - this.#keptMs
-    for (const { saga, atMs } of this.#failures.values()) {
-      if (atMs >= oldest) break
-      this.#failures.delete(saga)
-    }
+    this.#forgetOld()
     const last = [...this.#failures.values()].at(-1)
     if (last === undefined) return undefined
     const others = this.#failures.size - 1
     const more = others === 0 ? '' : `, and ${others} more`
     return `saga ${last.saga}${more} ${this.#what}: ${last.error.message}`
+  }
+
+  /** The oldest are first. */
+  #forgetOld(): void {
+    const oldest = this.#clock.monotonic() - this.#keptMs
+    for (const { saga, atMs } of this.#failures.values()) {
+      if (atMs >= oldest) break
+      this.#failures.delete(saga)
+    }
   }
 }

@@ -13,6 +13,7 @@ import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { cacheKey, follows, type LoadedSaga } from './loaded-saga.ts'
 import { isOwnershipLost } from './local-step-calls.ts'
+import { LostTransactions } from './lost-transactions.ts'
 import { isUnreadable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { type SagaCapacity, takesRoom } from './saga-capacity.ts'
@@ -24,6 +25,7 @@ export class LocalChainRunner implements Chains {
   readonly #engine: EventApplier
   readonly #leases: Leases
   readonly #steps: StepRunner
+  readonly #lost: LostTransactions
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
   /** Context of the coordinator's creation, not of a saga's starter or a reply's handler, whose locks are not the saga's. */
@@ -36,6 +38,7 @@ export class LocalChainRunner implements Chains {
     this.#leases = leases
     this.room = room
     this.#steps = new StepRunner(runtime, engine, leases, this)
+    this.#lost = new LostTransactions(runtime, engine, room)
   }
 
   get isClosing(): boolean {
@@ -47,9 +50,7 @@ export class LocalChainRunner implements Chains {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
     const lease = this.#leases.hold(snapshot)
     if (!takesRoom(snapshot)) this.room.outside.add(lease)
-    const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
-      this.#leases.drop(lease)
-      this.room.outside.delete(lease)
+    const chain = this.#outside(() => this.#run(snapshot, lease)).finally(() => {
       // Code is called once: it is not called here again.
       this.#runtime.bodies.delete(snapshot.row)
       this.#chains.delete(chain)
@@ -80,7 +81,15 @@ export class LocalChainRunner implements Chains {
     while (this.#chains.size > 0) await Promise.allSettled(this.#chains)
   }
 
-  async #chain(first: LoadedSaga, lease: HeldLease): Promise<void> {
+  async #run(first: LoadedSaga, lease: HeldLease): Promise<void> {
+    const isWritten = await this.#chain(first, lease)
+    this.#leases.drop(lease)
+    this.room.outside.delete(lease)
+    if (!isWritten) await this.#lost.restore(first)
+  }
+
+  /** @returns false when the outcome of its last call is not written */
+  async #chain(first: LoadedSaga, lease: HeldLease): Promise<boolean> {
     const { logger } = this.#runtime
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
     const waits = this.room.outside.has(lease)
@@ -89,6 +98,8 @@ export class LocalChainRunner implements Chains {
       await this.#leases.secure(lease)
       let current: LoadedSaga | undefined = first
       while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
+      if (current === undefined) logger.warn(fields, 'saga no longer in the database')
+      return current !== undefined
     } catch (error) {
       if (this.room.isClosed && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
@@ -97,6 +108,7 @@ export class LocalChainRunner implements Chains {
         if (isUnreadable(error)) this.#engine.readFailures.failed(cacheKey(first.row), err)
         logger.error({ ...fields, err }, 'saga left to its lease')
       }
+      return false
     } finally {
       if (!waits) this.#leave()
     }

@@ -185,10 +185,14 @@ async function readResult(step: string, schema: StandardSchemaV1, result: unknow
   }
 }
 
-/** The step on which a saga is stuck could have had this result. @returns that step; @throws SchemaError */
+/**
+ * The step on which a saga is stuck could have had this result. Without a result nothing is checked: later code sees `undefined`.
+ * @returns that step; @throws SchemaError
+ */
 export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<string | undefined> {
   const step = state.steps[actedOn(state.steps)]
-  const schema = step !== undefined && bringsResult(step.status) ? resultSchema(saga, step.step) : undefined
+  const isGiven = result !== undefined && step !== undefined && bringsResult(step.status)
+  const schema = isGiven ? resultSchema(saga, step.step) : undefined
   if (schema !== undefined) await validate(`result of ${step?.step}`, schema, result)
   return step?.step
 }

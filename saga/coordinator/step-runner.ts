@@ -9,7 +9,7 @@ import type { Call } from '../machine/state.ts'
 import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import type { LoadedSaga } from './loaded-saga.ts'
+import { isOther, type LoadedSaga } from './loaded-saga.ts'
 import { isNotOurs, isOwnershipLost, LocalStepCalls } from './local-step-calls.ts'
 import { failedEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -146,12 +146,17 @@ export class StepRunner {
     return event
   }
 
-  /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
+  /**
+   * Writes an outcome, again and again while the database does not answer and the lease lasts.
+   * @returns `undefined` when the database lost the saga, and maybe has another one under its id
+   */
   async #record(snapshot: LoadedSaga, event: SagaEvent, lease: HeldLease): Promise<Applied | undefined> {
     const { clock, logger } = this.#runtime
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#engine.apply(lease, event, { snapshot, epoch: lease.epoch })
+        const { birth } = snapshot.row
+        const applied = await this.#engine.apply(lease, event, { snapshot, epoch: lease.epoch, birth })
+        return applied !== undefined && isOther(applied.snapshot.row, birth) ? undefined : applied
       } catch (error) {
         if (isOwnershipLost(error) || tries === MAX_WRITES) throw error
         logger.warn({ saga: lease.name, id: lease.id, err: toError(error) }, 'saga outcome not written, trying again')

@@ -70,7 +70,7 @@ function isAsSeen(
 
 function again(draft: TransitionDraft, index: number): void {
   if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
-  draft.set(index, { unanswered: undefined, failedAttempt: undefined, orphans: undefined })
+  draft.set(index, { unanswered: undefined, notYet: undefined, failedAttempt: undefined, orphans: undefined })
   draft.call(index, 1)
 }
 

@@ -36,6 +36,7 @@ import { chosen, leaveOut, planned } from './dynamic-steps.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
 import {
   addLost,
+  askLater,
   backward,
   confirmed,
   forward,
@@ -364,7 +365,7 @@ function failed(draft: TransitionDraft, event: Extract<Answer, { type: 'failed' 
   const index = draft.indexOf(event.step, event.operation)
   if (index === -1 || isOfEarlierRound(draft, index, event)) return false
   const isTerminal = event.terminal && !isOfUnknownRound(draft, index, event)
-  const { attempts, wait, failedAttempt = 0, unanswered: before = 0 } = draft.step(index)
+  const { attempts, wait, failedAttempt = 0 } = draft.step(index)
   if (wait !== 'call' && wait !== 'reply') return false
   const attempt = event.attempt ?? attempts
   const isEarlier = attempt !== attempts && !isTerminal
@@ -378,11 +379,7 @@ function failed(draft: TransitionDraft, event: Extract<Answer, { type: 'failed' 
   addLost(draft, event.branches)
   if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
   const { maxAttempts, backoff } = draft.policy(index)
-  if (isUncounted) {
-    draft.set(index, { unanswered: before + 1, failedAttempt: attempts })
-    draft.wait(index, 'retry', backoffDelayMs(backoff, before + 1, random))
-    return true
-  }
+  if (isUncounted) return askLater(draft, index, random)
   if (isEarlier) draft.answeredLate(index, attempt)
   const answered = draft.answered(index) - (isEarlier ? 1 : 0)
   if (isTerminal || answered >= maxAttempts) return giveUp(draft, index, event.error)

@@ -1,5 +1,6 @@
 /** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
 
+import { backoffDelayMs } from '../../core/backoff.ts'
 import { follow } from './advance-scripted-saga.ts'
 import { endSaga } from './end-saga.ts'
 import { OPERATIONS } from './operation.ts'
@@ -127,6 +128,14 @@ function parkSaga(draft: TransitionDraft): void {
   const { step, error } = draft.step(first)
   draft.failure ??= { step, code: 'saga.unknown', message: 'no failure recorded', ...error }
   draft.stick()
+}
+
+/** The participant answered that it waits for another process: the attempt does not count, and the next one waits no longer for its answer. */
+export function askLater(draft: TransitionDraft, index: number, random: number): true {
+  const { attempts, unanswered = 0, notYet = 0 } = draft.step(index)
+  draft.set(index, { unanswered: unanswered + 1, notYet: notYet + 1, failedAttempt: attempts })
+  draft.wait(index, 'retry', backoffDelayMs(draft.policy(index).backoff, unanswered + 1, random))
+  return true
 }
 
 /** Adds branches that the state has lost. Their effects may be there: those that are not undone are called again under their names. */

@@ -166,6 +166,8 @@ export interface StepState {
   readonly leftMs?: number | undefined
   /** Number of unanswered attempts, for an operation that waits for its answer without end. */
   readonly unanswered?: number | undefined
+  /** How many of these the participant answered with "not yet": it waits for another process. */
+  readonly notYet?: number | undefined
   /** The latest attempt that a participant answered with a failure: each attempt counts once, also when its answer comes late. */
   readonly failedAttempt?: number | undefined
   /** An earlier attempt may have had an effect. */

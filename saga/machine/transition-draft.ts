@@ -40,9 +40,10 @@ export interface Transition {
 /** Longest pause between two unanswered calls, unless the time limit of one is longer. */
 const MAX_PAUSE_MS = 10 * MINUTE
 
-/** Doubled with each unanswered call. */
-function longerPause({ timeoutMs, maxPauseMs = MAX_PAUSE_MS }: StepShape, unanswered: number): number {
-  return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, maxPauseMs))
+/** Doubled with each call without an answer. "Not yet" is an answer. */
+function longerPause(shape: StepShape, { unanswered = 0, notYet = 0 }: StepState): number {
+  const { timeoutMs, maxPauseMs = MAX_PAUSE_MS } = shape
+  return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** (unanswered - notYet), maxPauseMs))
 }
 
 export class TransitionDraft {
@@ -279,7 +280,7 @@ export class TransitionDraft {
     const { remote, name, awaits } = this.shapeOf(index)
     const operation = this.operation(index)
     const wait = awaits ?? (remote ? 'reply' : 'call')
-    const waitMs = longerPause(this.shapeOf(index), this.step(index).unanswered ?? 0)
+    const waitMs = longerPause(this.shapeOf(index), this.step(index))
     this.wait(index, wait, wait === 'call' || waitMs === Number.POSITIVE_INFINITY ? undefined : waitMs)
     this.set(index, { attempts: attempt })
     if (wait !== 'signal' || this.shapeOf(index).conditional === true)
@@ -311,8 +312,8 @@ export class TransitionDraft {
   /** An earlier copy was answered while a newer one is awaited: the participant is available, so the wait starts anew. */
   answeredLate(index: number, attempt: number): void {
     const unanswered = Math.max(0, (this.step(index).unanswered ?? 0) - 1)
-    this.wait(index, 'reply', longerPause(this.shapeOf(index), unanswered))
     this.set(index, { unanswered, failedAttempt: attempt })
+    this.wait(index, 'reply', longerPause(this.shapeOf(index), this.step(index)))
   }
 
   /** Sets the wait of an open step, and its limit. */
@@ -335,7 +336,8 @@ export class TransitionDraft {
       orphans: ____,
       signal: _____,
       unanswered: ______,
-      failedAttempt: _______,
+      notYet: _______,
+      failedAttempt: ________,
       ...rest
     } = this.step(index)
     this.#steps[index] = { ...rest, ...fields, status }

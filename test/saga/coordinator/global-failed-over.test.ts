@@ -1,4 +1,5 @@
 /** Global transactions whose database fails over to a copy without the last commits, while their code runs. */
+import type { SqlClient } from 'concordat/core'
 import { Refusal } from 'concordat/saga'
 import {
   BranchRefused,
@@ -8,9 +9,11 @@ import {
   transactionHeaders,
 } from 'concordat/saga/global'
 import { type TccHandlers } from 'concordat/saga/tcc'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
+import { gate, until } from '../../support/until.ts'
 import { type BankWorld, deposit, input, type Move, openBank, transfer, withdraw } from '../support/bank.ts'
-import { closeEmbedded, openEmbedded } from '../support/world.ts'
+import { closeEmbedded, embedded, openEmbedded } from '../support/world.ts'
 
 const closing: Array<() => Promise<void>> = []
 
@@ -27,8 +30,11 @@ interface FailingOver extends BankWorld {
   readonly lose: (global: GlobalTransaction, account: string) => Promise<unknown>
 }
 
-async function setup(handlers: Partial<TccHandlers<Move>> = {}): Promise<FailingOver> {
-  const world = await openBank(handlers)
+async function setup(
+  handlers: Partial<TccHandlers<Move>> = {},
+  options: Partial<CoordinatorOptions> = {},
+): Promise<FailingOver> {
+  const world = await openBank(handlers, options)
   closing.push(async () => world[Symbol.asyncDispose]())
   const { sql, run } = world
   const losing = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -93,6 +99,32 @@ test('a refused branch that the database lost is not asked again', async () => {
   expect(calls).toEqual(['try closed', 'try b', 'confirm b'])
 })
 
+test('a refused branch that the database lost is not asked again after a read from before the refusal came late', async () => {
+  const [isRead, release] = [gate(), gate()]
+  const sql = embedded()
+  const late: SqlClient = {
+    ...sql,
+    query: async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
+      const result = await sql.query<Row>(text, parameters)
+      if (!/FROM \S+\.saga s JOIN unnest/.test(text)) return result
+      isRead.open()
+      await release.opened
+      return result
+    },
+  }
+  const refuse = async (): Promise<never> => {
+    await isRead.opened
+    throw new Refusal('bank.closed', 'no such account')
+  }
+  const { coordinator, calls, losing } = await setup({ try: refuse }, { sql: late })
+  await coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+    await losing(() => expect(global.call(withdraw, { account: 'closed', cents: 5 })).rejects.toThrow(BranchRefused))
+    release.open()
+    await new Promise(setImmediate)
+  })
+  expect(calls).toEqual(['try closed'])
+})
+
 test('a branch of a joined process that the database lost is confirmed if the process of the code had seen it', async () => {
   const { coordinator, coordinate, calls, losing } = await setup()
   const other = coordinate()
@@ -108,4 +140,87 @@ test('a branch of a joined process that the database lost is confirmed if the pr
   )
   expect(calls.slice(0, 2)).toEqual(['try joined', 'try b'])
   expect(calls.slice(2).toSorted()).toEqual(['confirm b', 'confirm joined'])
+})
+
+/** A logger that keeps warnings and errors, with their levels. */
+function keepingLogger() {
+  const lines: string[] = []
+  const keep =
+    (level: string) =>
+    (fields: object, message: string): void =>
+      void lines.push(`${level} ${message} ${JSON.stringify(fields)}`)
+  const ignore = (): void => {}
+  return { lines, logger: { debug: ignore, info: ignore, warn: keep('warn'), error: keep('error') } }
+}
+
+describe('a transaction whose start the database lost', () => {
+  const lost = { code: 'saga.transaction_cancelled', failure: { code: 'saga.transaction_lost' } }
+
+  test('is cancelled with the branches that were answered, although its code returns', async () => {
+    const { lines, logger } = keepingLogger()
+    const { coordinator, calls, sql, run } = await setup({}, { logger })
+    const running = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      await global.call(deposit, { account: 'b', cents: 5 })
+      await sql.query(`DELETE FROM ${run}.saga`)
+      return 'done'
+    })
+    await expect(running).rejects.toMatchObject(lost)
+    expect(calls.slice(0, 2)).toEqual(['try a', 'try b'])
+    expect(calls.slice(2).toSorted()).toEqual(['cancel a true', 'cancel b true'])
+    const inserted = expect.stringMatching(/^warn the database lost a global transaction: inserted again.*1\.withdraw/)
+    expect(lines).toEqual(expect.arrayContaining([inserted]))
+  })
+
+  test('is cancelled when its code calls one more branch, which is refused', async () => {
+    const { coordinator, calls, sql, run } = await setup()
+    const running = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      await sql.query(`DELETE FROM ${run}.saga`)
+      await global.call(deposit, { account: 'b', cents: 5 })
+    })
+    await expect(running).rejects.toMatchObject({ code: 'saga.transaction_ended' })
+    const outcome = await coordinator.get(transfer, 't-1').outcome({ timeoutMs: 20_000 })
+    expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.transaction_lost' } })
+    expect(calls).toEqual(['try a', 'cancel a true'])
+  })
+
+  test('is cancelled while its code runs, as soon as its lease is not renewed', async () => {
+    const { coordinator, calls, sql, run } = await setup({}, { leaseMs: 1_000 })
+    const running = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      await sql.query(`DELETE FROM ${run}.saga`)
+      await new Promise((resolve) => global.signal.addEventListener('abort', resolve))
+    })
+    await expect(running).rejects.toMatchObject(lost)
+    expect(calls).toEqual(['try a', 'cancel a true'])
+  })
+
+  test('is not inserted again over another one with its id, whose code is called once: an error names its branches', async () => {
+    const { lines, logger } = keepingLogger()
+    const { coordinator, calls, sql, run } = await setup({}, { logger })
+    const [begun, leave] = [gate(), gate()]
+    let count = 0
+    let second: Promise<unknown> | undefined
+    const first = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      await sql.query(`DELETE FROM ${run}.saga`)
+      second = outsideGlobalTransaction(() =>
+        coordinator.globalTransaction(transfer, { id: 't-1', input }, async () => {
+          count++
+          begun.open()
+          await leave.opened
+          return 'second'
+        }),
+      )
+      await begun.opened
+      return 'first'
+    })
+    const taken = /^error the database lost a global transaction whose id is used anew.*1\.withdraw/
+    await until('the first has ended', () => lines.some((line) => taken.test(line)))
+    leave.open()
+    expect(await first).toBe('second')
+    expect(await second).toBe('second')
+    expect([count, calls]).toEqual([1, ['try a']])
+  })
 })

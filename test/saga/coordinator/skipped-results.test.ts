@@ -52,6 +52,24 @@ describe('the result of a skipped step', () => {
     expect(skipped.map(({ step }) => step)).toEqual(['first'])
   })
 
+  test('is not checked when none is given, by a call and from mail', async () => {
+    const saga = defineSaga('two', { version: 1, input: Input })
+      .step('pivot', { pivot: true, invoke: () => 1 })
+      .signal('first', { payload: z.object({ a: z.string() }), timeoutMs: 1 })
+      .signal('second', { payload: z.object({ n: z.number() }), timeoutMs: 1 })
+    const { coordinator, sql, outbox } = await create({ sagas: [saga] })
+    const operator = createOperator({ sql, schema: outbox.schema })
+    await coordinator.run()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    const stuckOn = async (step: string) =>
+      (await run.report()).steps.some((each) => each.step === step && each.wait === 'operator')
+    await until('it is stuck on the first step', () => stuckOn('first'))
+    await coordinator.skip(run, note)
+    await until('it is stuck on the second step', () => stuckOn('second'))
+    expect(await operator.sagas.skip(run, note)).toMatchObject({ outcome: 'applied' })
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed', results: { pivot: 1 } })
+  })
+
   test('is refused when the saga is stuck on another step by the time it has been read, by a call and from mail', async () => {
     const read = gate()
     const slow = new Set<string>()

@@ -30,3 +30,7 @@ test('a cancellation that waits for another process uses no attempt', () => {
 test('a cancellation that waits for another process ends after the attempts that the user set', () => {
   expect(afterFive(undefined).status).toBe('stuck')
 })
+
+test('a cancellation that waited for another process waits no longer for its next answer', () => {
+  expect(afterFive(true).steps[0]).toMatchObject({ wait: 'reply', leftMs: 1_000 })
+})

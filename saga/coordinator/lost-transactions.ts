@@ -1,0 +1,87 @@
+/**
+ * Global transactions whose code ended here, and whose outcome could not be written because the database no longer has them: it failed
+ * over to a copy without their start. The branches that this process knows may be reserved, and no other process will cancel them. So
+ * the transaction is inserted again, under its id and birth, as one whose code failed: each branch is cancelled. If another coordinator
+ * had cancelled and purged it, participants repeat their stored answers.
+ */
+import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
+import { SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { type GrownStep, localCalls, type StepFailure } from '../machine/state.ts'
+import type { EventApplier } from './event-applier.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import type { SagaCapacity } from './saga-capacity.ts'
+import { isUnwritable } from './write-fallbacks.ts'
+
+/** While the database does not answer: it may be failing over. */
+const RETRY: Backoff = { initialMs: 100, factor: 2, maxMs: 1 * SECOND, jitter: 0.2 }
+const LOST: StepFailure = {
+  code: 'saga.transaction_lost',
+  message: 'the database lost the transaction while its code ran, as in a failover to a copy that lags',
+}
+const INSERTED = 'the database lost a global transaction: inserted again, to cancel its branches'
+const TAKEN = 'the database lost a global transaction whose id is used anew: release its branches at their participants'
+const UNKNOWN =
+  'unknown whether the database lost a global transaction: if so, release its branches at their participants'
+
+export class LostTransactions {
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: EventApplier
+  readonly #room: SagaCapacity
+
+  constructor(runtime: CoordinatorRuntime, engine: EventApplier, room: SagaCapacity) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#room = room
+  }
+
+  /**
+   * Does nothing for a saga that the database has, or that is no global transaction with branches. Tries until the database answers or
+   * the coordinator closes. Never rejects.
+   * @param taken the transaction as its code was begun with
+   */
+  async restore(taken: LoadedSaga): Promise<void> {
+    const { bodies, clock, logger } = this.#runtime
+    const branches = bodies.get(taken.row)?.branches() ?? []
+    if (branches.length === 0) return
+    const { name: saga, id, birth } = taken.row
+    const fields = { saga, id, birth, branches: branches.map(({ step }) => step) }
+    const trouble = new RepeatedFailureLog(logger, 'global transaction not looked for, trying again')
+    for (let tries = 1; ; tries++) {
+      try {
+        const found = await this.#restored(taken, branches)
+        if (found === 'inserted') logger.warn(fields, INSERTED)
+        if (found === 'taken') logger.error(fields, TAKEN)
+        return
+      } catch (error) {
+        const err = toError(error)
+        if (isUnwritable(error) || this.#room.isClosed) return logger.error({ ...fields, err }, UNKNOWN)
+        trouble.failed(err, fields)
+        await clock.sleep(backoffDelayMs(RETRY, tries, Math.random()))
+      }
+    }
+  }
+
+  /** @returns `there`: it is not lost; `taken`: another transaction has its id */
+  async #restored(taken: LoadedSaga, branches: readonly GrownStep[]): Promise<'there' | 'taken' | 'inserted'> {
+    const { sql, store } = this.#runtime
+    const { row } = taken
+    for (;;) {
+      const found = await store.load(sql, row)
+      if (found !== undefined) return found.birth === row.birth ? 'there' : 'taken'
+      const fresh: LoadedSaga = { ...taken, row: { ...row, revision: 0 } }
+      const plan = await this.#engine.planner.plan(fresh, failed(taken, branches), undefined)
+      if (plan === undefined) return 'there'
+      if (await this.#engine.commit(plan)) return 'inserted'
+    }
+  }
+}
+
+/** The end of the code, and what it called. */
+function failed({ row }: LoadedSaga, branches: readonly GrownStep[]): SagaEvent {
+  const [call] = localCalls(row.state)
+  return { type: 'failed', step: call?.step ?? '', operation: 'invoke', error: LOST, terminal: true, branches }
+}
