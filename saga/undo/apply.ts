@@ -2,7 +2,7 @@
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { applyChanges, type Change, folded } from './apply-row-changes.ts'
-import { type Image, keyOf, placeOf, type Touched } from './plan.ts'
+import { type Image, keyOf, placesOf, type Touched } from './plan.ts'
 import { type Relation, readRows } from './table-structure.ts'
 
 type Relations = ReadonlyMap<string, Relation>
@@ -32,7 +32,7 @@ async function pass(tx: SqlTransaction, relations: Relations, steps: readonly Im
   const left: Image[] = []
   const waiting = new Set<string>()
   for (const step of steps) {
-    const places = [step.oldKey, step.newKey].flatMap((key) => (key === null ? [] : placeOf(step.relation, key)))
+    const places = placesOf(step)
     const isFree = places.every((place) => !waiting.has(place))
     if (isFree && (await attempt(tx, () => applyChanges(tx, relations, [backwards(step)])))) continue
     left.push(step)

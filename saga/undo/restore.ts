@@ -5,7 +5,7 @@ import { applySteps, putAllBack } from './apply.ts'
 import type { BranchRow, Images } from './branch-image-store.ts'
 import { differencesOf, shownKey } from './differences.ts'
 import { type Strayed, type UndoDifference, UndoError } from './errors.ts'
-import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
+import { type Image, keyOf, type Plan, placeOf, placesOf, planUndo, type Touched, withMoves } from './plan.ts'
 import { fixTexts } from './row-text.ts'
 import { type Obstacle, type Relation, type Relations, readRows } from './table-structure.ts'
 import type { UndoChoice } from './undo-types.ts'
@@ -103,8 +103,7 @@ async function restoreBranch(
     differences.map(({ row }) => placeOf(row.relation, row.key)),
   )
   const isKept = (row: Touched): boolean => set.has(placeOf(row.relation, row.key))
-  const isSet = ({ relation, oldKey, newKey }: Image): boolean =>
-    [oldKey, newKey].some((each) => each !== null && set.has(placeOf(relation, each)))
+  const isSet = (image: Image): boolean => placesOf(image).some((place) => set.has(place))
   await tx.query('SET CONSTRAINTS ALL DEFERRED')
   await applySteps(
     tx,
@@ -214,19 +213,6 @@ const STRAYED_REMEDY =
 
 function strayedInto({ table }: Strayed): UndoDifference {
   return { table, key: {}, expected: 'no change', found: 'rows that undoing would change' }
-}
-
-/** With each place those that its row was moved from and to. */
-function withMoves(steps: readonly Image[], places: readonly string[]): ReadonlySet<string> {
-  const all = new Set(places)
-  const moves = steps
-    .filter(({ oldKey, newKey }) => oldKey !== null && newKey !== null && oldKey !== newKey)
-    .map(({ relation, oldKey, newKey }) => [placeOf(relation, oldKey ?? ''), placeOf(relation, newKey ?? '')])
-  for (let size = 0; size < all.size; ) {
-    size = all.size
-    for (const ends of moves) if (ends.some((end) => all.has(end))) for (const end of ends) all.add(end)
-  }
-  return all
 }
 
 function obstructed(row: Touched, { name, hidden }: Relation, obstacle: Obstacle): RowDifference {

@@ -60,6 +60,15 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       expect(await rows('account')).toEqual(before)
     })
 
+    test('is not overwritten where the transaction left the row as it was', async () => {
+      const { act, ask, rows } = world()
+      const moves = ["UPDATE account SET id = 'y' WHERE id = 'b'", "UPDATE account SET id = 'b' WHERE id = 'y'"]
+      await act([2, 1].map((cents) => `UPDATE account SET cents = ${cents} WHERE id = 'a'`).concat(moves))
+      await writePast("UPDATE account SET cents = 500 WHERE id = 'a'", "UPDATE account SET id = 'z' WHERE id = 'b'")
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+      expect(await rows('account')).toEqual(['(a,500,a@x)', '(c,3,c@x)', '(z,2,b@x)'])
+    })
+
     test.each([
       ['keep', ['(a,6,a@x)', '(b,2,b@x)', '(c,9,)']],
       ['restore', ['(a,1,a@x)', '(b,2,b@x)', '(c,3,c@x)']],
