@@ -120,8 +120,8 @@ export interface Undo {
   differences(sql: SqlClient, target: UndoTarget, options?: UndoOptions): Promise<readonly UndoDifference[]>
   /**
    * Ends a branch by an operator's decision, where cancelling or confirming it failed or its saga was ended without it, and frees its
-   * rows. `keep` and `restore` undo it, with later steps of its saga that changed the same rows; then `retry` the saga: its
-   * cancellation finds nothing left to do, and a confirmation that comes later fails. After `accept` it is the other way round.
+   * rows. `keep` and `restore` undo it, with later steps of its saga that changed the same rows, or tables tied to theirs by a foreign
+   * key; then `retry` the saga: its cancellation finds nothing left to do, and a confirmation that comes later fails. After `accept` it is the other way round.
    * @throws `saga.undo_not_found`
    */
   settle(sql: SqlClient, target: UndoTarget, choice: UndoChoice, options?: UndoOptions): Promise<void>

@@ -1,7 +1,7 @@
 /** Writers that know nothing of undo, and the writes that are refused: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { HELD, protectAccounts } from './undo-suite.ts'
+import { HELD, makeTables, protectAccounts } from './undo-suite.ts'
 import type { UndoWorld } from './undo-world.ts'
 
 export function undoWritersSuite(world: () => UndoWorld): void {
@@ -155,6 +155,52 @@ export function undoWritersSuite(world: () => UndoWorld): void {
       await expect(write("DELETE FROM account WHERE id = 'a'")).rejects.toMatchObject(HELD)
       expect(await ask('compensate', first)).toMatchObject({ status: 'ok' })
       expect([(await rows('account'))[0], await kept()]).toEqual(['(a,1,a@x)', [0, 0, 0]])
+    })
+
+    const rowsTied = [
+      ['a foreign key', 'REFERENCES parent'],
+      ['a cascade', 'REFERENCES parent ON DELETE CASCADE'],
+    ] as const
+    test.each(rowsTied)('are undone the last one first where %s ties their rows', async (_, tie) => {
+      const { act, ask, kept, rows, schema, sql } = world()
+      await makeTables(sql, [
+        'CREATE TABLE parent (id int PRIMARY KEY)',
+        `CREATE TABLE child (id int PRIMARY KEY, parent int ${tie})`,
+        'INSERT INTO parent VALUES (1)',
+        'INSERT INTO child VALUES (1, 1)',
+      ])
+      await undo.protect(sql, ['parent', 'child'], { schema })
+      await act(['INSERT INTO parent VALUES (2)'], first)
+      await act(['INSERT INTO child VALUES (2, 2)', 'UPDATE child SET parent = 2 WHERE id = 1'], second)
+      for (const of of [first, second]) expect(await ask('compensate', of)).toMatchObject({ status: 'ok' })
+      expect([await rows('parent'), await rows('child'), await kept()]).toEqual([['(1)'], ['(1,1)'], [0, 0, 0]])
+    })
+
+    test('are undone the last one first where they wrote to tied tables at the same time', async () => {
+      const { act, ask, kept, rows, schema, sql } = world()
+      await makeTables(sql, [
+        'CREATE TABLE parent (id int PRIMARY KEY)',
+        'CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent)',
+      ])
+      await undo.protect(sql, ['parent', 'child'], { schema })
+      for (const [n, of] of [first, second].entries())
+        await act([`INSERT INTO parent VALUES (${n})`, `INSERT INTO child VALUES (${n}, ${n})`], of)
+      // As if each had written its parent, and then each its child.
+      for (const { step } of [first, second])
+        await write(
+          `UPDATE ${schema}.saga_undo_image SET seq = DEFAULT WHERE branch LIKE '%${step}%' AND relation = 'child'::regclass`,
+        )
+      for (const of of [first, second]) expect(await ask('compensate', of)).toMatchObject({ status: 'ok' })
+      expect([await rows('parent'), await rows('child'), await kept()]).toEqual([[], [], [0, 0, 0]])
+    })
+
+    test('are undone the last one first where one took a unique value of the other', async () => {
+      const { act, ask, kept, rows } = world()
+      const before = await rows('account')
+      await act(["UPDATE account SET email = 'free' WHERE id = 'a'"], first)
+      await act(["INSERT INTO account VALUES ('q', 9, 'a@x')"], second)
+      for (const of of [first, second]) expect(await ask('compensate', of)).toMatchObject({ status: 'ok' })
+      expect([await rows('account'), await kept()]).toEqual([before, [0, 0, 0]])
     })
 
     test('are confirmed in any order, and hold the row until the last one is', async () => {
