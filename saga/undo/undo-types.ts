@@ -88,7 +88,7 @@ export interface Undo {
   protect(sql: SqlClient, tables: readonly (string | ProtectTable)[], options?: UndoOptions): Promise<void>
   /** Takes the protection away. @throws `saga.undo_table` while something of the table may still have to be undone */
   unprotect(sql: SqlClient, tables: readonly string[], options?: UndoOptions): Promise<void>
-  /** All protected tables, by name, with what broke their protection since: a rename, a policy, a trigger, ... */
+  /** All protected tables, by name, with what limits their protection: a rename, a policy, a trigger, unique values that are not held, ... */
   protected(sql: SqlClient, options?: UndoOptions): Promise<readonly ProtectedTable[]>
   /**
    * Rows as no undecided saga has made them: `SELECT ... FOR UPDATE` by primary key, refused if another saga holds one of the

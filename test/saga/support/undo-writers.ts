@@ -90,6 +90,59 @@ export function undoWritersSuite(world: () => UndoWorld): void {
     })
   })
 
+  describe('a value that a step gave up', () => {
+    const person = [
+      "CREATE TYPE mood AS ENUM ('good', 'bad')",
+      'CREATE TABLE person (id int PRIMARY KEY, branch text, new numeric, mood mood, gone_at timestamptz)',
+    ]
+    const rows = "INSERT INTO person VALUES (1, 'Ann', 1.5, 'good', NULL), (2, 'bob', 2, 'bad', NULL)"
+    const given = "UPDATE person SET branch = 'x', new = 9, gone_at = now() WHERE id = 1"
+
+    test.each([
+      ['expressions', 'UNIQUE INDEX ON person (lower(branch), abs(new))', "(3, 'ANN', -1.50)", "(4, 'ANN', 2)"],
+      [
+        'rows that are not deleted',
+        'UNIQUE INDEX ON person (branch) WHERE gone_at IS NULL',
+        "(3, 'Ann')",
+        "(4, 'Ann', 1.5, 'good', now())",
+      ],
+      [
+        'rows of one kind',
+        "UNIQUE INDEX ON person (new) WHERE mood = 'good'",
+        "(3, 'eve', 1.50, 'good')",
+        "(4, 'Ann', 1.5, 'bad')",
+      ],
+    ])('in an index of %s is taken by no other writer until that is decided', async (_, index, taken, other) => {
+      const { act, ask, kept, rows: read, schema, sql } = world()
+      await makeTables(sql, [...person, `CREATE ${index}`, rows])
+      await undo.protect(sql, ['person'], { schema })
+      expect(await undo.protected(sql, { schema })).toEqual([{ table: 'public.person', key: ['id'], held: 0 }])
+      const before = await read('person')
+      expect(await act([given])).toMatchObject({ status: 'ok' })
+      await expect(write(`INSERT INTO person VALUES ${taken}`)).rejects.toMatchObject(HELD)
+      await write(`INSERT INTO person VALUES ${other}`)
+      const free = await sql.transaction((tx) => undo.lockRows<{ id: number }>(tx, 'person', [2], { schema }))
+      expect(free.map(({ id }) => id)).toEqual([2])
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+      expect([(await read('person')).slice(0, 2), await kept()]).toEqual([before, [0, 0, 0]])
+      await act([given], { id: 'next' })
+      await ask('confirm', { id: 'next' })
+      await write(`INSERT INTO person VALUES ${taken}`)
+    })
+
+    test('is taken by no other writer where NULL is a value', async () => {
+      const { act, ask, schema, sql } = world()
+      await makeTables(sql, [
+        'CREATE TABLE seat (id int PRIMARY KEY, show int, place int, UNIQUE NULLS NOT DISTINCT (show, place))',
+        'INSERT INTO seat VALUES (1, 1, NULL)',
+      ])
+      await undo.protect(sql, ['seat'], { schema })
+      await act(['UPDATE seat SET place = 7'])
+      await expect(write('INSERT INTO seat VALUES (2, 1, NULL)')).rejects.toMatchObject(HELD)
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+    })
+  })
+
   describe('another saga', () => {
     test('waits for the row, and fails for this time when it is not free', async () => {
       const { act, ask, rows } = world()
