@@ -15,6 +15,9 @@ export interface MysqlTransaction {
   ): Promise<MysqlResult<Row>>
 }
 
+/** A single SELECT. */
+const SELECT = /^[\s(]*select\b[^;]*;?\s*$/i
+
 /** The transaction lent to a handler, closed when that settles. */
 export class LentTransaction implements MysqlTransaction {
   readonly #connection: BoundedConnection
@@ -38,14 +41,15 @@ export class LentTransaction implements MysqlTransaction {
         given.length === 0 ? this.#connection.query(text) : this.#connection.execute(text, [...given] as never[])
       return resultOf<Row>(await answer)
     } catch (error) {
-      if (hasNumber(error, ER.LOCK_WAIT_TIMEOUT)) this.#timedOut ??= error as Error
+      if (hasNumber(error, ER.LOCK_WAIT_TIMEOUT) && !SELECT.test(text)) this.#timedOut ??= error as Error
       throw explain(error)
     }
   }
 
   /**
-   * Checks that no statement waited too long for a row: the server undoes that statement alone, and a handler that catches the error would
-   * prepare the others.
+   * Checks that no write waited too long for a row: the server undoes that statement alone, and a handler that catches the error would
+   * prepare the others. A handler may catch the error of a SELECT, which wrote nothing: MariaDB answers NOWAIT with the same number. A server
+   * with `innodb_rollback_on_timeout` undoes the whole transaction, and then refuses to prepare it.
    * @throws the error of that statement
    */
   requireComplete(): void {

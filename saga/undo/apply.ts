@@ -2,7 +2,7 @@
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { applyChanges, type Change, folded } from './apply-row-changes.ts'
-import { type Image, keyOf, placeOf, type Touched } from './plan.ts'
+import { type Image, keyOf, placesOf, type Touched } from './plan.ts'
 import { type Relation, readRows } from './table-structure.ts'
 
 type Relations = ReadonlyMap<string, Relation>
@@ -17,10 +17,10 @@ const OUT_OF_ORDER: readonly string[] = ['23503', '23505', '23P01']
  */
 export async function applySteps(tx: SqlTransaction, relations: Relations, steps: readonly Image[]): Promise<void> {
   if (steps.length === 0) return
-  const isDone = await attempt(tx, async () => {
+  const refused = await attempt(tx, async () => {
     for (const step of steps) await applyChanges(tx, relations, [backwards(step)])
   })
-  for (let left = steps; !isDone && left.length > 0; ) {
+  for (let left = steps; refused !== undefined && left.length > 0; ) {
     const next = await pass(tx, relations, left)
     if (next.length === left.length) return applyChanges(tx, relations, folded(left))
     left = next
@@ -32,27 +32,27 @@ async function pass(tx: SqlTransaction, relations: Relations, steps: readonly Im
   const left: Image[] = []
   const waiting = new Set<string>()
   for (const step of steps) {
-    const places = [step.oldKey, step.newKey].flatMap((key) => (key === null ? [] : placeOf(step.relation, key)))
+    const places = placesOf(step)
     const isFree = places.every((place) => !waiting.has(place))
-    if (isFree && (await attempt(tx, () => applyChanges(tx, relations, [backwards(step)])))) continue
+    if (isFree && (await attempt(tx, () => applyChanges(tx, relations, [backwards(step)]))) === undefined) continue
     left.push(step)
     for (const place of places) waiting.add(place)
   }
   return left
 }
 
-/** @returns false when a constraint is against it: nothing was done */
-async function attempt(tx: SqlTransaction, work: () => Promise<void>): Promise<boolean> {
+/** @returns the error of a constraint that is against it: then nothing was done */
+export async function attempt(tx: SqlTransaction, work: () => Promise<void>): Promise<Error | undefined> {
   await tx.query('SAVEPOINT concordat_undo')
   try {
     await work()
     await tx.query('RELEASE SAVEPOINT concordat_undo')
-    return true
+    return undefined
   } catch (error) {
     if (!OUT_OF_ORDER.some((code) => hasCode(error, code))) throw error
     await tx.query('ROLLBACK TO SAVEPOINT concordat_undo')
     await tx.query('RELEASE SAVEPOINT concordat_undo')
-    return false
+    return error as Error
   }
 }
 
@@ -64,10 +64,10 @@ function backwards({ relation, oldRow, newRow }: Image): Change {
 /** Makes rows what they were before, whatever they are now. What has to go may have a unique value of what comes back. */
 export async function putAllBack(tx: SqlTransaction, relations: Relations, rows: readonly Touched[]): Promise<void> {
   const ordered = rows.toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
-  const isDone = await attempt(tx, async () => {
+  const refused = await attempt(tx, async () => {
     for (const row of ordered) await applyChanges(tx, relations, [await changeBack(tx, relations, row)])
   })
-  if (isDone) return
+  if (refused === undefined) return
   const changes: Change[] = []
   for (const row of ordered) changes.push(await changeBack(tx, relations, row))
   await applyChanges(tx, relations, changes)

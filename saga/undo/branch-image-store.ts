@@ -138,18 +138,26 @@ export class Images {
     return rowCount > 0
   }
 
-  /** The last branch of the same saga that changed one of the branch's rows after it, and is not undone. */
-  async laterBranch(tx: SqlExecutor, branch: string): Promise<BranchRow | undefined> {
+  /**
+   * The last branch of the same saga that is not undone, and that wrote after the branch to one of its rows or to a table that a foreign key
+   * ties to one of its tables: undoing the branch would fail there, or take these rows along. What hangs on a branch was written after its
+   * commit, so only writes after its last one count: of two branches that wrote at the same time, one alone is the later one.
+   * @param isBlocked a constraint is against undoing the branch: then any other row of its tables may be in its way
+   */
+  async laterBranch(tx: SqlExecutor, branch: string, isBlocked: boolean): Promise<BranchRow | undefined> {
     const { rows } = await this.#query<BranchRow>(
       tx,
       `SELECT o.branch, o.owner, o.saga_key AS key, o.reply_to AS "replyTo", o.birth FROM ${this.#quoted}.saga_undo u
          JOIN ${this.#quoted}.saga_undo o ON o.owner = u.owner AND o.branch <> u.branch
          JOIN ${this.#quoted}.saga_undo_image i ON i.branch = o.branch
-       WHERE u.branch = $1 AND EXISTS (SELECT FROM ${this.#quoted}.saga_undo_image m
-         WHERE m.branch = u.branch AND m.relation = i.relation AND m.seq < i.seq
-           AND (m.old_key IN (i.old_key, i.new_key) OR m.new_key IN (i.old_key, i.new_key)))
+       WHERE u.branch = $1 AND i.seq > (SELECT max(e.seq) FROM ${this.#quoted}.saga_undo_image e WHERE e.branch = u.branch)
+         AND EXISTS (SELECT FROM ${this.#quoted}.saga_undo_image m WHERE m.branch = u.branch AND (
+           m.relation = i.relation AND ($2::boolean OR m.old_key IN (i.old_key, i.new_key) OR m.new_key IN (i.old_key, i.new_key))
+           OR (m.relation::oid, i.relation::oid) IN (
+             SELECT f.conrelid, f.confrelid FROM pg_catalog.pg_constraint f WHERE f.contype = 'f'
+             UNION SELECT f.confrelid, f.conrelid FROM pg_catalog.pg_constraint f WHERE f.contype = 'f')))
        ORDER BY i.seq DESC LIMIT 1`,
-      [branch],
+      [branch, isBlocked],
     )
     return rows[0]
   }

@@ -33,7 +33,7 @@ export interface Touched {
 export interface Plan {
   /** In the order of their keys. What ended as it began is not in it. */
   readonly touched: readonly Touched[]
-  /** To be undone one after the other. */
+  /** To be undone one after the other. Leaves out rows that ended as they began: later writes to these are not compared, so they stay. */
   readonly steps: readonly Image[]
 }
 
@@ -41,8 +41,9 @@ export interface Plan {
 export function planUndo(images: readonly Image[]): Plan {
   const touched = touchedBy(images)
   const state = new Map(touched.map((row) => [placeOf(row.relation, row.key), stateOf(row.left)]))
+  const changed = withMoves(images, state.keys())
   const steps: Image[] = []
-  const left = images.toReversed()
+  const left = images.filter((image) => placesOf(image).some((place) => changed.has(place))).toReversed()
   while (left.length > 0) {
     const at = left.findIndex((image) => fits(image, state))
     const image = left.splice(Math.max(0, at), 1)[0] as Image
@@ -86,7 +87,24 @@ function touchedBy(images: readonly Image[]): readonly Touched[] {
   return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
 }
 
-/** An unknown state (it ended as it began) fits anything. */
+/** With each place those that its row was moved from and to. */
+export function withMoves(images: readonly Image[], places: Iterable<string>): ReadonlySet<string> {
+  const all = new Set(places)
+  const moves = images.map(placesOf).filter(({ length }) => length > 1)
+  for (let size = -1; size < all.size; ) {
+    size = all.size
+    for (const ends of moves) if (ends.some((end) => all.has(end))) for (const end of ends) all.add(end)
+  }
+  return all
+}
+
+/** The place of a changed row, or both where the change moved it. */
+export function placesOf({ relation, oldKey, newKey }: Image): readonly string[] {
+  const keys = new Set([oldKey, newKey].filter((key) => key !== null))
+  return Array.from(keys, (key) => placeOf(relation, key))
+}
+
+/** An unknown state (a row that was moved here, and on) fits anything. */
 function fits({ relation, oldKey, newKey, newRow }: Image, state: ReadonlyMap<string, string>): boolean {
   const place = placeOf(relation, newKey ?? oldKey ?? '')
   const now = state.get(place)

@@ -10,12 +10,13 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { UndoError } from './errors.ts'
-import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './table-checks.ts'
+import { CANDIDATE, type Candidate, primaryColumns, problemOf } from './table-checks.ts'
 import { movedRemedy, UNDO_CALL } from './table-structure.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
 import { textsFunction, triggerFunction, triggerFunctionName } from './trigger.ts'
 import { columnsSetAnew } from './trigger-set-columns.ts'
 import type { ProtectedTable, ProtectTable } from './undo-types.ts'
+import { columnsOf, heldKeys, keysQuery, readKeys, unheldProblem } from './unique-keys.ts'
 
 interface Wanted extends Candidate {
   readonly oid: string
@@ -105,21 +106,24 @@ export class Protection {
     })
   }
 
-  async list(sql: SqlExecutor): Promise<readonly ProtectedTable[]> {
-    const listed = await this.#listed(sql)
-    const together = new Set(listed.map(({ oid }) => oid))
-    const tables: ProtectedTable[] = []
-    for (const { name, keys, held, ...each } of listed) {
-      const candidate = await this.#candidate(sql, name)
-      const problem =
-        problemOf(candidate, this.#schema) ??
-        movedProblem(name, each) ??
-        listedProblem(each, candidate) ??
-        setterProblem(candidate, each.ignored) ??
-        followerProblem(candidate, together)
-      tables.push({ table: name, key: keys[0] ?? [], held, ...(problem !== undefined && { problem }) })
-    }
-    return tables
+  async list(sql: SqlClient): Promise<readonly ProtectedTable[]> {
+    return sql.transaction(async (tx) => {
+      const listed = await this.#listed(tx)
+      const together = new Set(listed.map(({ oid }) => oid))
+      const tables: ProtectedTable[] = []
+      for (const { name, keys, held, ...each } of listed) {
+        const candidate = await this.#candidate(tx, name)
+        const problem =
+          problemOf(candidate, this.#schema) ??
+          movedProblem(name, each) ??
+          listedProblem(each, candidate) ??
+          setterProblem(candidate, each.ignored) ??
+          followerProblem(candidate, together) ??
+          unheldProblem(candidate.keys)
+        tables.push({ table: name, key: keys[0] ?? [], held, ...(problem !== undefined && { problem }) })
+      }
+      return tables
+    })
   }
 
   /** In one transaction, made again while others hold one of the tables. */
@@ -157,16 +161,17 @@ export class Protection {
     return rows
   }
 
-  async #candidate(sql: SqlExecutor, table: string): Promise<Candidate> {
-    const { rows } = await this.#query<Candidate>(
-      sql,
+  async #candidate(tx: SqlTransaction, table: string): Promise<Candidate> {
+    const { rows } = await this.#query<Omit<Candidate, 'keys'>>(
+      tx,
       CANDIDATE.replaceAll('{schema}', () => this.#home),
       [table],
     )
-    return rows[0] as Candidate
+    const found = rows[0] as Omit<Candidate, 'keys'>
+    return { ...found, keys: found.oid === null ? [] : await readKeys(tx, found.oid) }
   }
 
-  async #lookUp(tx: SqlExecutor, { table, ignored = [], hidden = [] }: ProtectTable): Promise<Wanted> {
+  async #lookUp(tx: SqlTransaction, { table, ignored = [], hidden = [] }: ProtectTable): Promise<Wanted> {
     const found = await this.#candidate(tx, table)
     const { oid, name } = found
     if (oid === null) throw new UndoError('saga.undo_table', { call: 'protect', table, problem: NO_TABLE })
@@ -178,7 +183,7 @@ export class Protection {
 
   async #install(tx: SqlTransaction, wanted: Wanted): Promise<void> {
     const { oid, name, ignored, hidden } = wanted
-    const keys = keysOf(wanted)
+    const keys = heldKeys(wanted.keys)
     const { rows } = await this.#query<{ id: string; triggers: Triggers }>(
       tx,
       `INSERT INTO ${this.#home}.saga_undo_table AS t (relation, keys, keys_of, ignored, hidden, name)
@@ -186,11 +191,11 @@ export class Protection {
        ON CONFLICT (relation) DO UPDATE SET keys = excluded.keys, keys_of = excluded.keys_of, ignored = excluded.ignored,
          hidden = excluded.hidden, name = excluded.name
        RETURNING id, ${this.#triggers} AS triggers`,
-      [oid, JSON.stringify(keys), keysQuery(wanted, keys), [...ignored], [...hidden], name],
+      [oid, JSON.stringify(keys.map(columnsOf)), keysQuery(keys), [...ignored], [...hidden], name],
     )
     const { id, triggers } = rows[0] as { id: string; triggers: Triggers }
     await tx.query(textsFunction(this.#home, id, wanted))
-    await tx.query(triggerFunction(this.#home, id, wanted, keys))
+    await tx.query(triggerFunction(this.#home, id, keys))
     if (triggers.own !== 2) await this.#createTriggers(tx, name, id)
     await fireAlways(tx, oid, name)
   }
@@ -265,7 +270,7 @@ function columnProblem(found: Candidate, ignored: readonly string[], hidden: rea
   const unknown = [...ignored, ...hidden].find((name) => !columns.includes(name))
   if (unknown !== undefined)
     return `has no column "${unknown}" that could be ignored or hidden: it has ${columns.join(', ')}`
-  const inKey = ignored.find((name) => primary(found).columns.includes(name))
+  const inKey = ignored.find((name) => primaryColumns(found).includes(name))
   if (inKey === undefined) return undefined
   return `has "${inKey}" in its primary key, which cannot be ignored: leave it out of \`ignored\``
 }
@@ -285,7 +290,7 @@ function movedProblem(name: string, { protectedAs }: Pick<Listed, 'protectedAs'>
 
 /** Values that are not those that were put back. */
 function setterProblem(found: Candidate, ignored: readonly string[]): string | undefined {
-  const columns = (found.columns ?? []).map(({ name }) => name).filter((name) => !primary(found).columns.includes(name))
+  const columns = (found.columns ?? []).map(({ name }) => name).filter((name) => !primaryColumns(found).includes(name))
   const [first, ...others] = columnsSetAnew(found.setters ?? [], columns, ignored)
   if (first === undefined) return undefined
   const names = [...new Set([first, ...others].map(({ column }) => column))]
@@ -304,6 +309,6 @@ function listedProblem(
     return 'has triggers of undo that are missing or disabled: enable them, or call undo.protect() again'
   if (triggers.own !== 2)
     return 'has triggers of undo that call functions of another table or another release, as after a restored dump: call undo.protect() again'
-  if (keysQuery(candidate, keysOf(candidate)) === query) return undefined
+  if (keysQuery(heldKeys(candidate.keys)) === query) return undefined
   return 'has other keys than when it was protected: call undo.protect() again while nothing of it waits'
 }

@@ -1,11 +1,11 @@
 /** Undoes a branch: looks whether its rows are as it left them, puts them back, and looks again. */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
-import { applySteps, putAllBack } from './apply.ts'
+import { applySteps, attempt, putAllBack } from './apply.ts'
 import type { BranchRow, Images } from './branch-image-store.ts'
 import { differencesOf, shownKey } from './differences.ts'
 import { type Strayed, type UndoDifference, UndoError } from './errors.ts'
-import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
+import { type Image, keyOf, type Plan, placeOf, placesOf, planUndo, type Touched, withMoves } from './plan.ts'
 import { fixTexts } from './row-text.ts'
 import { type Obstacle, type Relation, type Relations, readRows } from './table-structure.ts'
 import type { UndoChoice } from './undo-types.ts'
@@ -33,10 +33,14 @@ interface Looked {
   readonly plan: Plan
   readonly relations: ReadonlyMap<string, Relation>
   readonly differences: readonly RowDifference[]
+  /** Places of rows that are as they were before the branch: nothing is left to undo there. */
+  readonly done: ReadonlySet<string>
 }
 
 interface RowDifference {
   readonly row: Touched
+  /** It is as it was before the branch. */
+  readonly isBefore: boolean
   /** Obstacle for the whole table. */
   readonly obstacle?: Obstacle | undefined
   readonly differences: readonly UndoDifference[]
@@ -50,8 +54,8 @@ export async function look(tx: SqlTransaction, parts: Looking, branch: string): 
 }
 
 /**
- * Puts the rows of a branch back, newest change first, and forgets it. Branches of the same saga that changed these rows after
- * it are undone before, and marked as cancelled: branches that ran at the same time are not cancelled in the order of
+ * Puts the rows of a branch back, newest change first, and forgets it. Branches of the same saga that changed these rows, or tables tied to
+ * theirs by a foreign key, after it are undone before, and marked as cancelled: branches that ran at the same time are not cancelled in the order of
  * their writes. Needs `Images.alone`.
  * @param choice what becomes of rows that are not as it left them; `undefined`: then nothing is undone
  * @throws `saga.undo_conflict`
@@ -87,11 +91,25 @@ export async function markCancelled(
 async function restoreBranch(
   tx: SqlTransaction,
   parts: RestoreParts,
+  branch: Branch,
+  choice: UndoChoice | undefined,
+): Promise<void> {
+  let refused: Error | undefined
+  do {
+    const looked = await lookAfterLater(tx, parts, branch.branch, choice)
+    refused = await attempt(tx, () => putBack(tx, parts, branch, looked, choice))
+  } while (refused !== undefined && (await undoLater(tx, parts, branch.branch, choice, true)))
+  if (refused !== undefined) throw refused
+}
+
+async function putBack(
+  tx: SqlTransaction,
+  parts: RestoreParts,
   { branch, owner, key }: Branch,
+  { plan, relations, differences, done }: Looked,
   choice: UndoChoice | undefined,
 ): Promise<void> {
   const { images } = parts
-  const { plan, relations, differences } = await lookAfterLater(tx, parts, branch, choice)
   const obstacle = differences.find((each) => each.obstacle !== undefined)?.obstacle
   if (differences.length > 0 && (choice === undefined || (choice === 'restore' && obstacle !== undefined)))
     throw new UndoError('saga.undo_conflict', {
@@ -103,8 +121,7 @@ async function restoreBranch(
     differences.map(({ row }) => placeOf(row.relation, row.key)),
   )
   const isKept = (row: Touched): boolean => set.has(placeOf(row.relation, row.key))
-  const isSet = ({ relation, oldKey, newKey }: Image): boolean =>
-    [oldKey, newKey].some((each) => each !== null && set.has(placeOf(relation, each)))
+  const isSet = (image: Image): boolean => placesOf(image).some((place) => set.has(place) || done.has(place))
   await tx.query('SET CONSTRAINTS ALL DEFERRED')
   await applySteps(
     tx,
@@ -115,8 +132,8 @@ async function restoreBranch(
     await putAllBack(tx, relations, plan.touched.filter(isKept))
   }
   await tx.query('SET CONSTRAINTS ALL IMMEDIATE')
-  const done = plan.touched.filter((row) => !isKept(row))
-  const wrong = await afterTriggers(tx, parts, owner, relations, done)
+  const restored = plan.touched.filter((row) => !isKept(row))
+  const wrong = await afterTriggers(tx, parts, owner, relations, restored)
   if (wrong.length > 0)
     throw new UndoError('saga.undo_conflict', {
       key: `${key} (a trigger of the table changed what was put back: name its columns in \`ignored\` of undo.protect())`,
@@ -167,18 +184,38 @@ async function lookAfterLater(
 ): Promise<Looked> {
   for (;;) {
     const looked = await lookAt(tx, parts, branch)
-    const later = looked.plan.touched.length === 0 ? undefined : await parts.images.laterBranch(tx, branch)
-    if (later === undefined) return looked
-    await markCancelled(tx, parts, later)
-    await restoreBranch(tx, parts, later, choice)
+    if (looked.plan.touched.length === 0 || !(await undoLater(tx, parts, branch, choice, false))) return looked
   }
+}
+
+/** Undoes the last branch that has to be undone before this one. @returns false: there is none. @see Images.laterBranch */
+async function undoLater(
+  tx: SqlTransaction,
+  parts: RestoreParts,
+  branch: string,
+  choice: UndoChoice | undefined,
+  isBlocked: boolean,
+): Promise<boolean> {
+  const later = await parts.images.laterBranch(tx, branch, isBlocked)
+  if (later === undefined) return false
+  await markCancelled(tx, parts, later)
+  await restoreBranch(tx, parts, later, choice)
+  return true
 }
 
 async function lookAt(tx: SqlTransaction, { images, relations }: Looking, branch: string): Promise<Looked> {
   const plan = planUndo(await images.read(tx, branch))
   const oids = [...new Set(plan.steps.map(({ relation }) => relation))]
   const known = oids.length === 0 ? new Map<string, Relation>() : await relations.read(tx, oids)
-  return { plan, relations: known, differences: await compare(tx, known, plan.touched) }
+  const all = await compare(tx, known, plan.touched)
+  const placeOfRow = ({ relation, key }: Touched): string => placeOf(relation, key)
+  const before = new Set(all.flatMap(({ row, isBefore }) => (isBefore ? [placeOfRow(row)] : [])))
+  const isOpen = (place: string): boolean => !before.has(place)
+  // A row that was moved is done at both places, or at none.
+  const open = withMoves(plan.steps, plan.touched.map(placeOfRow).filter(isOpen))
+  const done = new Set([...before].filter((place) => !open.has(place)))
+  const differences = all.filter(({ row }) => !done.has(placeOfRow(row)))
+  return { plan, relations: known, differences, done }
 }
 
 /** The rows that are not as `left` says. */
@@ -201,8 +238,11 @@ async function compare(
     )
     const now = new Map(found.map(({ key, row }) => [key, row]))
     for (const row of rows) {
-      const differences = await differencesOf(tx, relation, row, now.get(row.key) ?? null)
-      if (differences.length > 0) all.push({ row, differences })
+      const is = now.get(row.key) ?? null
+      const differences = await differencesOf(tx, relation, row, is)
+      if (differences.length === 0) continue
+      const fromBefore = await differencesOf(tx, relation, { ...row, left: row.before }, is)
+      all.push({ row, differences, isBefore: fromBefore.length === 0 })
     }
   }
   return all
@@ -216,28 +256,15 @@ function strayedInto({ table }: Strayed): UndoDifference {
   return { table, key: {}, expected: 'no change', found: 'rows that undoing would change' }
 }
 
-/** With each place those that its row was moved from and to. */
-function withMoves(steps: readonly Image[], places: readonly string[]): ReadonlySet<string> {
-  const all = new Set(places)
-  const moves = steps
-    .filter(({ oldKey, newKey }) => oldKey !== null && newKey !== null && oldKey !== newKey)
-    .map(({ relation, oldKey, newKey }) => [placeOf(relation, oldKey ?? ''), placeOf(relation, newKey ?? '')])
-  for (let size = 0; size < all.size; ) {
-    size = all.size
-    for (const ends of moves) if (ends.some((end) => all.has(end))) for (const end of ends) all.add(end)
-  }
-  return all
-}
-
 function obstructed(row: Touched, { name, hidden }: Relation, obstacle: Obstacle): RowDifference {
   const { expected, found } = obstacle
   const key = shownKey(row.key, (column) => hidden.includes(column))
-  return { row, obstacle, differences: [{ table: name, key, expected, found }] }
+  return { row, obstacle, isBefore: false, differences: [{ table: name, key, expected, found }] }
 }
 
 function noTable(row: Touched): RowDifference {
   const table = `table ${row.relation}`
   // Which of its columns were hidden is gone with it.
   const key = shownKey(row.key, () => true)
-  return { row, differences: [{ table, key, expected: 'a protected table', found: 'no such table' }] }
+  return { row, isBefore: false, differences: [{ table, key, expected: 'a protected table', found: 'no such table' }] }
 }

@@ -1,8 +1,7 @@
 /** Catalog data of a table, and obstacles to its protection. */
-import { quoteIdentifier } from '../../core/sql.ts'
 import { RULED_REMEDY } from './errors.ts'
-import { type KeyColumn, keyText } from './row-text.ts'
 import type { Setter } from './trigger-set-columns.ts'
+import { columnsOf, type Key, looseIn } from './unique-keys.ts'
 
 /** Catalog data of a table that is to be protected. */
 export interface Candidate {
@@ -21,32 +20,10 @@ export interface Candidate {
   readonly setters: readonly Setter[] | null
   /** Its columns and their types, as `SHAPE` says. */
   readonly shape: string | null
-  /** Columns of the primary key, then of other unique indexes of plain columns. */
-  readonly keys: readonly Key[] | null
+  readonly keys: readonly Key[]
   /** Tables that the database changes with this one. */
   readonly follow: ReadonlyArray<{ readonly oid: string; readonly name: string; readonly constraint: string }> | null
 }
-
-export interface Key {
-  readonly isPrimary: boolean
-  readonly isImmediate: boolean
-  readonly columns: readonly string[]
-  /** Columns whose collation treats different texts as equal. */
-  readonly loose: readonly string[]
-}
-
-/** The columns of each. */
-export type Keys = readonly (readonly string[])[]
-
-/** Types of which equal values have equal texts (`numeric` once its zeros are cut). */
-const KEY_TYPES: ReadonlySet<string> = new Set(
-  (
-    'smallint integer bigint oid text character character_varying name uuid boolean date bytea numeric inet cidr macaddr ' +
-    'macaddr8 timestamp_without_time_zone timestamp_with_time_zone time_without_time_zone "char"'
-  )
-    .split(' ')
-    .map((type) => type.replaceAll('_', ' ')),
-)
 
 export function problemOf(found: Candidate, schema: string): string | undefined {
   const { kind, persistence, keys, protectedIn } = found
@@ -57,10 +34,10 @@ export function problemOf(found: Candidate, schema: string): string | undefined 
   if (found.isInherited) return 'has tables that inherit from it: use partitions, or name a table without children'
   if (protectedIn !== null && protectedIn !== schema)
     return `is protected in schema "${protectedIn}" already: give its participants one schema, or call undo.unprotect(sql, [...], { schema: ${JSON.stringify(protectedIn)} })`
-  const key = keys?.find(({ isPrimary }) => isPrimary)
+  const key = keys.find(({ isPrimary }) => isPrimary)
   if (key === undefined) return 'has no primary key, so its rows cannot be told apart: add one'
   if (!key.isImmediate) return 'has a primary key that is DEFERRABLE: make it immediate'
-  const loose = looseColumn(found, key)
+  const loose = looseIn(key)
   if (found.ruled !== null)
     return (
       `has row-level security that applies to ${found.ruled.join(', ')}, which may then not see or not write the rows to be put ` +
@@ -71,41 +48,9 @@ export function problemOf(found: Candidate, schema: string): string | undefined 
   return undefined
 }
 
-export function primary({ keys }: Candidate): Key {
-  return keys?.find(({ isPrimary }) => isPrimary) as Key
-}
-
-/** A column whose equal values may have different texts. */
-function looseColumn({ columns }: Candidate, key: Key): string | undefined {
-  return key.columns.find((name) => {
-    const { base = '' } = columns?.find((column) => column.name === name) ?? {}
-    return key.loose.includes(name) || !(KEY_TYPES.has(base) || base === 'enum')
-  })
-}
-
-/** The columns of the keys that rows are held by: the primary key, then other unique keys. */
-export function keysOf(found: Candidate): Keys {
-  const all = (found.keys ?? []).filter(
-    (key) => key.isPrimary || (key.isImmediate && looseColumn(found, key) === undefined),
-  )
-  return all.toSorted((a, b) => Number(b.isPrimary) - Number(a.isPrimary)).map(({ columns }) => columns)
-}
-
-/** Texts of the keys of a row, an expression, in this order; NULL for a key with a NULL in it. */
-export function keyTexts(row: string, { columns }: Candidate, keys: Keys): readonly string[] {
-  const keyColumn = (name: string): KeyColumn => {
-    const isNumeric = columns?.find((column) => column.name === name)?.base === 'numeric'
-    return { name, isNumeric }
-  }
-  return keys.map((names) => {
-    const values = names.map((name) => `${row}.${quoteIdentifier(name)}`)
-    return `CASE num_nulls(${values.join(', ')}) WHEN 0 THEN ${keyText(row, names.map(keyColumn))} END`
-  })
-}
-
-/** A statement that gives them for row `$1`. */
-export function keysQuery(found: Candidate, keys: Keys): string {
-  return `SELECT ARRAY[${keyTexts('($1)', found, keys).join(', ')}]`
+/** The columns of its primary key. */
+export function primaryColumns({ keys }: Candidate): readonly string[] {
+  return columnsOf(keys.find(({ isPrimary }) => isPrimary) as Key)
 }
 
 /** Columns and types behind row texts: reveals whether a table was altered. @param oid an expression */
@@ -128,7 +73,7 @@ const SETTERS = `(SELECT jsonb_agg(jsonb_build_object('trigger', g.tgname, 'name
    FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
    WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 19 = 19)`
 
-/** All that is asked of a table, in one row; `{schema}` is where the quoted schema of the participant goes. */
+/** All that is asked of a table but its keys, in one row; `{schema}` is where the quoted schema of the participant goes. */
 export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THEN $1 ELSE format('%I.%I', n.nspname, c.relname) END AS name,
   c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relispartition AS "isPartition",
   c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS "isInherited",
@@ -141,15 +86,6 @@ export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THE
      JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(y.typbasetype, 0), y.oid)
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
   ${shapeOf('c.oid')} AS shape, ${RULED_ROLES} AS ruled, ${SETTERS} AS setters,
-  (SELECT jsonb_agg(jsonb_build_object('isPrimary', x.indisprimary, 'isImmediate', x.indimmediate,
-     'columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(at, n)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.at WHERE k.n <= x.indnkeyatts),
-     'loose', (SELECT coalesce(jsonb_agg(a.attname), '[]') FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(at, n)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.at
-        JOIN pg_catalog.pg_collation o ON o.oid = (x.indcollation::oid[])[k.n - 1]
-        WHERE k.n <= x.indnkeyatts AND NOT o.collisdeterministic)) ORDER BY x.indexrelid)
-   FROM pg_catalog.pg_index x
-   WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL) AS keys,
   (SELECT jsonb_agg(jsonb_build_object('oid', r.oid::text, 'name', format('%I.%I', s.nspname, r.relname), 'constraint', o.conname))
    FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class r ON r.oid = o.conrelid JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace
    WHERE o.contype = 'f' AND o.confrelid = c.oid AND NOT r.relispartition

@@ -4,18 +4,19 @@
  */
 import { quoteIdentifier, quoteLiteral } from '../../core/sql.ts'
 import { textOf } from './row-text.ts'
-import { type Candidate, type Keys, keyTexts, shapeOf } from './table-checks.ts'
+import { type Candidate, shapeOf } from './table-checks.ts'
 import { FIXED, SETTING } from './tables.ts'
+import { isComputed, type Key, keyTexts } from './unique-keys.ts'
 
 /**
  * @param home the quoted schema of the participant
  * @param id the table's id in `saga_undo_table`, not its oid, which a restored dump changes
  */
-export function triggerFunction(home: string, id: string, found: Candidate, keys: Keys): string {
+export function triggerFunction(home: string, id: string, keys: readonly Key[]): string {
   const name = triggerFunctionName(home, id)
   const texts = textsFunctionName(home, id)
   return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp ${dependsOnSettings(found, keys) ? FIXED : ''} AS $undo$
+SET search_path = pg_catalog, pg_temp ${dependsOnSettings(keys) ? FIXED : ''} AS $undo$${keys.some(isComputed) ? '\n#variable_conflict use_column' : ''}
 DECLARE
   rel CONSTANT regclass := coalesce(pg_partition_root(TG_RELID), TG_RELID);
   old_keys text[];
@@ -33,10 +34,10 @@ BEGIN
     RETURN NULL;
   END IF;
   IF TG_OP <> 'INSERT' THEN
-    old_keys := ARRAY[${keyTexts('OLD', found, keys).join(', ')}];
+    old_keys := ARRAY[${keyTexts('OLD', keys).join(', ')}];
   END IF;
   IF TG_OP <> 'DELETE' THEN
-    new_keys := ARRAY[${keyTexts('NEW', found, keys).join(', ')}];
+    new_keys := ARRAY[${keyTexts('NEW', keys).join(', ')}];
   END IF;
   branch := ${home}.saga_undo_changed(rel, old_keys, new_keys);
   IF branch IS NULL THEN
@@ -108,7 +109,6 @@ const SETTING_DEPENDENT: ReadonlySet<string> = new Set([
   'timestamp without time zone',
 ])
 
-function dependsOnSettings({ columns }: Candidate, keys: Keys): boolean {
-  const named = new Set(keys.flat())
-  return (columns ?? []).some(({ name, base }) => named.has(name) && SETTING_DEPENDENT.has(base))
+function dependsOnSettings(keys: readonly Key[]): boolean {
+  return keys.some(({ parts }) => parts.some(({ base }) => SETTING_DEPENDENT.has(base)))
 }

@@ -88,7 +88,7 @@ export interface Undo {
   protect(sql: SqlClient, tables: readonly (string | ProtectTable)[], options?: UndoOptions): Promise<void>
   /** Takes the protection away. @throws `saga.undo_table` while something of the table may still have to be undone */
   unprotect(sql: SqlClient, tables: readonly string[], options?: UndoOptions): Promise<void>
-  /** All protected tables, by name, with what broke their protection since: a rename, a policy, a trigger, ... */
+  /** All protected tables, by name, with what limits their protection: a rename, a policy, a trigger, unique values that are not held, ... */
   protected(sql: SqlClient, options?: UndoOptions): Promise<readonly ProtectedTable[]>
   /**
    * Rows as no undecided saga has made them: `SELECT ... FOR UPDATE` by primary key, refused if another saga holds one of the
@@ -120,8 +120,8 @@ export interface Undo {
   differences(sql: SqlClient, target: UndoTarget, options?: UndoOptions): Promise<readonly UndoDifference[]>
   /**
    * Ends a branch by an operator's decision, where cancelling or confirming it failed or its saga was ended without it, and frees its
-   * rows. `keep` and `restore` undo it, with later steps of its saga that changed the same rows; then `retry` the saga: its
-   * cancellation finds nothing left to do, and a confirmation that comes later fails. After `accept` it is the other way round.
+   * rows. `keep` and `restore` undo it, with later steps of its saga that changed the same rows, or tables tied to theirs by a foreign
+   * key; then `retry` the saga: its cancellation finds nothing left to do, and a confirmation that comes later fails. After `accept` it is the other way round.
    * @throws `saga.undo_not_found`
    */
   settle(sql: SqlClient, target: UndoTarget, choice: UndoChoice, options?: UndoOptions): Promise<void>

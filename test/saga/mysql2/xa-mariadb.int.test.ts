@@ -128,6 +128,23 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(await world.prepared()).toEqual([])
   })
 
+  test('prepares the row that its handler took after NOWAIT had refused another one', async () => {
+    await maria.pool.query(`INSERT INTO effects VALUES ('taken', ''), ('free', '')`)
+    await using other = await otherTransaction(maria)
+    await other.query(`UPDATE effects SET what = 'x' WHERE id = 'taken'`)
+    const refused: unknown[] = []
+    const binding = world.bind(async (_, { tx }) => {
+      const take = (id: string) => tx.query('SELECT id FROM effects WHERE id = ? FOR UPDATE NOWAIT', [id])
+      await take('taken').catch((error: unknown) => refused.push(error))
+      await take('free')
+      await tx.query(`UPDATE effects SET what = 'z' WHERE id = 'free'`)
+    })
+    expect(await world.send(binding, 'invoke', 1)).toEqual(['invoke ok'])
+    expect(refused).toMatchObject([{ code: 'ER_LOCK_WAIT_TIMEOUT' }])
+    expect(await world.prepared()).toHaveLength(1)
+    expect(await world.send(binding, 'compensate')).toEqual(['compensate ok'])
+  })
+
   test('is ended by the server when its process says nothing more in the handler', async () => {
     const limits: unknown[] = []
     const binding = world.bind(async (_, { tx }) => {

@@ -30,21 +30,21 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       ])
       await writePast(
         "UPDATE account SET cents = 6 WHERE id = 'a'",
-        "DELETE FROM account WHERE id = 'n'",
+        "DELETE FROM account WHERE id = 'b'",
         "INSERT INTO account VALUES ('c', 9)",
       )
       const left = await rows('account')
       const reply = await ask('compensate')
       expect(reply).toMatchObject({ status: 'failed', final: true, code: 'saga.undo_conflict' })
       expect(reply.message).toContain(
-        'public.account id=a cents: expected 5, found 6; public.account id=c: expected no row, found a row; ',
+        'public.account id=a cents: expected 5, found 6; public.account id=b: expected a row, found no row; ',
       )
       expect(await rows('account')).toEqual(left)
       const differences = await undo.differences(sql, target, { schema })
       expect(differences.map(({ key, column, expected, found }) => [key, column, expected, found])).toEqual([
         [{ id: 'a' }, 'cents', '5', '6'],
+        [{ id: 'b' }, undefined, 'a row', 'no row'],
         [{ id: 'c' }, undefined, 'no row', 'a row'],
-        [{ id: 'n' }, undefined, 'a row', 'no row'],
       ])
     })
 
@@ -58,6 +58,45 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       expect(await undo.differences(sql, target, { schema })).toEqual([])
       expect(await ask('compensate')).toMatchObject({ status: 'ok' })
       expect(await rows('account')).toEqual(before)
+    })
+
+    test('is not overwritten where the transaction left the row as it was', async () => {
+      const { act, ask, rows } = world()
+      const moves = ["UPDATE account SET id = 'y' WHERE id = 'b'", "UPDATE account SET id = 'b' WHERE id = 'y'"]
+      await act([2, 1].map((cents) => `UPDATE account SET cents = ${cents} WHERE id = 'a'`).concat(moves))
+      await writePast("UPDATE account SET cents = 500 WHERE id = 'a'", "UPDATE account SET id = 'z' WHERE id = 'b'")
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+      expect(await rows('account')).toEqual(['(a,500,a@x)', '(c,3,c@x)', '(z,2,b@x)'])
+    })
+
+    test('is undone where it is as it was before the transaction', async () => {
+      const { act, ask, kept, rows, schema, sql } = world()
+      const before = await rows('account')
+      await act([
+        "UPDATE account SET cents = 5 WHERE id IN ('a', 'b')",
+        "INSERT INTO account VALUES ('n', 1)",
+        "DELETE FROM account WHERE id = 'c'",
+      ])
+      await writePast(
+        "UPDATE account SET cents = 1 WHERE id = 'a'",
+        "DELETE FROM account WHERE id = 'n'",
+        "INSERT INTO account VALUES ('c', 3, 'c@x')",
+      )
+      expect(await undo.differences(sql, target, { schema })).toEqual([])
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+      expect([await rows('account'), await kept()]).toEqual([before, [0, 0, 0]])
+    })
+
+    test('is reported where it was moved, and one of its two places is as it was before', async () => {
+      const { act, ask, rows } = world()
+      await act(["UPDATE account SET id = 'z' WHERE id = 'a'"])
+      await writePast("UPDATE account SET email = NULL WHERE id = 'z'", "INSERT INTO account VALUES ('a', 1, 'a@x')")
+      const { code, message } = await ask('compensate')
+      expect(code).toBe('saga.undo_conflict')
+      expect(message).toContain(
+        'id=a: expected no row, found a row; public.account id=z email: expected a@x, found null',
+      )
+      expect(await rows('account')).toHaveLength(4)
     })
 
     test.each([

@@ -56,6 +56,23 @@ export function undoProtectSuite(world: () => UndoWorld): void {
       expect(await listed()).toEqual([{ table: 'public.t', key: ['tenant', 'id'], held: 0 }])
     })
 
+    test('reports unique values that no row is held by', async () => {
+      await make(
+        'CREATE FUNCTION plain(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT lower($1) $$',
+        `CREATE TABLE t (id int PRIMARY KEY, n int UNIQUE DEFERRABLE, f float8 UNIQUE, name text, EXCLUDE USING btree (name WITH =))`,
+        'CREATE UNIQUE INDEX t_plain ON t (plain(name))',
+      )
+      await protect('t')
+      const said = (await listed()).map(({ problem }) => problem)
+      for (const each of [
+        '"t_n_key" (deferrable)',
+        '"t_f_key" (takes values of "f" for equal that are written differently)',
+        '"t_name_excl" (an exclusion constraint)',
+        '"t_plain" (uses functions that are not of PostgreSQL)',
+      ])
+        expect(said).toEqual([expect.stringContaining(each)])
+    })
+
     test.each([
       ['ALTER TABLE t DISABLE TRIGGER USER', 'disabled'],
       ['DROP TRIGGER _concordat_undo ON t', 'missing'],

@@ -1,7 +1,7 @@
 /** Writers that know nothing of undo, and the writes that are refused: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { HELD, protectAccounts } from './undo-suite.ts'
+import { HELD, makeTables, protectAccounts } from './undo-suite.ts'
 import type { UndoWorld } from './undo-world.ts'
 
 export function undoWritersSuite(world: () => UndoWorld): void {
@@ -90,6 +90,59 @@ export function undoWritersSuite(world: () => UndoWorld): void {
     })
   })
 
+  describe('a value that a step gave up', () => {
+    const person = [
+      "CREATE TYPE mood AS ENUM ('good', 'bad')",
+      'CREATE TABLE person (id int PRIMARY KEY, branch text, new numeric, mood mood, gone_at timestamptz)',
+    ]
+    const rows = "INSERT INTO person VALUES (1, 'Ann', 1.5, 'good', NULL), (2, 'bob', 2, 'bad', NULL)"
+    const given = "UPDATE person SET branch = 'x', new = 9, gone_at = now() WHERE id = 1"
+
+    test.each([
+      ['expressions', 'UNIQUE INDEX ON person (lower(branch), abs(new))', "(3, 'ANN', -1.50)", "(4, 'ANN', 2)"],
+      [
+        'rows that are not deleted',
+        'UNIQUE INDEX ON person (branch) WHERE gone_at IS NULL',
+        "(3, 'Ann')",
+        "(4, 'Ann', 1.5, 'good', now())",
+      ],
+      [
+        'rows of one kind',
+        "UNIQUE INDEX ON person (new) WHERE mood = 'good'",
+        "(3, 'eve', 1.50, 'good')",
+        "(4, 'Ann', 1.5, 'bad')",
+      ],
+    ])('in an index of %s is taken by no other writer until that is decided', async (_, index, taken, other) => {
+      const { act, ask, kept, rows: read, schema, sql } = world()
+      await makeTables(sql, [...person, `CREATE ${index}`, rows])
+      await undo.protect(sql, ['person'], { schema })
+      expect(await undo.protected(sql, { schema })).toEqual([{ table: 'public.person', key: ['id'], held: 0 }])
+      const before = await read('person')
+      expect(await act([given])).toMatchObject({ status: 'ok' })
+      await expect(write(`INSERT INTO person VALUES ${taken}`)).rejects.toMatchObject(HELD)
+      await write(`INSERT INTO person VALUES ${other}`)
+      const free = await sql.transaction((tx) => undo.lockRows<{ id: number }>(tx, 'person', [2], { schema }))
+      expect(free.map(({ id }) => id)).toEqual([2])
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+      expect([(await read('person')).slice(0, 2), await kept()]).toEqual([before, [0, 0, 0]])
+      await act([given], { id: 'next' })
+      await ask('confirm', { id: 'next' })
+      await write(`INSERT INTO person VALUES ${taken}`)
+    })
+
+    test('is taken by no other writer where NULL is a value', async () => {
+      const { act, ask, schema, sql } = world()
+      await makeTables(sql, [
+        'CREATE TABLE seat (id int PRIMARY KEY, show int, place int, UNIQUE NULLS NOT DISTINCT (show, place))',
+        'INSERT INTO seat VALUES (1, 1, NULL)',
+      ])
+      await undo.protect(sql, ['seat'], { schema })
+      await act(['UPDATE seat SET place = 7'])
+      await expect(write('INSERT INTO seat VALUES (2, 1, NULL)')).rejects.toMatchObject(HELD)
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+    })
+  })
+
   describe('another saga', () => {
     test('waits for the row, and fails for this time when it is not free', async () => {
       const { act, ask, rows } = world()
@@ -155,6 +208,52 @@ export function undoWritersSuite(world: () => UndoWorld): void {
       await expect(write("DELETE FROM account WHERE id = 'a'")).rejects.toMatchObject(HELD)
       expect(await ask('compensate', first)).toMatchObject({ status: 'ok' })
       expect([(await rows('account'))[0], await kept()]).toEqual(['(a,1,a@x)', [0, 0, 0]])
+    })
+
+    const rowsTied = [
+      ['a foreign key', 'REFERENCES parent'],
+      ['a cascade', 'REFERENCES parent ON DELETE CASCADE'],
+    ] as const
+    test.each(rowsTied)('are undone the last one first where %s ties their rows', async (_, tie) => {
+      const { act, ask, kept, rows, schema, sql } = world()
+      await makeTables(sql, [
+        'CREATE TABLE parent (id int PRIMARY KEY)',
+        `CREATE TABLE child (id int PRIMARY KEY, parent int ${tie})`,
+        'INSERT INTO parent VALUES (1)',
+        'INSERT INTO child VALUES (1, 1)',
+      ])
+      await undo.protect(sql, ['parent', 'child'], { schema })
+      await act(['INSERT INTO parent VALUES (2)'], first)
+      await act(['INSERT INTO child VALUES (2, 2)', 'UPDATE child SET parent = 2 WHERE id = 1'], second)
+      for (const of of [first, second]) expect(await ask('compensate', of)).toMatchObject({ status: 'ok' })
+      expect([await rows('parent'), await rows('child'), await kept()]).toEqual([['(1)'], ['(1,1)'], [0, 0, 0]])
+    })
+
+    test('are undone the last one first where they wrote to tied tables at the same time', async () => {
+      const { act, ask, kept, rows, schema, sql } = world()
+      await makeTables(sql, [
+        'CREATE TABLE parent (id int PRIMARY KEY)',
+        'CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent)',
+      ])
+      await undo.protect(sql, ['parent', 'child'], { schema })
+      for (const [n, of] of [first, second].entries())
+        await act([`INSERT INTO parent VALUES (${n})`, `INSERT INTO child VALUES (${n}, ${n})`], of)
+      // As if each had written its parent, and then each its child.
+      for (const { step } of [first, second])
+        await write(
+          `UPDATE ${schema}.saga_undo_image SET seq = DEFAULT WHERE branch LIKE '%${step}%' AND relation = 'child'::regclass`,
+        )
+      for (const of of [first, second]) expect(await ask('compensate', of)).toMatchObject({ status: 'ok' })
+      expect([await rows('parent'), await rows('child'), await kept()]).toEqual([[], [], [0, 0, 0]])
+    })
+
+    test('are undone the last one first where one took a unique value of the other', async () => {
+      const { act, ask, kept, rows } = world()
+      const before = await rows('account')
+      await act(["UPDATE account SET email = 'free' WHERE id = 'a'"], first)
+      await act(["INSERT INTO account VALUES ('q', 9, 'a@x')"], second)
+      for (const of of [first, second]) expect(await ask('compensate', of)).toMatchObject({ status: 'ok' })
+      expect([await rows('account'), await kept()]).toEqual([before, [0, 0, 0]])
     })
 
     test('are confirmed in any order, and hold the row until the last one is', async () => {

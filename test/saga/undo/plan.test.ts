@@ -45,3 +45,17 @@ test('the plan of an undo has nothing to check in a row that ended as it began',
   expect(planUndo([image('a', 'a', '1', '2'), image('a', 'a', '2', '1')]).touched).toEqual([])
   expect(planUndo([image(null, 'n', undefined, '1'), image('n', null, '1')]).touched).toEqual([])
 })
+
+test('the plan of an undo changes nothing in a row that ended as it began, unless a changed row was moved over it', () => {
+  const moved = [image('b', 'n', '2', '2'), image('n', 'c', '2', '2')]
+  const back = [
+    image('a', 'a', '1', '2'),
+    image('a', 'a', '2', '1'),
+    image('x', 'y', '3', '3'),
+    image('y', 'x', '3', '3'),
+  ]
+  expect(planUndo([...back, ...moved]).steps.map(({ oldKey, newKey }) => [newKey, oldKey])).toEqual([
+    ['c', 'n'],
+    ['n', 'b'],
+  ])
+})
