@@ -45,7 +45,7 @@ export class AssignedPartition {
   /** Given back, by offset; all of it lies below what was never lent. */
   readonly #returned: Parcel[] = []
   readonly #waitingBytes: WaitingBytes
-  readonly #settled: SettledRecords
+  readonly #settled: SettledRecords | undefined
   #hasSkipped = false
   #fresh = 0
   #lastBatch = 0
@@ -53,9 +53,9 @@ export class AssignedPartition {
 
   /**
    * @param waitingBytes of all partitions of the member
-   * @param settled what an earlier assignment of this process settled and did not commit
+   * @param settled settled messages that are not committed; `undefined` for a group that commits nothing
    */
-  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED), settled = new SettledRecords(undefined)) {
+  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED), settled?: SettledRecords) {
     this.partition = partition
     this.#waitingBytes = waitingBytes
     this.#settled = settled
@@ -63,19 +63,19 @@ export class AssignedPartition {
 
   /** Settled and not committed. */
   get uncommitted(): SettledRecords['uncommitted'] {
-    return this.#settled.uncommitted
+    return this.#settled?.uncommitted
   }
 
   /** Marks one finished. True when the position moved. */
   finish(parcel: Parcel): boolean {
-    if (parcel.record !== undefined) this.#settled.add(parcel.offset, parcel.record)
+    if (parcel.record !== undefined) this.#settled?.add(parcel.offset, parcel.record)
     parcel.record = undefined
     return this.tracker.finish(parcel)
   }
 
   /** Everything below `position` is committed. */
   committed(position: number): void {
-    this.#settled.committed(position)
+    this.#settled?.committed(position)
   }
 
   /** True once after messages were passed over that were settled before: the position may have moved. */
@@ -101,7 +101,7 @@ export class AssignedPartition {
     const end = Number(batch.lastOffset()) + 1
     const first = records.length === 0 ? end : Number(records[0]?.offset)
     this.tracker.startAt(first)
-    this.#settled.beginAt(first)
+    this.#settled?.beginAt(first)
     this.#chunks.push({ records, end, taken: 0 })
     this.#hold(records.reduce((sum, record) => sum + heldBytes(record), 0))
     this.#fresh += records.length
@@ -150,7 +150,7 @@ export class AssignedPartition {
   #takeFresh(): Parcel | undefined {
     for (;;) {
       const parcel = this.#takeRecord()
-      if (parcel?.record === undefined || !this.#settled.has(parcel.offset, parcel.record)) return parcel
+      if (parcel?.record === undefined || this.#settled?.has(parcel.offset, parcel.record) !== true) return parcel
       this.finish(parcel)
       this.#hasSkipped = true
     }

@@ -58,8 +58,9 @@ export class PartitionLending implements Lender<Parcel> {
     // Even shares count all partitions of the topic, assigned here or not.
     const sharing = limits.evenShares === true ? limits.partitions : partitions.length
     const waiting = new WaitingBytes({ ...limits, partitions: sharing })
+    const { settled } = limits
     const newPartition = (partition: number): AssignedPartition =>
-      new AssignedPartition(partition, waiting, new SettledRecords(limits.settled?.take(partition)))
+      new AssignedPartition(partition, waiting, settled && new SettledRecords(settled.take(partition)))
     this.partitions = new Map(partitions.map((partition) => [partition, newPartition(partition)]))
     this.#limits = limits
     this.#window = new PrefetchWindow(limits)
