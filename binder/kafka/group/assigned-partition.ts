@@ -2,7 +2,7 @@ import type { FetchedBatch, IncomingRecord } from '../driver.ts'
 import { heldBytes } from '../records/record-memory-size.ts'
 import { WaitingBytes } from './fetch-buffer-limits.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
-import { SettledRecords } from './settled-uncommitted-offsets.ts'
+import type { SettledRecords } from './settled-uncommitted-offsets.ts'
 
 /** A message of a partition that is lent, or was lent before in this process and given back. */
 export interface Parcel extends Slot {
@@ -21,10 +21,13 @@ interface Chunk {
 }
 
 /**
- * Most messages taken from the lowest unfinished one on: this member remembers their offsets, and Kafka redelivers all of them
- * after a crash. Rarely reached: other keys may go on for seconds at full speed while one key waits.
+ * Most messages taken from the lowest unfinished one on, and most settled ones that are not committed: this member remembers their
+ * offsets, and Kafka redelivers all of them after a crash. Rarely reached: other keys may go on for seconds at full speed while one
+ * key waits, or while the broker refuses commits.
  */
 const MAX_TAKEN = 50_000
+/** Number of settled messages that are committed at once, without waiting for `commitIntervalMs`. */
+const COMMIT_AT = MAX_TAKEN / 2
 
 const UNLIMITED = { prefetchBytes: Number.POSITIVE_INFINITY, partitions: 1 } as const
 
@@ -66,6 +69,15 @@ export class AssignedPartition {
     return this.#settled?.uncommitted
   }
 
+  /** True once so many settled messages wait for their commit that it should not wait for its interval. */
+  get isCommitDue(): boolean {
+    return this.#uncommittedCount >= COMMIT_AT
+  }
+
+  get #uncommittedCount(): number {
+    return this.#settled?.count ?? 0
+  }
+
   /** Marks one finished. True when the position moved. */
   finish(parcel: Parcel): boolean {
     if (parcel.record !== undefined) this.#settled?.add(parcel.offset, parcel.record)
@@ -92,7 +104,8 @@ export class AssignedPartition {
 
   /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
   hasRoom(prefetch: number): boolean {
-    if (this.waiting > Math.max(prefetch, this.#lastBatch >> 1) || this.tracker.size >= MAX_TAKEN) return false
+    if (this.waiting > Math.max(prefetch, this.#lastBatch >> 1)) return false
+    if (this.tracker.size >= MAX_TAKEN || this.#uncommittedCount >= MAX_TAKEN) return false
     return this.#waitingBytes.hasRoom(this.#held)
   }
 

@@ -28,7 +28,7 @@ export interface PartitionLendingEvents {
   onProgress(assigned: AssignedPartition): void
   /** Something was given back and waits in its partition: lend it again, but not at once. */
   onReleased(assigned: AssignedPartition): void
-  /** Something was settled: there may be room. */
+  /** Something was settled or committed: there may be room. */
   onRoom(): void
 }
 
@@ -98,6 +98,7 @@ export class PartitionLending implements Lender<Parcel> {
     const { settled } = this.#limits
     if (settled !== undefined) settled.isBeginning = false
     for (const [partition, position] of positions) this.partitions.get(partition)?.committed(position)
+    if (!this.#isWithdrawn) this.#events.onRoom()
   }
 
   #keepSettled(): void {

@@ -56,6 +56,11 @@ export class SettledRecords {
     this.#before = before
   }
 
+  /** Number of messages settled in this assignment and not committed. */
+  get count(): number {
+    return this.#count
+  }
+
   /** Tells where the group begins; later calls are nothing. */
   beginAt(offset: number): void {
     if (this.#from !== undefined) return

@@ -36,7 +36,8 @@ interface StalledPartition {
 
 /**
  * The partitions that stand still although records lie in them, by what fetches say: behind a batch that cannot be read,
- * which is fetched again after a pause that grows, or behind an open transaction. The other partitions go on.
+ * which is fetched again after a pause that grows, or behind an open transaction. The other partitions go on. Beside them what
+ * blocks the group itself: members of other topics, commits that the broker refuses.
  */
 export class Stalls {
   readonly #topic: string
@@ -49,6 +50,8 @@ export class Stalls {
   readonly #timers = new Set<() => void>()
   /** Other members read other topics. */
   #sharing: Stall | undefined
+  /** The broker refuses commits. */
+  #uncommitted: Stall | undefined
 
   constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (stall: Stall | undefined) => void) {
     this.#topic = topic
@@ -71,9 +74,10 @@ export class Stalls {
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
     this.#waiting.clear()
-    const had = this.#places.size > 0 || this.#sharing !== undefined
+    const had = this.#places.size > 0 || this.#sharing !== undefined || this.#uncommitted !== undefined
     this.#places.clear()
     this.#sharing = undefined
+    this.#uncommitted = undefined
     if (had) this.#onChange(undefined)
   }
 
@@ -89,6 +93,17 @@ export class Stalls {
     const remedy = 'Give each topic a Kafka group of its own (groupIds), or stop the other program'
     const reason = transportError('mismatch', text, this.#topic, undefined, remedy)
     this.#sharing = { reason, isPassing: false }
+    this.#tell()
+  }
+
+  /** The broker refuses commits, or with `undefined` it takes them again. */
+  commitsRefused(error: Error | undefined): void {
+    const text = `the group's offsets of "${this.#topic}" cannot be committed: ${error?.message}`
+    const remedy =
+      'Messages are handled until 50,000 of a partition wait for their commit, and a crash repeats them; check the replicas of ' +
+      '__consumer_offsets and the rights on the group. It is tried again'
+    const reason = transportError('refused', text, this.#topic, error, remedy)
+    this.#uncommitted = error && { reason, isPassing: false }
     this.#tell()
   }
 
@@ -140,6 +155,7 @@ export class Stalls {
   #tell(): void {
     const all = [...this.#places.values()].map(({ stall }) => stall)
     if (this.#sharing !== undefined) all.push(this.#sharing)
+    if (this.#uncommitted !== undefined) all.push(this.#uncommitted)
     this.#onChange(all.find(({ isPassing }) => !isPassing) ?? all[0])
   }
 }

@@ -15,7 +15,7 @@ export { PartitionLending } from '../../../binder/kafka/group/partition-lending.
 export { assignRoundRobin } from '../../../binder/kafka/group/round-robin.ts'
 export { SessionTimeout } from '../../../binder/kafka/group/session-timeout.ts'
 export { placeGroup } from '../../../binder/kafka/group/set-start-offset.ts'
-export { SettledOffsets } from '../../../binder/kafka/group/settled-uncommitted-offsets.ts'
+export { SettledOffsets, SettledRecords } from '../../../binder/kafka/group/settled-uncommitted-offsets.ts'
 export type { KafkaClient } from '../../../binder/kafka/kafkajs/client-types.ts'
 export { createConsumer } from '../../../binder/kafka/kafkajs/create-consumer.ts'
 export { KafkajsDriver } from '../../../binder/kafka/kafkajs/driver.ts'

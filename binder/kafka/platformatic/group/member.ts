@@ -86,6 +86,7 @@ export class GroupMember implements Member {
       clock,
       logger,
       current: () => this.#term?.lending,
+      onCommitsRefused: (error) => this.#term?.commitsRefused(error),
       recall: () => receiver.recall(),
     })
     this.#displacements = new OffsetResetDetector(spec.topic, (each) => receiver.displaced?.(each))

@@ -99,6 +99,11 @@ export class RunningTerm {
     })
   }
 
+  /** The broker refuses commits, or with `undefined` it takes them again. */
+  commitsRefused(error: Error | undefined): void {
+    if (!this.#isHeld) this.#stalls.commitsRefused(error)
+  }
+
   setPaused(paused: boolean): void {
     this.#fetcher.setPaused(paused)
     this.lending.hold(paused || this.#isHeld)
