@@ -2,8 +2,10 @@ import type { Clock } from '../../../core/clock.ts'
 import type { Stall } from '../../transport/transport.ts'
 import { transportError } from '../errors.ts'
 
-/** By default the broker aborts a producer's transaction after a minute: short ones need no report. */
-const OPEN_TRANSACTION_MS = 10_000
+/** By default the broker aborts a producer's transaction after a minute, and another replica leads within seconds: no report is needed. */
+const WAITING_MS = 10_000
+/** In place of an offset: nothing can be fetched. */
+const NO_LEADER = -1
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
 
@@ -36,8 +38,8 @@ interface StalledPartition {
 
 /**
  * The partitions that stand still although records lie in them, by what fetches say: behind a batch that cannot be read,
- * which is fetched again after a pause that grows, or behind an open transaction. The other partitions go on. Beside them what
- * blocks the group itself: members of other topics, commits that the broker refuses.
+ * which is fetched again after a pause that grows, behind an open transaction, or without a leader. The other partitions go on. Beside
+ * them what blocks the group itself: members of other topics, commits that the broker refuses.
  */
 export class Stalls {
   readonly #topic: string
@@ -45,7 +47,7 @@ export class Stalls {
   readonly #gate: FetchBlock
   readonly #onChange: (stall: Stall | undefined) => void
   readonly #places = new Map<number, StalledPartition>()
-  /** Since when the partition waits at its last stable offset. */
+  /** Since when the partition waits at its last stable offset, or for a leader. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
   /** Other members read other topics. */
@@ -96,6 +98,12 @@ export class Stalls {
     this.#tell()
   }
 
+  /** Tells whether a broker leads the partition. */
+  led(partition: number, isLed: boolean): void {
+    if (!isLed) this.#withoutLeader(partition)
+    else if (this.#waiting.get(partition)?.offset === NO_LEADER) this.#clear(partition)
+  }
+
   /** The broker refuses commits, or with `undefined` it takes them again. */
   commitsRefused(error: Error | undefined): void {
     const text = `the group's offsets of "${this.#topic}" cannot be committed: ${error?.message}`
@@ -126,19 +134,31 @@ export class Stalls {
   }
 
   #behindTransaction(partition: number, offset: number): void {
+    if (!this.#waitsLong(partition, offset)) return
+    const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
+    const waits = `${where} waits behind a transaction of another producer that is open for more than ${WAITING_MS} ms`
+    const remedy =
+      'It goes on when that one commits or aborts, or at its transaction.timeout.ms; find a hanging one with kafka-transactions.sh find-hanging'
+    const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
+    this.#put(partition, { stall: { reason, isPassing: true }, tries: 0 })
+  }
+
+  #withoutLeader(partition: number): void {
+    if (!this.#waitsLong(partition, NO_LEADER)) return
+    const waits = `partition ${partition} of "${this.#topic}" has had no leader for more than ${WAITING_MS} ms`
+    const remedy = 'The other partitions go on; this one goes on when a broker with an in-sync replica of it is back'
+    const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
+    this.#put(partition, { stall: { reason, isPassing: false }, tries: 0 })
+  }
+
+  /** True once, when the partition has waited there for long. */
+  #waitsLong(partition: number, offset: number): boolean {
     const known = this.#waiting.get(partition)
     const now = this.#clock.monotonic()
-    if (known?.offset !== offset) {
-      this.#clear(partition)
-      this.#waiting.set(partition, { offset, since: now })
-    } else if (now - known.since >= OPEN_TRANSACTION_MS && !this.#places.has(partition)) {
-      const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
-      const waits = `${where} waits behind a transaction of another producer that is open for more than ${OPEN_TRANSACTION_MS} ms`
-      const remedy =
-        'It goes on when that one commits or aborts, or at its transaction.timeout.ms; find a hanging one with kafka-transactions.sh find-hanging'
-      const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
-      this.#put(partition, { stall: { reason, isPassing: true }, tries: 0 })
-    }
+    if (known?.offset === offset) return now - known.since >= WAITING_MS && !this.#places.has(partition)
+    this.#clear(partition)
+    this.#waiting.set(partition, { offset, since: now })
+    return false
   }
 
   #clear(partition: number): void {

@@ -100,7 +100,6 @@ export class GroupMember implements Member {
     this.#progress.commits.use((positions) => this.#sameTopic.commit(positions))
     this.#starts = new StartPositions({
       ...host,
-      topic: spec.topic,
       remembered: spec.startAt && this.#progress.carried,
       sameTopic: this.#sameTopic,
       session: this.#session,
