@@ -229,7 +229,7 @@ export class TransportBinder implements Binder {
       service: this.service,
       instance: this.instance,
       clock: this.#clock,
-      isRunning: (binding) => this.#runners.get(binding)?.status().state === 'running',
+      isReceiving: (binding) => this.#runners.get(binding)?.isReceiving === true,
       send: (channel, payload, options) => this.send(channel, payload, options),
     })
   }

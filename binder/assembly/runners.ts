@@ -24,6 +24,8 @@ export interface Runner {
   stop(): Promise<void>
   pause(): void
   resume(): void
+  /** Consumers only: whether it has its place at the broker and is not paused, also while part of its subscription is blocked. */
+  readonly isReceiving?: boolean
   /** Consumers only. */
   lag?(): Promise<number | undefined>
   /** Consumers only. */

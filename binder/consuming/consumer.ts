@@ -99,6 +99,11 @@ export class Consumer {
     return this.options.autoStart
   }
 
+  /** True with a place at the broker and unless it is paused, also while part of its subscription is blocked: the rest continues. */
+  get isReceiving(): boolean {
+    return this.#state === 'running'
+  }
+
   status(): BindingStatus {
     return {
       name: this.options.name,

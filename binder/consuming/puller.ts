@@ -191,8 +191,8 @@ export class Puller {
     if (state === 'idle' || state === 'stopped') await unlessAborted(signal, this.#consumer.start())
     this.#consumer.resume()
     for (;;) {
+      if (this.#consumer.isReceiving) return
       const status = this.#consumer.status()
-      if (status.state === 'running') return
       if (status.state === 'halted' || clock.monotonic() >= deadline) throw notReady([status])
       await clock.sleep(LOOK_EVERY_MS, signal)
     }

@@ -130,8 +130,8 @@ export interface Admin {
   listTopics(): Promise<readonly string[]>
   /** Resolves too when others were faster for all of them. */
   createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<void>
-  /** How many each has, without those that the broker does not know or of which some partition has no leader. */
-  partitionCounts(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /** Partitions of each topic, without topics that the broker does not know. */
+  partitionsOf(topics: readonly string[]): Promise<ReadonlyMap<string, TopicPartitions>>
   /** Settings that apply to each topic, its own and the broker's. @throws also when one of them may not be read */
   configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>>
   /** The first offset of each partition and the one after its last record, be its transaction open or not. */
@@ -143,6 +143,12 @@ export interface Admin {
   /** Commits for a group without members. Resolves false, and does nothing, when it has some. */
   place(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<boolean>
   deleteGroup(groupId: string): Promise<void>
+}
+
+export interface TopicPartitions {
+  readonly count: number
+  /** Each partition has a leader. */
+  readonly isLed: boolean
 }
 
 export interface NewTopic {

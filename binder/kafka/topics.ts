@@ -47,7 +47,8 @@ export class Topics {
   }
 
   /**
-   * Creates the topics that are missing, if it may, and resolves when each has its leaders. One that exists with another
+   * Creates the topics that are missing, if it may, and resolves when the broker knows all topics and the created ones have their
+   * leaders. Topics that exist may lack leaders: a group can read its other partitions meanwhile. One that exists with another
    * count of partitions than declared is refused the first time it is seen. When it gets more later, while this process
    * runs, there is a warning and producers and groups follow: stopping would not bring back the old order.
    * @throws TransportError
@@ -60,7 +61,7 @@ export class Topics {
       const existing = new Set(await admin.listTopics())
       const missing = [...wanted.values()].filter(({ name }) => !existing.has(name))
       if (this.#settings.provision === 'check') {
-        await this.#awaitLeaders(
+        await this.#awaitTopics(
           admin,
           [...wanted.keys()].filter((name) => existing.has(name)),
         )
@@ -69,7 +70,7 @@ export class Topics {
         return
       }
       if (missing.length > 0) await this.#create(admin, missing)
-      await this.#awaitLeaders(admin, [...wanted.keys()])
+      await this.#awaitTopics(admin, [...wanted.keys()], new Set(missing.map(({ name }) => name)))
       await this.#checkSettings(admin, [...wanted.values()])
     })
     for (const spec of wanted.values()) this.#compare(spec)
@@ -84,7 +85,7 @@ export class Topics {
     if (known !== undefined) return known
     const topics = await this.#admin.use('listing topics', (admin) => admin.listTopics(), topic)
     if (!topics.includes(topic)) throw transportError('unroutable', `topic "${topic}" does not exist`, topic)
-    await this.#admin.use(`looking up topic "${topic}"`, (admin) => this.#awaitLeaders(admin, [topic]), topic)
+    await this.#admin.use(`looking up topic "${topic}"`, (admin) => this.#awaitTopics(admin, [topic]), topic)
     return this.#partitions.get(topic) ?? 1
   }
 
@@ -139,18 +140,20 @@ export class Topics {
     }
   }
 
-  /** The caller's deadline ends it. */
-  async #awaitLeaders(admin: Admin, names: readonly string[]): Promise<void> {
+  /**
+   * Waits until the broker knows the topics. The caller's deadline ends it.
+   * @param created topics whose partitions also need their leaders
+   */
+  async #awaitTopics(admin: Admin, names: readonly string[], created: ReadonlySet<string> = new Set()): Promise<void> {
     if (names.length === 0) return
     const deadline = this.#clock.monotonic() + this.#settings.requestTimeoutMs
     for (;;) {
-      const found = await admin.partitionCounts(names)
-      if (names.every((name) => found.has(name))) {
-        for (const [name, partitions] of found) this.#partitions.set(name, partitions)
-        return
-      }
+      const found = await admin.partitionsOf(names)
+      for (const [name, { count }] of found) this.#partitions.set(name, count)
+      const awaited = names.filter((name) => (created.has(name) ? found.get(name)?.isLed !== true : !found.has(name)))
+      if (awaited.length === 0) return
       if (this.#clock.monotonic() >= deadline)
-        throw transportError('unavailable', `topics ${names.join(', ')} have no leader`)
+        throw transportError('unavailable', `topics ${awaited.join(', ')} have no leader`)
       await this.#clock.sleep(LEADER_POLL_MS)
     }
   }

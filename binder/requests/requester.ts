@@ -27,8 +27,8 @@ export interface RequesterHost {
   readonly service: string
   readonly instance: string
   readonly clock: Clock
-  /** Whether the binding of this name has its place at the broker. */
-  isRunning(binding: string): boolean
+  /** Whether the binding of this name has its place at the broker and is not paused. */
+  isReceiving(binding: string): boolean
   send<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options: SendOptions): Promise<unknown>
 }
 
@@ -144,7 +144,7 @@ export class Requester {
 
   /** Only when the reply would find its way. */
   async #ask({ input, options }: SinkBinding, until: AbortSignal, send: () => Promise<unknown>): Promise<void> {
-    while (!this.#host.isRunning(options.name ?? input.name)) {
+    while (!this.#host.isReceiving(options.name ?? input.name)) {
       await this.#host.clock.sleep(20, until)
     }
     await send()

@@ -2,7 +2,7 @@ import type { FetchedBatch, IncomingRecord } from '../driver.ts'
 import { heldBytes } from '../records/record-memory-size.ts'
 import { WaitingBytes } from './fetch-buffer-limits.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
-import { SettledRecords } from './settled-uncommitted-offsets.ts'
+import type { SettledRecords } from './settled-uncommitted-offsets.ts'
 
 /** A message of a partition that is lent, or was lent before in this process and given back. */
 export interface Parcel extends Slot {
@@ -21,10 +21,13 @@ interface Chunk {
 }
 
 /**
- * Most messages taken from the lowest unfinished one on: this member remembers their offsets, and Kafka redelivers all of them
- * after a crash. Rarely reached: other keys may go on for seconds at full speed while one key waits.
+ * Most messages taken from the lowest unfinished one on, and most settled ones that are not committed: this member remembers their
+ * offsets, and Kafka redelivers all of them after a crash. Rarely reached: other keys may go on for seconds at full speed while one
+ * key waits, or while the broker refuses commits.
  */
 const MAX_TAKEN = 50_000
+/** Number of settled messages that are committed at once, without waiting for `commitIntervalMs`. */
+const COMMIT_AT = MAX_TAKEN / 2
 
 const UNLIMITED = { prefetchBytes: Number.POSITIVE_INFINITY, partitions: 1 } as const
 
@@ -45,7 +48,7 @@ export class AssignedPartition {
   /** Given back, by offset; all of it lies below what was never lent. */
   readonly #returned: Parcel[] = []
   readonly #waitingBytes: WaitingBytes
-  readonly #settled: SettledRecords
+  readonly #settled: SettledRecords | undefined
   #hasSkipped = false
   #fresh = 0
   #lastBatch = 0
@@ -53,9 +56,9 @@ export class AssignedPartition {
 
   /**
    * @param waitingBytes of all partitions of the member
-   * @param settled what an earlier assignment of this process settled and did not commit
+   * @param settled settled messages that are not committed; `undefined` for a group that commits nothing
    */
-  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED), settled = new SettledRecords(undefined)) {
+  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED), settled?: SettledRecords) {
     this.partition = partition
     this.#waitingBytes = waitingBytes
     this.#settled = settled
@@ -63,19 +66,28 @@ export class AssignedPartition {
 
   /** Settled and not committed. */
   get uncommitted(): SettledRecords['uncommitted'] {
-    return this.#settled.uncommitted
+    return this.#settled?.uncommitted
+  }
+
+  /** True once so many settled messages wait for their commit that it should not wait for its interval. */
+  get isCommitDue(): boolean {
+    return this.#uncommittedCount >= COMMIT_AT
+  }
+
+  get #uncommittedCount(): number {
+    return this.#settled?.count ?? 0
   }
 
   /** Marks one finished. True when the position moved. */
   finish(parcel: Parcel): boolean {
-    if (parcel.record !== undefined) this.#settled.add(parcel.offset, parcel.record)
+    if (parcel.record !== undefined) this.#settled?.add(parcel.offset, parcel.record)
     parcel.record = undefined
     return this.tracker.finish(parcel)
   }
 
   /** Everything below `position` is committed. */
   committed(position: number): void {
-    this.#settled.committed(position)
+    this.#settled?.committed(position)
   }
 
   /** True once after messages were passed over that were settled before: the position may have moved. */
@@ -92,7 +104,8 @@ export class AssignedPartition {
 
   /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
   hasRoom(prefetch: number): boolean {
-    if (this.waiting > Math.max(prefetch, this.#lastBatch >> 1) || this.tracker.size >= MAX_TAKEN) return false
+    if (this.waiting > Math.max(prefetch, this.#lastBatch >> 1)) return false
+    if (this.tracker.size >= MAX_TAKEN || this.#uncommittedCount >= MAX_TAKEN) return false
     return this.#waitingBytes.hasRoom(this.#held)
   }
 
@@ -101,7 +114,7 @@ export class AssignedPartition {
     const end = Number(batch.lastOffset()) + 1
     const first = records.length === 0 ? end : Number(records[0]?.offset)
     this.tracker.startAt(first)
-    this.#settled.beginAt(first)
+    this.#settled?.beginAt(first)
     this.#chunks.push({ records, end, taken: 0 })
     this.#hold(records.reduce((sum, record) => sum + heldBytes(record), 0))
     this.#fresh += records.length
@@ -150,7 +163,7 @@ export class AssignedPartition {
   #takeFresh(): Parcel | undefined {
     for (;;) {
       const parcel = this.#takeRecord()
-      if (parcel?.record === undefined || !this.#settled.has(parcel.offset, parcel.record)) return parcel
+      if (parcel?.record === undefined || this.#settled?.has(parcel.offset, parcel.record) !== true) return parcel
       this.finish(parcel)
       this.#hasSkipped = true
     }

@@ -1,8 +1,12 @@
-import type { Clock } from '../../../core/clock.ts'
+import { type Clock, SECOND } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 
 /** Commits positions by partition, once. Rejects with what the broker said. */
 export type CommitCall = (positions: ReadonlyMap<number, number>) => Promise<void>
+
+/** A coordinator that moves to another broker refuses commits for some seconds: that needs no report. */
+const REFUSED_MS = 10 * SECOND
 
 export interface CommitsFields {
   readonly topic: string
@@ -12,6 +16,8 @@ export interface CommitsFields {
   readonly logger: Logger
   /** Called with what the group has committed, unless it was forgotten meanwhile. */
   readonly onCommitted?: ((positions: ReadonlyMap<number, number>) => void) | undefined
+  /** Called once when all commits of some seconds have failed, and with `undefined` when one succeeds again. */
+  readonly onRefused?: ((error: Error | undefined) => void) | undefined
 }
 
 /**
@@ -24,18 +30,23 @@ export class Commits {
   readonly #intervalMs: number
   readonly #logger: Logger
   readonly #onCommitted: (positions: ReadonlyMap<number, number>) => void
+  readonly #onRefused: (error: Error | undefined) => void
   readonly #dirty = new Map<number, number>()
   #call: CommitCall | undefined
   #cancelTimer: (() => void) | undefined
   #running: Promise<void> | undefined
   #generation = 0
+  /** When the first of the commits began that have failed since the last success. */
+  #refusedSince: number | undefined
+  #isToldRefused = false
 
-  constructor({ topic, clock, intervalMs, logger, onCommitted = () => {} }: CommitsFields) {
+  constructor({ topic, clock, intervalMs, logger, onCommitted = () => {}, onRefused = () => {} }: CommitsFields) {
     this.#topic = topic
     this.#clock = clock
     this.#intervalMs = intervalMs
     this.#logger = logger
     this.#onCommitted = onCommitted
+    this.#onRefused = onRefused
   }
 
   /** How to commit, as of the newest batch. */
@@ -43,10 +54,14 @@ export class Commits {
     this.#call = call
   }
 
-  /** Everything below `position` is finished. */
-  mark(partition: number, position: number): void {
+  /**
+   * Everything below `position` is finished.
+   * @param isDue the commit should not wait for the interval; it does while the broker refuses commits
+   */
+  mark(partition: number, position: number, isDue = false): void {
     this.#dirty.set(partition, position)
-    this.#schedule()
+    if (isDue && this.#running === undefined && this.#refusedSince === undefined) this.#tryFlush()
+    else this.#schedule()
   }
 
   /** Commits what is marked. @throws what the broker said; the positions stay marked */
@@ -65,6 +80,8 @@ export class Commits {
   reset(): void {
     this.#generation++
     this.#dirty.clear()
+    this.#refusedSince = undefined
+    this.#isToldRefused = false
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
   }
@@ -72,14 +89,31 @@ export class Commits {
   async #commit(call: CommitCall): Promise<void> {
     const positions = new Map(this.#dirty)
     const generation = this.#generation
+    const beganAt = this.#clock.monotonic()
     this.#dirty.clear()
     try {
       await call(positions)
-      if (generation === this.#generation) this.#onCommitted(positions)
+      if (generation === this.#generation) this.#succeeded(positions)
     } catch (error) {
-      if (generation === this.#generation) this.#putBack(positions)
+      if (generation === this.#generation) this.#failed(positions, beganAt, error)
       throw error
     }
+  }
+
+  #succeeded(positions: ReadonlyMap<number, number>): void {
+    const wasTold = this.#isToldRefused
+    this.#refusedSince = undefined
+    this.#isToldRefused = false
+    this.#onCommitted(positions)
+    if (wasTold) this.#onRefused(undefined)
+  }
+
+  #failed(positions: ReadonlyMap<number, number>, beganAt: number, error: unknown): void {
+    this.#putBack(positions)
+    this.#refusedSince ??= beganAt
+    if (this.#isToldRefused || this.#clock.monotonic() - this.#refusedSince < REFUSED_MS) return
+    this.#isToldRefused = true
+    this.#onRefused(toError(error))
   }
 
   #putBack(positions: ReadonlyMap<number, number>): void {
@@ -87,12 +121,15 @@ export class Commits {
   }
 
   #schedule(): void {
-    this.#cancelTimer ??= this.#clock.setTimer(this.#intervalMs, () => {
-      this.#cancelTimer = undefined
-      this.flush().catch((error: unknown) => {
-        this.#logger.debug({ topic: this.#topic, error }, 'offset commit failed, trying again')
-        if (this.#dirty.size > 0) this.#schedule()
-      })
+    this.#cancelTimer ??= this.#clock.setTimer(this.#intervalMs, () => this.#tryFlush())
+  }
+
+  #tryFlush(): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    this.flush().catch((error: unknown) => {
+      this.#logger.debug({ topic: this.#topic, error }, 'offset commit failed, trying again')
+      if (this.#dirty.size > 0) this.#schedule()
     })
   }
 }

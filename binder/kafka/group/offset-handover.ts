@@ -18,6 +18,8 @@ export interface ProgressFields {
   readonly rebalanceTimeoutMs: number
   /** Returns the current assignment. */
   current(): PartitionLending | undefined
+  /** Called when commits have been refused for some seconds, and with `undefined` when one succeeds again. */
+  onCommitsRefused(error: Error | undefined): void
   /** Asks the binder to release the messages that no handler has begun. */
   recall(): void
 }
@@ -41,12 +43,13 @@ export class OffsetHandover {
       intervalMs,
       logger,
       onCommitted: (positions) => fields.current()?.committed(positions),
+      onRefused: (error) => fields.onCommitsRefused(error),
     })
   }
 
   /** The position of a partition moved. */
-  mark({ partition, tracker: { position } }: AssignedPartition): void {
-    if (this.#isDurable && position !== undefined) this.commits.mark(partition, position)
+  mark({ partition, tracker: { position }, isCommitDue }: AssignedPartition): void {
+    if (this.#isDurable && position !== undefined) this.commits.mark(partition, position, isCommitDue)
   }
 
   /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */

@@ -28,7 +28,7 @@ export interface PartitionLendingEvents {
   onProgress(assigned: AssignedPartition): void
   /** Something was given back and waits in its partition: lend it again, but not at once. */
   onReleased(assigned: AssignedPartition): void
-  /** Something was settled: there may be room. */
+  /** Something was settled or committed: there may be room. */
   onRoom(): void
 }
 
@@ -58,8 +58,9 @@ export class PartitionLending implements Lender<Parcel> {
     // Even shares count all partitions of the topic, assigned here or not.
     const sharing = limits.evenShares === true ? limits.partitions : partitions.length
     const waiting = new WaitingBytes({ ...limits, partitions: sharing })
+    const { settled } = limits
     const newPartition = (partition: number): AssignedPartition =>
-      new AssignedPartition(partition, waiting, new SettledRecords(limits.settled?.take(partition)))
+      new AssignedPartition(partition, waiting, settled && new SettledRecords(settled.take(partition)))
     this.partitions = new Map(partitions.map((partition) => [partition, newPartition(partition)]))
     this.#limits = limits
     this.#window = new PrefetchWindow(limits)
@@ -97,6 +98,7 @@ export class PartitionLending implements Lender<Parcel> {
     const { settled } = this.#limits
     if (settled !== undefined) settled.isBeginning = false
     for (const [partition, position] of positions) this.partitions.get(partition)?.committed(position)
+    if (!this.#isWithdrawn) this.#events.onRoom()
   }
 
   #keepSettled(): void {

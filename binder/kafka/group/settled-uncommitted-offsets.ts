@@ -56,6 +56,11 @@ export class SettledRecords {
     this.#before = before
   }
 
+  /** Number of messages settled in this assignment and not committed. */
+  get count(): number {
+    return this.#count
+  }
+
   /** Tells where the group begins; later calls are nothing. */
   beginAt(offset: number): void {
     if (this.#from !== undefined) return
@@ -83,6 +88,7 @@ export class SettledRecords {
   /** Everything below `position` is committed. */
   committed(position: number): void {
     this.#from = position
+    this.#forgetBefore(position)
     let kept = 0
     for (let i = 0; this.#highest >= position && i < this.#count; i++) {
       const offset = this.#offsets[i] as number
@@ -99,6 +105,12 @@ export class SettledRecords {
     const timestamps = new Map(this.#before?.timestamps ?? [])
     for (let i = 0; i < this.#count; i++) timestamps.set(this.#offsets[i] as number, this.#timestamps[i] as number)
     return timestamps.size === 0 ? undefined : { from: this.#from ?? this.#before?.from ?? 0, timestamps }
+  }
+
+  #forgetBefore(position: number): void {
+    if (this.#before === undefined) return
+    const timestamps = new Map([...this.#before.timestamps].filter(([offset]) => offset >= position))
+    this.#before = timestamps.size === 0 ? undefined : { ...this.#before, timestamps }
   }
 
   #grow(): void {

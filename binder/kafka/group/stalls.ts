@@ -2,8 +2,10 @@ import type { Clock } from '../../../core/clock.ts'
 import type { Stall } from '../../transport/transport.ts'
 import { transportError } from '../errors.ts'
 
-/** By default the broker aborts a producer's transaction after a minute: short ones need no report. */
-const OPEN_TRANSACTION_MS = 10_000
+/** By default the broker aborts a producer's transaction after a minute, and another replica leads within seconds: no report is needed. */
+const WAITING_MS = 10_000
+/** In place of an offset: nothing can be fetched. */
+const NO_LEADER = -1
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
 
@@ -36,7 +38,8 @@ interface StalledPartition {
 
 /**
  * The partitions that stand still although records lie in them, by what fetches say: behind a batch that cannot be read,
- * which is fetched again after a pause that grows, or behind an open transaction. The other partitions go on.
+ * which is fetched again after a pause that grows, behind an open transaction, or without a leader. The other partitions go on. Beside
+ * them what blocks the group itself: members of other topics, commits that the broker refuses.
  */
 export class Stalls {
   readonly #topic: string
@@ -44,11 +47,13 @@ export class Stalls {
   readonly #gate: FetchBlock
   readonly #onChange: (stall: Stall | undefined) => void
   readonly #places = new Map<number, StalledPartition>()
-  /** Since when the partition waits at its last stable offset. */
+  /** Since when the partition waits at its last stable offset, or for a leader. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
   /** Other members read other topics. */
   #sharing: Stall | undefined
+  /** The broker refuses commits. */
+  #uncommitted: Stall | undefined
 
   constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (stall: Stall | undefined) => void) {
     this.#topic = topic
@@ -71,9 +76,10 @@ export class Stalls {
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
     this.#waiting.clear()
-    const had = this.#places.size > 0 || this.#sharing !== undefined
+    const had = this.#places.size > 0 || this.#sharing !== undefined || this.#uncommitted !== undefined
     this.#places.clear()
     this.#sharing = undefined
+    this.#uncommitted = undefined
     if (had) this.#onChange(undefined)
   }
 
@@ -89,6 +95,23 @@ export class Stalls {
     const remedy = 'Give each topic a Kafka group of its own (groupIds), or stop the other program'
     const reason = transportError('mismatch', text, this.#topic, undefined, remedy)
     this.#sharing = { reason, isPassing: false }
+    this.#tell()
+  }
+
+  /** Tells whether a broker leads the partition. */
+  led(partition: number, isLed: boolean): void {
+    if (!isLed) this.#withoutLeader(partition)
+    else if (this.#waiting.get(partition)?.offset === NO_LEADER) this.#clear(partition)
+  }
+
+  /** The broker refuses commits, or with `undefined` it takes them again. */
+  commitsRefused(error: Error | undefined): void {
+    const text = `the group's offsets of "${this.#topic}" cannot be committed: ${error?.message}`
+    const remedy =
+      'Messages are handled until 50,000 of a partition wait for their commit, and a crash repeats them; check the replicas of ' +
+      '__consumer_offsets and the rights on the group. It is tried again'
+    const reason = transportError('refused', text, this.#topic, error, remedy)
+    this.#uncommitted = error && { reason, isPassing: false }
     this.#tell()
   }
 
@@ -111,19 +134,31 @@ export class Stalls {
   }
 
   #behindTransaction(partition: number, offset: number): void {
+    if (!this.#waitsLong(partition, offset)) return
+    const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
+    const waits = `${where} waits behind a transaction of another producer that is open for more than ${WAITING_MS} ms`
+    const remedy =
+      'It goes on when that one commits or aborts, or at its transaction.timeout.ms; find a hanging one with kafka-transactions.sh find-hanging'
+    const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
+    this.#put(partition, { stall: { reason, isPassing: true }, tries: 0 })
+  }
+
+  #withoutLeader(partition: number): void {
+    if (!this.#waitsLong(partition, NO_LEADER)) return
+    const waits = `partition ${partition} of "${this.#topic}" has had no leader for more than ${WAITING_MS} ms`
+    const remedy = 'The other partitions go on; this one goes on when a broker with an in-sync replica of it is back'
+    const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
+    this.#put(partition, { stall: { reason, isPassing: false }, tries: 0 })
+  }
+
+  /** True once, when the partition has waited there for long. */
+  #waitsLong(partition: number, offset: number): boolean {
     const known = this.#waiting.get(partition)
     const now = this.#clock.monotonic()
-    if (known?.offset !== offset) {
-      this.#clear(partition)
-      this.#waiting.set(partition, { offset, since: now })
-    } else if (now - known.since >= OPEN_TRANSACTION_MS && !this.#places.has(partition)) {
-      const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
-      const waits = `${where} waits behind a transaction of another producer that is open for more than ${OPEN_TRANSACTION_MS} ms`
-      const remedy =
-        'It goes on when that one commits or aborts, or at its transaction.timeout.ms; find a hanging one with kafka-transactions.sh find-hanging'
-      const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
-      this.#put(partition, { stall: { reason, isPassing: true }, tries: 0 })
-    }
+    if (known?.offset === offset) return now - known.since >= WAITING_MS && !this.#places.has(partition)
+    this.#clear(partition)
+    this.#waiting.set(partition, { offset, since: now })
+    return false
   }
 
   #clear(partition: number): void {
@@ -140,6 +175,7 @@ export class Stalls {
   #tell(): void {
     const all = [...this.#places.values()].map(({ stall }) => stall)
     if (this.#sharing !== undefined) all.push(this.#sharing)
+    if (this.#uncommitted !== undefined) all.push(this.#uncommitted)
     this.#onChange(all.find(({ isPassing }) => !isPassing) ?? all[0])
   }
 }

@@ -10,6 +10,7 @@ import { DriverAdmin } from './driver-admin.ts'
 import { toTransportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 import { atNextSeed } from './patches/next-seed.ts'
+import { acceptPartitionsWithoutLeader } from './patches/partitions-without-leader.ts'
 import { replacePrivateField } from './patches/replace-private-field.ts'
 
 const CLOSE_MS = 2_000
@@ -84,17 +85,21 @@ const READ_UNCOMMITTED = 0
  * is made to try a few times, enough for a list of brokers, while it makes this connection; we try again after that.
  *
  * The end of a partition is then the last record there is, not the last before an open transaction, at which a group stands
- * still and would seem to have nothing left.
+ * still and would seem to have nothing left. A partition without a leader keeps no other one, and no other topic, from being known.
  */
 function makeAdmin(client: KafkaClient, retry: KafkaRetry): KafkaAdmin {
   const withFewTries = replacePrivateField<object>(client, 'private:Kafka:clusterRetry', (usual) => ({
     ...usual,
     ...FEW_TRIES,
   }))
-  const uncommitted = replacePrivateField<(options: object) => unknown>(
+  const uncommitted = replacePrivateField<(options: object) => object>(
     client,
     'private:Kafka:createCluster',
-    (create) => (options) => create?.({ ...options, isolationLevel: READ_UNCOMMITTED }),
+    (create) => (options) => {
+      const cluster = create?.({ ...options, isolationLevel: READ_UNCOMMITTED }) ?? {}
+      acceptPartitionsWithoutLeader(cluster)
+      return cluster
+    },
   )
   try {
     return atNextSeed(client, () => client.admin({ retry }))

@@ -106,6 +106,11 @@ export class BatchIntake {
     this.leaveAll()
   }
 
+  /** The broker refuses commits, or with `undefined` it takes them again. */
+  commitsRefused(error: Error | undefined): void {
+    this.#stalls.commitsRefused(error)
+  }
+
   onFetched(fetched: Fetched): void {
     const { partition } = fetched.answer
     if (fetched.topic !== this.#spec.topic || this.#fields.life.isOver) return

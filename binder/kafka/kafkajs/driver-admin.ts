@@ -1,4 +1,4 @@
-import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
+import type { Admin, NewTopic, PartitionRange, TopicPartitions } from '../driver.ts'
 import { hasType } from '../errors.ts'
 import type { KafkaAdmin, KafkaClient } from './client-types.ts'
 import { commitPositions } from './commit-positions.ts'
@@ -32,18 +32,18 @@ export class DriverAdmin implements Admin {
   }
 
   /** kafkajs rejects as soon as one is not known: then none is. */
-  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    const counts = new Map<string, number>()
+  async partitionsOf(names: readonly string[]): Promise<ReadonlyMap<string, TopicPartitions>> {
+    const found = new Map<string, TopicPartitions>()
     try {
       const { topics } = await this.#admin.fetchTopicMetadata({ topics: [...names] })
       for (const { name, partitions } of topics) {
-        const isLed = partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)
-        if (isLed) counts.set(name, partitions.length)
+        const isLed = partitions.every(({ leader }) => leader >= 0)
+        if (partitions.length > 0) found.set(name, { count: partitions.length, isLed })
       }
     } catch (error) {
       if (!hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE')) throw error
     }
-    return counts
+    return found
   }
 
   async configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {

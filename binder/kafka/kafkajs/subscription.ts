@@ -88,6 +88,7 @@ export class KafkaSubscription implements Member {
       clock,
       logger,
       current: () => this.#intake.lending,
+      onCommitsRefused: (error) => this.#intake.commitsRefused(error),
       recall: () => receiver.recall(),
     })
     this.#heart = new Heartbeat(

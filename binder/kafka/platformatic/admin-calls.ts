@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
+import type { Admin, NewTopic, PartitionRange, TopicPartitions } from '../driver.ts'
 import { hasType } from '../errors.ts'
 import { ConnectionLost } from './errors.ts'
 import { type Cluster, isPassing, RETRY } from './network/cluster.ts'
@@ -46,13 +46,15 @@ export class AdminCalls implements Admin {
     if (lasting.length > 0) throw new AggregateError(refusals, 'topics were not created')
   }
 
-  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  async partitionsOf(names: readonly string[]): Promise<ReadonlyMap<string, TopicPartitions>> {
     const { topics } = await this.#retried(() => this.#cluster.metadata(names))
-    const led = topics.filter(
-      ({ errorCode, partitions }) =>
-        errorCode === 0 && partitions.length > 0 && partitions.every(({ leader }) => leader >= 0),
+    const known = topics.filter(({ errorCode, partitions }) => errorCode === 0 && partitions.length > 0)
+    return new Map(
+      known.map(({ name, partitions }) => [
+        name,
+        { count: partitions.length, isLed: partitions.every(({ leader }) => leader >= 0) },
+      ]),
     )
-    return new Map(led.map(({ name, partitions }) => [name, partitions.length]))
   }
 
   async configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {

@@ -42,6 +42,19 @@ describe('poll', () => {
     expect(control.status()).toMatchObject({ state: 'paused', handled: 1, queued: 0 })
   })
 
+  it('gets the messages of the other partitions while one partition is blocked', async () => {
+    const { clock, transport, got, poll, control } = await setup()
+    await control.start()
+    const reason = new Error('partition 3 cannot be read')
+    transport.subscription.receiver.stalled?.({ reason, isPassing: false })
+    const polled = poll().catch((error: unknown) => error)
+    await until('it takes messages', () => !transport.subscription.paused)
+    expect(control.status()).toMatchObject({ state: 'connecting', error: reason.message })
+    transport.subscription.deliver(null, 7)
+    await clock.advance(30_000)
+    expect([await polled, got]).toEqual([true, [7]])
+  })
+
   it('a poll that meets a start gets its message', async () => {
     const { clock, transport, got, poll, control } = await setup()
     const subscribed = gate()

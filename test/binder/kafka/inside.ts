@@ -4,7 +4,15 @@
 export { Delays } from '../../../binder/kafka/delays/delay-forwarders.ts'
 export { DelayedMessageListeners } from '../../../binder/kafka/delays/delayed-message-listeners.ts'
 export { Forwarder } from '../../../binder/kafka/delays/forwarder.ts'
-export type { Admin, Envelope, FetchedBatch, IncomingRecord, Member, Producer } from '../../../binder/kafka/driver.ts'
+export type {
+  Admin,
+  AdminLink,
+  Envelope,
+  FetchedBatch,
+  IncomingRecord,
+  Member,
+  Producer,
+} from '../../../binder/kafka/driver.ts'
 export { isExpelled, isRebalance, transportError } from '../../../binder/kafka/errors.ts'
 export { AssignedPartition } from '../../../binder/kafka/group/assigned-partition.ts'
 export { Commits } from '../../../binder/kafka/group/commits.ts'
@@ -15,7 +23,7 @@ export { PartitionLending } from '../../../binder/kafka/group/partition-lending.
 export { assignRoundRobin } from '../../../binder/kafka/group/round-robin.ts'
 export { SessionTimeout } from '../../../binder/kafka/group/session-timeout.ts'
 export { placeGroup } from '../../../binder/kafka/group/set-start-offset.ts'
-export { SettledOffsets } from '../../../binder/kafka/group/settled-uncommitted-offsets.ts'
+export { SettledOffsets, SettledRecords } from '../../../binder/kafka/group/settled-uncommitted-offsets.ts'
 export type { KafkaClient } from '../../../binder/kafka/kafkajs/client-types.ts'
 export { createConsumer } from '../../../binder/kafka/kafkajs/create-consumer.ts'
 export { KafkajsDriver } from '../../../binder/kafka/kafkajs/driver.ts'
@@ -27,6 +35,7 @@ export { type ProduceArgs, writeBatchesOf } from '../../../binder/kafka/kafkajs/
 export { decodeFetch } from '../../../binder/kafka/kafkajs/patches/fetch-answer.ts'
 export { readFetchesOf } from '../../../binder/kafka/kafkajs/patches/fetch-reader.ts'
 export { interceptClusters } from '../../../binder/kafka/kafkajs/patches/intercept-clusters.ts'
+export { acceptPartitionsWithoutLeader } from '../../../binder/kafka/kafkajs/patches/partitions-without-leader.ts'
 export { ProducerSlot } from '../../../binder/kafka/kafkajs/producer-slot.ts'
 export { KafkaSubscription } from '../../../binder/kafka/kafkajs/subscription.ts'
 export type { KafkaConnection } from '../../../binder/kafka/platformatic/connection-types.ts'
@@ -49,6 +58,7 @@ export { crc32c, fastestCrc32c, slicedCrc32c } from '../../../binder/kafka/recor
 export { heldBytes } from '../../../binder/kafka/records/record-memory-size.ts'
 export { SharedConnection } from '../../../binder/kafka/shared-connection.ts'
 export { Subscriber, type SubscriberParts } from '../../../binder/kafka/subscriber.ts'
+export { Topics } from '../../../binder/kafka/topics.ts'
 export { CODECS } from '../../../binder/kafka/wire/compression-codecs.ts'
 export { fromDelayed, TIERS_MS, toDelayed } from '../../../binder/kafka/wire/delay-topic.ts'
 export { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from '../../../binder/kafka/wire/lz4-frame.ts'

@@ -1,9 +1,10 @@
 import { Connection } from '@platformatic/kafka'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { platformaticTransport } from 'concordat/binder/kafka/platformatic'
-import { DAY } from 'concordat/core'
+import { DAY, SECOND, silentLogger, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
+import { type Admin, type AdminLink, resolvePlatformaticOptions, Topics } from './inside.ts'
 
 /** The settings of each topic that a group with delayed retries needs. */
 function configOf(retentionMs: number | undefined): ReadonlyMap<string, Readonly<Record<string, unknown>>> {
@@ -40,5 +41,55 @@ describe('how long topics keep messages', () => {
 
   it('retries of a channel without a retention are kept for the transport’s retention', () => {
     expect(configOf(undefined).get('bills.g.retry')).toMatchObject({ 'retention.ms': '3600000' })
+  })
+})
+
+describe('provisioning while a partition has no leader', () => {
+  /** @param led whether each partition of a topic has a leader, of the topics that exist */
+  function setup(led: ReadonlyMap<string, boolean>) {
+    const topics = new Map(led)
+    const made: string[] = []
+    const admin: Partial<Admin> = {
+      listTopics: async () => [...topics.keys()],
+      createTopics: async (wanted) => {
+        for (const { name } of wanted) {
+          made.push(name)
+          topics.set(name, false)
+        }
+      },
+      partitionsOf: async (names) =>
+        new Map(
+          names.flatMap((name) => (topics.has(name) ? [[name, { count: 3, isLed: topics.get(name) === true }]] : [])),
+        ),
+      configs: async () => new Map(),
+    }
+    const link = { use: (_, work) => work(admin as Admin), close: async () => {} } as AdminLink
+    let now = 0
+    const sleep = async (durationMs: number): Promise<void> => void (now += durationMs)
+    const clock = { ...systemClock, monotonic: () => now, sleep }
+    const settings = resolvePlatformaticOptions({
+      kafka: { Connection, bootstrapBrokers: ['localhost:1'] },
+      requestTimeoutMs: 10 * SECOND,
+    })
+    return { topics: new Topics(settings, link, { clock, logger: silentLogger }), made }
+  }
+  const orders = { name: 'orders', partitions: 3, groups: ['g'] }
+  const letters = { name: 'orders.g.dlq', partitions: 3, groups: [], deadLetters: true }
+
+  it('does not wait for leaders of topics that exist', async () => {
+    const { topics, made } = setup(
+      new Map([
+        ['orders', false],
+        ['orders.g.dlq', false],
+      ]),
+    )
+    await topics.provision([orders, letters])
+    expect([made, topics.partitions('orders'), await topics.verify('orders')]).toEqual([[], 3, 3])
+  })
+
+  it('waits for the leaders of topics that it has created', async () => {
+    const { topics, made } = setup(new Map([['orders', false]]))
+    await expect(topics.provision([orders, letters])).rejects.toThrow('topics orders.g.dlq have no leader')
+    expect(made).toEqual(['orders.g.dlq'])
   })
 })

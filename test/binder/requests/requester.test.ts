@@ -9,7 +9,7 @@ import {
   TerminalError,
 } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
@@ -157,6 +157,24 @@ describe('a request', () => {
     expect(got.map(({ payload }) => payload.sku)).toEqual(['other', 'kiwi'])
     await shop.close()
     expect(await outcome).toMatchObject({ code: 'binder.closed' })
+  })
+
+  it('is sent and answered while one part of the replies is blocked', async () => {
+    const shared = memoryBroker()
+    await running({ service: 'prices', transport: memoryTransport({ broker: shared }), bindings: [answering] })
+    const transport = memoryTransport({ broker: shared })
+    const subscribe = transport.subscribe.bind(transport)
+    const reason = new Error('partition 3 cannot be read')
+    transport.subscribe = async (spec, receiver) => {
+      const subscription = await subscribe(spec, receiver)
+      receiver.stalled?.({ reason, isPassing: false })
+      return subscription
+    }
+    const shop = createBinder({ service: 'shop', transport, replies: [told] })
+    onTestFinished(() => shop.close())
+    await shop.start()
+    expect(shop.binding('prices.told.shop').status()).toMatchObject({ state: 'connecting', error: reason.message })
+    expect(await shop.request(asked, { sku: 'kiwi' }, { reply: told, timeoutMs: 2_000 })).toEqual({ cents: 4 })
   })
 
   it('has id, key and headers of its own, and is retryable with the same id', async () => {

@@ -8,7 +8,7 @@ export type MakeRequest<Args> = (args: Args) => Protocol
 
 type LookupRequest = (apiKey: number, definition: unknown) => MakeRequest<never>
 
-interface Broker {
+export interface Broker {
   lookupRequest: LookupRequest
 }
 
@@ -34,15 +34,15 @@ export function changeRequests<Args>(cluster: object, change: RequestChange<Args
   finder.findBroker = async (node) => {
     const broker = await find(node)
     if (!known.has(broker)) {
-      intercept(broker, change)
+      changeRequestsOf(broker, change)
       known.add(broker)
     }
     return broker
   }
 }
 
-/** kafkajs assigns `lookupRequest` anew with each connection. */
-function intercept<Args>(broker: Broker, { apiKey, changeFor, onUnknown }: RequestChange<Args>): void {
+/** Changes requests of one kind to one broker. kafkajs assigns `lookupRequest` anew with each connection. */
+export function changeRequestsOf<Args>(broker: Broker, { apiKey, changeFor, onUnknown }: RequestChange<Args>): void {
   if (typeof broker.lookupRequest !== 'function') return onUnknown('a broker of this one has no lookupRequest')
   let lookup = broker.lookupRequest
   const changed = changeFor()

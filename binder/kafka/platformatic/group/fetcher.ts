@@ -29,6 +29,8 @@ export interface FetcherEvents {
   onBatch(assigned: AssignedPartition, batch: FetchedBatch): void
   /** Nothing before `next` is for anybody. */
   onSkipped(assigned: AssignedPartition, next: number): void
+  /** Called after each look for leaders: nothing of a partition without one is fetched. */
+  onLeader(partition: number, isLed: boolean): void
   /** The offset no longer exists, or not yet: reading continues at the first that does. */
   onOutOfRange(partition: number, offset: number, first: number): void
   /** A broker does not know the topic, or a partition of it. */
@@ -42,7 +44,8 @@ export interface FetcherEvents {
 
 interface ReadPosition {
   readonly assigned: AssignedPartition
-  next: number
+  /** `undefined` until its leader has told the first offset, where the group has committed none. */
+  next: number | undefined
   leader: number
 }
 
@@ -78,10 +81,10 @@ export class Fetcher implements FetchBlock {
     this.#events = events
   }
 
-  /** @param positions where to begin, of each partition */
+  /** @param positions where to begin; a partition that is not among them begins at its first record */
   start(partitions: Iterable<AssignedPartition>, positions: ReadonlyMap<number, number>): void {
     for (const assigned of partitions)
-      this.#places.set(assigned.partition, { assigned, next: positions.get(assigned.partition) ?? 0, leader: -1 })
+      this.#places.set(assigned.partition, { assigned, next: positions.get(assigned.partition), leader: -1 })
     if (this.#places.size > 0) void this.#findLeaders()
   }
 
@@ -148,6 +151,7 @@ export class Fetcher implements FetchBlock {
       const place = this.#places.get(partition)
       if (place !== undefined) place.leader = leader
     }
+    for (const { assigned, leader } of this.#places.values()) this.#events.onLeader(assigned.partition, leader >= 0)
     this.#missing = 0
     this.#startLoops()
   }
@@ -198,13 +202,16 @@ export class Fetcher implements FetchBlock {
     // A broker returns a batch that is larger than the limit of the first partition alone: each has its turn.
     const turn = this.#turn++ % ready.length
     const inTurn = [...ready.slice(turn), ...ready.slice(0, turn)]
-    const from = new Map(inTurn.map(({ assigned, next }) => [assigned.partition, next]))
+    let isStale = await this.#findFirst(leader, inTurn)
+    const from = new Map(
+      inTurn.flatMap(({ assigned, next }) => (next === undefined ? [] : [[assigned.partition, next] as const])),
+    )
+    if (from.size === 0 || this.#stopped) return isStale
     const request = fetch({ topic, maxWaitMs, maxBytes, maxPartitionBytes, from })
     const answers = await this.#cluster.call(leader, request, 'fetch', maxWaitMs + requestTimeoutMs)
     this.#isFirst = false
     if (this.#stopped) return false
     this.#events.onAnswer()
-    let isStale = false
     for (const answer of answers) {
       const place = this.#places.get(answer.partition)
       if (place !== undefined && (await this.#take(place, answer, from.get(answer.partition)))) isStale = true
@@ -213,14 +220,41 @@ export class Fetcher implements FetchBlock {
   }
 
   /**
+   * Asks the leader for the first offsets of partitions in which the group has committed nothing. Resolves true when it did not tell
+   * some of them: the leaders have to be looked up again, and the other partitions are read meanwhile.
+   */
+  async #findFirst(leader: number, places: readonly ReadPosition[]): Promise<boolean> {
+    const unknown = places.filter(({ next }) => next === undefined)
+    const found = await Promise.all(
+      unknown.map(async (place) => {
+        try {
+          const first = await this.#firstOffset(leader, place.assigned.partition)
+          // Another leader may have told it, and reading have gone on.
+          place.next ??= first
+          return true
+        } catch (error) {
+          if (!(error instanceof KafkaRefusal) || !isPassing(error.type)) throw error
+          return false
+        }
+      }),
+    )
+    return found.includes(false)
+  }
+
+  async #firstOffset(leader: number, partition: number): Promise<number> {
+    const request = listOffsets(this.#options.topic, [partition], EARLIEST, READ_UNCOMMITTED)
+    return (await this.#cluster.call(leader, request, 'fetch')).get(partition) ?? 0
+  }
+
+  /**
    * Resolves true when another one leads it. When a leader moves, two of them can be asked about a partition: what does not
    * begin where reading stands by now would come twice, or skip something.
    */
   async #take(place: ReadPosition, answer: FetchedPartition, offset: number | undefined): Promise<boolean> {
     const { error, partition } = answer
-    if (place.next !== offset) return false
+    if (offset === undefined || place.next !== offset) return false
     if (error === 'OFFSET_OUT_OF_RANGE') {
-      await this.#reset(place)
+      await this.#reset(place, offset)
       return false
     }
     if (error !== undefined) {
@@ -232,12 +266,16 @@ export class Fetcher implements FetchBlock {
     // The partitions before it may have taken the room that all share: it will be fetched again.
     if (!this.#mayFetch(place)) return false
     const read = await readBatches(answer.records, offset, answer.aborted, this.#options)
-    if (!this.#stopped && place.next === offset) this.#hand(place, answer, read)
+    if (!this.#stopped && place.next === offset) this.#hand(place, offset, answer, read)
     return false
   }
 
-  #hand(place: ReadPosition, answer: FetchedPartition, { messages, next, unreadable }: ReadRecords): void {
-    const offset = place.next
+  #hand(
+    place: ReadPosition,
+    offset: number,
+    answer: FetchedPartition,
+    { messages, next, unreadable }: ReadRecords,
+  ): void {
     const { partition, highWatermark, lastStableOffset } = answer
     this.#events.onNews({ offset, answer: { partition, highWatermark, lastStableOffset, messages, unreadable } })
     place.next = next
@@ -246,12 +284,11 @@ export class Fetcher implements FetchBlock {
     else if (next > offset) this.#events.onSkipped(place.assigned, next)
   }
 
-  async #reset(place: ReadPosition): Promise<void> {
+  async #reset(place: ReadPosition, offset: number): Promise<void> {
     const { partition } = place.assigned
-    const request = listOffsets(this.#options.topic, [partition], EARLIEST, READ_UNCOMMITTED)
-    const first = (await this.#cluster.call(place.leader, request, 'fetch')).get(partition) ?? 0
+    const first = await this.#firstOffset(place.leader, partition)
     if (this.#stopped) return
-    this.#events.onOutOfRange(partition, place.next, first)
+    this.#events.onOutOfRange(partition, offset, first)
     place.next = first
   }
 

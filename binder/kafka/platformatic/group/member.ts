@@ -86,6 +86,7 @@ export class GroupMember implements Member {
       clock,
       logger,
       current: () => this.#term?.lending,
+      onCommitsRefused: (error) => this.#term?.commitsRefused(error),
       recall: () => receiver.recall(),
     })
     this.#displacements = new OffsetResetDetector(spec.topic, (each) => receiver.displaced?.(each))
@@ -99,7 +100,6 @@ export class GroupMember implements Member {
     this.#progress.commits.use((positions) => this.#sameTopic.commit(positions))
     this.#starts = new StartPositions({
       ...host,
-      topic: spec.topic,
       remembered: spec.startAt && this.#progress.carried,
       sameTopic: this.#sameTopic,
       session: this.#session,

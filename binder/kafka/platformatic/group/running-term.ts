@@ -67,6 +67,7 @@ export class RunningTerm {
         assigned.skip(next)
         parts.onProgress(assigned)
       },
+      onLeader: (partition, isLed) => this.#stalls.led(partition, isLed),
       onOutOfRange: (partition, offset) => displacements.outOfRange(partition, offset),
       onUnknown: () => sameTopic.doubt(),
       isSame: () => sameTopic.isSame(),
@@ -76,7 +77,7 @@ export class RunningTerm {
     this.#stalls = new Stalls(topic, clock, this.#fetcher, (stall) => parts.receiver.stalled?.(stall))
   }
 
-  /** @param positions where to begin, of each partition */
+  /** @param positions where to begin; a partition that is not among them begins at its first record */
   start(positions: ReadonlyMap<number, number>): void {
     this.#parts.fetches.begin(this.joined.partitions)
     this.#stalls.shared(this.#parts.groupId, this.joined.others)
@@ -97,6 +98,11 @@ export class RunningTerm {
         .catch(() => {})
         .finally(() => this.#watchPartitions())
     })
+  }
+
+  /** The broker refuses commits, or with `undefined` it takes them again. */
+  commitsRefused(error: Error | undefined): void {
+    if (!this.#isHeld) this.#stalls.commitsRefused(error)
   }
 
   setPaused(paused: boolean): void {

@@ -1,15 +1,12 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { hasType, isExpelled } from '../../errors.ts'
 import type { AssignmentCarryOver } from '../../group/assignment-carry-over.ts'
-import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
+import { isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
-import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
 import type { GroupSession } from './group-session.ts'
 import type { RecreatedTopicCheck } from './recreated-topic-check.ts'
 
 export interface StartFields {
-  readonly topic: string
-  readonly cluster: Cluster
   /** Set for a group that commits nothing and goes on from its own memory. */
   readonly remembered: AssignmentCarryOver | undefined
   readonly sameTopic: RecreatedTopicCheck
@@ -20,7 +17,7 @@ export interface StartFields {
   onAnswer(error: unknown): void
 }
 
-/** Finds the offsets at which a member begins to read its partitions. */
+/** Finds the offsets at which a member begins to read its partitions, but for those that begin at their first record. */
 export class StartPositions {
   readonly #fields: StartFields
 
@@ -29,7 +26,7 @@ export class StartPositions {
   }
 
   /**
-   * Waits for leaders and coordinators, for as long as the place is kept; resolves with nothing when it is not.
+   * Waits for the coordinator, for as long as the place is kept; resolves with nothing when it is not.
    * @throws what will not pass
    */
   async of(partitions: readonly number[]): Promise<ReadonlyMap<number, number> | undefined> {
@@ -51,23 +48,14 @@ export class StartPositions {
     return undefined
   }
 
-  /** Committed offsets of the group, else the first ones that exist. */
+  /** Committed offsets of the group. The leader of a partition without one tells its first: others need not wait for it. */
   async #look(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
-    const { topic, cluster, remembered, sameTopic, session } = this.#fields
+    const { remembered, sameTopic, session } = this.#fields
     if (remembered !== undefined)
       return new Map(partitions.map((partition) => [partition, remembered.positionOf(partition)]))
     if (partitions.length === 0) return new Map()
-    const committed = new Map(await session.committed(partitions))
+    const committed = await session.committed(partitions)
     sameTopic.begin(committed.keys())
-    const missing = new Set(partitions.filter((partition) => !committed.has(partition)))
-    if (missing.size === 0) return committed
-    const { partitions: all } = await cluster.freshTopic(topic)
-    const wanted = all.filter(({ partition }) => missing.has(partition))
-    for (const [leader, each] of Map.groupBy(wanted, (one) => one.leader)) {
-      const numbers = each.map(({ partition }) => partition)
-      const request = listOffsets(topic, numbers, EARLIEST, READ_UNCOMMITTED)
-      for (const [partition, first] of await cluster.call(leader, request, 'fetch')) committed.set(partition, first)
-    }
     return committed
   }
 }

@@ -1,5 +1,5 @@
 import { describe, it } from 'vitest'
-import { AssignedPartition, type FetchedBatch } from '../inside.ts'
+import { AssignedPartition, type FetchedBatch, SettledRecords } from '../inside.ts'
 import { range } from '../kit.ts'
 
 function batch(offsets: readonly number[], last: number): FetchedBatch {
@@ -85,6 +85,21 @@ describe('assigned', () => {
     expect([assigned.waiting, assigned.hasRoom(100)]).toEqual([0, false])
     if (first !== undefined) assigned.finish(first)
     expect(assigned.hasRoom(100)).toBe(true)
+  })
+
+  it('fetches no further than 50,000 settled messages that are not committed, and is due for a commit before', ({
+    expect,
+  }) => {
+    const assigned = new AssignedPartition(0, undefined, new SettledRecords(undefined))
+    assigned.append(batch(range(50_000), 49_999))
+    for (let taken = 1; taken <= 50_000; taken++) {
+      const parcel = assigned.next()
+      if (parcel !== undefined) assigned.finish(parcel)
+      if (taken === 24_999) expect(assigned.isCommitDue).toBe(false)
+    }
+    expect([assigned.isCommitDue, assigned.hasRoom(100)]).toEqual([true, false])
+    assigned.committed(50_000)
+    expect([assigned.isCommitDue, assigned.hasRoom(100)]).toEqual([false, true])
   })
 
   it('never calls an offset that was not fetched yet a gap', ({ expect }) => {

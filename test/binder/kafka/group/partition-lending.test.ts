@@ -51,6 +51,13 @@ describe('partition lending', () => {
     expect(offsets(0)).toEqual([10, 11, 12, 13])
   })
 
+  it('keeps nothing of a settled message for a group that commits nothing', ({ expect }) => {
+    const { lending, lent, feed } = setup([0], 3)
+    feed(0, 10, 3)
+    for (const delivery of lent) delivery.ack()
+    expect(lending.partitions.get(0)?.uncommitted).toBeUndefined()
+  })
+
   it('redelivers returned messages only after a signal, so that a closing receiver does not get them forever', ({
     expect,
   }) => {

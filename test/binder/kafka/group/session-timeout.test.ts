@@ -47,12 +47,14 @@ describe('commits', () => {
     const clock = new FakeClock()
     const written: unknown[] = []
     const silent = { debug() {}, info() {}, warn() {}, error() {} }
-    const commits = new Commits({ topic: 't', clock, intervalMs: 200, logger: silent })
+    const told: Array<string | undefined> = []
+    const onRefused = (error: Error | undefined): void => void told.push(error?.message)
+    const commits = new Commits({ topic: 't', clock, intervalMs: 200, logger: silent, onRefused })
     commits.use((positions) => {
       written.push(...positions)
       return answer()
     })
-    return { clock, commits, written }
+    return { clock, commits, written, told }
   }
 
   it('gather positions over the interval and write the newest of each partition', async ({ expect }) => {
@@ -81,6 +83,35 @@ describe('commits', () => {
       [0, 5],
       [0, 5],
     ])
+  })
+
+  it('are reported once when all of 10 s were refused, and when one succeeds again', async ({ expect }) => {
+    let fails = true
+    const { clock, commits, told } = setup(() => (fails ? Promise.reject(new Error('away')) : Promise.resolve()))
+    for (let second = 0; second <= 12; second++) {
+      commits.mark(0, second)
+      await expect(commits.flush()).rejects.toThrow('away')
+      expect(told).toEqual(second < 10 ? [] : ['away'])
+      clock.advance(1_000)
+    }
+    fails = false
+    await commits.flush()
+    await commits.flush()
+    expect(told).toEqual(['away', undefined])
+  })
+
+  it('are written without waiting for the interval when they are due, unless the broker refuses them', async ({
+    expect,
+  }) => {
+    let fails = false
+    const { commits, written } = setup(() => (fails ? Promise.reject(new Error('away')) : Promise.resolve()))
+    commits.mark(0, 5, true)
+    expect(written).toEqual([[0, 5]])
+    fails = true
+    commits.mark(0, 6)
+    await expect(commits.flush()).rejects.toThrow('away')
+    commits.mark(0, 7, true)
+    expect(written).toHaveLength(2)
   })
 
   it('offsets of a failed commit do not come back into the next generation', async ({ expect }) => {

@@ -104,6 +104,20 @@ describe('a settled message of a lost lending', () => {
     first.lending.committed(new Map([[0, 3]]))
     expect(first.lending.partitions.get(0)?.uncommitted).toBeUndefined()
   })
+
+  it('is forgotten with a commit of the next assignment as well', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 5)
+    for (const delivery of first.lent) delivery.ack()
+    first.lending.withdraw(lost)
+    const second = member()
+    second.feed(3, 3)
+    second.lending.committed(new Map([[0, 4]]))
+    expect([...(second.lending.partitions.get(0)?.uncommitted?.timestamps.keys() ?? [])]).toEqual([4])
+    second.lending.committed(new Map([[0, 5]]))
+    expect(second.lending.partitions.get(0)?.uncommitted).toBeUndefined()
+  })
 })
 
 it('a group that has committed does not count as one that begins: if its offsets are lost, that is told anew', () => {

@@ -114,6 +114,7 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
     onNews: () => {},
     onBatch: (_, batch) => void got.push(...batch.messages),
     onSkipped: () => {},
+    onLeader: () => {},
     onOutOfRange: () => {},
     onUnknown: () => void (doubts.count += 1),
     isSame: () => Promise.resolve(doubts.isSame),
@@ -193,6 +194,24 @@ describe('fetching', () => {
     else await until('it has stopped', () => fetcher.isStopped)
     expect(doubts.count).toBe(1)
     expect(asked.slice(1).map(({ from }) => from.get(0))).toEqual(then)
+  })
+
+  it('begins at the first record of a partition without a position once it has a leader, and reads the others before', async ({
+    expect,
+  }) => {
+    const { led, asked, fetcher } = setup([
+      [0, 1],
+      [1, -1],
+    ])
+    fetcher.start(
+      [0, 1].map((partition) => new AssignedPartition(partition)),
+      new Map([[0, 500]]),
+    )
+    await until('the one with a leader is asked', () => asked.length === 1)
+    expect(asked[0]).toMatchObject({ leader: 1, from: new Map([[0, 500]]) })
+    led.set(1, 2)
+    await until('the other one is asked', () => asked.length === 2)
+    expect(asked[1]).toMatchObject({ leader: 2, from: new Map([[1, 0]]) })
   })
 
   it('is lost permanently without the permission', async ({ expect }) => {

@@ -198,7 +198,7 @@ function partitionsIn<T>(from: ByteReader, read: () => T): readonly T[] {
 
 /** A member on such a cluster. Its group waits for as long as the test takes. */
 export function memberOf(
-  { group, cluster }: ScriptedCluster,
+  { group, cluster }: Pick<ScriptedCluster, 'group' | 'cluster'>,
   prefetch: number,
   receiver: Receiver,
   clock: Clock = systemClock,
