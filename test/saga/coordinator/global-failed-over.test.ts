@@ -1,5 +1,4 @@
 /** Global transactions whose database fails over to a copy without the last commits, while their code runs. */
-import type { SqlClient } from 'concordat/core'
 import { Refusal } from 'concordat/saga'
 import {
   BranchRefused,
@@ -13,7 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 import { gate, until } from '../../support/until.ts'
 import { type BankWorld, deposit, input, type Move, openBank, transfer, withdraw } from '../support/bank.ts'
-import { closeEmbedded, embedded, openEmbedded } from '../support/world.ts'
+import { closeEmbedded, openEmbedded } from '../support/world.ts'
 
 const closing: Array<() => Promise<void>> = []
 
@@ -97,32 +96,6 @@ test('a refused branch that the database lost is not asked again', async () => {
   })
   expect(result).toBe('done')
   expect(calls).toEqual(['try closed', 'try b', 'confirm b'])
-})
-
-test('a refused branch that the database lost is not asked again after a read from before the refusal came late', async () => {
-  const [isRead, release] = [gate(), gate()]
-  const sql = embedded()
-  const late: SqlClient = {
-    ...sql,
-    query: async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
-      const result = await sql.query<Row>(text, parameters)
-      if (!/FROM \S+\.saga s JOIN unnest/.test(text)) return result
-      isRead.open()
-      await release.opened
-      return result
-    },
-  }
-  const refuse = async (): Promise<never> => {
-    await isRead.opened
-    throw new Refusal('bank.closed', 'no such account')
-  }
-  const { coordinator, calls, losing } = await setup({ try: refuse }, { sql: late })
-  await coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
-    await losing(() => expect(global.call(withdraw, { account: 'closed', cents: 5 })).rejects.toThrow(BranchRefused))
-    release.open()
-    await new Promise(setImmediate)
-  })
-  expect(calls).toEqual(['try closed'])
 })
 
 test('a branch of a joined process that the database lost is confirmed if the process of the code had seen it', async () => {
