@@ -5,12 +5,12 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
+import { GroupSubscription } from './channel-and-retries-subscription.ts'
 import type { ConsumerRun } from './consumer-run.ts'
 import type { ConsumerHost } from './create-handling.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { LeftoverRetriesCheck } from './failure/leftover-retries-check.ts'
 import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destination.ts'
-import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './position-inbox.ts'
 
 /** A database that is frozen is one that is down. */

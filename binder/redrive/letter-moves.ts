@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { DAY } from '../../core/clock.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
-import { sourceOf } from '../channel/deduplication-source.ts'
+import { sourceOf } from '../channel/id-namespace.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { SendError } from '../errors.ts'
 import type { TransportDelivery } from '../transport/transport.ts'

@@ -21,8 +21,8 @@ import {
 } from './redrive.ts'
 import { regainPosition } from './restore-position.ts'
 import { type RunCounts, RunPatience } from './run-patience.ts'
+import { SettledByRun, TELL_MS } from './run-progress-mark.ts'
 import { RunPublisher } from './run-publisher.ts'
-import { SettledByRun, TELL_MS } from './settled-by-run.ts'
 
 type End = 'complete' | 'stopped'
 

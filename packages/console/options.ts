@@ -18,10 +18,10 @@ import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
 import { DeadLetterReadQueue } from './dead-letter-read-queue.ts'
 import type { BindingStatus } from './engine-types.ts'
 import { ConsoleInstances } from './instances.ts'
+import type { OneTimeSession } from './one-time-session.ts'
 import type { Backend } from './read-routes.ts'
 import type { Redact } from './redaction.ts'
 import { RunningRedrives } from './running-redrives.ts'
-import type { OneTimeSession } from './session.ts'
 
 /** An action that was done, or that failed. */
 export interface ConsoleEvent {

@@ -1,6 +1,6 @@
 /** Makes a sharded coordinator. Connects nothing. */
 import { resolveShardedOptions, type ShardedCoordinatorOptions } from './options.ts'
-import { ShardCoordinators } from './shard-coordinators.ts'
+import { ShardCoordinators } from './routing-coordinator.ts'
 import type { ShardedCoordinator } from './sharded-coordinator.ts'
 
 /**

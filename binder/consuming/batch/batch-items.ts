@@ -2,7 +2,7 @@
 
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { Channel } from '../../channel/channel.ts'
-import { sourceOf } from '../../channel/deduplication-source.ts'
+import { sourceOf } from '../../channel/id-namespace.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { freshPayload } from '../fresh-payload.ts'
 

@@ -1,7 +1,7 @@
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown-values.ts'
 import { deadLetterName, isDeadLetterName } from '../../channel/dead-letter-name.ts'
-import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/deduplication-source.ts'
+import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/id-namespace.ts'
 import {
   type EncodedMessage,
   type Headers,

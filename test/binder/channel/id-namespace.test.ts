@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- names that no reader sees: what an inbox is given for a message
 import { expect, it } from 'vitest'
-import { sourceOf } from '../../../binder/channel/deduplication-source.ts'
+import { sourceOf } from '../../../binder/channel/id-namespace.ts'
 import { messageOn } from '../support/scripted-transport.ts'
 
 const letter = (position: string, more: object = {}) => ({
