@@ -13,7 +13,7 @@ import { RetryDelivery, retryName } from './failure/retry-destination.ts'
  * A binding's place in its channel and, from the start or from later on, in the channel of its group's retries, as one
  * subscription: lost together, paused and closed together. Each of the two has the whole prefetch.
  */
-export class GroupSubscription implements Subscription {
+export class ChannelAndRetriesSubscription implements Subscription {
   readonly #transport: Transport
   readonly #spec: SubscriptionSpec
   readonly #receiver: Receiver
@@ -34,8 +34,8 @@ export class GroupSubscription implements Subscription {
     spec: SubscriptionSpec,
     receiver: Receiver,
     withRetries: boolean,
-  ): Promise<GroupSubscription> {
-    const made = new GroupSubscription(transport, spec, receiver)
+  ): Promise<ChannelAndRetriesSubscription> {
+    const made = new ChannelAndRetriesSubscription(transport, spec, receiver)
     try {
       if (withRetries) await made.addRetries()
       const deliver = (delivery: TransportDelivery): void => receiver.deliver(delivery)

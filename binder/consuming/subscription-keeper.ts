@@ -5,7 +5,7 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
-import { GroupSubscription } from './channel-and-retries-subscription.ts'
+import { ChannelAndRetriesSubscription } from './channel-and-retries-subscription.ts'
 import type { ConsumerRun } from './consumer-run.ts'
 import type { ConsumerHost } from './create-handling.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
@@ -42,7 +42,7 @@ export class SubscriptionKeeper {
   readonly #options: ResolvedConsumer
   readonly #host: ConsumerHost
   readonly #events: KeeperEvents
-  #subscription: GroupSubscription | undefined
+  #subscription: ChannelAndRetriesSubscription | undefined
   /**
    * True while `subscribe` is under way. If the run ends meanwhile, its deliveries are not released, since the transport would deliver
    * them again at once, without end: closing the subscription returns them.
@@ -156,7 +156,7 @@ export class SubscriptionKeeper {
       },
     }
     const withRetries = group !== null && (retry === 'delayed' || (await this.#retries.areThere(group)))
-    const subscription = await this.#taking(GroupSubscription.open(transport, spec, receiver, withRetries))
+    const subscription = await this.#taking(ChannelAndRetriesSubscription.open(transport, spec, receiver, withRetries))
     if (run.over || isLost !== undefined) {
       await subscription.close()
       if (run.over) return

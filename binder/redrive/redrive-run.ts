@@ -21,7 +21,7 @@ import {
 } from './redrive.ts'
 import { regainPosition } from './restore-position.ts'
 import { type RunCounts, RunPatience } from './run-patience.ts'
-import { SettledByRun, TELL_MS } from './run-progress-mark.ts'
+import { RunProgressMark, TELL_MS } from './run-progress-mark.ts'
 import { RunPublisher } from './run-publisher.ts'
 
 type End = 'complete' | 'stopped'
@@ -39,7 +39,7 @@ export class RedriveRun {
   readonly #listing: DryRunListing
   /** For a dry run. */
   readonly #lookEnd: DryRunEnd | undefined
-  readonly #settled = new SettledByRun()
+  readonly #settled = new RunProgressMark()
 
   constructor(options: ResolvedRedrive) {
     this.#options = options

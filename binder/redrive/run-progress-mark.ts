@@ -10,7 +10,7 @@ export const TELL_MS: number = 5 * SECOND
 const MOST_POSITIONS = 100_000
 
 /** How far a run has settled, in order. */
-export class SettledByRun {
+export class RunProgressMark {
   readonly #positions: Set<string> = new Set()
   #last: string | undefined
 

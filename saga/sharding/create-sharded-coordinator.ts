@@ -1,6 +1,6 @@
 /** Makes a sharded coordinator. Connects nothing. */
 import { resolveShardedOptions, type ShardedCoordinatorOptions } from './options.ts'
-import { ShardCoordinators } from './routing-coordinator.ts'
+import { RoutingCoordinator } from './routing-coordinator.ts'
 import type { ShardedCoordinator } from './sharded-coordinator.ts'
 
 /**
@@ -8,5 +8,5 @@ import type { ShardedCoordinator } from './sharded-coordinator.ts'
  * @throws TypeError / RangeError naming the option
  */
 export function createShardedCoordinator(options: ShardedCoordinatorOptions): ShardedCoordinator {
-  return new ShardCoordinators(resolveShardedOptions(options))
+  return new RoutingCoordinator(resolveShardedOptions(options))
 }

@@ -29,7 +29,7 @@ import { ShardRunners } from './shard-runners.ts'
 import { ShardTable } from './shard-table.ts'
 import type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharded-coordinator.ts'
 
-export class ShardCoordinators implements ShardedCoordinator {
+export class RoutingCoordinator implements ShardedCoordinator {
   readonly instance: string
   readonly bindings: readonly Binding[]
   readonly channels: readonly Channel[]
