@@ -20,7 +20,7 @@ export interface Scan {
   readonly after?: RowName | undefined
 }
 
-/** Where a part of a pass begins. */
+/** Request for a part of a pass. */
 export interface PassRequest extends Scan {
   /** Reads nothing while a transaction with a smaller number runs: nothing can be concluded yet. */
   readonly since?: bigint | undefined

@@ -46,7 +46,7 @@ export class FailingSagas {
     return `saga ${last.saga}${more} ${this.#what}: ${last.error.message}`
   }
 
-  /** The oldest are first. */
+  /** Deletes failures that are older than the limit; the oldest come first. */
   #forgetOld(): void {
     const oldest = this.#clock.monotonic() - this.#keptMs
     for (const { saga, atMs } of this.#failures.values()) {

@@ -16,7 +16,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import type { SagaCapacity } from './saga-capacity.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
-/** While the database does not answer: it may be failing over. */
+/** Pauses between tries while the database does not answer, as in a failover. */
 const RETRY: Backoff = { initialMs: 100, factor: 2, maxMs: 1 * SECOND, jitter: 0.2 }
 const LOST: StepFailure = {
   code: 'saga.transaction_lost',
@@ -80,7 +80,7 @@ export class LostTransactions {
   }
 }
 
-/** The end of the code, and what it called. */
+/** Returns the event of code that failed, with the branches that it called. */
 function failed({ row }: LoadedSaga, branches: readonly GrownStep[]): SagaEvent {
   const [call] = localCalls(row.state)
   return { type: 'failed', step: call?.step ?? '', operation: 'invoke', error: LOST, terminal: true, branches }

@@ -11,7 +11,7 @@ import type { DirectTarget } from '../direct/target.ts'
 /** Largest number and bytes of calls to a participant: each further one is repeated when its time is up. */
 const MAX_CALLS = 10_000
 const MAX_BYTES = 64 * 1_024 * 1_024
-/** Between two lines of the log about calls that the limits refuse. */
+/** Shortest time between two log lines about refused calls. */
 const TELL_MS = 1 * MINUTE
 const FULL = 'too many calls of a participant are open: further ones are repeated when their time is up'
 

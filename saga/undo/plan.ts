@@ -87,7 +87,7 @@ function touchedBy(images: readonly Image[]): readonly Touched[] {
   return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
 }
 
-/** With each place those that its row was moved from and to. */
+/** Adds to the places those that their rows were moved from and to. */
 export function withMoves(images: readonly Image[], places: Iterable<string>): ReadonlySet<string> {
   const all = new Set(places)
   const moves = images.map(placesOf).filter(({ length }) => length > 1)

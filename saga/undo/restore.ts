@@ -39,7 +39,7 @@ interface Looked {
 
 interface RowDifference {
   readonly row: Touched
-  /** It is as it was before the branch. */
+  /** True for a row that is as it was before the branch. */
   readonly isBefore: boolean
   /** Obstacle for the whole table. */
   readonly obstacle?: Obstacle | undefined

@@ -21,7 +21,7 @@ export interface Key {
 }
 
 interface KeyPart {
-  /** `null`: it is an expression. */
+  /** Name of the column; `null` for an expression. */
   readonly column: string | null
   /** SQL, on the names of columns. */
   readonly expression: string
@@ -104,7 +104,7 @@ export function columnsOf({ parts }: Key): readonly string[] {
   return parts.map(({ column, expression }) => column ?? expression)
 }
 
-/** Such an index needs names of columns in the trigger, where variables may have the same. */
+/** True for an index whose key is SQL on names of columns, which variables of the trigger may have, too. */
 export function isComputed({ parts, predicate }: Key): boolean {
   return predicate !== null || parts.some(({ column }) => column === null)
 }
@@ -132,7 +132,7 @@ function computedText(row: string, { parts, predicate, hasEqualNulls }: Key): st
   return `(SELECT ${found} FROM (SELECT ${row}.*) AS concordat_row)`
 }
 
-/** A statement that gives them for row `$1`. */
+/** Returns a statement that computes the texts of the keys for row `$1`. */
 export function keysQuery(keys: readonly Key[]): string {
   return `SELECT ARRAY[${keyTexts('($1)', keys).join(', ')}]`
 }

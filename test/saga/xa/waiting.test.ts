@@ -73,7 +73,7 @@ test('a confirmation whose answered try was lost in a restore reports that, whil
   })
 })
 
-/** What the participant keeps of the saga `id`: rows of its barrier, as operation and status. */
+/** Inserts rows of the participant's barrier for the saga `id`, with their status by operation. */
 async function keep(id: string, rows: Readonly<Record<string, string>>, gid: string | null): Promise<void> {
   for (const [operation, status] of Object.entries(rows))
     await embedded().query(

@@ -229,7 +229,7 @@ export class Fetcher implements FetchBlock {
       unknown.map(async (place) => {
         try {
           const first = await this.#firstOffset(leader, place.assigned.partition)
-          // Another leader may have told it, and reading have gone on.
+          // Another leader may have told it, and reading may have gone on.
           place.next ??= first
           return true
         } catch (error) {
