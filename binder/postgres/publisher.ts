@@ -47,7 +47,7 @@ export class LogPublisher {
     for (const [index, message] of messages.entries()) {
       const { destination } = message
       const refused = this.#refusal(message, false)
-      // One look for all messages of the batch: none overtakes an earlier one that failed by it.
+      // The batch asks once for each destination, so no message is written after an earlier one that found none.
       if (refused === undefined && !found.has(destination))
         found.set(destination, await this.#findBefore(deadline, destination))
       const placed = refused ?? this.#placed(message, index, found.get(destination))

@@ -83,8 +83,8 @@ export function isWaiting({ code }: StepFailure): boolean {
 }
 
 /**
- * Turns a participant's reply into an event. If the result does not fit the step's schema, the step fails for good: the saga cannot use its
- * effect. If the schema throws another error, for example because a service that it asks is away, one attempt fails and the participant
+ * Turns a participant's reply into an event. If the result does not fit the step's schema, the step fails permanently: the saga cannot use
+ * its effect. If the schema throws another error, for example because a service that it asks is away, one attempt fails and the participant
  * answers again.
  */
 export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {

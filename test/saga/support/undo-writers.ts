@@ -238,7 +238,7 @@ export function undoWritersSuite(world: () => UndoWorld): void {
       await undo.protect(sql, ['parent', 'child'], { schema })
       for (const [n, of] of [first, second].entries())
         await act([`INSERT INTO parent VALUES (${n})`, `INSERT INTO child VALUES (${n}, ${n})`], of)
-      // As if each had written its parent, and then each its child.
+      // Orders the images as two concurrent transactions would: both parents, then both children.
       for (const { step } of [first, second])
         await write(
           `UPDATE ${schema}.saga_undo_image SET seq = DEFAULT WHERE branch LIKE '%${step}%' AND relation = 'child'::regclass`,
