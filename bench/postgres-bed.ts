@@ -16,13 +16,11 @@ export interface PostgresCounters {
  * `synchronous_commit` are on, everything else is as PostgreSQL comes.
  */
 export class PostgresBed implements AsyncDisposable {
-  readonly pid: number
   readonly #server: PrivateServer
   readonly #admin: pg.Pool
 
   private constructor(server: PrivateServer) {
     this.#server = server
-    this.pid = server.pid
     this.#admin = new pg.Pool({ connectionString: server.url, max: 1 })
     this.#admin.on('error', () => {})
   }
@@ -34,6 +32,30 @@ export class PostgresBed implements AsyncDisposable {
   static async open(settings: Readonly<Record<string, string>> = {}): Promise<PostgresBed> {
     const on = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' }
     return new PostgresBed(await startServer('postgres', { settings: { ...on, ...settings } }))
+  }
+
+  get pid(): number {
+    return this.#server.pid
+  }
+
+  /** Kills the server and starts it again on the same data. */
+  async restart(): Promise<void> {
+    await this.#server.kill()
+    await this.#server.start()
+  }
+
+  /**
+   * Ends sessions of a database.
+   * @param options.share of its sessions @param options.except leaves those with this `application_name` alone
+   */
+  async terminate(database: string, { share = 1, except = '' } = {}): Promise<void> {
+    await this.#admin.query(
+      `SELECT pg_terminate_backend(pid) FROM (
+         SELECT pid, (row_number() OVER (ORDER BY pid) - 1.0) / count(*) OVER () AS rank FROM pg_stat_activity
+         WHERE datname = $1 AND application_name IS DISTINCT FROM $2) s
+       WHERE rank < $3`,
+      [database, except, share],
+    )
   }
 
   /** Makes a database; returns its address. */

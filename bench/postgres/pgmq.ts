@@ -20,6 +20,7 @@ const DELETE = 'DELETE FROM q_bench WHERE msg_id = ANY ($1::bigint[]) RETURNING 
 
 export async function openPgmq(connectionString: string): Promise<Side> {
   const pool = new pg.Pool({ connectionString, max: 10 })
+  pool.on('error', () => {})
   await pool.query(TABLE)
   await pool.query('CREATE INDEX ON q_bench (vt ASC)')
   const send = (list: readonly Payload[]): Promise<unknown> =>

@@ -1,9 +1,11 @@
 import pg from 'pg'
 import { median } from '../compare.ts'
+import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
 import type { PostgresBed } from '../postgres-bed.ts'
 import { number } from '../table.ts'
 import { verdict } from '../target.ts'
+import { openBystander } from './bystander.ts'
 import { openOurs } from './ours.ts'
 import { openPgmq } from './pgmq.ts'
 import { payloads, type Side } from './sides.ts'
@@ -11,7 +13,7 @@ import { payloads, type Side } from './sides.ts'
 const MESSAGES = 200_000
 const CYCLE = 2_000
 
-/** Measures publish and consume, in cycles, at the end of a transaction that holds a snapshot open. */
+/** Measures publish and consume, in cycles, at the end of a transaction that holds a snapshot open, and a small foreign transaction beside it. */
 export async function measureSnapshot(bed: PostgresBed, { report, progress }: SuiteOptions): Promise<void> {
   const rows: string[][] = []
   for (const [database, open, target] of [
@@ -22,18 +24,41 @@ export async function measureSnapshot(bed: PostgresBed, { report, progress }: Su
     await using side = await open(url)
     progress(`a snapshot held open, ${side.name}`)
     await cycles(side, 10)
-    const before = median(await cycles(side, 10))
+    await using bystander = await openBystander(url)
+    const before = await bystander.beside(() => cycles(side, 10))
     const foreign = new pg.Client({ connectionString: url })
     await foreign.connect()
     await foreign.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
     await foreign.query('SELECT pg_current_xact_id()')
     await cycles(side, MESSAGES / CYCLE - 10)
-    const after = median(await cycles(side, 10))
+    const after = await bystander.beside(() => cycles(side, 10))
     await foreign.end()
-    rows.push([side.name, number(before), number(after), (after / before).toFixed(2), verdict(after / before, target)])
+    const ratio = median(after.result) / median(before.result)
+    rows.push([
+      side.name,
+      number(median(before.result)),
+      number(median(after.result)),
+      ratio.toFixed(2),
+      verdict(ratio, target),
+      ...[before, after].flatMap(({ samplesMs }) => [0.5, 0.95].map((q) => number(quantile(ascending(samplesMs), q)))),
+    ])
   }
   const title = `postgres: publish and consume ${CYCLE} at a time, a foreign snapshot open for ${MESSAGES} messages`
-  report({ title, head: ['side', 'without, messages/s', 'at the end, messages/s', 'ratio', 'target'], rows })
+  report({
+    title,
+    head: [
+      'side',
+      'without, messages/s',
+      'at the end, messages/s',
+      'ratio',
+      'target',
+      'bystander without, p50 ms',
+      'p95 ms',
+      'at the end, p50 ms',
+      'p95 ms',
+    ],
+    rows,
+  })
 }
 
 /** @returns messages per second of each cycle */

@@ -2,6 +2,7 @@ import { ServerUnavailable } from '../../test/support/servers/kinds.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
 import { PostgresBed } from '../postgres-bed.ts'
+import { measureChaos } from './chaos.ts'
 import { measureDisk } from './disk.ts'
 import { measureGroups } from './groups.ts'
 import { measureLatency } from './latency.ts'
@@ -16,6 +17,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   groups: measureGroups,
   latency: measureLatency,
   snapshot: measureSnapshot,
+  chaos: (_, options) => measureChaos(options),
   pglite: (_, options) => measurePglite(options),
   disk: measureDisk,
 }
