@@ -4,28 +4,26 @@ import { SqlError } from '../../core/sql-error.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import { TransportError } from '../errors.ts'
-import { within } from '../transport/kit/deadline.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
 import { appendStatement, delayedStatement, lanesOf, type Placed, soonestOf } from './appending.ts'
 import type { LogContext } from './context.ts'
-import type { KnownDestination } from './destination-directory.ts'
+import { DestinationLookup, type FoundDestination } from './destination-lookup.ts'
 import { failure, isOfData, isOutdated, toTransportError } from './transport-errors.ts'
 import type { Wakes } from './wakes.ts'
-
-/** A destination, or why it could not be looked for; `undefined`: it does not exist. */
-type Found = KnownDestination | TransportError | undefined
 
 /** Appends lists of messages: one statement, whose own commit is the confirm. One outcome per message, never rejects. */
 export class LogPublisher {
   readonly #context: LogContext
   readonly #wakes: Wakes
+  readonly #destinations: DestinationLookup
   #turn = 0
   #closed = false
 
   constructor(context: LogContext, wakes: Wakes) {
     this.#context = context
     this.#wakes = wakes
+    this.#destinations = new DestinationLookup(context)
   }
 
   close(): void {
@@ -43,13 +41,13 @@ export class LogPublisher {
     const outcomes: PublishOutcome[] = messages.map(() => undefined)
     const now: Placed[] = []
     const later: Placed[] = []
-    const found = new Map<string, Found>()
+    const found = new Map<string, FoundDestination>()
     for (const [index, message] of messages.entries()) {
       const { destination } = message
       const refused = this.#refusal(message, false)
       // The batch asks once for each destination, so no message is written after an earlier one that found none.
       if (refused === undefined && !found.has(destination))
-        found.set(destination, await this.#findBefore(deadline, destination))
+        found.set(destination, await this.#destinations.findBefore(deadline, destination))
       const placed = refused ?? this.#placed(message, index, found.get(destination))
       if (placed instanceof Error) outcomes[index] = placed
       else if (message.notBefore !== undefined && message.notBefore > this.#context.host.clock.now()) later.push(placed)
@@ -116,50 +114,11 @@ export class LogPublisher {
     tx: SqlTransaction,
     specOf?: (destination: string) => DestinationSpec,
   ): Promise<Placed | TransportError> {
-    return (
-      this.#refusal(message, true) ?? this.#placed(message, index, await this.#find(message.destination, tx, specOf))
-    )
+    const refused = this.#refusal(message, true)
+    return refused ?? this.#placed(message, index, await this.#destinations.find(message.destination, tx, specOf))
   }
 
-  /** Never rejects. */
-  async #findBefore(deadline: number, destination: string): Promise<Found> {
-    const found = this.#find(destination)
-    if (!(found instanceof Promise)) return found
-    const { clock } = this.#context.host
-    const late = (): TransportError =>
-      failure('timeout', `could not look for "${destination}" before the time of its send was up`, { destination })
-    return within(clock, deadline - clock.monotonic(), found, late).catch((error: TransportError) => error)
-  }
-
-  /** At once where the destination is known. Never throws, never rejects. */
-  #find(
-    destination: string,
-    tx?: SqlTransaction,
-    specOf?: (destination: string) => DestinationSpec,
-  ): Found | Promise<Found> {
-    const found = this.#context.directory.find(destination, tx)
-    return found === undefined || found instanceof Promise ? this.#looked(destination, found, tx, specOf) : found
-  }
-
-  async #looked(
-    destination: string,
-    found: Promise<KnownDestination | undefined> | undefined,
-    tx?: SqlTransaction,
-    specOf?: (destination: string) => DestinationSpec,
-  ): Promise<Found> {
-    const { directory, options } = this.#context
-    try {
-      const known = await found
-      const spec = known === undefined ? (specOf?.(destination) ?? directory.specOf(destination)) : undefined
-      return spec === undefined
-        ? known
-        : await directory.make(spec, options.sql.exclusive === undefined ? undefined : tx)
-    } catch (error) {
-      return toTransportError(`look for "${destination}"`, error, options.schema, destination)
-    }
-  }
-
-  #placed(message: EncodedMessage, index: number, known: Found): Placed | TransportError {
+  #placed(message: EncodedMessage, index: number, known: FoundDestination): Placed | TransportError {
     const { destination, key } = message
     if (known instanceof TransportError) return known
     if (known === undefined)

@@ -7,7 +7,7 @@ import { GUARD_REFUSED } from './functions-commit-guard.ts'
 import { LOCK_STORE_PART } from './tables.ts'
 
 /** Ties transactions of the database to leases that are kept in it. */
-export class TransactionLeaseCheck {
+export class GuardedTransactions {
   readonly #sql: SqlClient
   readonly #schema: string
   readonly #text: string

@@ -16,7 +16,7 @@ import { locksOn } from '../create-locks.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
-import { TransactionLeaseCheck } from './guarded-transactions.ts'
+import { GuardedTransactions } from './guarded-transactions.ts'
 import { homeOf } from './local-wakeups.ts'
 import { PostgresLockStore } from './store.ts'
 import { LOCK_STORE_PART } from './tables.ts'
@@ -127,7 +127,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
     },
   })
   const locks = locksOn(store, options)
-  const guard = new TransactionLeaseCheck({ sql, schema, quoted })
+  const guard = new GuardedTransactions({ sql, schema, quoted })
   return Object.assign(locks, {
     migrate: () => migrate(sql, schema, LOCK_STORE_PART.name, LOCK_STORE_PART.migrations),
     [REQUIRE_TABLES]: () => requireMigrated(sql, schema, LOCK_STORE_PART),

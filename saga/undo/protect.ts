@@ -196,20 +196,8 @@ export class Protection {
     const { id, triggers } = rows[0] as { id: string; triggers: Triggers }
     await tx.query(textsFunction(this.#home, id, wanted))
     await tx.query(triggerFunction(this.#home, id, keys))
-    if (triggers.own !== 2) await this.#createTriggers(tx, name, id)
+    if (triggers.own !== 2) await createTriggers(tx, this.#home, name, id)
     await fireAlways(tx, oid, name)
-  }
-
-  async #createTriggers(tx: SqlTransaction, name: string, id: string): Promise<void> {
-    await dropTriggers(tx, name)
-    await tx.query(
-      `CREATE TRIGGER ${TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON ${name}
-       FOR EACH ROW EXECUTE FUNCTION ${triggerFunctionName(this.#home, id)}()`,
-    )
-    await tx.query(
-      `CREATE TRIGGER ${TRUNCATE_TRIGGER} BEFORE TRUNCATE ON ${name}
-       FOR EACH STATEMENT EXECUTE FUNCTION ${this.#home}.saga_undo_truncate()`,
-    )
   }
 
   /** Drops what no table has: functions of a restored dump under other names, and tables that are gone and of which nothing waits. */
@@ -259,6 +247,18 @@ async function fireAlways(tx: SqlTransaction, oid: string, name: string): Promis
     [oid],
   )
   if (rowCount > 0) await tx.query(`ALTER TABLE ${name} ENABLE ALWAYS TRIGGER ${TRIGGER}`)
+}
+
+async function createTriggers(tx: SqlTransaction, home: string, name: string, id: string): Promise<void> {
+  await dropTriggers(tx, name)
+  await tx.query(
+    `CREATE TRIGGER ${TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON ${name}
+     FOR EACH ROW EXECUTE FUNCTION ${triggerFunctionName(home, id)}()`,
+  )
+  await tx.query(
+    `CREATE TRIGGER ${TRUNCATE_TRIGGER} BEFORE TRUNCATE ON ${name}
+     FOR EACH STATEMENT EXECUTE FUNCTION ${home}.saga_undo_truncate()`,
+  )
 }
 
 async function dropTriggers(tx: SqlTransaction, name: string): Promise<void> {

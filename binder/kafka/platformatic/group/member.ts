@@ -22,6 +22,7 @@ import { Heartbeat } from '../../group/heartbeat.ts'
 import { MemberState } from '../../group/member-lifecycle.ts'
 import { OffsetHandover } from '../../group/offset-handover.ts'
 import { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
+import type { SessionTimeout } from '../../group/session-timeout.ts'
 import { ConnectFailed, toTransportError } from '../errors.ts'
 import { type Cluster, isPassing } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
@@ -115,7 +116,7 @@ export class GroupMember implements Member {
         onSilence: (error) => host.onAnswer(error),
       },
     )
-    this.#heart.use(() => this.#beat())
+    this.#heart.use(() => beat(this.#session, this.#heart.membership, host))
   }
 
   open(): Promise<void> {
@@ -207,21 +208,6 @@ export class GroupMember implements Member {
 
   // ---- the place in the group
 
-  async #beat(): Promise<void> {
-    if (!this.#session.isBeatDue) return
-    const sentAt = this.#heart.membership.now()
-    try {
-      await this.#session.heartbeat()
-    } catch (error) {
-      // The coordinator is about to be another one: no reason to share out anew.
-      if (!(error instanceof KafkaRefusal) || !isPassing(error.type)) throw error
-      this.#host.onAnswer(error)
-      return
-    }
-    this.#heart.membership.confirmed(sentAt)
-    this.#host.onAnswer()
-  }
-
   /** Unsettled messages come back through the broker: there is nothing to wait for. */
   #expelled(error: unknown): void {
     this.#term?.lending.withdraw(toError(error))
@@ -254,6 +240,22 @@ export class GroupMember implements Member {
     term?.rejoin.resolve()
     await this.#host.onEnd()
   }
+}
+
+/** Sends a heartbeat when one is due. @throws KafkaRefusal of a coordinator that counts this member out */
+async function beat(session: GroupSession, membership: SessionTimeout, host: MemberEvents): Promise<void> {
+  if (!session.isBeatDue) return
+  const sentAt = membership.now()
+  try {
+    await session.heartbeat()
+  } catch (error) {
+    // The coordinator is about to be another one: no reason to share out anew.
+    if (!(error instanceof KafkaRefusal) || !isPassing(error.type)) throw error
+    host.onAnswer(error)
+    return
+  }
+  membership.confirmed(sentAt)
+  host.onAnswer()
 }
 
 function fetcherOptions(
