@@ -85,10 +85,9 @@ interface Kept {
 
 async function keptUnder(side: Side, disturb: (signal: AbortSignal) => Promise<void>): Promise<Kept> {
   const calm = await rateFor(side, CALM_MS)
-  const end = new AbortController()
-  const disturbing = disturb(end.signal)
+  // A cycle that cannot end while it is disturbed ends afterwards, and counts until then.
+  const disturbing = disturb(AbortSignal.timeout(DISTURBED_MS))
   const disturbed = await rateFor(side, DISTURBED_MS)
-  end.abort()
   await disturbing
   // What was refused meanwhile is tried again by now.
   await rateFor(side, CALM_MS / 5)
