@@ -154,6 +154,8 @@ export class Fetcher implements FetchBlock {
     for (const { assigned, leader } of this.#places.values()) this.#events.onLeader(assigned.partition, leader >= 0)
     this.#missing = 0
     this.#startLoops()
+    // A partition may have moved to a leader whose loop sleeps.
+    this.refresh()
   }
 
   #startLoops(): void {
