@@ -2,7 +2,7 @@
 import { describe, it } from 'vitest'
 import { createConsumer, resolveKafkaOptions } from '../inside.ts'
 import { range } from '../kit.ts'
-import { FakeConsumer, never, setup, ticks } from './scripted-subscription.ts'
+import { FakeConsumer, never, OFFSET_OUT_OF_RANGE, setup, ticks } from './scripted-subscription.ts'
 
 describe('a subscription that opens', () => {
   it('has its place when the group is joined', async ({ expect }) => {
@@ -192,6 +192,18 @@ describe('a rebalance', () => {
     recorder.got[5]?.ack()
     await joining
     expect(consumer.committed.at(-1)).toBe('0:3')
+  })
+
+  it('reports no loss of what another member has read meanwhile', async ({ expect }) => {
+    const { consumer, recorder, opened, fetched, rejoin } = setup()
+    const told: string[] = []
+    recorder.displaced = ({ reason }) => told.push(reason)
+    await opened(0)
+    fetched(0, 5, OFFSET_OUT_OF_RANGE)
+    await rejoin()
+    consumer.join(0)
+    fetched(0, 60, 0)
+    expect(told).toEqual([])
   })
 
   it('leaves a batch that waits for room', async ({ expect }) => {
