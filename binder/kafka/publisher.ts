@@ -207,9 +207,15 @@ export class KafkaPublisher {
       return
     }
     const { topic } = first
-    if (isDenied(error)) settleAll(request, terms, toTransportError(error.cause, `publishing to "${topic}"`, topic))
+    const isUnroutable = error.kind === 'unroutable'
+    const absence = isUnroutable ? this.#topics.passingAbsence(topic, error.cause) : undefined
+    if (absence !== undefined) {
+      this.#topics.forget(topic)
+      settleAll(request, terms, absence)
+    } else if (isDenied(error))
+      settleAll(request, terms, toTransportError(error.cause, `publishing to "${topic}"`, topic))
     else if (request.length === 1) {
-      if (error.kind === 'unroutable') this.#topics.forget(topic)
+      if (isUnroutable) this.#topics.forget(topic)
       settleAll(request, terms, refusalOf(error, topic))
     } else for (const half of halve(request)) await this.#send(half, terms, true)
   }

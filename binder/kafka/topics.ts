@@ -1,7 +1,7 @@
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted-noun.ts'
 import type { Logger } from '../../core/logger.ts'
-import { partitionMismatch } from '../errors.ts'
+import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import { checkSettings, UNLIMITED } from './check-topic-settings.ts'
 import type { Admin, AdminLink, NewTopic } from './driver.ts'
@@ -11,6 +11,8 @@ import { isDelayTopic } from './wire/delay-topic.ts'
 
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
+/** After a restart of all brokers the first one back may not list topics for some seconds. */
+const ABSENCE_MS = 1 * MINUTE
 
 /** Makes topics exist, and knows which do. */
 export class Topics {
@@ -19,6 +21,8 @@ export class Topics {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #partitions = new Map<string, number>()
+  /** Topics that the broker has listed to this process, and since when it no longer does, monotonic. */
+  readonly #absentSince = new Map<string, number | undefined>()
   /** Seen with the count that was declared. */
   readonly #accepted = new Set<string>()
   readonly #deadLetters = new Set<string>()
@@ -65,6 +69,8 @@ export class Topics {
           admin,
           [...wanted.keys()].filter((name) => existing.has(name)),
         )
+        const [absence] = missing.map(({ name }) => this.passingAbsence(name)).filter((each) => each !== undefined)
+        if (absence !== undefined) throw absence
         this.#compareAll([...wanted.values()], missing)
         await this.#checkSettings(admin, [...wanted.values()])
         return
@@ -78,15 +84,29 @@ export class Topics {
 
   /**
    * Looks a topic up that this process did not provision.
-   * @throws TransportError `unroutable` when there is none
+   * @throws TransportError `unroutable` when there is none, `unavailable` when it may come back
    */
   async verify(topic: string): Promise<number> {
     const known = this.#partitions.get(topic)
     if (known !== undefined) return known
     const topics = await this.#admin.use('listing topics', (admin) => admin.listTopics(), topic)
-    if (!topics.includes(topic)) throw transportError('unroutable', `topic "${topic}" does not exist`, topic)
+    if (!topics.includes(topic))
+      throw this.passingAbsence(topic) ?? transportError('unroutable', `topic "${topic}" does not exist`, topic)
     await this.#admin.use(`looking up topic "${topic}"`, (admin) => this.#awaitTopics(admin, [topic]), topic)
     return this.#partitions.get(topic) ?? 1
+  }
+
+  /**
+   * Error for a topic that the broker does not know now and knew before. `undefined` for one that this process has never seen, or that
+   * was absent for a minute.
+   */
+  passingAbsence(topic: string, cause?: unknown): TransportError | undefined {
+    if (!this.#absentSince.has(topic)) return undefined
+    const now = this.#clock.monotonic()
+    const since = this.#absentSince.get(topic) ?? now
+    this.#absentSince.set(topic, since)
+    if (now - since >= ABSENCE_MS) return undefined
+    return transportError('unavailable', `topic "${topic}" is not known to the broker (yet)`, topic, cause)
   }
 
   /** Looks again next time: the broker said something about the topic that does not fit. */
@@ -149,7 +169,10 @@ export class Topics {
     const deadline = this.#clock.monotonic() + this.#settings.requestTimeoutMs
     for (;;) {
       const found = await admin.partitionsOf(names)
-      for (const [name, { count }] of found) this.#partitions.set(name, count)
+      for (const [name, { count }] of found) {
+        this.#partitions.set(name, count)
+        this.#absentSince.set(name, undefined)
+      }
       const awaited = names.filter((name) => (created.has(name) ? found.get(name)?.isLed !== true : !found.has(name)))
       if (awaited.length === 0) return
       if (this.#clock.monotonic() >= deadline)

@@ -8,8 +8,8 @@ import { Commits } from './commits.ts'
 import type { PartitionLending } from './partition-lending.ts'
 
 const FLUSH_MS = 3 * SECOND
-/** A second round is needed only if the binder returns messages again. */
-const GAP_ROUNDS = 3
+/** A handler that can begin a message begins it within this. */
+const BEGIN_MS = 1 * SECOND
 
 export interface ProgressFields {
   readonly clock: Clock
@@ -56,7 +56,7 @@ export class OffsetHandover {
   async handOver(lending: PartitionLending): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#fields
     this.#fields.recall()
-    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), finishStarted(lending))
+    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), this.#finishStarted(lending))
     if (!lending.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
     this.carried.remember(lending)
     this.commits.reset()
@@ -69,13 +69,24 @@ export class OffsetHandover {
     this.commits.reset()
   }
 
+  /**
+   * Several keys of a partition are worked on at once: what one of them left undone below the others is done too, for as long as
+   * handlers begin it. They do not while the binding is paused or its circuit is open.
+   */
+  async #finishStarted(lending: PartitionLending): Promise<void> {
+    await lending.settled()
+    let gaps = lending.lendGaps()
+    while (gaps.length > 0) {
+      await ended(this.#fields.clock, BEGIN_MS, lending.settled())
+      if (!lending.isSettled) {
+        this.#fields.recall()
+        await lending.settled()
+      }
+      gaps = gaps.some(({ done }) => done) ? lending.lendGaps() : []
+    }
+  }
+
   async #flush(): Promise<void> {
     await this.commits.flush().catch(() => this.commits.flush())
   }
-}
-
-/** Several keys of a partition are worked on at once: what one of them left undone below the others is done too. */
-async function finishStarted(lending: PartitionLending): Promise<void> {
-  await lending.settled()
-  for (let round = 0; round < GAP_ROUNDS && lending.lendGaps(); round++) await lending.settled()
 }

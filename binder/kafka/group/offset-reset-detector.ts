@@ -5,6 +5,7 @@
  */
 import type { Displacement } from '../../transport/transport.ts'
 
+/** Serves one assignment: before the next one another member may have read further. */
 export class OffsetResetDetector {
   readonly #topic: string
   readonly #tell: (displacement: Displacement) => void

@@ -108,9 +108,14 @@ export class PartitionLending implements Lender<Parcel> {
       if (uncommitted !== undefined) settled.keep(partition, uncommitted)
   }
 
+  /** True while nothing is lent, and after `withdraw`. */
+  get isSettled(): boolean {
+    return this.#window.count === 0 || this.#isWithdrawn
+  }
+
   /** Resolves when nothing is lent any longer, or at `withdraw`. */
   async settled(): Promise<void> {
-    if (this.#window.count === 0 || this.#isWithdrawn) return
+    if (this.isSettled) return
     await new Promise<void>((resolve) => {
       this.#idle = resolve
     })
@@ -145,17 +150,17 @@ export class PartitionLending implements Lender<Parcel> {
   /**
    * Delivers released messages that lie below an already settled one, even while delivery is on hold. Otherwise the commit position
    * stays below them, and the settled messages above are delivered again.
-   * @returns whether there were any
+   * @returns these messages
    */
-  lendGaps(): boolean {
-    if (this.isWithdrawn) return false
+  lendGaps(): readonly Parcel[] {
+    if (this.isWithdrawn) return []
     const gaps: Parcel[] = []
     for (const assigned of this.partitions.values()) {
       for (let gap = this.#nextGap(assigned, gaps); gap !== undefined; gap = this.#nextGap(assigned, gaps))
         gaps.push(gap)
     }
     for (const gap of gaps) this.#lendOne(gap)
-    return gaps.length > 0
+    return gaps
   }
 
   #nextGap(assigned: AssignedPartition, taken: readonly Parcel[]): Parcel | undefined {

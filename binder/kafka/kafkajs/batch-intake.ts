@@ -35,7 +35,7 @@ export class BatchIntake {
   readonly #fields: IntakeFields
   readonly #fetching: FetchGate
   readonly #stalls: Stalls
-  readonly #displacements: OffsetResetDetector
+  #displacements: OffsetResetDetector
   readonly #redeliveryPause: RedeliveryPause
   readonly #fetches = new AnsweredFetches()
   #lending: PartitionLending | undefined
@@ -47,7 +47,7 @@ export class BatchIntake {
     this.#fields = fields
     this.#fetching = new FetchGate(consumer, spec.topic, clock, partitionWindow(spec))
     this.#stalls = new Stalls(spec.topic, clock, this.#fetching, (each) => receiver.stalled?.(each))
-    this.#displacements = new OffsetResetDetector(spec.topic, (each) => receiver.displaced?.(each))
+    this.#displacements = this.#newDetector()
     this.#redeliveryPause = new RedeliveryPause(clock, () => this.#lending)
   }
 
@@ -70,6 +70,7 @@ export class BatchIntake {
       onReleased: (assigned) => this.#redeliveryPause.add(assigned),
       onRoom: () => this.#fetching.refresh(),
     })
+    this.#displacements = this.#newDetector()
     this.#stalls.reset()
     this.#stalls.shared(this.#spec.groupId, others)
     this.#fetching.reset()
@@ -77,6 +78,10 @@ export class BatchIntake {
     this.applyHold()
     this.#seek(partitions)
     this.#fetches.begin(partitions)
+  }
+
+  #newDetector(): OffsetResetDetector {
+    return new OffsetResetDetector(this.#spec.topic, (each) => this.#fields.receiver.displaced?.(each))
   }
 
   end(lending: PartitionLending, reason: Error): void {

@@ -4,7 +4,7 @@ import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Produce
 import { AdminConnection } from './admin-connection.ts'
 import type { KafkaConnection } from './connection-types.ts'
 import { GroupMember } from './group/member.ts'
-import { Cluster } from './network/cluster.ts'
+import { Cluster, type SilentBrokers } from './network/cluster.ts'
 import type { ResolvedOptions } from './options.ts'
 import { IdempotentProducer } from './producer.ts'
 
@@ -29,18 +29,17 @@ class PlatformaticLink implements DriverLink {
   readonly admin: AdminConnection
   readonly #options: ResolvedOptions
   readonly #host: TransportHost
+  readonly #silent: SilentBrokers = new Map()
 
   constructor(options: ResolvedOptions, host: TransportHost) {
     this.#options = options
     this.#host = host
-    const { clock } = host
-    const openCluster = (): Cluster => clusterOf(options, clock)
-    this.admin = new AdminConnection(openCluster, clock, options.requestTimeoutMs)
+    this.admin = new AdminConnection(() => this.#openCluster(), host.clock, options.requestTimeoutMs)
   }
 
   openProducer(): Producer {
     const { clock } = this.#host
-    return new IdempotentProducer({ ...this.#options, cluster: clusterOf(this.#options, clock), clock })
+    return new IdempotentProducer({ ...this.#options, cluster: this.#openCluster(), clock })
   }
 
   createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member {
@@ -49,16 +48,20 @@ class PlatformaticLink implements DriverLink {
       settings: this.#options,
       clock,
       logger,
-      cluster: clusterOf(this.#options, clock),
+      cluster: this.#openCluster(),
       onAnswer: (error?: unknown) => events.onAnswer(error),
       onEnd: () => events.onEnd(),
     }
     return new GroupMember(spec, host, receiver)
   }
+
+  #openCluster(): Cluster {
+    return clusterOf(this.#options, this.#host.clock, this.#silent)
+  }
 }
 
 /** The connections of one user of them. */
-function clusterOf(options: ResolvedOptions, clock: Clock): Cluster {
+function clusterOf(options: ResolvedOptions, clock: Clock, silent: SilentBrokers): Cluster {
   const { Connection, clientId = CLIENT_ID, tls, tlsServerName, sasl } = options.kafka
   const given = Object.entries({ tls, tlsServerName, sasl }).filter(([, value]) => value !== undefined)
   const settings = {
@@ -67,5 +70,5 @@ function clusterOf(options: ResolvedOptions, clock: Clock): Cluster {
     requestTimeout: LONGEST_TIMEOUT_MS,
   }
   const makeConnection = (): KafkaConnection => new Connection(clientId, settings) as KafkaConnection
-  return new Cluster({ ...options, makeConnection }, clock)
+  return new Cluster({ ...options, makeConnection, silent }, clock)
 }

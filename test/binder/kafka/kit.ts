@@ -72,6 +72,8 @@ export class Recorder implements Receiver {
   readonly got: TransportDelivery[] = []
   readonly losses: Error[] = []
   onDelivery: (delivery: TransportDelivery) => void
+  onRecall: () => void = () => {}
+  displaced?: NonNullable<Receiver['displaced']>
   recalls = 0
 
   constructor(onDelivery: (delivery: TransportDelivery) => void = (delivery) => delivery.ack()) {
@@ -90,6 +92,7 @@ export class Recorder implements Receiver {
 
   recall(): void {
     this.recalls++
+    this.onRecall()
   }
 
   lost(error: Error): void {

@@ -1,10 +1,19 @@
 import { Connection } from '@platformatic/kafka'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { platformaticTransport } from 'concordat/binder/kafka/platformatic'
-import { DAY, SECOND, silentLogger, systemClock } from 'concordat/core'
+import { DAY, MINUTE, SECOND, silentLogger, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
-import { type Admin, type AdminLink, resolvePlatformaticOptions, Topics } from './inside.ts'
+import {
+  type Admin,
+  type AdminLink,
+  KafkaPublisher,
+  type Producer,
+  resolvePlatformaticOptions,
+  Topics,
+  transportError,
+} from './inside.ts'
+import { plainMessage } from './kit.ts'
 
 /** The settings of each topic that a group with delayed retries needs. */
 function configOf(retentionMs: number | undefined): ReadonlyMap<string, Readonly<Record<string, unknown>>> {
@@ -44,38 +53,47 @@ describe('how long topics keep messages', () => {
   })
 })
 
-describe('provisioning while a partition has no leader', () => {
-  /** @param led whether each partition of a topic has a leader, of the topics that exist */
-  function setup(led: ReadonlyMap<string, boolean>) {
-    const topics = new Map(led)
-    const made: string[] = []
-    const admin: Partial<Admin> = {
-      listTopics: async () => [...topics.keys()],
-      createTopics: async (wanted) => {
-        for (const { name } of wanted) {
-          made.push(name)
-          topics.set(name, false)
-        }
-      },
-      partitionsOf: async (names) =>
-        new Map(
-          names.flatMap((name) => (topics.has(name) ? [[name, { count: 3, isLed: topics.get(name) === true }]] : [])),
-        ),
-      configs: async () => new Map(),
-    }
-    const link = { use: (_, work) => work(admin as Admin), close: async () => {} } as AdminLink
-    let now = 0
-    const sleep = async (durationMs: number): Promise<void> => void (now += durationMs)
-    const clock = { ...systemClock, monotonic: () => now, sleep }
-    const settings = resolvePlatformaticOptions({
-      kafka: { Connection, bootstrapBrokers: ['localhost:1'] },
-      requestTimeoutMs: 10 * SECOND,
-    })
-    return { topics: new Topics(settings, link, { clock, logger: silentLogger }), made }
+/** @param led whether each partition of a topic has a leader, of the topics that exist */
+function setup(led: ReadonlyMap<string, boolean>, provision: 'create' | 'check' = 'create') {
+  const topics = new Map(led)
+  const made: string[] = []
+  const admin: Partial<Admin> = {
+    listTopics: async () => [...topics.keys()],
+    createTopics: async (wanted) => {
+      for (const { name } of wanted) {
+        made.push(name)
+        topics.set(name, false)
+      }
+    },
+    partitionsOf: async (names) =>
+      new Map(
+        names.flatMap((name) => (topics.has(name) ? [[name, { count: 3, isLed: topics.get(name) === true }]] : [])),
+      ),
+    configs: async () => new Map(),
   }
-  const orders = { name: 'orders', partitions: 3, groups: ['g'] }
-  const letters = { name: 'orders.g.dlq', partitions: 3, groups: [], deadLetters: true }
+  const link = { use: (_, work) => work(admin as Admin), close: async () => {} } as AdminLink
+  let now = 0
+  const sleep = async (durationMs: number): Promise<void> => void (now += durationMs)
+  const clock = { ...systemClock, monotonic: () => now, sleep }
+  const settings = resolvePlatformaticOptions({
+    kafka: { Connection, bootstrapBrokers: ['localhost:1'] },
+    requestTimeoutMs: 10 * SECOND,
+    provision,
+  })
+  return {
+    topics: new Topics(settings, link, { clock, logger: silentLogger }),
+    existing: topics,
+    made,
+    clock,
+    settings,
+    elapse: sleep,
+  }
+}
 
+const orders = { name: 'orders', partitions: 3, groups: ['g'] }
+const letters = { name: 'orders.g.dlq', partitions: 3, groups: [], deadLetters: true }
+
+describe('provisioning while a partition has no leader', () => {
   it('does not wait for leaders of topics that exist', async () => {
     const { topics, made } = setup(
       new Map([
@@ -91,5 +109,63 @@ describe('provisioning while a partition has no leader', () => {
     const { topics, made } = setup(new Map([['orders', false]]))
     await expect(topics.provision([orders, letters])).rejects.toThrow('topics orders.g.dlq have no leader')
     expect(made).toEqual(['orders.g.dlq'])
+  })
+})
+
+describe('a topic that the broker does not list', () => {
+  it('is unavailable for a minute once this process has seen it, then unroutable', async () => {
+    const { topics, existing, elapse } = setup(new Map([['orders', true]]))
+    const kind = async (): Promise<unknown> => {
+      topics.forget('orders')
+      return topics.verify('orders').catch(({ kind: is, retryable }) => [is, retryable])
+    }
+    await topics.provision([orders])
+    existing.delete('orders')
+    expect(await kind()).toEqual(['unavailable', true])
+    await elapse(5 * SECOND)
+    existing.set('orders', true)
+    expect(await kind()).toBe(3)
+
+    await elapse(5 * MINUTE)
+    existing.delete('orders')
+    expect(await kind()).toEqual(['unavailable', true])
+    await elapse(MINUTE - 1)
+    expect(await kind()).toEqual(['unavailable', true])
+    await elapse(1)
+    expect(await kind()).toEqual(['unroutable', false])
+  })
+
+  it('is unroutable at once when this process has never seen it', async () => {
+    const { topics } = setup(new Map())
+    await expect(topics.verify('orders')).rejects.toMatchObject({ kind: 'unroutable', retryable: false })
+  })
+
+  it('is no mismatch for a minute once a check has found it', async () => {
+    const { topics, existing, elapse } = setup(new Map([['orders', true]]), 'check')
+    await topics.provision([orders])
+    existing.delete('orders')
+    await expect(topics.provision([orders])).rejects.toMatchObject({ kind: 'unavailable', retryable: true })
+    await elapse(MINUTE)
+    await expect(topics.provision([orders])).rejects.toMatchObject({ kind: 'mismatch', retryable: false })
+  })
+
+  it('gives its messages the outcome `unavailable` when a producer refuses them meanwhile', async () => {
+    const { topics, existing, clock, settings } = setup(new Map([['orders', true]]))
+    await topics.provision([orders])
+    existing.delete('orders')
+    let sends = 0
+    const producer: Producer = {
+      joinsTopics: true,
+      close: async () => {},
+      send: async () => {
+        sends++
+        throw transportError('unroutable', 'publishing failed')
+      },
+    }
+    const publisher = new KafkaPublisher({ settings, topics, producer, clock })
+    const publish = () => publisher.publish(['a', 'b'].map((key) => plainMessage({ destination: 'orders', key })))
+    for (const _ of [1, 2])
+      expect((await publish()).map((outcome) => outcome?.kind)).toEqual(['unavailable', 'unavailable'])
+    expect(sends).toBe(1)
   })
 })

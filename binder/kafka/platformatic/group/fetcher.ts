@@ -12,7 +12,7 @@ import { type ReadRecords, readBatches } from '../../records/batch-reader.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { type FetchedPartition, fetch } from '../protocol/fetch.ts'
-import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
+import { FirstOffsets, type ReadPosition } from './first-offsets.ts'
 
 export interface FetcherSettings extends FetchSizes {
   readonly topic: string
@@ -42,13 +42,6 @@ export interface FetcherEvents {
   onLost(error: unknown): void
 }
 
-interface ReadPosition {
-  readonly assigned: AssignedPartition
-  /** `undefined` until its leader has told the first offset, where the group has committed none. */
-  next: number | undefined
-  leader: number
-}
-
 /** With partitions that have no room just now, the others are not waited for as long: they would hold these up. */
 const SHORT_WAIT_MS = 25
 const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
@@ -60,6 +53,7 @@ export class Fetcher implements FetchBlock {
   readonly #clock: Clock
   readonly #options: FetcherSettings
   readonly #events: FetcherEvents
+  readonly #firsts: FirstOffsets
   readonly #places = new Map<number, ReadPosition>()
   readonly #blocked = new Set<number>()
   readonly #loops = new Set<number>()
@@ -79,6 +73,7 @@ export class Fetcher implements FetchBlock {
     this.#clock = clock
     this.#options = options
     this.#events = events
+    this.#firsts = new FirstOffsets(cluster, options.topic)
   }
 
   /** @param positions where to begin; a partition that is not among them begins at its first record */
@@ -154,6 +149,8 @@ export class Fetcher implements FetchBlock {
     for (const { assigned, leader } of this.#places.values()) this.#events.onLeader(assigned.partition, leader >= 0)
     this.#missing = 0
     this.#startLoops()
+    // A partition may have moved to a leader whose loop sleeps.
+    this.refresh()
   }
 
   #startLoops(): void {
@@ -202,7 +199,7 @@ export class Fetcher implements FetchBlock {
     // A broker returns a batch that is larger than the limit of the first partition alone: each has its turn.
     const turn = this.#turn++ % ready.length
     const inTurn = [...ready.slice(turn), ...ready.slice(0, turn)]
-    let isStale = await this.#findFirst(leader, inTurn)
+    let isStale = await this.#firsts.fillIn(leader, inTurn)
     const from = new Map(
       inTurn.flatMap(({ assigned, next }) => (next === undefined ? [] : [[assigned.partition, next] as const])),
     )
@@ -217,33 +214,6 @@ export class Fetcher implements FetchBlock {
       if (place !== undefined && (await this.#take(place, answer, from.get(answer.partition)))) isStale = true
     }
     return isStale
-  }
-
-  /**
-   * Asks the leader for the first offsets of partitions in which the group has committed nothing. Resolves true when it did not tell
-   * some of them: the leaders have to be looked up again, and the other partitions are read meanwhile.
-   */
-  async #findFirst(leader: number, places: readonly ReadPosition[]): Promise<boolean> {
-    const unknown = places.filter(({ next }) => next === undefined)
-    const found = await Promise.all(
-      unknown.map(async (place) => {
-        try {
-          const first = await this.#firstOffset(leader, place.assigned.partition)
-          // Another leader may have told it, and reading may have gone on.
-          place.next ??= first
-          return true
-        } catch (error) {
-          if (!(error instanceof KafkaRefusal) || !isPassing(error.type)) throw error
-          return false
-        }
-      }),
-    )
-    return found.includes(false)
-  }
-
-  async #firstOffset(leader: number, partition: number): Promise<number> {
-    const request = listOffsets(this.#options.topic, [partition], EARLIEST, READ_UNCOMMITTED)
-    return (await this.#cluster.call(leader, request, 'fetch')).get(partition) ?? 0
   }
 
   /**
@@ -286,7 +256,7 @@ export class Fetcher implements FetchBlock {
 
   async #reset(place: ReadPosition, offset: number): Promise<void> {
     const { partition } = place.assigned
-    const first = await this.#firstOffset(place.leader, partition)
+    const first = await this.#firsts.of(place.leader, partition)
     if (this.#stopped) return
     this.#events.onOutOfRange(partition, offset, first)
     place.next = first

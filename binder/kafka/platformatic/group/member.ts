@@ -21,7 +21,6 @@ import { fetchSizes, partitionWindow } from '../../group/fetch-buffer-limits.ts'
 import { Heartbeat } from '../../group/heartbeat.ts'
 import { MemberState } from '../../group/member-lifecycle.ts'
 import { OffsetHandover } from '../../group/offset-handover.ts'
-import { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
 import type { SessionTimeout } from '../../group/session-timeout.ts'
 import { ConnectFailed, toTransportError } from '../errors.ts'
 import { type Cluster, isPassing } from '../network/cluster.ts'
@@ -65,7 +64,6 @@ export class GroupMember implements Member {
   readonly #starts: StartPositions
   readonly #heart: Heartbeat
   readonly #fetches = new AnsweredFetches()
-  readonly #displacements: OffsetResetDetector
   #term: RunningTerm | undefined
   #isPaused = false
   /** The group shares out anew, or this place in it is gone. */
@@ -90,7 +88,6 @@ export class GroupMember implements Member {
       onCommitsRefused: (error) => this.#term?.commitsRefused(error),
       recall: () => receiver.recall(),
     })
-    this.#displacements = new OffsetResetDetector(spec.topic, (each) => receiver.displaced?.(each))
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
     this.#sameTopic = new RecreatedTopicCheck({
       topic: () => cluster.freshTopic(spec.topic),
@@ -186,7 +183,6 @@ export class GroupMember implements Member {
       fetching: fetcherOptions(this.#spec, this.#host.settings),
       onProgress: (assigned) => this.#progress.mark(assigned),
       fetches: this.#fetches,
-      displacements: this.#displacements,
       sameTopic: this.#sameTopic,
       onLost: (error) => this.#life.lost(error),
     })

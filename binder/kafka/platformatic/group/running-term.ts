@@ -2,7 +2,7 @@ import { type Clock, SECOND } from '../../../../core/clock.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { AnsweredFetches } from '../../group/answered-fetches.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
-import type { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
+import { OffsetResetDetector } from '../../group/offset-reset-detector.ts'
 import { PartitionLending, type PartitionLendingLimits } from '../../group/partition-lending.ts'
 import { RedeliveryPause } from '../../group/redelivery-pause.ts'
 import { Stalls } from '../../group/stalls.ts'
@@ -21,7 +21,6 @@ export interface TermParts extends PartitionLendingLimits {
   readonly groupId: string
   readonly receiver: Receiver
   readonly fetches: AnsweredFetches
-  readonly displacements: OffsetResetDetector
   readonly sameTopic: RecreatedTopicCheck
   isCertain(): boolean
   onProgress(assigned: AssignedPartition): void
@@ -41,7 +40,8 @@ export class RunningTerm {
   #isHeld = false
 
   constructor(joined: Term, parts: TermParts) {
-    const { cluster, clock, fetching, topic, displacements, fetches, sameTopic } = parts
+    const { cluster, clock, fetching, topic, fetches, sameTopic } = parts
+    const displacements = new OffsetResetDetector(topic, (each) => parts.receiver.displaced?.(each))
     const redeliveryPause = new RedeliveryPause(clock, () => this.lending)
     this.joined = joined
     this.#parts = parts

@@ -39,6 +39,8 @@ export class StartPositions {
       try {
         return await this.#look(partitions)
       } catch (error) {
+        // Closing the connections ends the request of a member that stops: the brokers are well.
+        if (!this.#fields.isWanted()) return undefined
         if (isExpelled(error) || hasType(error, 'REBALANCE_IN_PROGRESS')) return undefined
         if (error instanceof KafkaRefusal && !isPassing(error.type)) throw error
         this.#fields.onAnswer(error)

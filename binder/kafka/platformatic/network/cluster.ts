@@ -30,7 +30,12 @@ export interface ClusterSettings {
   readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** Memory of silent brokers that several clusters share. @default each cluster has its own */
+  readonly silent?: SilentBrokers | undefined
 }
+
+/** By address when a broker last failed to answer, monotonic: `Cluster.any` asks these brokers last. */
+export type SilentBrokers = Map<string, number>
 
 /** Connections of one purpose to one broker: a fetch that waits would hold up a heartbeat. */
 export type Lane = 'main' | 'group' | 'fetch'
@@ -48,21 +53,31 @@ function nameOf({ host, port }: Address): string {
   return `${host}:${port}`
 }
 
+function linkName(place: Address, lane: Lane): string {
+  return `${lane} ${nameOf(place)}`
+}
+
+/** Ranks of brokers that were not silent, below every time. */
+const CONNECTED = -2
+const NOT_CONNECTED = -1
+
 /** The brokers as one user of them sees them: connections, made when they are needed, and who leads what. */
 export class Cluster {
   readonly #options: ClusterSettings
   readonly #clock: Clock
   readonly #links = new Map<string, Promise<BrokerLink>>()
+  /** Links that are connected, or were. */
+  readonly #made = new Map<string, BrokerLink>()
   readonly #brokers = new Map<number, Broker>()
   readonly #topics = new Map<string, { readonly found: TopicMetadata; readonly at: number }>()
-  /** Brokers that did not answer, by when: they are asked last. */
-  readonly #silent = new Map<string, number>()
+  readonly #silent: SilentBrokers
   readonly #coordinators = new Map<string, Broker>()
   #closed = false
 
   constructor(options: ClusterSettings, clock: Clock) {
     this.#options = options
     this.#clock = clock
+    this.#silent = options.silent ?? new Map()
   }
 
   /** Asks one of the brokers. @throws ConnectFailed when none can be reached */
@@ -129,16 +144,16 @@ export class Cluster {
     return (await this.#link(coordinator, lane)).call(request, timeoutMs)
   }
 
-  /** A call to any broker: one that is connected, or the first that can be. */
+  /** A call to any broker: one that is connected, or the first that can be. Brokers that were silent come last. */
   async any<T>(request: Request<T>): Promise<T> {
-    const { link, name } = await this.#anyLink()
+    const link = await this.#anyLink()
     try {
       const answer = await link.call(request, this.#options.requestTimeoutMs)
-      this.#silent.delete(name)
+      this.#silent.delete(link.address)
       return answer
     } catch (error) {
-      // A frozen broker accepts connections, and would be asked first forever.
-      if (!(error instanceof KafkaRefusal)) this.#silent.set(name, this.#clock.monotonic())
+      // A frozen broker accepts connections, and would be asked first forever. A closed cluster ends its own calls.
+      if (!(error instanceof KafkaRefusal) && !this.#closed) this.#wasSilent(link.address)
       throw error
     }
   }
@@ -150,13 +165,11 @@ export class Cluster {
     this.#links.clear()
   }
 
-  async #anyLink(): Promise<{ readonly link: BrokerLink; readonly name: string }> {
+  async #anyLink(): Promise<BrokerLink> {
     const failures: unknown[] = []
-    const silentSince = (place: Address): number => this.#silent.get(nameOf(place)) ?? Number.NEGATIVE_INFINITY
-    const places: readonly Address[] = [...this.#brokers.values(), ...this.#options.bootstrap]
-    for (const place of places.toSorted((a, b) => Math.sign(silentSince(a) - silentSince(b)) || 0)) {
+    for (const place of this.#inOrder()) {
       try {
-        return { link: await this.#link(place, 'main'), name: nameOf(place) }
+        return await this.#link(place, 'main')
       } catch (error) {
         failures.push(error)
       }
@@ -165,10 +178,26 @@ export class Cluster {
     throw new AggregateError(failures, 'no broker can be reached')
   }
 
+  /** Each address once: connected ones, others, and then those that were silent, the one first that was for longest. */
+  #inOrder(): readonly Address[] {
+    const known = [...this.#brokers.values(), ...this.#options.bootstrap]
+    const places = new Map(known.map((place) => [nameOf(place), place]))
+    return [...places.values()].sort((a, b) => this.#rankOf(a) - this.#rankOf(b))
+  }
+
+  #rankOf(place: Address): number {
+    const isConnected = this.#made.get(linkName(place, 'main'))?.isOpen === true
+    return this.#silent.get(nameOf(place)) ?? (isConnected ? CONNECTED : NOT_CONNECTED)
+  }
+
+  #wasSilent(address: string): void {
+    this.#silent.set(address, this.#clock.monotonic())
+  }
+
   async #link(place: Address, lane: Lane): Promise<BrokerLink> {
-    const name = `${lane} ${place.host}:${place.port}`
+    const name = linkName(place, lane)
     for (;;) {
-      if (this.#closed) throw new ConnectFailed(`${place.host}:${place.port}`, new Error('the connections were closed'))
+      if (this.#closed) throw new ConnectFailed(nameOf(place), new Error('the connections were closed'))
       const opening = this.#links.get(name) ?? this.#open(name, place)
       const link = await opening
       if (link.isOpen && !this.#closed) return link
@@ -181,9 +210,13 @@ export class Cluster {
     const { makeConnection, connectTimeoutMs } = this.#options
     const opening = BrokerLink.open(this.#clock, makeConnection, place, connectTimeoutMs)
     this.#links.set(name, opening)
-    opening.catch(() => {
-      if (this.#links.get(name) === opening) this.#links.delete(name)
-    })
+    opening.then(
+      (link) => this.#made.set(name, link),
+      () => {
+        this.#wasSilent(nameOf(place))
+        if (this.#links.get(name) === opening) this.#links.delete(name)
+      },
+    )
     return opening
   }
 }

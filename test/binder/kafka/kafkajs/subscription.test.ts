@@ -1,125 +1,8 @@
 /** Rare and badly timed behaviour of kafkajs, played by a scripted consumer. The rest is tested on a broker. */
-import { silentLogger } from 'concordat/core'
 import { describe, it } from 'vitest'
-import { FakeClock } from '../fake-clock.ts'
-import { createConsumer, type KafkaClient, KafkaSubscription, resolveKafkaOptions } from '../inside.ts'
-import { Recorder, range } from '../kit.ts'
-
-type Consumer = ReturnType<KafkaClient['consumer']>
-type Payload = Parameters<Parameters<Consumer['run']>[0]['eachBatch']>[0]
-
-class FakeConsumer implements Consumer {
-  readonly calls: string[] = []
-  readonly seeks: string[] = []
-  readonly resolved: string[] = []
-  readonly committed: string[] = []
-  readonly started = Promise.withResolvers<void>()
-  heartbeat: () => Promise<void> = () => Promise.resolve()
-  #eachBatch: (payload: Payload) => Promise<void> = () => Promise.resolve()
-  readonly #listeners = new Map<string, (event: { readonly payload: unknown }) => void>()
-
-  connect = (): Promise<void> => this.#note('connect')
-  disconnect = (): Promise<void> => this.#note('disconnect')
-  subscribe = (): Promise<void> => this.#note('subscribe')
-  describeGroup = (): Promise<{ readonly state: string }> => Promise.resolve({ state: 'Empty' })
-  run({ eachBatch }: Parameters<Consumer['run']>[0]): Promise<void> {
-    this.#eachBatch = eachBatch
-    this.calls.push('run')
-    return this.started.promise
-  }
-  seek({ partition, offset }: Parameters<Consumer['seek']>[0]): void {
-    this.seeks.push(`${partition}:${offset}`)
-  }
-  pause = (): void => {}
-  resume = (): void => {}
-  on(event: string, listener: (event: { readonly payload: unknown }) => void): void {
-    this.#listeners.set(event, listener)
-  }
-
-  emit(event: string, payload: unknown = {}): void {
-    this.#listeners.get(event)?.({ payload })
-  }
-
-  join(...partitions: number[]): void {
-    this.emit('consumer.group_join', { memberAssignment: { t: partitions } })
-    this.started.resolve()
-  }
-
-  /** Resolves when kafkajs would fetch again. */
-  batch(partition: number, from: number, count: number): Promise<void> {
-    const messages = range(count, from).map((offset) => ({
-      key: null,
-      value: Buffer.from(String(offset)),
-      timestamp: '0',
-      offset: String(offset),
-      headers: {},
-    }))
-    const last = String(from + count - 1)
-    return this.#eachBatch({
-      batch: { topic: 't', partition, messages, fetchedOffset: String(from), lastOffset: () => last },
-      resolveOffset: (offset) => this.resolved.push(`${partition}:${offset}`),
-      heartbeat: () => this.heartbeat(),
-      commitOffsetsIfNecessary: ({ topics }) => {
-        for (const each of topics[0]?.partitions ?? []) this.committed.push(`${each.partition}:${each.offset}`)
-        return Promise.resolve()
-      },
-      isStale: () => false,
-    })
-  }
-
-  #note(call: string): Promise<void> {
-    this.calls.push(call)
-    return Promise.resolve()
-  }
-}
-
-function setup(startAt?: ReadonlyMap<number, number>, prefetch = 100) {
-  const clock = new FakeClock()
-  const consumer = new FakeConsumer()
-  const kafka = { producer: never, admin: never, consumer: () => consumer }
-  const recorder = Recorder.keeping()
-  let gate: (attempt: number) => Promise<void> = () => Promise.resolve()
-  const answers: Array<Error | undefined> = []
-  const subscription = new KafkaSubscription(
-    { topic: 't', groupId: 'g.t', partitions: 4, prefetch, prefetchBytes: 1_000_000, startAt },
-    {
-      options: resolveKafkaOptions({ kafka }),
-      clock,
-      logger: silentLogger,
-      createConsumer: (_spec, { beforeJoin }) => {
-        gate = beforeJoin
-        return consumer
-      },
-      onAnswer: (error) => answers.push(error as Error | undefined),
-      onEnd: () => Promise.resolve(),
-    },
-    recorder,
-  )
-  const opened = async (...partitions: number[]): Promise<void> => {
-    const opening = subscription.open()
-    await ticks()
-    consumer.join(...partitions)
-    await opening
-  }
-  /** Opened, with ten messages of the partition that wait, and no room for more. */
-  const full = async (partition: number): Promise<void> => {
-    await opened(partition)
-    const taken = consumer.batch(partition, 0, 10)
-    await ticks()
-    subscription.pause()
-    await taken
-    subscription.resume()
-  }
-  return { clock, consumer, recorder, subscription, answers, opened, full, rejoin: () => gate(1) }
-}
-
-const never = (): never => {
-  throw new Error('not called')
-}
-
-async function ticks(): Promise<void> {
-  for (let i = 0; i < 20; i++) await Promise.resolve()
-}
+import { createConsumer, resolveKafkaOptions } from '../inside.ts'
+import { range } from '../kit.ts'
+import { FakeConsumer, never, OFFSET_OUT_OF_RANGE, setup, ticks } from './scripted-subscription.ts'
 
 describe('a subscription that opens', () => {
   it('has its place when the group is joined', async ({ expect }) => {
@@ -264,7 +147,63 @@ describe('a rebalance', () => {
     recorder.got[2]?.ack()
     for (const i of [0, 1]) recorder.got[i]?.release()
     await joining
-    expect(recorder.got).toHaveLength(3 + 3 * 2)
+    expect(recorder.got).toHaveLength(3 + 2)
+  })
+
+  it('lets kafkajs join within 1 s when no handler begins a gap: of a paused binding, or with its circuit open', async ({
+    expect,
+  }) => {
+    const { clock, consumer, recorder, subscription, opened, rejoin } = setup()
+    await opened(0)
+    await consumer.batch(0, 0, 2)
+    recorder.got[1]?.ack()
+    recorder.onRecall = () => recorder.got.at(-1)?.release()
+    recorder.got[0]?.release()
+    subscription.pause()
+    let joins = false
+    const joining = rejoin().then(() => (joins = true))
+    await ticks()
+    clock.advance(999)
+    await ticks()
+    expect([joins, recorder.got.length, recorder.recalls]).toEqual([false, 3, 1])
+    clock.advance(1)
+    await joining
+    expect([recorder.got.length, recorder.recalls, consumer.committed]).toEqual([3, 2, []])
+  })
+
+  it('waits for a gap that a handler has begun, and lends the one that waited behind it after that', async ({
+    expect,
+  }) => {
+    const { clock, consumer, recorder, opened, rejoin } = setup()
+    await opened(0)
+    await consumer.batch(0, 0, 3)
+    const joining = rejoin()
+    recorder.got[2]?.ack()
+    for (const i of [0, 1]) recorder.got[i]?.release()
+    await ticks()
+    recorder.onRecall = () => recorder.got[4]?.release()
+    clock.advance(1_000)
+    await ticks()
+    clock.advance(2_000)
+    await ticks()
+    expect(recorder.got).toHaveLength(5)
+    recorder.got[3]?.ack()
+    await ticks()
+    recorder.got[5]?.ack()
+    await joining
+    expect(consumer.committed.at(-1)).toBe('0:3')
+  })
+
+  it('reports no loss of what another member has read meanwhile', async ({ expect }) => {
+    const { consumer, recorder, opened, fetched, rejoin } = setup()
+    const told: string[] = []
+    recorder.displaced = ({ reason }) => told.push(reason)
+    await opened(0)
+    fetched(0, 5, OFFSET_OUT_OF_RANGE)
+    await rejoin()
+    consumer.join(0)
+    fetched(0, 60, 0)
+    expect(told).toEqual([])
   })
 
   it('leaves a batch that waits for room', async ({ expect }) => {

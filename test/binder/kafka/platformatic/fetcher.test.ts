@@ -214,6 +214,28 @@ describe('fetching', () => {
     expect(asked[1]).toMatchObject({ leader: 2, from: new Map([[1, 0]]) })
   })
 
+  it('fetches a partition from the leader it moves to while that leader has another one without room', async ({
+    expect,
+  }) => {
+    const { led, asked, fetcher } = setup([
+      [0, 1],
+      [1, 2],
+    ])
+    const [full, moving] = [new AssignedPartition(0), new AssignedPartition(1)]
+    const messages = range(101).map((offset) => ({ key: null, value: Buffer.from('x'), timestamp: 0, offset }))
+    full.append({ partition: 0, messages, lastOffset: () => 100 })
+    const begin = new Map([
+      [0, 101],
+      [1, 7],
+    ])
+    fetcher.start([full, moving], begin)
+    await until('the one with room is asked', () => asked.length === 1)
+    led.set(1, 1)
+    asked[0]?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
+    await until('its new leader is asked', () => asked.length === 2)
+    expect(asked[1]).toMatchObject({ leader: 1, from: new Map([[1, 7]]) })
+  })
+
   it('is lost permanently without the permission', async ({ expect }) => {
     const { asked, begin, lost } = setup([[0, 1]])
     begin(0)
