@@ -201,8 +201,7 @@ export class QueueConsumer implements TagLender {
     setImmediate(() => {
       this.#flushScheduled = false
       if (!this.#host.holdsAcks) this.flush()
-      else if (this.#settled.length > 0)
-        this.#cancelKept ??= this.#host.clock.setTimer(KEPT_ACK_MS, () => this.flush())
+      else if (this.#settled.length > 0) this.#cancelKept ??= this.#host.clock.setTimer(KEPT_ACK_MS, () => this.flush())
     })
   }
 

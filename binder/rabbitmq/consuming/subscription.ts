@@ -1,5 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import { CLOSED_TRANSPORT } from '../../transport/kit/transport-error-factory.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../link/amqplib-types.ts'
 import { assuranceOf, type ConnectionLiveness } from '../link/connection-liveness.ts'
@@ -77,6 +78,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
         Promise.all(this.#consumers.map((consumer) => this.#openConsumer(consumer))),
       )
       if (this.#failure !== undefined) throw this.#failure
+      if (this.#closing.signal.aborted) throw failure('closed', CLOSED_TRANSPORT, { destination: this.destination })
     } catch (error) {
       await this.close()
       throw error
@@ -220,7 +222,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     const { destination } = this
     for (;;) {
       await clock.sleep(BIND_MS * (0.75 + Math.random() / 4), this.#closing.signal).catch(() => {})
-      if (this.#state !== 'open') return
+      if (this.#closing.signal.aborted) return
       await this.#host.rebind().catch((err: unknown) => {
         if (this.#state === 'open') logger.warn({ err, destination }, 'could not bind the queues of a group again')
       })
