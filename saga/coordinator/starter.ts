@@ -28,12 +28,12 @@ const MAX_TRIES = 5
 
 export class Starter {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   #registered = false
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
   }
 
   /**
@@ -135,14 +135,14 @@ export class Starter {
   }
 
   async #insertSeen(tx: SqlTransaction | undefined, fresh: LoadedSaga): Promise<boolean> {
-    const engine = this.#engine
-    const plan = await engine.planner.planStart(fresh)
+    const applier = this.#applier
+    const plan = await applier.planner.planStart(fresh)
     const inserted = await (tx === undefined
-      ? engine.commit(plan)
-      : this.#insert(tx, plan).finally(() => engine.planner.releaseRoom(plan))
+      ? applier.commit(plan)
+      : this.#insert(tx, plan).finally(() => applier.planner.releaseRoom(plan))
     ).catch(throwExplained)
     if (inserted)
-      tx?.afterCommit?.((isWhole) => (isWhole === true ? engine.committed(plan) : void this.#goOnIfStored(plan)))
+      tx?.afterCommit?.((isWhole) => (isWhole === true ? applier.committed(plan) : void this.#goOnIfStored(plan)))
     return inserted
   }
 
@@ -153,7 +153,7 @@ export class Starter {
     const known = await store.load(sql, row).catch(() => undefined)
     // Where the database does not answer, the lease in the row ends, and a coordinator takes the saga over.
     if (known?.birth === row.birth && known.owner === row.owner && known.epoch === row.epoch)
-      this.#engine.committed(plan)
+      this.#applier.committed(plan)
     else for (const span of plan.spans ?? []) span.end()
   }
 

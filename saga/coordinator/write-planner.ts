@@ -78,8 +78,8 @@ export class WritePlanner {
   }
 
   /**
-   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect, and calls `Engine.committed` after
-   * the commit.
+   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect, and calls
+   * `EventApplier.committed` after the commit.
    * @throws `saga.ownership_lost`: roll back
    */
   async planOf(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
