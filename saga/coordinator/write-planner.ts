@@ -11,7 +11,7 @@ import type { Transition } from '../machine/transition-draft.ts'
 import { CapacityReservation } from './capacity-reservation.ts'
 import { isCancel, type LoadedSaga, moved, withoutOrder } from './loaded-saga.ts'
 import { operatorEvent } from './outcome-to-event.ts'
-import { type Asked, prepareCall, withoutCall } from './prepare-calls.ts'
+import { type PlanDraft, prepareCall, withoutCall } from './prepare-calls.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { SagaCapacity } from './saga-capacity.ts'
 import { toPlan } from './to-plan.ts'
@@ -114,7 +114,7 @@ export class WritePlanner {
     const saga = instanceDefinition(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
     const room = new CapacityReservation(this.#runtime, this.#room, epoch !== undefined)
-    const asked: Asked = {
+    const draft: PlanDraft = {
       runtime: this.#runtime,
       before,
       messages: [],
@@ -123,12 +123,12 @@ export class WritePlanner {
       starts: [],
       posts: [],
       refusals,
-      asked: [],
+      callKeys: [],
       room,
     }
     let plan: Plan | undefined
     try {
-      plan = await this.#ready(asked, first, event, epoch)
+      plan = await this.#ready(draft, first, event, epoch)
       return plan
     } finally {
       room.planned(plan !== undefined && takesOwnership(plan))
@@ -139,16 +139,16 @@ export class WritePlanner {
    * Readies the calls of a transition; one that is not made after all is the next event.
    * @throws `saga.input_unreadable`, `saga.result_unreadable`
    */
-  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+  async #ready(draft: PlanDraft, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first
     let pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
-      const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
+      const answer = await this.#outside(() => prepareCall(draft, last.state, call))
+      const next = answer === undefined ? undefined : advance(draft.before.saga, last.state, answer, 0, 0)
       if (next === undefined) continue
       if (next.state.steps.length !== last.state.steps.length) {
-        asked.before = { ...asked.before, saga: instanceDefinition(asked.before.saga, next.state) }
+        draft.before = { ...draft.before, saga: instanceDefinition(draft.before.saga, next.state) }
         pending = pending.map((other) => moved(other, next.state))
       }
       if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
@@ -156,10 +156,10 @@ export class WritePlanner {
       pending.push(...next.calls)
       last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
     }
-    return this.#traced(asked, event, toPlan(asked, last, timeline, epoch))
+    return this.#traced(draft, event, toPlan(draft, last, timeline, epoch))
   }
 
-  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
+  #traced({ spans }: PlanDraft, event: SagaEvent, plan: Plan): Plan {
     const { telemetry } = this.#runtime
     if (telemetry === undefined) return plan
     const { before, next, write } = plan
