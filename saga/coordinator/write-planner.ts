@@ -40,7 +40,7 @@ export class WritePlanner {
   /** Plans the first transition of a saga that is about to be inserted. */
   async planStart(fresh: LoadedSaga): Promise<Plan> {
     const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
-    return this.#planOf(fresh, transition, STARTED, undefined)
+    return this.#planTransition(fresh, transition, STARTED, undefined)
   }
 
   /**
@@ -57,17 +57,17 @@ export class WritePlanner {
     this.#requireEpoch(before, epoch)
     const { saga, row } = before
     const elapsedMs = this.#runtime.clock.monotonic() - before.writtenAt
-    const order = this.#order(before)
+    const order = this.#precedingEvent(before)
     const first = order && advance(saga, row.state, order, 0, elapsedMs)
     if (order === undefined || first === undefined) {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#planOf(before, transition, event, epoch, refusals)
+      return transition && this.#planTransition(before, transition, event, epoch, refusals)
     }
     // The order (undo, cancel, deadline) goes first. If it left a local call running, the event may be the outcome of that call and is
     // applied after it; else the order closed what the event was about, and the event is not heard.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    const plan = await this.#planOf(
+    const plan = await this.#planTransition(
       { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
       both,
       order,
@@ -82,7 +82,7 @@ export class WritePlanner {
    * `EventApplier.committed` after the commit.
    * @throws `saga.ownership_lost`: roll back
    */
-  async planOf(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
+  async planOutcome(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
     const plan = await this.plan(snapshot, event, epoch)
     if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
     return plan
@@ -95,7 +95,7 @@ export class WritePlanner {
   }
 
   /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
-  #order({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
+  #precedingEvent({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
     if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
     const cancel = row.mail?.find(isCancel)
     if (cancel !== undefined) return operatorEvent(cancel)
@@ -104,7 +104,7 @@ export class WritePlanner {
   }
 
   /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #planOf(
+  async #planTransition(
     from: LoadedSaga,
     first: Transition,
     event: SagaEvent,
