@@ -136,9 +136,9 @@ export class CoordinatorParts implements RunSource {
     tx: SqlTransaction | undefined,
     saga: Saga,
     options: StartOptions<unknown>,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<void> {
-    await this.#starter.start(tx, saga, options, home)
+    await this.#starter.start(tx, saga, options, shardMark)
     if (tx !== undefined) this.#dueSagaPoller.nudge(COMMIT_MS)
   }
 

@@ -182,15 +182,15 @@ export class SagaCoordinator implements Coordinator {
     return this.startAt(undefined, tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
   }
 
-  /** @param home what the saga is marked with on a shard. @throws as `start`, and `saga.shards_changed` */
+  /** @param shardMark what the saga is marked with on a shard. @throws as `start`, and `saga.shards_changed` */
   async startAt<Results extends object>(
-    home: string | undefined,
+    shardMark: string | undefined,
     tx: SqlTransaction | undefined,
     saga: Saga<unknown, unknown, Results>,
     options: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
     this.#life.requireOpen()
-    await this.#parts.start(tx, saga, options, home)
+    await this.#parts.start(tx, saga, options, shardMark)
     return this.get(saga, options.id)
   }
 
@@ -207,9 +207,9 @@ export class SagaCoordinator implements Coordinator {
     return this.globalTransactionAt(undefined, definition, options, code)
   }
 
-  /** @param home as of `startAt` */
+  /** @param shardMark as of `startAt` */
   async globalTransactionAt<In, Out, Result>(
-    home: string | undefined,
+    shardMark: string | undefined,
     definition: GlobalTransactionDefinition<In, Out>,
     options: GlobalTransactionRunOptions<In>,
     code: (global: GlobalTransaction) => Result | Promise<Result>,
@@ -219,7 +219,7 @@ export class SagaCoordinator implements Coordinator {
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
     const { transactions } = this.#parts
-    return (await transactions.transact(definition as unknown as Saga, start, code, home)) as Stored<Result>
+    return (await transactions.transact(definition as unknown as Saga, start, code, shardMark)) as Stored<Result>
   }
 
   async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {

@@ -68,13 +68,13 @@ export class GlobalTransactions {
     definition: Saga,
     options: StartOptions<unknown> & OutcomeOptions,
     code: (global: GlobalTransaction) => unknown,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<unknown> {
     const { name } = definition
     const { id, input, ...patience } = options
     const loaded = this.#runtime.definition(definition) ?? definition
     const body = new RunningCode(this.#runtime, this.#applier, { definition: loaded, id }, code)
-    await this.#starter.startCode(definition, { id, input }, body, home)
+    await this.#starter.startCode(definition, { id, input }, body, shardMark)
     const { status, ...ended } = await createRun<{ readonly code: unknown }>(this.#runs, name, id).outcome(patience)
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }

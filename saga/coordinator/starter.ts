@@ -60,21 +60,21 @@ export class Starter {
 
   /**
    * @param tx the caller's transaction, `undefined` for one of its own
-   * @param home what the saga is marked with on a shard
+   * @param shardMark what the saga is marked with on a shard
    * @throws `saga.conflict`, `saga.graph_changed`, `saga.shards_changed`, SchemaError
    */
   async start(
     tx: SqlTransaction | undefined,
     saga: Saga,
     options: StartOptions<unknown>,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<void> {
     const known = this.#loaded(saga, options)
     if (known.branches !== undefined) {
       throw new TypeError(`start: "${known.name}" is a global transaction: run it with globalTransaction(...)`)
     }
     const { telemetry } = this.#runtime
-    const marked = { ...options, home }
+    const marked = { ...options, shardMark }
     if (telemetry === undefined) await this.#start(tx, known, marked, null)
     else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, marked, trace))
   }
@@ -88,13 +88,13 @@ export class Starter {
     saga: Saga,
     options: StartOptions<unknown>,
     body: HeldBody,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<boolean> {
     const known = this.#loaded(saga, options)
     const { sql, telemetry, bodies } = this.#runtime
     let isNew = false
     const work = async (trace: SagaTrace | null): Promise<boolean> => {
-      const fresh = await newSagaSnapshot(this.#runtime, sql, known, { ...options, home }, trace)
+      const fresh = await newSagaSnapshot(this.#runtime, sql, known, { ...options, shardMark }, trace)
       await this.register(sql)
       bodies.add(fresh.row, body)
       isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
