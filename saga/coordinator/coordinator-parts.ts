@@ -19,7 +19,7 @@ import { LocalChainRunner } from './local-chain-runner.ts'
 import { OpenSagaCounts } from './open-saga-counts.ts'
 import { OperatorActions } from './operator-actions.ts'
 import type { ResolvedOptions } from './options.ts'
-import { Watch } from './outcome-waiters.ts'
+import { OutcomeWaiters } from './outcome-waiters.ts'
 import { requireReadableInputs } from './read-stored-input.ts'
 import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
@@ -41,7 +41,7 @@ const CLOSE_MS = 5 * SECOND
 const COMMIT_MS = 20
 
 export class CoordinatorParts implements RunSource {
-  readonly watch: Watch
+  readonly watch: OutcomeWaiters
   readonly replies: Replies
   readonly signals: Signals
   readonly transactions: GlobalTransactions
@@ -70,7 +70,7 @@ export class CoordinatorParts implements RunSource {
     this.#leases = new Leases(runtime)
     this.#room = new SagaCapacity(this.#leases, options.concurrency, () => this.#onRoom())
     this.#applier = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
-    this.watch = new Watch(runtime)
+    this.watch = new OutcomeWaiters(runtime)
     this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
     this.#runner = new LocalChainRunner(runtime, this.#applier, this.#leases, this.#room)
     this.#notices = new UserNotifications(runtime)
