@@ -9,7 +9,7 @@ import { type ResolvedConsumer, resolveKeepMs } from '../bindings/resolve-option
 import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'
 import { Consumer } from './consumer.ts'
-import type { ConsumerHost } from './create-handling.ts'
+import type { ConsumerHost } from './run-handling.ts'
 import type { LineAdmission } from './line-interface.ts'
 
 const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })

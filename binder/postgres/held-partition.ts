@@ -1,7 +1,7 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
-import type { ClaimedPartition, Fetched } from './partition-fetch-buffer.ts'
+import type { ClaimedPartition, Fetched } from './claimed-partition.ts'
 import { GroupSource, type Source } from './partition-sources.ts'
 
 /** This many settled messages are written at once, without waiting for `commitIntervalMs`. */

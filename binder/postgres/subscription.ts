@@ -5,7 +5,7 @@ import { Lending } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import { HeldPartition } from './held-partition.ts'
 import { messageOf, type ReadRow } from './message-row.ts'
-import type { ClaimedPartition, Fetched } from './partition-fetch-buffer.ts'
+import type { ClaimedPartition, Fetched } from './claimed-partition.ts'
 import type { ReadResult, Source } from './partition-sources.ts'
 import { isFenced } from './transport-errors.ts'
 
