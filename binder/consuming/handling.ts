@@ -145,14 +145,14 @@ export class Handling {
           return 'returned'
         }
       }
-      this.#context.calls.begin(delivery)
+      this.#context.runningCalls.begin(delivery)
       try {
         const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
-        this.#context.calls.end(delivery)
+        this.#context.runningCalls.end(delivery)
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
       } catch (raw) {
-        this.#context.calls.end(delivery)
+        this.#context.runningCalls.end(delivery)
         const thrown = readable(raw)
         if (this.#calls.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
