@@ -143,7 +143,7 @@ function partsOf(deliveries: readonly TransportDelivery[]): readonly Part[] {
 
 function lentBy(delivery: TransportDelivery): Omit<Part, 'positions'> & { readonly position: number } {
   const { lender, item, hasEnded } = delivery instanceof LentDelivery ? (delivery as LentDelivery<unknown>) : NOT_LENT
-  const held = lender instanceof Loan && lender.line instanceof HeldPartition ? lender.line : undefined
+  const held = lender instanceof Loan && lender.source instanceof HeldPartition ? lender.source : undefined
   if (held?.shared === undefined)
     throw failure('mismatch', 'settle: a delivery of a subscription that was not given these transactions (settlesIn)')
   if (hasEnded) throw gone(held)
