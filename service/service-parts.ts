@@ -5,7 +5,7 @@ import { type Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/inject-service-parts.ts'
 import { nameOfBinding } from '../binder/bindings/resolve-options.ts'
-import type { Place } from '../binder/sending/destination-provisioning.ts'
+import type { SendDestination } from '../binder/sending/destination-provisioning.ts'
 import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
@@ -115,7 +115,7 @@ function complete(binding: Binding, options: ResolvedService, stored: StoredBase
   return completeBinding(binding, { sql, inbox, outbox, schema: options.schema, telemetry: options.identity.telemetry })
 }
 
-function makeBinder(options: ResolvedService, bindings: readonly Binding[], sends: readonly Place[]): Binder {
+function makeBinder(options: ResolvedService, bindings: readonly Binding[], sends: readonly SendDestination[]): Binder {
   const { identity, transport, parts, drainTimeoutMs } = options
   // A participant replies to any requester, including reply channels of services that are unknown here.
   return createBinder({
