@@ -23,7 +23,7 @@ import type { MembershipOptions } from '../election/cluster/membership/membershi
 import type { SharedState } from '../election/cluster/state/state.ts'
 import type { SharedStateOptions } from '../election/cluster/state/state-options.ts'
 import type { Election, Term } from '../election/leader/election.ts'
-import type { Schedule, ScheduleOptions } from '../election/schedule/schedule.ts'
+import type { Schedule, ScheduleOptions } from '../election/schedule/schedule-types.ts'
 import type { Locks } from '../locks/lock.ts'
 import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'

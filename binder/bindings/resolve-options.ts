@@ -24,8 +24,8 @@ import {
   resolveBatch,
   resolveCircuitBreaker,
   resolveRateLimit,
-} from './flow-control-options.ts'
-import { requireComplete } from './inject-service-parts.ts'
+} from './batch-rate-breaker-options.ts'
+import { requireComplete } from './complete-declarations.ts'
 
 /** A consumer's options with every default filled in. */
 export interface ResolvedConsumer {

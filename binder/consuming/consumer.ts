@@ -5,7 +5,7 @@ import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
-import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
+import { BatchFormation, type RunBatch } from './batch/batch-formation.ts'
 import { ConsumerRun } from './consumer-run.ts'
 import { type ConsumerHost, newRunHandling, type RunHandling } from './run-handling.ts'
 import { DeliveryDispatcher } from './delivery-dispatcher.ts'
@@ -235,7 +235,7 @@ export class Consumer {
       return new Lanes(concurrency, keyOf, handle, { turns: turnsOf(clock), gate })
     }
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#dispatcher.batch(deliveries, done)
-    return new BatchLanes({ concurrency, ...batch }, keyOf, run, { clock, gate })
+    return new BatchFormation({ concurrency, ...batch }, keyOf, run, { clock, gate })
   }
 
   #end(state: BindingState): { run: ConsumerRun } {

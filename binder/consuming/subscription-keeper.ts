@@ -8,7 +8,7 @@ import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery 
 import { ChannelAndRetriesSubscription } from './channel-and-retries-subscription.ts'
 import type { ConsumerRun } from './consumer-run.ts'
 import type { ConsumerHost } from './run-handling.ts'
-import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter-message.ts'
 import { LeftoverRetriesCheck } from './failure/leftover-retries-check.ts'
 import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destination.ts'
 import { placeInboxOf } from './position-inbox.ts'

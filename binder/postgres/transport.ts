@@ -4,7 +4,7 @@ import { newId } from '../../core/ids.ts'
 import { REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import type { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type {

@@ -3,7 +3,7 @@ import { invalidOption } from '../../core/errors.ts'
 import type { Binding } from '../bindings/declarations.ts'
 import { type Channel, defaultPartitions } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { heldIn } from '../consuming/failure/dead-letter.ts'
+import { heldIn } from '../consuming/failure/dead-letter-message.ts'
 import type { DestinationSpec, Transport } from '../transport/transport.ts'
 
 /** The part of a channel that provisioning uses. */

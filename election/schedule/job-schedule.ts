@@ -1,7 +1,7 @@
 import { within } from '../../core/time-limit.ts'
 import { ElectionError } from '../leader/errors.ts'
 import { JobRunner } from './job-runner.ts'
-import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule.ts'
+import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule-types.ts'
 import { type ResolvedSchedule, resolveSchedule } from './schedule-options.ts'
 
 /**

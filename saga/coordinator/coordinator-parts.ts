@@ -30,7 +30,7 @@ import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { UserNotifications } from './user-notifications.ts'
 import { WatchedDatabase } from './watched-database.ts'
-import { settles } from './within-lease.ts'
+import { settles } from './lease-length-timeout.ts'
 import { type Plan, takesOwnership } from './write-plan.ts'
 
 /** Sagas whose commands are sent again at once. */

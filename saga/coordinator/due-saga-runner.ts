@@ -17,7 +17,7 @@ import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { UserNotifications } from './user-notifications.ts'
-import { settles } from './within-lease.ts'
+import { settles } from './lease-length-timeout.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** Rows taken by one look. */

@@ -15,7 +15,7 @@ import type { EventApplier } from './event-applier.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './within-lease.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** A binder starts at about the time of `run`. */

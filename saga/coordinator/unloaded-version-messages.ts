@@ -8,7 +8,7 @@ import { messageSteps } from '../definition/saga-destinations.ts'
 import type { LeftMessage, Listener } from '../store/deferred-signals.ts'
 import { BatchedReads } from './batched-reads.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './within-lease.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 
 /** Tells the steps of this version of a message of a channel. */
 export type TakeMessage = (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>
