@@ -4,7 +4,11 @@
  */
 import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { TransportError } from '../binder/errors.ts'
-import { assumedSpec, specOf as declaredSpec, type SendDestination } from '../binder/sending/destination-provisioning.ts'
+import {
+  assumedSpec,
+  specOf as declaredSpec,
+  type SendDestination,
+} from '../binder/sending/destination-provisioning.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../binder/transport/transport.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'

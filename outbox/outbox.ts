@@ -214,7 +214,12 @@ class SqlOutbox implements Outbox {
     return { id: message.id }
   }
 
-  async #addTraced(telemetry: Telemetry, tx: SqlTransaction, message: EncodedMessage, place: SendDestination): Promise<void> {
+  async #addTraced(
+    telemetry: Telemetry,
+    tx: SqlTransaction,
+    message: EncodedMessage,
+    place: SendDestination,
+  ): Promise<void> {
     const span = createSpan(telemetry, message.destination, message.id)
     try {
       await this.#write(tx, [withTrace(message, span.context)], place)
@@ -253,13 +258,21 @@ class SqlOutbox implements Outbox {
     return encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
   }
 
-  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: SendDestination | SpecOf): Promise<void> {
+  async addEncoded(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    channel?: SendDestination | SpecOf,
+  ): Promise<void> {
     requireTransaction(tx)
     if (messages.length > 0) await this.#write(tx, messages, channel)
   }
 
   /** @param place of all of them, where it is known */
-  async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: SendDestination | SpecOf): Promise<void> {
+  async #write(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    place?: SendDestination | SpecOf,
+  ): Promise<void> {
     for (const message of messages) this.#check(message)
     const left = await this.#publish(tx, messages, place)
     if (left.length === 0) return

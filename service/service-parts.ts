@@ -2,8 +2,8 @@
 
 import { createBinder } from '../binder/assembly/create-binder.ts'
 import { type Binder } from '../binder/binder.ts'
-import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/complete-declarations.ts'
+import type { Binding } from '../binder/bindings/declarations.ts'
 import { nameOfBinding } from '../binder/bindings/resolve-options.ts'
 import type { SendDestination } from '../binder/sending/destination-provisioning.ts'
 import type { Bus } from '../bus/bus.ts'

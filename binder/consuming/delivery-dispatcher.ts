@@ -4,10 +4,10 @@ import type { Logger } from '../../core/logger.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { ConsumerRun } from './consumer-run.ts'
-import type { RunHandling } from './run-handling.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { WithdrawnDeliveryCounts } from './failure/withdrawn-delivery-counts.ts'
 import type { Handling } from './handling.ts'
+import type { RunHandling } from './run-handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
 /** Neither may throw. */

@@ -30,9 +30,9 @@ import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { SettingFunctions } from './find-setting-functions.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
+import { PiecesAwaitingTransaction } from './pieces-awaiting-transaction.ts'
 import { SharingPolicy } from './sharing-policy.ts'
 import { canBatch, NeedsOwnTransaction } from './statement-batcher.ts'
-import { PiecesAwaitingTransaction } from './pieces-awaiting-transaction.ts'
 
 /** Work for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {

@@ -1,7 +1,7 @@
 /** Declarations of a service: its bindings, those of its sagas and requests, its destinations, its roles. */
 import { describeTopology, type PlannedBinding, type PlannedDestination } from '../../binder/assembly/topology.ts'
-import type { Binding } from '../../binder/bindings/declarations.ts'
 import { asDeclared } from '../../binder/bindings/complete-declarations.ts'
+import type { Binding } from '../../binder/bindings/declarations.ts'
 import { resolveConsumer } from '../../binder/bindings/resolve-options.ts'
 import { sink } from '../../binder/bindings/sink-processor-source.ts'
 import { type Channel, channelAt, checkName } from '../../binder/channel/channel.ts'

@@ -106,7 +106,9 @@ function commandsAnsweredAt(name: string, read: readonly DeclaredService[]): Rea
 }
 
 /** A channel with a schema takes precedence over a place. */
-function declaredChannels(all: ReadonlyArray<Channel | SendDestination>): ReadonlyMap<string, Channel | SendDestination> {
+function declaredChannels(
+  all: ReadonlyArray<Channel | SendDestination>,
+): ReadonlyMap<string, Channel | SendDestination> {
   const entries = all.map((channel) => [channel.name, channel] as const)
   return new Map([...entries, ...entries.filter(([, channel]) => hasSchema(channel))])
 }

@@ -14,6 +14,7 @@ import { DueSagaRunner } from './due-saga-runner.ts'
 import { EventApplier } from './event-applier.ts'
 import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'
+import { settles } from './lease-length-timeout.ts'
 import { Leases } from './leases.ts'
 import { LocalChainRunner } from './local-chain-runner.ts'
 import { OpenSagaCounts } from './open-saga-counts.ts'
@@ -30,7 +31,6 @@ import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { UserNotifications } from './user-notifications.ts'
 import { WatchedDatabase } from './watched-database.ts'
-import { settles } from './lease-length-timeout.ts'
 import { type Plan, takesOwnership } from './write-plan.ts'
 
 /** Sagas whose commands are sent again at once. */
@@ -75,7 +75,10 @@ export class CoordinatorParts implements RunSource {
     this.#runner = new LocalChainRunner(runtime, this.#applier, this.#leases, this.#room)
     this.#notices = new UserNotifications(runtime)
     this.#due = new DueSagaRunner(runtime, this.#applier, this.#runner, this.#notices)
-    this.#dueSagaPoller = new DueSagaPoller(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
+    this.#dueSagaPoller = new DueSagaPoller(runtime, {
+      sweep: () => this.#sweep(),
+      nextDueMs: () => this.#due.nextDueMs(),
+    })
     this.#starter = new Starter(runtime, this.#applier)
     this.transactions = new GlobalTransactions(runtime, this.#applier, this.#starter, this)
     this.retention = new Retention(runtime)

@@ -11,13 +11,13 @@ import type { ClaimedRow, SagaMail, SagaRow } from '../store/row-types.ts'
 import { refusalOf } from '../store/unhandled-mail.ts'
 import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
+import { settles } from './lease-length-timeout.ts'
 import { cacheKey, type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import type { LocalChainRunner } from './local-chain-runner.ts'
 import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { UserNotifications } from './user-notifications.ts'
-import { settles } from './lease-length-timeout.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** Rows taken by one look. */
@@ -38,7 +38,12 @@ export class DueSagaRunner {
   /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
-  constructor(runtime: CoordinatorRuntime, applier: EventApplier, runner: LocalChainRunner, notices: UserNotifications) {
+  constructor(
+    runtime: CoordinatorRuntime,
+    applier: EventApplier,
+    runner: LocalChainRunner,
+    notices: UserNotifications,
+  ) {
     this.#runtime = runtime
     this.#applier = applier
     this.#runner = runner
@@ -113,8 +118,8 @@ export class DueSagaRunner {
       const snapshot = loader.snapshot(row, takenAt)
       if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
-      // The event applier hands the runner only sagas whose ownership begins with the write; this one was owned since its claim, and no
-      // write since has renewed the lease.
+      // The event applier hands the runner only sagas whose ownership begins with the write; this one was owned since its claim, and
+      // no write since has renewed the lease.
       if (applied?.changed === true) return this.#runner.take({ ...applied.snapshot, takenAt })
       if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
       await store.rest(sql, applied?.snapshot.row ?? row)

@@ -122,7 +122,13 @@ class PlannedCall implements PreparedCall {
   async start(saga: Saga, { id, input, earlier }: ChildStart, parent: SagaParent): Promise<void> {
     this.hasSent = true
     const { runtime, starts } = this.#draft
-    const { row } = await newSagaSnapshot(runtime, runtime.sql, saga, { id, input, shardMark: undefined }, this.row.trace)
+    const { row } = await newSagaSnapshot(
+      runtime,
+      runtime.sql,
+      saga,
+      { id, input, shardMark: undefined },
+      this.row.trace,
+    )
     starts.push({ ...dueAtOnce(row, { ...row.state, parent }), earlier })
   }
 

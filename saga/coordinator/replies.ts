@@ -12,10 +12,10 @@ import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import type { Applied } from './apply-event-types.ts'
 import { DirectCalls } from './direct-calls.ts'
 import type { EventApplier } from './event-applier.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './lease-length-timeout.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** A binder starts at about the time of `run`. */

@@ -14,10 +14,10 @@ import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/row-types.ts'
 import type { EventApplier } from './event-applier.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 import { signalEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
-import { appliedWithinLease } from './lease-length-timeout.ts'
 
 /**
  * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or

@@ -7,7 +7,10 @@ import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
-function setup(standing = async (keys: readonly SagaKey[]) => keys.map(ended), clock: Clock = systemClock): OutcomeWaiters {
+function setup(
+  standing = async (keys: readonly SagaKey[]) => keys.map(ended),
+  clock: Clock = systemClock,
+): OutcomeWaiters {
   const reports = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaReads
   const sql = {
     query: () => Promise.reject(new Error('not asked')),
