@@ -2,6 +2,7 @@
 
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
+import type { TelemetrySpan } from '../../core/telemetry-interface.ts'
 import { readable } from '../../core/thrown-values.ts'
 import { isNeeded } from '../definition/condition.ts'
 import { seenUntil } from '../definition/instance-definition.ts'
@@ -15,12 +16,33 @@ import { stored } from '../json.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
-import type { SagaPost, SagaRow } from '../store/row-types.ts'
+import type { SagaPost, SagaRow, SagaWrite } from '../store/row-types.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
+import type { CapacityReservation } from './capacity-reservation.ts'
+import type { LoadedSaga } from './loaded-saga.ts'
 import { dueAtOnce, newSagaSnapshot } from './new-saga.ts'
 import { describeError, isUnreadable, resultsOf } from './outcome-to-event.ts'
 import { readInput } from './read-stored-input.ts'
-import { callKey, type PlanDraft } from './write-plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import { callKey, type DirectCommand } from './write-plan.ts'
+
+/** Input and result of preparing a plan's calls. */
+export interface PlanDraft {
+  readonly runtime: CoordinatorRuntime
+  /** Grows with what is planned. */
+  before: LoadedSaga
+  readonly messages: EncodedMessage[]
+  readonly requests: DirectCommand[]
+  /** To end once it is durable. */
+  readonly spans: TelemetrySpan[]
+  readonly starts: SagaWrite[]
+  readonly posts: SagaPost[]
+  /** Calls, by `callKey`, that cannot be written, and why. */
+  readonly refusals: ReadonlyMap<string, StepFailure>
+  /** Calls that send or plan something, by `callKey`. */
+  readonly callKeys: string[]
+  readonly room: CapacityReservation
+}
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */
 export async function prepareCall(draft: PlanDraft, state: SagaState, call: Call): Promise<SagaEvent | undefined> {

@@ -11,11 +11,12 @@ import type { Transition } from '../machine/transition-draft.ts'
 import { CapacityReservation } from './capacity-reservation.ts'
 import { isCancel, type LoadedSaga, moved, withoutOrder } from './loaded-saga.ts'
 import { operatorEvent } from './outcome-to-event.ts'
-import { prepareCall, withoutCall } from './prepare-calls.ts'
+import { type PlanDraft, prepareCall, withoutCall } from './prepare-calls.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { SagaCapacity } from './saga-capacity.ts'
+import { toPlan } from './to-plan.ts'
 import type { WriteFallbacks } from './write-fallbacks.ts'
-import { type Plan, type PlanDraft, takesOwnership, toPlan } from './write-plan.ts'
+import { type Plan, takesOwnership } from './write-plan.ts'
 
 const NONE: WriteFallbacks['refusals'] = new Map()
 const STARTED: SagaEvent = Object.freeze({ type: 'started' })

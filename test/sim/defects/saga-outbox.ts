@@ -175,7 +175,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'families',
     patches: [
       {
-        file: 'saga/coordinator/write-plan.ts',
+        file: 'saga/coordinator/to-plan.ts',
         find: "const isParked = state.status === 'stuck' && !kept",
         put: 'const isParked = false',
       },
