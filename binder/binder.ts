@@ -21,7 +21,7 @@ import type { BatchMiddleware } from './middleware/batch-middleware.ts'
 import type { Middleware } from './middleware/middleware.ts'
 import type { RequestOptions } from './requests/requester.ts'
 import type { AmbientHeaders } from './sending/ambient-headers.ts'
-import type { Place } from './sending/destination-provisioning.ts'
+import type { SendDestination } from './sending/destination-provisioning.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 import type { PublishOutcome, Transport } from './transport/transport.ts'
 
@@ -41,14 +41,14 @@ export interface BinderOptions<
   /** Consumers and producers of this binder, made by `sink`, `processor`, `source` and similar functions. @default none */
   readonly bindings?: ReadonlyArray<Binding<Name>> | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
-  readonly sends?: readonly Place[] | undefined
+  readonly sends?: readonly SendDestination[] | undefined
   /**
    * Spec of an undeclared destination, when a relay publishes to it; `undefined` for the default.
    * @default 4 partitions, and no groups
    */
-  readonly unlisted?: ((destination: string) => Place | undefined) | undefined
+  readonly unlisted?: ((destination: string) => SendDestination | undefined) | undefined
   /** Channels whose messages are replies to this instance's `request`s: it takes them from `<channel>.<service>`. */
-  readonly replies?: ReadonlyArray<Place<Reply>> | undefined
+  readonly replies?: ReadonlyArray<SendDestination<Reply>> | undefined
   /** Unique per process. @default `<service>-<random>` */
   readonly instance?: string | undefined
   /** @default stderrLogger */

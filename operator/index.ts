@@ -9,7 +9,7 @@ export { lagWithRetries, leavesOutHeld } from '../binder/consuming/failure/retry
 export { resolveSecrets } from '../bus/signature.ts'
 export { readDeclarationsOnly, startedByUs } from '../core/declarations-only.ts'
 export { requireNote, requireTarget } from '../saga/coordinator/operator-checks.ts'
-export { remedyOf as preparedRemedy } from '../saga/xa/prepared-transactions.ts'
+export { remedyOf as preparedRemedy } from '../saga/xa/old-prepared-watch.ts'
 export { OperatorOutcomeNotKept } from './errors.ts'
 export { migrationParts, printGrants, printMigrations } from './migration-and-grant-sql.ts'
 export { type OperatorRecords, operatorRecords } from './operator-records.ts'

@@ -1,7 +1,7 @@
 import { type SequenceBehind, sequencesBehind } from '../core/check-sql-sequences.ts'
 import type { Logger } from '../core/logger.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
-import { oldPrepared } from '../saga/xa/prepared-transactions.ts'
+import { oldPrepared } from '../saga/xa/old-prepared-watch.ts'
 import type { PreparedTransaction } from '../saga/xa/resource.ts'
 import { applyMigrations, type MigrationApplyOptions } from './apply-migrations.ts'
 import { type MigrationState, migrationStates } from './migration-states.ts'

@@ -4,7 +4,11 @@
  */
 import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { TransportError } from '../binder/errors.ts'
-import { assumedSpec, specOf as declaredSpec, type Place } from '../binder/sending/destination-provisioning.ts'
+import {
+  assumedSpec,
+  specOf as declaredSpec,
+  type SendDestination,
+} from '../binder/sending/destination-provisioning.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../binder/transport/transport.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
@@ -28,7 +32,7 @@ export function logsOf(outbox: object): LogOf {
 }
 
 /** The spec of a destination that does not exist yet; an undeclared one keeps its first number of partitions. */
-export function specOf(name: string, place?: Place | SpecOf): DestinationSpec {
+export function specOf(name: string, place?: SendDestination | SpecOf): DestinationSpec {
   if (typeof place === 'function') return place(name)
   return place === undefined ? assumedSpec(name) : declaredSpec({ ...place, name })
 }

@@ -17,7 +17,7 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/message-codec.ts'
 import { SendError } from '../binder/errors.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
-import type { Place } from '../binder/sending/destination-provisioning.ts'
+import type { SendDestination } from '../binder/sending/destination-provisioning.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import { withoutCommit } from '../core/commit-with-last-statement.ts'
@@ -112,7 +112,7 @@ export interface Outbox {
    * @param channel of all of them, where they have one: a destination that does not exist yet becomes as it says
    * @throws as `add`, but for schema and codec
    */
-  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place | SpecOf): Promise<void>
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: SendDestination | SpecOf): Promise<void>
   /**
    * Hears of additions made through this object, with their partitions: after the commit where the transaction tells of
    * it, else (`pgTransaction`) right after the INSERT, when it is not visible yet. A hint, not a promise.
@@ -214,7 +214,12 @@ class SqlOutbox implements Outbox {
     return { id: message.id }
   }
 
-  async #addTraced(telemetry: Telemetry, tx: SqlTransaction, message: EncodedMessage, place: Place): Promise<void> {
+  async #addTraced(
+    telemetry: Telemetry,
+    tx: SqlTransaction,
+    message: EncodedMessage,
+    place: SendDestination,
+  ): Promise<void> {
     const span = createSpan(telemetry, message.destination, message.id)
     try {
       await this.#write(tx, [withTrace(message, span.context)], place)
@@ -253,13 +258,21 @@ class SqlOutbox implements Outbox {
     return encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
   }
 
-  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place | SpecOf): Promise<void> {
+  async addEncoded(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    channel?: SendDestination | SpecOf,
+  ): Promise<void> {
     requireTransaction(tx)
     if (messages.length > 0) await this.#write(tx, messages, channel)
   }
 
   /** @param place of all of them, where it is known */
-  async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place | SpecOf): Promise<void> {
+  async #write(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    place?: SendDestination | SpecOf,
+  ): Promise<void> {
     for (const message of messages) this.#check(message)
     const left = await this.#publish(tx, messages, place)
     if (left.length === 0) return
@@ -272,7 +285,7 @@ class SqlOutbox implements Outbox {
   async #publish(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],
-    place: Place | SpecOf | undefined,
+    place: SendDestination | SpecOf | undefined,
   ): Promise<readonly EncodedMessage[]> {
     if (this.#transport === undefined) return messages
     const inLogs = messages.filter(({ destination }) => this.#logOf(destination) !== undefined)

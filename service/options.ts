@@ -1,6 +1,6 @@
 /** Options of a service, merged with the defaults and checked. What belongs to a part is checked by the part. */
 import { hostname } from 'node:os'
-import { needsService } from '../binder/bindings/inject-service-parts.ts'
+import { needsService } from '../binder/bindings/complete-declarations.ts'
 import { checkName } from '../binder/channel/channel.ts'
 import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'

@@ -1,7 +1,7 @@
 import type { BinderOptions } from '../binder/binder.ts'
 import type { MembershipOptions } from '../election/cluster/membership/membership-options.ts'
 import type { ElectionOptions } from '../election/leader/options.ts'
-import type { ScheduleOptions } from '../election/schedule/schedule.ts'
+import type { ScheduleOptions } from '../election/schedule/schedule-types.ts'
 import type { InboxOptions } from '../outbox/inbox.ts'
 import type { OutboxOptions } from '../outbox/outbox.ts'
 import type { RelayOptions } from '../outbox/relay-options.ts'

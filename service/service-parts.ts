@@ -2,10 +2,10 @@
 
 import { createBinder } from '../binder/assembly/create-binder.ts'
 import { type Binder } from '../binder/binder.ts'
+import { completeBinding } from '../binder/bindings/complete-declarations.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
-import { completeBinding } from '../binder/bindings/inject-service-parts.ts'
 import { nameOfBinding } from '../binder/bindings/resolve-options.ts'
-import type { Place } from '../binder/sending/destination-provisioning.ts'
+import type { SendDestination } from '../binder/sending/destination-provisioning.ts'
 import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
@@ -15,7 +15,7 @@ import type { Membership } from '../election/cluster/membership/membership.ts'
 import { createElection } from '../election/leader/campaign.ts'
 import type { Election } from '../election/leader/election.ts'
 import { createSchedule } from '../election/schedule/job-schedule.ts'
-import type { Schedule } from '../election/schedule/schedule.ts'
+import type { Schedule } from '../election/schedule/schedule-types.ts'
 import type { Locks } from '../locks/lock.ts'
 import { createInbox, type SqlInbox } from '../outbox/inbox.ts'
 import { createOutbox, type Outbox } from '../outbox/outbox.ts'
@@ -23,7 +23,7 @@ import { createRelay, type Relay } from '../outbox/relay.ts'
 import { type Coordinator, createCoordinator } from '../saga/coordinator/coordinator.ts'
 import { directTargets, withSubSagas } from '../saga/definition/saga-destinations.ts'
 import { replyPlace } from '../saga/wire/wire.ts'
-import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/prepared-transactions.ts'
+import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/old-prepared-watch.ts'
 import type { ResolvedService } from './options.ts'
 
 /** Parts that need a database. */
@@ -115,7 +115,7 @@ function complete(binding: Binding, options: ResolvedService, stored: StoredBase
   return completeBinding(binding, { sql, inbox, outbox, schema: options.schema, telemetry: options.identity.telemetry })
 }
 
-function makeBinder(options: ResolvedService, bindings: readonly Binding[], sends: readonly Place[]): Binder {
+function makeBinder(options: ResolvedService, bindings: readonly Binding[], sends: readonly SendDestination[]): Binder {
   const { identity, transport, parts, drainTimeoutMs } = options
   // A participant replies to any requester, including reply channels of services that are unknown here.
   return createBinder({

@@ -12,7 +12,7 @@ import type { Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/message-codec.ts'
-import type { Place } from '../binder/sending/destination-provisioning.ts'
+import type { SendDestination } from '../binder/sending/destination-provisioning.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import type { Bus } from '../bus/bus.ts'
 import type { Logger } from '../core/logger.ts'
@@ -23,7 +23,7 @@ import type { MembershipOptions } from '../election/cluster/membership/membershi
 import type { SharedState } from '../election/cluster/state/state.ts'
 import type { SharedStateOptions } from '../election/cluster/state/state-options.ts'
 import type { Election, Term } from '../election/leader/election.ts'
-import type { Schedule, ScheduleOptions } from '../election/schedule/schedule.ts'
+import type { Schedule, ScheduleOptions } from '../election/schedule/schedule-types.ts'
 import type { Locks } from '../locks/lock.ts'
 import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
@@ -73,7 +73,7 @@ export interface ServiceOptions<Sent extends string = string> {
   /** Sinks, processors, routes, sources, participants. `once: true` and a participant without `sql` take the service's. */
   readonly bindings?: readonly Binding[] | undefined
   /** Channels that `send` and `tx.send` take: made to exist before anything is sent. */
-  readonly sends?: ReadonlyArray<Place<Sent>> | undefined
+  readonly sends?: ReadonlyArray<SendDestination<Sent>> | undefined
   /** The sagas and global transactions that this service coordinates, several versions of one name side by side. Needs `sql`. @default none */
   readonly sagas?: readonly Saga<unknown, unknown, object>[] | undefined
   /**

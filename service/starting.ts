@@ -1,5 +1,5 @@
 /** Start of a service, step by step: it can be closed between two steps. */
-import { needsService } from '../binder/bindings/inject-service-parts.ts'
+import { needsService } from '../binder/bindings/complete-declarations.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods } from '../core/option-checks.ts'
 import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'

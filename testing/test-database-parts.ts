@@ -1,7 +1,7 @@
 /** Parts that a service gives to bindings that need them: inbox, outbox and relay, on a database of the test. */
 import type { Binder } from '../binder/binder.ts'
+import { completeBinding, needsService } from '../binder/bindings/complete-declarations.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
-import { completeBinding, needsService } from '../binder/bindings/inject-service-parts.ts'
 import type { Clock } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'

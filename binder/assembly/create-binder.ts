@@ -32,7 +32,7 @@ import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
 import { requireFreeNames } from './channel-name-conflicts.ts'
 import { claim, requireFree } from './claim-transport.ts'
-import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
+import { makeRunners, pullerOf, type Runner, startRunners } from './make-runners.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
 
 const NAMES = optionNames<BinderOptions>({

@@ -5,8 +5,8 @@
 import { wrongKind } from '../../core/option-checks.ts'
 import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
-import type { ConsumerHost } from '../consuming/create-handling.ts'
 import { PositionInbox } from '../consuming/position-inbox.ts'
+import type { ConsumerHost } from '../consuming/run-handling.ts'
 import { BinderError, type BinderErrors, TransportError } from '../errors.ts'
 import type { SettlingTransactions, Transport } from '../transport/transport.ts'
 

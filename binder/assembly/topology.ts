@@ -4,7 +4,7 @@
  */
 import type { Binding } from '../bindings/declarations.ts'
 import { resolveConsumer, resolveSource } from '../bindings/resolve-options.ts'
-import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
+import { deadLetterSpec } from '../consuming/failure/dead-letter-message.ts'
 import { retrySpec } from '../consuming/failure/retry-destination.ts'
 import type { DestinationSpec, TopologyPart, Transport } from '../transport/transport.ts'
 

@@ -10,8 +10,8 @@ import type { SendOptions } from '../channel/message-codec.ts'
 import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
 import type { Middleware } from '../middleware/middleware.ts'
 import type { Answer, AnswerHost } from '../requests/failed-request-answer.ts'
+import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './batch-rate-breaker-options.ts'
 import type { Named } from './binding-name-types.ts'
-import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-control-options.ts'
 import type {
   BatchHandler,
   BatchTransactionContext,

@@ -5,6 +5,16 @@ import { hasMethods, optionNames, refuseUnknown } from '../../core/option-checks
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
 import { BinderError } from '../errors.ts'
+import {
+  type BatchLimits,
+  type ResolvedBatch,
+  type ResolvedCircuitBreaker,
+  type ResolvedRateLimit,
+  resolveBatch,
+  resolveCircuitBreaker,
+  resolveRateLimit,
+} from './batch-rate-breaker-options.ts'
+import { requireComplete } from './complete-declarations.ts'
 import type {
   BatchBinding,
   Binding,
@@ -16,16 +26,6 @@ import type {
   SourceBinding,
   SourceOptions,
 } from './declarations.ts'
-import {
-  type BatchLimits,
-  type ResolvedBatch,
-  type ResolvedCircuitBreaker,
-  type ResolvedRateLimit,
-  resolveBatch,
-  resolveCircuitBreaker,
-  resolveRateLimit,
-} from './flow-control-options.ts'
-import { requireComplete } from './inject-service-parts.ts'
 
 /** A consumer's options with every default filled in. */
 export interface ResolvedConsumer {

@@ -5,14 +5,14 @@ import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
-import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
+import { BatchFormation, type RunBatch } from './batch/batch-formation.ts'
 import { ConsumerRun } from './consumer-run.ts'
-import { type ConsumerHost, newRunHandling, type RunHandling } from './create-handling.ts'
 import { DeliveryDispatcher } from './delivery-dispatcher.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { Lanes } from './lanes.ts'
 import type { Line, LineAdmission } from './line-interface.ts'
 import { Pace } from './pace/pace.ts'
+import { type ConsumerHost, newRunHandling, type RunHandling } from './run-handling.ts'
 import { StallReasons } from './stall-reasons.ts'
 import { SubscriptionKeeper } from './subscription-keeper.ts'
 
@@ -61,7 +61,7 @@ export class Consumer {
   #stops = 0
   /** Replaced at each start: what belongs to an older one is stale. */
   #run: ConsumerRun = new ConsumerRun()
-  readonly #processing: DeliveryDispatcher
+  readonly #dispatcher: DeliveryDispatcher
 
   constructor(
     binding: ConsumerBinding | BatchBinding,
@@ -84,7 +84,7 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    this.#processing = new DeliveryDispatcher(options.name, this.#run, host, {
+    this.#dispatcher = new DeliveryDispatcher(options.name, this.#run, host, {
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
     })
@@ -115,7 +115,7 @@ export class Consumer {
       subscribed: this.#subscribed,
       running: this.#lanes.running,
       queued: this.#lanes.queued,
-      ...this.#processing.calls.slowness(this.options.slowAfterMs),
+      ...this.#dispatcher.runningCalls.slowness(this.options.slowAfterMs),
       handled: this.#counts.handled,
       deadLettered: this.#counts['dead-lettered'],
       dropped: this.#counts.dropped,
@@ -162,7 +162,7 @@ export class Consumer {
     const halt = this.#state === 'halted' ? this.#error : undefined
     const run = new ConsumerRun()
     this.#run = run
-    this.#processing.begin(run, this.#newRunHandling())
+    this.#dispatcher.begin(run, this.#newRunHandling())
     this.#pace?.reset()
     this.#error = undefined
     this.#state = 'connecting'
@@ -218,11 +218,11 @@ export class Consumer {
   }
 
   #newRunHandling(): RunHandling {
-    const { takenAway, calls } = this.#processing
+    const { takenAway, runningCalls } = this.#dispatcher
     return newRunHandling(this.#binding, this.options, this.#host, this.#run, this.#pace, {
       takenAway,
       refusals: this.#stalls.refusals,
-      calls,
+      runningCalls,
     })
   }
 
@@ -231,11 +231,11 @@ export class Consumer {
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
     const { clock } = this.#host
     if (batch === undefined) {
-      const handle = (delivery: TransportDelivery): Promise<void> | undefined => this.#processing.one(delivery)
+      const handle = (delivery: TransportDelivery): Promise<void> | undefined => this.#dispatcher.one(delivery)
       return new Lanes(concurrency, keyOf, handle, { turns: turnsOf(clock), gate })
     }
-    const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
-    return new BatchLanes({ concurrency, ...batch }, keyOf, run, { clock, gate })
+    const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#dispatcher.batch(deliveries, done)
+    return new BatchFormation({ concurrency, ...batch }, keyOf, run, { clock, gate })
   }
 
   #end(state: BindingState): { run: ConsumerRun } {

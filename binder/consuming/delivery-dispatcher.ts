@@ -4,14 +4,14 @@ import type { Logger } from '../../core/logger.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { ConsumerRun } from './consumer-run.ts'
-import type { RunHandling } from './create-handling.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { WithdrawnDeliveryCounts } from './failure/withdrawn-delivery-counts.ts'
 import type { Handling } from './handling.ts'
+import type { RunHandling } from './run-handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
 /** Neither may throw. */
-export interface ProcessingEvents {
+export interface DispatcherEvents {
   /** A turn is over, before what it settled is. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
@@ -25,11 +25,11 @@ export class DeliveryDispatcher {
   /** Outlasts runs. */
   readonly takenAway = new WithdrawnDeliveryCounts()
   /** Outlasts runs, too: a call of an older one may still be under way. */
-  readonly calls: RunningCalls
+  readonly runningCalls: RunningCalls
   readonly #binding: string
   readonly #logger: Logger
   readonly #turns: EventLoopTurns
-  readonly #events: ProcessingEvents
+  readonly #events: DispatcherEvents
   #run: ConsumerRun
   #handling = NONE
 
@@ -37,9 +37,9 @@ export class DeliveryDispatcher {
     binding: string,
     run: ConsumerRun,
     { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-    events: ProcessingEvents,
+    events: DispatcherEvents,
   ) {
-    this.calls = new RunningCalls(clock)
+    this.runningCalls = new RunningCalls(clock)
     this.#binding = binding
     this.#logger = logger
     this.#turns = turnsOf(clock)

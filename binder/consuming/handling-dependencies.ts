@@ -24,7 +24,7 @@ export interface HandlingDependencies extends Sender {
   /** Asked before each handler call, told after it. */
   readonly pace: Pace | undefined
   /** Told of each call that does not return at once. */
-  readonly calls: RunningCalls
+  readonly runningCalls: RunningCalls
   /** Collects missing rights to write, for the status of the binding. */
   readonly refusals: StalledWrites
   /** Messages that were taken away while their handler ran. */

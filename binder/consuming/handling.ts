@@ -9,10 +9,10 @@ import { REDRIVE_END } from '../channel/message.ts'
 import { decodePayload } from '../channel/message-codec.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import { HandlerCalls } from './call-and-send.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type HandlingEnd } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
+import { HandlerCalls } from './handler-calls.ts'
 import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 
@@ -145,14 +145,14 @@ export class Handling {
           return 'returned'
         }
       }
-      this.#context.calls.begin(delivery)
+      this.#context.runningCalls.begin(delivery)
       try {
         const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
-        this.#context.calls.end(delivery)
+        this.#context.runningCalls.end(delivery)
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
       } catch (raw) {
-        this.#context.calls.end(delivery)
+        this.#context.runningCalls.end(delivery)
         const thrown = readable(raw)
         if (this.#calls.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)

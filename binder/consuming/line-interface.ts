@@ -7,7 +7,7 @@ export interface LineAdmission {
   admit(wanted: number): number
 }
 
-/** A consumer's waiting items: one by one (`Lanes`) or in batches (`BatchLanes`). */
+/** A consumer's waiting items: one by one (`Lanes`) or in batches (`BatchFormation`). */
 export interface Line<Item> {
   /** Handler calls under way. */
   readonly running: number

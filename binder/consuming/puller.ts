@@ -9,8 +9,8 @@ import { type ResolvedConsumer, resolveKeepMs } from '../bindings/resolve-option
 import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'
 import { Consumer } from './consumer.ts'
-import type { ConsumerHost } from './create-handling.ts'
 import type { LineAdmission } from './line-interface.ts'
+import type { ConsumerHost } from './run-handling.ts'
 
 const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })
 const DEFAULT_WAIT_MS = 5 * SECOND

@@ -7,11 +7,11 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/resolve-op
 import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
 import { ChannelAndRetriesSubscription } from './channel-and-retries-subscription.ts'
 import type { ConsumerRun } from './consumer-run.ts'
-import type { ConsumerHost } from './create-handling.ts'
-import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter-message.ts'
 import { LeftoverRetriesCheck } from './failure/leftover-retries-check.ts'
 import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destination.ts'
 import { placeInboxOf } from './position-inbox.ts'
+import type { ConsumerHost } from './run-handling.ts'
 
 /** A database that is frozen is one that is down. */
 const READY_MS = 5 * SECOND

@@ -1,4 +1,4 @@
-import { Lending, type Line, type Loan } from '../transport/kit/lending.ts'
+import { Lending, type Loan, type LoanSource } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import type { Destination } from './broker.ts'
 import type { Cursor, LentMessage, Reader } from './cursor.ts'
@@ -29,7 +29,7 @@ export class MemorySubscription implements Subscription, Reader {
 
   /** Reads this cursor, once its present reader is through with what it holds. */
   take(cursor: Cursor): void {
-    if (!this.#loans.has(cursor)) this.#loans.set(cursor, this.#lending.add(new CursorLine(cursor, this)))
+    if (!this.#loans.has(cursor)) this.#loans.set(cursor, this.#lending.add(new CursorSource(cursor, this)))
     cursor.moveTo(this)
   }
 
@@ -76,7 +76,7 @@ export class MemorySubscription implements Subscription, Reader {
 }
 
 /** A cursor as one of its readers sees it: empty while it is with another. */
-class CursorLine implements Line<LentMessage> {
+class CursorSource implements LoanSource<LentMessage> {
   readonly #cursor: Cursor
   readonly #reader: Reader
 

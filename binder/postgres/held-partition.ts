@@ -1,7 +1,7 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
-import type { ClaimedPartition, Fetched } from './partition-fetch-buffer.ts'
+import type { Lending, Loan, LoanSource } from '../transport/kit/lending.ts'
+import type { ClaimedPartition, Fetched } from './claimed-partition.ts'
 import { GroupSource, type Source } from './partition-sources.ts'
 
 /** This many settled messages are written at once, without waiting for `commitIntervalMs`. */
@@ -23,7 +23,7 @@ export interface HeldPlaceParts {
 let count = 0
 
 /** A place that a subscription holds, with what it does there. */
-export class HeldPartition implements Line<Fetched> {
+export class HeldPartition implements LoanSource<Fetched> {
   readonly source: Source
   readonly place: ClaimedPartition
   readonly loan: Loan<Fetched>

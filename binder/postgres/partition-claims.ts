@@ -1,6 +1,6 @@
 import { TransportError } from '../errors.ts'
+import { ClaimedPartition } from './claimed-partition.ts'
 import type { LogContext } from './context.ts'
-import { ClaimedPartition } from './partition-fetch-buffer.ts'
 import { GroupSource, type GroupSourceFields } from './partition-sources.ts'
 import type { LogSubscription } from './subscription.ts'
 import { TransactionalSettlement } from './transactional-settlement.ts'

@@ -4,8 +4,8 @@ import { writeOutcome } from '../../core/write-fault.ts'
 import { Loan } from '../transport/kit/lending.ts'
 import { LentDelivery } from '../transport/kit/lent-delivery.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
+import type { Fetched } from './claimed-partition.ts'
 import { HeldPartition } from './held-partition.ts'
-import type { Fetched } from './partition-fetch-buffer.ts'
 import type { GroupSource } from './partition-sources.ts'
 import type { TransportTables } from './tables.ts'
 import { failure } from './transport-errors.ts'
@@ -143,7 +143,7 @@ function partsOf(deliveries: readonly TransportDelivery[]): readonly Part[] {
 
 function lentBy(delivery: TransportDelivery): Omit<Part, 'positions'> & { readonly position: number } {
   const { lender, item, hasEnded } = delivery instanceof LentDelivery ? (delivery as LentDelivery<unknown>) : NOT_LENT
-  const held = lender instanceof Loan && lender.line instanceof HeldPartition ? lender.line : undefined
+  const held = lender instanceof Loan && lender.source instanceof HeldPartition ? lender.source : undefined
   if (held?.shared === undefined)
     throw failure('mismatch', 'settle: a delivery of a subscription that was not given these transactions (settlesIn)')
   if (hasEnded) throw gone(held)

@@ -1,5 +1,5 @@
 import { SECOND } from '../../core/clock.ts'
-import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import type { DestinationSpec, GroupPlace, Transport, TransportDelivery } from '../transport/transport.ts'
 
 /** A look for which nothing new comes for so long counts again, and asks for a mark. */

@@ -1,6 +1,6 @@
 import { turnsOf } from '../../core/event-loop-turns.ts'
 import { Queue } from '../../core/queue.ts'
-import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import type { DryRunEnd } from './dry-run-end.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'

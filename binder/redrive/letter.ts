@@ -1,7 +1,7 @@
 /** A dead letter as an operator reads it. */
 
 import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
-import { deadLetterFacts } from '../consuming/failure/dead-letter.ts'
+import { deadLetterFacts } from '../consuming/failure/dead-letter-message.ts'
 
 /** A message that failed permanently, and why. Missing metadata (another program wrote it) is `undefined`. */
 export interface DeadLetter {

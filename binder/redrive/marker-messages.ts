@@ -6,7 +6,7 @@
  * there. A mark without that is of a run which was killed, or is under way.
  */
 import { type EncodedMessage, INTERNAL_PREFIX, REDRIVE_END } from '../channel/message.ts'
-import { REDRIVE_RUN } from '../consuming/failure/dead-letter.ts'
+import { REDRIVE_RUN } from '../consuming/failure/dead-letter-message.ts'
 
 const ENDED_RUN = `${INTERNAL_PREFIX}redrive-ended`
 const SETTLED = `${INTERNAL_PREFIX}redrive-settled`

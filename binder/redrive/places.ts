@@ -1,4 +1,4 @@
-import { DEAD_LETTER_GROUP, deadLetterSpec } from '../consuming/failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP, deadLetterSpec } from '../consuming/failure/dead-letter-message.ts'
 import { retrySpec } from '../consuming/failure/retry-destination.ts'
 import { BinderError, TransportError } from '../errors.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'

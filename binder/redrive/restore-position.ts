@@ -6,7 +6,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
-import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import { BinderError } from '../errors.ts'
 import type { GroupPlace, Receiver } from '../transport/transport.ts'
 import { lookMark, SettledByMarks } from './marker-messages.ts'

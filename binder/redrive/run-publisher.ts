@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { keptByRun } from '../consuming/failure/dead-letter.ts'
+import { keptByRun } from '../consuming/failure/dead-letter-message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/publish-until-confirmed.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { moveAtomically } from './atomic-move.ts'

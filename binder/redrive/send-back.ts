@@ -1,6 +1,6 @@
 /** Sends a dead letter back, with as few headers more as it takes. */
 import type { EncodedMessage } from '../channel/message.ts'
-import { headersBefore, REDRIVE_RUN } from '../consuming/failure/dead-letter.ts'
+import { headersBefore, REDRIVE_RUN } from '../consuming/failure/dead-letter-message.ts'
 import { toGroup } from '../consuming/failure/retry-destination.ts'
 import { SendError, TransportError } from '../errors.ts'
 import type { ResolvedRedrive } from './redrive.ts'

@@ -11,7 +11,7 @@ import { type Channel, requireChannel } from '../channel/channel.ts'
 import { type EncodedMessage, REPLY_TO_REQUEST } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 import { BinderError } from '../errors.ts'
-import type { Place } from '../sending/destination-provisioning.ts'
+import type { SendDestination } from '../sending/destination-provisioning.ts'
 import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, readReply, replyDestination } from './request-reply-format.ts'
 
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
@@ -58,7 +58,7 @@ export class Requester {
   readonly #waiting: Map<string, PromiseWithResolvers<EncodedMessage>> = new Map()
 
   /** @throws TypeError naming the option */
-  constructor(replies: readonly Place[] | undefined, host: RequesterHost) {
+  constructor(replies: readonly SendDestination[] | undefined, host: RequesterHost) {
     this.#host = host
     if (replies !== undefined && !Array.isArray(replies))
       throw invalidOption('createBinder.replies', replies, 'a list of channels')

@@ -3,11 +3,11 @@ import { invalidOption } from '../../core/errors.ts'
 import type { Binding } from '../bindings/declarations.ts'
 import { type Channel, defaultPartitions } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { heldIn } from '../consuming/failure/dead-letter.ts'
+import { heldIn } from '../consuming/failure/dead-letter-message.ts'
 import type { DestinationSpec, Transport } from '../transport/transport.ts'
 
 /** The part of a channel that provisioning uses. */
-export type Place<Name extends string = string> = Pick<
+export type SendDestination<Name extends string = string> = Pick<
   Channel<unknown, unknown, Name>,
   'name' | 'partitions' | 'groups' | 'retentionMs' | 'transactional'
 >
@@ -18,10 +18,10 @@ export type Place<Name extends string = string> = Pick<
  */
 export function destinationSpecs(
   bindings: readonly Binding[],
-  sends: ReadonlyArray<Place>,
+  sends: ReadonlyArray<SendDestination>,
 ): ReadonlyMap<string, DestinationSpec> {
   const specs = new Map<string, DestinationSpec>()
-  const add = (channel: Place): void => {
+  const add = (channel: SendDestination): void => {
     const known = specs.get(channel.name)
     if (known !== undefined && known.partitions !== channel.partitions) {
       throw invalidOption(
@@ -51,7 +51,7 @@ export function destinationSpecs(
 }
 
 /** Spec of a declared destination. */
-export function specOf({ name, partitions, groups, retentionMs, transactional }: Place): DestinationSpec {
+export function specOf({ name, partitions, groups, retentionMs, transactional }: SendDestination): DestinationSpec {
   return { name, partitions, groups, retentionMs, transactional, ...heldIn(name) }
 }
 
@@ -61,7 +61,7 @@ export function assumedSpec(name: string): DestinationSpec {
 }
 
 /** Less than a whole channel will do. */
-function requireDestination(path: string, value: Place): void {
+function requireDestination(path: string, value: SendDestination): void {
   const fits = typeof value?.name === 'string' && typeof value.partitions === 'number' && Array.isArray(value.groups)
   if (!fits) throw invalidOption(path, value, 'what defineChannel returned')
 }
@@ -94,7 +94,7 @@ export class ProvisionedDestinations {
   }
 
   /** A channel that is sent to without having been declared, or under another name: it is made as it says itself. */
-  learn(place: Place, name: string = place.name): void {
+  learn(place: SendDestination, name: string = place.name): void {
     if (!this.#specs.has(name)) this.#specs.set(name, specOf({ ...place, name }))
   }
 

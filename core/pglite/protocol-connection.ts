@@ -6,8 +6,8 @@
 import { hasMethods } from '../option-checks.ts'
 import { SqlCommitError } from '../sql.ts'
 import { fieldOf } from '../thrown-values.ts'
+import { type Message, type Parsers, type PgliteResult, type Protocol, protocolOfPglite } from './load-protocol.ts'
 import { type Prepared, PreparedStatements } from './prepared-statements.ts'
-import { type Message, type Parsers, type PgliteResult, type Protocol, protocolOfPglite } from './protocol.ts'
 
 export interface PgliteExecutor {
   query(text: string, parameters?: unknown[]): Promise<PgliteResult>

@@ -30,9 +30,9 @@ import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { SettingFunctions } from './find-setting-functions.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
+import { PiecesAwaitingTransaction } from './pieces-awaiting-transaction.ts'
 import { SharingPolicy } from './sharing-policy.ts'
 import { canBatch, NeedsOwnTransaction } from './statement-batcher.ts'
-import { WaitingPieces } from './waiting-pieces.ts'
 
 /** Work for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {
@@ -67,7 +67,7 @@ export class SharedTransactions<Item> {
   readonly #setting: SettingFunctions
   readonly #run = lastingContext()
   readonly #open = new Set<OpenTransaction<Item>>()
-  readonly #waiting: WaitingPieces<Item>
+  readonly #waiting: PiecesAwaitingTransaction<Item>
   #isPumping = false
   #looking: (() => void) | undefined
 
@@ -76,7 +76,7 @@ export class SharedTransactions<Item> {
     this.#clock = clock
     this.#host = host
     this.#setting = new SettingFunctions(clock)
-    this.#waiting = new WaitingPieces(host.nameOf?.bind(host))
+    this.#waiting = new PiecesAwaitingTransaction(host.nameOf?.bind(host))
   }
 
   /**

@@ -4,8 +4,8 @@ import { show, toError } from '../../core/errors.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import type { Term } from '../leader/election.ts'
 import { ElectionError } from '../leader/errors.ts'
-import type { JobRun, JobStatus, ScheduleOptions } from './schedule.ts'
 import type { ResolvedJob, ResolvedSchedule } from './schedule-options.ts'
+import type { JobRun, JobStatus, ScheduleOptions } from './schedule-types.ts'
 import { type RunHost, TermRuns } from './term-runs.ts'
 
 /** The longest sleep: a wall clock that was set is noticed within it, and no timer overflows. */

@@ -1,8 +1,8 @@
 import { within } from '../../core/time-limit.ts'
 import { ElectionError } from '../leader/errors.ts'
 import { JobRunner } from './job-runner.ts'
-import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule.ts'
 import { type ResolvedSchedule, resolveSchedule } from './schedule-options.ts'
+import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule-types.ts'
 
 /**
  * Runs jobs on the leader. Does nothing until `start()`.

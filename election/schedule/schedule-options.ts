@@ -2,7 +2,7 @@ import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
-import type { JobOptions, ScheduledJob, ScheduleOptions } from './schedule.ts'
+import type { JobOptions, ScheduledJob, ScheduleOptions } from './schedule-types.ts'
 import { cronTicks, everyTicks, type Ticks } from './ticks.ts'
 
 export interface ResolvedJob {

@@ -1,13 +1,13 @@
 /** Declarations of a service: its bindings, those of its sagas and requests, its destinations, its roles. */
 import { describeTopology, type PlannedBinding, type PlannedDestination } from '../../binder/assembly/topology.ts'
+import { asDeclared } from '../../binder/bindings/complete-declarations.ts'
 import type { Binding } from '../../binder/bindings/declarations.ts'
-import { asDeclared } from '../../binder/bindings/inject-service-parts.ts'
 import { resolveConsumer } from '../../binder/bindings/resolve-options.ts'
 import { sink } from '../../binder/bindings/sink-processor-source.ts'
 import { type Channel, channelAt, checkName } from '../../binder/channel/channel.ts'
 import { retryName } from '../../binder/consuming/failure/retry-destination.ts'
 import { replyDestination } from '../../binder/requests/request-reply-format.ts'
-import { destinationSpecs, type Place } from '../../binder/sending/destination-provisioning.ts'
+import { destinationSpecs, type SendDestination } from '../../binder/sending/destination-provisioning.ts'
 import { SECOND } from '../../core/clock.ts'
 import { requireList, wrongKind } from '../../core/option-checks.ts'
 import { signalGroup } from '../../saga/coordinator/signals.ts'
@@ -29,7 +29,7 @@ export interface DeclaredService {
   readonly service: SystemService
   readonly destinations: readonly DeclaredDestination[]
   /** With their schemas where they have one. */
-  readonly channels: ReadonlyArray<Channel | Place>
+  readonly channels: ReadonlyArray<Channel | SendDestination>
 }
 
 /** @throws TypeError / RangeError naming the service and what is wrong in it */
@@ -83,7 +83,7 @@ function sagaBindings(service: string, sagas: readonly Saga[]): readonly Binding
 }
 
 /** Inputs of a binder for its requests. */
-function requestBindings(service: string, replies: readonly Place[] = []): readonly Binding[] {
+function requestBindings(service: string, replies: readonly SendDestination[] = []): readonly Binding[] {
   return replies.map((place) => {
     const name = replyDestination(place.name, service)
     return sink(channelAt({ ...(place as Channel), groups: [] }, name), { name, maxAttempts: 1 }, NOTHING)

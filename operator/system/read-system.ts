@@ -1,6 +1,6 @@
 /** Describes services from their declarations. Pure: it runs nothing and connects to nothing. */
 import type { Channel } from '../../binder/channel/channel.ts'
-import type { Place } from '../../binder/sending/destination-provisioning.ts'
+import type { SendDestination } from '../../binder/sending/destination-provisioning.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { hasMethods, wrongKind } from '../../core/option-checks.ts'
 import { REPLIES } from '../../saga/wire/wire.ts'
@@ -12,7 +12,7 @@ import type { SystemChannel, SystemTopology } from './system.ts'
 export type Describable = ServiceDeclaration | Pick<Service, 'describe'>
 
 /** False where only a place was declared. */
-function hasSchema(declared: Channel | Place | undefined): declared is Channel {
+function hasSchema(declared: Channel | SendDestination | undefined): declared is Channel {
   return declared !== undefined && 'schema' in declared
 }
 
@@ -20,9 +20,9 @@ function hasSchema(declared: Channel | Place | undefined): declared is Channel {
 export interface System {
   readonly topology: SystemTopology
   /** By name; without a schema where only a place was declared. */
-  readonly declared: ReadonlyMap<string, Channel | Place>
+  readonly declared: ReadonlyMap<string, Channel | SendDestination>
   /** Each channel once per service. */
-  readonly declarations: ReadonlyArray<{ readonly service: string; readonly channel: Channel | Place }>
+  readonly declarations: ReadonlyArray<{ readonly service: string; readonly channel: Channel | SendDestination }>
 }
 
 /**
@@ -106,7 +106,9 @@ function commandsAnsweredAt(name: string, read: readonly DeclaredService[]): Rea
 }
 
 /** A channel with a schema takes precedence over a place. */
-function declaredChannels(all: ReadonlyArray<Channel | Place>): ReadonlyMap<string, Channel | Place> {
+function declaredChannels(
+  all: ReadonlyArray<Channel | SendDestination>,
+): ReadonlyMap<string, Channel | SendDestination> {
   const entries = all.map((channel) => [channel.name, channel] as const)
   return new Map([...entries, ...entries.filter(([, channel]) => hasSchema(channel))])
 }

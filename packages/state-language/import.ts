@@ -15,7 +15,7 @@ import { isRecord } from './expression-operators.ts'
 import type { ExceptionClass } from './java-exceptions.ts'
 import { isTask, type StateMachine } from './machine-types.ts'
 import { nextTurn, type StateMachineOutcome } from './next-turn.ts'
-import { parseMachine } from './parse.ts'
+import { parseMachine } from './parse-seata-machine.ts'
 import { machineSteps } from './saga-step-kinds.ts'
 import { validateMachines } from './validate.ts'
 

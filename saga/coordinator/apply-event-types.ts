@@ -1,4 +1,4 @@
-/** Requests to the engine with an event, and its answers. */
+/** Requests to the event applier with an event, and its answers. */
 import type { SagaMail } from '../store/row-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 

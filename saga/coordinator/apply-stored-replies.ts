@@ -8,7 +8,7 @@ import { replyEvent } from './outcome-to-event.ts'
  * @returns the saga after that
  */
 export async function applyLeftReplies(
-  engine: EventApplier,
+  applier: EventApplier,
   found: LoadedSaga,
   { maxPayloadBytes, birth }: { readonly maxPayloadBytes: number; readonly birth: string | undefined },
 ): Promise<LoadedSaga> {
@@ -17,7 +17,7 @@ export async function applyLeftReplies(
     if (!('status' in item)) continue
     const event = await replyEvent(now.saga, item, maxPayloadBytes)
     const snapshot = withoutMail(now, [item])
-    const applied = await engine.apply(found.row, event, { snapshot, birth: item.birth ?? birth, read: [item] })
+    const applied = await applier.apply(found.row, event, { snapshot, birth: item.birth ?? birth, read: [item] })
     now = applied?.snapshot ?? now
   }
   return now

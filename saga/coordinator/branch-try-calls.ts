@@ -40,7 +40,7 @@ const WRITE: Backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 }
 
 export class BranchTryCalls {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #caller: BranchCaller
   readonly #stop = new AbortController()
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
@@ -52,9 +52,9 @@ export class BranchTryCalls {
   #calls = 0
   #looking = false
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, caller: BranchCaller) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, caller: BranchCaller) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#caller = caller
   }
 
@@ -147,7 +147,7 @@ export class BranchTryCalls {
       this.signal.throwIfAborted()
       try {
         const event = { type: 'branched', step, branch, to, payload } as const
-        const applied = await this.#engine.apply(this.#key(), event, { birth: this.#caller.birth })
+        const applied = await this.#applier.apply(this.#key(), event, { birth: this.#caller.birth })
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return this.seen(applied.snapshot)
         throw new GlobalTransactionError('saga.transaction_ended', {
           transaction: this.#caller.definition.name,
@@ -214,10 +214,10 @@ export class BranchTryCalls {
       try {
         const found = await loader.loadShared(this.#key())
         if (found === undefined || !this.#isThis(found.row)) return this.end('it is not there any more')
-        const now = await applyLeftReplies(this.#engine, found, { maxPayloadBytes, birth: this.#caller.birth })
+        const now = await applyLeftReplies(this.#applier, found, { maxPayloadBytes, birth: this.#caller.birth })
         this.seen(now)
         const options = { snapshot: now, birth: this.#caller.birth }
-        for (const step of this.#late(now)) await this.#engine.apply(this.#key(), { type: 'late', step }, options)
+        for (const step of this.#late(now)) await this.#applier.apply(this.#key(), { type: 'late', step }, options)
       } catch (error) {
         this.#caller.log().warn({ err: toError(error) }, 'global transaction not read, trying again')
       }

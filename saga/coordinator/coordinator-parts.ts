@@ -14,12 +14,13 @@ import { DueSagaRunner } from './due-saga-runner.ts'
 import { EventApplier } from './event-applier.ts'
 import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'
+import { settles } from './lease-length-timeout.ts'
 import { Leases } from './leases.ts'
 import { LocalChainRunner } from './local-chain-runner.ts'
 import { OpenSagaCounts } from './open-saga-counts.ts'
 import { OperatorActions } from './operator-actions.ts'
 import type { ResolvedOptions } from './options.ts'
-import { Watch } from './outcome-waiters.ts'
+import { OutcomeWaiters } from './outcome-waiters.ts'
 import { requireReadableInputs } from './read-stored-input.ts'
 import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
@@ -30,7 +31,6 @@ import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { UserNotifications } from './user-notifications.ts'
 import { WatchedDatabase } from './watched-database.ts'
-import { settles } from './within-lease.ts'
 import { type Plan, takesOwnership } from './write-plan.ts'
 
 /** Sagas whose commands are sent again at once. */
@@ -41,7 +41,7 @@ const CLOSE_MS = 5 * SECOND
 const COMMIT_MS = 20
 
 export class CoordinatorParts implements RunSource {
-  readonly watch: Watch
+  readonly watch: OutcomeWaiters
   readonly replies: Replies
   readonly signals: Signals
   readonly transactions: GlobalTransactions
@@ -49,40 +49,43 @@ export class CoordinatorParts implements RunSource {
   readonly operators: OperatorActions
   readonly #runtime: CoordinatorRuntime
   readonly #database: WatchedDatabase
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #leases: Leases
   readonly #room: SagaCapacity
   readonly #runner: LocalChainRunner
-  readonly #sweeper: DueSagaPoller
+  readonly #dueSagaPoller: DueSagaPoller
   readonly #due: DueSagaRunner
   readonly #starter: Starter
-  readonly #census: OpenSagaCounts
+  readonly #openSagaCounts: OpenSagaCounts
   readonly #notices: UserNotifications
   readonly #reports: BatchedReads<SagaKey, ReportedSaga | undefined>
   #unobserve: (() => void) | undefined
 
   /** @param handOn as of `Signals` */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
-    this.#database = new WatchedDatabase(options.sql, options.schema, options.clock, () => this.#engine.forget())
+    this.#database = new WatchedDatabase(options.sql, options.schema, options.clock, () => this.#applier.forget())
     const runtime = createRuntime(options, this.#database)
     const { sql, reports } = runtime
     this.#runtime = runtime
     this.#leases = new Leases(runtime)
     this.#room = new SagaCapacity(this.#leases, options.concurrency, () => this.#onRoom())
-    this.#engine = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
-    this.watch = new Watch(runtime)
+    this.#applier = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
+    this.watch = new OutcomeWaiters(runtime)
     this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
-    this.#runner = new LocalChainRunner(runtime, this.#engine, this.#leases, this.#room)
+    this.#runner = new LocalChainRunner(runtime, this.#applier, this.#leases, this.#room)
     this.#notices = new UserNotifications(runtime)
-    this.#due = new DueSagaRunner(runtime, this.#engine, this.#runner, this.#notices)
-    this.#sweeper = new DueSagaPoller(runtime, { sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
-    this.#starter = new Starter(runtime, this.#engine)
-    this.transactions = new GlobalTransactions(runtime, this.#engine, this.#starter, this)
+    this.#due = new DueSagaRunner(runtime, this.#applier, this.#runner, this.#notices)
+    this.#dueSagaPoller = new DueSagaPoller(runtime, {
+      sweep: () => this.#sweep(),
+      nextDueMs: () => this.#due.nextDueMs(),
+    })
+    this.#starter = new Starter(runtime, this.#applier)
+    this.transactions = new GlobalTransactions(runtime, this.#applier, this.#starter, this)
     this.retention = new Retention(runtime)
-    this.replies = new Replies(runtime, this.#engine)
-    this.signals = new Signals(runtime, this.#engine, handOn)
-    this.#census = new OpenSagaCounts(runtime, () => this.#notices.forgetAnswered())
-    this.operators = new OperatorActions(runtime, this.#engine)
+    this.replies = new Replies(runtime, this.#applier)
+    this.signals = new Signals(runtime, this.#applier, handOn)
+    this.#openSagaCounts = new OpenSagaCounts(runtime, () => this.#notices.forgetAnswered())
+    this.operators = new OperatorActions(runtime, this.#applier)
   }
 
   /** Whether the database has a saga of this name and id. */
@@ -108,11 +111,11 @@ export class CoordinatorParts implements RunSource {
     if (sql.exclusive !== undefined) await leaseStore.expireOthers(sql, ownerPrefix(sql.exclusive))
     requireOpen()
     this.#unobserve ??= telemetry?.observe(
-      () => this.#census.rows ?? [],
+      () => this.#openSagaCounts.rows ?? [],
       () => this.#leases.size,
       () => stepCalls.slow(),
     )
-    this.#sweeper.start()
+    this.#dueSagaPoller.start()
     this.#room.open()
     this.retention.start()
     this.replies.expect()
@@ -125,7 +128,7 @@ export class CoordinatorParts implements RunSource {
     let after: SagaKey = { name: '', id: '' }
     for (;;) {
       const keys = await leaseStore.unowned(sql, sagas, after, RESEND_LIMIT)
-      await Promise.all(keys.map((key) => settles(this.#runtime, key, this.#engine.apply(key, { type: 'resumed' }))))
+      await Promise.all(keys.map((key) => settles(this.#runtime, key, this.#applier.apply(key, { type: 'resumed' }))))
       const last = keys.at(-1)
       if (last === undefined) return
       after = last
@@ -136,10 +139,10 @@ export class CoordinatorParts implements RunSource {
     tx: SqlTransaction | undefined,
     saga: Saga,
     options: StartOptions<unknown>,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<void> {
-    await this.#starter.start(tx, saga, options, home)
-    if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
+    await this.#starter.start(tx, saga, options, shardMark)
+    if (tx !== undefined) this.#dueSagaPoller.nudge(COMMIT_MS)
   }
 
   read(key: SagaKey): Promise<ReportedSaga | undefined> {
@@ -148,28 +151,28 @@ export class CoordinatorParts implements RunSource {
 
   health(closed: boolean): SagaHealth {
     const error =
-      this.#sweeper.lastError?.message ??
+      this.#dueSagaPoller.lastError?.message ??
       this.#database.problem ??
-      this.#engine.writeFailures.problem() ??
+      this.#applier.writeFailures.problem() ??
       this.replies.problem()
     const slow = this.#runtime.stepCalls.slow()
-    const leftMessages = this.#census.leftMessages()
-    const unreadable = this.#engine.readFailures.problem()
+    const leftMessages = this.#openSagaCounts.leftMessages()
+    const unreadable = this.#applier.readFailures.problem()
     const waiting = this.#notices.waiting()
     const detail = error === undefined ? detailOf({ slow, leftMessages, unreadable, waiting }) : undefined
-    const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
+    const live = !this.#dueSagaPoller.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
     const status = closed ? 'closed' : error === undefined ? live : 'down'
-    const census = this.#census
+    const counts = this.#openSagaCounts
     return {
       status,
       ...(error !== undefined && { error }),
       ...(detail !== undefined && { detail }),
       inHand: this.#leases.size,
-      open: census.count(),
-      stuck: census.count('stuck'),
+      open: counts.count(),
+      stuck: counts.count('stuck'),
       late: this.#notices.late(),
       slow,
-      unloaded: census.unloaded(),
+      unloaded: counts.unloaded(),
       leftMessages,
       unarchived: this.retention.unarchived(),
     }
@@ -187,8 +190,8 @@ export class CoordinatorParts implements RunSource {
 
   async #handOver(): Promise<void> {
     const { drainTimeoutMs } = this.#runtime
-    const looks = () => Promise.all([this.#due.settled(), this.signals.left.close(), this.#census.close()])
-    const swept = this.#sweeper.stop().then(looks)
+    const looks = () => Promise.all([this.#due.settled(), this.signals.left.close(), this.#openSagaCounts.close()])
+    const swept = this.#dueSagaPoller.stop().then(looks)
     // A due saga that does not settle keeps no other one from being handed over.
     await Promise.all([swept, this.retention.close(), this.#drain(drainTimeoutMs)])
     // Those that settled since may have begun a chain.
@@ -206,7 +209,7 @@ export class CoordinatorParts implements RunSource {
   }
 
   #onRoom(): void {
-    if (this.#due.isBehind) this.#sweeper.nudge(0)
+    if (this.#due.isBehind) this.#dueSagaPoller.nudge(0)
   }
 
   #committed(plan: Plan): void {
@@ -218,11 +221,11 @@ export class CoordinatorParts implements RunSource {
     this.replies.direct.make(plan.requests)
     this.#notices.tellLate(plan)
     const { status } = row.state
-    if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)
+    if (write.starts !== undefined || write.posts !== undefined) this.#dueSagaPoller.nudge(0)
     if (typeof write.wakeMs === 'number' && (row.owner === null || status === 'stuck'))
-      this.#sweeper.nudge(write.wakeMs)
+      this.#dueSagaPoller.nudge(write.wakeMs)
     if (write.heedsDeadline && next.deadlineAt !== undefined) {
-      this.#sweeper.nudge(next.deadlineAt - this.#runtime.clock.monotonic())
+      this.#dueSagaPoller.nudge(next.deadlineAt - this.#runtime.clock.monotonic())
     }
     if (status === 'running' || status === 'compensating') return
     this.watch.settled(row)
@@ -241,7 +244,7 @@ export class CoordinatorParts implements RunSource {
     this.replies.sayProblem()
     const taken = this.#due.take()
     this.signals.left.look()
-    this.#census.look()
+    this.#openSagaCounts.look()
     return taken
   }
 }

@@ -149,15 +149,15 @@ export class SagaCoordinator implements Coordinator {
   readonly bindings: readonly Binding[]
   readonly channels: readonly Channel[]
   readonly #options: ResolvedOptions
-  readonly #driver: CoordinatorParts
+  readonly #parts: CoordinatorParts
   readonly #life = new Lifecycle(() => new SagaError('saga.closed'))
 
   /** @param handOn delivers signals whose sagas are in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#options = options
-    this.#driver = new CoordinatorParts(options, handOn)
+    this.#parts = new CoordinatorParts(options, handOn)
     this.instance = options.instance
-    this.bindings = Object.freeze([this.#driver.replies.sink(), ...this.#driver.signals.sinks()])
+    this.bindings = Object.freeze([this.#parts.replies.sink(), ...this.#parts.signals.sinks()])
     this.channels = Object.freeze(commandChannels(options.sagas))
   }
 
@@ -168,7 +168,7 @@ export class SagaCoordinator implements Coordinator {
   async run({ resend = false }: RunOptions = {}): Promise<void> {
     this.#life.requireOpen()
     requireMayStart('coordinator.run')
-    await this.#driver.run(resend, () => this.#life.requireOpen())
+    await this.#parts.run(resend, () => this.#life.requireOpen())
     this.#life.requireOpen()
   }
 
@@ -182,21 +182,21 @@ export class SagaCoordinator implements Coordinator {
     return this.startAt(undefined, tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
   }
 
-  /** @param home what the saga is marked with on a shard. @throws as `start`, and `saga.shards_changed` */
+  /** @param shardMark what the saga is marked with on a shard. @throws as `start`, and `saga.shards_changed` */
   async startAt<Results extends object>(
-    home: string | undefined,
+    shardMark: string | undefined,
     tx: SqlTransaction | undefined,
     saga: Saga<unknown, unknown, Results>,
     options: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
     this.#life.requireOpen()
-    await this.#driver.start(tx, saga, options, home)
+    await this.#parts.start(tx, saga, options, shardMark)
     return this.get(saga, options.id)
   }
 
   /** Whether there is a saga with this name and id in its database. */
   async has(key: SagaKey, sql?: SqlExecutor): Promise<boolean> {
-    return this.#driver.has(key, sql)
+    return this.#parts.has(key, sql)
   }
 
   async globalTransaction<In, Out, Result>(
@@ -207,9 +207,9 @@ export class SagaCoordinator implements Coordinator {
     return this.globalTransactionAt(undefined, definition, options, code)
   }
 
-  /** @param home as of `startAt` */
+  /** @param shardMark as of `startAt` */
   async globalTransactionAt<In, Out, Result>(
-    home: string | undefined,
+    shardMark: string | undefined,
     definition: GlobalTransactionDefinition<In, Out>,
     options: GlobalTransactionRunOptions<In>,
     code: (global: GlobalTransaction) => Result | Promise<Result>,
@@ -218,18 +218,18 @@ export class SagaCoordinator implements Coordinator {
     refuseOwnTransaction(this.#options.sql)
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
-    const { transactions } = this.#driver
-    return (await transactions.transact(definition as unknown as Saga, start, code, home)) as Stored<Result>
+    const { transactions } = this.#parts
+    return (await transactions.transact(definition as unknown as Saga, start, code, shardMark)) as Stored<Result>
   }
 
   async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
     this.#life.requireOpen()
     refuseOwnTransaction(this.#options.sql)
-    return this.#driver.transactions.inherit(headers, work)
+    return this.#parts.transactions.inherit(headers, work)
   }
 
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {
-    return createRun<Results>(this.#driver, saga.name, requireSagaId('get', id))
+    return createRun<Results>(this.#parts, saga.name, requireSagaId('get', id))
   }
 
   async signal<In, Out, Results extends object>(
@@ -243,7 +243,7 @@ export class SagaCoordinator implements Coordinator {
       throw invalidOption('signal', step, `a step of "${saga.name}" made by .signal(name, { payload })`)
     }
     const key = { name: saga.name, id: requireSagaId('signal', id) }
-    return this.#driver.signals.send(key, {
+    return this.#parts.signals.send(key, {
       signal: step,
       payload: stored(`signal "${step}" of ${saga.name}/${id}`, payload, this.#options.maxPayloadBytes),
     })
@@ -252,16 +252,16 @@ export class SagaCoordinator implements Coordinator {
   /** Hands a message's signal to a saga of its database. @throws `saga.not_found`, SchemaError */
   async take(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     this.#life.requireOpen()
-    return this.#driver.signals.send(key, signal)
+    return this.#parts.signals.send(key, signal)
   }
 
   async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {
-    return this.#driver.list(resolveFilter(filter))
+    return this.#parts.list(resolveFilter(filter))
   }
 
   async report(target: SagaTarget): Promise<SagaReport> {
     const { name, id } = requireTarget('report', target)
-    return createRun(this.#driver, name, id).report()
+    return createRun(this.#parts, name, id).report()
   }
 
   cancel(target: SagaTarget, note: OperatorNote): Promise<void> {
@@ -273,7 +273,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
-    const action = await this.#driver.operators.skipAction(requireTarget('skip', target), note?.result)
+    const action = await this.#parts.operators.skipAction(requireTarget('skip', target), note?.result)
     await this.#operate(target, action, note)
   }
 
@@ -294,15 +294,15 @@ export class SagaCoordinator implements Coordinator {
 
   async purge(options: { readonly olderThanMs: number }): Promise<number> {
     this.#life.requireOpen()
-    return this.#driver.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0, MAX_AGE_MS))
+    return this.#parts.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0, MAX_AGE_MS))
   }
 
   health(): SagaHealth {
-    return this.#driver.health(this.#life.isClosed)
+    return this.#parts.health(this.#life.isClosed)
   }
 
   close(): Promise<void> {
-    return this.#life.close(() => this.#driver.close())
+    return this.#life.close(() => this.#parts.close())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -311,6 +311,6 @@ export class SagaCoordinator implements Coordinator {
 
   async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
     this.#life.requireOpen()
-    await this.#driver.operators.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
+    await this.#parts.operators.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
   }
 }

@@ -11,13 +11,13 @@ import type { ClaimedRow, SagaMail, SagaRow } from '../store/row-types.ts'
 import { refusalOf } from '../store/unhandled-mail.ts'
 import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
+import { settles } from './lease-length-timeout.ts'
 import { cacheKey, type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import type { LocalChainRunner } from './local-chain-runner.ts'
 import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { UserNotifications } from './user-notifications.ts'
-import { settles } from './within-lease.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** Rows taken by one look. */
@@ -27,7 +27,7 @@ const LOOK_MS = 100
 
 export class DueSagaRunner {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #runner: LocalChainRunner
   readonly #notices: UserNotifications
   /** The rows that were taken and have not settled yet. Room is kept for each. */
@@ -38,9 +38,14 @@ export class DueSagaRunner {
   /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, runner: LocalChainRunner, notices: UserNotifications) {
+  constructor(
+    runtime: CoordinatorRuntime,
+    applier: EventApplier,
+    runner: LocalChainRunner,
+    notices: UserNotifications,
+  ) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#runner = runner
     this.#notices = notices
   }
@@ -113,14 +118,14 @@ export class DueSagaRunner {
       const snapshot = loader.snapshot(row, takenAt)
       if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
-      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim, and no
-      // write since has renewed the lease.
+      // The event applier hands the runner only sagas whose ownership begins with the write; this one was owned since its claim, and
+      // no write since has renewed the lease.
       if (applied?.changed === true) return this.#runner.take({ ...applied.snapshot, takenAt })
       if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
       await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
-      if (isUnreadable(error)) this.#engine.readFailures.failed(cacheKey(row), fields.err)
+      if (isUnreadable(error)) this.#applier.readFailures.failed(cacheKey(row), fields.err)
       logger.warn(fields, 'due saga not handled, it comes back after its lease')
     }
   }
@@ -145,7 +150,7 @@ export class DueSagaRunner {
         now = withoutMail(now, [item])
       }
       if (event === undefined) continue
-      const applied = await this.#engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
+      const applied = await this.#applier.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
       if (applied === undefined) return undefined
       const { changed, heard, snapshot } = applied
       if (event.type === 'operator' && item !== undefined && !(changed && heard)) {
@@ -186,7 +191,7 @@ export class DueSagaRunner {
       return await mailEvent(saga, row.state, mail, maxPayloadBytes)
     } catch (error) {
       if (!(error instanceof SchemaError)) {
-        this.#engine.readFailures.failed(cacheKey(row), toError(error))
+        this.#applier.readFailures.failed(cacheKey(row), toError(error))
         throw error
       }
       const what =

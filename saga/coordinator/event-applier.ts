@@ -34,7 +34,7 @@ export class EventApplier {
   readonly #onCommitted: (plan: Plan) => void
   readonly #committer: Committer
   /** Events that wait for a write of their saga. */
-  readonly #lines: SagaWriteBatches
+  readonly #writeBatches: SagaWriteBatches
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, LoadedSaga>()
   /** Sagas whose last write failed. */
@@ -54,7 +54,7 @@ export class EventApplier {
     this.#committer = new Committer(runtime)
     this.writeFailures = new FailingSagas(clock, 3 * leaseMs, 'not written')
     this.readFailures = new FailingSagas(clock, 3 * leaseMs, 'not read')
-    this.#lines = new SagaWriteBatches(runtime, this.planner, {
+    this.#writeBatches = new SagaWriteBatches(runtime, this.planner, {
       commit: (plan) => this.#outside(() => this.commit(plan)),
       failed: (key, error) => this.writeFailures.failed(cacheKey(key), toError(error)),
       alone: (key, event, options) => this.#apply(key, event, options, true),
@@ -87,7 +87,7 @@ export class EventApplier {
   /** @param leaves does not wait for a write of the saga that is under way */
   async #apply(key: SagaKey, event: SagaEvent, options: ApplyOptions, leaves: boolean): Promise<Applied | undefined> {
     let alone = leaves
-    if (!alone && this.#lines.isOpen(key)) return this.#join(key, event, options)
+    if (!alone && this.#writeBatches.isOpen(key)) return this.#join(key, event, options)
     const attempts = new WriteFallbacks(event, options.parks === true)
     let known = options.snapshot ?? this.#recent.get(cacheKey(key))
     for (;;) {
@@ -101,7 +101,7 @@ export class EventApplier {
       }
       const plan = await this.planner.plan(snapshot, attempts.event, options.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
-      if (plan !== undefined && !alone && this.#lines.isOpen(key)) {
+      if (plan !== undefined && !alone && this.#writeBatches.isOpen(key)) {
         this.planner.releaseRoom(plan)
         return this.#join(key, attempts.event, options)
       }
@@ -122,12 +122,12 @@ export class EventApplier {
   /** Its sender's own transaction would wait for the write, and the write for that. */
   async #join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
     refuseOwnTransaction(this.#runtime.sql)
-    return this.#lines.join(key, event, options)
+    return this.#writeBatches.join(key, event, options)
   }
 
   #writeInLine(plan: Plan, attempts: WriteFallbacks, alone: boolean): Promise<'written' | 'stale' | 'again'> {
     const write = () => this.#write(plan, attempts)
-    return alone ? write() : this.#lines.open(plan.next.row, write)
+    return alone ? write() : this.#writeBatches.open(plan.next.row, write)
   }
 
   /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
@@ -159,7 +159,7 @@ export class EventApplier {
   /** Keeps the new snapshot and calls `onCommitted`. */
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)
-    this.#lines.wrote(plan.next)
+    this.#writeBatches.wrote(plan.next)
     this.#recent.delete(key)
     if (isGoingOn(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
     if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
@@ -169,7 +169,7 @@ export class EventApplier {
 
   /** The saga as it was last written here, or else as it is in the database; maybe stale. */
   async find(key: SagaKey): Promise<LoadedSaga | undefined> {
-    return this.#lines.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
+    return this.#writeBatches.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
   }
 
   async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<LoadedSaga | undefined> {

@@ -99,7 +99,7 @@ export class RunningCode implements HeldBody, AroundCode {
 
   constructor(
     runtime: CoordinatorRuntime,
-    engine: EventApplier,
+    applier: EventApplier,
     { definition, id }: Pick<BranchCaller, 'definition' | 'id'>,
     code: Code,
   ) {
@@ -108,7 +108,7 @@ export class RunningCode implements HeldBody, AroundCode {
     this.id = id
     this.#code = code
     this.#caller = { definition, id, log: () => this.log, prefix: '', birth: undefined }
-    this.#branches = new BranchTryCalls(runtime, engine, this.#caller)
+    this.#branches = new BranchTryCalls(runtime, applier, this.#caller)
   }
 
   get signal(): AbortSignal {

@@ -14,13 +14,13 @@ import type { Starter, StartOptions } from './starter.ts'
 
 export class GlobalTransactions {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #starter: Starter
   readonly #runs: RunSource
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, starter: Starter, runs: RunSource) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, starter: Starter, runs: RunSource) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#starter = starter
     this.#runs = runs
   }
@@ -45,7 +45,7 @@ export class GlobalTransactions {
         transaction: ref.name,
         service,
       })
-    const joined = new JoinedTransaction(this.#runtime, this.#engine, definition, ref)
+    const joined = new JoinedTransaction(this.#runtime, this.#applier, definition, ref)
     try {
       const result = await withinTransaction(joined, work)
       await joined.allAsked()
@@ -68,13 +68,13 @@ export class GlobalTransactions {
     definition: Saga,
     options: StartOptions<unknown> & OutcomeOptions,
     code: (global: GlobalTransaction) => unknown,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<unknown> {
     const { name } = definition
     const { id, input, ...patience } = options
     const loaded = this.#runtime.definition(definition) ?? definition
-    const body = new RunningCode(this.#runtime, this.#engine, { definition: loaded, id }, code)
-    await this.#starter.startCode(definition, { id, input }, body, home)
+    const body = new RunningCode(this.#runtime, this.#applier, { definition: loaded, id }, code)
+    await this.#starter.startCode(definition, { id, input }, body, shardMark)
     const { status, ...ended } = await createRun<{ readonly code: unknown }>(this.#runs, name, id).outcome(patience)
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }

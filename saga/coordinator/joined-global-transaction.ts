@@ -38,7 +38,7 @@ export class JoinedTransaction implements AroundCode {
   readonly ref: TransactionRef
   readonly log: ContextLogger
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #branches: BranchTryCalls
   readonly #here: JoinedCode
   /** Aborts when the outcome of the transaction is no longer needed. */
@@ -47,17 +47,17 @@ export class JoinedTransaction implements AroundCode {
   /** The joined code, and its calls that are not answered. */
   #uses = 0
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, definition: Saga, ref: TransactionRef) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, definition: Saga, ref: TransactionRef) {
     const { name, id, birth } = ref
     this.name = name
     this.id = id
     this.ref = ref
     this.log = withFields(runtime.logger, { saga: name, id })
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     // No other caller of this transaction gives its calls these names.
     const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
-    this.#branches = new BranchTryCalls(runtime, engine, { definition, id, prefix, birth, log: () => this.log })
+    this.#branches = new BranchTryCalls(runtime, applier, { definition, id, prefix, birth, log: () => this.log })
     this.#here = {
       seen: (snapshot) => this.#branches.seen(snapshot),
       close: () => this.#branches.end('the coordinator of the joined code is closed'),
@@ -148,7 +148,7 @@ export class JoinedTransaction implements AroundCode {
     let failure = describeError(error)
     for (let tries = 1; ; tries++) {
       try {
-        await this.#engine.apply({ name, id }, this.#cancelled(failure), { birth })
+        await this.#applier.apply({ name, id }, this.#cancelled(failure), { birth })
         return
       } catch (cause) {
         // The encoding of the database may lack characters of the error message.

@@ -22,7 +22,7 @@ import { type Chains, StepRunner } from './step-runner.ts'
 export class LocalChainRunner implements Chains {
   readonly room: SagaCapacity
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #leases: Leases
   readonly #steps: StepRunner
   readonly #lost: LostTransactions
@@ -32,13 +32,13 @@ export class LocalChainRunner implements Chains {
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #running = 0
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, room: SagaCapacity) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, room: SagaCapacity) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#leases = leases
     this.room = room
-    this.#steps = new StepRunner(runtime, engine, leases, this)
-    this.#lost = new LostTransactions(runtime, engine, room)
+    this.#steps = new StepRunner(runtime, applier, leases, this)
+    this.#lost = new LostTransactions(runtime, applier, room)
   }
 
   get isClosing(): boolean {
@@ -105,7 +105,7 @@ export class LocalChainRunner implements Chains {
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
       else {
         const err = toError(error)
-        if (isUnreadable(error)) this.#engine.readFailures.failed(cacheKey(first.row), err)
+        if (isUnreadable(error)) this.#applier.readFailures.failed(cacheKey(first.row), err)
         logger.error({ ...fields, err }, 'saga left to its lease')
       }
       return false

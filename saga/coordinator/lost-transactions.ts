@@ -29,12 +29,12 @@ const UNKNOWN =
 
 export class LostTransactions {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #room: SagaCapacity
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, room: SagaCapacity) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, room: SagaCapacity) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#room = room
   }
 
@@ -73,9 +73,9 @@ export class LostTransactions {
       const found = await store.load(sql, row)
       if (found !== undefined) return found.birth === row.birth ? 'there' : 'taken'
       const fresh: LoadedSaga = { ...taken, row: { ...row, revision: 0 } }
-      const plan = await this.#engine.planner.plan(fresh, failed(taken, branches), undefined)
+      const plan = await this.#applier.planner.plan(fresh, failed(taken, branches), undefined)
       if (plan === undefined) return 'there'
-      if (await this.#engine.commit(plan)) return 'inserted'
+      if (await this.#applier.commit(plan)) return 'inserted'
     }
   }
 }

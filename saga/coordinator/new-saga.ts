@@ -15,15 +15,15 @@ export interface Beginning {
   readonly id: string
   readonly input: unknown
   /** Mark of the saga on a shard. */
-  readonly home: string | undefined
+  readonly shardMark: string | undefined
 }
 
 /** A saga before its first write. @throws SchemaError, `saga.payload_too_large` */
 export async function newSagaSnapshot(
-  { home: database, clock, maxPayloadBytes }: CoordinatorRuntime,
+  { home, clock, maxPayloadBytes }: CoordinatorRuntime,
   sql: SqlExecutor,
   saga: Saga,
-  { id, input: given, home }: Beginning,
+  { id, input: given, shardMark }: Beginning,
   trace: SagaTrace | null,
 ): Promise<LoadedSaga> {
   const { name, version, graphHash, deadlineMs } = saga
@@ -34,7 +34,7 @@ export async function newSagaSnapshot(
     id,
     version,
     graphHash,
-    birth: await database.birth(sql),
+    birth: await home.birth(sql),
     state: initialState(saga),
     input,
     inputHash: hashJson(input),
@@ -46,7 +46,7 @@ export async function newSagaSnapshot(
     sinceWriteMs: 0,
     ageMs: 0,
     trace,
-    home,
+    home: shardMark,
   }
   const takenAt = readInstant(clock)
   const startedAt = takenAt.monotonicMs

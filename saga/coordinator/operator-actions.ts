@@ -13,11 +13,11 @@ import type { CoordinatorRuntime } from './runtime.ts'
 
 export class OperatorActions {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
   }
 
   /** @throws `saga.not_found`, `saga.action_refused` */
@@ -25,7 +25,7 @@ export class OperatorActions {
     const seen = asked.do === 'cancel' ? undefined : await this.#runtime.loader.load({ name, id })
     const action = seen === undefined ? asked : pinned(asked, seen.row.state)
     for (;;) {
-      const applied = await this.#engine.apply({ name, id }, { type: 'operator', action, by, reason })
+      const applied = await this.#applier.apply({ name, id }, { type: 'operator', action, by, reason })
       // Not when another event came first, such as the end of the saga's time: then the timeline does not say who and why.
       if (applied?.heard === true) return
       if (applied !== undefined) {

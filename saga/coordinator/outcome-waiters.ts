@@ -62,7 +62,7 @@ const MISSING_MS = 30 * SECOND
 /** New waiters are looked up together after this pause: many sagas are often started at once. */
 const GATHER_MS = 20
 
-export class Watch {
+export class OutcomeWaiters {
   readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>
   readonly #trouble: RepeatedFailureLog
   readonly #watched = new Map<string, Watched>()

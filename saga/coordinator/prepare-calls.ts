@@ -27,7 +27,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import { callKey, type DirectCommand } from './write-plan.ts'
 
 /** Input and result of preparing a plan's calls. */
-export interface Asked {
+export interface PlanDraft {
   readonly runtime: CoordinatorRuntime
   /** Grows with what is planned. */
   before: LoadedSaga
@@ -40,31 +40,31 @@ export interface Asked {
   /** Calls, by `callKey`, that cannot be written, and why. */
   readonly refusals: ReadonlyMap<string, StepFailure>
   /** Calls that send or plan something, by `callKey`. */
-  readonly asked: string[]
+  readonly callKeys: string[]
   readonly room: CapacityReservation
 }
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */
-export async function prepareCall(asked: Asked, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
-  const definition = asked.before.saga.steps[call.index] as StepDefinition
+export async function prepareCall(draft: PlanDraft, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
+  const definition = draft.before.saga.steps[call.index] as StepDefinition
   const { step, operation, attempt } = call
   const isFirst = operation === 'invoke' && attempt === 1 && state.steps[call.index]?.doubt !== true
   const unsent = (error: StepFailure): SagaEvent =>
     // Before the first call nothing can have been sent.
     isFirst ? { type: 'refused', step, operation, error } : { type: 'failed', step, operation, error, terminal: true }
-  const refusal = asked.refusals.get(callKey(call))
+  const refusal = draft.refusals.get(callKey(call))
   if (refusal !== undefined) return unsent(refusal)
-  const prepared = new PlannedCall(asked, state, call)
+  const prepared = new PlannedCall(draft, state, call)
   try {
     if (
       isFirst &&
       definition.conditional === true &&
-      !isNeeded(asked.before.saga, state.steps, call.index, await prepared.context())
+      !isNeeded(draft.before.saga, state.steps, call.index, await prepared.context())
     ) {
       return { type: 'omitted', step }
     }
-    const answer = storable(await kindOf(definition).prepare(definition, prepared), asked.runtime.maxPayloadBytes)
-    if (prepared.hasSent || (answer !== undefined && HOLDS_DATA.has(answer.type))) asked.asked.push(callKey(call))
+    const answer = storable(await kindOf(definition).prepare(definition, prepared), draft.runtime.maxPayloadBytes)
+    if (prepared.hasSent || (answer !== undefined && HOLDS_DATA.has(answer.type))) draft.callKeys.push(callKey(call))
     return answer
   } catch (thrown) {
     const cause = readable(thrown)
@@ -90,25 +90,25 @@ class PlannedCall implements PreparedCall {
   readonly sender: Sender
   readonly clock: Clock
   readonly maxPayloadBytes: number
-  readonly #asked: Asked
+  readonly #draft: PlanDraft
   readonly #saga: SagaState
   /** The call added something that leaves with the plan. */
   hasSent = false
   #context: Promise<RequestContext> | undefined
 
-  constructor(asked: Asked, saga: SagaState, call: Call) {
+  constructor(draft: PlanDraft, saga: SagaState, call: Call) {
     this.call = call
-    this.row = asked.before.row
+    this.row = draft.before.row
     this.state = saga.steps[call.index] as StepState
-    this.sender = asked.runtime
-    this.clock = asked.runtime.clock
-    this.maxPayloadBytes = asked.runtime.maxPayloadBytes
-    this.#asked = asked
+    this.sender = draft.runtime
+    this.clock = draft.runtime.clock
+    this.maxPayloadBytes = draft.runtime.maxPayloadBytes
+    this.#draft = draft
     this.#saga = saga
   }
 
   get body(): TransactionBody | undefined {
-    return this.#asked.runtime.bodies.get(this.row)
+    return this.#draft.runtime.bodies.get(this.row)
   }
 
   context(): Promise<RequestContext> {
@@ -117,16 +117,16 @@ class PlannedCall implements PreparedCall {
   }
 
   mayRun(): boolean {
-    return this.#asked.room.mayRun()
+    return this.#draft.room.mayRun()
   }
 
   mayAsk(): boolean {
     // Code that runs or is joined here waits for the answer, also while this process closes, or without `run`.
-    return this.#asked.room.mayAsk() || this.#asked.runtime.bodies.isHere(this.row)
+    return this.#draft.room.mayAsk() || this.#draft.runtime.bodies.isHere(this.row)
   }
 
   send(command: EncodedMessage, at?: DirectTarget): void {
-    const { runtime, before, spans } = this.#asked
+    const { runtime, before, spans } = this.#draft
     this.hasSent = true
     if (runtime.telemetry === undefined) return this.#leave(command, at)
     const { message, span } = runtime.telemetry.command(before.row, this.call, command)
@@ -135,7 +135,7 @@ class PlannedCall implements PreparedCall {
   }
 
   #leave(message: EncodedMessage, target: DirectTarget | undefined): void {
-    const { messages, requests } = this.#asked
+    const { messages, requests } = this.#draft
     if (target === undefined) return void messages.push(message)
     const command = readCommandHeaders(message.headers) as CommandHeaders
     requests.push({ target, message, command, waitMs: this.state.leftMs ?? 0 })
@@ -143,18 +143,24 @@ class PlannedCall implements PreparedCall {
 
   async start(saga: Saga, { id, input, earlier }: ChildStart, parent: SagaParent): Promise<void> {
     this.hasSent = true
-    const { runtime, starts } = this.#asked
-    const { row } = await newSagaSnapshot(runtime, runtime.sql, saga, { id, input, home: undefined }, this.row.trace)
+    const { runtime, starts } = this.#draft
+    const { row } = await newSagaSnapshot(
+      runtime,
+      runtime.sql,
+      saga,
+      { id, input, shardMark: undefined },
+      this.row.trace,
+    )
     starts.push({ ...dueAtOnce(row, { ...row.state, parent }), earlier })
   }
 
   post(mail: SagaPost): void {
     this.hasSent = true
-    this.#asked.posts.push(mail)
+    this.#draft.posts.push(mail)
   }
 
   async #read(): Promise<RequestContext> {
-    const { saga, row } = this.#asked.before
+    const { saga, row } = this.#draft.before
     const { index, step } = this.call
     const input = await readInput(saga, row)
     const results = await resultsOf(saga, row, this.#saga, seenUntil(saga, index))

@@ -12,10 +12,10 @@ import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import type { Applied } from './apply-event-types.ts'
 import { DirectCalls } from './direct-calls.ts'
 import type { EventApplier } from './event-applier.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './within-lease.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
 /** A binder starts at about the time of `run`. */
@@ -31,7 +31,7 @@ const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Replies {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   /** Asks those that have a URL. */
   readonly direct: DirectCalls
   /** A binder has begun to read them. */
@@ -42,13 +42,13 @@ export class Replies {
   /** The last reply that was for another database, and the monotonic ms until which health says so. */
   #strayed: { readonly message: string; readonly until: number } | undefined
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.direct = new DirectCalls(runtime, {
       take: (reply) => this.take(reply),
       giveBack: async ({ saga: name, sagaId: id, step, birth }) => {
-        await engine.apply({ name, id }, { type: 'yielded', step, sent: true }, { birth })
+        await applier.apply({ name, id }, { type: 'yielded', step, sent: true }, { birth })
       },
     })
   }
@@ -87,7 +87,7 @@ export class Replies {
     const { loader, logger } = this.#runtime
     const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
     const key = { name: reply.saga, id: reply.sagaId }
-    const found = await this.#engine.find(key)
+    const found = await this.#applier.find(key)
     const known = found !== undefined && isBehind(found, reply) ? await loader.load(key) : found
     if (known === undefined) {
       if (await this.#post(key, reply)) return logger.info(fields, 'reply left for an instance with its version')
@@ -131,7 +131,7 @@ export class Replies {
   /** A reply that is not applied within a lease is tried again, and does not block those behind it. */
   async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
     const work = replyEvent(saga, reply, this.#runtime.maxPayloadBytes)
-      .then((event) => this.#engine.apply(key, event, { birth: reply.birth }))
+      .then((event) => this.#applier.apply(key, event, { birth: reply.birth }))
       .catch(async (error: unknown) => {
         if (!isUnreadable(error)) throw error
         await this.#post(key, reply)

@@ -5,7 +5,7 @@ import { SagaError } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/row-types.ts'
 import { allResultsOf } from './outcome-to-event.ts'
-import type { OutcomeOptions, Watch } from './outcome-waiters.ts'
+import type { OutcomeOptions, OutcomeWaiters } from './outcome-waiters.ts'
 
 /** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */
 export type SagaOutcome<Results extends object = object> =
@@ -47,7 +47,7 @@ export interface SagaRun<Results extends object = object> {
 
 /** Where a handle gets its saga from. */
 export interface RunSource {
-  readonly watch: Watch
+  readonly watch: OutcomeWaiters
   /** The saga as it is now, `undefined` when there is none. */
   read(key: SagaKey): Promise<ReportedSaga | undefined>
   /** The definition of a version, `undefined` when it is not loaded. */

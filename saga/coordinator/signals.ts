@@ -14,10 +14,10 @@ import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/row-types.ts'
 import type { EventApplier } from './event-applier.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 import { signalEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
-import { appliedWithinLease } from './within-lease.ts'
 
 /**
  * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or
@@ -34,7 +34,7 @@ const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Signals {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #handOn: HandOn | undefined
   /** Steps of which a message has found no saga. */
   readonly #missed = new Set<string>()
@@ -42,9 +42,9 @@ export class Signals {
   readonly left: UnloadedVersionMessages
 
   /** @param handOn set by a sharded coordinator */
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, handOn: HandOn | undefined) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, handOn: HandOn | undefined) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#handOn = handOn
     this.left = new UnloadedVersionMessages(runtime, (...message) => this.#take(...message))
   }
@@ -73,10 +73,10 @@ export class Signals {
     const { loader, store, sql } = this.#runtime
     const { channel } = signal
     for (;;) {
-      const known = await this.#engine.find(key)
+      const known = await this.#applier.find(key)
       if (known !== undefined) {
         if (channel !== undefined && !reads(known.saga, signal.signal, channel)) return false
-        const applied = await this.#engine.apply(key, await signalEvent(known.saga, signal))
+        const applied = await this.#applier.apply(key, await signalEvent(known.saga, signal))
         if (applied !== undefined) return applied.heard
       }
       const row = await loader.unfound(key)

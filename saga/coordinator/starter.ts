@@ -28,12 +28,12 @@ const MAX_TRIES = 5
 
 export class Starter {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   #registered = false
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
   }
 
   /**
@@ -60,21 +60,21 @@ export class Starter {
 
   /**
    * @param tx the caller's transaction, `undefined` for one of its own
-   * @param home what the saga is marked with on a shard
+   * @param shardMark what the saga is marked with on a shard
    * @throws `saga.conflict`, `saga.graph_changed`, `saga.shards_changed`, SchemaError
    */
   async start(
     tx: SqlTransaction | undefined,
     saga: Saga,
     options: StartOptions<unknown>,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<void> {
     const known = this.#loaded(saga, options)
     if (known.branches !== undefined) {
       throw new TypeError(`start: "${known.name}" is a global transaction: run it with globalTransaction(...)`)
     }
     const { telemetry } = this.#runtime
-    const marked = { ...options, home }
+    const marked = { ...options, shardMark }
     if (telemetry === undefined) await this.#start(tx, known, marked, null)
     else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, marked, trace))
   }
@@ -88,13 +88,13 @@ export class Starter {
     saga: Saga,
     options: StartOptions<unknown>,
     body: HeldBody,
-    home: string | undefined,
+    shardMark: string | undefined,
   ): Promise<boolean> {
     const known = this.#loaded(saga, options)
     const { sql, telemetry, bodies } = this.#runtime
     let isNew = false
     const work = async (trace: SagaTrace | null): Promise<boolean> => {
-      const fresh = await newSagaSnapshot(this.#runtime, sql, known, { ...options, home }, trace)
+      const fresh = await newSagaSnapshot(this.#runtime, sql, known, { ...options, shardMark }, trace)
       await this.register(sql)
       bodies.add(fresh.row, body)
       isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
@@ -135,14 +135,14 @@ export class Starter {
   }
 
   async #insertSeen(tx: SqlTransaction | undefined, fresh: LoadedSaga): Promise<boolean> {
-    const engine = this.#engine
-    const plan = await engine.planner.planStart(fresh)
+    const applier = this.#applier
+    const plan = await applier.planner.planStart(fresh)
     const inserted = await (tx === undefined
-      ? engine.commit(plan)
-      : this.#insert(tx, plan).finally(() => engine.planner.releaseRoom(plan))
+      ? applier.commit(plan)
+      : this.#insert(tx, plan).finally(() => applier.planner.releaseRoom(plan))
     ).catch(throwExplained)
     if (inserted)
-      tx?.afterCommit?.((isWhole) => (isWhole === true ? engine.committed(plan) : void this.#goOnIfStored(plan)))
+      tx?.afterCommit?.((isWhole) => (isWhole === true ? applier.committed(plan) : void this.#goOnIfStored(plan)))
     return inserted
   }
 
@@ -153,7 +153,7 @@ export class Starter {
     const known = await store.load(sql, row).catch(() => undefined)
     // Where the database does not answer, the lease in the row ends, and a coordinator takes the saga over.
     if (known?.birth === row.birth && known.owner === row.owner && known.epoch === row.epoch)
-      this.#engine.committed(plan)
+      this.#applier.committed(plan)
     else for (const span of plan.spans ?? []) span.end()
   }
 

@@ -34,19 +34,19 @@ const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, j
 
 export class StepRunner {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: EventApplier
+  readonly #applier: EventApplier
   readonly #leases: Leases
   readonly #chains: Chains
   readonly #attempts: LocalStepCalls
   readonly #transactions: TransactionalStepCalls
 
-  constructor(runtime: CoordinatorRuntime, engine: EventApplier, leases: Leases, chains: Chains) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, chains: Chains) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#applier = applier
     this.#leases = leases
     this.#chains = chains
     this.#attempts = new LocalStepCalls(runtime, leases)
-    this.#transactions = new TransactionalStepCalls(runtime, engine.planner)
+    this.#transactions = new TransactionalStepCalls(runtime, applier.planner)
   }
 
   /** Lets through all that wait for a transaction: they call nothing. */
@@ -126,7 +126,7 @@ export class StepRunner {
     }
     if ('notBegun' in done) return { notBegun: toError(done.notBegun) }
     if (done.plan === undefined) return { applied: await this.#record(current, yielded, lease) }
-    this.#engine.committed(done.plan)
+    this.#applier.committed(done.plan)
     return { applied: { snapshot: done.plan.next, changed: true, heard: true } }
   }
 
@@ -155,7 +155,7 @@ export class StepRunner {
     for (let tries = 1; ; tries++) {
       try {
         const { birth } = snapshot.row
-        const applied = await this.#engine.apply(lease, event, { snapshot, epoch: lease.epoch, birth })
+        const applied = await this.#applier.apply(lease, event, { snapshot, epoch: lease.epoch, birth })
         return applied !== undefined && isOther(applied.snapshot.row, birth) ? undefined : applied
       } catch (error) {
         if (isOwnershipLost(error) || tries === MAX_WRITES) throw error

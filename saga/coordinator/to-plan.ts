@@ -8,7 +8,7 @@ import type { Transition } from '../machine/transition-draft.ts'
 import { nextRevision } from '../store/revision.ts'
 import type { SagaRow, SagaWrite } from '../store/row-types.ts'
 import { mailAtEnd } from '../store/unhandled-mail.ts'
-import type { Asked } from './prepare-calls.ts'
+import type { PlanDraft } from './prepare-calls.ts'
 import type { Plan } from './write-plan.ts'
 
 /**
@@ -16,7 +16,7 @@ import type { Plan } from './write-plan.ts'
  * @param epoch of the owner, when the owner applies it
  */
 export function toPlan(
-  { runtime, before, messages, requests, starts, posts, asked }: Asked,
+  { runtime, before, messages, requests, starts, posts, callKeys }: PlanDraft,
   { state, wake }: Transition,
   timeline: readonly TimelineEntry[],
   epoch: number | undefined,
@@ -55,5 +55,5 @@ export function toPlan(
     ...(starts.length > 0 && { starts }),
     ...(leaving.length > 0 && { posts: leaving }),
   }
-  return { before, next, messages, requests, asked, write }
+  return { before, next, messages, requests, callKeys, write }
 }

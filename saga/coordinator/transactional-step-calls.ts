@@ -83,7 +83,7 @@ export class TransactionalStepCalls {
         own.hasBegun = true
         own.plan = undefined
         const event = await work(tx)
-        if (event !== undefined) own.plan = await this.#planner.planOf(snapshot, event, snapshot.row.epoch)
+        if (event !== undefined) own.plan = await this.#planner.planOutcome(snapshot, event, snapshot.row.epoch)
       },
     )
   }
@@ -103,7 +103,7 @@ export class TransactionalStepCalls {
   async #write(tx: SqlTransaction, snapshot: LoadedSaga, event: SagaEvent): Promise<Plan> {
     let known: LoadedSaga | undefined = snapshot
     while (known !== undefined) {
-      const plan: Plan = await this.#planner.planOf(known, event, snapshot.row.epoch)
+      const plan: Plan = await this.#planner.planOutcome(known, event, snapshot.row.epoch)
       if ((await writePlans(tx, this.#runtime, [plan], andCommit(tx))).size === 1) return plan
       known = await this.#runtime.loader.load(snapshot.row, tx)
     }

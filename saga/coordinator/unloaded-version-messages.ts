@@ -7,8 +7,8 @@ import type { Saga } from '../definition/saga-definition-types.ts'
 import { messageSteps } from '../definition/saga-destinations.ts'
 import type { LeftMessage, Listener } from '../store/deferred-signals.ts'
 import { BatchedReads } from './batched-reads.ts'
+import { appliedWithinLease } from './lease-length-timeout.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './within-lease.ts'
 
 /** Tells the steps of this version of a message of a channel. */
 export type TakeMessage = (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>

@@ -53,7 +53,7 @@ export class WriteFallbacks {
     if (this.#isParked || !isUnwritable(error)) return false
     const failure = storable(describeError(error))
     if (isAboutText(error) && this.#inAscii()) return true
-    const asked = plan.asked.filter((call) => !this.refusals.has(call))
+    const asked = plan.callKeys.filter((call) => !this.refusals.has(call))
     for (const call of asked) this.refusals.set(call, failure)
     if (asked.length > 0) return true
     if (this.#inAscii() || this.#withoutResult(failure)) return true

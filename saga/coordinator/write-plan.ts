@@ -21,7 +21,7 @@ export interface Plan {
   /** To be asked by this process once it is committed. */
   readonly requests: readonly DirectCommand[]
   /** The calls, by `callKey`, that it sends or plans: what cannot be written may be in them. */
-  readonly asked: readonly string[]
+  readonly callKeys: readonly string[]
   /** To end once it is committed; with telemetry only. */
   readonly spans?: readonly TelemetrySpan[] | undefined
   /** False: what is written is not what the event said, but something that came before it. */
@@ -46,7 +46,7 @@ export function folded(first: Plan, then: Plan): Plan {
     next: { ...then.next, row },
     messages: [...first.messages, ...then.messages],
     requests: [...first.requests, ...then.requests],
-    asked: [...first.asked, ...then.asked],
+    callKeys: [...first.callKeys, ...then.callKeys],
     spans: [...(first.spans ?? []), ...(then.spans ?? [])],
     parts: [...(first.parts ?? [first]), then],
     write: {

@@ -11,7 +11,7 @@ import type { Transition } from '../machine/transition-draft.ts'
 import { CapacityReservation } from './capacity-reservation.ts'
 import { isCancel, type LoadedSaga, moved, withoutOrder } from './loaded-saga.ts'
 import { operatorEvent } from './outcome-to-event.ts'
-import { type Asked, prepareCall, withoutCall } from './prepare-calls.ts'
+import { type PlanDraft, prepareCall, withoutCall } from './prepare-calls.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { SagaCapacity } from './saga-capacity.ts'
 import { toPlan } from './to-plan.ts'
@@ -40,7 +40,7 @@ export class WritePlanner {
   /** Plans the first transition of a saga that is about to be inserted. */
   async planStart(fresh: LoadedSaga): Promise<Plan> {
     const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
-    return this.#planOf(fresh, transition, STARTED, undefined)
+    return this.#planTransition(fresh, transition, STARTED, undefined)
   }
 
   /**
@@ -57,17 +57,17 @@ export class WritePlanner {
     this.#requireEpoch(before, epoch)
     const { saga, row } = before
     const elapsedMs = this.#runtime.clock.monotonic() - before.writtenAt
-    const order = this.#order(before)
+    const order = this.#precedingEvent(before)
     const first = order && advance(saga, row.state, order, 0, elapsedMs)
     if (order === undefined || first === undefined) {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#planOf(before, transition, event, epoch, refusals)
+      return transition && this.#planTransition(before, transition, event, epoch, refusals)
     }
     // The order (undo, cancel, deadline) goes first. If it left a local call running, the event may be the outcome of that call and is
     // applied after it; else the order closed what the event was about, and the event is not heard.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    const plan = await this.#planOf(
+    const plan = await this.#planTransition(
       { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
       both,
       order,
@@ -78,11 +78,11 @@ export class WritePlanner {
   }
 
   /**
-   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect, and calls `Engine.committed` after
-   * the commit.
+   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect, and calls
+   * `EventApplier.committed` after the commit.
    * @throws `saga.ownership_lost`: roll back
    */
-  async planOf(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
+  async planOutcome(snapshot: LoadedSaga, event: SagaEvent, epoch: number): Promise<Plan> {
     const plan = await this.plan(snapshot, event, epoch)
     if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
     return plan
@@ -95,7 +95,7 @@ export class WritePlanner {
   }
 
   /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
-  #order({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
+  #precedingEvent({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
     if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
     const cancel = row.mail?.find(isCancel)
     if (cancel !== undefined) return operatorEvent(cancel)
@@ -104,7 +104,7 @@ export class WritePlanner {
   }
 
   /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #planOf(
+  async #planTransition(
     from: LoadedSaga,
     first: Transition,
     event: SagaEvent,
@@ -114,7 +114,7 @@ export class WritePlanner {
     const saga = instanceDefinition(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
     const room = new CapacityReservation(this.#runtime, this.#room, epoch !== undefined)
-    const asked: Asked = {
+    const draft: PlanDraft = {
       runtime: this.#runtime,
       before,
       messages: [],
@@ -123,12 +123,12 @@ export class WritePlanner {
       starts: [],
       posts: [],
       refusals,
-      asked: [],
+      callKeys: [],
       room,
     }
     let plan: Plan | undefined
     try {
-      plan = await this.#ready(asked, first, event, epoch)
+      plan = await this.#ready(draft, first, event, epoch)
       return plan
     } finally {
       room.planned(plan !== undefined && takesOwnership(plan))
@@ -139,16 +139,16 @@ export class WritePlanner {
    * Readies the calls of a transition; one that is not made after all is the next event.
    * @throws `saga.input_unreadable`, `saga.result_unreadable`
    */
-  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+  async #ready(draft: PlanDraft, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first
     let pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
-      const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
+      const answer = await this.#outside(() => prepareCall(draft, last.state, call))
+      const next = answer === undefined ? undefined : advance(draft.before.saga, last.state, answer, 0, 0)
       if (next === undefined) continue
       if (next.state.steps.length !== last.state.steps.length) {
-        asked.before = { ...asked.before, saga: instanceDefinition(asked.before.saga, next.state) }
+        draft.before = { ...draft.before, saga: instanceDefinition(draft.before.saga, next.state) }
         pending = pending.map((other) => moved(other, next.state))
       }
       if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
@@ -156,10 +156,10 @@ export class WritePlanner {
       pending.push(...next.calls)
       last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
     }
-    return this.#traced(asked, event, toPlan(asked, last, timeline, epoch))
+    return this.#traced(draft, event, toPlan(draft, last, timeline, epoch))
   }
 
-  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
+  #traced({ spans }: PlanDraft, event: SagaEvent, plan: Plan): Plan {
     const { telemetry } = this.#runtime
     if (telemetry === undefined) return plan
     const { before, next, write } = plan

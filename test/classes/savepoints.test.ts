@@ -122,7 +122,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
     // Wake-up hints, parts of a shared transaction, and the starter, which asks whether the transaction is whole.
     expect(files.toSorted()).toEqual([
       'binder/postgres/destination-directory.ts',
-      'binder/postgres/publisher.ts',
+      'binder/postgres/log-publisher.ts',
       'core/sharing/savepoint.ts',
       'outbox/outbox.ts',
       'saga/coordinator/starter.ts',

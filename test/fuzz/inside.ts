@@ -3,7 +3,7 @@
 
 export { decodePayload } from '../../binder/channel/message-codec.ts'
 export { upcastPayload } from '../../binder/channel/payload-version.ts'
-export { toDeadLetter, toTrimmedDeadLetter } from '../../binder/consuming/failure/dead-letter.ts'
+export { toDeadLetter, toTrimmedDeadLetter } from '../../binder/consuming/failure/dead-letter-message.ts'
 export type { IncomingRecord } from '../../binder/kafka/driver.ts'
 export { ByteReader, ByteWriter } from '../../binder/kafka/platformatic/protocol/bytes.ts'
 export { findCoordinator, metadata } from '../../binder/kafka/platformatic/protocol/cluster.ts'

@@ -53,7 +53,7 @@ export class BatchCall {
   /** Makes the call. @returns the result of each item; never rejects */
   async make(items: readonly Item[]): Promise<ItemResults> {
     const results = new Map<Item, ItemResult>()
-    this.#context.calls.begin(results)
+    this.#context.runningCalls.begin(results)
     try {
       if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
       else await this.#attemptInTransaction(items, results)
@@ -63,7 +63,7 @@ export class BatchCall {
       const failure = items.length === 1 ? { error: causeOf(error) } : wholeFailure(error)
       for (const item of items) results.set(item, failure)
     } finally {
-      this.#context.calls.end(results)
+      this.#context.runningCalls.end(results)
     }
     return results
   }

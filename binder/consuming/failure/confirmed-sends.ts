@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/failed-request-answer.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
-import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
+import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter-message.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './publish-until-confirmed.ts'
 import { WithdrawnSignal } from './withdrawn-signal.ts'
 

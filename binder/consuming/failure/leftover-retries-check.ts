@@ -1,7 +1,7 @@
 import { MINUTE, SECOND } from '../../../core/clock.ts'
 import { isRetryable, toError } from '../../../core/errors.ts'
 import type { Stall } from '../../transport/transport.ts'
-import type { ConsumerHost } from '../create-handling.ts'
+import type { ConsumerHost } from '../run-handling.ts'
 import { retrySpec } from './retry-destination.ts'
 
 /** How often a group that runs without its retry channel looks for it. */

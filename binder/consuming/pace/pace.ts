@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
-import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../../bindings/flow-control-options.ts'
+import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../../bindings/batch-rate-breaker-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { LineAdmission } from '../line-interface.ts'
 import { CircuitBreaker, type CircuitState, type Permit } from './circuit-breaker.ts'

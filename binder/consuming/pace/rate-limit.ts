@@ -1,5 +1,5 @@
 import { type Clock, SECOND } from '../../../core/clock.ts'
-import type { ResolvedRateLimit } from '../../bindings/flow-control-options.ts'
+import type { ResolvedRateLimit } from '../../bindings/batch-rate-breaker-options.ts'
 
 /** Guards against 0.1 + 0.2. */
 const NEARLY = 1e-9

@@ -1,4 +1,4 @@
-import type { ResolvedCircuitBreaker } from '../../bindings/flow-control-options.ts'
+import type { ResolvedCircuitBreaker } from '../../bindings/batch-rate-breaker-options.ts'
 
 /** Which of the last handler calls failed. */
 export class RecentCalls {

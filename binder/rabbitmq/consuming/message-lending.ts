@@ -81,6 +81,7 @@ export class MessageLending {
     this.#waiting -= waiting
     this.#waitingBytes -= waitingBytes
     this.#flushHeld()
+    this.lendSoon()
   }
 
   #flushHeld(): void {

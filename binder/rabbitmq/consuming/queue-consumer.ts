@@ -1,3 +1,4 @@
+import { type Clock, SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/amqplib-types.ts'
@@ -5,14 +6,18 @@ import { closedBecause } from '../transport-errors.ts'
 import { RabbitDelivery, type TagLender } from './delivery.ts'
 import { WaitingLine } from './waiting-line.ts'
 
+/** Limit of the time that acks are kept back. A slow handler must not lose settled messages to RabbitMQ's `consumer_timeout`. */
+const KEPT_ACK_MS = 10 * SECOND
+
 /** Members of the subscription that a consumer uses. */
 export interface ConsumerHost {
+  readonly clock: Clock
   /** Decodes a received message. Never throws. */
   read(message: AmqpMessage): EncodedMessage
   /** Why a channel was closed that the broker had nothing against. */
   closed(queue: string): Error
   readonly consumerTag: string
-  /** True while acks are kept back so that the broker sends nothing more. */
+  /** True while acks are kept back, for a limited time, so that the broker sends nothing more. */
   readonly holdsAcks: boolean
   /** Whether the broker can have given what is lent to another member. */
   isCertain(): boolean
@@ -45,6 +50,8 @@ export class QueueConsumer implements TagLender {
   /** Settled here, not yet acknowledged. */
   #settled: number[] = []
   #flushScheduled = false
+  /** Stops the timer of acks that are kept back. */
+  #cancelKept: (() => void) | undefined
   #channel: AmqpChannel | undefined
   #loan: AbortController = new AbortController()
   #onIdle: (() => void) | undefined
@@ -119,6 +126,8 @@ export class QueueConsumer implements TagLender {
    * slow handler does not hold back the others.
    */
   flush(): void {
+    this.#cancelKept?.()
+    this.#cancelKept = undefined
     if (this.#channel === undefined || this.#settled.length === 0) return
     const floor = Math.min(this.#lowestLent(), this.#waiting.first?.tag ?? Number.POSITIVE_INFINITY)
     let upTo = 0
@@ -192,6 +201,7 @@ export class QueueConsumer implements TagLender {
     setImmediate(() => {
       this.#flushScheduled = false
       if (!this.#host.holdsAcks) this.flush()
+      else if (this.#settled.length > 0) this.#cancelKept ??= this.#host.clock.setTimer(KEPT_ACK_MS, () => this.flush())
     })
   }
 
@@ -211,6 +221,8 @@ export class QueueConsumer implements TagLender {
 
   #forget(reason: Error): void {
     this.#channel = undefined
+    this.#cancelKept?.()
+    this.#cancelKept = undefined
     this.active = false
     const waiting = this.#waiting.drain()
     const lent = [...this.#lent]

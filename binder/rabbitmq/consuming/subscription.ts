@@ -1,4 +1,6 @@
+import type { Clock } from '../../../core/clock.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import { CLOSED_TRANSPORT } from '../../transport/kit/transport-error-factory.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../link/amqplib-types.ts'
 import { assuranceOf, type ConnectionLiveness } from '../link/connection-liveness.ts'
@@ -28,9 +30,9 @@ export interface SubscriptionHost extends TransportHost {
  *
  * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each consumer gets its share, rounded up, and
  *   at most `prefetch` deliveries are lent; the surplus from rounding waits here.
- * - *Bytes.* The broker has no byte window at all. While the held messages exceed the budget nothing more is lent, and acks are kept back,
- *   which keeps the broker's window full: it sends nothing. The first window can still exceed it, by at most `prefetch` messages; lower
- *   `prefetch` for channels of large messages.
+ * - *Bytes.* The broker has no byte window at all. While the held messages exceed the budget nothing more is lent, and acks are kept back
+ *   for up to 10 s, which keeps the broker's window full: it sends nothing. The first window can still exceed it, and with slow handlers
+ *   later ones can, by at most `prefetch` messages; lower `prefetch` for channels of large messages.
  * - *Pause* keeps the subscription: the consumers stay, up to a window of messages waits here, no message is overtaken. After 30 minutes
  *   (RabbitMQ's `consumer_timeout`) the broker ends it; the binder subscribes again, still paused.
  * - *Sharing.* Members compare their shares periodically (`fair-partition-share.ts`); a consumer over the share is closed once its running handlers are done,
@@ -39,6 +41,7 @@ export interface SubscriptionHost extends TransportHost {
 export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly destination: string
   readonly consumerTag: string
+  readonly clock: Clock
   readonly #host: SubscriptionHost
   readonly #spec: SubscriptionSpec
   readonly #receiver: Receiver
@@ -53,6 +56,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
 
   constructor(host: SubscriptionHost, spec: SubscriptionSpec, queues: readonly string[], receiver: Receiver) {
     this.#host = host
+    this.clock = host.clock
     this.#spec = spec
     this.#receiver = receiver
     this.#assurance = assuranceOf(host.connection, host.clock)
@@ -74,6 +78,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
         Promise.all(this.#consumers.map((consumer) => this.#openConsumer(consumer))),
       )
       if (this.#failure !== undefined) throw this.#failure
+      if (this.#closing.signal.aborted) throw failure('closed', CLOSED_TRANSPORT, { destination: this.destination })
     } catch (error) {
       await this.close()
       throw error
@@ -217,7 +222,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     const { destination } = this
     for (;;) {
       await clock.sleep(BIND_MS * (0.75 + Math.random() / 4), this.#closing.signal).catch(() => {})
-      if (this.#state !== 'open') return
+      if (this.#closing.signal.aborted) return
       await this.#host.rebind().catch((err: unknown) => {
         if (this.#state === 'open') logger.warn({ err, destination }, 'could not bind the queues of a group again')
       })

@@ -1,11 +1,11 @@
 /**
- * What one subscription lends to the binder: messages of several lines (partitions, queues), in turn, within one window.
+ * What one subscription lends to the binder: messages of several sources (partitions, queues), in turn, within one window.
  *
- *   line --take()--> lent --ack()------> settle(item)
- *                      |---release()--> putBack(item), and out again
- *                      '---withdraw()-> nothing: its signal aborts, and whatever is called after that means nothing
+ *   source --take()--> lent --ack()------> settle(item)
+ *                        |---release()--> putBack(item), and out again
+ *                        '---withdraw()-> nothing: its signal aborts, and whatever is called after that means nothing
  *
- * The order within a line is the line's. What frees room is gathered for a turn of the event loop before `onRoom` asks for
+ * The order within a source is the source's. What frees room is gathered for a turn of the event loop before `onRoom` asks for
  * more, so that what is released together is all in its place before any of it goes out again.
  */
 import type { EncodedMessage } from '../../channel/message.ts'
@@ -13,7 +13,7 @@ import type { TransportDelivery } from '../transport.ts'
 import { type Lender, LentDelivery } from './lent-delivery.ts'
 import { PrefetchWindow } from './prefetch-window.ts'
 
-/** A line's own record of a message. */
+/** A source's own record of a message. */
 export interface Lendable {
   readonly message: EncodedMessage
   readonly bytes: number
@@ -21,7 +21,7 @@ export interface Lendable {
 }
 
 /** Where messages come from, in order. */
-export interface Line<Item extends Lendable> {
+export interface LoanSource<Item extends Lendable> {
   /** The next one, which is lent from now on; `undefined`: nothing waits, or nothing shall go out now. */
   take(): Item | undefined
   /** For people: where it stands. */
@@ -54,9 +54,9 @@ export class Lending<Item extends Lendable> {
     this.#events = events
   }
 
-  /** Lends from this line too, until the loan is withdrawn. */
-  add(line: Line<Item>): Loan<Item> {
-    const loan: Loan<Item> = new Loan(line, this.#events, (item, isSettled) => this.#ended(loan, item, isSettled))
+  /** Lends from this source too, until the loan is withdrawn. */
+  add(source: LoanSource<Item>): Loan<Item> {
+    const loan: Loan<Item> = new Loan(source, this.#events, (item, isSettled) => this.#ended(loan, item, isSettled))
     this.#loans.add(loan)
     return loan
   }
@@ -70,7 +70,7 @@ export class Lending<Item extends Lendable> {
     this.#isPaused = isPaused
   }
 
-  /** Lends one from each line in turn while there is room. */
+  /** Lends one from each source in turn while there is room. */
   lend(): void {
     if (!this.#begin()) return
     try {
@@ -83,7 +83,7 @@ export class Lending<Item extends Lendable> {
     }
   }
 
-  /** Lends from this line alone: something has come into it. */
+  /** Lends from this source alone: something has come into it. */
   lendFrom(loan: Loan<Item>): void {
     if (!this.#begin()) return
     try {
@@ -114,7 +114,7 @@ export class Lending<Item extends Lendable> {
 
   #lendOne(loan: Loan<Item>): boolean {
     if (this.#isPaused || !this.window.isOpen || loan.isWithdrawn) return false
-    const item = loan.line.take()
+    const item = loan.source.take()
     if (item === undefined) return false
     if (this.window.count === 0) this.#events.onBusy?.(true)
     this.window.take(item.bytes)
@@ -125,8 +125,8 @@ export class Lending<Item extends Lendable> {
   #ended(loan: Loan<Item>, item: Item, isSettled: boolean): void {
     this.window.free(item.bytes)
     if (this.window.count === 0) this.#events.onBusy?.(false)
-    if (isSettled) loan.line.settle(item)
-    else loan.line.putBack(item)
+    if (isSettled) loan.source.settle(item)
+    else loan.source.putBack(item)
     this.#roomSoon()
   }
 
@@ -140,9 +140,9 @@ export class Lending<Item extends Lendable> {
   }
 }
 
-/** A line as one receiver has it. */
+/** A source as one receiver has it. */
 export class Loan<Item extends Lendable> implements Lender<Item> {
-  readonly line: Line<Item>
+  readonly source: LoanSource<Item>
   readonly #events: LendingEvents
   readonly #onEnded: (item: Item, isSettled: boolean) => void
   readonly #withdrawn = new AbortController()
@@ -152,8 +152,8 @@ export class Loan<Item extends Lendable> implements Lender<Item> {
   #lentBytes = 0
   #onIdle: (() => void) | undefined
 
-  constructor(line: Line<Item>, events: LendingEvents, onEnded: (item: Item, isSettled: boolean) => void) {
-    this.line = line
+  constructor(source: LoanSource<Item>, events: LendingEvents, onEnded: (item: Item, isSettled: boolean) => void) {
+    this.source = source
     this.#events = events
     this.#onEnded = onEnded
   }
@@ -196,7 +196,7 @@ export class Loan<Item extends Lendable> implements Lender<Item> {
   }
 
   positionOf(item: Item): string {
-    return this.line.positionOf(item)
+    return this.source.positionOf(item)
   }
 
   ended(item: Item, isSettled: boolean): void {

@@ -39,7 +39,7 @@ import { SAGA_COMMANDS } from './saga.ts'
 import { SAGA_ACTION_COMMANDS } from './saga-actions.ts'
 import { namingTheServer, ServerAway } from './server-away.ts'
 import { TOPOLOGY_COMMANDS } from './service-topology.ts'
-import { UNDO_COMMANDS } from './undo.ts'
+import { UNDO_COMMANDS } from './undo-and-prepared.ts'
 import { flag, text } from './values.ts'
 import { VERSION_COMMANDS } from './version.ts'
 

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of a consumer: what waits in it, without a transport
 import { systemClock } from 'concordat/core'
 import { expect, it } from 'vitest'
-import { BatchLanes } from '../../../binder/consuming/batch/batch-lanes.ts'
+import { BatchFormation } from '../../../binder/consuming/batch/batch-formation.ts'
 import { Lanes } from '../../../binder/consuming/lanes.ts'
 import type { Line } from '../../../binder/consuming/line-interface.ts'
 import { turnsOf } from '../../../core/event-loop-turns.ts'
@@ -29,7 +29,7 @@ it.each<[string, (work: Work) => Line<string>]>([
   [
     'in batches',
     (work) =>
-      new BatchLanes(
+      new BatchFormation(
         { concurrency: 2, maxSize: 1, maxWaitMs: 0 },
         keyOf,
         async (items, done) => {

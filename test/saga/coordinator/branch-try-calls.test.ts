@@ -6,7 +6,7 @@ import type { LoadedSaga } from '../../../saga/coordinator/loaded-saga.ts'
 import type { CoordinatorRuntime } from '../../../saga/coordinator/runtime.ts'
 
 const runtime: Partial<CoordinatorRuntime> = {}
-const engine: Partial<EventApplier> = {}
+const applier: Partial<EventApplier> = {}
 
 function transactionWith(status: 'invoking' | 'refused'): LoadedSaga {
   const steps = [{ step: '1.withdraw', branch: 'withdraw', status, attempts: 1 }]
@@ -14,7 +14,7 @@ function transactionWith(status: 'invoking' | 'refused'): LoadedSaga {
 }
 
 test('a branch that was refused is not taken for one that is asked when an older read comes late', () => {
-  const calls = new BranchTryCalls(runtime as CoordinatorRuntime, engine as EventApplier, {} as never)
+  const calls = new BranchTryCalls(runtime as CoordinatorRuntime, applier as EventApplier, {} as never)
   calls.seen(transactionWith('invoking'))
   expect(calls.known()).toMatchObject([{ step: '1.withdraw' }])
   calls.seen(transactionWith('refused'))

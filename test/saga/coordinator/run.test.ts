@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: a saga that an operator frees between two looks
 import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
-import { Watch } from '../../../saga/coordinator/outcome-waiters.ts'
+import { OutcomeWaiters } from '../../../saga/coordinator/outcome-waiters.ts'
 import { createRun } from '../../../saga/coordinator/saga-run.ts'
 import type { ReportedSaga, SagaKey } from '../../../saga/store/row-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
@@ -22,7 +22,7 @@ function setup() {
       return keys
     },
   } as unknown as SagaReads
-  const watch = new Watch({ sql, reports, clock, logger: silentLogger, pollMs: POLL_MS })
+  const watch = new OutcomeWaiters({ sql, reports, clock, logger: silentLogger, pollMs: POLL_MS })
   const row = { state: { status: 'running', steps: [] }, timeline: [] } as unknown as ReportedSaga
   const run = createRun({ watch, read: async () => row, definition: () => undefined }, 'order', 'o-1')
   return { clock, watch, run }

@@ -159,7 +159,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'families',
     patches: [
       {
-        file: 'saga/coordinator/within-lease.ts',
+        file: 'saga/coordinator/lease-length-timeout.ts',
         find: 'if (await finishesWithin(clock, leaseMs, work)) return',
         put: 'if ((await work) === undefined) return',
       },

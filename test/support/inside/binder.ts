@@ -1,9 +1,9 @@
 /** Names of `binder/` that only tests write: no subpath exports them. */
 // oxlint-disable no-restricted-imports -- users need not write these names, tests do
 
+export type { CircuitBreakerOptions } from '../../../binder/bindings/batch-rate-breaker-options.ts'
 export type { KnownNames } from '../../../binder/bindings/binding-name-types.ts'
 export type { BatchSinkOptions, PollableOptions, SourceOptions } from '../../../binder/bindings/declarations.ts'
-export type { CircuitBreakerOptions } from '../../../binder/bindings/flow-control-options.ts'
 export type { BatchHandler } from '../../../binder/bindings/handler-types.ts'
 export type { InboxMessage } from '../../../binder/bindings/inbox.ts'
 export { MAX_DELAY_MS } from '../../../binder/channel/delay.ts'

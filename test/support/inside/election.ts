@@ -21,4 +21,4 @@ export type {
 export type { ElectionEvent } from '../../../election/leader/election.ts'
 export type { LeaderChange, ObserverOptions } from '../../../election/leader/observer.ts'
 export type { ElectionOptions } from '../../../election/leader/options.ts'
-export type { JobRun, ScheduledJob, ScheduleOptions } from '../../../election/schedule/schedule.ts'
+export type { JobRun, ScheduledJob, ScheduleOptions } from '../../../election/schedule/schedule-types.ts'

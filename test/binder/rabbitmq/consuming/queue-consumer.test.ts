@@ -4,9 +4,11 @@ import type { RabbitDelivery } from '../../../../binder/rabbitmq/consuming/deliv
 import { QueueConsumer } from '../../../../binder/rabbitmq/consuming/queue-consumer.ts'
 import type { AmqpChannel, AmqpMessage, AmqpTag } from '../../../../binder/rabbitmq/link/amqplib-types.ts'
 import { fromAmqp } from '../../../../binder/rabbitmq/wire/envelope.ts'
+import { FakeClock } from '../../../support/locks/fake-clock.ts'
 
 /** Consumer on a channel that plays the broker and records the messages delivered and dropped. */
-async function setup(messages: number) {
+async function setup(messages: number, holdsAcks = false) {
+  const clock = new FakeClock()
   const unacked = new Set<number>()
   let onMessage: (message: AmqpMessage | null) => void = () => {}
   const channel = {
@@ -25,7 +27,8 @@ async function setup(messages: number) {
     read: (message) => fromAmqp(message, 'orders', 0),
     consumerTag: 'me',
     closed: (queue: string) => new Error(`the channel of ${queue} was closed`),
-    holdsAcks: false,
+    clock,
+    holdsAcks,
     isCertain: () => true,
     openChannel: async () => channel,
     closeChannel: async () => {},
@@ -40,7 +43,7 @@ async function setup(messages: number) {
     onMessage({ content: new Uint8Array(), fields: { deliveryTag, redelivered: false }, properties: {} })
   }
   const take = (): RabbitDelivery => consumer.take() as RabbitDelivery
-  return { consumer, unacked, take, lent: Array.from({ length: messages }, take) }
+  return { consumer, clock, unacked, take, lent: Array.from({ length: messages }, take) }
 }
 
 test('a message that was given back and lent again is not acknowledged with a later one', async () => {
@@ -56,4 +59,21 @@ test('a message that was given back and lent again is not acknowledged with a la
   again.ack()
   consumer.flush()
   expect([...unacked]).toEqual([4])
+})
+
+test('acks that are kept back to limit memory leave within 10 s of the first', async () => {
+  const { clock, unacked, lent } = await setup(3, true)
+
+  lent[0]?.ack()
+  await clock.advance(9_000)
+  lent[1]?.ack()
+  expect([...unacked]).toEqual([1, 2, 3])
+  await clock.advance(1_000)
+  expect([...unacked]).toEqual([3])
+
+  lent[2]?.ack()
+  await clock.advance(9_000)
+  expect([...unacked]).toEqual([3])
+  await clock.advance(1_000)
+  expect([...unacked]).toEqual([])
 })

@@ -1,7 +1,7 @@
 import type { Receiver, TransportDelivery } from 'concordat/extension'
 import { expect, it } from 'vitest'
 import { until } from '../../../support/until.ts'
-import { FakeBroker } from '../fake-broker.ts'
+import { FakeBroker, FakeConnection } from '../fake-broker.ts'
 import { attached, numberOf, Recorder, subscribe } from '../kit.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -46,4 +46,29 @@ it('a queue that is given up waits for a running handler for rebalanceTimeoutMs,
   kept?.ack()
   await until('both are settled, each by who has it', () => out().length === 0)
   expect([busy.got.length, other.got.length]).toEqual([2, 1])
+})
+
+it('a subscription that was opening when its transport closed fails with the kind closed', async () => {
+  const broker = new FakeBroker()
+  const { promise: mayOpen, resolve: open } = Promise.withResolvers<void>()
+  const transport = attached({ connect: broker.connect })
+  const join = () => subscribe(transport, 'orders', new Recorder(), { partitions: 1 })
+  await (await join()).close()
+  broker.declared.length = 0
+  const connection = broker.latest('consume')
+  let opening = 0
+  connection.createChannel = async () => {
+    const isProvisioned = broker.declared.includes('bind orders:g')
+    if (isProvisioned) opening++
+    if (isProvisioned) await mayOpen
+    return FakeConnection.prototype.createChannel.call(connection)
+  }
+  const refused = expect(join()).rejects.toMatchObject({ kind: 'closed' })
+  await until('the subscription waits for its channel', () => opening > 0)
+
+  await transport.close()
+  open()
+  await refused
+  await turn()
+  expect(broker.queue('orders:g').consumers).toEqual([])
 })

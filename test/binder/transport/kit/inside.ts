@@ -3,7 +3,12 @@
 
 export { ended, within } from '../../../../binder/transport/kit/deadline.ts'
 export { keepTrying } from '../../../../binder/transport/kit/keep-trying.ts'
-export { type Lendable, Lending, type LendingEvents, type Line } from '../../../../binder/transport/kit/lending.ts'
+export {
+  type Lendable,
+  Lending,
+  type LendingEvents,
+  type LoanSource,
+} from '../../../../binder/transport/kit/lending.ts'
 export { PrefetchWindow } from '../../../../binder/transport/kit/prefetch-window.ts'
 export { SettledPositions } from '../../../../binder/transport/kit/settled-positions.ts'
 export { failureOf } from '../../../../binder/transport/kit/transport-error-factory.ts'

@@ -1,13 +1,13 @@
 import type { TransportDelivery } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
-import { type Lendable, Lending, type LendingEvents, type Line } from './inside.ts'
+import { type Lendable, Lending, type LendingEvents, type LoanSource } from './inside.ts'
 
 interface Item extends Lendable {
   readonly n: number
 }
 
 /** Numbers in order, with what became of them. */
-class Numbers implements Line<Item> {
+class Numbers implements LoanSource<Item> {
   readonly name: string
   readonly waiting: Item[]
   readonly settled: number[] = []

@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/clock.ts'
 import { turnsOf } from '../../../core/event-loop-turns.ts'
 import type { Line, LineAdmission } from '../line-interface.ts'
 
-export interface BatchLaneLimits {
+export interface BatchFormationLimits {
   /** Batches at work at once. */
   readonly concurrency: number
   readonly maxSize: number
@@ -25,8 +25,8 @@ interface Entry<Item> {
  *
  * Forming a batch looks at everything that waits, which prefetch bounds.
  */
-export class BatchLanes<Item> implements Line<Item> {
-  readonly #limits: BatchLaneLimits
+export class BatchFormation<Item> implements Line<Item> {
+  readonly #limits: BatchFormationLimits
   readonly #clock: Clock
   readonly #keyOf: (item: Item) => string | null
   readonly #run: RunBatch<Item>
@@ -46,7 +46,7 @@ export class BatchLanes<Item> implements Line<Item> {
   #waitsForTurn = false
 
   constructor(
-    limits: BatchLaneLimits,
+    limits: BatchFormationLimits,
     keyOf: (item: Item) => string | null,
     run: RunBatch<Item>,
     { clock, gate }: { readonly clock: Clock; readonly gate: LineAdmission | undefined },

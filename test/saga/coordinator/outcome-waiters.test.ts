@@ -1,19 +1,22 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: through it the turns of the event loop are not ours
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
-import { Watch } from '../../../saga/coordinator/outcome-waiters.ts'
+import { OutcomeWaiters } from '../../../saga/coordinator/outcome-waiters.ts'
 import type { SagaKey, StandingSaga } from '../../../saga/store/row-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
-function setup(standing = async (keys: readonly SagaKey[]) => keys.map(ended), clock: Clock = systemClock): Watch {
+function setup(
+  standing = async (keys: readonly SagaKey[]) => keys.map(ended),
+  clock: Clock = systemClock,
+): OutcomeWaiters {
   const reports = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaReads
   const sql = {
     query: () => Promise.reject(new Error('not asked')),
     transaction: () => Promise.reject(new Error('not asked')),
   }
-  return new Watch({ sql, reports, clock, logger: silentLogger, pollMs: 10 })
+  return new OutcomeWaiters({ sql, reports, clock, logger: silentLogger, pollMs: 10 })
 }
 
 function ended(key: SagaKey): StandingSaga {

@@ -2,7 +2,7 @@ import { Queue } from '../queue.ts'
 import type { Piece } from './open-transaction.ts'
 
 /** The pieces of work that wait for a transaction, and which of them may share one. */
-export class WaitingPieces<Item> {
+export class PiecesAwaitingTransaction<Item> {
   readonly #nameOf: ((item: Item) => string) | undefined
   readonly #queue: Queue<Piece<Item>> = new Queue()
 

@@ -3,7 +3,7 @@
 import { silentLogger, systemClock } from 'concordat/core'
 import { expect, it, test } from 'vitest'
 import { nextGid } from '../../../saga/xa/gid.ts'
-import { keyOf, PreparedWatch, remedyOf } from '../../../saga/xa/prepared-transactions.ts'
+import { keyOf, PreparedWatch, remedyOf } from '../../../saga/xa/old-prepared-watch.ts'
 import type { PreparedTransaction } from '../../support/inside/saga.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { LogLines } from '../../support/log-lines.ts'

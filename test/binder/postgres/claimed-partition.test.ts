@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the transport: what a place holds in memory
 import { expect, it } from 'vitest'
-import { ClaimedPartition, type Fetched } from '../../../binder/postgres/partition-fetch-buffer.ts'
+import { ClaimedPartition, type Fetched } from '../../../binder/postgres/claimed-partition.ts'
 import { messageOn } from '../support/scripted-transport.ts'
 
 const fetched = (from: number, count: number): Fetched[] =>

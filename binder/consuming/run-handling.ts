@@ -35,7 +35,7 @@ export function newRunHandling(
   host: ConsumerHost,
   run: ConsumerRun,
   pace: Pace | undefined,
-  kept: Pick<HandlingDependencies, 'takenAway' | 'refusals' | 'calls'>,
+  kept: Pick<HandlingDependencies, 'takenAway' | 'refusals' | 'runningCalls'>,
 ): RunHandling {
   const { publisher } = host
   const context: HandlingDependencies = {
