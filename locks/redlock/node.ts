@@ -55,7 +55,8 @@ export class QuorumNode {
   readonly #clock: Clock
   readonly #logger: Logger
   #identity: Identity | undefined
-  #lastRunId: string | undefined
+  /** The server that answered last, also over an earlier connection. */
+  #last: Identity | undefined
   #asking: Promise<Identity> | undefined
   #opened: Promise<unknown> | undefined
 
@@ -174,9 +175,11 @@ export class QuorumNode {
     const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - uptimeMs
     const runId = infoField(info, 'run_id')
     // Another server under the same address (a failover) may know nothing, however old it is.
-    const replaced = this.#lastRunId !== undefined && this.#lastRunId !== runId
-    this.#lastRunId = runId
-    return { runId, votesFrom: replaced ? Math.max(votesFrom, now + this.#graceMs) : votesFrom }
+    const replaced = this.#last !== undefined && this.#last.runId !== runId
+    // The grace of a server that replaced another goes on over a reconnect.
+    const notBefore = replaced ? now + this.#graceMs : (this.#last?.votesFrom ?? 0)
+    this.#last = { runId, votesFrom: Math.max(votesFrom, notBefore) }
+    return this.#last
   }
 }
 
