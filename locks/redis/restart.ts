@@ -3,7 +3,7 @@ import { hasCode, requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisConnectionClient } from '../../core/redis/client.ts'
 import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
-import { evictionPolicy, infoField } from '../../core/redis/info.ts'
+import { evictionPolicy, infoField, minUptimeMs } from '../../core/redis/info.ts'
 import { LockError } from '../errors.ts'
 
 /** KEYS any   -> INFO of the server that has the key: of a cluster client nothing else tells which one that is. */
@@ -109,7 +109,7 @@ export class RestartGuard {
       // Met at the start: its uptime tells (one that does not say is taken to be new). Met later: it has just replaced
       // another one, perhaps a replica that ran for long.
       const atStart = this.#starting || this.#grantsFrom.size === 0
-      const ageMs = atStart ? Number(infoField(info, 'uptime_in_seconds') ?? 0) * 1_000 : 0
+      const ageMs = atStart ? minUptimeMs(info) : 0
       this.#grantsFrom.set(history, this.#clock.monotonic() + this.#graceMs - ageMs)
     }
     return history

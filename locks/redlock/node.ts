@@ -3,7 +3,7 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
 import { RedisConnection } from '../../core/redis/connection.ts'
-import { evictionPolicy, infoField } from '../../core/redis/info.ts'
+import { evictionPolicy, infoField, minUptimeMs } from '../../core/redis/info.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Round } from './round.ts'
@@ -32,9 +32,6 @@ const ERRORS: RedisErrors = {
 }
 
 const DROP_MS = 1 * SECOND
-
-/** `uptime_in_seconds` is a difference of whole seconds: up to one too many. */
-const UPTIME_STEP_MS = 1 * SECOND
 
 /** Which server it is, and how old. */
 export interface Identity {
@@ -170,9 +167,8 @@ export class QuorumNode {
       this.#logger.warn({ server: this.name, policy }, advice)
     }
     // A server without an uptime counts as new.
-    const uptimeMs = Number(infoField(info, 'uptime_in_seconds') ?? 0) * SECOND - UPTIME_STEP_MS
     const now = this.#clock.monotonic()
-    const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - uptimeMs
+    const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - minUptimeMs(info)
     const runId = infoField(info, 'run_id')
     // Another server under the same address (a failover) may know nothing, however old it is.
     const replaced = this.#last !== undefined && this.#last.runId !== runId
