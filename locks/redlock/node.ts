@@ -3,7 +3,8 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
 import { RedisConnection } from '../../core/redis/connection.ts'
-import { evictionPolicy, infoField, minUptimeMs } from '../../core/redis/info.ts'
+import { EvictionWarning } from '../../core/redis/eviction-warning.ts'
+import { infoField, minUptimeMs } from '../../core/redis/info.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Round } from './round.ts'
@@ -50,7 +51,7 @@ export class QuorumNode {
   readonly #connection: RedisConnection
   readonly #graceMs: number
   readonly #clock: Clock
-  readonly #logger: Logger
+  readonly #eviction: EvictionWarning
   #identity: Identity | undefined
   /** The server that answered last, also over an earlier connection. */
   #last: Identity | undefined
@@ -62,7 +63,7 @@ export class QuorumNode {
     this.name = source.name
     this.#graceMs = shared.graceMs
     this.#clock = clock
-    this.#logger = logger
+    this.#eviction = new EvictionWarning({ name: 'locks and fencing tokens', expires: true }, logger)
     const name = 'concordat-locks-quorum'
     const { client } = source
     // An answer that comes too late costs a vote; only a longer silence is worth a new connection.
@@ -161,11 +162,7 @@ export class QuorumNode {
   }
 
   #read(info: string): Identity {
-    const policy = evictionPolicy(info)
-    if (policy !== undefined) {
-      const advice = 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction'
-      this.#logger.warn({ server: this.name, policy }, advice)
-    }
+    this.#eviction.check(info, { server: this.name })
     // A server without an uptime counts as new.
     const now = this.#clock.monotonic()
     const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - minUptimeMs(info)

@@ -4,9 +4,10 @@ import type { RedisClient, RedisConnectionClient } from '../../../core/redis/cli
 /** Redis of which only the INFO is asked for: its text can change, and its connection can break. */
 export class FakeRedis {
   readonly #copies: FakeConnection[] = []
-  info: string
+  /** Text of INFO, or the error with which it is refused. */
+  info: string | Error
 
-  constructor(info: string) {
+  constructor(info: string | Error) {
     this.info = info
   }
 
@@ -49,6 +50,8 @@ class FakeConnection extends EventEmitter {
   }
 
   async info(): Promise<string> {
-    return this.#server.info
+    const { info } = this.#server
+    if (typeof info === 'string') return info
+    throw info
   }
 }
