@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- the part of ioredis that the inside of the package uses
 import { EventEmitter } from 'node:events'
 import type { RedisClient, RedisConnectionClient } from '../../../core/redis/client.ts'
 
