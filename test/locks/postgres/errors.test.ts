@@ -93,6 +93,7 @@ describe('names of any kind in PostgreSQL', () => {
     expect(forced.ended).toMatchObject([{ owner: 'o\0wner' }])
     expect(await locks.audit('a\0b')).toEqual([forced])
     await expect(locks.tryAcquire('k'.repeat(1_025))).rejects.toMatchObject({ code: 'locks.store_refused' })
+    expect(locks.health()).toMatchObject({ status: 'up' })
     await (await locks.acquire('ü'.repeat(512))).release()
     await locks.close()
   })
