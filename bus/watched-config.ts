@@ -164,7 +164,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   async #takeOrRefuse(value: unknown, version: number, fromSource: boolean): Promise<void> {
     const isRepeated = version === this.#version && isDeepStrictEqual(value, this.#value)
     if ((await this.#take(value, version, fromSource)) || isRepeated) return
-    const remedy = fromSource
+    const remedy = this.#hasSourceVersion
       ? 'publish a version above it, from where the value is kept'
       : 'versions are times here, and a clock was ahead: correct it, or give `load` and publish versions'
     throw new BusError('bus.control_refused', {
@@ -207,7 +207,9 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   }
 
   #isOld(version: number, fromSource: boolean): boolean {
-    return this.#hasSourceVersion === fromSource && version <= this.#version
+    // A source's version may have come while the schema checked a value without one.
+    if (this.#hasSourceVersion !== fromSource) return this.#hasSourceVersion
+    return version <= this.#version
   }
 
   #tell(listener: (value: T, version: number) => void): void {

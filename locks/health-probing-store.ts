@@ -1,6 +1,7 @@
 import { CallHealth } from '../core/call-health.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
+import { fieldOf } from '../core/thrown-values.ts'
 import type { LockInfo } from './lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockOperator, LockStore, NotHeld } from './store.ts'
 
@@ -27,7 +28,7 @@ export class HealthProbingStore implements LockStore {
     this.#calls = new CallHealth({
       clock,
       probe: () => this.#probe(),
-      isFailure: (error) => hasCode(error, 'locks.store_unavailable') || hasCode(error, 'locks.store_refused'),
+      isFailure: isOfServer,
     })
     this.operator = 'missing' in store.operator ? store.operator : watchedOperator(store.operator, this.#calls)
   }
@@ -81,6 +82,12 @@ export class HealthProbingStore implements LockStore {
     const { status } = await this.#store.acquire(claim, PROBE_REQUEST)
     if (status === 'granted') await this.#store.release(claim, 0)
   }
+}
+
+/** A call refused before it was sent, such as one with too long a key, says nothing of the server. */
+function isOfServer(error: unknown): boolean {
+  const isRefused = hasCode(error, 'locks.store_refused') && !(fieldOf(error, 'cause') instanceof TypeError)
+  return isRefused || hasCode(error, 'locks.store_unavailable')
 }
 
 function watchedOperator(operator: LockOperator, calls: CallHealth): LockOperator {

@@ -135,7 +135,8 @@ export type LockMode = 'exclusive' | 'shared'
 export interface LeaseOptions {
   /**
    * How long the lock outlives a holder that vanished; also the longest a stalled holder is waited for. At least 100,
-   * advisably 1 second or more: below ten round trips renewals get tight. @default 10 seconds
+   * advisably 1 second or more: below ten round trips renewals get tight. More than a thousand years count as a thousand.
+   * @default 10 seconds
    */
   readonly ttlMs?: number | undefined
   /**

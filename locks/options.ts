@@ -83,6 +83,8 @@ export interface ResolvedAcquire {
 const DEFAULT_TTL_MS = 10 * SECOND
 const DEFAULT_WAIT_MS = 10 * SECOND
 const MIN_TTL_MS = 100
+/** A thousand years, the most that every store can add to its clock: in Redis later ends would read as tokens. */
+const MAX_TTL_MS = 31_536_000_000_000
 /** Room for ~2^50 µs above any time until 2200, and far from the end of exact numbers. */
 const MAX_TOKEN = 2 ** 52
 
@@ -134,7 +136,7 @@ export function resolveAcquire(
   requireKey(key)
   const path = `lock("${key}")`
   refuseUnknown(path, options, ACQUIRE_NAMES)
-  const ttlMs = requireInteger(`${path}.ttlMs`, options.ttlMs ?? DEFAULT_TTL_MS, MIN_TTL_MS)
+  const ttlMs = Math.min(requireInteger(`${path}.ttlMs`, options.ttlMs ?? DEFAULT_TTL_MS, MIN_TTL_MS), MAX_TTL_MS)
   const timing = leaseTiming(ttlMs, locks.stallMarginMs ?? defaultStallMarginMs(ttlMs, latelyMs))
   if (timing.marginMs > ttlMs / 2) {
     throw invalidOption(`${path}.ttlMs`, ttlMs, `at least twice the margin of ${Math.ceil(timing.marginMs)} ms`)

@@ -1,8 +1,15 @@
 /** Readers for the INFO of a Redis server. */
+import { SECOND } from '../clock.ts'
 
 /** `undefined`: this server does not say. */
 export function infoField(info: string, name: string): string | undefined {
   return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1]
+}
+
+/** How long the server has run at least. `uptime_in_seconds` is a difference of whole seconds: up to one too many. */
+export function minUptimeMs(info: string): number {
+  const seconds = Number(infoField(info, 'uptime_in_seconds') ?? 0)
+  return Math.max(0, seconds - 1) * SECOND
 }
 
 /** The policy by which it may evict keys; `undefined` when it never does. */

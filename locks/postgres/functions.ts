@@ -299,7 +299,7 @@ END $$`
 
 /**
  * Says that a client lives, and answers how the values stand that it asks for: `turn` (it may have its turn now), `given`
- * (it holds; with the token if exclusively), `ended` by force, `gone`: none of these, and not in line. Of those that wait
+ * (it holds, and its time is not over; with the token if exclusively), `ended` by force, `gone`: none of these, and not in line. Of those that wait
  * on it says nothing.
  */
 const BEAT_FUNCTION = `
@@ -315,13 +315,14 @@ BEGIN
       (SELECT a.pid FROM pg_stat_get_activity(p_backend) AS a WHERE p_backend IS NOT NULL))
     ON CONFLICT (client) DO UPDATE SET live_us = excluded.live_us, hears = excluded.hears, backend = excluded.backend;
   RETURN QUERY
-    SELECT q.value, CASE WHEN w.value IS NOT NULL THEN 'turn' WHEN k.value = q.value OR h.value IS NOT NULL THEN 'given'
+    SELECT q.value, CASE WHEN w.value IS NOT NULL THEN 'turn'
+        WHEN k.value = q.value AND k.frees_us > l_now OR h.value IS NOT NULL THEN 'given'
         WHEN d.mark IS NOT NULL THEN 'ended' ELSE 'gone' END,
-      CASE WHEN k.value = q.value AND w.value IS NULL THEN k.token END
+      CASE WHEN k.value = q.value AND k.frees_us > l_now AND w.value IS NULL THEN k.token END
     FROM unnest(p_keys, p_values) AS q(key, value)
       LEFT JOIN {schema}.lock_key k ON k.key = q.key
       LEFT JOIN {schema}.lock_waiter w ON w.key = q.key AND w.value = q.value
-      LEFT JOIN {schema}.lock_holder h ON h.key = q.key AND h.value = q.value
+      LEFT JOIN {schema}.lock_holder h ON h.key = q.key AND h.value = q.value AND h.frees_us > l_now
       LEFT JOIN {schema}.lock_dead d ON d.value = q.value AND d.until_us > l_now
     WHERE w.value IS NULL OR (
       w.most > CASE WHEN k.value IS NOT NULL AND k.frees_us > l_now THEN ${ENDLESS}

@@ -10,8 +10,6 @@ import type { WaiterWakeups } from './waiter-wakeups.ts'
 
 /** An index of PostgreSQL takes no more; the longest key that is sure to fit. */
 const MAX_KEY_BYTES = 1_024
-/** Above any sensible ttl; in microseconds it still fits a bigint. */
-const MAX_MS = 31_536_000_000_000
 /** How many others a reader is content with: as `ENDLESS` of the functions. */
 const ENDLESS = '9223372036854775807'
 
@@ -80,7 +78,7 @@ export class PostgresLockStore implements LockStore {
       storableText(owner),
       mode === 'shared',
       limit === Number.POSITIVE_INFINITY ? ENDLESS : String(limit),
-      String(Math.min(request.ttlMs, MAX_MS)),
+      String(request.ttlMs),
       lockDelayMs,
       String(request.tokenFloor),
       String(request.keepPlaceMs),
@@ -109,12 +107,11 @@ export class PostgresLockStore implements LockStore {
   }
 
   async extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
-    const holdMs = Math.min(ttlMs + claim.lockDelayMs, MAX_MS)
     const row = await this.#one<LeaveRow>(this.#text.extend, [
       storableText(claim.key),
       claim.value,
       claim.mode === 'shared',
-      String(holdMs),
+      String(ttlMs + claim.lockDelayMs),
     ])
     return row.done ? 'extended' : notHeld(row)
   }

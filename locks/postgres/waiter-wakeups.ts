@@ -43,6 +43,8 @@ export class WaiterWakeups {
   #pauseMs = FIRST_LOOK_MS
   #cancel: (() => void) | undefined
   #beating: Promise<void> | undefined
+  /** The beat that follows the one under way. */
+  #next: Promise<void> | undefined
   #closed = false
 
   /** @param onUnclaimed called for a turn that no waiter here needs: it must go to the next in line */
@@ -117,8 +119,13 @@ export class WaiterWakeups {
   async #beLive(): Promise<void> {
     if (this.#sql.exclusive !== undefined) return
     this.#stopListening ??= this.#listener?.listen(channelOf(this.client), (payload) => this.#onNotice(payload))
-    if (this.#clock.monotonic() - this.#beatAt < BEAT_MS) return
-    await this.#beat()
+    // The report under way may do, or one that another waiter has sent after it.
+    if (!this.#isLive()) await this.#beating?.catch(() => {})
+    if (!this.#isLive()) await (this.#beating ?? this.#beat())
+  }
+
+  #isLive(): boolean {
+    return this.#clock.monotonic() - this.#beatAt < BEAT_MS
   }
 
   #onNotice(payload: string): void {
@@ -151,20 +158,29 @@ export class WaiterWakeups {
   }
 
   #look(): void {
-    this.#beat()
-      .catch(() => {})
-      .finally(() => this.#schedule())
+    this.#beat().catch(() => {})
   }
 
-  /** Reports one at a time: later callers wait for the next. */
-  async #beat(): Promise<void> {
-    while (this.#beating !== undefined) await this.#beating.catch(() => {})
+  /** Sends a report after the call. One is under way at a time: callers during it share the next. */
+  #beat(): Promise<void> {
+    if (this.#beating === undefined) return this.#sendBeat()
+    this.#next ??= this.#beating
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined
+        return this.#beating ?? this.#sendBeat()
+      })
+    return this.#next
+  }
+
+  async #sendBeat(): Promise<void> {
     if (this.#closed) return
     this.#beating = this.#beatOnce()
     try {
       await this.#beating
     } finally {
       this.#beating = undefined
+      this.#schedule()
     }
   }
 

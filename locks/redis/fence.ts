@@ -5,6 +5,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { clientSource, type RedisClient, type RedisValue } from '../../core/redis/client.ts'
 import { defineScript, RedisConnection } from '../../core/redis/connection.ts'
+import { warnOfEviction } from '../../core/redis/eviction-warning.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { fieldOf, messageOf } from '../../core/thrown-values.ts'
 import { LockError } from '../errors.ts'
@@ -105,14 +106,16 @@ const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP'
 export function redisFence(options: RedisFenceOptions): RedisFence {
   refuseUnknown('redisFence', options, NAMES)
   const clock = options.clock ?? systemClock
+  const logger = checkLogger('redisFence.logger', options.logger)
   const connection = new RedisConnection({
     client: clientSource('redisFence', options),
     name: 'concordat-fence',
     answerMs: requireInteger('redisFence.answerMs', options.answerMs ?? 1 * SECOND, 10),
     clock,
-    logger: checkLogger('redisFence.logger', options.logger),
+    logger,
     errors: ERRORS,
   })
+  warnOfEviction(connection, { name: 'fencing tokens', expires: false }, logger)
   return new ScriptedFence(connection, requireText('redisFence.prefix', options.prefix ?? 'concordat:fence:'), clock)
 }
 

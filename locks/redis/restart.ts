@@ -1,15 +1,14 @@
 import type { Clock } from '../../core/clock.ts'
-import { hasCode, requireInteger } from '../../core/errors.ts'
+import { requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisConnectionClient } from '../../core/redis/client.ts'
 import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
-import { evictionPolicy, infoField } from '../../core/redis/info.ts'
+import { EvictionWarning } from '../../core/redis/eviction-warning.ts'
+import { infoField, minUptimeMs } from '../../core/redis/info.ts'
 import { LockError } from '../errors.ts'
 
 /** KEYS any   -> INFO of the server that has the key: of a cluster client nothing else tells which one that is. */
 const infoScript = defineScript(`return redis.call('INFO', 'server') .. redis.call('INFO', 'replication')`)
-
-const UNKNOWN_POLICY = 'Redis does not tell its settings: see to it that maxmemory-policy is noeviction'
 
 /**
  * What a Redis that restarted or was replaced may have forgotten. Without `appendfsync always` the locks granted in the
@@ -25,10 +24,9 @@ export class RestartGuard {
   readonly #connection: RedisConnection
   readonly #graceMs: number
   readonly #clock: Clock
-  readonly #logger: Logger
+  readonly #eviction: EvictionWarning
   /** From when on each of the histories met so far may grant, on this process's monotonic clock. */
   readonly #grantsFrom = new Map<string, number>()
-  readonly #warned = new Set<string>()
   /** The servers met at the start have told who they are, or failed to. */
   #met: Promise<void> = Promise.resolve()
   /** The one met last. */
@@ -40,7 +38,7 @@ export class RestartGuard {
     this.#connection = connection
     this.#graceMs = requireInteger('redisLocks.restartGraceMs', graceMs, 0)
     this.#clock = clock
-    this.#logger = logger
+    this.#eviction = new EvictionWarning({ name: 'locks and fencing tokens', expires: true }, logger)
     const first: Promise<string>[] = []
     connection.onServer((server) => {
       const asking = this.#ask(server)
@@ -88,11 +86,11 @@ export class RestartGuard {
   #ask(server: RedisConnectionClient): Promise<string> {
     const asking = this.#connection.info(server).then(
       (info) => {
-        this.#checkPolicy(info)
+        this.#eviction.check(info)
         return this.#read(info)
       },
       (error: unknown) => {
-        if (hasCode(error, 'locks.store_refused')) this.#warnOnce(UNKNOWN_POLICY, { err: error })
+        this.#eviction.failed(error)
         throw error
       },
     )
@@ -109,21 +107,9 @@ export class RestartGuard {
       // Met at the start: its uptime tells (one that does not say is taken to be new). Met later: it has just replaced
       // another one, perhaps a replica that ran for long.
       const atStart = this.#starting || this.#grantsFrom.size === 0
-      const ageMs = atStart ? Number(infoField(info, 'uptime_in_seconds') ?? 0) * 1_000 : 0
+      const ageMs = atStart ? minUptimeMs(info) : 0
       this.#grantsFrom.set(history, this.#clock.monotonic() + this.#graceMs - ageMs)
     }
     return history
-  }
-
-  #checkPolicy(info: string): void {
-    const policy = evictionPolicy(info)
-    if (policy === undefined) return
-    this.#warnOnce('Redis may evict locks and fencing tokens: set maxmemory-policy noeviction', { policy })
-  }
-
-  #warnOnce(message: string, fields: Readonly<Record<string, unknown>>): void {
-    if (this.#warned.has(message)) return
-    this.#warned.add(message)
-    this.#logger.warn(fields, message)
   }
 }

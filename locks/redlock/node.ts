@@ -3,7 +3,8 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
 import { RedisConnection } from '../../core/redis/connection.ts'
-import { evictionPolicy, infoField } from '../../core/redis/info.ts'
+import { EvictionWarning } from '../../core/redis/eviction-warning.ts'
+import { infoField, minUptimeMs } from '../../core/redis/info.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Round } from './round.ts'
@@ -33,9 +34,6 @@ const ERRORS: RedisErrors = {
 
 const DROP_MS = 1 * SECOND
 
-/** `uptime_in_seconds` is a difference of whole seconds: up to one too many. */
-const UPTIME_STEP_MS = 1 * SECOND
-
 /** Which server it is, and how old. */
 export interface Identity {
   readonly runId: string | undefined
@@ -53,9 +51,10 @@ export class QuorumNode {
   readonly #connection: RedisConnection
   readonly #graceMs: number
   readonly #clock: Clock
-  readonly #logger: Logger
+  readonly #eviction: EvictionWarning
   #identity: Identity | undefined
-  #lastRunId: string | undefined
+  /** The server that answered last, also over an earlier connection. */
+  #last: Identity | undefined
   #asking: Promise<Identity> | undefined
   #opened: Promise<unknown> | undefined
 
@@ -64,7 +63,7 @@ export class QuorumNode {
     this.name = source.name
     this.#graceMs = shared.graceMs
     this.#clock = clock
-    this.#logger = logger
+    this.#eviction = new EvictionWarning({ name: 'locks and fencing tokens', expires: true }, logger)
     const name = 'concordat-locks-quorum'
     const { client } = source
     // An answer that comes too late costs a vote; only a longer silence is worth a new connection.
@@ -163,20 +162,17 @@ export class QuorumNode {
   }
 
   #read(info: string): Identity {
-    const policy = evictionPolicy(info)
-    if (policy !== undefined) {
-      const advice = 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction'
-      this.#logger.warn({ server: this.name, policy }, advice)
-    }
+    this.#eviction.check(info, { server: this.name })
     // A server without an uptime counts as new.
-    const uptimeMs = Number(infoField(info, 'uptime_in_seconds') ?? 0) * SECOND - UPTIME_STEP_MS
     const now = this.#clock.monotonic()
-    const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - uptimeMs
+    const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - minUptimeMs(info)
     const runId = infoField(info, 'run_id')
     // Another server under the same address (a failover) may know nothing, however old it is.
-    const replaced = this.#lastRunId !== undefined && this.#lastRunId !== runId
-    this.#lastRunId = runId
-    return { runId, votesFrom: replaced ? Math.max(votesFrom, now + this.#graceMs) : votesFrom }
+    const replaced = this.#last !== undefined && this.#last.runId !== runId
+    // The grace of a server that replaced another goes on over a reconnect.
+    const notBefore = replaced ? now + this.#graceMs : (this.#last?.votesFrom ?? 0)
+    this.#last = { runId, votesFrom: Math.max(votesFrom, notBefore) }
+    return this.#last
   }
 }
 

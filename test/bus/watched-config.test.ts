@@ -80,6 +80,23 @@ describe('a config with versions', () => {
     expect([config.value, config.version]).toEqual([{ eur: 2 }, 2])
   })
 
+  it('does not let a slow check of a value without a version overwrite one of the source', async () => {
+    const slowly = gate()
+    const slow = Rates.refine(async ({ eur }) => {
+      if (eur === 1) await slowly.opened
+      return true
+    })
+    const { join } = world()
+    const [a, b] = await Promise.all([join({ service: 'a' }), join({ service: 'b' })])
+    const config = b.bus.config('rates', { schema: slow, initial: { eur: 0 } })
+    const first = a.bus.publish(ConfigChanged, { name: 'rates', value: { eur: 1 } }, { ...TO, to: 'b:**' })
+    await b.bus.publish(ConfigChanged, { name: 'rates', ...rates(2, 2) }, { ...TO, to: 'b:**' })
+    slowly.open()
+    const answer = await first
+    expect([config.value, config.version]).toEqual([{ eur: 2 }, 2])
+    expect(answer.failed[0]?.error.message).toContain('publish a version above it, from where the value is kept')
+  })
+
   it('survives a listener that throws', async () => {
     const logger = keepingLogger()
     const { bus } = await world().join({ logger })

@@ -45,6 +45,14 @@ const taken = async (locks: Locks, options: object, key = 'k'): Promise<void> =>
   await lease.release()
 }
 
+/** Holds the key with the largest ttl: another holder, exclusive, is refused until its release. */
+const excluded = async (locks: Locks, options: object): Promise<void> => {
+  const lease = await locks.acquire('k', { ...options, ttlMs: HUGE })
+  if ((await locks.tryAcquire('k')) !== undefined) throw new Error('granted to two')
+  await lease.release()
+  await taken(locks, {})
+}
+
 /** Tries again: a busy machine may take longer than so short a lease lasts. A refused option fails at once. */
 async function inTime(call: () => Promise<unknown>): Promise<unknown> {
   for (let tries = 1; ; tries++)
@@ -61,6 +69,8 @@ const OF_LOCKS: ReadonlyArray<readonly [string, (locks: Locks) => Promise<unknow
   ['ttlMs of 2^31 ms', (locks) => taken(locks, { ttlMs: 2 ** 31 }), 'ok'],
   ['ttlMs of a hundred years', (locks) => taken(locks, { ttlMs: 100 * 365 * 86_400_000 }), 'ok'],
   ['the largest ttlMs', (locks) => taken(locks, { ttlMs: HUGE }), 'ok'],
+  ['the largest ttlMs of a reader', (locks) => excluded(locks, { mode: 'shared' }), 'ok'],
+  ['the largest ttlMs of a permit', (locks) => excluded(locks, { permits: 2 }), 'ok'],
   ['waitMs without end', (locks) => taken(locks, { waitMs: Number.POSITIVE_INFINITY }), 'ok'],
   ['the largest waitMs', (locks) => taken(locks, { waitMs: HUGE }), 'ok'],
   ['waitMs of nothing', (locks) => taken(locks, { waitMs: 0 }), 'ok'],

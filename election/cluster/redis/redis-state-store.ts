@@ -4,6 +4,7 @@ import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
 import { clientSource, isCluster, type RedisClient } from '../../../core/redis/client.ts'
 import { RedisConnection } from '../../../core/redis/connection.ts'
+import { warnOfEviction } from '../../../core/redis/eviction-warning.ts'
 import type { RedisErrors } from '../../../core/redis/translate-errors.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
@@ -55,8 +56,10 @@ export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
   const prefix = requireText('redisStateStore.prefix', options.prefix ?? 'concordat:cluster:')
   const answerMs = requireInteger('redisStateStore.answerMs', options.answerMs ?? 1 * SECOND, 10)
   const shared = { client: clientSource('redisStateStore', options), clock, logger, errors: ERRORS }
+  const commands = new RedisConnection({ ...shared, answerMs, name: 'concordat-cluster' })
+  warnOfEviction(commands, { name: 'cluster state', expires: true }, logger)
   const store = new RedisClusterStore({
-    commands: new RedisConnection({ ...shared, answerMs, name: 'concordat-cluster' }),
+    commands,
     newReader: () => new RedisConnection({ ...shared, answerMs: BLOCK_MS + answerMs, name: 'concordat-cluster-logs' }),
     prefix,
     isSharded: options.client !== undefined && isCluster(options.client),

@@ -5,6 +5,7 @@ import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
 import { clientSource, type RedisClient, type RedisValue } from '../../../core/redis/client.ts'
 import { RedisConnection, type Script } from '../../../core/redis/connection.ts'
+import { warnOfEviction } from '../../../core/redis/eviction-warning.ts'
 import type { RedisErrors } from '../../../core/redis/translate-errors.ts'
 import { TokenError } from '../errors.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
@@ -59,15 +60,17 @@ export function redisTokens(options: RedisTokensOptions): TokenStore {
   refuseUnknown('redisTokens', options, NAMES)
   const replicas = options.replicas && resolveReplicas(options.replicas)
   const answerMs = requireInteger('redisTokens.answerMs', options.answerMs ?? 1 * SECOND, 10)
+  const logger = checkLogger('redisTokens.logger', options.logger)
   const connection = new RedisConnection({
     client: clientSource('redisTokens', options),
     name: 'concordat-tokens',
     answerMs: answerMs + (replicas?.timeoutMs ?? 0),
     clock: systemClock,
-    logger: checkLogger('redisTokens.logger', options.logger),
+    logger,
     errors: ERRORS,
     letsExit: true,
   })
+  warnOfEviction(connection, { name: 'one-time tokens', expires: true }, logger)
   return new RedisTokenStore(
     connection,
     requireText('redisTokens.prefix', options.prefix ?? 'concordat:token:'),

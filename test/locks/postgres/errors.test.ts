@@ -93,7 +93,28 @@ describe('names of any kind in PostgreSQL', () => {
     expect(forced.ended).toMatchObject([{ owner: 'o\0wner' }])
     expect(await locks.audit('a\0b')).toEqual([forced])
     await expect(locks.tryAcquire('k'.repeat(1_025))).rejects.toMatchObject({ code: 'locks.store_refused' })
+    expect(locks.health()).toMatchObject({ status: 'up' })
     await (await locks.acquire('ü'.repeat(512))).release()
+    await locks.close()
+  })
+
+  it('of a lease that ended are gone for the next beat of its client', async () => {
+    const locks = postgresLocks({ sql })
+    for (const mode of ['exclusive', 'shared'] as const) {
+      await locks.acquire(`ended-${mode}`, { mode, ttlMs: 30_000 })
+      const beat = async (): Promise<readonly object[]> => {
+        const { rows } = await sql.query<{ news: string; granted: string | null }>(
+          `SELECT news, granted::text AS granted FROM concordat.lock_beat('c', false, NULL, 1000,
+             ARRAY[$1], ARRAY[coalesce((SELECT value FROM concordat.lock_key WHERE key = $1), (SELECT value FROM concordat.lock_holder WHERE key = $1))])`,
+          [`ended-${mode}`],
+        )
+        return rows
+      }
+      expect(await beat()).toMatchObject([{ news: 'given' }])
+      for (const table of ['lock_key', 'lock_holder'])
+        await sql.query(`UPDATE concordat.${table} SET frees_us = 1 WHERE key = $1`, [`ended-${mode}`])
+      expect(await beat()).toEqual([{ news: 'gone', granted: null }])
+    }
     await locks.close()
   })
 
