@@ -88,14 +88,7 @@ class LogTransport implements PostgresTransport {
 
   constructor(options: ResolvedPostgresOptions) {
     this.#options = options
-    this.features = Object.freeze({
-      newGroupStartsAtEarliest: true,
-      redeliveredFlag: true,
-      durable: options.sql.inMemory === true ? { missing: 'this PGlite is in memory: give it a dataDir' } : true,
-      refusesUnroutable: { missing: 'a log keeps messages without a group' },
-      delaysByItself: true,
-      tellsWholeLag: true,
-    })
+    this.features = featuresOn(options.sql)
   }
 
   attach(host: TransportHost): void {
@@ -277,6 +270,17 @@ class LogTransport implements PostgresTransport {
     if (this.#parts === undefined) throw notAttached()
     return this.#parts
   }
+}
+
+function featuresOn({ inMemory }: SqlClient): TransportFeatures {
+  return Object.freeze({
+    newGroupStartsAtEarliest: true,
+    redeliveredFlag: true,
+    durable: inMemory === true ? { missing: 'this PGlite is in memory: give it a dataDir' } : true,
+    refusesUnroutable: { missing: 'a log keeps messages without a group' },
+    delaysByItself: true,
+    tellsWholeLag: true,
+  })
 }
 
 interface Parts extends LogContext {

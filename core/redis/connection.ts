@@ -150,11 +150,7 @@ export class RedisConnection implements ScriptRunner {
     }
     let replies = await send('evalsha', calls)
     if (replies.some(([error]) => isReply(error, 'NOSCRIPT'))) replies = await send('eval', calls)
-    const settled = replies.map(([error, value]): PromiseSettledResult<unknown> => {
-      return error === null
-        ? { status: 'fulfilled', value }
-        : { status: 'rejected', reason: this.failed(error, client) }
-    })
+    const settled = outcomesOf(replies, (error) => this.failed(error, client))
     const last = settled.pop()
     if (last?.status === 'fulfilled') return { replies: settled, last: last.value }
     const reason: unknown = last?.reason ?? new Error('unreachable: a pipeline without replies')
@@ -261,4 +257,10 @@ export class RedisConnection implements ScriptRunner {
   translate(failure: unknown): Error {
     return this.#failures.translate(failure)
   }
+}
+
+function outcomesOf(replies: PipelineReplies, failed: (error: Error) => Error): Array<PromiseSettledResult<unknown>> {
+  return replies.map(([error, value]) =>
+    error === null ? { status: 'fulfilled', value } : { status: 'rejected', reason: failed(error) },
+  )
 }

@@ -141,11 +141,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     this.#isAsking = true
     const { clock, logger } = this.#host
     const { destination } = this
-    logger.warn(
-      { destination },
-      `nothing was heard from RabbitMQ for ${this.#assurance.silence}: the process or its event loop stood still, or the ` +
-        'broker is away; no message begins until it answers',
-    )
+    logger.warn({ destination }, standstill(this.#assurance.silence))
     while (this.#state === 'open' && !this.#assurance.isCertain()) {
       try {
         await this.#request('ask whether the place is kept', Promise.all(this.#consumers.map((each) => each.ask())))
@@ -239,4 +235,11 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   #request<T>(what: string, promise: Promise<T>): Promise<T> {
     return within(this.#host.clock, this.#host.options.requestTimeoutMs, what, promise)
   }
+}
+
+function standstill(silence: string): string {
+  return (
+    `nothing was heard from RabbitMQ for ${silence}: the process or its event loop stood still, or the broker is away; ` +
+    'no message begins until it answers'
+  )
 }
