@@ -153,10 +153,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
       throw new BusError('bus.control_refused', {
         message: `config "${this.name}" has no load option here: publish the value with the change`,
       })
-    if (this.#hasSourceVersion)
-      throw new BusError('bus.control_refused', {
-        message: `config "${this.name}" is at version ${this.#version}: publish a version with the change, from where it is kept`,
-      })
+    if (this.#hasSourceVersion) throw this.#versionMissing()
     return this.#takeOrRefuse(value, time, false)
   }
 
@@ -164,11 +161,18 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   async #takeOrRefuse(value: unknown, version: number, fromSource: boolean): Promise<void> {
     const isRepeated = version === this.#version && isDeepStrictEqual(value, this.#value)
     if ((await this.#take(value, version, fromSource)) || isRepeated) return
-    const remedy = this.#hasSourceVersion
+    if (!fromSource && this.#hasSourceVersion) throw this.#versionMissing()
+    const remedy = fromSource
       ? 'publish a version above it, from where the value is kept'
       : 'versions are times here, and a clock was ahead: correct it, or give `load` and publish versions'
     throw new BusError('bus.control_refused', {
       message: `config "${this.name}" keeps version ${this.#version}, and the change has ${version}: ${remedy}`,
+    })
+  }
+
+  #versionMissing(): BusError {
+    return new BusError('bus.control_refused', {
+      message: `config "${this.name}" is at version ${this.#version}: publish a version with the change, from where it is kept`,
     })
   }
 

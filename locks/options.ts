@@ -83,7 +83,7 @@ export interface ResolvedAcquire {
 const DEFAULT_TTL_MS = 10 * SECOND
 const DEFAULT_WAIT_MS = 10 * SECOND
 const MIN_TTL_MS = 100
-/** A thousand years, the most that every store can add to its clock: in Redis later ends would read as tokens. */
+/** A thousand years, the most that every store can add to its clock: Redis would mistake a later end for a token. */
 const MAX_TTL_MS = 31_536_000_000_000
 /** Room for ~2^50 µs above any time until 2200, and far from the end of exact numbers. */
 const MAX_TOKEN = 2 ** 52

@@ -86,9 +86,7 @@ interface Kept {
 async function keptUnder(side: Side, disturb: (signal: AbortSignal) => Promise<void>): Promise<Kept> {
   const calm = await rateFor(side, CALM_MS)
   // A cycle that cannot end while it is disturbed ends afterwards, and counts until then.
-  const disturbing = disturb(AbortSignal.timeout(DISTURBED_MS))
-  const disturbed = await rateFor(side, DISTURBED_MS)
-  await disturbing
+  const [disturbed] = await Promise.all([rateFor(side, DISTURBED_MS), disturb(AbortSignal.timeout(DISTURBED_MS))])
   // What was refused meanwhile is tried again by now.
   await rateFor(side, CALM_MS / 5)
   return { calm, disturbed }

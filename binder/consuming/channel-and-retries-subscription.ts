@@ -79,6 +79,7 @@ export class ChannelAndRetriesSubscription implements Subscription {
     const subscription = await this.#transport.subscribe(spec, {
       deliver,
       recall: () => receiver.recall(),
+      isHeld: () => receiver.isHeld?.() === true,
       displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
       stalled: (stall) => this.#stalled(place, stall),
       lost: (error: Error) => {

@@ -77,6 +77,7 @@ export class Consumer {
     this.#keeper = new SubscriptionKeeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),
       recall: () => this.#recall(),
+      isHeld: () => this.#paused || this.#pace?.circuit === 'open',
       onTaken: () => this.#taken(),
       onAway: (error) => this.#away(error),
       onStalled: (stall) => this.#stalls.subscriptionSays(stall),

@@ -21,6 +21,7 @@ const STEADY_MS = 30 * SECOND
 export interface KeeperEvents {
   deliver(delivery: TransportDelivery): void
   recall(): void
+  isHeld(): boolean
   /** The place was taken, for the first time or again. */
   onTaken(): void
   /** No place for now; it is being taken. */
@@ -145,6 +146,7 @@ export class SubscriptionKeeper {
         else if (isOpen && !this.#isTaking) delivery.release()
       },
       recall: () => this.#events.recall(),
+      isHeld: () => this.#events.isHeld(),
       stalled: (stall) => {
         if (!run.over && isLost === undefined) this.#events.onStalled(stall)
       },

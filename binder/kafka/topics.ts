@@ -21,7 +21,7 @@ export class Topics {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #partitions = new Map<string, number>()
-  /** Topics that the broker has listed to this process, and since when it no longer does, monotonic. */
+  /** Topics that the broker has listed to this process, each with the monotonic time since when it is missing. */
   readonly #absentSince = new Map<string, number | undefined>()
   /** Seen with the count that was declared. */
   readonly #accepted = new Set<string>()

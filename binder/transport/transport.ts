@@ -254,6 +254,8 @@ export interface Receiver {
    * no handler has begun is released within a turn of the event loop; what runs goes on and its `ack` still counts.
    */
   recall(): void
+  /** True while no handler would begin a delivery: the binding is paused, or its circuit is open. @default never */
+  isHeld?(): boolean
   /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */
   lost(error: Error): void
   /**

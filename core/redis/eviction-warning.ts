@@ -13,7 +13,7 @@ export interface StoredData {
   readonly expires: boolean
 }
 
-/** Logs, once each, that a server may evict what is stored there, and that it does not tell whether it may. */
+/** Warns at most once each: the server may evict this data; its policy is unknown. */
 export class EvictionWarning {
   readonly #data: StoredData
   readonly #logger: Logger

@@ -299,7 +299,7 @@ END $$`
 
 /**
  * Says that a client lives, and answers how the values stand that it asks for: `turn` (it may have its turn now), `given`
- * (it holds, and its time is not over; with the token if exclusively), `ended` by force, `gone`: none of these, and not in line. Of those that wait
+ * (it holds, and its time is not over; with its token if held exclusively), `ended` by force, `gone`: none of these, and not in line. Of those that wait
  * on it says nothing.
  */
 const BEAT_FUNCTION = `

@@ -3,6 +3,7 @@ import { NOW } from '../../core/sql-function-snippets.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
+import { requireShort } from './key-length.ts'
 import { ENDLESS } from './functions.ts'
 import type { WaiterWakeups } from './waiter-wakeups.ts'
 
@@ -68,6 +69,7 @@ export class PostgresOperator implements LockOperator {
     tokenFloor: number,
     tokens?: readonly number[],
   ): Promise<ForcedRelease | HolderChanged> {
+    requireShort(key)
     const mark = JSON.stringify({ by: force.by, reason: force.reason })
     const [row] = await this.#steps.run<ForcedRow>(this.#statements.force, [
       storableText(key),

@@ -1,15 +1,13 @@
-import { invalidOption } from '../../core/errors.ts'
 import { originalText, storableText } from '../../core/escape-nul.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from '../store.ts'
+import { requireShort } from './key-length.ts'
 import { PostgresOperator } from './operator.ts'
 import type { WaiterWakeups } from './waiter-wakeups.ts'
 
-/** An index of PostgreSQL takes no more; the longest key that is sure to fit. */
-const MAX_KEY_BYTES = 1_024
 /** How many others a reader is content with: as `ENDLESS` of the functions. */
 const ENDLESS = '9223372036854775807'
 
@@ -198,15 +196,5 @@ function tokenOf(text: string | null): number {
     'locks.store_refused',
     { store: 'postgres' },
     new Error(`the counter of tokens is beyond what numbers can tell apart: ${text}`),
-  )
-}
-
-/** @throws `locks.store_refused`: nothing was done */
-function requireShort(key: string): void {
-  if (Buffer.byteLength(key) <= MAX_KEY_BYTES) return
-  throw new LockError(
-    'locks.store_refused',
-    { store: 'postgres' },
-    invalidOption('lock key', key, `at most ${MAX_KEY_BYTES} bytes`),
   )
 }

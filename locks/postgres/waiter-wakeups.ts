@@ -119,7 +119,7 @@ export class WaiterWakeups {
   async #beLive(): Promise<void> {
     if (this.#sql.exclusive !== undefined) return
     this.#stopListening ??= this.#listener?.listen(channelOf(this.client), (payload) => this.#onNotice(payload))
-    // The report under way may do, or one that another waiter has sent after it.
+    // The report under way may suffice, or one that another waiter has sent after it.
     if (!this.#isLive()) await this.#beating?.catch(() => {})
     if (!this.#isLive()) await (this.#beating ?? this.#beat())
   }

@@ -8,8 +8,8 @@ import { Commits } from './commits.ts'
 import type { PartitionLending } from './partition-lending.ts'
 
 const FLUSH_MS = 3 * SECOND
-/** A handler that can begin a message begins it within this. */
-const BEGIN_MS = 1 * SECOND
+/** Pause between two looks whether the binding was paused, or its circuit has opened. */
+const LOOK_MS = 1 * SECOND
 
 export interface ProgressFields {
   readonly clock: Clock
@@ -22,6 +22,8 @@ export interface ProgressFields {
   onCommitsRefused(error: Error | undefined): void
   /** Asks the binder to release the messages that no handler has begun. */
   recall(): void
+  /** True while no handler would begin a message. */
+  isHeld(): boolean
 }
 
 /** Commits the progress of a member, and hands an assignment over to the next one. */
@@ -56,7 +58,9 @@ export class OffsetHandover {
   async handOver(lending: PartitionLending): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#fields
     this.#fields.recall()
-    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), this.#finishStarted(lending))
+    const over = new AbortController()
+    await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), this.#finishStarted(lending, over.signal))
+    over.abort()
     if (!lending.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
     this.carried.remember(lending)
     this.commits.reset()
@@ -70,18 +74,20 @@ export class OffsetHandover {
   }
 
   /**
-   * Several keys of a partition are worked on at once: what one of them left undone below the others is done too, for as long as
-   * handlers begin it. They do not while the binding is paused or its circuit is open.
+   * Several keys of a partition are worked on at once: messages left unfinished below finished ones are handled, too, while handlers still
+   * begin any.
    */
-  async #finishStarted(lending: PartitionLending): Promise<void> {
+  async #finishStarted(lending: PartitionLending, over: AbortSignal): Promise<void> {
     await lending.settled()
     let gaps = lending.lendGaps()
     while (gaps.length > 0) {
-      await ended(this.#fields.clock, BEGIN_MS, lending.settled())
-      if (!lending.isSettled) {
-        this.#fields.recall()
-        await lending.settled()
+      while (!lending.isSettled && !this.#fields.isHeld()) {
+        await ended(this.#fields.clock, LOOK_MS, lending.settled())
+        if (over.aborted) return
       }
+      if (!lending.isSettled) this.#fields.recall()
+      await lending.settled()
+      if (over.aborted) return
       gaps = gaps.some(({ done }) => done) ? lending.lendGaps() : []
     }
   }

@@ -90,6 +90,7 @@ export class KafkaSubscription implements Member {
       current: () => this.#intake.lending,
       onCommitsRefused: (error) => this.#intake.commitsRefused(error),
       recall: () => receiver.recall(),
+      isHeld: () => receiver.isHeld?.() === true,
     })
     this.#heart = new Heartbeat(
       clock,

@@ -75,6 +75,7 @@ export class Recorder implements Receiver {
   onRecall: () => void = () => {}
   displaced?: NonNullable<Receiver['displaced']>
   recalls = 0
+  held = false
 
   constructor(onDelivery: (delivery: TransportDelivery) => void = (delivery) => delivery.ack()) {
     this.onDelivery = onDelivery
@@ -93,6 +94,10 @@ export class Recorder implements Receiver {
   recall(): void {
     this.recalls++
     this.onRecall()
+  }
+
+  isHeld(): boolean {
+    return this.held
   }
 
   lost(error: Error): void {

@@ -87,6 +87,7 @@ export class GroupMember implements Member {
       current: () => this.#term?.lending,
       onCommitsRefused: (error) => this.#term?.commitsRefused(error),
       recall: () => receiver.recall(),
+      isHeld: () => receiver.isHeld?.() === true,
     })
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
     this.#sameTopic = new RecreatedTopicCheck({

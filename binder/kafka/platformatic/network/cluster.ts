@@ -34,7 +34,7 @@ export interface ClusterSettings {
   readonly silent?: SilentBrokers | undefined
 }
 
-/** By address when a broker last failed to answer, monotonic: `Cluster.any` asks these brokers last. */
+/** Maps an address to the monotonic time at which that broker last failed to answer: `Cluster.any` asks such brokers last. */
 export type SilentBrokers = Map<string, number>
 
 /** Connections of one purpose to one broker: a fetch that waits would hold up a heartbeat. */
@@ -152,8 +152,8 @@ export class Cluster {
       this.#silent.delete(link.address)
       return answer
     } catch (error) {
-      // A frozen broker accepts connections, and would be asked first forever. A closed cluster ends its own calls.
-      if (!(error instanceof KafkaRefusal) && !this.#closed) this.#wasSilent(link.address)
+      // A frozen broker accepts connections, and would be asked first forever. Its caller's time may be up first, and closes the cluster.
+      if (!(error instanceof KafkaRefusal)) this.#wasSilent(link.address)
       throw error
     }
   }
@@ -178,7 +178,7 @@ export class Cluster {
     throw new AggregateError(failures, 'no broker can be reached')
   }
 
-  /** Each address once: connected ones, others, and then those that were silent, the one first that was for longest. */
+  /** Each address once: connected ones, others, and then the silent ones, the longest silent first. */
   #inOrder(): readonly Address[] {
     const known = [...this.#brokers.values(), ...this.#options.bootstrap]
     const places = new Map(known.map((place) => [nameOf(place), place]))
@@ -202,7 +202,9 @@ export class Cluster {
       const link = await opening
       if (link.isOpen && !this.#closed) return link
       link.close()
-      if (this.#links.get(name) === opening) this.#links.delete(name)
+      if (this.#links.get(name) !== opening) continue
+      this.#links.delete(name)
+      this.#made.delete(name)
     }
   }
 

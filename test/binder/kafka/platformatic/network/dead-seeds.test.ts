@@ -29,14 +29,16 @@ function metadataOf(brokers: readonly Place[]): Buffer {
   return to.bytes
 }
 
-/** A transport with six seeds. Nothing answers a connect to those in `dead`. */
-function setup(dead: ReadonlySet<string>, brokers: readonly Place[] = []) {
+/** A transport with six seeds. Nothing answers a connect to those in `dead`, or a request to those in `frozen`. */
+function setup(dead: ReadonlySet<string>, brokers: readonly Place[] = [], frozen: ReadonlySet<string> = new Set()) {
   const clock = new FakeClock()
   const connects: string[] = []
   class Scripted extends Connection {
     #isConnected = false
+    #isFrozen = false
     override connect(host: string): Promise<void> {
       connects.push(host)
+      this.#isFrozen = frozen.has(host)
       if (dead.has(host)) return new Promise(() => {})
       this.#isConnected = true
       return Promise.resolve()
@@ -49,6 +51,7 @@ function setup(dead: ReadonlySet<string>, brokers: readonly Place[] = []) {
       return Promise.resolve()
     }
     override send(...args: unknown[]): void {
+      if (this.#isFrozen) return
       const callback = args.at(-1) as (error: null, answer: readonly Buffer[]) => void
       callback(null, [metadataOf(brokers)])
     }
@@ -74,6 +77,13 @@ describe('with seeds that never answer a connect', () => {
     const { connects, provision } = setup(new Set(['seed1', 'seed2']))
     expect(await provision(10 * SECOND)).toBe('done')
     expect(connects).toEqual(['seed1', 'seed2', 'seed3'])
+  })
+
+  it('the transport asks another one after a call to a seed that connected and did not answer', async ({ expect }) => {
+    const { connects, provision } = setup(new Set(), [], new Set(['seed1']))
+    expect(await provision(20 * SECOND)).not.toBe('done')
+    expect(await provision(1 * SECOND)).toBe('done')
+    expect(connects).toEqual(['seed1', 'seed2'])
   })
 
   it('the transport remembers them after a call that ran out of time', async ({ expect }) => {
