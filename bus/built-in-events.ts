@@ -1,6 +1,6 @@
 /** The events every bus knows. Their schemas are written by hand: the package brings no schema library. */
 import type { StandardSchemaV1 } from '../core/schema.ts'
-import { BUILT_IN_PREFIX, type BusEvent } from './event.ts'
+import { BUILT_IN_PREFIX, type BusEvent } from './define-event.ts'
 
 /** Loads every watched config again. */
 export const Refresh: BusEvent<Empty> = builtIn('refresh', () => undefined)

@@ -19,6 +19,6 @@ export {
 } from './built-in-events.ts'
 export type { Acknowledgement, Bus, BusHealth, ReportWatch } from './bus.ts'
 export { BusError } from './errors.ts'
-export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './event.ts'
+export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './define-event.ts'
 export { createBus } from './service-bus.ts'
 export type { WatchedConfig } from './watched-config.ts'

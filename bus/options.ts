@@ -8,7 +8,7 @@ import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import { type Address, DEFAULT_GROUP } from './address.ts'
 import type { LogLevel } from './built-in-events.ts'
 import type { BusMember } from './bus.ts'
-import { type EventSubscription, onEvent } from './event.ts'
+import { type EventSubscription, onEvent } from './define-event.ts'
 import { resolveSecrets } from './signature.ts'
 
 /** The requester and the requested action. As trustworthy as the signature: each holder of the secret can claim any sender. */

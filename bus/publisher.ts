@@ -8,7 +8,7 @@ import { type AddressPattern, formatAddress, matches, parsePattern } from './add
 import type { AckedPublishOptions, Acknowledgement, PublishOptions } from './bus.ts'
 import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
 import { BusError } from './errors.ts'
-import { type BusEvent, requireEvent } from './event.ts'
+import { type BusEvent, requireEvent } from './define-event.ts'
 import type { InstanceLifecycle } from './instance-lifecycle.ts'
 import type { Members } from './members.ts'
 import type { AckWait, PendingAcks } from './pending-acks.ts'

@@ -18,7 +18,7 @@ import type {
 } from './bus.ts'
 import type { BusChannel } from './channels.ts'
 import { BusError } from './errors.ts'
-import { type BusEvent, type EventHandler, onEvent } from './event.ts'
+import { type BusEvent, type EventHandler, onEvent } from './define-event.ts'
 import { Handlers } from './handlers.ts'
 import { InstanceLifecycle } from './instance-lifecycle.ts'
 import { Members } from './members.ts'

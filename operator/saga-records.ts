@@ -12,7 +12,7 @@ import {
   type SagaOrder,
   type SeenSaga,
   statusFor,
-} from './post-saga-actions.ts'
+} from './queue-saga-actions.ts'
 
 /** A saga as its row and its timeline have it. */
 export interface SagaRecord {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import { FailingCallKinds } from '../../core/failures-by-call-kind.ts'
+import { FailingCallKinds } from '../../core/failing-call-kinds.ts'
 import { limitedTransaction } from '../../core/idle-limited-transaction.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'

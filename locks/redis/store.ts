@@ -15,7 +15,7 @@ import {
   EXTEND_SHARED,
   RELEASE_SHARED,
   RELEASE_SHARED_CERTAIN,
-} from './scripts-shared.ts'
+} from './scripts-shared-mode.ts'
 import { WaiterWakeups } from './waiter-wakeups.ts'
 
 const acquireScript = defineScript(ACQUIRE)

@@ -6,7 +6,7 @@ import { draw } from './draws.ts'
 import type { SimulationOptions } from './simulate-options.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 import type { World } from './world.ts'
-import type { Servers } from './world-facade.ts'
+import type { Servers } from './simulated-servers.ts'
 
 /** An instance that is not up. */
 export interface Late {

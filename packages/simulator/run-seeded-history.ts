@@ -11,7 +11,7 @@ import type { Kept } from './restore-database.ts'
 import type { SimulatedWorld, SimulationOptions } from './simulate-options.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
 import { World } from './world.ts'
-import { facadeOf, Servers } from './world-facade.ts'
+import { facadeOf, Servers } from './simulated-servers.ts'
 
 /** A history to play. */
 export interface Play {

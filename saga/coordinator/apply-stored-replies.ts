@@ -7,7 +7,7 @@ import { replyEvent } from './outcome-to-event.ts'
  * due.
  * @returns the saga after that
  */
-export async function applyLeftReplies(
+export async function applyStoredReplies(
   applier: EventApplier,
   found: LoadedSaga,
   { maxPayloadBytes, birth }: { readonly maxPayloadBytes: number; readonly birth: string | undefined },

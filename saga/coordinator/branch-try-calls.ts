@@ -17,7 +17,7 @@ import { BranchRefused, GlobalTransactionError } from '../global/errors.ts'
 import { stored } from '../json.ts'
 import type { GrownStep, StepState } from '../machine/state.ts'
 import type { SagaKey, SagaRow } from '../store/row-types.ts'
-import { applyLeftReplies } from './apply-stored-replies.ts'
+import { applyStoredReplies } from './apply-stored-replies.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -214,7 +214,7 @@ export class BranchTryCalls {
       try {
         const found = await loader.loadShared(this.#key())
         if (found === undefined || !this.#isThis(found.row)) return this.end('it is not there any more')
-        const now = await applyLeftReplies(this.#applier, found, { maxPayloadBytes, birth: this.#caller.birth })
+        const now = await applyStoredReplies(this.#applier, found, { maxPayloadBytes, birth: this.#caller.birth })
         this.seen(now)
         const options = { snapshot: now, birth: this.#caller.birth }
         for (const step of this.#late(now)) await this.#applier.apply(this.#key(), { type: 'late', step }, options)

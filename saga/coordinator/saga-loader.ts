@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { type Instant, readInstant } from '../../core/elapsed-time.ts'
 import type { SqlClient, SqlExecutor } from '../../core/sql.ts'
-import { instanceDefinition } from '../definition/instance-definition.ts'
+import { instanceDefinition } from '../definition/definition-with-added-steps.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import type { SagaKey, SagaRow, SagaVersion } from '../store/row-types.ts'
 import type { SagaStore } from '../store/store.ts'

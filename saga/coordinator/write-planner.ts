@@ -3,7 +3,7 @@
  * the next row of the saga of it.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
-import { instanceDefinition } from '../definition/instance-definition.ts'
+import { instanceDefinition } from '../definition/definition-with-added-steps.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of the core: what health is made of
-import { FailingCallKinds } from '../../core/failures-by-call-kind.ts'
+import { FailingCallKinds } from '../../core/failing-call-kinds.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 const denied = new Error('permission denied')

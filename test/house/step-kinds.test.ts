@@ -65,7 +65,7 @@ it('the additions of a kind of step are known to its file alone', () => {
   // These files make the steps that no builder method adds: those of `choose`, and of code.
   expect(knowing).toEqual([
     'saga/definition/blocks.ts',
-    'saga/definition/instance-definition.ts',
+    'saga/definition/definition-with-added-steps.ts',
     'saga/global/definition.ts',
   ])
   const exported = FILES.flatMap((file) =>

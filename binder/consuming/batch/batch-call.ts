@@ -13,7 +13,7 @@ import { BinderError } from '../../errors.ts'
 import type { ConsumerName } from '../../telemetry/metrics.ts'
 import { DeliveryContext } from '../context.ts'
 import type { Failures } from '../failure/failures.ts'
-import { WithdrawnSignal } from '../failure/withdrawn-signal.ts'
+import { AllWithdrawnSignal } from '../failure/all-withdrawn-signal.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-items.ts'
 import { type BatchOutput, BatchOutputs } from './batch-outputs.ts'
@@ -75,7 +75,7 @@ export class BatchCall {
   ): Promise<void> {
     const { telemetry } = this.#context
     const deliveries = items.map(({ delivery }) => delivery)
-    const loans = new WithdrawnSignal(deliveries)
+    const loans = new AllWithdrawnSignal(deliveries)
     const work = async (): Promise<void> => {
       const context = this.#contextOf(loans, items.length, transaction?.tx)
       const made = await this.#outputs
@@ -159,7 +159,7 @@ export class BatchCall {
     )
   }
 
-  #contextOf(loans: WithdrawnSignal, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
+  #contextOf(loans: AllWithdrawnSignal, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
     const { drain, handlerLogger } = this.#context
     const { group } = this.#options
     const channel = this.#binding.input.name

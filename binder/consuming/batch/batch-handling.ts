@@ -6,7 +6,7 @@ import { decodePayload } from '../../channel/message-codec.ts'
 import type { ConsumerName } from '../../telemetry/metrics.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { Failures, type HandlingEnd } from '../failure/failures.ts'
-import { WithdrawnSignal } from '../failure/withdrawn-signal.ts'
+import { AllWithdrawnSignal } from '../failure/all-withdrawn-signal.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
 import type { Permit } from '../pace/circuit-breaker.ts'
 import { FREE } from '../pace/pace.ts'
@@ -180,7 +180,7 @@ export class BatchHandling {
     const { pace, stopping } = this.#context
     if (isAgain && stopping.aborted) return undefined
     if (pace === undefined) return FREE
-    const loans = new WithdrawnSignal(items.map(({ delivery }) => delivery))
+    const loans = new AllWithdrawnSignal(items.map(({ delivery }) => delivery))
     try {
       const mayWait = (): AbortSignal => AbortSignal.any([stopping, loans.signal])
       return await pace.enter(0, mayWait, hasFailedTrial)

@@ -5,7 +5,7 @@ import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
 import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter-message.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './publish-until-confirmed.ts'
-import { WithdrawnSignal } from './withdrawn-signal.ts'
+import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 
 /** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
 export class ConfirmedSends {
@@ -31,7 +31,7 @@ export class ConfirmedSends {
     messages: readonly EncodedMessage[],
     deliveries: readonly TransportDelivery[],
   ): Promise<readonly unknown[]> {
-    const loans = new WithdrawnSignal(deliveries)
+    const loans = new AllWithdrawnSignal(deliveries)
     const host = this.#confirming((left) => this.#context.publish(left))
     try {
       return await publishEach(host, messages, () => AbortSignal.any([loans.signal, this.#context.drain]))

@@ -12,7 +12,7 @@ import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter-message.ts'
 import { attemptsBefore, toRetry } from './retry-destination.ts'
 import { outageReason, UncountedFailures } from './uncounted-failures.ts'
-import { WithdrawnSignal } from './withdrawn-signal.ts'
+import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 
 /**
  * How one delivery ended.
@@ -106,7 +106,7 @@ export class Failures {
     )
     if (!mayWait || !this.#worthRetrying(toError(error))) return
     const { clock, stopping } = this.#context
-    const loans = new WithdrawnSignal(items.map(({ delivery }) => delivery))
+    const loans = new AllWithdrawnSignal(items.map(({ delivery }) => delivery))
     try {
       await clock.sleep(backoffDelayMs(backoff, halvings, Math.random()), AbortSignal.any([stopping, loans.signal]))
     } catch {

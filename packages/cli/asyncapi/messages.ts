@@ -5,7 +5,7 @@ import type { System } from 'concordat/operator'
 import type { SystemChannel } from '../engine-types.ts'
 import type { AsyncapiMessage, JsonObject } from './document-types.ts'
 import { exampleHeaders, headersOf, SAGA_REPLY } from './headers.ts'
-import { jsonSchemaOf, type Schemas } from './json-schema.ts'
+import { jsonSchemaOf, type Schemas } from './payload-schemas.ts'
 import type { ResolvedAsyncapi } from './options.ts'
 
 export interface Writing {

@@ -1,7 +1,7 @@
 import type { TransportDelivery } from '../../transport/transport.ts'
 
 /** The loans of several deliveries as one: over when all of them were withdrawn. Dispose of it after use. */
-export class WithdrawnSignal {
+export class AllWithdrawnSignal {
   readonly #signals: ReadonlySet<AbortSignal>
   readonly #all: AbortController = new AbortController()
   #listening = false
