@@ -12,8 +12,8 @@ import {
   SetLogLevel,
   Shutdown,
 } from './built-in-events.ts'
-import { BusError } from './errors.ts'
 import type { BusEvent, EventContext } from './define-event.ts'
+import { BusError } from './errors.ts'
 import { AfterAck, type AnyHandler, type HandlerResult, NOT_MINE } from './handlers.ts'
 import type { BusContext } from './shared-dependencies.ts'
 import type { LiveConfig } from './watched-config.ts'

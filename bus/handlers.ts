@@ -3,8 +3,8 @@ import { copyData } from '../core/copy-data.ts'
 import { toError } from '../core/errors.ts'
 import { type Logger, withFields } from '../core/logger.ts'
 import { validate } from '../core/schema.ts'
-import type { EventEnvelope } from './envelope.ts'
 import type { BusEvent, EventContext, EventHandler } from './define-event.ts'
+import type { EventEnvelope } from './envelope.ts'
 import { ACKED, failedWith, IGNORED, type Outcome } from './outcome.ts'
 
 /** Result of a built-in handler: nothing, that the event is not for this instance, or work for after the answer. */

@@ -18,7 +18,7 @@ export {
   Shutdown,
 } from './built-in-events.ts'
 export type { Acknowledgement, Bus, BusHealth, ReportWatch } from './bus.ts'
-export { BusError } from './errors.ts'
 export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './define-event.ts'
+export { BusError } from './errors.ts'
 export { createBus } from './service-bus.ts'
 export type { WatchedConfig } from './watched-config.ts'

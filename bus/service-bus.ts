@@ -17,8 +17,8 @@ import type {
   ReportWatchOptions,
 } from './bus.ts'
 import type { BusChannel } from './channels.ts'
-import { BusError } from './errors.ts'
 import { type BusEvent, type EventHandler, onEvent } from './define-event.ts'
+import { BusError } from './errors.ts'
 import { Handlers } from './handlers.ts'
 import { InstanceLifecycle } from './instance-lifecycle.ts'
 import { Members } from './members.ts'

@@ -3,8 +3,8 @@ import { NOW } from '../../core/sql-function-snippets.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
 import type { HolderChanged, ListRequest, LockOperator } from '../store.ts'
-import { requireShort } from './key-length.ts'
 import { ENDLESS } from './functions.ts'
+import { requireShort } from './key-length.ts'
 import type { WaiterWakeups } from './waiter-wakeups.ts'
 
 interface SeenRow {

@@ -5,8 +5,8 @@ import { runIn } from './current-process.ts'
 import { draw } from './draws.ts'
 import type { SimulationOptions } from './simulate-options.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
-import type { World } from './world.ts'
 import type { Servers } from './simulated-servers.ts'
+import type { World } from './world.ts'
 
 /** An instance that is not up. */
 export interface Late {

@@ -10,8 +10,8 @@ import { hearUncaught } from './process/uncaught.ts'
 import type { Kept } from './restore-database.ts'
 import type { SimulatedWorld, SimulationOptions } from './simulate-options.ts'
 import type { SimulatedProcess } from './simulated-process.ts'
-import { World } from './world.ts'
 import { facadeOf, Servers } from './simulated-servers.ts'
+import { World } from './world.ts'
 
 /** A history to play. */
 export interface Play {

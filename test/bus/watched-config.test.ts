@@ -94,7 +94,7 @@ describe('a config with versions', () => {
     slowly.open()
     const answer = await first
     expect([config.value, config.version]).toEqual([{ eur: 2 }, 2])
-    expect(answer.failed[0]?.error.message).toContain('publish a version above it, from where the value is kept')
+    expect(answer.failed[0]?.error.message).toContain('publish a version with the change, from where it is kept')
   })
 
   it('survives a listener that throws', async () => {

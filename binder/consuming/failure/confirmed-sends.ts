@@ -3,9 +3,9 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/failed-request-answer.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
+import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter-message.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './publish-until-confirmed.ts'
-import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 
 /** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
 export class ConfirmedSends {

@@ -8,11 +8,11 @@ import { isClosed, writeFault } from '../../../core/write-fault.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
+import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter-message.ts'
 import { attemptsBefore, toRetry } from './retry-destination.ts'
 import { outageReason, UncountedFailures } from './uncounted-failures.ts'
-import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 
 /**
  * How one delivery ended.

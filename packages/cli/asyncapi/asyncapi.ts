@@ -4,10 +4,10 @@ import { readSystem } from 'concordat/operator'
 import type { SystemChannel } from '../engine-types.ts'
 import type { AsyncapiChannel, AsyncapiDocument, JsonObject } from './document-types.ts'
 import { HEADER_SCHEMAS, headerSchemaNames } from './headers.ts'
-import { jsonSchemaOf, Schemas } from './payload-schemas.ts'
 import { hasSchema, messageOf, type Writing } from './messages.ts'
 import { operationsOf } from './operations.ts'
 import { type AsyncapiOptions, type ResolvedAsyncapi, resolveAsyncapi } from './options.ts'
+import { jsonSchemaOf, Schemas } from './payload-schemas.ts'
 
 /**
  * Writes the AsyncAPI 3 document of these services: channels with JSON Schema, what each service sends and receives,

@@ -5,8 +5,8 @@ import type { System } from 'concordat/operator'
 import type { SystemChannel } from '../engine-types.ts'
 import type { AsyncapiMessage, JsonObject } from './document-types.ts'
 import { exampleHeaders, headersOf, SAGA_REPLY } from './headers.ts'
-import { jsonSchemaOf, type Schemas } from './payload-schemas.ts'
 import type { ResolvedAsyncapi } from './options.ts'
+import { jsonSchemaOf, type Schemas } from './payload-schemas.ts'
 
 export interface Writing {
   readonly options: ResolvedAsyncapi
