@@ -12,6 +12,8 @@ import { payloads, type Side } from './sides.ts'
 
 const MESSAGES = 200_000
 const CYCLE = 2_000
+/** Cycles that are measured, before the snapshot and at its end. */
+const MEASURED = 30
 
 /** Measures publish and consume, in cycles, at the end of a transaction that holds a snapshot open, and a small foreign transaction beside it. */
 export async function measureSnapshot(bed: PostgresBed, { report, progress }: SuiteOptions): Promise<void> {
@@ -25,13 +27,13 @@ export async function measureSnapshot(bed: PostgresBed, { report, progress }: Su
     progress(`a snapshot held open, ${side.name}`)
     await cycles(side, 10)
     await using bystander = await openBystander(url)
-    const before = await bystander.beside(() => cycles(side, 10))
+    const before = await bystander.beside(() => cycles(side, MEASURED))
     const foreign = new pg.Client({ connectionString: url })
     await foreign.connect()
     await foreign.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
     await foreign.query('SELECT pg_current_xact_id()')
-    await cycles(side, MESSAGES / CYCLE - 10)
-    const after = await bystander.beside(() => cycles(side, 10))
+    await cycles(side, MESSAGES / CYCLE - MEASURED)
+    const after = await bystander.beside(() => cycles(side, MEASURED))
     await foreign.end()
     const ratio = median(after.result) / median(before.result)
     rows.push([
