@@ -87,7 +87,7 @@ async function keptUnder(side: Side, disturb: (signal: AbortSignal) => Promise<v
   const calm = await rateFor(side, CALM_MS)
   // A cycle that cannot end while it is disturbed ends afterwards, and counts until then.
   const [disturbed] = await Promise.all([rateFor(side, DISTURBED_MS), disturb(AbortSignal.timeout(DISTURBED_MS))])
-  // What was refused meanwhile is tried again by now.
+  // Calls that were refused meanwhile are repeated in this time.
   await rateFor(side, CALM_MS / 5)
   return { calm, disturbed }
 }
@@ -109,7 +109,7 @@ async function rateFor(side: Side, ms: number): Promise<number> {
   return done / ((performance.now() - startedAt) / 1_000)
 }
 
-/** Strangers take each connection that becomes free. */
+/** Other clients take each connection that becomes free. */
 async function exhausted({ bed, database, url }: Target, signal: AbortSignal): Promise<void> {
   const strangers: pg.Client[] = []
   const take = async (): Promise<void> => {
