@@ -7,7 +7,7 @@ export interface Bystander extends AsyncDisposable {
   beside<T>(work: () => Promise<T>): Promise<{ readonly result: T; readonly samplesMs: readonly number[] }>
 }
 
-/** It runs in a process of its own: what keeps the side's event loop busy does not count. */
+/** Starts the bystander in a separate process, so that a busy event loop of the measured side adds nothing to its latency. */
 export async function openBystander(connectionString: string): Promise<Bystander> {
   const worker = new Worker<BystanderReport>(new URL('./bystander-worker.ts', import.meta.url), [connectionString])
   await worker.report('ready')

@@ -12,7 +12,7 @@ const CALM_MS = 5_000
 const DISTURBED_MS = 10_000
 const RETRY_MS = 20
 const READERS = 4
-/** So few that strangers can take all of them. */
+/** A low limit, so that other clients can take every connection. */
 const MAX_CONNECTIONS = 40
 
 interface Target {
