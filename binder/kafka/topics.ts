@@ -1,4 +1,4 @@
-import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
+import { type Clock, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted-noun.ts'
 import type { Logger } from '../../core/logger.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
@@ -13,6 +13,14 @@ const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
 /** After a restart of all brokers the first one back may not list topics for some seconds. */
 const ABSENCE_MS = 1 * MINUTE
+/** Longer than the pauses between retries. */
+const LOOKS_APART_MS = 1 * HOUR
+
+/** Both on the monotonic clock. */
+interface Absence {
+  readonly since: number
+  readonly seenAt: number
+}
 
 /** Makes topics exist, and knows which do. */
 export class Topics {
@@ -21,8 +29,10 @@ export class Topics {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #partitions = new Map<string, number>()
-  /** Topics that the broker has listed to this process, each with the monotonic time since when it is missing. */
-  readonly #absentSince = new Map<string, number | undefined>()
+  /** Topics that the broker has listed to this process. */
+  readonly #listed = new Set<string>()
+  /** Of those: the ones that were missing at the last look. */
+  readonly #absences = new Map<string, Absence>()
   /** Seen with the count that was declared. */
   readonly #accepted = new Set<string>()
   readonly #deadLetters = new Set<string>()
@@ -98,13 +108,14 @@ export class Topics {
 
   /**
    * Error for a topic that the broker does not know now and knew before. `undefined` for one that this process has never seen, or that
-   * was absent for a minute.
+   * was absent for a minute. A look more than an hour after the last one begins a new absence: the topic may have been there between.
    */
   passingAbsence(topic: string, cause?: unknown): TransportError | undefined {
-    if (!this.#absentSince.has(topic)) return undefined
+    if (!this.#listed.has(topic)) return undefined
     const now = this.#clock.monotonic()
-    const since = this.#absentSince.get(topic) ?? now
-    this.#absentSince.set(topic, since)
+    const last = this.#absences.get(topic)
+    const since = last === undefined || now - last.seenAt > LOOKS_APART_MS ? now : last.since
+    this.#absences.set(topic, { since, seenAt: now })
     if (now - since >= ABSENCE_MS) return undefined
     return transportError('unavailable', `topic "${topic}" is not known to the broker (yet)`, topic, cause)
   }
@@ -171,7 +182,8 @@ export class Topics {
       const found = await admin.partitionsOf(names)
       for (const [name, { count }] of found) {
         this.#partitions.set(name, count)
-        this.#absentSince.set(name, undefined)
+        this.#listed.add(name)
+        this.#absences.delete(name)
       }
       const awaited = names.filter((name) => (created.has(name) ? found.get(name)?.isLed !== true : !found.has(name)))
       if (awaited.length === 0) return

@@ -1,7 +1,7 @@
 import { Connection } from '@platformatic/kafka'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { platformaticTransport } from 'concordat/binder/kafka/platformatic'
-import { DAY, MINUTE, SECOND, silentLogger, systemClock } from 'concordat/core'
+import { DAY, HOUR, MINUTE, SECOND, silentLogger, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
 import {
@@ -133,6 +133,20 @@ describe('a topic that the broker does not list', () => {
     expect(await kind()).toEqual(['unavailable', true])
     await elapse(1)
     expect(await kind()).toEqual(['unroutable', false])
+    await elapse(HOUR)
+    expect(await kind()).toEqual(['unroutable', false])
+  })
+
+  it('is unavailable again when it is missing a second time, hours after the first', async () => {
+    const { topics, existing, elapse } = setup(new Map([['orders', true]]))
+    await topics.provision([orders])
+    topics.forget('orders')
+    existing.delete('orders')
+    await expect(topics.verify('orders')).rejects.toMatchObject({ kind: 'unavailable' })
+    await elapse(2 * HOUR)
+    await expect(topics.verify('orders')).rejects.toMatchObject({ kind: 'unavailable' })
+    await elapse(MINUTE)
+    await expect(topics.verify('orders')).rejects.toMatchObject({ kind: 'unroutable' })
   })
 
   it('is unroutable at once when this process has never seen it', async () => {
