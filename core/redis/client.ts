@@ -60,6 +60,11 @@ export interface RedisConnectionClient extends RedisCopy {
   refreshSlotsCache?(): void
 }
 
+/** `address:port` of the server connected to; undefined when there is none, or many. */
+export function peerOf({ stream }: RedisConnectionClient): string | undefined {
+  return stream?.remoteAddress === undefined ? undefined : `${stream.remoteAddress}:${stream.remotePort}`
+}
+
 export interface RedisPipeline {
   exec(): Promise<ReadonlyArray<readonly [error: Error | null, reply: unknown]> | null>
 }

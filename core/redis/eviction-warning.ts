@@ -1,6 +1,7 @@
 import type { Logger } from '../logger.ts'
 import { fieldOf } from '../thrown-values.ts'
 import { failureKind } from './classify-errors.ts'
+import { peerOf, type RedisConnectionClient } from './client.ts'
 import type { RedisConnection } from './connection.ts'
 import { evictionPolicy } from './info.ts'
 
@@ -24,17 +25,18 @@ export class EvictionWarning {
     this.#logger = logger
   }
 
-  /** @param fields logged with the warning */
-  check(info: string, fields: Readonly<Record<string, unknown>> = {}): void {
+  /** @param server logged with the warning: its address, or the name it has in errors */
+  check(info: string, server: RedisConnectionClient | string): void {
     const { name, expires } = this.#data
     const policy = evictionPolicy(info)
     if (policy === undefined || (!expires && policy.startsWith('volatile-'))) return
-    this.#warnOnce(`Redis may evict ${name}: set maxmemory-policy noeviction`, { ...fields, policy })
+    this.#warnOnce(`Redis may evict ${name}: set maxmemory-policy noeviction`, { server: nameOf(server), policy })
   }
 
   /** @param error of `RedisConnection.info`; without an answer the next connection tells */
-  failed(error: unknown): void {
-    if (failureKind(fieldOf(error, 'cause')) === 'refused') this.#warnOnce(UNKNOWN_POLICY, { err: error })
+  failed(error: unknown, server: RedisConnectionClient | string): void {
+    if (failureKind(fieldOf(error, 'cause')) !== 'refused') return
+    this.#warnOnce(UNKNOWN_POLICY, { server: nameOf(server), err: error })
   }
 
   #warnOnce(message: string, fields: Readonly<Record<string, unknown>>): void {
@@ -49,10 +51,14 @@ export function warnOfEviction(connection: RedisConnection, data: StoredData, lo
   const warning = new EvictionWarning(data, logger)
   connection.onServer((server) => {
     const asking = connection.info(server).then(
-      (info) => warning.check(info),
-      (error: unknown) => warning.failed(error),
+      (info) => warning.check(info, server),
+      (error: unknown) => warning.failed(error, server),
     )
     // A logger that throws.
     asking.catch(() => {})
   })
+}
+
+function nameOf(server: RedisConnectionClient | string): string | undefined {
+  return typeof server === 'string' ? server : peerOf(server)
 }

@@ -83,8 +83,7 @@ export class ReconnectingClient {
   }
 
   peer(): string | undefined {
-    const stream = this.current?.stream
-    return stream?.remoteAddress === undefined ? undefined : `${stream.remoteAddress}:${stream.remotePort}`
+    return this.current === undefined ? undefined : peerOf(this.current)
   }
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {

@@ -86,11 +86,11 @@ export class RestartGuard {
   #ask(server: RedisConnectionClient): Promise<string> {
     const asking = this.#connection.info(server).then(
       (info) => {
-        this.#eviction.check(info)
+        this.#eviction.check(info, server)
         return this.#read(info)
       },
       (error: unknown) => {
-        this.#eviction.failed(error)
+        this.#eviction.failed(error, server)
         throw error
       },
     )

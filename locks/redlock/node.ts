@@ -162,7 +162,7 @@ export class QuorumNode {
   }
 
   #read(info: string): Identity {
-    this.#eviction.check(info, { server: this.name })
+    this.#eviction.check(info, this.name)
     // A server without an uptime counts as new.
     const now = this.#clock.monotonic()
     const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - minUptimeMs(info)

@@ -47,6 +47,16 @@ describe.each(Object.keys(STORES))('the Redis store of %s', (kind) => {
   })
 })
 
+it('the warning tells the address of the server', async () => {
+  const [server, log] = [new FakeRedis(evicting('allkeys-lru')), new LogLines()]
+  const locks = redisLocks({ client: server.client, logger: log.logger })
+  onTestFinished(() => locks.close())
+  locks.tryAcquire('k').catch(() => {})
+  await drain()
+  const warning = log.lines.find(({ message }) => message.includes('noeviction'))
+  expect(warning?.fields).toMatchObject({ server: '10.0.0.7:6379', policy: 'allkeys-lru' })
+})
+
 it('a fence is not endangered by a policy that evicts only keys that expire', async () => {
   expect(await warningsOf('fence', evicting('volatile-lru'))).toEqual([])
   expect(await warningsOf('locks', evicting('volatile-lru'))).toHaveLength(1)

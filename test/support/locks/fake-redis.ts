@@ -30,6 +30,7 @@ export class FakeRedis {
 
 class FakeConnection extends EventEmitter {
   status = 'wait'
+  readonly stream = { cork() {}, uncork() {}, remoteAddress: '10.0.0.7', remotePort: 6379 }
   readonly #server: FakeRedis
 
   constructor(server: FakeRedis) {
