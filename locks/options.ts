@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { type Clock, DAY, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
@@ -20,7 +20,7 @@ export interface LocksOptions {
   readonly stallMarginMs?: number | undefined
   /**
    * How often a waiter asks again and refreshes its place; it loses the place after three misses. Wake-ups do not depend
-   * on it. @default 1 second
+   * on it. At most one hour. @default 1 second
    */
   readonly heartbeatMs?: number | undefined
   /**
@@ -63,7 +63,7 @@ export function resolveLocks(options: LocksOptions): ResolvedLocks {
     owner: requireOwner('locks.owner', options.owner ?? `${hostname()}:${process.pid}`),
     stallMarginMs:
       options.stallMarginMs === undefined ? undefined : requireInteger('locks.stallMarginMs', options.stallMarginMs, 0),
-    heartbeatMs: requireInteger('locks.heartbeatMs', options.heartbeatMs ?? 1 * SECOND, 10),
+    heartbeatMs: requireInteger('locks.heartbeatMs', options.heartbeatMs ?? 1 * SECOND, 10, HOUR),
     outageMs: requireInteger('locks.outageMs', options.outageMs ?? 2 * SECOND, 0),
     logger: checkLogger('locks.logger', options.logger),
     telemetry: checkTelemetry('locks.telemetry', options.telemetry),

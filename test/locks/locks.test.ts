@@ -245,6 +245,7 @@ describe('options', () => {
     expect(() => createLocks(store, { owner: '' })).toThrow('locks.owner')
     expect(() => createLocks(store, { owner: '\ud800' })).toThrow('locks.owner: expected well-formed text')
     expect(() => createLocks(store, { heartbeatMs: 1 })).toThrow('locks.heartbeatMs')
+    expect(() => createLocks(store, { heartbeatMs: 2 ** 53 - 1 })).toThrow('locks.heartbeatMs')
     expect(() => createLocks(store, { stallMarginMs: -1 })).toThrow('locks.stallMarginMs')
     expect(() => createLocks(store, { heartbeat: 1 } as never)).toThrow('Did you mean "heartbeatMs"?')
     expect(() => createLocks({ url: 'redis://x' } as never)).toThrow('createLocks.store: expected a lock store')
