@@ -11,7 +11,7 @@
 export { createBinder } from './assembly/create-binder.ts'
 export type { Topology } from './assembly/topology.ts'
 export type { Binder, BinderOptions } from './binder.ts'
-export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
+export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch-bindings.ts'
 export type {
   BatchBinding,
   Binding,

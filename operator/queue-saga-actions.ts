@@ -12,7 +12,7 @@ import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
 import { nextRevision } from '../saga/store/revision.ts'
-import type { SagaKey, SagaRow } from '../saga/store/row-types.ts'
+import type { SagaKey, SagaRow } from '../saga/store/store-types.ts'
 import type { SagaStore } from '../saga/store/store.ts'
 import { mailAtEnd } from '../saga/store/unhandled-mail.ts'
 

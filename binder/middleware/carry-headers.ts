@@ -1,5 +1,5 @@
 import { requireText } from '../../core/errors.ts'
-import { produced } from '../bindings/batch.ts'
+import { produced } from '../bindings/batch-bindings.ts'
 import { Discarded } from '../bindings/discarded-result.ts'
 import { type BatchOutcome } from '../bindings/handler-types.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'

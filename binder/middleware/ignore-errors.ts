@@ -1,6 +1,6 @@
 import { toError } from '../../core/errors.ts'
 import { requireFunction } from '../../core/option-checks.ts'
-import { ok } from '../bindings/batch.ts'
+import { ok } from '../bindings/batch-bindings.ts'
 import type { HandlerContext } from '../bindings/handler-types.ts'
 import { type BatchOutcome } from '../bindings/handler-types.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'

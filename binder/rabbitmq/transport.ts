@@ -25,7 +25,7 @@ import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitO
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { countIn, type QueueCounts, requirePartitions } from './topology/count.ts'
 import type { Ask } from './topology/declare.ts'
-import { DelayLadder } from './topology/delay.ts'
+import { DelayLadder } from './topology/delay-ladder.ts'
 import { queueIn } from './topology/foreign-places.ts'
 import { partsOf, provisionAnonymous } from './topology/provision.ts'
 import { Provisioner } from './topology/provisioner.ts'

@@ -1,5 +1,5 @@
 /** Requests to the event applier with an event, and its answers. */
-import type { SagaMail } from '../store/row-types.ts'
+import type { SagaMail } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 export interface Applied {

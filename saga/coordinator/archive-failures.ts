@@ -1,5 +1,5 @@
 /** Ended sagas that `archive` did not take: batches leave them out, and each purge tries them alone at its end. */
-import type { SagaKey } from '../store/row-types.ts'
+import type { SagaKey } from '../store/store-types.ts'
 
 /** An ended saga that could not be archived, and why. */
 export interface UnarchivedSaga {

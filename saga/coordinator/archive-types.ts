@@ -1,7 +1,7 @@
 /** Ended sagas, as the option `archive` receives them before they are deleted. */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
-import type { TimelineRow } from '../store/row-types.ts'
+import type { TimelineRow } from '../store/store-types.ts'
 
 /** Everything there was of a saga. */
 export interface ArchivedSaga {

@@ -1,6 +1,6 @@
 /** Limits work on one saga to a lease, so that a schema or function that never settles blocks its own saga only. */
 import { finishesWithin, within } from '../../core/time-limit.ts'
-import type { SagaKey } from '../store/row-types.ts'
+import type { SagaKey } from '../store/store-types.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** Returns the result of `work`. Rejects after a lease, so that the caller retries; `work` continues in the background. */

@@ -11,7 +11,7 @@ import { toError } from '../../core/errors.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaLease } from '../store/row-types.ts'
+import type { SagaLease } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 

@@ -3,7 +3,7 @@ import type { Instant } from '../../core/elapsed-time.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
-import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/row-types.ts'
+import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/store-types.ts'
 
 /** A saga as it was last read or written. */
 export interface LoadedSaga {

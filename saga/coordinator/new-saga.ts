@@ -6,7 +6,7 @@ import type { Saga } from '../definition/saga-definition-types.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
 import { nextRevision } from '../store/revision.ts'
-import type { SagaRow, SagaTrace, SagaWrite } from '../store/row-types.ts'
+import type { SagaRow, SagaTrace, SagaWrite } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 

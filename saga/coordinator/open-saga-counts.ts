@@ -2,7 +2,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
-import type { DeferredSignalStore } from '../store/deferred-signals.ts'
+import type { DeferredSignalStore } from '../store/left-messages.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'

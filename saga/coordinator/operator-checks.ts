@@ -5,7 +5,7 @@ import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.
 import type { OperatorAction, SeenStuck } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import { actedOn, type SagaState, type SagaStatus } from '../machine/state.ts'
-import type { ListFilter, ResolvedFilter, SagaKey } from '../store/row-types.ts'
+import type { ListFilter, ResolvedFilter, SagaKey } from '../store/store-types.ts'
 
 /** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
 export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }

@@ -15,7 +15,7 @@ import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
 import { actedOn, type SagaState, type StepFailure, type StepState, type StepStatus } from '../machine/state.ts'
-import type { SagaMail, SagaOperatorMail, SagaRow, SagaSignal } from '../store/row-types.ts'
+import type { SagaMail, SagaOperatorMail, SagaRow, SagaSignal } from '../store/store-types.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 const MAX_MESSAGE = 500

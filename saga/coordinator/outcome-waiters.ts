@@ -10,7 +10,7 @@ import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaKey } from '../store/row-types.ts'
+import type { SagaKey } from '../store/store-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /** How long `outcome` waits. */

@@ -7,7 +7,7 @@ import { within } from '../../core/time-limit.ts'
 import { synchronous } from '../../core/unawaited-callbacks.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaKey, SagaRow } from '../store/row-types.ts'
+import type { SagaKey, SagaRow } from '../store/store-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /**

@@ -1,7 +1,7 @@
 /** The code of global transactions that this process runs, and what it has to hear of them. */
 import type { TransactionBody } from '../definition/kinds/kind.ts'
 import type { GrownStep } from '../machine/state.ts'
-import type { SagaRow } from '../store/row-types.ts'
+import type { SagaRow } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 /** A body that is told of each write of its transaction that this process sees. */

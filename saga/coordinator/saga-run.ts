@@ -3,7 +3,7 @@ import { resultsByName } from '../definition/results-by-name.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
-import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/row-types.ts'
+import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/store-types.ts'
 import { allResultsOf } from './outcome-to-event.ts'
 import type { OutcomeOptions, OutcomeWaiters } from './outcome-waiters.ts'
 

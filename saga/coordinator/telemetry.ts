@@ -24,7 +24,7 @@ import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import type { Operation } from '../machine/operation.ts'
 import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'
 import { listOf } from '../machine/step-shape-lookup.ts'
-import type { SagaRow, SagaTrace } from '../store/row-types.ts'
+import type { SagaRow, SagaTrace } from '../store/store-types.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
 

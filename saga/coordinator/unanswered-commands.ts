@@ -2,7 +2,7 @@
 import { counted } from '../../core/counted-noun.ts'
 import { destinationOf } from '../definition/saga-destinations.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
-import type { SagaKey } from '../store/row-types.ts'
+import type { SagaKey } from '../store/store-types.ts'
 import type { LateStep } from './health.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { LateCommand } from './options.ts'

@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { TelemetrySpan } from '../../core/telemetry-interface.ts'
 import type { DirectRequest } from '../direct/target.ts'
 import type { Call } from '../machine/state.ts'
-import type { SagaWrite } from '../store/row-types.ts'
+import type { SagaWrite } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 /** A command that has to be asked for once its intent is durable. */

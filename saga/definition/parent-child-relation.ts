@@ -1,7 +1,7 @@
 /** Relation of a sub-saga and its parent, and the reports of the one to the other. */
 import { derivedId } from '../../core/ids.ts'
 import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
-import type { SagaKey, SagaRow } from '../store/row-types.ts'
+import type { SagaKey, SagaRow } from '../store/store-types.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { resultsByName } from './results-by-name.ts'
 import type { Saga } from './saga-definition-types.ts'

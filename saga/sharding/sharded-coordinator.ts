@@ -11,7 +11,7 @@
 import type { Coordinator } from '../coordinator/coordinator.ts'
 import type { SagaHealth } from '../coordinator/health.ts'
 import type { SagaTarget } from '../coordinator/operator-checks.ts'
-import type { ListFilter, SagaSummary } from '../store/row-types.ts'
+import type { ListFilter, SagaSummary } from '../store/store-types.ts'
 
 /** A line of `list()`, and where the saga is. */
 export interface ShardedSummary extends SagaSummary {

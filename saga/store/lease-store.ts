@@ -7,7 +7,7 @@
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { nextRevisionSql } from './revision.ts'
-import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './row-types.ts'
+import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './store-types.ts'
 import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */

@@ -10,7 +10,7 @@ import type {
   SagaVersion,
   StandingSaga,
   TimelineRow,
-} from './row-types.ts'
+} from './store-types.ts'
 import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 
 /** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */

@@ -5,7 +5,7 @@
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import { nextRevisionSql } from './revision.ts'
-import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './row-types.ts'
+import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './store-types.ts'
 import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 
 export class SagaStore {

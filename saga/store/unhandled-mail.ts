@@ -1,7 +1,7 @@
 /** Mail that has no effect, and what is said of it. */
 import type { TimelineEntry } from '../machine/event.ts'
 import type { SagaStatus } from '../machine/state.ts'
-import type { SagaMail, SagaRow } from './row-types.ts'
+import type { SagaMail, SagaRow } from './store-types.ts'
 
 /**
  * Timeline entry for an operator's action that did not fit; `undefined` for other mail.

@@ -15,7 +15,7 @@ import { DeliveryContext } from '../context.ts'
 import { AllWithdrawnSignal } from '../failure/all-withdrawn-signal.ts'
 import type { Failures } from '../failure/failures.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
-import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-items.ts'
+import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-work-items.ts'
 import { type BatchOutput, BatchOutputs } from './batch-outputs.ts'
 import { checkOutcomes } from './check-batch-outcomes.ts'
 

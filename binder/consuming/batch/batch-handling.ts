@@ -23,7 +23,7 @@ import {
   undoneAlone,
   without,
   withoutRepeats,
-} from './batch-items.ts'
+} from './batch-work-items.ts'
 import { BatchJudge, type SettleOne } from './batch-judge.ts'
 
 const ANY = Number.POSITIVE_INFINITY

@@ -1,7 +1,7 @@
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { Failures, HandlingEnd } from '../failure/failures.ts'
-import { byKey, type Item, type ItemResults, lineOf } from './batch-items.ts'
+import { byKey, type Item, type ItemResults, lineOf } from './batch-work-items.ts'
 
 /** Called by `handle` once per delivery, as soon as it has ended. */
 export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void

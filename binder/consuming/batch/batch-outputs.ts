@@ -7,7 +7,7 @@ import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
 import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'
 import type { Failures } from '../failure/failures.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
-import { byKey, type Item, type ItemResult, lineOf } from './batch-items.ts'
+import { byKey, type Item, type ItemResult, lineOf } from './batch-work-items.ts'
 import { isOutcome } from './check-batch-outcomes.ts'
 
 /** Outputs of each message of a batch. */

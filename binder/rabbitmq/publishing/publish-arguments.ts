@@ -1,7 +1,7 @@
 import { MAX_DELAY_MS } from '../../channel/delay.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { AmqpPublishOptions } from '../link/amqplib-types.ts'
-import type { DelayLadder } from '../topology/delay.ts'
+import type { DelayLadder } from '../topology/delay-ladder.ts'
 import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 
 /** Content of a `basic.publish`. */

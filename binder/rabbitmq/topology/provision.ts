@@ -5,7 +5,7 @@ import type { AmqpChannel } from '../link/amqplib-types.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { failure, replyCodeOf, TRANSPORT, toTransportError } from '../transport-errors.ts'
 import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declare.ts'
-import type { DelayLadder } from './delay.ts'
+import type { DelayLadder } from './delay-ladder.ts'
 import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './foreign-places.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology-names.ts'
 

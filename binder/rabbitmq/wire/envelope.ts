@@ -30,7 +30,7 @@ const ESCAPE = 'concordat-amqp-'
 
 /**
  * Names a header cannot have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
- * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`topology/delay.ts`), `amqp-types` is ours
+ * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`topology/delay-ladder.ts`), `amqp-types` is ours
  * (`fields.ts`), the others are written by the broker and by amqplib's peers; what comes under them unescaped is not the
  * sender's and is left out.
  */

@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import { describe, expect, it, test } from 'vitest'
 import { Committer } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/write-plan.ts'
-import type { SagaWrite } from '../../../saga/store/row-types.ts'
+import type { SagaWrite } from '../../../saga/store/store-types.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
 
 const planOf = (id: string, previous = 0): Plan =>

@@ -3,7 +3,7 @@ import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { OutcomeWaiters } from '../../../saga/coordinator/outcome-waiters.ts'
 import { createRun } from '../../../saga/coordinator/saga-run.ts'
-import type { ReportedSaga, SagaKey } from '../../../saga/store/row-types.ts'
+import type { ReportedSaga, SagaKey } from '../../../saga/store/store-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 

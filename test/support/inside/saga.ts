@@ -20,7 +20,7 @@ export {
 } from '../../../saga/machine/state.ts'
 export type { Transition } from '../../../saga/machine/transition-draft.ts'
 export type { ShardedCoordinatorOptions, ShardOptions } from '../../../saga/sharding/options.ts'
-export type { SagaSummary } from '../../../saga/store/row-types.ts'
+export type { SagaSummary } from '../../../saga/store/store-types.ts'
 export type { TccParticipantOptions } from '../../../saga/tcc/participant.ts'
 export type { Story } from '../../../saga/testing/story.ts'
 export type { UndoHandler } from '../../../saga/undo/participant.ts'

@@ -8,7 +8,7 @@ import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
 import { DAY, HOUR } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import type { SagaVersion } from './row-types.ts'
+import type { SagaVersion } from './store-types.ts'
 import { sagaQuery, type Track } from './saga-row-columns.ts'
 
 /** Same number of attempts as for a message read from its channel. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { publishArguments } from '../../../../binder/rabbitmq/publishing/publish-arguments.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { DelayLadder } from '../../../../binder/rabbitmq/topology/delay.ts'
+import { DelayLadder } from '../../../../binder/rabbitmq/topology/delay-ladder.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { partsOf } from '../../../../binder/rabbitmq/topology/provision.ts'
 import { MAX_DELAY_MS } from '../../../support/inside/binder.ts'
