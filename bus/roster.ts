@@ -30,7 +30,7 @@ export interface RosterOptions {
   /** Longer claimed pauses are capped: on an unsigned bus they could keep a ghost for days. @default any */
   readonly maxIntervalMs?: number | undefined
   /**
-   * How long the last announcement of one who is gone is kept, to know it again when it is played again. Only where times
+   * How long the last announcement of a departed member is kept, so that a replay of it is recognised. Only where times
    * are signed: others say nothing. @default 0
    */
   readonly rememberMs?: number | undefined

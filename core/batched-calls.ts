@@ -8,7 +8,7 @@ export class BatchedCalls<Item> {
   readonly #send: (items: readonly Item[]) => Promise<unknown>
   readonly #afterwards: (next: () => void) => void
   /** The caller of `add` may be in a transaction that this call waits for, or under a lock that ends. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   readonly #pending = new Map<string, Item>()
   #isBusy = false
   #closed = false
@@ -43,6 +43,6 @@ export class BatchedCalls<Item> {
     this.#isBusy = items.length > 0
     if (!this.#isBusy) return
     const goOn = (): void => this.#afterwards(() => this.#sendPending())
-    this.#outside(() => this.#send(items)).then(goOn, goOn)
+    this.#detached(() => this.#send(items)).then(goOn, goOn)
   }
 }

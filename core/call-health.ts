@@ -44,7 +44,7 @@ export interface CallHealthFields {
 export class CallHealth {
   readonly #fields: CallHealthFields
   /** A probe runs outside of the caller that made the first call: in no transaction, under no lease. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   #isAnswered = false
   /** The last calls of their kind that failed. */
   readonly #failures = new Map<string, Failed>()
@@ -115,13 +115,13 @@ export class CallHealth {
 
   #arm(delayMs: number): void {
     if (this.#closed || this.#cancel !== undefined) return
-    this.#cancel = this.#outside(() => this.#fields.clock.setTimer(delayMs, this.#due))
+    this.#cancel = this.#detached(() => this.#fields.clock.setTimer(delayMs, this.#due))
   }
 
   readonly #due = (): void => {
     this.#cancel = undefined
     const leftMs = this.#settledAt + IDLE_MS - this.#fields.clock.monotonic()
     if (this.#failed === undefined && leftMs > 0) this.#arm(leftMs)
-    else void this.#outside(() => this.track(this.#fields.probe(), PROBE)).catch(() => this.#arm(RETRY_MS))
+    else void this.#detached(() => this.track(this.#fields.probe(), PROBE)).catch(() => this.#arm(RETRY_MS))
   }
 }

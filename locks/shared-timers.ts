@@ -17,7 +17,7 @@ export class SharedTimers {
   readonly #onLate: (lateMs: number) => void
   readonly #rounds = new Map<number, { readonly calls: SwapRemoveSet<() => void>; readonly cancel: () => void }>()
   /** Context of the locks' creation: a round serves many leases. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
 
   /** @param onLate told of each round how late the event loop was */
   constructor(clock: Clock, onLate: (lateMs: number) => void) {
@@ -47,7 +47,7 @@ export class SharedTimers {
       this.#onLate(this.#clock.monotonic() - at)
       for (const call of calls) call()
     }
-    const cancel = this.#outside(() => this.#clock.setTimer(delayMs, callAll))
+    const cancel = this.#detached(() => this.#clock.setTimer(delayMs, callAll))
     const round = { calls, cancel }
     this.#rounds.set(at, round)
     return round

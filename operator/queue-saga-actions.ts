@@ -1,7 +1,7 @@
 /**
- * Actions of operators on sagas without their definitions, for the command line and the console. `resolve` needs nothing of the definition and is applied at once. The others are
- * stored in the saga's row: the next instance that has the saga's version applies them, in a second or so, by the rules of the
- * machine, and writes the result to the timeline. No step is called from here.
+ * Actions of operators on sagas whose definitions are not loaded, for the command line and the console. `resolve` needs nothing of the
+ * definition and is applied at once. The others are stored in the saga's row: the next instance that has the saga's version applies
+ * them, in a second or so, by the rules of the machine, and writes the result to the timeline. No step is called from here.
  */
 import type { Clock } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
@@ -12,8 +12,8 @@ import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
 import { nextRevision } from '../saga/store/revision.ts'
-import type { SagaKey, SagaRow } from '../saga/store/store-types.ts'
 import type { SagaStore } from '../saga/store/store.ts'
+import type { SagaKey, SagaRow } from '../saga/store/store-types.ts'
 import { mailAtEnd } from '../saga/store/unhandled-mail.ts'
 
 /** Result of an action. */

@@ -2,9 +2,9 @@ import { systemClock } from '../core/clock.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import type { OperatorAction } from '../saga/machine/event.ts'
 import { failureOf, type SagaFailure, type SagaState, type SagaStatus } from '../saga/machine/state.ts'
-import type { SagaKey, TimelineRow } from '../saga/store/store-types.ts'
 import { FAILURE, SagaReads } from '../saga/store/saga-reads.ts'
 import { SagaStore } from '../saga/store/store.ts'
+import type { SagaKey, TimelineRow } from '../saga/store/store-types.ts'
 import {
   type ActionHost,
   actOnAll,

@@ -219,10 +219,10 @@ export class Consumer {
   }
 
   #newRunHandling(): RunHandling {
-    const { takenAway, runningCalls } = this.#dispatcher
+    const { withdrawn, runningCalls } = this.#dispatcher
     return newRunHandling(this.#binding, this.options, this.#host, this.#run, this.#pace, {
-      takenAway,
-      refusals: this.#stalls.refusals,
+      withdrawn,
+      stalledWrites: this.#stalls.stalledWrites,
       runningCalls,
     })
   }
@@ -335,7 +335,7 @@ export class Consumer {
 
   #settle(delivery: TransportDelivery, end: HandlingEnd): void {
     this.#counts[end]++
-    this.#stalls.refusals.over(delivery)
+    this.#stalls.stalledWrites.over(delivery)
     this.#host.telemetry?.wasSettled(delivery, this.#consumerName, end)
     if (end === 'returned') delivery.release()
     else if (end === 'halted') {

@@ -15,7 +15,7 @@ export interface DeliveryScope {
 /** Property in which a context has its message. Not a private field, so that contexts made by `withContext` have it too. */
 const MESSAGE = Symbol('message')
 
-/** A delivery as a handler sees it. Built for each call; what costs is made when it is asked for. */
+/** A delivery as a handler sees it. Built for each call; its expensive values on first access. */
 export class DeliveryContext implements TransactionContext {
   readonly attempt: number
   readonly #delivery: TransportDelivery

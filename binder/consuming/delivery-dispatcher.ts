@@ -23,7 +23,7 @@ const NONE: RunHandling = { one: undefined, batch: undefined }
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
 export class DeliveryDispatcher {
   /** Outlasts runs. */
-  readonly takenAway = new WithdrawnDeliveryCounts()
+  readonly withdrawn = new WithdrawnDeliveryCounts()
   /** Outlasts runs, too: a call of an older one may still be under way. */
   readonly runningCalls: RunningCalls
   readonly #binding: string
@@ -100,13 +100,13 @@ export class DeliveryDispatcher {
 
   /** A message that was handled after its place was lost is not settled, and is delivered again. */
   #endOf({ signal, message }: TransportDelivery, end: HandlingEnd): HandlingEnd {
-    const { takenAway } = this
+    const { withdrawn } = this
     if (!signal.aborted) {
-      if (end !== 'returned') takenAway.forget(message)
+      if (end !== 'returned') withdrawn.forget(message)
       return end
     }
     const isHandled = end === 'handled' || end === 'discarded'
-    if (isHandled && this.#handling.one?.isBare === true) takenAway.add(message, true)
+    if (isHandled && this.#handling.one?.isBare === true) withdrawn.add(message, true)
     return isHandled && signal !== uncertainSignal() ? 'returned' : end
   }
 

@@ -7,7 +7,7 @@ import { sourceOf } from '../channel/id-namespace.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { BinderError } from '../errors.ts'
 import { askingOf } from '../requests/request-reply-format.ts'
-import { type Made, make } from '../sending/ambient-headers.ts'
+import { callKeepingHeaders, type HandlerResult } from '../sending/ambient-headers.ts'
 import { encodeOutputs, outputIds } from '../sending/encode-outputs.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
@@ -22,7 +22,7 @@ const ASKED = 'asked again'
 export class HandlerCalls {
   readonly #binding: SinkBinding | ProcessorBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
   readonly #scope: DeliveryScope
   readonly #failures: Failures
   readonly #turns: EventLoopTurns
@@ -33,16 +33,16 @@ export class HandlerCalls {
   constructor(
     binding: SinkBinding | ProcessorBinding,
     options: ResolvedConsumer,
-    context: HandlingDependencies,
+    dependencies: HandlingDependencies,
     { scope, failures }: { readonly scope: DeliveryScope; readonly failures: Failures },
   ) {
     this.#binding = binding
     this.#options = options
-    this.#context = context
+    this.#dependencies = dependencies
     this.#scope = scope
     this.#failures = failures
-    this.#turns = turnsOf(context.clock)
-    this.#specOf = (destination) => context.destinations.spec(destination)
+    this.#turns = turnsOf(dependencies.clock)
+    this.#specOf = (destination) => dependencies.destinations.spec(destination)
     this.isBare = binding.kind === 'sink' && binding.options.inbox === undefined
   }
 
@@ -85,7 +85,7 @@ export class HandlerCalls {
       else if (binding.kind === 'processor' && made.value !== undefined)
         await emit(this.#created(await this.#encode(made, binding, message)), this.#specOf)
     }
-    const asking = this.#context.answer && askingOf(message)
+    const asking = this.#dependencies.answer && askingOf(message)
     if (inbox === undefined || asking === undefined) await inbox?.process(name, work, this.#options)
     else await this.#answerOnce(inbox, [name, { ...name, source: ASKED, id: asking }], message, work)
     return discarded
@@ -109,7 +109,7 @@ export class HandlerCalls {
         if (fresh.includes(0)) return work(tx, emit)
         const { id, destination } = request
         const handled = new BinderError('binder.request_handled', { id, destination })
-        const answer = fresh.includes(1) ? this.#context.answer?.(request, handled) : undefined
+        const answer = fresh.includes(1) ? this.#dependencies.answer?.(request, handled) : undefined
         if (answer !== undefined) await emit(this.#created([answer.message]), this.#specOf)
       },
       this.#options,
@@ -117,21 +117,21 @@ export class HandlerCalls {
   }
 
   #created(outputs: EncodedMessage[]): EncodedMessage[] {
-    return this.#context.telemetry?.created(outputs) ?? outputs
+    return this.#dependencies.telemetry?.created(outputs) ?? outputs
   }
 
   /** Only what a processor returns is sent. */
-  async #call(payload: unknown, delivery: TransportDelivery, context: DeliveryContext): Promise<Made> {
+  async #call(payload: unknown, delivery: TransportDelivery, context: DeliveryContext): Promise<HandlerResult> {
     const binding = this.#binding
-    const ambient = binding.kind === 'processor' ? this.#context.ambient : undefined
+    const ambient = binding.kind === 'processor' ? this.#dependencies.ambient : undefined
     try {
-      return await make(ambient, () => binding.handler(payload, context))
+      return await callKeepingHeaders(ambient, () => binding.handler(payload, context))
     } finally {
       this.#failures.handlerEnded([delivery])
     }
   }
 
-  #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
-    return encodeOutputs(made, binding.output, this.#context, outputIds(input, this.#options.group))
+  #encode(made: HandlerResult, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
+    return encodeOutputs(made, binding.output, this.#dependencies, outputIds(input, this.#options.group))
   }
 }

@@ -11,7 +11,7 @@ import type { Pace } from './pace/pace.ts'
 import type { RunningCalls } from './running-calls.ts'
 import type { StalledWrites } from './stalled-writes.ts'
 
-/** Members that the classes share that handle the messages of one run of a binding. */
+/** Shared by the classes that handle the messages of one run of a binding. */
 export interface HandlingDependencies extends Sender {
   readonly logger: Logger
   readonly handlerLogger: Logger
@@ -26,9 +26,9 @@ export interface HandlingDependencies extends Sender {
   /** Told of each call that does not return at once. */
   readonly runningCalls: RunningCalls
   /** Collects missing rights to write, for the status of the binding. */
-  readonly refusals: StalledWrites
+  readonly stalledWrites: StalledWrites
   /** Messages that were taken away while their handler ran. */
-  readonly takenAway: WithdrawnDeliveryCounts
+  readonly withdrawn: WithdrawnDeliveryCounts
   /** Same as `Transport.confirmsSingly`. */
   readonly confirmsSingly: boolean
   /** Answer for the requester of a request that failed permanently. */

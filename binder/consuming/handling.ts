@@ -23,22 +23,22 @@ import type { Permit } from './pace/circuit-breaker.ts'
 export class Handling {
   readonly #binding: SinkBinding | ProcessorBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
   readonly #consumer: ConsumerName
   readonly #scope: DeliveryScope
   readonly #failures: Failures
   readonly #turns: EventLoopTurns
   readonly #calls: HandlerCalls
 
-  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, context: HandlingDependencies) {
+  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, dependencies: HandlingDependencies) {
     this.#binding = binding
     this.#options = options
-    this.#context = context
-    this.#failures = new Failures(options, context)
-    this.#turns = turnsOf(context.clock)
+    this.#dependencies = dependencies
+    this.#failures = new Failures(options, dependencies)
+    this.#turns = turnsOf(dependencies.clock)
     this.#consumer = { destination: binding.input.name, group: options.group }
-    this.#scope = { group: options.group, drain: context.drain, handlerLogger: context.handlerLogger }
-    this.#calls = new HandlerCalls(binding, options, context, { scope: this.#scope, failures: this.#failures })
+    this.#scope = { group: options.group, drain: dependencies.drain, handlerLogger: dependencies.handlerLogger }
+    this.#calls = new HandlerCalls(binding, options, dependencies, { scope: this.#scope, failures: this.#failures })
   }
 
   /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
@@ -72,7 +72,7 @@ export class Handling {
   }
 
   #unreadable(delivery: TransportDelivery, error: unknown, before: number): Promise<HandlingEnd> {
-    this.#context.telemetry?.unreadable(delivery, this.#consumer, error)
+    this.#dependencies.telemetry?.unreadable(delivery, this.#consumer, error)
     const tell = this.#binding.kind === 'sink' ? this.#binding.unreadable : undefined
     if (tell === undefined) return this.#failures.fail(delivery, error, before)
     return this.#tellUnreadable(tell, delivery, toError(error), before)
@@ -112,7 +112,7 @@ export class Handling {
 
   /** Never throws. Where nothing has to be asked before, the handler is called at once. */
   #begin(payload: unknown, delivery: TransportDelivery, before: number): HandlingEnd | Promise<HandlingEnd> {
-    const { telemetry, pace } = this.#context
+    const { telemetry, pace } = this.#dependencies
     if (telemetry !== undefined || pace !== undefined) return this.#attempts(payload, delivery, before)
     let begun: unknown
     try {
@@ -131,7 +131,7 @@ export class Handling {
     before: number,
     begun?: PromiseLike<unknown>,
   ): Promise<HandlingEnd> {
-    const { pace } = this.#context
+    const { pace } = this.#dependencies
     let payload = read
     let isFree = false
     for (let attempt = before + 1, calls = 0; ; attempt += Number(!isFree), calls++) {
@@ -145,14 +145,14 @@ export class Handling {
           return 'returned'
         }
       }
-      this.#context.runningCalls.begin(delivery)
+      this.#dependencies.runningCalls.begin(delivery)
       try {
         const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
-        this.#context.runningCalls.end(delivery)
+        this.#dependencies.runningCalls.end(delivery)
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
       } catch (raw) {
-        this.#context.runningCalls.end(delivery)
+        this.#dependencies.runningCalls.end(delivery)
         const thrown = readable(raw)
         if (this.#calls.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
@@ -170,14 +170,14 @@ export class Handling {
   }
 
   #observed(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
-    const { telemetry } = this.#context
+    const { telemetry } = this.#dependencies
     if (telemetry === undefined) return this.#calls.make(payload, delivery, attempt)
     return telemetry.process(delivery, this.#consumer, attempt, () => this.#calls.make(payload, delivery, attempt))
   }
 
   #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {
     const { id: messageId } = delivery.message
-    this.#context.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
+    this.#dependencies.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
     return 'discarded'
   }
 }

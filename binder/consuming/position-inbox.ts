@@ -11,7 +11,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
 import { originalOf } from './failure/retry-destination.ts'
 
-export interface PlaceInboxOptions {
+export interface PositionInboxOptions {
   readonly clock: Clock
   readonly settling: SettlingTransactions
   /** Into the same log, in the same transaction. */
@@ -26,10 +26,10 @@ interface SharedDelivery {
 
 export class PositionInbox implements Inbox {
   readonly hasOutbox = true
-  readonly #options: PlaceInboxOptions
+  readonly #options: PositionInboxOptions
   readonly #shared: SharedTransactions<SharedDelivery>
 
-  constructor(options: PlaceInboxOptions) {
+  constructor(options: PositionInboxOptions) {
     this.#options = options
     this.#shared = new SharedTransactions<SharedDelivery>(options.settling.sql, options.clock, {
       close: (tx, done) =>
@@ -79,6 +79,6 @@ export class PositionInbox implements Inbox {
 }
 
 /** The inbox of a binding that settles in its handlers' transactions. */
-export function placeInboxOf(inbox: Inbox | undefined): PositionInbox | undefined {
+export function positionInboxOf(inbox: Inbox | undefined): PositionInbox | undefined {
   return inbox instanceof PositionInbox ? inbox : undefined
 }

@@ -9,7 +9,7 @@ import { Handling } from './handling.ts'
 import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
-import { placeInboxOf } from './position-inbox.ts'
+import { positionInboxOf } from './position-inbox.ts'
 
 /** Members of the binder that a consumer uses. */
 export interface ConsumerHost
@@ -35,7 +35,7 @@ export function newRunHandling(
   host: ConsumerHost,
   run: ConsumerRun,
   pace: Pace | undefined,
-  kept: Pick<HandlingDependencies, 'takenAway' | 'refusals' | 'runningCalls'>,
+  kept: Pick<HandlingDependencies, 'withdrawn' | 'stalledWrites' | 'runningCalls'>,
 ): RunHandling {
   const { publisher } = host
   const context: HandlingDependencies = {
@@ -48,7 +48,7 @@ export function newRunHandling(
     publish: (messages, parent) => publisher.publishResult(messages, parent),
   }
   if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, context) }
-  const place = placeInboxOf(binding.options.inbox)
+  const place = positionInboxOf(binding.options.inbox)
   const one = new Handling(binding, options, {
     ...context,
     move: place && ((delivery, messages) => place.move(delivery, messages)),

@@ -5,14 +5,14 @@ import { StalledWrites } from './stalled-writes.ts'
 
 /** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
 export class StallReasons {
-  readonly refusals: StalledWrites
+  readonly stalledWrites: StalledWrites
   readonly #binding: string
   readonly #logger: Logger
   #ofSubscription: Stall | undefined
   #ofWriting: Stall | undefined
 
   constructor(binding: string, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
-    this.refusals = new StalledWrites(clock, (refusal) => this.#refused(refusal))
+    this.stalledWrites = new StalledWrites(clock, (refusal) => this.#refused(refusal))
     this.#binding = binding
     this.#logger = logger
   }

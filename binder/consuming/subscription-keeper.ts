@@ -10,7 +10,7 @@ import type { ConsumerRun } from './consumer-run.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter-message.ts'
 import { LeftoverRetriesCheck } from './failure/leftover-retries-check.ts'
 import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destination.ts'
-import { placeInboxOf } from './position-inbox.ts'
+import { positionInboxOf } from './position-inbox.ts'
 import type { ConsumerHost } from './run-handling.ts'
 
 /** A database that is frozen is one that is down. */
@@ -137,7 +137,7 @@ export class SubscriptionKeeper {
     const { group, retry, prefetch, prefetchBytes } = this.#options
     let isLost: Error | undefined
     let isOpen = false
-    const settlesIn = placeInboxOf(this.#binding.options.inbox)?.settling
+    const settlesIn = positionInboxOf(this.#binding.options.inbox)?.settling
     const spec = { destination: name, partitions, group, prefetch, prefetchBytes, settlesIn }
     const receiver: Receiver = {
       // The close that follows gives back what is not released.

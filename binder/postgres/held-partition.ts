@@ -7,7 +7,7 @@ import { GroupSource, type Source } from './partition-sources.ts'
 /** This many settled messages are written at once, without waiting for `commitIntervalMs`. */
 const FLUSH_AT = 100
 
-export interface HeldPlaceParts {
+export interface HeldPartitionFields {
   readonly source: Source
   readonly place: ClaimedPartition
   readonly lending: Lending<Fetched>
@@ -37,14 +37,14 @@ export class HeldPartition implements LoanSource<Fetched> {
   wakes = 0
   flushDue = false
   leaving: Promise<void> | undefined
-  readonly #parts: HeldPlaceParts
+  readonly #fields: HeldPartitionFields
   #cancelFlush: (() => void) | undefined
 
-  constructor(parts: HeldPlaceParts) {
-    this.source = parts.source
-    this.place = parts.place
-    this.#parts = parts
-    this.loan = parts.lending.add(this)
+  constructor(fields: HeldPartitionFields) {
+    this.source = fields.source
+    this.place = fields.place
+    this.#fields = fields
+    this.loan = fields.lending.add(this)
   }
 
   take(): Fetched | undefined {
@@ -73,7 +73,7 @@ export class HeldPartition implements LoanSource<Fetched> {
 
   /** A transaction found that another member has it, or may have settled messages here and has no answer. */
   lost(reason: Error): void {
-    this.#parts.onLost(this, reason)
+    this.#fields.onLost(this, reason)
   }
 
   putBack(fetched: Fetched): void {
@@ -98,7 +98,7 @@ export class HeldPartition implements LoanSource<Fetched> {
   }
 
   #flushLater(): void {
-    const { clock, commitIntervalMs, onFlushDue } = this.#parts
+    const { clock, commitIntervalMs, onFlushDue } = this.#fields
     if (commitIntervalMs === undefined) return
     const flush = (): void => {
       this.#cancelFlush = undefined

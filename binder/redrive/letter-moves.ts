@@ -11,10 +11,10 @@ import type { RunCounts } from './run-patience.ts'
 import type { RunPublisher } from './run-publisher.ts'
 import { asBefore, sendBack } from './send-back.ts'
 
-/** The inbox of another group remembers for so long, unless it was given its own `retentionMs`, what it has handled. */
+/** How long the inbox of another group remembers handled messages, unless it has a `retentionMs` of its own. */
 const INBOX_MS = 7 * DAY
-/** Ids that are remembered, to know a copy. */
-const MOST_IDS = 100_000
+/** Letters that are remembered, to recognise a copy. */
+const MAX_COPY_KEYS = 100_000
 
 /** Decides about each letter of a run: it goes back, is kept behind the mark, or is dropped as a copy. */
 export class LetterMoves {
@@ -66,7 +66,7 @@ export class LetterMoves {
     this.#counts[isSent ? 'sent' : 'kept']++
     if (isSent && this.#options.to === 'nowhere') return
     this.#passed.add(copyKey)
-    if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+    if (this.#passed.size > MAX_COPY_KEYS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
   }
 
   /** Counts a letter whose move may have succeeded: if it did, the letter never comes again. */

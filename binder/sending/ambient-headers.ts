@@ -46,7 +46,7 @@ function requireHeaders(headers: unknown): Headers | undefined {
 }
 
 /** Result of a handler or a poll, with the ambient headers of each payload at its creation. */
-export interface Made {
+export interface HandlerResult {
   readonly value: unknown
   readonly ambientOf: (payload: unknown) => AmbientHeaders | undefined
 }
@@ -57,11 +57,11 @@ export interface Made {
  * payload is sent with the headers around the handler.
  * @param payloadsOf what is sent of a value that came out of a context
  */
-export async function make(
+export async function callKeepingHeaders(
   ambient: AmbientHeaders | undefined,
   handler: () => unknown,
   payloadsOf: (given: unknown) => readonly unknown[] = outputsIn,
-): Promise<Made> {
+): Promise<HandlerResult> {
   if (ambient === undefined) return { value: await handler(), ambientOf: () => undefined }
   const handedOut = new Map<unknown, AmbientHeaders>()
   const value = await watchHandedOut((given) => {

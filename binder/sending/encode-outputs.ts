@@ -7,7 +7,7 @@ import type { Channel } from '../channel/channel.ts'
 import { sourceOf } from '../channel/id-namespace.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { encodeMessage } from '../channel/message-codec.ts'
-import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
+import { type HandlerResult, outputsIn, withAmbient } from './ambient-headers.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
 /** Service that sends, and its destinations. */
@@ -24,7 +24,7 @@ export interface Sender {
  * @throws SchemaError, CodecError, TypeError: none of them is sent
  */
 export function encodeOutputs(
-  made: Made,
+  made: HandlerResult,
   channel: Channel | undefined,
   sender: Sender,
   idOf: (index: number) => string | undefined,
@@ -49,7 +49,7 @@ export function outputIds(input: EncodedMessage, group: string | null): (index: 
 
 function encodeAddressed(
   item: Addressed<unknown>,
-  made: Made,
+  made: HandlerResult,
   channel: Channel | undefined,
   sender: Sender,
   id: string | undefined,

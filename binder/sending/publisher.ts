@@ -35,7 +35,7 @@ export class Publisher {
   readonly #windows: SendWindows<Entry>
   readonly #idleWaiters: Array<() => void> = []
   /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   #scheduled = false
 
   constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
@@ -171,7 +171,7 @@ export class Publisher {
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
-      this.#outside(() => this.#destinationWait.begin())
+      this.#detached(() => this.#destinationWait.begin())
       this.#batches.pump()
     })
   }

@@ -12,7 +12,7 @@ import type { ConsumerHost } from '../consuming/run-handling.ts'
 import { RunningCalls } from '../consuming/running-calls.ts'
 import { StallReasons } from '../consuming/stall-reasons.ts'
 import { SendError, TransportError } from '../errors.ts'
-import { make } from '../sending/ambient-headers.ts'
+import { callKeepingHeaders } from '../sending/ambient-headers.ts'
 import { encodeOutputs } from '../sending/encode-outputs.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 
@@ -169,13 +169,13 @@ export class Poller {
   /** @throws why none of them was taken, or the signal's reason; what was not confirmed stays unsent */
   async #send(signal: AbortSignal): Promise<void> {
     const sent = this.#unsent
-    const { refusals } = this.#stalls
+    const { stalledWrites } = this.#stalls
     const { publisher } = this.#host
     const ends = await publishEach(
       {
         ...this.#host,
         binding: this.name,
-        refusals,
+        stalledWrites,
         confirmsSingly: publisher.confirmsSingly,
         publish: (messages) => publisher.publish(messages, 'none'),
       },
@@ -209,7 +209,7 @@ export class Poller {
     const log = withFields(this.#host.logger, { binding: this.name })
     this.#calls.begin(signal)
     try {
-      const made = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
+      const made = await callKeepingHeaders(this.#host.ambient, () => this.#binding.poll({ signal, log }))
       if (made.value === undefined) return []
       return await encodeOutputs(made, this.#binding.output, this.#host, () => undefined)
     } finally {

@@ -62,7 +62,7 @@ export class PublishBatches<Entry extends Outgoing> {
   readonly #waiting: Queue<Entry> = new Queue()
   readonly #slow: Map<string, SlowDestination<Entry>> = new Map()
   /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
   constructor(transport: Transport, clock: Clock, host: PublishBatchesHost<Entry>) {
@@ -96,7 +96,7 @@ export class PublishBatches<Entry extends Outgoing> {
       const entries = this.#take(this.#waiting)
       if (entries.length === 0) return
       this.#open++
-      void this.#outside(() => this.#publish({ entries, slow: undefined }))
+      void this.#detached(() => this.#publish({ entries, slow: undefined }))
     }
   }
 
@@ -213,7 +213,7 @@ export class PublishBatches<Entry extends Outgoing> {
       this.#host.onChange?.()
     } else {
       slow.open = 1
-      void this.#outside(() => this.#publish({ entries, slow: new Map([[name, entries.length]]) }))
+      void this.#detached(() => this.#publish({ entries, slow: new Map([[name, entries.length]]) }))
     }
   }
 }

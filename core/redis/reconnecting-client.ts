@@ -7,6 +7,7 @@ import {
   isBySentinel,
   isCluster,
   openFrom,
+  peerOf,
   type RedisClient,
   type RedisConnectionClient,
   type RedisNode,

@@ -18,7 +18,7 @@ interface Asked<Key, Value> {
 export class BatchedReads<Key, Value> {
   readonly #read: ReadMany<Key, Value>
   readonly #sql: Pick<SqlClient, 'isInTransaction'>
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   readonly #asked: Asked<Key, Value>[] = []
   #reading = false
 
@@ -33,7 +33,7 @@ export class BatchedReads<Key, Value> {
     refuseOwnTransaction(this.#sql)
     return new Promise((resolve, reject) => {
       this.#asked.push({ key, resolve, reject })
-      if (!this.#reading) void this.#outside(() => this.#run())
+      if (!this.#reading) void this.#detached(() => this.#run())
     })
   }
 

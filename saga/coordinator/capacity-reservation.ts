@@ -9,15 +9,15 @@ import type { SagaCapacity } from './saga-capacity.ts'
 /** Room reserved for a plan. */
 export class CapacityReservation {
   readonly #runtime: CoordinatorRuntime
-  readonly #room: SagaCapacity
+  readonly #capacity: SagaCapacity
   readonly #owned: boolean
   #answer: boolean | undefined
   #cancel: (() => void) | undefined
   #isKept = false
 
-  constructor(runtime: CoordinatorRuntime, room: SagaCapacity, owned: boolean) {
+  constructor(runtime: CoordinatorRuntime, capacity: SagaCapacity, owned: boolean) {
     this.#runtime = runtime
-    this.#room = room
+    this.#capacity = capacity
     this.#owned = owned
   }
 
@@ -29,7 +29,7 @@ export class CapacityReservation {
 
   /** False: this process sends no requests itself now. */
   mayAsk(): boolean {
-    return this.#room.isOpen
+    return this.#capacity.isOpen
   }
 
   /**
@@ -38,13 +38,13 @@ export class CapacityReservation {
    */
   planned(isTaken: boolean): void {
     this.#cancel?.()
-    if (isTaken && this.#cancel !== undefined && !this.#isKept) this.#room.keep(1)
+    if (isTaken && this.#cancel !== undefined && !this.#isKept) this.#capacity.keep(1)
     else if (!isTaken) this.#giveBack()
   }
 
   #ask(): boolean {
     const { clock, leaseMs } = this.#runtime
-    if (!this.#room.mayRun(this.#owned)) return false
+    if (!this.#capacity.mayRun(this.#owned)) return false
     if (this.#owned) return true
     this.#isKept = true
     this.#cancel = clock.setTimer(leaseMs, () => this.#giveBack())
@@ -54,6 +54,6 @@ export class CapacityReservation {
   #giveBack(): void {
     if (!this.#isKept) return
     this.#isKept = false
-    this.#room.letGo(1)
+    this.#capacity.letGo(1)
   }
 }

@@ -7,8 +7,8 @@ import { andCommit } from '../../core/commit-with-last-statement.ts'
 import { refuseOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/parent-child-relation.ts'
-import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/store-types.ts'
 import type { SagaStore } from '../store/store.ts'
+import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/store-types.ts'
 import { retryIndividually } from './retry-individually.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Plan } from './write-plan.ts'
@@ -27,7 +27,7 @@ export class Committer {
   readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>
   readonly #waiting: Waiting[] = []
   /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
   constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>) {
@@ -50,7 +50,7 @@ export class Committer {
     while (this.#waiting.length > 0 && this.#open < MAX_OPEN) {
       this.#open++
       const batch = this.#waiting.splice(0, MAX_BATCH)
-      void this.#outside(() => this.#flush(batch)).finally(() => {
+      void this.#detached(() => this.#flush(batch)).finally(() => {
         this.#open--
         this.#pump()
       })

@@ -14,7 +14,7 @@ import { DueSagaRunner } from './due-saga-runner.ts'
 import { EventApplier } from './event-applier.ts'
 import { GlobalTransactions } from './global-transactions.ts'
 import { detailOf, type SagaHealth } from './health.ts'
-import { settles } from './lease-length-timeout.ts'
+import { waitAtMostOneLease } from './lease-length-timeout.ts'
 import { Leases } from './leases.ts'
 import { LocalChainRunner } from './local-chain-runner.ts'
 import { OpenSagaCounts } from './open-saga-counts.ts'
@@ -41,7 +41,7 @@ const CLOSE_MS = 5 * SECOND
 const COMMIT_MS = 20
 
 export class CoordinatorParts implements RunSource {
-  readonly watch: OutcomeWaiters
+  readonly outcomes: OutcomeWaiters
   readonly replies: Replies
   readonly signals: Signals
   readonly transactions: GlobalTransactions
@@ -51,7 +51,7 @@ export class CoordinatorParts implements RunSource {
   readonly #database: WatchedDatabase
   readonly #applier: EventApplier
   readonly #leases: Leases
-  readonly #room: SagaCapacity
+  readonly #capacity: SagaCapacity
   readonly #runner: LocalChainRunner
   readonly #dueSagaPoller: DueSagaPoller
   readonly #due: DueSagaRunner
@@ -68,11 +68,11 @@ export class CoordinatorParts implements RunSource {
     const { sql, reports } = runtime
     this.#runtime = runtime
     this.#leases = new Leases(runtime)
-    this.#room = new SagaCapacity(this.#leases, options.concurrency, () => this.#onRoom())
-    this.#applier = new EventApplier(runtime, this.#room, (plan) => this.#committed(plan))
-    this.watch = new OutcomeWaiters(runtime)
+    this.#capacity = new SagaCapacity(this.#leases, options.concurrency, () => this.#onRoom())
+    this.#applier = new EventApplier(runtime, this.#capacity, (plan) => this.#committed(plan))
+    this.outcomes = new OutcomeWaiters(runtime)
     this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
-    this.#runner = new LocalChainRunner(runtime, this.#applier, this.#leases, this.#room)
+    this.#runner = new LocalChainRunner(runtime, this.#applier, this.#leases, this.#capacity)
     this.#notices = new UserNotifications(runtime)
     this.#due = new DueSagaRunner(runtime, this.#applier, this.#runner, this.#notices)
     this.#dueSagaPoller = new DueSagaPoller(runtime, {
@@ -116,7 +116,7 @@ export class CoordinatorParts implements RunSource {
       () => stepCalls.slow(),
     )
     this.#dueSagaPoller.start()
-    this.#room.open()
+    this.#capacity.open()
     this.retention.start()
     this.replies.expect()
     if (resend) await this.#resend()
@@ -128,7 +128,9 @@ export class CoordinatorParts implements RunSource {
     let after: SagaKey = { name: '', id: '' }
     for (;;) {
       const keys = await leaseStore.unowned(sql, sagas, after, RESEND_LIMIT)
-      await Promise.all(keys.map((key) => settles(this.#runtime, key, this.#applier.apply(key, { type: 'resumed' }))))
+      await Promise.all(
+        keys.map((key) => waitAtMostOneLease(this.#runtime, key, this.#applier.apply(key, { type: 'resumed' }))),
+      )
       const last = keys.at(-1)
       if (last === undefined) return
       after = last
@@ -184,13 +186,13 @@ export class CoordinatorParts implements RunSource {
     this.#unobserve?.()
     this.#runner.stop()
     await finishesWithin(clock, drainTimeoutMs + CLOSE_MS, this.#handOver())
-    this.watch.close()
+    this.outcomes.close()
     this.#database.close()
   }
 
   async #handOver(): Promise<void> {
     const { drainTimeoutMs } = this.#runtime
-    const looks = () => Promise.all([this.#due.settled(), this.signals.left.close(), this.#openSagaCounts.close()])
+    const looks = () => Promise.all([this.#due.settled(), this.signals.unloaded.close(), this.#openSagaCounts.close()])
     const swept = this.#dueSagaPoller.stop().then(looks)
     // A due saga that does not settle keeps no other one from being handed over.
     await Promise.all([swept, this.retention.close(), this.#drain(drainTimeoutMs)])
@@ -200,11 +202,11 @@ export class CoordinatorParts implements RunSource {
   }
 
   async #drain(drainMs: number): Promise<void> {
-    const { clock, bodies } = this.#runtime
+    const { clock, runningTransactions } = this.#runtime
     const since = clock.monotonic()
     // Code that runs, or is joined, to its end asks until then.
-    await Promise.all([this.#runner.close(drainMs), finishesWithin(clock, drainMs, bodies.left())])
-    bodies.close()
+    await Promise.all([this.#runner.close(drainMs), finishesWithin(clock, drainMs, runningTransactions.left())])
+    runningTransactions.close()
     await this.replies.direct.close(Math.max(0, drainMs - (clock.monotonic() - since)))
   }
 
@@ -228,7 +230,7 @@ export class CoordinatorParts implements RunSource {
       this.#dueSagaPoller.nudge(next.deadlineAt - this.#runtime.clock.monotonic())
     }
     if (status === 'running' || status === 'compensating') return
-    this.watch.settled(row)
+    this.outcomes.settled(row)
     this.#notices.ended(row)
     if (status === 'stuck') this.#notices.told(row)
   }
@@ -242,8 +244,8 @@ export class CoordinatorParts implements RunSource {
 
   async #sweep(): Promise<boolean> {
     this.replies.sayProblem()
-    const taken = this.#due.take()
-    this.signals.left.look()
+    const taken = this.#due.poll()
+    this.signals.unloaded.look()
     this.#openSagaCounts.look()
     return taken
   }

@@ -42,7 +42,7 @@ export class DirectCalls {
   readonly #calls = new Map<string, AbortController>()
   readonly #running = new Set<Promise<void>>()
   readonly #lines = new Map<DirectTarget, TargetLine>()
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   /** Aborts when nothing more is begun. */
   readonly #closing = new AbortController()
 
@@ -76,7 +76,7 @@ export class DirectCalls {
     if (this.#closing.signal.aborted || !line.enter(bytes)) return
     const call = new AbortController()
     this.#calls.set(step, call)
-    const running = this.#outside(() => this.#call(command, line, call)).finally(() => {
+    const running = this.#detached(() => this.#call(command, line, call)).finally(() => {
       this.#running.delete(running)
       line.leave(bytes)
       if (this.#calls.get(step) === call) this.#calls.delete(step)

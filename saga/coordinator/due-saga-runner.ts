@@ -11,7 +11,7 @@ import type { ClaimedRow, SagaMail, SagaRow } from '../store/store-types.ts'
 import { refusalOf } from '../store/unhandled-mail.ts'
 import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
-import { settles } from './lease-length-timeout.ts'
+import { waitAtMostOneLease } from './lease-length-timeout.ts'
 import { cacheKey, type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import type { LocalChainRunner } from './local-chain-runner.ts'
 import { whyRefused } from './operator-checks.ts'
@@ -50,7 +50,7 @@ export class DueSagaRunner {
     this.#notices = notices
   }
 
-  /** True when the last look took nothing for want of room here. */
+  /** True when the last look took nothing for want of capacity here. */
   get isBehind(): boolean {
     return this.#isBehind
   }
@@ -62,17 +62,17 @@ export class DueSagaRunner {
   }
 
   /** Polls once. True: there may be more. */
-  async take(): Promise<boolean> {
+  async poll(): Promise<boolean> {
     const { clock } = this.#runtime
     const unsettled = this.#unsettled.size
     // The other half is for what starts here.
-    const limit = Math.min(LIMIT, Math.ceil((this.#runner.room.free + unsettled) / 2) - unsettled)
+    const limit = Math.min(LIMIT, Math.ceil((this.#runner.capacity.free + unsettled) / 2) - unsettled)
     this.#isBehind = limit <= 0
     this.#seen = undefined
     if (this.#isBehind) return false
     const takenAt = readInstant(clock)
     const rows = await this.#claim(limit)
-    const all = Promise.all(rows.map((row) => this.#keep(row, this.#handle(row, takenAt))))
+    const all = Promise.all(rows.map((row) => this.#trackUnsettled(row, this.#handle(row, takenAt))))
     await finishesWithin(clock, LOOK_MS, all)
     return rows.length === limit || this.#serverNowMs === undefined
   }
@@ -82,11 +82,11 @@ export class DueSagaRunner {
     await Promise.all(this.#unsettled)
   }
 
-  /** Takes due rows, and keeps room for each. */
+  /** Takes due rows, and keeps capacity for each. */
   async #claim(limit: number): Promise<readonly ClaimedRow[]> {
     const { sql, leaseStore, leaseMs, sagas, instance } = this.#runtime
-    const { room } = this.#runner
-    room.keep(limit)
+    const { capacity } = this.#runner
+    capacity.keep(limit)
     let taken = 0
     try {
       if (this.#serverNowMs === undefined) await leaseStore.countAnew(sql)
@@ -98,15 +98,15 @@ export class DueSagaRunner {
       taken = rows.length
       return rows
     } finally {
-      room.letGo(limit - taken)
+      capacity.letGo(limit - taken)
     }
   }
 
-  #keep(row: ClaimedRow, work: Promise<void>): Promise<void> {
-    const kept = settles(this.#runtime, row, work).finally(() => {
+  #trackUnsettled(row: ClaimedRow, work: Promise<void>): Promise<void> {
+    const kept = waitAtMostOneLease(this.#runtime, row, work).finally(() => {
       this.#unsettled.delete(kept)
-      this.#runner.room.letGo(1)
-      this.#runner.room.freed()
+      this.#runner.capacity.letGo(1)
+      this.#runner.capacity.freed()
     })
     this.#unsettled.add(kept)
     return kept
@@ -122,7 +122,7 @@ export class DueSagaRunner {
       // no write since has renewed the lease.
       if (applied?.changed === true) return this.#runner.take({ ...applied.snapshot, takenAt })
       if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
-      await store.rest(sql, applied?.snapshot.row ?? row)
+      await store.putToRest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
       if (isUnreadable(error)) this.#applier.readFailures.failed(cacheKey(row), fields.err)
@@ -144,7 +144,7 @@ export class DueSagaRunner {
       // mail would look as if this process ran them.
       const item = localCalls(now.row.state).length > 0 ? undefined : now.row.mail?.[0]
       const event: SagaEvent | undefined =
-        item === undefined ? { type: 'due' } : await this.#readable(saga, now.row, item)
+        item === undefined ? { type: 'due' } : await this.#eventOf(saga, now.row, item)
       if (item !== undefined) {
         read = [...read, item]
         now = withoutMail(now, [item])
@@ -171,7 +171,7 @@ export class DueSagaRunner {
       const refusal = refusalOf(mail, why)
       if (refusal === undefined) return
       try {
-        return await store.note(sql, row, refusal)
+        return await store.appendTimeline(sql, row, refusal)
       } catch (error) {
         // A mail that stays in the row blocks all mail behind it.
         if (!isUnwritable(error)) throw error
@@ -184,7 +184,7 @@ export class DueSagaRunner {
    * `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told.
    * @throws what the schema throws instead of an answer: the mail stays
    */
-  async #readable(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
+  async #eventOf(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
     const { maxPayloadBytes, logger } = this.#runtime
     const { name, id } = row
     try {

@@ -19,7 +19,7 @@ import type { Applied, ApplyOptions } from './apply-event-types.ts'
 import { Committer } from './committer.ts'
 import { FailingSagas } from './failing-sagas.ts'
 import { cacheKey, isGoingOn, isOther, isSmall, type LoadedSaga, withoutMail } from './loaded-saga.ts'
-import { SagaWriteBatches } from './per-saga-event-batches.ts'
+import { PerSagaEventBatches } from './per-saga-event-batches.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { SagaCapacity } from './saga-capacity.ts'
 import { WriteFallbacks } from './write-fallbacks.ts'
@@ -34,7 +34,7 @@ export class EventApplier {
   readonly #onCommitted: (plan: Plan) => void
   readonly #committer: Committer
   /** Events that wait for a write of their saga. */
-  readonly #writeBatches: SagaWriteBatches
+  readonly #eventBatches: PerSagaEventBatches
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, LoadedSaga>()
   /** Sagas whose last write failed. */
@@ -43,19 +43,19 @@ export class EventApplier {
   readonly readFailures: FailingSagas
 
   /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
 
   /** @param onCommitted called after each commit, in the order of one saga's writes */
-  constructor(runtime: CoordinatorRuntime, room: SagaCapacity, onCommitted: (plan: Plan) => void) {
+  constructor(runtime: CoordinatorRuntime, capacity: SagaCapacity, onCommitted: (plan: Plan) => void) {
     const { clock, leaseMs } = runtime
     this.#runtime = runtime
     this.#onCommitted = onCommitted
-    this.planner = new WritePlanner(runtime, room)
+    this.planner = new WritePlanner(runtime, capacity)
     this.#committer = new Committer(runtime)
     this.writeFailures = new FailingSagas(clock, 3 * leaseMs, 'not written')
     this.readFailures = new FailingSagas(clock, 3 * leaseMs, 'not read')
-    this.#writeBatches = new SagaWriteBatches(runtime, this.planner, {
-      commit: (plan) => this.#outside(() => this.commit(plan)),
+    this.#eventBatches = new PerSagaEventBatches(runtime, this.planner, {
+      commit: (plan) => this.#detached(() => this.commit(plan)),
       failed: (key, error) => this.writeFailures.failed(cacheKey(key), toError(error)),
       alone: (key, event, options) => this.#apply(key, event, options, true),
     })
@@ -87,7 +87,7 @@ export class EventApplier {
   /** @param leaves does not wait for a write of the saga that is under way */
   async #apply(key: SagaKey, event: SagaEvent, options: ApplyOptions, leaves: boolean): Promise<Applied | undefined> {
     let alone = leaves
-    if (!alone && this.#writeBatches.isOpen(key)) return this.#join(key, event, options)
+    if (!alone && this.#eventBatches.isOpen(key)) return this.#join(key, event, options)
     const attempts = new WriteFallbacks(event, options.parks === true)
     let known = options.snapshot ?? this.#recent.get(cacheKey(key))
     for (;;) {
@@ -101,7 +101,7 @@ export class EventApplier {
       }
       const plan = await this.planner.plan(snapshot, attempts.event, options.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
-      if (plan !== undefined && !alone && this.#writeBatches.isOpen(key)) {
+      if (plan !== undefined && !alone && this.#eventBatches.isOpen(key)) {
         this.planner.releaseRoom(plan)
         return this.#join(key, attempts.event, options)
       }
@@ -119,15 +119,15 @@ export class EventApplier {
     }
   }
 
-  /** Its sender's own transaction would wait for the write, and the write for that. */
+  /** Refuses a sender inside its own transaction, which would wait for the write while the write waits for it. */
   async #join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
     refuseOwnTransaction(this.#runtime.sql)
-    return this.#writeBatches.join(key, event, options)
+    return this.#eventBatches.join(key, event, options)
   }
 
   #writeInLine(plan: Plan, attempts: WriteFallbacks, alone: boolean): Promise<'written' | 'stale' | 'again'> {
     const write = () => this.#write(plan, attempts)
-    return alone ? write() : this.#writeBatches.open(plan.next.row, write)
+    return alone ? write() : this.#eventBatches.open(plan.next.row, write)
   }
 
   /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
@@ -159,7 +159,7 @@ export class EventApplier {
   /** Keeps the new snapshot and calls `onCommitted`. */
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)
-    this.#writeBatches.wrote(plan.next)
+    this.#eventBatches.wrote(plan.next)
     this.#recent.delete(key)
     if (isGoingOn(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
     if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
@@ -169,7 +169,7 @@ export class EventApplier {
 
   /** The saga as it was last written here, or else as it is in the database; maybe stale. */
   async find(key: SagaKey): Promise<LoadedSaga | undefined> {
-    return this.#writeBatches.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
+    return this.#eventBatches.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
   }
 
   async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<LoadedSaga | undefined> {

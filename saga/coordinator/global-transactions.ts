@@ -27,7 +27,7 @@ export class GlobalTransactions {
 
   /** A saga was written here. */
   seen(snapshot: LoadedSaga): void {
-    this.#runtime.bodies.seen(snapshot)
+    this.#runtime.runningTransactions.seen(snapshot)
   }
 
   /**

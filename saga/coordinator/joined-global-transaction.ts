@@ -83,11 +83,11 @@ export class JoinedTransaction implements AroundCode {
   }
 
   #enter(): void {
-    if (this.#uses++ === 0) this.#runtime.bodies.join(this.ref.birth, this.#here)
+    if (this.#uses++ === 0) this.#runtime.runningTransactions.join(this.ref.birth, this.#here)
   }
 
   #exit(): void {
-    if (--this.#uses === 0) this.#runtime.bodies.leave(this.ref.birth, this.#here)
+    if (--this.#uses === 0) this.#runtime.runningTransactions.leave(this.ref.birth, this.#here)
   }
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {

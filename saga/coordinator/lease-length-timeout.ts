@@ -18,7 +18,7 @@ export async function appliedWithinLease<T>(
 }
 
 /** Waits for `work`, at most a lease. Then it logs which saga does not settle; `work` continues in the background. */
-export async function settles(
+export async function waitAtMostOneLease(
   { clock, leaseMs, logger }: Pick<ResolvedOptions, 'clock' | 'leaseMs' | 'logger'>,
   { name, id }: SagaKey,
   work: Promise<unknown>,

@@ -12,15 +12,15 @@ import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { cacheKey, follows, type LoadedSaga } from './loaded-saga.ts'
-import { isOwnershipLost } from './step-function-calls.ts'
 import { LostTransactions } from './lost-transactions.ts'
 import { isUnreadable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { type SagaCapacity, takesRoom } from './saga-capacity.ts'
+import { isOwnershipLost } from './step-function-calls.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
 export class LocalChainRunner implements Chains {
-  readonly room: SagaCapacity
+  readonly capacity: SagaCapacity
   readonly #runtime: CoordinatorRuntime
   readonly #applier: EventApplier
   readonly #leases: Leases
@@ -29,39 +29,39 @@ export class LocalChainRunner implements Chains {
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
   /** Context of the coordinator's creation, not of a saga's starter or a reply's handler, whose locks are not the saga's. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
   #running = 0
 
-  constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, room: SagaCapacity) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, capacity: SagaCapacity) {
     this.#runtime = runtime
     this.#applier = applier
     this.#leases = leases
-    this.room = room
+    this.capacity = capacity
     this.#steps = new StepRunner(runtime, applier, leases, this)
-    this.#lost = new LostTransactions(runtime, applier, room)
+    this.#lost = new LostTransactions(runtime, applier, capacity)
   }
 
   get isClosing(): boolean {
-    return this.room.isClosed
+    return this.capacity.isClosed
   }
 
   /** Runs a saga whose snapshot says that this instance owns it for a local call; otherwise does nothing. */
   take(snapshot: LoadedSaga): void {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
     const lease = this.#leases.hold(snapshot)
-    if (!takesRoom(snapshot)) this.room.outside.add(lease)
-    const chain = this.#outside(() => this.#run(snapshot, lease)).finally(() => {
+    if (!takesRoom(snapshot)) this.capacity.exempt.add(lease)
+    const chain = this.#detached(() => this.#run(snapshot, lease)).finally(() => {
       // Code is called once: it is not called here again.
-      this.#runtime.bodies.delete(snapshot.row)
+      this.#runtime.runningTransactions.delete(snapshot.row)
       this.#chains.delete(chain)
-      this.room.freed()
+      this.capacity.freed()
     })
     this.#chains.add(chain)
   }
 
   /** Takes no more sagas, and leaves the steps after running calls to others. */
   stop(): void {
-    this.room.close()
+    this.capacity.close()
     for (const begin of this.#line.splice(0)) begin()
     this.#steps.open()
   }
@@ -84,7 +84,7 @@ export class LocalChainRunner implements Chains {
   async #run(first: LoadedSaga, lease: HeldLease): Promise<void> {
     const isWritten = await this.#chain(first, lease)
     this.#leases.drop(lease)
-    this.room.outside.delete(lease)
+    this.capacity.exempt.delete(lease)
     if (!isWritten) await this.#lost.restore(first)
   }
 
@@ -92,7 +92,7 @@ export class LocalChainRunner implements Chains {
   async #chain(first: LoadedSaga, lease: HeldLease): Promise<boolean> {
     const { logger } = this.#runtime
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
-    const waits = this.room.outside.has(lease)
+    const waits = this.capacity.exempt.has(lease)
     if (!waits) await this.#slot()
     try {
       await this.#leases.secure(lease)
@@ -101,7 +101,8 @@ export class LocalChainRunner implements Chains {
       if (current === undefined) logger.warn(fields, 'saga no longer in the database')
       return current !== undefined
     } catch (error) {
-      if (this.room.isClosed && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
+      if (this.capacity.isClosed && lease.signal.aborted)
+        logger.info(fields, 'saga handed over: the coordinator closes')
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
       else {
         const err = toError(error)
@@ -121,7 +122,7 @@ export class LocalChainRunner implements Chains {
 
   /** Waits for one of the `concurrency` slots. */
   async #slot(): Promise<void> {
-    if (this.#running >= this.#runtime.concurrency && !this.room.isClosed) {
+    if (this.#running >= this.#runtime.concurrency && !this.capacity.isClosed) {
       await new Promise<void>((resolve) => this.#line.push(resolve))
     }
     this.#running++
@@ -129,7 +130,7 @@ export class LocalChainRunner implements Chains {
 
   /** Gives the slot of a chain to others during a pause. */
   async aside(lease: HeldLease, pause: () => Promise<void>): Promise<void> {
-    if (this.room.outside.has(lease)) return pause()
+    if (this.capacity.exempt.has(lease)) return pause()
     this.#leave()
     try {
       await pause()

@@ -30,12 +30,12 @@ const UNKNOWN =
 export class LostTransactions {
   readonly #runtime: CoordinatorRuntime
   readonly #applier: EventApplier
-  readonly #room: SagaCapacity
+  readonly #capacity: SagaCapacity
 
-  constructor(runtime: CoordinatorRuntime, applier: EventApplier, room: SagaCapacity) {
+  constructor(runtime: CoordinatorRuntime, applier: EventApplier, capacity: SagaCapacity) {
     this.#runtime = runtime
     this.#applier = applier
-    this.#room = room
+    this.#capacity = capacity
   }
 
   /**
@@ -44,8 +44,8 @@ export class LostTransactions {
    * @param taken the transaction as its code was begun with
    */
   async restore(taken: LoadedSaga): Promise<void> {
-    const { bodies, clock, logger } = this.#runtime
-    const branches = bodies.get(taken.row)?.branches() ?? []
+    const { runningTransactions, clock, logger } = this.#runtime
+    const branches = runningTransactions.get(taken.row)?.branches() ?? []
     if (branches.length === 0) return
     const { name: saga, id, birth } = taken.row
     const fields = { saga, id, birth, branches: branches.map(({ step }) => step) }
@@ -58,7 +58,7 @@ export class LostTransactions {
         return
       } catch (error) {
         const err = toError(error)
-        if (isUnwritable(error) || this.#room.isClosed) return logger.error({ ...fields, err }, UNKNOWN)
+        if (isUnwritable(error) || this.#capacity.isClosed) return logger.error({ ...fields, err }, UNKNOWN)
         trouble.failed(err, fields)
         await clock.sleep(backoffDelayMs(RETRY, tries, Math.random()))
       }

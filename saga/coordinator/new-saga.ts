@@ -20,7 +20,7 @@ export interface Beginning {
 
 /** A saga before its first write. @throws SchemaError, `saga.payload_too_large` */
 export async function newSagaSnapshot(
-  { home, clock, maxPayloadBytes }: CoordinatorRuntime,
+  { homeDatabase, clock, maxPayloadBytes }: CoordinatorRuntime,
   sql: SqlExecutor,
   saga: Saga,
   { id, input: given, shardMark }: Beginning,
@@ -34,7 +34,7 @@ export async function newSagaSnapshot(
     id,
     version,
     graphHash,
-    birth: await home.birth(sql),
+    birth: await homeDatabase.birth(sql),
     state: initialState(saga),
     input,
     inputHash: hashJson(input),

@@ -2,7 +2,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
-import type { DeferredSignalStore } from '../store/left-messages.ts'
+import type { LeftMessageCount } from '../store/left-messages.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -15,7 +15,7 @@ const VALID_MS = 3 * EVERY_MS
 
 interface Counts {
   readonly open: readonly OpenSagas[]
-  readonly left: readonly DeferredSignalStore[]
+  readonly leftMessages: readonly LeftMessageCount[]
   /** Monotonic ms. */
   readonly validUntil: number
 }
@@ -59,10 +59,10 @@ export class OpenSagaCounts {
 
   /** Says in the log, too, when sagas wait for a version that is not loaded. */
   async #count(): Promise<void> {
-    const { sql, reports, left, clock, logger } = this.#runtime
+    const { sql, reports, leftMessages, clock, logger } = this.#runtime
     const open = await reports.open(sql)
-    await left.sweep(sql)
-    this.#last = { open, left: await left.count(sql), validUntil: clock.monotonic() + VALID_MS }
+    await leftMessages.sweep(sql)
+    this.#last = { open, leftMessages: await leftMessages.count(sql), validUntil: clock.monotonic() + VALID_MS }
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded() ?? []) logger.warn(row, 'sagas of a version that is not loaded here')
     await this.#onCounted()
@@ -78,7 +78,7 @@ export class OpenSagaCounts {
   }
 
   leftMessages(): SagaHealth['leftMessages'] {
-    return this.#valid?.left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
+    return this.#valid?.leftMessages.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
   }
 
   unloaded(): SagaHealth['unloaded'] {

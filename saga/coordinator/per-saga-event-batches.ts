@@ -54,7 +54,7 @@ const MAX_FOLDED = 256
 const PLAN_MS = 1 * SECOND
 const HANGS = Symbol('hangs')
 
-export class SagaWriteBatches {
+export class PerSagaEventBatches {
   readonly #runtime: CoordinatorRuntime
   readonly #planner: WritePlanner
   readonly #writer: LineWriter

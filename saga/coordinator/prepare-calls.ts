@@ -41,7 +41,7 @@ export interface PlanDraft {
   readonly refusals: ReadonlyMap<string, StepFailure>
   /** Calls that send or plan something, by `callKey`. */
   readonly callKeys: string[]
-  readonly room: CapacityReservation
+  readonly reservation: CapacityReservation
 }
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */
@@ -108,7 +108,7 @@ class PlannedCall implements PreparedCall {
   }
 
   get body(): TransactionBody | undefined {
-    return this.#draft.runtime.bodies.get(this.row)
+    return this.#draft.runtime.runningTransactions.get(this.row)
   }
 
   context(): Promise<RequestContext> {
@@ -117,12 +117,12 @@ class PlannedCall implements PreparedCall {
   }
 
   mayRun(): boolean {
-    return this.#draft.room.mayRun()
+    return this.#draft.reservation.mayRun()
   }
 
   mayAsk(): boolean {
     // Code that runs or is joined here waits for the answer, also while this process closes, or without `run`.
-    return this.#draft.room.mayAsk() || this.#draft.runtime.bodies.isHere(this.row)
+    return this.#draft.reservation.mayAsk() || this.#draft.runtime.runningTransactions.isHere(this.row)
   }
 
   send(command: EncodedMessage, at?: DirectTarget): void {

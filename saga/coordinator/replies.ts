@@ -104,11 +104,19 @@ export class Replies {
 
   /** Checks a reply that no saga here takes. @throws `saga.reply_strayed` when a saga of another database may wait for it */
   async #requireOwn(reply: SagaReply): Promise<void> {
-    const { sql, home, service, clock } = this.#runtime
-    const other = await home.other(sql, reply.birth)
+    const { sql, homeDatabase, service, clock } = this.#runtime
+    const other = await homeDatabase.other(sql, reply.birth)
     if (other === undefined) return
     const { saga, sagaId: id, step } = reply
-    const fields = { saga, id, step, service, channel: sagaReplies(service).name, other, own: await home.id(sql) }
+    const fields = {
+      saga,
+      id,
+      step,
+      service,
+      channel: sagaReplies(service).name,
+      other,
+      own: await homeDatabase.id(sql),
+    }
     const error = new SagaError('saga.reply_strayed', fields)
     this.#strayed = { message: error.message, until: clock.monotonic() + SAY_STRAYED_MS }
     throw error

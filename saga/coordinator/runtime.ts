@@ -3,12 +3,12 @@ import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry-interface.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
-import type { LeftMessageStore } from '../store/left-messages.ts'
-import { Home } from '../store/home-database-id.ts'
+import { HomeDatabase } from '../store/home-database-id.ts'
 import type { LeaseStore } from '../store/lease-store.ts'
-import type { SagaVersion } from '../store/store-types.ts'
+import type { LeftMessageStore } from '../store/left-messages.ts'
 import type { SagaReads } from '../store/saga-reads.ts'
 import type { SagaStore } from '../store/store.ts'
+import type { SagaVersion } from '../store/store-types.ts'
 import { StepCalls } from './health.ts'
 import type { ResolvedOptions } from './options.ts'
 import { RunningGlobalTransactions } from './running-global-transactions.ts'
@@ -27,9 +27,9 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
   /** Reads sagas for callers, operators and health. */
   readonly reports: SagaReads
   /** Reads and writes the messages that were left for a version of a saga. */
-  readonly left: LeftMessageStore
+  readonly leftMessages: LeftMessageStore
   /** Identifies the database; the births of its sagas begin with it. */
-  readonly home: Home
+  readonly homeDatabase: HomeDatabase
   /** Owner of the sagas that this process runs. In an embedded database it begins with the id of that database's present life. */
   readonly instance: string
   /** The definition of a version, `undefined` when this process has not loaded it. */
@@ -41,14 +41,14 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
   /** Logger for steps. Its lines carry the active span. */
   readonly stepLogger: Logger
   /** Code of global transactions that runs in this process. */
-  readonly bodies: RunningGlobalTransactions
+  readonly runningTransactions: RunningGlobalTransactions
   /** Calls of local steps that have not returned. */
   readonly stepCalls: StepCalls
 }
 
 /** Makes the runtime of one coordinator. */
 export function createRuntime(options: ResolvedOptions, database: WatchedDatabase): CoordinatorRuntime {
-  const { sql, store, leaseStore, reports, left } = database
+  const { sql, store, leaseStore, reports, leftMessages } = database
   const { clock, logger, telemetry, schema, instance } = options
   const definitions = new Map<string, Saga>(options.sagas.map((saga) => [versionKey(saga), saga]))
   const definition = (version: SagaVersion): Saga | undefined => definitions.get(versionKey(version))
@@ -58,14 +58,14 @@ export function createRuntime(options: ResolvedOptions, database: WatchedDatabas
     store,
     leaseStore,
     reports,
-    left,
-    home: new Home(schema),
+    leftMessages,
+    homeDatabase: new HomeDatabase(schema),
     instance: sql.exclusive === undefined ? instance : `${ownerPrefix(sql.exclusive)}${instance}`,
     definition,
     loader: new SagaLoader(sql, store, clock, definition),
     telemetry: telemetry && new SagaTelemetry(telemetry, clock, options.shard),
     stepLogger: withActiveSpan(logger, telemetry),
-    bodies: new RunningGlobalTransactions(),
+    runningTransactions: new RunningGlobalTransactions(),
     stepCalls: new StepCalls(clock),
   }
 }

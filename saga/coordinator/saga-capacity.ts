@@ -16,7 +16,7 @@ export class SagaCapacity {
   readonly #concurrency: number
   readonly #onFree: () => void
   /** Leases of sagas that run here and take no room. */
-  readonly outside = new Set<HeldLease>()
+  readonly exempt = new Set<HeldLease>()
   #kept = 0
   #isOpen = false
   #isClosed = false
@@ -31,7 +31,7 @@ export class SagaCapacity {
   /** Number of further sagas that this process would take. */
   get free(): number {
     if (this.#isClosed) return 0
-    return Math.max(0, this.#concurrency * LINE - (this.#leases.size - this.outside.size) - this.#kept)
+    return Math.max(0, this.#concurrency * LINE - (this.#leases.size - this.exempt.size) - this.#kept)
   }
 
   /** True from `open` to `close`: this process takes sagas, and sends requests itself. */

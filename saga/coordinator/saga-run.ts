@@ -47,7 +47,7 @@ export interface SagaRun<Results extends object = object> {
 
 /** Where a handle gets its saga from. */
 export interface RunSource {
-  readonly watch: OutcomeWaiters
+  readonly outcomes: OutcomeWaiters
   /** The saga as it is now, `undefined` when there is none. */
   read(key: SagaKey): Promise<ReportedSaga | undefined>
   /** The definition of a version, `undefined` when it is not loaded. */
@@ -68,9 +68,9 @@ async function outcomeOf<Results extends object>(
   key: SagaKey,
   options: OutcomeOptions | undefined,
 ): Promise<SagaOutcome<Results>> {
-  const patience = source.watch.patience(options)
+  const patience = source.outcomes.patience(options)
   for (;;) {
-    await source.watch.wait(key, patience)
+    await source.outcomes.wait(key, patience)
     const row = await read(source, key)
     const { timeline, state } = row
     const { status, failure } = state

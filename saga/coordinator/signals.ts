@@ -39,14 +39,14 @@ export class Signals {
   /** Steps of which a message has found no saga. */
   readonly #missed = new Set<string>()
 
-  readonly left: UnloadedVersionMessages
+  readonly unloaded: UnloadedVersionMessages
 
   /** @param handOn set by a sharded coordinator */
   constructor(runtime: CoordinatorRuntime, applier: EventApplier, handOn: HandOn | undefined) {
     this.#runtime = runtime
     this.#applier = applier
     this.#handOn = handOn
-    this.left = new UnloadedVersionMessages(runtime, (...message) => this.#take(...message))
+    this.unloaded = new UnloadedVersionMessages(runtime, (...message) => this.#take(...message))
   }
 
   /** A sink for each channel whose messages are signals. */
@@ -106,7 +106,7 @@ export class Signals {
     const told = await Promise.all(names.map((name) => this.#tell(name, stepsOf(name), channel, payload)))
     const reasons = told.flat()
     // Not before: the version of a saga that was found is among those that it is left for.
-    const left = appliedWithinLease(this.#runtime, `the message of ${channel}`, this.left.leave(channel, context))
+    const left = appliedWithinLease(this.#runtime, `the message of ${channel}`, this.unloaded.leave(channel, context))
     await left.catch((error: unknown) => reasons.push(error))
     throwOne(reasons)
   }

@@ -42,7 +42,7 @@ export class Starter {
    * @throws `saga.graph_changed`
    */
   async open(sql: SqlClient): Promise<void> {
-    await this.#runtime.home.id(sql)
+    await this.#runtime.homeDatabase.id(sql)
     await this.register(sql)
   }
 
@@ -91,17 +91,17 @@ export class Starter {
     shardMark: string | undefined,
   ): Promise<boolean> {
     const known = this.#loaded(saga, options)
-    const { sql, telemetry, bodies } = this.#runtime
+    const { sql, telemetry, runningTransactions } = this.#runtime
     let isNew = false
     const work = async (trace: SagaTrace | null): Promise<boolean> => {
       const fresh = await newSagaSnapshot(this.#runtime, sql, known, { ...options, shardMark }, trace)
       await this.register(sql)
-      bodies.add(fresh.row, body)
+      runningTransactions.add(fresh.row, body)
       isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
-        bodies.delete(fresh.row)
+        runningTransactions.delete(fresh.row)
         throw error
       })
-      if (!isNew) bodies.delete(fresh.row)
+      if (!isNew) runningTransactions.delete(fresh.row)
       return isNew
     }
     if (telemetry === undefined) await work(null)

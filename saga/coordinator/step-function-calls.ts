@@ -24,7 +24,7 @@ import { readInput } from './read-stored-input.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Makes the calls of local steps. */
-export class LocalStepCalls {
+export class StepFunctionCalls {
   readonly #runtime: CoordinatorRuntime
   readonly #leases: Leases
 
@@ -113,7 +113,7 @@ function run(step: StepDefinition, operation: Operation, context: RunContext): u
 }
 
 async function contextOf(
-  { bodies, stepLogger }: CoordinatorRuntime,
+  { runningTransactions, stepLogger }: CoordinatorRuntime,
   { saga, row }: LoadedSaga,
   call: Call,
   key: string,
@@ -134,7 +134,7 @@ async function contextOf(
     log: withFields(stepLogger, { saga: row.name, id: row.id, step: call.step }),
     result: copyData(result),
     tried: reserved === true,
-    body: bodies.get(row),
+    body: runningTransactions.get(row),
     failure: copyData(state.failure) ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
   }
 }

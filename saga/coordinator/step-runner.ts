@@ -10,9 +10,9 @@ import type { Applied } from './apply-event-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { isOther, type LoadedSaga } from './loaded-saga.ts'
-import { isNotOurs, isOwnershipLost, LocalStepCalls } from './step-function-calls.ts'
 import { failedEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import { isNotOurs, isOwnershipLost, StepFunctionCalls } from './step-function-calls.ts'
 import { traceOf } from './telemetry.ts'
 import { type StepDone, TransactionalStepCalls } from './transactional-step-calls.ts'
 
@@ -37,7 +37,7 @@ export class StepRunner {
   readonly #applier: EventApplier
   readonly #leases: Leases
   readonly #chains: Chains
-  readonly #attempts: LocalStepCalls
+  readonly #functionCalls: StepFunctionCalls
   readonly #transactions: TransactionalStepCalls
 
   constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, chains: Chains) {
@@ -45,7 +45,7 @@ export class StepRunner {
     this.#applier = applier
     this.#leases = leases
     this.#chains = chains
-    this.#attempts = new LocalStepCalls(runtime, leases)
+    this.#functionCalls = new StepFunctionCalls(runtime, leases)
     this.#transactions = new TransactionalStepCalls(runtime, applier.planner)
   }
 
@@ -60,7 +60,7 @@ export class StepRunner {
    */
   async run(current: LoadedSaga, call: Call, lease: HeldLease, latest = () => current): Promise<Applied | undefined> {
     if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
-    // After a blocked event loop most leases are still held, and a renewal says so; `LocalStepCalls` asks the clocks again.
+    // After a blocked event loop most leases are still held, and a renewal says so; `StepFunctionCalls` asks the clocks again.
     if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
     const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
     return (inTransaction ?? transactional) === true
@@ -78,11 +78,11 @@ export class StepRunner {
     const { step, operation } = call
     let event: Outcome
     try {
-      event = { type: 'succeeded', step, operation, result: await this.#attempts.make(current, call, lease) }
+      event = { type: 'succeeded', step, operation, result: await this.#functionCalls.make(current, call, lease) }
     } catch (error) {
       event = this.#failed(current, call, lease, error)
     }
-    const branches = this.#runtime.bodies.get(current.row)?.branches()
+    const branches = this.#runtime.runningTransactions.get(current.row)?.branches()
     return this.#record(latest(), branches === undefined ? event : { ...event, branches }, lease)
   }
 
@@ -115,7 +115,7 @@ export class StepRunner {
       try {
         done = await this.#transactions.run(current, call, async (tx) => {
           if (this.#chains.isClosing) return undefined
-          const result = await this.#attempts.make(current, call, lease, tx)
+          const result = await this.#functionCalls.make(current, call, lease, tx)
           return { type: 'succeeded', step, operation, result }
         })
       } catch (error) {

@@ -24,8 +24,8 @@ import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import type { Operation } from '../machine/operation.ts'
 import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'
 import { listOf } from '../machine/step-shape-lookup.ts'
-import type { SagaRow, SagaTrace } from '../store/store-types.ts'
 import type { OpenSagas } from '../store/saga-reads.ts'
+import type { SagaRow, SagaTrace } from '../store/store-types.ts'
 import type { SagaHealth } from './health.ts'
 
 /** A change of a saga, before it is written. */

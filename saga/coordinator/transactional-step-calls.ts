@@ -34,7 +34,7 @@ interface StepCall {
   hasBegun: boolean
 }
 
-/** That no transaction could be begun is no failure of the step. */
+/** Tells a failure to begin the transaction from one of the step. */
 const OPENED = Object.freeze({ opened: true })
 
 export class TransactionalStepCalls {

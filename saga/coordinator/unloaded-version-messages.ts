@@ -33,7 +33,7 @@ export class UnloadedVersionMessages {
     this.#versions = runtime.sagas.filter((saga) => messageSteps(saga).length > 0)
     this.#trouble = new RepeatedFailureLog(runtime.logger, 'looking for messages left for sagas of this version failed')
     this.#listeners = new BatchedReads<string, readonly Listener[]>(runtime.sql, async (channels) => {
-      const all = await runtime.left.listeners(runtime.sql, [...new Set(channels)], runtime.sagas)
+      const all = await runtime.leftMessages.listeners(runtime.sql, [...new Set(channels)], runtime.sagas)
       return channels.map((channel) => all.filter((listener) => listener.channel === channel))
     })
   }
@@ -43,7 +43,7 @@ export class UnloadedVersionMessages {
    * `correlate` of that version says.
    */
   async leave(channel: string, context: object): Promise<void> {
-    const { sql, left, logger } = this.#runtime
+    const { sql, leftMessages, logger } = this.#runtime
     const listeners = await this.#listeners.get(channel)
     if (listeners.length === 0) return
     const message = DeliveryContext.messageOf(context)
@@ -52,7 +52,7 @@ export class UnloadedVersionMessages {
         `message of ${channel}: not left for an instance that has the version of its saga, because a middleware has replaced the context`,
       )
     }
-    await left.leave(sql, listeners, message)
+    await leftMessages.leave(sql, listeners, message)
     const sagas = listeners.map(({ name, version }) => `${name}@${version}`)
     logger.debug({ channel, sagas }, 'message left for sagas whose version is not loaded here')
   }
@@ -76,9 +76,9 @@ export class UnloadedVersionMessages {
   }
 
   async #takeAll(): Promise<void> {
-    const { sql, left, leaseMs } = this.#runtime
+    const { sql, leftMessages, leaseMs } = this.#runtime
     while (!this.#isClosed) {
-      const taken = await left.take(sql, leaseMs, this.#versions, LIMIT)
+      const taken = await leftMessages.take(sql, leaseMs, this.#versions, LIMIT)
       await Promise.all(taken.map((message) => this.#apply(message)))
       if (taken.length < LIMIT) return
     }
@@ -91,7 +91,7 @@ export class UnloadedVersionMessages {
     try {
       const what = `the message of ${channel} that was left for ${name}@${version}`
       await appliedWithinLease(this.#runtime, what, this.#take(saga, channel, message))
-      await this.#runtime.left.remove(this.#runtime.sql, left)
+      await this.#runtime.leftMessages.remove(this.#runtime.sql, left)
     } catch (error) {
       const fields = { saga: name, version, channel, message: message.id, row: left.id, err: toError(error) }
       const { logger } = this.#runtime

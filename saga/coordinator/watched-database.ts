@@ -4,8 +4,8 @@ import type { Clock } from '../../core/clock.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import { writeFault } from '../../core/write-fault.ts'
-import { LeftMessageStore } from '../store/left-messages.ts'
 import { LeaseStore } from '../store/lease-store.ts'
+import { LeftMessageStore } from '../store/left-messages.ts'
 import { SagaReads } from '../store/saga-reads.ts'
 import type { Track } from '../store/saga-row-columns.ts'
 import { SagaStore } from '../store/store.ts'
@@ -21,7 +21,7 @@ export class WatchedDatabase {
   readonly store: SagaStore
   readonly leaseStore: LeaseStore
   readonly reports: SagaReads
-  readonly left: LeftMessageStore
+  readonly leftMessages: LeftMessageStore
   readonly #calls: CallHealth
   readonly #silence: UnansweredCalls
 
@@ -31,7 +31,7 @@ export class WatchedDatabase {
     this.store = new SagaStore(schema, track)
     this.leaseStore = new LeaseStore(schema, track)
     this.reports = new SagaReads(schema, track)
-    this.left = new LeftMessageStore(schema, track)
+    this.leftMessages = new LeftMessageStore(schema, track)
     this.sql = this.#watched(sql)
     this.#silence = new UnansweredCalls(clock)
     // Writes nothing, and needs what a write needs.

@@ -23,18 +23,18 @@ const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
 export class WritePlanner {
   readonly #runtime: CoordinatorRuntime
-  readonly #room: SagaCapacity
+  readonly #capacity: SagaCapacity
   /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
-  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  readonly #detached: <T>(work: () => T) => T = lastingContext()
 
-  constructor(runtime: CoordinatorRuntime, room: SagaCapacity) {
+  constructor(runtime: CoordinatorRuntime, capacity: SagaCapacity) {
     this.#runtime = runtime
-    this.#room = room
+    this.#capacity = capacity
   }
 
   /** Gives up the room that was kept for a plan: it was written, or is not going to be. */
   releaseRoom(plan: Plan): void {
-    this.#room.release(plan)
+    this.#capacity.release(plan)
   }
 
   /** Plans the first transition of a saga that is about to be inserted. */
@@ -113,7 +113,7 @@ export class WritePlanner {
   ): Promise<Plan> {
     const saga = instanceDefinition(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
-    const room = new CapacityReservation(this.#runtime, this.#room, epoch !== undefined)
+    const reservation = new CapacityReservation(this.#runtime, this.#capacity, epoch !== undefined)
     const draft: PlanDraft = {
       runtime: this.#runtime,
       before,
@@ -124,14 +124,14 @@ export class WritePlanner {
       posts: [],
       refusals,
       callKeys: [],
-      room,
+      reservation,
     }
     let plan: Plan | undefined
     try {
       plan = await this.#ready(draft, first, event, epoch)
       return plan
     } finally {
-      room.planned(plan !== undefined && takesOwnership(plan))
+      reservation.planned(plan !== undefined && takesOwnership(plan))
     }
   }
 
@@ -144,7 +144,7 @@ export class WritePlanner {
     let last = first
     let pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const answer = await this.#outside(() => prepareCall(draft, last.state, call))
+      const answer = await this.#detached(() => prepareCall(draft, last.state, call))
       const next = answer === undefined ? undefined : advance(draft.before.saga, last.state, answer, 0, 0)
       if (next === undefined) continue
       if (next.state.steps.length !== last.state.steps.length) {

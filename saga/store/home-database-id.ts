@@ -9,7 +9,7 @@ import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../.
 /** `<home>-<UUID>` */
 const BIRTH = /^([0-9a-f]{8})-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-export class Home {
+export class HomeDatabase {
   readonly #query: OwnQuery
   readonly #table: string
   #id: string | undefined

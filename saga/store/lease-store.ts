@@ -7,8 +7,8 @@
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { nextRevisionSql } from './revision.ts'
-import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './store-types.ts'
 import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
+import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './store-types.ts'
 
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
 const NOW = '(SELECT clock_timestamp())'

@@ -8,8 +8,8 @@ import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
 import { DAY, HOUR } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import type { SagaVersion } from './store-types.ts'
 import { sagaQuery, type Track } from './saga-row-columns.ts'
+import type { SagaVersion } from './store-types.ts'
 
 /** Same number of attempts as for a message read from its channel. */
 const ATTEMPTS = 13
@@ -34,7 +34,7 @@ export interface LeftMessage extends Listener {
 }
 
 /** Messages that wait for an instance with a version. */
-export interface DeferredSignalStore extends SagaVersion {
+export interface LeftMessageCount extends SagaVersion {
   readonly count: number
   /** How many of them could not be applied, and are not tried again. */
   readonly failed: number
@@ -131,8 +131,8 @@ export class LeftMessageStore {
   }
 
   /** By version. */
-  async count(sql: SqlExecutor): Promise<readonly DeferredSignalStore[]> {
-    const { rows } = await this.#query<DeferredSignalStore>(
+  async count(sql: SqlExecutor): Promise<readonly LeftMessageCount[]> {
+    const { rows } = await this.#query<LeftMessageCount>(
       sql,
       `SELECT name, version, count(*)::int AS count, count(*) FILTER (WHERE due_at IS NULL)::int AS failed
        FROM (SELECT name, version, due_at FROM ${this.#message} LIMIT ${MOST_COUNTED}) m GROUP BY name, version`,

@@ -1,6 +1,7 @@
 /** Reads sagas for reports, lists and counts, and for callers that wait for the end of a saga. */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { SagaStatus } from '../machine/state.ts'
+import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 import type {
   ReportedSaga,
   ResolvedFilter,
@@ -11,7 +12,6 @@ import type {
   StandingSaga,
   TimelineRow,
 } from './store-types.ts'
-import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
 
 /** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */
 export const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(

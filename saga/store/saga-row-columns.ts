@@ -1,4 +1,4 @@
-/** Statements over the tables of sagas. */
+/** Columns of a saga's row, and how the stores of sagas send their statements. */
 import { type OwnQuery, ownQuery } from '../../core/sql.ts'
 
 /** Columns of a `SagaRow`. */

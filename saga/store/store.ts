@@ -5,8 +5,8 @@
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import { nextRevisionSql } from './revision.ts'
-import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './store-types.ts'
 import { COLUMNS, sagaQuery, type Track } from './saga-row-columns.ts'
+import type { SagaKey, SagaMail, SagaRow, SagaSignals, SagaVersion, SagaWrite } from './store-types.ts'
 
 export class SagaStore {
   readonly #query: OwnQuery
@@ -92,7 +92,7 @@ export class SagaStore {
   }
 
   /** A line of the timeline that changes nothing. */
-  async note(sql: SqlExecutor, { name, id }: SagaKey, { kind, step, detail }: TimelineEntry): Promise<void> {
+  async appendTimeline(sql: SqlExecutor, { name, id }: SagaKey, { kind, step, detail }: TimelineEntry): Promise<void> {
     await this.#query(
       sql,
       `INSERT INTO ${this.#event} (saga, id, kind, step, detail) VALUES ($1, $2, $3, $4, $5::jsonb)`,
@@ -101,7 +101,7 @@ export class SagaStore {
   }
 
   /** Nothing came of taking a saga: its mail is forgotten; one that is stuck or has ended is left alone from now on. */
-  async rest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
+  async putToRest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET mail = NULL, revision = ${nextRevisionSql()},

@@ -15,9 +15,16 @@ import { DeliveryContext } from '../context.ts'
 import { AllWithdrawnSignal } from '../failure/all-withdrawn-signal.ts'
 import type { Failures } from '../failure/failures.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
-import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-work-items.ts'
 import { type BatchOutput, BatchOutputs } from './batch-outputs.ts'
+import {
+  type BatchWorkItem,
+  type ItemFailure,
+  type ItemResult,
+  type ItemResults,
+  readAgain,
+} from './batch-work-items.ts'
 import { checkOutcomes } from './check-batch-outcomes.ts'
+import { without } from './split-batch.ts'
 
 /** Takes a batch's transaction back. */
 class RolledBack extends Error {}
@@ -36,24 +43,29 @@ interface Transaction {
 export class BatchCall {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
   readonly #consumer: ConsumerName
   readonly #failures: Failures
   readonly #outputs: BatchOutputs
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingDependencies, failures: Failures) {
+  constructor(
+    binding: BatchBinding,
+    options: ResolvedConsumer,
+    dependencies: HandlingDependencies,
+    failures: Failures,
+  ) {
     this.#binding = binding
     this.#options = options
-    this.#context = context
+    this.#dependencies = dependencies
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#failures = failures
-    this.#outputs = new BatchOutputs(binding, options, context, failures)
+    this.#outputs = new BatchOutputs(binding, options, dependencies, failures)
   }
 
   /** Makes the call. @returns the result of each item; never rejects */
-  async make(items: readonly Item[]): Promise<ItemResults> {
-    const results = new Map<Item, ItemResult>()
-    this.#context.runningCalls.begin(results)
+  async make(items: readonly BatchWorkItem[]): Promise<ItemResults> {
+    const results = new Map<BatchWorkItem, ItemResult>()
+    this.#dependencies.runningCalls.begin(results)
     try {
       if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
       else await this.#attemptInTransaction(items, results)
@@ -63,17 +75,17 @@ export class BatchCall {
       const failure = items.length === 1 ? { error: causeOf(error) } : wholeFailure(error)
       for (const item of items) results.set(item, failure)
     } finally {
-      this.#context.runningCalls.end(results)
+      this.#dependencies.runningCalls.end(results)
     }
     return results
   }
 
   async #attempt(
-    items: readonly Item[],
-    results: Map<Item, ItemResult>,
+    items: readonly BatchWorkItem[],
+    results: Map<BatchWorkItem, ItemResult>,
     transaction: Transaction | undefined,
   ): Promise<void> {
-    const { telemetry } = this.#context
+    const { telemetry } = this.#dependencies
     const deliveries = items.map(({ delivery }) => delivery)
     const loans = new AllWithdrawnSignal(deliveries)
     const work = async (): Promise<void> => {
@@ -99,18 +111,18 @@ export class BatchCall {
 
   /** Into the transaction, unless that is to be taken back. */
   async #emit(
-    items: readonly Item[],
+    items: readonly BatchWorkItem[],
     outputs: BatchOutput,
     results: ItemResults,
     { emit }: Transaction,
   ): Promise<void> {
     const messages = items.flatMap((item) => outputs.get(item) ?? [])
     if (messages.length === 0 || !items.every((item) => results.get(item) === 'handled')) return
-    const { telemetry, destinations } = this.#context
+    const { telemetry, destinations } = this.#dependencies
     await emit(telemetry?.created(messages) ?? messages, (destination) => destinations.spec(destination))
   }
 
-  async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
+  async #attemptInTransaction(items: readonly BatchWorkItem[], results: Map<BatchWorkItem, ItemResult>): Promise<void> {
     const group = this.#options.group ?? ''
     const names = items.map(({ delivery }) => {
       const { message } = delivery
@@ -125,7 +137,7 @@ export class BatchCall {
         const toHandle = items.filter((_, i) => unseen.has(i))
         for (const item of without(items, toHandle)) results.set(item, 'handled')
         if (toHandle.length === 0) return
-        const turns = turnsOf(this.#context.clock)
+        const turns = turnsOf(this.#dependencies.clock)
         while (turns.isDue()) await turns.next()
         this.#failures.requireHeld(toHandle.map(({ delivery }) => delivery))
         try {
@@ -146,8 +158,8 @@ export class BatchCall {
     )
   }
 
-  #view(items: readonly Item[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {
-    const { drain, handlerLogger } = this.#context
+  #view(items: readonly BatchWorkItem[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {
+    const { drain, handlerLogger } = this.#dependencies
     const scope = { group: this.#options.group, drain, handlerLogger }
     return Object.freeze(
       items.map(({ delivery, payload, attempt }) => {
@@ -160,7 +172,7 @@ export class BatchCall {
   }
 
   #contextOf(loans: AllWithdrawnSignal, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
-    const { drain, handlerLogger } = this.#context
+    const { drain, handlerLogger } = this.#dependencies
     const { group } = this.#options
     const channel = this.#binding.input.name
     return {

@@ -11,20 +11,16 @@ import type { HandlingDependencies } from '../handling-dependencies.ts'
 import type { Permit } from '../pace/circuit-breaker.ts'
 import { FREE } from '../pace/pace.ts'
 import { BatchCall } from './batch-call.ts'
+import { BatchJudge, type SettleOne } from './batch-judge.ts'
 import {
-  type Item,
+  type BatchWorkItem,
   type ItemFailure,
   type ItemResult,
   type ItemResults,
   lineOf,
-  partsOf,
   readAgain,
-  trialOf,
-  undoneAlone,
-  without,
-  withoutRepeats,
 } from './batch-work-items.ts'
-import { BatchJudge, type SettleOne } from './batch-judge.ts'
+import { partsOf, trialOf, undoneAlone, without, withoutRepeats } from './split-batch.ts'
 
 const ANY = Number.POSITIVE_INFINITY
 
@@ -34,18 +30,18 @@ const ANY = Number.POSITIVE_INFINITY
  */
 export class BatchHandling {
   readonly #binding: BatchBinding
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
   readonly #failures: Failures
   readonly #handler: BatchCall
   readonly #consumer: ConsumerName
   readonly #keyOf: ReturnType<typeof lineOf>
   readonly #judge: BatchJudge
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingDependencies) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, dependencies: HandlingDependencies) {
     this.#binding = binding
-    this.#context = context
-    this.#failures = new Failures(options, context)
-    this.#handler = new BatchCall(binding, options, context, this.#failures)
+    this.#dependencies = dependencies
+    this.#failures = new Failures(options, dependencies)
+    this.#handler = new BatchCall(binding, options, dependencies, this.#failures)
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#keyOf = lineOf(options)
     this.#judge = new BatchJudge(options, this.#failures)
@@ -54,7 +50,7 @@ export class BatchHandling {
   async handle(deliveries: readonly TransportDelivery[], settle: SettleOne): Promise<void> {
     const decoded = await Promise.all(deliveries.map((delivery, index) => this.#decode(delivery, index)))
     const stopped = new Set<string>()
-    const items: Item[] = []
+    const items: BatchWorkItem[] = []
     for (const [i, delivery] of deliveries.entries()) {
       const key = this.#keyOf({ delivery })
       const item = key !== null && stopped.has(key) ? 'returned' : decoded[i]
@@ -70,7 +66,7 @@ export class BatchHandling {
   }
 
   /** The item, or how it ended without a call. */
-  async #decode(delivery: TransportDelivery, index: number): Promise<Item | HandlingEnd> {
+  async #decode(delivery: TransportDelivery, index: number): Promise<BatchWorkItem | HandlingEnd> {
     if (delivery.signal.aborted) return 'returned'
     if (delivery.message.type === REDRIVE_END) return 'discarded'
     const before = this.#failures.attemptsBefore(delivery)
@@ -81,13 +77,13 @@ export class BatchHandling {
       const together = this.#failures.mustBeAlone(delivery) ? 1 : ANY
       return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false, together }
     } catch (error) {
-      this.#context.telemetry?.unreadable(delivery, this.#consumer, error)
+      this.#dependencies.telemetry?.unreadable(delivery, this.#consumer, error)
       return this.#failures.fail(delivery, error, before)
     }
   }
 
   /** Calls the handler with what is left until each has come to its end. */
-  async #run(items: readonly Item[], settle: SettleOne, isRepeated = false): Promise<void> {
+  async #run(items: readonly BatchWorkItem[], settle: SettleOne, isRepeated = false): Promise<void> {
     let left = items
     let isFree = false
     let halvings = 0
@@ -96,7 +92,7 @@ export class BatchHandling {
       left = this.#stillOurs(left, permit !== undefined, settle)
       if (permit === undefined) return
       if (left.length === 0) {
-        this.#context.pace?.abandoned(permit)
+        this.#dependencies.pace?.abandoned(permit)
         return
       }
       const { now, later } = permit.isTrial
@@ -104,7 +100,7 @@ export class BatchHandling {
         : this.#binding.options.inbox !== undefined
           ? withoutRepeats(left)
           : { now: left, later: [] }
-      this.#context.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
+      this.#dependencies.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
       await readAgain(
         this.#binding.input,
         now.filter(({ wasCalled }) => wasCalled),
@@ -126,16 +122,16 @@ export class BatchHandling {
    * In as many calls as what failed as a whole, or was taken away, before asks for. Behind a failure of its key nothing is called.
    * Settles each handled message at once, unless an earlier one of its key failed: the next call may lose the place.
    */
-  async #call(items: readonly Item[], settle: SettleOne): Promise<ItemResults> {
+  async #call(items: readonly BatchWorkItem[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)
-    const turns = turnsOf(this.#context.clock)
+    const turns = turnsOf(this.#dependencies.clock)
     if (parts.length === 1 && !turns.isDue()) return this.#handler.make(items)
-    const results = new Map<Item, ItemResult>()
+    const results = new Map<BatchWorkItem, ItemResult>()
     const failed = new Set<string>()
-    const mayCall = (item: Item): boolean => {
+    const mayCall = (item: BatchWorkItem): boolean => {
       const key = this.#keyOf(item)
       const isBehind = key !== null && failed.has(key)
-      return !isBehind && !this.#context.stopping.aborted && !this.#failures.gone(item.delivery)
+      return !isBehind && !this.#dependencies.stopping.aborted && !this.#failures.gone(item.delivery)
     }
     for (const part of parts) {
       // In a turn of the event loop what was settled reaches the broker.
@@ -155,7 +151,7 @@ export class BatchHandling {
     return results
   }
 
-  async #pauseApart(items: readonly Item[], results: ItemResults, halvings: number): Promise<void> {
+  async #pauseApart(items: readonly BatchWorkItem[], results: ItemResults, halvings: number): Promise<void> {
     const failures = new Set(items.map((item) => results.get(item) as ItemFailure))
     const later = [...failures].find(({ apart }) => apart === 'later')
     const [first] = failures
@@ -163,8 +159,8 @@ export class BatchHandling {
   }
 
   /** Messages that may have failed because of another: the next call has half as many. */
-  #takeApart(items: readonly Item[], results: ItemResults): readonly Item[] {
-    const failures = new Map<ItemFailure, Item[]>()
+  #takeApart(items: readonly BatchWorkItem[], results: ItemResults): readonly BatchWorkItem[] {
+    const failures = new Map<ItemFailure, BatchWorkItem[]>()
     for (const item of items) {
       const result = results.get(item)
       if (typeof result !== 'object' || result.apart === undefined) continue
@@ -176,8 +172,12 @@ export class BatchHandling {
   }
 
   /** `undefined` when the handler may not be called: the binding stops, or everything was taken away. */
-  async #enter(items: readonly Item[], isAgain: boolean, hasFailedTrial: boolean): Promise<Permit | undefined> {
-    const { pace, stopping } = this.#context
+  async #enter(
+    items: readonly BatchWorkItem[],
+    isAgain: boolean,
+    hasFailedTrial: boolean,
+  ): Promise<Permit | undefined> {
+    const { pace, stopping } = this.#dependencies
     if (isAgain && stopping.aborted) return undefined
     if (pace === undefined) return FREE
     const loans = new AllWithdrawnSignal(items.map(({ delivery }) => delivery))
@@ -190,8 +190,8 @@ export class BatchHandling {
   }
 
   /** Messages that may be handed over; the others come back. */
-  #stillOurs(items: readonly Item[], mayCall: boolean, settle: SettleOne): readonly Item[] {
-    const isOurs = ({ delivery }: Item): boolean => mayCall && !this.#failures.gone(delivery)
+  #stillOurs(items: readonly BatchWorkItem[], mayCall: boolean, settle: SettleOne): readonly BatchWorkItem[] {
+    const isOurs = ({ delivery }: BatchWorkItem): boolean => mayCall && !this.#failures.gone(delivery)
     if (items.every(isOurs)) return items
     return items.filter((item) => {
       if (isOurs(item)) return true
@@ -201,8 +201,8 @@ export class BatchHandling {
   }
 
   /** Tells the breaker. @returns whether it was a trial in vain, which is no attempt */
-  #note(items: readonly Item[], results: ItemResults, permit: Permit): boolean {
-    const { pace } = this.#context
+  #note(items: readonly BatchWorkItem[], results: ItemResults, permit: Permit): boolean {
+    const { pace } = this.#dependencies
     const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))
     const [first] = items
     if (pace === undefined || first === undefined) return false

@@ -1,7 +1,8 @@
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { Failures, HandlingEnd } from '../failure/failures.ts'
-import { byKey, type Item, type ItemResults, lineOf } from './batch-work-items.ts'
+import { type BatchWorkItem, type ItemResults, lineOf } from './batch-work-items.ts'
+import { byKey } from './split-batch.ts'
 
 /** Called by `handle` once per delivery, as soon as it has ended. */
 export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
@@ -20,11 +21,11 @@ export class BatchJudge {
 
   /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
   async judge(
-    items: readonly Item[],
+    items: readonly BatchWorkItem[],
     results: ItemResults,
     settle: SettleOne,
     isFree: boolean,
-  ): Promise<readonly Item[]> {
+  ): Promise<readonly BatchWorkItem[]> {
     const lines = byKey(items, this.#keyOf)
     const again = await Promise.all(lines.map((line) => this.#judgeLine(line, results, settle, isFree)))
     return again.flat()
@@ -32,11 +33,11 @@ export class BatchJudge {
 
   /** The messages of one key, in order: what lies behind one that is tried again, or comes back, shares its way. */
   async #judgeLine(
-    items: readonly Item[],
+    items: readonly BatchWorkItem[],
     results: ItemResults,
     settle: SettleOne,
     isFree: boolean,
-  ): Promise<readonly Item[]> {
+  ): Promise<readonly BatchWorkItem[]> {
     for (const [i, item] of items.entries()) {
       const result = results.get(item) ?? 'undone'
       if (result === 'undone') return items.slice(i)

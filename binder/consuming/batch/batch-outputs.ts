@@ -3,45 +3,55 @@ import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchOutcome } from '../../bindings/handler-types.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
+import { callKeepingHeaders, type HandlerResult, outputsIn } from '../../sending/ambient-headers.ts'
 import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'
 import type { Failures } from '../failure/failures.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
-import { byKey, type Item, type ItemResult, lineOf } from './batch-work-items.ts'
+import { type BatchWorkItem, type ItemResult, lineOf } from './batch-work-items.ts'
 import { isOutcome } from './check-batch-outcomes.ts'
+import { byKey } from './split-batch.ts'
 
 /** Outputs of each message of a batch. */
-export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>
+export type BatchOutput = ReadonlyMap<BatchWorkItem, readonly EncodedMessage[]>
 
 /** Sends what a batch handler produced, for each message by itself: its failure is that message's failure. */
 export class BatchOutputs {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
   readonly #failures: Failures
-  readonly #keyOf: (item: Item) => string | null
+  readonly #keyOf: (item: BatchWorkItem) => string | null
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingDependencies, failures: Failures) {
+  constructor(
+    binding: BatchBinding,
+    options: ResolvedConsumer,
+    dependencies: HandlingDependencies,
+    failures: Failures,
+  ) {
     this.#binding = binding
     this.#options = options
-    this.#context = context
+    this.#dependencies = dependencies
     this.#failures = failures
     this.#keyOf = lineOf(options)
   }
 
   /** Calls the handler so that what it returns is known with the headers that were around it. */
-  make(handler: () => unknown): Promise<Made> {
-    return make(this.#binding.output === undefined ? undefined : this.#context.ambient, handler, payloadsIn)
+  make(handler: () => unknown): Promise<HandlerResult> {
+    return callKeepingHeaders(
+      this.#binding.output === undefined ? undefined : this.#dependencies.ambient,
+      handler,
+      payloadsIn,
+    )
   }
 
   /** Encodes each message's outputs. A message whose outputs cannot be encoded has failed. */
   async encode(
-    items: readonly Item[],
+    items: readonly BatchWorkItem[],
     outcomes: ReadonlyArray<BatchOutcome> | undefined,
-    made: Made,
-    results: Map<Item, ItemResult>,
+    made: HandlerResult,
+    results: Map<BatchWorkItem, ItemResult>,
   ): Promise<BatchOutput> {
-    const outputs = new Map<Item, readonly EncodedMessage[]>()
+    const outputs = new Map<BatchWorkItem, readonly EncodedMessage[]>()
     if (this.#binding.output === undefined || outcomes === undefined) return outputs
     await Promise.all(
       items.map(async (item, i) => {
@@ -57,13 +67,17 @@ export class BatchOutputs {
     return outputs
   }
 
-  #encodeOne({ delivery }: Item, made: Made): Promise<EncodedMessage[]> {
+  #encodeOne({ delivery }: BatchWorkItem, made: HandlerResult): Promise<EncodedMessage[]> {
     const idOf = outputIds(delivery.message, this.#options.group)
-    return encodeOutputs(made, this.#binding.output, this.#context, idOf)
+    return encodeOutputs(made, this.#binding.output, this.#dependencies, idOf)
   }
 
   /** Resolves when what is `handled` in the results has its outputs confirmed. */
-  async send(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
+  async send(
+    items: readonly BatchWorkItem[],
+    outputs: BatchOutput,
+    results: Map<BatchWorkItem, ItemResult>,
+  ): Promise<void> {
     if (outputs.size === 0) return
     await Promise.all(byKey(items, this.#keyOf).map((ofKey) => this.#sendKey(ofKey, outputs, results)))
   }
@@ -72,8 +86,12 @@ export class BatchOutputs {
    * Up to the first that holds up what lies behind it: that is handed over again, and must not be seen before it. Where a
    * refused output would hold up the rest as well, one message after the other.
    */
-  async #sendKey(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
-    const holdsUp = (item: Item): boolean => this.#holdsUp(item, results)
+  async #sendKey(
+    items: readonly BatchWorkItem[],
+    outputs: BatchOutput,
+    results: Map<BatchWorkItem, ItemResult>,
+  ): Promise<void> {
+    const holdsUp = (item: BatchWorkItem): boolean => this.#holdsUp(item, results)
     const together = this.#options.onFailure === 'halt' ? 1 : items.length
     for (let i = 0; i < items.length; i += together) {
       const next = items.slice(i, i + together)
@@ -88,7 +106,11 @@ export class BatchOutputs {
   }
 
   /** In their order, also when the broker was away. */
-  async #sendTogether(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
+  async #sendTogether(
+    items: readonly BatchWorkItem[],
+    outputs: BatchOutput,
+    results: Map<BatchWorkItem, ItemResult>,
+  ): Promise<void> {
     const messages = items
       .filter((item) => results.get(item) === 'handled')
       .flatMap((item) => (outputs.get(item) ?? []).map((message) => ({ item, message })))
@@ -103,7 +125,7 @@ export class BatchOutputs {
     }
   }
 
-  #holdsUp(item: Item, results: Map<Item, ItemResult>): boolean {
+  #holdsUp(item: BatchWorkItem, results: Map<BatchWorkItem, ItemResult>): boolean {
     const result = results.get(item)
     return typeof result === 'object' && this.#failures.holdsUp(item.delivery, result.error, item.attempt)
   }

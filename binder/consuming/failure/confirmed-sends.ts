@@ -10,11 +10,11 @@ import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from 
 /** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
 export class ConfirmedSends {
   readonly #binding: string
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
 
-  constructor(binding: string, context: HandlingDependencies) {
+  constructor(binding: string, dependencies: HandlingDependencies) {
     this.#binding = binding
-    this.#context = context
+    this.#dependencies = dependencies
   }
 
   confirmed(
@@ -22,8 +22,8 @@ export class ConfirmedSends {
     delivery: TransportDelivery,
     parent?: TraceContext | 'none',
   ): Promise<void> {
-    const host = this.#confirming((left) => this.#context.publish(left, parent))
-    return publishUntilConfirmed(host, messages, () => AbortSignal.any([delivery.signal, this.#context.drain]))
+    const host = this.#confirming((left) => this.#dependencies.publish(left, parent))
+    return publishUntilConfirmed(host, messages, () => AbortSignal.any([delivery.signal, this.#dependencies.drain]))
   }
 
   /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
@@ -32,9 +32,9 @@ export class ConfirmedSends {
     deliveries: readonly TransportDelivery[],
   ): Promise<readonly unknown[]> {
     const loans = new AllWithdrawnSignal(deliveries)
-    const host = this.#confirming((left) => this.#context.publish(left))
+    const host = this.#confirming((left) => this.#dependencies.publish(left))
     try {
-      return await publishEach(host, messages, () => AbortSignal.any([loans.signal, this.#context.drain]))
+      return await publishEach(host, messages, () => AbortSignal.any([loans.signal, this.#dependencies.drain]))
     } finally {
       loans.dispose()
     }
@@ -46,9 +46,9 @@ export class ConfirmedSends {
     delivery: TransportDelivery,
     parent: TraceContext | 'none',
   ): Promise<void> {
-    const { move } = this.#context
+    const { move } = this.#dependencies
     if (move === undefined) return this.confirmed([message], delivery, parent)
-    const { drain } = this.#context
+    const { drain } = this.#dependencies
     const publish = async (messages: readonly EncodedMessage[]) => [await outcomeOf(move(delivery, messages))]
     await publishUntilConfirmed(this.#confirming(publish), [message], () => AbortSignal.any([delivery.signal, drain]))
   }
@@ -65,7 +65,7 @@ export class ConfirmedSends {
       } catch (refused) {
         if (this.#gone(delivery)) throw refused
         const fields = { err: refused, binding: this.#binding, messageId: message.id, position: delivery.position }
-        this.#context.logger.warn(fields, 'the dead letter is refused as it is, headers are left out')
+        this.#dependencies.logger.warn(fields, 'the dead letter is refused as it is, headers are left out')
         letter = toTrimmedDeadLetter(message, failure, headerBytes)
       }
     }
@@ -79,18 +79,18 @@ export class ConfirmedSends {
     } catch (cause) {
       if (this.#gone(delivery)) return 'returned'
       const fields = { err: cause, binding: this.#binding, messageId: delivery.message.id }
-      this.#context.logger.warn(fields, 'the answer to a request that failed could not be sent')
+      this.#dependencies.logger.warn(fields, 'the answer to a request that failed could not be sent')
     }
     return settles ? 'handled' : undefined
   }
 
   #confirming(publish: ConfirmHost['publish']): ConfirmHost {
-    const { clock, logger, confirmsSingly, refusals } = this.#context
-    return { clock, logger, binding: this.#binding, refusals, confirmsSingly, publish }
+    const { clock, logger, confirmsSingly, stalledWrites } = this.#dependencies
+    return { clock, logger, binding: this.#binding, stalledWrites, confirmsSingly, publish }
   }
 
   #gone(delivery: TransportDelivery): boolean {
-    return delivery.signal.aborted || this.#context.drain.aborted
+    return delivery.signal.aborted || this.#dependencies.drain.aborted
   }
 }
 

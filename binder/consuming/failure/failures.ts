@@ -29,39 +29,39 @@ export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' 
  */
 export class Failures {
   readonly #options: ResolvedConsumer
-  readonly #context: HandlingDependencies
+  readonly #dependencies: HandlingDependencies
   readonly #outages: UncountedFailures
   readonly sends: ConfirmedSends
 
-  constructor(options: ResolvedConsumer, context: HandlingDependencies) {
+  constructor(options: ResolvedConsumer, dependencies: HandlingDependencies) {
     this.#options = options
-    this.#context = context
+    this.#dependencies = dependencies
     this.#outages = new UncountedFailures(options)
-    this.sends = new ConfirmedSends(options.name, context)
+    this.sends = new ConfirmedSends(options.name, dependencies)
   }
 
   /** Attempts that count before the first handler call of this delivery. */
   attemptsBefore(delivery: TransportDelivery): number {
-    return attemptsBefore(delivery) + this.#context.takenAway.attempts(delivery.message)
+    return attemptsBefore(delivery) + this.#dependencies.withdrawn.attempts(delivery.message)
   }
 
   /** Why the message fails without a further call: it was taken away from its handler, and has no attempt left. */
   takenAwayTooOften({ message }: TransportDelivery, before: number): Error | undefined {
-    const takenAway = this.#context.takenAway.attempts(message)
-    if (takenAway === 0 || before < this.#options.maxAttempts) return undefined
-    return new Error(`taken away from its running handler ${takenAway + 1} times`)
+    const withdrawn = this.#dependencies.withdrawn.attempts(message)
+    if (withdrawn === 0 || before < this.#options.maxAttempts) return undefined
+    return new Error(`taken away from its running handler ${withdrawn + 1} times`)
   }
 
   /** The handler has come to its end with these: those whose place was lost by now were taken away from it. */
   handlerEnded(deliveries: readonly TransportDelivery[]): void {
-    turnsOf(this.#context.clock).look()
+    turnsOf(this.#dependencies.clock).look()
     for (const { signal, message } of deliveries)
-      if (signal.aborted) this.#context.takenAway.add(message, deliveries.length === 1)
+      if (signal.aborted) this.#dependencies.withdrawn.add(message, deliveries.length === 1)
   }
 
   /** Whether it was taken away with other messages so often that it is handed over without any. */
   mustBeAlone({ message }: TransportDelivery): boolean {
-    return this.#context.takenAway.isSuspect(message)
+    return this.#dependencies.withdrawn.isSuspect(message)
   }
 
   /**
@@ -83,7 +83,7 @@ export class Failures {
     const waits = writeFault(error) === 'operator' || isClosed(error)
     if (isLast || !(waits || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? outageReason(error) : undefined
-    this.#context.logger.warn(
+    this.#dependencies.logger.warn(
       { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
       noAttempt ?? 'handler failed, will be tried again',
     )
@@ -100,12 +100,12 @@ export class Failures {
     mayWait: boolean,
   ): Promise<void> {
     const { name, backoff } = this.#options
-    this.#context.logger.warn(
+    this.#dependencies.logger.warn(
       { err: error, binding: name, messages: items.length },
       'batch handler failed as a whole; its messages are handed over in smaller parts, which is no attempt',
     )
     if (!mayWait || !this.#worthRetrying(toError(error))) return
-    const { clock, stopping } = this.#context
+    const { clock, stopping } = this.#dependencies
     const loans = new AllWithdrawnSignal(items.map(({ delivery }) => delivery))
     try {
       await clock.sleep(backoffDelayMs(backoff, halvings, Math.random()), AbortSignal.any([stopping, loans.signal]))
@@ -128,7 +128,7 @@ export class Failures {
   async fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {
     const { group, onFailure, name } = this.#options
     const { message, position } = delivery
-    const answer = this.#context.answer?.(message, error)
+    const answer = this.#dependencies.answer?.(message, error)
     const answered = answer && (await this.sends.answer(answer, delivery))
     if (answered !== undefined) return answered
     const fields = {
@@ -140,7 +140,7 @@ export class Failures {
       onFailure,
       ...traceOf(delivery),
     }
-    this.#context.logger.error(fields, 'message failed for good')
+    this.#dependencies.logger.error(fields, 'message failed for good')
     if (onFailure === 'halt') return 'halted'
     if (onFailure === 'drop' || group === null) return 'dropped'
     const failure: Failure = {
@@ -148,21 +148,24 @@ export class Failures {
       attempts,
       group,
       position,
-      service: this.#context.service,
-      at: this.#context.clock.now(),
+      service: this.#dependencies.service,
+      at: this.#dependencies.clock.now(),
     }
     try {
       await this.sends.letter(delivery, failure)
       return 'dead-lettered'
     } catch (cause) {
       if (this.gone(delivery)) return 'returned'
-      this.#context.logger.error({ ...fields, cause }, 'the dead letter channel refuses the message; the binding halts')
+      this.#dependencies.logger.error(
+        { ...fields, cause },
+        'the dead letter channel refuses the message; the binding halts',
+      )
       return 'halted'
     }
   }
 
   async #untilBack(delivery: TransportDelivery, error: Error): Promise<'again' | 'returned'> {
-    if (writeFault(error) !== 'busy') this.#context.refusals.waits(delivery, error)
+    if (writeFault(error) !== 'busy') this.#dependencies.stalledWrites.waits(delivery, error)
     return (await this.#pause(delivery, this.#outages.pauseMs(delivery, error))) ? 'again' : 'returned'
   }
 
@@ -170,7 +173,7 @@ export class Failures {
     try {
       return synchronous('`retryable`', this.#options.retryable(error), 'true or false')
     } catch (cause) {
-      this.#context.logger.error(
+      this.#dependencies.logger.error(
         { err: cause, binding: this.#options.name },
         'the `retryable` option threw; not tried again',
       )
@@ -185,11 +188,11 @@ export class Failures {
 
   /** Aborts when there is no use in waiting on: the delivery was taken away or the binding stops. */
   mayWait(delivery: TransportDelivery): AbortSignal {
-    return AbortSignal.any([delivery.signal, this.#context.stopping])
+    return AbortSignal.any([delivery.signal, this.#dependencies.stopping])
   }
 
   gone(delivery: TransportDelivery): boolean {
-    return delivery.signal.aborted || this.#context.drain.aborted
+    return delivery.signal.aborted || this.#dependencies.drain.aborted
   }
 
   /** @throws when the transport has withdrawn a delivery, maybe while it waited for its transaction: its handler must not begin */
@@ -208,14 +211,14 @@ export class Failures {
 
   /** Sends the copy for the next attempt. `undefined` when the broker will never take it: then it is tried again here. */
   async #retryLater(delivery: TransportDelivery, attempts: number, delayMs: number): Promise<HandlingEnd | undefined> {
-    const copy = toRetry(delivery, this.#options.group ?? '', attempts, this.#context.clock.now() + delayMs)
+    const copy = toRetry(delivery, this.#options.group ?? '', attempts, this.#dependencies.clock.now() + delayMs)
     try {
       await this.sends.replacement(copy, delivery, parentOf(delivery))
       return 'retried'
     } catch (cause) {
       if (this.gone(delivery)) return 'returned'
       const fields = { err: cause, binding: this.#options.name, messageId: copy.id, attempts }
-      this.#context.logger.error(fields, 'the retry channel refuses the message; it is tried again in its place')
+      this.#dependencies.logger.error(fields, 'the retry channel refuses the message; it is tried again in its place')
       return undefined
     }
   }
@@ -223,7 +226,7 @@ export class Failures {
   /** Waits for the next attempt. False when the delivery was taken away or the binding stops: it goes back. */
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
-      await this.#context.clock.sleep(delayMs, this.mayWait(delivery))
+      await this.#dependencies.clock.sleep(delayMs, this.mayWait(delivery))
       // A process that stood still through the pause has not heard of its loss yet.
       return !this.gone(delivery)
     } catch {

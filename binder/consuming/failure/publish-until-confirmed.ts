@@ -14,7 +14,7 @@ export interface ConfirmHost {
   /** Name of the binding that sends, for the log. */
   readonly binding?: string | undefined
   /** Gets the outcomes of each try that did not confirm all messages. */
-  readonly refusals?: StalledWrites | undefined
+  readonly stalledWrites?: StalledWrites | undefined
   /** Same as `Transport.confirmsSingly`. @default false */
   readonly confirmsSingly?: boolean | undefined
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
@@ -33,7 +33,7 @@ export async function publishUntilConfirmed(
   try {
     await sendUntilConfirmed(host, messages, signal)
   } finally {
-    host.refusals?.over(messages)
+    host.stalledWrites?.over(messages)
   }
 }
 
@@ -88,7 +88,7 @@ export async function publishEach(
   try {
     return await sendEach(host, messages, signal)
   } finally {
-    host.refusals?.over(messages)
+    host.stalledWrites?.over(messages)
   }
 }
 
@@ -132,7 +132,7 @@ function pauseMs(outcomes: readonly PublishOutcome[], attempt: number): number {
 }
 
 function notConfirmed(
-  { logger, binding, refusals }: ConfirmHost,
+  { logger, binding, stalledWrites }: ConfirmHost,
   messages: readonly EncodedMessage[],
   outcomes: readonly PublishOutcome[],
   left: number,
@@ -142,7 +142,7 @@ function notConfirmed(
     { err, ...(binding === undefined ? {} : { binding }), left },
     'not confirmed by the broker, sending again',
   )
-  refusals?.heard(messages, outcomes)
+  stalledWrites?.heard(messages, outcomes)
 }
 
 /** Outcome of a send within a transaction, in the form of `publish`. Never rejects. */

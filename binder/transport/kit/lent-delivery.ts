@@ -14,7 +14,7 @@ export interface Lender<Item> {
 export class LentDelivery<Item> implements TransportDelivery {
   readonly message: EncodedMessage
   readonly redelivered: boolean | undefined
-  /** The lender's record of it, for who knows the lender. */
+  /** The lender's record of it, for code that knows the lender. */
   readonly item: Item
   readonly lender: Lender<Item>
   #hasEnded = false

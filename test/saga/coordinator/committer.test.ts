@@ -3,8 +3,8 @@ import type { SqlClient } from 'concordat/core'
 import { describe, expect, it, test } from 'vitest'
 import { Committer } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/write-plan.ts'
-import type { SagaWrite } from '../../../saga/store/store-types.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
+import type { SagaWrite } from '../../../saga/store/store-types.ts'
 
 const planOf = (id: string, previous = 0): Plan =>
   ({ write: { row: { name: 'order', id, revision: previous + 1 }, previous }, messages: [] }) as unknown as Plan

@@ -2,8 +2,8 @@
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { OutcomeWaiters } from '../../../saga/coordinator/outcome-waiters.ts'
-import type { SagaKey, StandingSaga } from '../../../saga/store/store-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
+import type { SagaKey, StandingSaga } from '../../../saga/store/store-types.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */

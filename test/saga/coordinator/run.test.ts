@@ -3,8 +3,8 @@ import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { OutcomeWaiters } from '../../../saga/coordinator/outcome-waiters.ts'
 import { createRun } from '../../../saga/coordinator/saga-run.ts'
-import type { ReportedSaga, SagaKey } from '../../../saga/store/store-types.ts'
 import type { SagaReads } from '../../../saga/store/saga-reads.ts'
+import type { ReportedSaga, SagaKey } from '../../../saga/store/store-types.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const POLL_MS = 100
@@ -24,7 +24,7 @@ function setup() {
   } as unknown as SagaReads
   const watch = new OutcomeWaiters({ sql, reports, clock, logger: silentLogger, pollMs: POLL_MS })
   const row = { state: { status: 'running', steps: [] }, timeline: [] } as unknown as ReportedSaga
-  const run = createRun({ watch, read: async () => row, definition: () => undefined }, 'order', 'o-1')
+  const run = createRun({ outcomes: watch, read: async () => row, definition: () => undefined }, 'order', 'o-1')
   return { clock, watch, run }
 }
 

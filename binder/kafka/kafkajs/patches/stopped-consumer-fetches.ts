@@ -1,8 +1,8 @@
 /**
  * When the brokers that it knows have changed, kafkajs waits for the fetches under way and begins anew with those there are, and
- * does not look whether the consumer was stopped meanwhile. Then each fetch is answered at once with nothing, without a pause:
- * no timer and no socket of the process comes to its turn again. So who begins to fetch for a consumer that is being stopped is
- * refused, which kafkajs takes for a failure: it waits a moment, sees that it was stopped, and ends.
+ * does not look whether the consumer was stopped meanwhile. Then each fetch is answered at once with nothing, without a pause,
+ * which starves every timer and socket of the process. We therefore reject a fetch that begins while the consumer is being
+ * stopped. kafkajs takes that for a failure: it waits a moment, sees that it was stopped, and ends.
  */
 import type { KafkaCluster, KafkaConsumer } from '../client-types.ts'
 
