@@ -27,6 +27,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   transactions: async () => (await import('./transactions/suite.ts')).transactionsSuite,
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
   cluster: async () => (await import('./cluster/suite.ts')).clusterSuite,
+  power: async () => (await import('./binder/power-suite.ts')).powerSuite,
   embedded: async () => (await import('./embedded/suite.ts')).embeddedSuite,
 }
 

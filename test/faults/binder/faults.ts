@@ -247,7 +247,7 @@ async function cut(site: Site, random: Random): Promise<string | undefined> {
 }
 
 /** Waits for a moment at which something is under way. @returns how much */
-async function whenBusy(site: Site): Promise<number> {
+export async function whenBusy(site: Site): Promise<number> {
   for (let looks = 0; looks < 2_000; looks++) {
     const open = openOf(site)
     if (open > 0) return open
@@ -256,7 +256,7 @@ async function whenBusy(site: Site): Promise<number> {
   return 0
 }
 
-function lost(members: readonly Member[]): number {
+export function lost(members: readonly Member[]): number {
   return members.reduce((sum, { link }) => sum + link.lost, 0)
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type PrivateServer, startServer } from '../../support/servers/index.ts'
+import { LossyDisk, type PrivateServer, type ServerKind, startServer } from '../../support/servers/index.ts'
 import type { Actor } from '../harness/actor.ts'
 import { Crew } from '../harness/crew.ts'
 import { type Event, EventLog, nowMs } from '../harness/events.ts'
@@ -37,6 +37,15 @@ const SPARE = 1
 const BEGINS_WITHIN_MS = 90_000
 const FAILURES = new Set(['unhandled', 'uncaught', 'failed'])
 
+const SETTINGS: Readonly<Partial<Record<ServerKind, Readonly<Record<string, string>>>>> = {
+  postgres: { wal_writer_delay: '10s' },
+}
+/** Settings of a single broker that may not lose what it has confirmed when its power fails. */
+const SYNCING: Readonly<Partial<Record<ServerKind, Readonly<Record<string, string>>>>> = {
+  postgres: { fsync: 'on' },
+  kafka: { 'log.flush.interval.messages': '1' },
+}
+
 /** A private broker and the processes at it. */
 export class Site {
   readonly transport: TransportName
@@ -69,8 +78,10 @@ export class Site {
 
   static async open(setting: Setting, transport: TransportName): Promise<Site> {
     const broker = transport === 'pgbouncer' ? 'postgres' : transport
-    const settings = broker === 'postgres' ? { wal_writer_delay: '10s' } : {}
-    const server = await startServer(broker, { signal: setting.signal, settings })
+    const { signal, losesPower, broken } = setting
+    const disk = losesPower === true ? await LossyDisk.create() : undefined
+    const settings = { ...SETTINGS[broker], ...(losesPower === true && broken === undefined && SYNCING[broker]) }
+    const server = await startServer(broker, { signal, settings, disk })
     const reaper = new Reaper()
     const site = new Site(setting, server, transport, reaper)
     try {

@@ -83,32 +83,36 @@ export const binderSuite: Suite = {
     handOverMs: 'send to end p50/max ms',
   },
   lack: (_, transport) => (transport === 'pgbouncer' ? lackOfPooler() : undefined),
-  open: (setting) => Post.open(setting),
+  open: (setting) => Post.open(setting, BINDER_FAULTS),
 }
 
-class Post implements Arena {
+export class Post implements Arena {
   readonly #setting: Setting
   readonly #sites: readonly Site[]
 
-  private constructor(setting: Setting, sites: readonly Site[]) {
+  readonly #faults: readonly BinderFault[]
+
+  private constructor(setting: Setting, sites: readonly Site[], faults: readonly BinderFault[]) {
     this.#setting = setting
     this.#sites = sites
+    this.#faults = faults
   }
 
-  static async open(setting: Setting): Promise<Post> {
+  /** @param faults those that it can play */
+  static async open(setting: Setting, faults: readonly BinderFault[]): Promise<Post> {
     const names = TRANSPORTS.filter((name) =>
       setting.transport === undefined ? TOGETHER.some((one) => one === name) : setting.transport === name,
     )
     const opened = await Promise.allSettled(names.map((name: TransportName) => Site.open(setting, name)))
     const sites = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
     const failed = opened.find((one) => one.status === 'rejected')
-    if (failed === undefined) return new Post(setting, sites)
+    if (failed === undefined) return new Post(setting, sites, faults)
     await Promise.all(sites.map((site) => site.close()))
     throw failed.reason
   }
 
   async play({ number, round, fault }: Episode): Promise<Played> {
-    const spec = BINDER_FAULTS.find(({ name }) => name === fault)
+    const spec = this.#faults.find(({ name }) => name === fault)
     if (spec === undefined) throw new Error(`no fault "${fault}"`)
     const { seed } = this.#setting
     const sites = this.#sites.filter((site) => isPlayedOn(spec, site.transport))

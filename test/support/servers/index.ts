@@ -6,6 +6,7 @@
 export { type DescribeWithOptions, describeWith, serverUrl } from './describe-with.ts'
 export { type ServerKind, ServerUnavailable } from './kinds.ts'
 export { type Link, openLink } from './link.ts'
+export { LossyDisk, lossyDiskLack } from './lossy-disk.ts'
 export { KEPT_LOGS, type PrivateServer, type StartOptions } from './private-server.ts'
 export {
   type ClusterRedis,

@@ -16,6 +16,7 @@ import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lastLines, spawnCommand } from './command.ts'
 import type { ServerKind } from './kinds.ts'
+import type { LossyDisk } from './lossy-disk.ts'
 import { freePort } from './ports.ts'
 import { endTree, killTree, pauseTree, resumeTree } from './process-tree.ts'
 import type { Recipe, Site } from './recipe.ts'
@@ -30,6 +31,11 @@ export interface PrivateServer extends AsyncDisposable {
   readonly pid: number
   /** SIGKILL for all its processes; resolves when they are gone. Its data folder stays. */
   kill(): Promise<void>
+  /**
+   * The power of its machine fails: `kill`, and what it had not synced to its `disk` is gone. Resolves when the power is back.
+   * @returns the files of its data that have lost something
+   */
+  losePower(): Promise<readonly string[]>
   /** Starts it again, same port and data folder; resolves when it answers. Does nothing while it runs. */
   start(): Promise<void>
   /** SIGSTOP for all its processes: connections stay open and silent. */
@@ -61,6 +67,8 @@ export interface StartOptions {
    * Nobody removes it. @default one of its own, removed with the server
    */
   readonly keepIn?: string | undefined
+  /** Where its data is, so that its power can fail; ends with the server. */
+  readonly disk?: LossyDisk | undefined
 }
 
 /** Of one server: for clients, and for its own use. */
@@ -85,22 +93,28 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
   await recipe.require()
   options.signal?.throwIfAborted()
   const { port, innerPort } = options.ports ?? (await freePorts())
-  const { keepIn } = options
+  const { disk } = options
+  const keepIn = options.keepIn ?? disk?.folder
   const folder = keepIn ?? mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
   if (keepIn !== undefined) mkdirSync(keepIn, { recursive: true })
-  const server = new LocalServer(recipe, {
-    folder,
-    port,
-    innerPort,
-    settings: withPorts(options.settings ?? {}, port, innerPort),
-    users: options.users ?? {},
-    env: options.env ?? {},
-    isKept: keepIn !== undefined,
-  })
+  const server = new LocalServer(
+    recipe,
+    {
+      folder,
+      port,
+      innerPort,
+      settings: withPorts(options.settings ?? {}, port, innerPort),
+      users: options.users ?? {},
+      env: options.env ?? {},
+      isKept: keepIn !== undefined,
+    },
+    disk,
+  )
   try {
     if (keepIn !== undefined) await untilLeft(keepIn)
     if (!existsSync(join(folder, PREPARED))) await server.prepare()
     await server.start(options.signal)
+    await disk?.sync()
     return server
   } catch (error) {
     await server.stop()
@@ -138,16 +152,18 @@ class LocalServer implements PrivateServer {
   readonly #site: Site
   readonly #logFile: string
   readonly #watchdog: Watchdog
+  readonly #disk: LossyDisk | undefined
   #process: ChildProcess | undefined
   #stopped: Promise<void> | undefined
 
-  constructor(recipe: Recipe, site: Site) {
+  constructor(recipe: Recipe, site: Site, disk: LossyDisk | undefined) {
     this.kind = recipe.kind
     this.url = recipe.url(site)
     this.#recipe = recipe
     this.#site = site
     this.#logFile = join(site.folder, 'server.log')
     this.#watchdog = new Watchdog(site.folder, recipe.stopSignal, site.isKept)
+    this.#disk = disk
   }
 
   get pid(): number {
@@ -183,6 +199,13 @@ class LocalServer implements PrivateServer {
     await this.#end((pid) => killTree(pid))
   }
 
+  async losePower(): Promise<readonly string[]> {
+    if (this.#disk === undefined) throw new Error(`${this.kind}: started without a disk whose power can fail`)
+    await this.kill()
+    const changed = await this.#disk.losePower()
+    return changed.filter((path) => path.startsWith('data/') && !path.endsWith('.pid'))
+  }
+
   pause(): void {
     pauseTree(this.pid)
   }
@@ -211,6 +234,7 @@ class LocalServer implements PrivateServer {
     this.#keepLog()
     if (!isKept) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     await this.#watchdog.dismiss()
+    await this.#disk?.[Symbol.asyncDispose]()
   }
 
   #keepLog(): void {
