@@ -1,12 +1,15 @@
-import type { Clock } from '../../core/clock.ts'
-import { FailingCallKinds } from '../../core/failing-call-kinds.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { limitedTransaction } from '../../core/idle-limited-transaction.ts'
+import { RecentFailures } from '../../core/recent-failures.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import { UnansweredCalls } from '../../core/unanswered-calls.ts'
 import type { TransportError } from '../errors.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
 import { failure, isFenced, isOfData, isOfStatement, toTransportError } from './transport-errors.ts'
+
+/** A statement that was not repeated for this long is not needed at this time. */
+const FORGOTTEN_MS = 10 * SECOND
 
 export interface StatementTerms {
   /** @default `requestTimeoutMs` of the transport */
@@ -25,7 +28,8 @@ export class StatementRunner {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #silence: UnansweredCalls
-  readonly #refused: FailingCallKinds
+  /** By purpose: a server that lets the role read one table may refuse it the next. */
+  readonly #refused: RecentFailures<Error>
   /** Whether the server is there. */
   #health: TransportHealth = { status: 'idle' }
   /** Isolation of the database; asked once. Our functions need READ COMMITTED. */
@@ -39,7 +43,7 @@ export class StatementRunner {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#silence = new UnansweredCalls(clock)
-    this.#refused = new FailingCallKinds(clock)
+    this.#refused = new RecentFailures(clock, FORGOTTEN_MS)
   }
 
   get sql(): SqlClient {
@@ -50,7 +54,7 @@ export class StatementRunner {
     if (this.#health.status === 'down') return this.#health
     const silent = this.#silence.error
     if (silent !== undefined) return { status: 'down', detail: `PostgreSQL: ${silent.message}` }
-    const refused = this.#refused.error
+    const refused = this.#refused.latest()?.failure
     return refused === undefined ? this.#health : { status: 'down', detail: refused.message }
   }
 
