@@ -1,4 +1,5 @@
 /** Outcome of an event at one instance, in a form that travels. */
+import { cutUtf8 } from '../core/cut-utf8.ts'
 import { said, toError } from '../core/errors.ts'
 import { parseShallow } from '../core/json-depth-limit.ts'
 import { fieldOf } from '../core/thrown-values.ts'
@@ -31,9 +32,9 @@ export function failedWith(reason: unknown): Outcome {
   return {
     status: 'failed',
     error: {
-      name: cut(said(error, 'name'), MAX_NAME_BYTES),
-      message: cut(said(error, 'message'), MAX_MESSAGE_BYTES),
-      ...(typeof code === 'string' && { code: cut(code, MAX_NAME_BYTES) }),
+      name: cutUtf8(said(error, 'name'), MAX_NAME_BYTES),
+      message: cutUtf8(said(error, 'message'), MAX_MESSAGE_BYTES),
+      ...(typeof code === 'string' && { code: cutUtf8(code, MAX_NAME_BYTES) }),
     },
   }
 }
@@ -63,11 +64,4 @@ function errorIn(body: Uint8Array): Readonly<Record<string, unknown>> {
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : ''
-}
-
-/** At most `maxBytes` of UTF-8, never half a character. */
-function cut(value: string, maxBytes: number): string {
-  const bytes = Buffer.from(value)
-  if (bytes.byteLength <= maxBytes) return value
-  return new TextDecoder('utf-8').decode(bytes.subarray(0, maxBytes), { stream: true })
 }

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { jsonCodec } from '../core/codec.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { hasMethods, optionNames, refuseUnknown, requireBoolean, wrongKind } from '../core/option-checks.ts'
 import { unlessAborted, within } from '../core/time-limit.ts'
 import { type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
 import type { AckedPublishOptions, Acknowledgement, PublishOptions } from './bus.ts'
@@ -250,7 +250,7 @@ function requireKinds(path: string, options: AnyPublishOptions): void {
   if (id !== undefined && (typeof id !== 'string' || id.length < 1 || id.length > 255)) {
     throw invalidOption(`${path}.id`, id, 'a string of 1 to 255 characters')
   }
-  if (ack !== undefined && typeof ack !== 'boolean') throw invalidOption(`${path}.ack`, ack, 'true or false')
+  if (ack !== undefined) requireBoolean(`${path}.ack`, ack)
   if (signal !== undefined && !hasMethods(signal, ['throwIfAborted', 'addEventListener'])) {
     throw wrongKind(`${path}.signal`, signal, 'an AbortSignal')
   }

@@ -82,6 +82,12 @@ export function requireList<T>(path: string, list: readonly T[] | undefined, of:
   throw wrongKind(path, list, `a list of what ${of} returned`)
 }
 
+/** Checks a boolean. @throws TypeError naming the path */
+export function requireBoolean(path: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value
+  throw invalidOption(path, value, 'true or false')
+}
+
 /** Checks a function. @throws TypeError naming the path */
 export function requireFunction<T>(path: string, value: T): T {
   if (typeof value === 'function') return value

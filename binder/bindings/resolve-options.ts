@@ -1,7 +1,7 @@
 import { type Backoff, resolveBackoff } from '../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown } from '../../core/option-checks.ts'
+import { hasMethods, optionNames, refuseUnknown, requireBoolean } from '../../core/option-checks.ts'
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
 import { BinderError } from '../errors.ts'
@@ -150,7 +150,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
       MAX_PREFETCH,
     ),
     prefetchBytes: requireInteger(`${path}.prefetchBytes`, options.prefetchBytes ?? DEFAULTS.prefetchBytes, 1),
-    autoStart: kind !== 'poll' && resolveAutoStart(path, options.autoStart),
+    autoStart: kind !== 'poll' && requireBoolean(`${path}.autoStart`, options.autoStart ?? true),
     isInTransaction: isInTransaction(binding.options),
     sharesTransactions: resolveSharing(path, binding.options, concurrency),
     batch,
@@ -190,16 +190,10 @@ function isInTransaction(options: object): boolean {
 
 function resolveSharing(path: string, options: object, concurrency: number): boolean {
   const { sharesTransactions: shares } = options as DeclaredConsumer
-  if (shares !== undefined && typeof shares !== 'boolean')
-    throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
+  if (shares !== undefined) requireBoolean(`${path}.sharesTransactions`, shares)
   if (shares !== undefined && !isInTransaction(options))
     throw invalidOption(`${path}.sharesTransactions`, shares, 'once: true or an inbox, whose transactions are shared')
   return isInTransaction(options) && concurrency > 1 && (shares ?? true)
-}
-
-function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean {
-  if (autoStart === undefined || typeof autoStart === 'boolean') return autoStart ?? true
-  throw invalidOption(`${path}.autoStart`, autoStart, 'true or false')
 }
 
 const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as const

@@ -1,6 +1,13 @@
 import { type Codec, jsonCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
+import {
+  hasMethods,
+  optionNames,
+  refuseUnknown,
+  requireBoolean,
+  requireFunction,
+  wrongKind,
+} from '../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { isDeadLetterName } from './dead-letter-name.ts'
 import { REDRIVE_END } from './message.ts'
@@ -141,8 +148,7 @@ export function defineChannel<S extends StandardSchemaV1>(
 }
 
 function resolveFlag(path: string, name: 'tombstones' | 'transactional', value: unknown): Partial<Channel> {
-  if (value !== undefined && typeof value !== 'boolean') throw invalidOption(`${path}.${name}`, value, 'true or false')
-  return value === true ? { [name]: value } : {}
+  return value !== undefined && requireBoolean(`${path}.${name}`, value) ? { [name]: true } : {}
 }
 
 function resolveReads(path: string, reads: readonly Codec<unknown>[] | undefined): Pick<Channel, 'reads'> {

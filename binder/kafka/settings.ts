@@ -1,5 +1,6 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { requireBoolean } from '../../core/option-checks.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { resolveGroupIds, resolveStartAt, type StartsAt } from './group/group-id-and-start-at.ts'
 
@@ -59,7 +60,7 @@ export function resolveKafkaSettings(path: string, given: GivenSettings): KafkaS
     maxBatchBytes: number('maxBatchBytes', 1_024, MAX_BYTES),
     groupIds: resolveGroupIds(path, given.groupIds ?? {}),
     startAt: resolveStartAt(path, given.startAt ?? {}),
-    springHeaderTypes: checkBoolean(`${path}.springHeaderTypes`, given.springHeaderTypes ?? false),
+    springHeaderTypes: requireBoolean(`${path}.springHeaderTypes`, given.springHeaderTypes ?? false),
     connectTimeoutMs: number('connectTimeoutMs', 100, 10 * MINUTE),
     requestTimeoutMs: number('requestTimeoutMs', 100, 10 * MINUTE),
     sessionTimeoutMs: number('sessionTimeoutMs', 500, 30 * MINUTE),
@@ -76,11 +77,6 @@ export function resolveKafkaSettings(path: string, given: GivenSettings): KafkaS
       `at most a third of sessionTimeoutMs (${resolved.sessionTimeoutMs})`,
     )
   return resolved
-}
-
-function checkBoolean(path: string, value: boolean): boolean {
-  if (typeof value === 'boolean') return value
-  throw invalidOption(path, value, 'true or false')
 }
 
 function checkReplication(path: string, value: number): number {

@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
+import { optionNames, refuseUnknown, requireBoolean, wrongKind } from '../../core/option-checks.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/amqplib-types.ts'
@@ -225,7 +225,7 @@ function checkArguments({
   queueArguments: given,
   mayDiscard = false,
 }: RabbitTransportOptions): RabbitTransportOptions['queueArguments'] {
-  if (typeof mayDiscard !== 'boolean') throw invalidOption('rabbitTransport.mayDiscard', mayDiscard, 'true or false')
+  requireBoolean('rabbitTransport.mayDiscard', mayDiscard)
   if (given === undefined) return undefined
   const path = 'rabbitTransport.queueArguments'
   if (typeof given !== 'object' || given === null || Array.isArray(given))

@@ -13,7 +13,7 @@ import { type Clock, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
+import { optionNames, refuseUnknown, requireBoolean, requireFunction } from '../../core/option-checks.ts'
 import { requireFree } from '../assembly/claim-transport.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import { isDeadLetterName } from '../channel/dead-letter-name.ts'
@@ -172,16 +172,16 @@ export function resolveRedrive(
     clock: host.clock ?? systemClock,
     channel,
     group: checkName('redrive.group', group, 100),
-    filter: requireFunction('filter', options.filter ?? (() => true)),
+    filter: requireFunction('redrive.filter', options.filter ?? (() => true)),
     limit: requireInteger('redrive.limit', options.limit ?? (dryRun ? DRY_LIMIT : Number.MAX_SAFE_INTEGER), 1),
     perSecond: requireInteger('redrive.perSecond', options.perSecond ?? PER_SECOND, 1, 1_000_000),
     to,
-    dryRun: requireBoolean('dryRun', dryRun),
+    dryRun: requireBoolean('redrive.dryRun', dryRun),
     lookAt: requireInteger('redrive.lookAt', options.lookAt ?? MOST_LOOKED_AT, 1, MOST_LOOKED_AT),
     lookAtBytes: requireInteger('redrive.lookAtBytes', options.lookAtBytes ?? LOOKED_AT_BYTES, 1),
     after: requireAfter(options.after, dryRun),
-    payloads: requireBoolean('payloads', payloads),
-    onProgress: requireFunction('onProgress', options.onProgress ?? (() => {})),
+    payloads: requireBoolean('redrive.payloads', payloads),
+    onProgress: requireFunction('redrive.onProgress', options.onProgress ?? (() => {})),
     signal: options.signal,
     stallTimeoutMs: requireInteger('redrive.stallTimeoutMs', options.stallTimeoutMs ?? STALL_MS, 1),
   }
@@ -214,14 +214,4 @@ function requireAfter(after: RedriveAfter | undefined, dryRun: unknown): Redrive
     skip: requireInteger('redrive.after.skip', after.skip, 1, MOST_LOOKED_AT),
     id: requireText('redrive.after.id', after.id),
   }
-}
-
-function requireFunction<F>(name: string, value: F): F {
-  if (typeof value !== 'function') throw invalidOption(`redrive.${name}`, value, 'a function')
-  return value
-}
-
-function requireBoolean(name: string, value: unknown): boolean {
-  if (typeof value !== 'boolean') throw invalidOption(`redrive.${name}`, value, 'true or false')
-  return value
 }

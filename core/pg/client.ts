@@ -6,10 +6,10 @@
  * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
 
-import { hasCode, invalidOption, toError } from '../errors.ts'
+import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../option-checks.ts'
+import { hasMethods, optionNames, refuseUnknown, requireBoolean, wrongKind } from '../option-checks.ts'
 import {
   PREPARING_IS_OFF,
   quoteLiteral,
@@ -70,8 +70,7 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
     throw wrongKind('pgClient', pool, 'a pool: pgClient(new pg.Pool({ connectionString }))')
   }
   const { preparedStatements = false } = options
-  if (typeof preparedStatements !== 'boolean')
-    throw invalidOption('pgClient.preparedStatements', preparedStatements, 'true or false')
+  requireBoolean('pgClient.preparedStatements', preparedStatements)
   const names = preparedStatements ? new StatementNames() : undefined
   hearErrors(pool, checkLogger('pgClient.logger', options.logger), options.logger !== undefined)
   return {

@@ -1,5 +1,6 @@
 /** Ended sagas that `archive` did not take: batches leave them out, and each purge tries them alone at its end. */
 import type { SagaKey } from '../store/store-types.ts'
+import { cacheKey } from './loaded-saga.ts'
 
 /** An ended saga that could not be archived, and why. */
 export interface UnarchivedSaga {
@@ -20,11 +21,11 @@ export class ArchiveFailures {
   /** Again, it is tried after all others the next time. */
   add(key: SagaKey, { message }: Error): void {
     this.forget(key)
-    this.#kept.set(mapKey(key), { key, error: message })
+    this.#kept.set(cacheKey(key), { key, error: message })
   }
 
   forget(key: SagaKey): void {
-    this.#kept.delete(mapKey(key))
+    this.#kept.delete(cacheKey(key))
   }
 
   keys(): readonly SagaKey[] {
@@ -34,8 +35,4 @@ export class ArchiveFailures {
   list(): readonly UnarchivedSaga[] {
     return [...this.#kept.values()].map(({ key: { name, id }, error }) => ({ saga: name, id, error }))
   }
-}
-
-function mapKey({ name, id }: SagaKey): string {
-  return `${name}/${id}`
 }

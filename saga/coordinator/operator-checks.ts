@@ -1,6 +1,6 @@
 /** Checks what operators ask for: a filter, a saga, person and reason, and whether the saga is in a state for the action. */
 import { DAY } from '../../core/clock.ts'
-import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
+import { invalidOption, requireInteger, requireStorable, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import type { OperatorAction, SeenStuck } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
@@ -107,11 +107,8 @@ export function requireTarget(action: string, target: SagaTarget): SagaKey {
 }
 
 /** @throws TypeError for text that PostgreSQL cannot keep, RangeError for more than fits a line of the timeline */
-export function requireStorable(path: string, value: unknown): string {
-  const text = requireText(path, value as string)
-  if (text.includes('\0') || !text.isWellFormed()) {
-    throw invalidOption(path, text, 'text without NUL and without half a surrogate pair')
-  }
+export function requireTimelineText(path: string, value: unknown): string {
+  const text = requireStorable(path, value)
   if (text.length > MAX_NOTE)
     throw new RangeError(`${path}: expected at most ${MAX_NOTE} characters, got ${text.length}`)
   return text
@@ -120,5 +117,8 @@ export function requireStorable(path: string, value: unknown): string {
 /** @throws TypeError when it does not say who and why: an action that cannot be recorded is not done */
 export function requireNote(action: string, note: OperatorNote): OperatorNote {
   if (typeof note !== 'object' || note === null) throw wrongKind(action, note, 'who and why: { by, reason }')
-  return { by: requireStorable(`${action}.by`, note.by), reason: requireStorable(`${action}.reason`, note.reason) }
+  return {
+    by: requireTimelineText(`${action}.by`, note.by),
+    reason: requireTimelineText(`${action}.reason`, note.reason),
+  }
 }

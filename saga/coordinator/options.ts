@@ -7,7 +7,14 @@ import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
+import {
+  hasMethods,
+  optionNames,
+  refuseUnknown,
+  requireBoolean,
+  requireFunction,
+  wrongKind,
+} from '../../core/option-checks.ts'
 import {
   DEFAULT_SCHEMA,
   MAX_AGE_MS,
@@ -19,13 +26,12 @@ import {
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 import { checkSaga } from '../definition/definition-rules.ts'
-import { requireFlag } from '../definition/resolve-step-options.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { withSubSagas } from '../definition/saga-destinations.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaFailure } from '../machine/state.ts'
 import type { Archive } from './archive-types.ts'
-import { requireStorable } from './operator-checks.ts'
+import { requireTimelineText } from './operator-checks.ts'
 
 /** Options of `createCoordinator`. */
 export interface CoordinatorOptions {
@@ -199,12 +205,12 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
     outbox,
     sagas: withSubSagas(sagas as readonly Saga[]),
     schema,
-    instance: requireStorable(`${path}.instance`, options.instance ?? newId()),
+    instance: requireTimelineText(`${path}.instance`, options.instance ?? newId()),
     leaseMs: integer('leaseMs', 100, MAX_MS),
     pollMs: integer('pollMs', 1, MAX_MS),
     concurrency: integer('concurrency', 1, 100_000),
     transactions: Math.min(integer('transactions', 1, 10_000), Math.max(1, (sql.connections ?? 10_002) - 2)),
-    sharesTransactions: requireFlag(`${path}.sharesTransactions`, options.sharesTransactions ?? true),
+    sharesTransactions: requireBoolean(`${path}.sharesTransactions`, options.sharesTransactions ?? true),
     replyConcurrency: integer('replyConcurrency', 1, 10_000),
     drainTimeoutMs: integer('drainTimeoutMs', 0, MAX_MS),
     maxPayloadBytes: integer('maxPayloadBytes', 1_024, MAX_PAYLOAD_BYTES),

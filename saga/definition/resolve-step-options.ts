@@ -3,7 +3,7 @@ import { checkName } from '../../binder/channel/channel.ts'
 import { resolveBackoff } from '../../core/backoff.ts'
 import { DAY, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
+import { optionNames, refuseUnknown, requireBoolean } from '../../core/option-checks.ts'
 import type { RetryPolicy, StepShape } from '../machine/state.ts'
 import type { StepPlace } from './kinds/kind.ts'
 import type { RetryOptions } from './step-options.ts'
@@ -118,8 +118,7 @@ export function patientPolicy(policy: RetryPolicy, asked: RetryOptions | undefin
 }
 
 export function requireFlag(path: string, value: unknown): boolean {
-  if (value === undefined || typeof value === 'boolean') return value === true
-  throw invalidOption(path, value, 'true or false')
+  return value !== undefined && requireBoolean(path, value)
 }
 
 export function resolveRetry(path: string, options: RetryOptions | undefined, maxAttempts: number): RetryPolicy {

@@ -7,7 +7,7 @@ import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { handlersClient, handlersIdleMs } from '../../core/idle-limited-transaction.ts'
-import { hasMethods, wrongKind } from '../../core/option-checks.ts'
+import { hasMethods, requireBoolean, wrongKind } from '../../core/option-checks.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry-interface.ts'
 import type { XaResource } from '../xa/resource.ts'
@@ -151,8 +151,7 @@ function requireDatabase(path: string, { sql, outbox }: ParticipantOptions): voi
 
 /** With one command at a time, none are ready together. */
 function resolveSharing(path: string, shares: unknown, concurrency: number | undefined): boolean {
-  if (typeof shares !== 'boolean') throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
-  return shares && (concurrency ?? 1) > 1
+  return requireBoolean(`${path}.sharesTransactions`, shares) && (concurrency ?? 1) > 1
 }
 
 /** @throws TypeError naming the function that is missing */

@@ -1,3 +1,4 @@
+import { cutUtf8 } from '../../../core/cut-utf8.ts'
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown-values.ts'
 import { deadLetterName, isDeadLetterName } from '../../channel/dead-letter-name.ts'
@@ -145,13 +146,13 @@ function factsOf(
     time: new Date(failure.at).toISOString(),
     attempts: failure.attempts,
     service: failure.service,
-    'error-name': cut(said(error, 'name'), 128),
-    'error-message': cut(said(error, 'message'), maxMessageBytes),
-    'error-stack': cut(said(error, 'stack'), MAX_STACK_BYTES),
+    'error-name': cutUtf8(said(error, 'name'), 128),
+    'error-message': cutUtf8(said(error, 'message'), maxMessageBytes),
+    'error-stack': cutUtf8(said(error, 'stack'), MAX_STACK_BYTES),
     ...(typeof message.headers[REDRIVE_RUN] === 'string'
-      ? { 'redrive-run': cut(message.headers[REDRIVE_RUN], 64) }
+      ? { 'redrive-run': cutUtf8(message.headers[REDRIVE_RUN], 64) }
       : {}),
-    ...(typeof code === 'string' ? { 'error-code': cut(code, 128) } : {}),
+    ...(typeof code === 'string' ? { 'error-code': cutUtf8(code, 128) } : {}),
   }
 }
 
@@ -184,11 +185,4 @@ export function headersBefore(letter: Headers): Headers {
     ...headers,
     ...Object.fromEntries(before.map(([name, value]) => [PREFIX + name.slice('of-'.length), value])),
   }
-}
-
-/** At most `maxBytes` of UTF-8, never half a character. */
-function cut(text: string, maxBytes: number): string {
-  const bytes = Buffer.from(text)
-  if (bytes.byteLength <= maxBytes) return text
-  return new TextDecoder('utf-8').decode(bytes.subarray(0, maxBytes), { stream: true })
 }

@@ -4,7 +4,7 @@
  * meant, and a queue has to survive the broker and, for the order of a key, to have a single active consumer.
  */
 import { invalidOption, requireText } from '../../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
+import { optionNames, refuseUnknown, requireBoolean, wrongKind } from '../../../core/option-checks.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
 import { queueOf } from './topology-names.ts'
 
@@ -108,7 +108,7 @@ function resolveQueue(path: string, given: unknown): QueuePlace {
     throw wrongKind(path, given, 'the name of a queue, or { queue, ordered }')
   refuseUnknown(path, given, QUEUE_NAMES)
   const { queue, ordered = true } = given as RabbitQueuePlace
-  if (typeof ordered !== 'boolean') throw invalidOption(`${path}.ordered`, ordered, 'true or false')
+  requireBoolean(`${path}.ordered`, ordered)
   return { queue: requireShort(`${path}.queue`, requireText(`${path}.queue`, queue)), ordered }
 }
 

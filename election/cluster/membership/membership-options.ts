@@ -1,9 +1,9 @@
 import { hostname } from 'node:os'
 import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
-import { invalidOption, requireInteger } from '../../../core/errors.ts'
+import { requireInteger } from '../../../core/errors.ts'
 import { newId } from '../../../core/ids.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
-import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
+import { optionNames, refuseUnknown, requireBoolean } from '../../../core/option-checks.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import { requireName, requireStore } from '../state/state-options.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
@@ -110,13 +110,12 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
     // A single lost heartbeat causes no suspicion.
     suspectAfterMs: requireInteger(`${path}.suspectAfterMs`, suspectAfterMs, 2 * heartbeatMs),
     deadAfterMs: requireInteger(`${path}.deadAfterMs`, deadAfterMs, suspectAfterMs + heartbeatMs),
-    rejoin: options.rejoin ?? true,
+    rejoin: requireBoolean(`${path}.rejoin`, options.rejoin ?? true),
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
     logger: checkLogger(`${path}.logger`, options.logger),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     clock: options.clock ?? systemClock,
   }
-  if (typeof resolved.rejoin !== 'boolean') throw invalidOption(`${path}.rejoin`, resolved.rejoin, 'true or false')
   describeMember(resolved, resolved.meta)
   return resolved
 }
