@@ -26,6 +26,12 @@ export class Queue<Item> {
     return item
   }
 
+  /** Puts items before the waiting ones, in the order given. */
+  putBack(items: readonly Item[]): void {
+    this.#items = [...items, ...this.items()]
+    this.#head = 0
+  }
+
   /** The waiting items, in order; removes none. */
   items(): Item[] {
     return this.#items.slice(this.#head)

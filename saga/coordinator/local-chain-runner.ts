@@ -16,6 +16,7 @@ import { LostTransactions } from './lost-transactions.ts'
 import { isUnreadable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { type SagaCapacity, takesRoom } from './saga-capacity.ts'
+import { Slots } from './slots.ts'
 import { isOwnershipLost } from './step-function-calls.ts'
 import { type Chains, StepRunner } from './step-runner.ts'
 
@@ -26,17 +27,17 @@ export class LocalChainRunner implements Chains {
   readonly #leases: Leases
   readonly #steps: StepRunner
   readonly #lost: LostTransactions
-  readonly #line: Array<() => void> = []
+  readonly #slots: Slots
   readonly #chains = new Set<Promise<void>>()
   /** Context of the coordinator's creation, not of a saga's starter or a reply's handler, whose locks are not the saga's. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
-  #running = 0
 
   constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, capacity: SagaCapacity) {
     this.#runtime = runtime
     this.#applier = applier
     this.#leases = leases
     this.capacity = capacity
+    this.#slots = new Slots(runtime.concurrency)
     this.#steps = new StepRunner(runtime, applier, leases, this)
     this.#lost = new LostTransactions(runtime, applier, capacity)
   }
@@ -62,7 +63,7 @@ export class LocalChainRunner implements Chains {
   /** Takes no more sagas, and leaves the steps after running calls to others. */
   stop(): void {
     this.capacity.close()
-    for (const begin of this.#line.splice(0)) begin()
+    this.#slots.open()
     this.#steps.open()
   }
 
@@ -93,7 +94,7 @@ export class LocalChainRunner implements Chains {
     const { logger } = this.#runtime
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
     const waits = this.capacity.exempt.has(lease)
-    if (!waits) await this.#slot()
+    if (!waits) await this.#slots.take()
     try {
       await this.#leases.secure(lease)
       let current: LoadedSaga | undefined = first
@@ -111,31 +112,18 @@ export class LocalChainRunner implements Chains {
       }
       return false
     } finally {
-      if (!waits) this.#leave()
+      if (!waits) this.#slots.give()
     }
-  }
-
-  #leave(): void {
-    this.#running--
-    this.#line.shift()?.()
-  }
-
-  /** Waits for one of the `concurrency` slots. */
-  async #slot(): Promise<void> {
-    if (this.#running >= this.#runtime.concurrency && !this.capacity.isClosed) {
-      await new Promise<void>((resolve) => this.#line.push(resolve))
-    }
-    this.#running++
   }
 
   /** Gives the slot of a chain to others during a pause. */
   async aside(lease: HeldLease, pause: () => Promise<void>): Promise<void> {
     if (this.capacity.exempt.has(lease)) return pause()
-    this.#leave()
+    this.#slots.give()
     try {
       await pause()
     } finally {
-      await this.#slot()
+      await this.#slots.take()
     }
   }
 

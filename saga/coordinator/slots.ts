@@ -8,30 +8,29 @@ export class Slots {
   }
 
   async around<T>(work: () => Promise<T>): Promise<T> {
-    await this.#take()
+    await this.take()
     try {
       return await work()
     } finally {
-      this.#give()
+      this.give()
     }
   }
 
-  /** Lets all waiters through: they begin nothing. */
-  open(): void {
-    for (const next of this.#line.splice(0)) {
-      this.#free--
-      next()
-    }
-  }
-
-  async #take(): Promise<void> {
+  /** Waits for a slot. Its user calls `give` at the end. */
+  async take(): Promise<void> {
     if (this.#free > 0) this.#free--
     else await new Promise<void>((resolve) => this.#line.push(resolve))
   }
 
-  #give(): void {
+  give(): void {
     const next = this.#line.shift()
     if (next === undefined) this.#free++
     else next()
+  }
+
+  /** Lets all through, from now on: they begin nothing. */
+  open(): void {
+    this.#free = Number.POSITIVE_INFINITY
+    for (const next of this.#line.splice(0)) next()
   }
 }

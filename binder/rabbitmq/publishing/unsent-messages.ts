@@ -1,12 +1,9 @@
+import { Queue } from '../../../core/queue.ts'
 import type { PublishEntry } from './publish-call.ts'
-
-/** How many taken places are kept before the array is cut. */
-const MOST_TAKEN = 4_096
 
 /** Messages to be written, in order. Skips those that were settled while they waited (their time ran out). */
 export class UnsentMessages {
-  #entries: PublishEntry[] = []
-  #head = 0
+  readonly #entries = new Queue<PublishEntry>()
 
   push(entries: readonly PublishEntry[]): void {
     for (const entry of entries) this.#entries.push(entry)
@@ -15,36 +12,27 @@ export class UnsentMessages {
   /** The next one, which stays. */
   peek(): PublishEntry | undefined {
     for (;;) {
-      const entry = this.#entries[this.#head]
+      const entry = this.#entries.peek()
       if (entry === undefined || !entry.settled) return entry
-      this.shift()
+      this.#entries.shift()
     }
   }
 
   /** Takes the next one out. */
   shift(): void {
-    this.#head++
-    if (this.#head === this.#entries.length) this.clear()
-    else if (this.#head > MOST_TAKEN && this.#head * 2 > this.#entries.length) this.#cut()
+    this.#entries.shift()
   }
 
   /** Before everything that waits, in the order given. */
   putBack(entries: readonly PublishEntry[]): void {
-    this.#entries = [...entries, ...this.waiting()]
-    this.#head = 0
+    this.#entries.putBack(entries)
   }
 
   waiting(): readonly PublishEntry[] {
-    return this.#entries.slice(this.#head)
+    return this.#entries.items()
   }
 
   clear(): void {
-    this.#entries = []
-    this.#head = 0
-  }
-
-  #cut(): void {
-    this.#entries = this.#entries.slice(this.#head)
-    this.#head = 0
+    this.#entries.drain()
   }
 }
