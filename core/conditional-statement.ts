@@ -4,24 +4,19 @@
  *
  * The condition must not be volatile. PostgreSQL then checks it once, before it runs any part of the plan (a one-time filter).
  */
+import { keptByText } from './kept-by-text.ts'
 
 /** A statement in pieces: the condition goes between them. */
 export type ConditionalStatement = readonly string[]
 
 /** @returns `undefined` for forms that take no condition: several rows of VALUES, MERGE, settings, DDL, several statements */
 export function conditional(text: string): ConditionalStatement | undefined {
-  let pieces = known.get(text)
-  if (pieces === undefined) {
-    pieces = piecesOf(text) ?? NONE
-    if (known.size >= KNOWN_TEXTS) known.clear()
-    known.set(text, pieces)
-  }
+  const pieces = keptPieces(text)
   return pieces === NONE ? undefined : pieces
 }
 
 const NONE: ConditionalStatement = []
-const KNOWN_TEXTS = 1_000
-const known = new Map<string, ConditionalStatement>()
+const keptPieces = keptByText((text) => piecesOf(text) ?? NONE)
 
 interface Token {
   /** A word in lower case, or a single character. */

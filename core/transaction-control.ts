@@ -2,6 +2,7 @@
  * Which statements begin or end the transaction that they run in, or leave something on their connection that outlives it. Handlers get a
  * transaction that we begin and commit: one that they ended would take their effect with it, or leave what we write behind it outside.
  */
+import { keptByText } from './kept-by-text.ts'
 
 /** Most statements have none of these words. */
 const WORDS = /\b(?:begin|start|commit|end|abort|rollback|prepare)\b/i
@@ -13,22 +14,12 @@ const ENDS =
   /^(?:begin\b(?!\s+atomic\b)|start\s+transaction\b|commit\b|end\b|abort\b|rollback\b(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction\b)/i
 const CONTROL_IN_BODY = /^end\b/i
 
-const KNOWN_TEXTS = 1_000
-const known = new Map<string, boolean>()
-
 /** True for BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION and the like, also as one statement of several; savepoints are none of them. */
 export function controlsTransaction(text: string): boolean {
-  if (typeof text !== 'string' || !WORDS.test(text)) return false
-  let controls = known.get(text)
-  if (controls === undefined) {
-    controls = hasControl(text)
-    if (known.size >= KNOWN_TEXTS) known.clear()
-    known.set(text, controls)
-  }
-  return controls
+  return typeof text === 'string' && WORDS.test(text) && hasControl(text)
 }
 
-function hasControl(text: string): boolean {
+const hasControl = keptByText((text) => {
   const words = wordsOf(text)
   // The body of a function in standard SQL is ended by END.
   const hasBody = /\bbegin\s+atomic\b/i.test(words)
@@ -36,7 +27,7 @@ function hasControl(text: string): boolean {
     .split(';')
     .map((statement) => statement.trim())
     .some((statement) => ENDS.test(statement) && !(hasBody && CONTROL_IN_BODY.test(statement)))
-}
+})
 
 /** Most statements have none of these words but the first one of an UPDATE. */
 const SESSION_WORDS = /\b(?:set|reset|discard|load|do|call|prepare|listen|set_config|pg_(?:try_)?advisory_lock\w*)\b/i

@@ -1,3 +1,4 @@
+import { isAborted } from '../aborted-transaction.ts'
 import { endingContext } from '../async-contexts.ts'
 import { turnsOf } from '../event-loop-turns.ts'
 import { newId } from '../ids.ts'
@@ -125,7 +126,8 @@ async function transaction<T>(
     const outcome = await within(scope, work)
     if (hasFailed === true) throw new SqlCommitError(errors)
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.
-    if (errors.length > 0 && hasFailed === undefined) await refuseAborted(inner, errors)
+    const mayBeAborted = errors.length > 0 && hasFailed === undefined
+    if (mayBeAborted && (await isAborted(inner))) throw new SqlCommitError(errors)
     return outcome
   }
   try {
@@ -144,15 +146,6 @@ async function within<T>(scope: TransactionScope, work: (tx: SqlTransaction) => 
     throw readable(thrown)
   } finally {
     scope.close()
-  }
-}
-
-/** In an aborted transaction any statement fails with 25P02, where COMMIT would silently roll back. */
-async function refuseAborted(inner: PgliteExecutor, failures: readonly unknown[]): Promise<void> {
-  try {
-    await inner.query('SELECT 1')
-  } catch {
-    throw new SqlCommitError(failures)
   }
 }
 

@@ -126,7 +126,7 @@ export class OpenTransaction<Item> {
     this.#giveUps.delete(giveUp)
     scope.close()
     if (end !== 'late' && end.kind === 'done' && scope.obstacle === undefined) {
-      if (scope.failures.length === 0 || (await scope.isIntact())) {
+      if (scope.failures.length === 0 || !(await scope.isAborted())) {
         scope.join()
         return end
       }

@@ -1,5 +1,7 @@
 /** A piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 
+import { isAborted } from '../aborted-transaction.ts'
+import { keptByText } from '../kept-by-text.ts'
 import { type SqlResult, type SqlTransaction } from '../sql.ts'
 import { isConflict } from '../sql-conflicts.ts'
 import { SqlError } from '../sql-error.ts'
@@ -20,17 +22,7 @@ const REACHES_BEYOND =
   /(?:^|;)\s*(?:set|reset|discard|do|lock|listen|unlisten|notify|declare|create\s+(?:(?:local|global)\s+)?temp(?:orary)?)\b|\bset_config\b|\bpg_(?:try_)?advisory_xact_lock|\bpg_notify\b/i
 const COMMENTS = /\/\*[\s\S]*?\*\/|--[^\n]*/g
 
-const KNOWN_TEXTS = 1_000
-const known = new Map<string, boolean>()
-
-function reachesBeyond(text: string): boolean {
-  let reaches = known.get(text)
-  if (reaches !== undefined) return reaches
-  reaches = REACHES_BEYOND.test(text.replaceAll(COMMENTS, ' '))
-  if (known.size >= KNOWN_TEXTS) known.clear()
-  known.set(text, reaches)
-  return reaches
-}
+const reachesBeyond = keptByText((text) => REACHES_BEYOND.test(text.replaceAll(COMMENTS, ' ')))
 
 /**
  * Why a piece of work is begun again: the others were in its way, or what it does goes beyond a savepoint, or beyond one statement with
@@ -84,14 +76,8 @@ export class SavepointScope implements Asker {
     if (this.#together !== undefined) this.#obstacle ??= 'several'
   }
 
-  /** In an aborted transaction any statement fails. */
-  async isIntact(): Promise<boolean> {
-    try {
-      await this.#ask('SELECT 1')
-      return true
-    } catch {
-      return false
-    }
+  isAborted(): Promise<boolean> {
+    return isAborted({ query: (text) => this.#ask(text) })
   }
 
   get obstacle(): Obstacle | undefined {

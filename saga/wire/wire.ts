@@ -8,6 +8,7 @@ import { type Channel, checkName, defineChannel } from '../../binder/channel/cha
 import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
 import { encodeMessage, type SendOptions } from '../../binder/channel/message-codec.ts'
 import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
+import { keptByText } from '../../core/kept-by-text.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { synchronous } from '../../core/unawaited-callbacks.ts'
 import { stepKey } from '../definition/saga-id.ts'
@@ -60,18 +61,7 @@ export function replyPlace(destination: string): Channel<SagaReply> | undefined 
 }
 
 /** The reply channel of this name. @throws TypeError when the name is not a destination */
-export function replyChannel(name: string): Channel<SagaReply> {
-  const known = replyChannels.get(name)
-  if (known !== undefined) return known
-  if (replyChannels.size >= KNOWN_CHANNELS) replyChannels.clear()
-  const channel = defineReplies(name)
-  replyChannels.set(name, channel)
-  return channel
-}
-
-/** Commands name their reply channels, so senders may name many. */
-const KNOWN_CHANNELS = 1_000
-const replyChannels = new Map<string, Channel<SagaReply>>()
+export const replyChannel: (name: string) => Channel<SagaReply> = keptByText(defineReplies)
 
 function defineReplies(name: string): Channel<SagaReply> {
   return defineChannel(checkName('saga-reply-to', name, 200), {

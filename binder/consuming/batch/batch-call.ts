@@ -1,3 +1,4 @@
+import { isAborted } from '../../../core/aborted-transaction.ts'
 import { isOf } from '../../../core/define-error-class.ts'
 import { turnsOf } from '../../../core/event-loop-turns.ts'
 import { withFields } from '../../../core/logger.ts'
@@ -187,16 +188,6 @@ export class BatchCall {
         throw new TypeError('context.tx: this binding has no inbox; give it one: { group, inbox }')
       },
     }
-  }
-}
-
-/** In an aborted transaction any statement fails with 25P02. Where a database has no such state none is aborted. */
-async function isAborted(tx: SqlTransaction): Promise<boolean> {
-  try {
-    await tx.query('SELECT 1')
-    return false
-  } catch {
-    return true
   }
 }
 

@@ -1,3 +1,4 @@
+import { keptByText } from '../../../core/kept-by-text.ts'
 import type { AmqpPublishOptions } from '../link/amqplib-types.ts'
 
 /** Where a message goes. */
@@ -225,23 +226,7 @@ function copied(into: Buffer, at: number, bytes: Uint8Array | undefined): number
   return at + bytes.byteLength
 }
 
-/** Encodings are kept for so many texts; a sender whose names are always new would fill the memory. */
-const MOST_KEPT = 1_000
-
-/** Keeps what `encode` makes of a text. */
-function kept(encode: (text: string) => Uint8Array | undefined): (text: string) => Uint8Array | undefined {
-  const known = new Map<string, Uint8Array | undefined>()
-  return (text) => {
-    const bytes = known.get(text)
-    if (bytes !== undefined) return bytes
-    if (known.size >= MOST_KEPT) known.clear()
-    const made = encode(text)
-    known.set(text, made)
-    return made
-  }
-}
-
-const shortTextBytes = kept((text) => {
+const shortTextBytes = keptByText((text) => {
   const bytes = Buffer.byteLength(text)
   if (bytes > MOST_SHORT_TEXT) return undefined
   const made = Buffer.alloc(1 + bytes)
@@ -249,7 +234,7 @@ const shortTextBytes = kept((text) => {
   return made
 })
 
-const textFieldBytes = kept((text) => {
+const textFieldBytes = keptByText((text) => {
   const made = Buffer.alloc(5 + Buffer.byteLength(text))
   textField(made, 0, text)
   return made
