@@ -14,6 +14,7 @@
  * it then sends again has the same ids.
  */
 import type { Clock } from '../core/clock.ts'
+import { elapsedMs, type Instant, readInstant } from '../core/elapsed-time.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { OutboxTables } from './tables.ts'
 
@@ -23,7 +24,8 @@ export class HeldLease {
   readonly epoch: string
   readonly owner: string
   readonly #clock: Clock
-  #validUntil = { monotonic: 0, wall: 0 }
+  readonly #validMs: number
+  #sent: Instant
   #lost = false
 
   constructor(fields: {
@@ -31,36 +33,35 @@ export class HeldLease {
     readonly epoch: string
     readonly owner: string
     readonly clock: Clock
+    readonly validMs: number
+    /** When the claim was sent. */
+    readonly sent: Instant
   }) {
     this.partition = fields.partition
     this.epoch = fields.epoch
     this.owner = fields.owner
     this.#clock = fields.clock
+    this.#validMs = fields.validMs
+    this.#sent = fields.sent
   }
 
   /** May we still publish? */
   isValid(): boolean {
-    const { monotonic, wall } = this.#validUntil
-    return !this.#lost && this.#clock.monotonic() < monotonic && this.#clock.now() < wall
+    return !this.#lost && elapsedMs(this.#sent, readInstant(this.#clock)) < this.#validMs
   }
 
   get isLost(): boolean {
     return this.#lost
   }
 
-  renewed(sent: Instant, validMs: number): void {
-    this.#validUntil = { monotonic: sent.monotonic + validMs, wall: sent.wall + validMs }
+  renewed(sent: Instant): void {
+    this.#sent = sent
   }
 
   /** A write under this epoch was refused, or the renewal did not find it. Terminal. */
   lose(): void {
     this.#lost = true
   }
-}
-
-export interface Instant {
-  readonly monotonic: number
-  readonly wall: number
 }
 
 /** How many partitions one of `live` relays may hold, so that all are covered. */
@@ -135,7 +136,7 @@ export class LeaseKeeper {
    * the server's clock was set back, or by another server: it is counted anew from now.
    */
   async renew(): Promise<Census> {
-    const sent = this.#instant()
+    const sent = readInstant(this.#clock)
     const { rows } = await this.#sql.query<RenewedRow>(
       `WITH alive AS (
          INSERT INTO ${this.#tables.relay} (owner, live_until, lease_ms)
@@ -169,7 +170,7 @@ export class LeaseKeeper {
 
   /** Takes at most `count` leases that are free or expired. */
   async claim(count: number): Promise<void> {
-    const sent = this.#instant()
+    const sent = readInstant(this.#clock)
     const { rows } = await this.#sql.query<{ partition: number; epoch: string }>(
       `WITH free AS MATERIALIZED (
          SELECT partition FROM ${this.#tables.lease} WHERE owner IS NULL OR lease_until < clock_timestamp()
@@ -211,7 +212,7 @@ export class LeaseKeeper {
   #keep(rows: readonly RenewedRow[], sent: Instant): void {
     const kept = new Map(rows.flatMap((row) => (row.partition === null ? [] : [[row.partition, row.epoch] as const])))
     for (const lease of this.#held.values()) {
-      if (kept.get(lease.partition) === lease.epoch && !lease.isLost) lease.renewed(sent, this.#validMs)
+      if (kept.get(lease.partition) === lease.epoch && !lease.isLost) lease.renewed(sent)
       else {
         lease.lose()
         this.#held.delete(lease.partition)
@@ -224,16 +225,7 @@ export class LeaseKeeper {
   }
 
   #hold(partition: number, epoch: string, sent: Instant): void {
-    const lease = new HeldLease({ partition, epoch, owner: this.owner, clock: this.#clock })
-    lease.renewed(sent, this.#validMs)
-    this.#held.set(partition, lease)
-  }
-
-  get #validMs(): number {
-    return this.#leaseMs * (1 - MARGIN)
-  }
-
-  #instant(): Instant {
-    return { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
+    const validMs = this.#leaseMs * (1 - MARGIN)
+    this.#held.set(partition, new HeldLease({ partition, epoch, owner: this.owner, clock: this.#clock, validMs, sent }))
   }
 }

@@ -10,7 +10,7 @@ import type { SqlTransaction } from '../core/sql.ts'
 import { SqlError } from '../core/sql-error.ts'
 import { OutboxError } from './errors.ts'
 import { fromHeadersColumn, headersColumn } from './headers-column.ts'
-import type { ExpectedOutbox, OutboxTables } from './tables.ts'
+import { type ExpectedOutbox, type OutboxMeta, type OutboxTables, outboxMismatch } from './tables.ts'
 
 /** The columns of a message, for a SELECT; `messageOf` reads them. */
 export const MESSAGE_COLUMNS =
@@ -80,46 +80,26 @@ export async function insertMessages(
   return new Set(targets)
 }
 
-type Expected = Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>
-
-/** Content of `outbox_meta`. */
-interface Meta {
-  readonly partitions: number | null
-  readonly service: string | null
-}
-
 /** The INSERT writes all or, where the tables were made for another number, nothing. */
 async function explainCount(
   tx: SqlTransaction,
   tables: OutboxTables,
-  expected: Expected,
+  expected: ExpectedOutbox,
   count: number,
   rowCount: unknown,
 ): Promise<Error> {
-  const { rows } = await tx.query<Meta>(`SELECT partitions, service FROM ${tables.meta}`)
-  return mismatch(expected, rows[0]) ?? new SqlError('core.sql_row_count', { written: count, rowCount })
+  const { rows } = await tx.query<OutboxMeta>(`SELECT partitions, service FROM ${tables.meta}`)
+  return outboxMismatch(expected, rows[0]) ?? new SqlError('core.sql_row_count', { written: count, rowCount })
 }
 
 /** For a last statement: the transaction is over, so the error itself carries the content of `outbox_meta`. */
-function explainNoPlace(error: unknown, expected: Expected): unknown {
+function explainNoPlace(error: unknown, expected: ExpectedOutbox): unknown {
   const [meta] = hasCode(error, NO_NUMBER) ? (/\{"partitions" :.*\}/s.exec(toError(error).message) ?? []) : []
-  return (meta === undefined ? undefined : mismatch(expected, JSON.parse(meta) as Meta)) ?? error
+  return (meta === undefined ? undefined : outboxMismatch(expected, JSON.parse(meta) as OutboxMeta)) ?? error
 }
 
 /** invalid_text_representation. */
 const NO_NUMBER = '22P02'
-
-function mismatch({ schema, partitions, service }: Expected, stored: Meta | undefined): Error | undefined {
-  if (stored?.partitions !== partitions)
-    return new OutboxError('outbox.partitions', {
-      schema,
-      configured: partitions,
-      stored: stored?.partitions ?? undefined,
-    })
-  if (stored.service !== null && stored.service !== service)
-    return new OutboxError('outbox.owner', { schema, service, owner: stored.service })
-  return undefined
-}
 
 /** The most frequent case without arrays: half the time (measured 0.2 ms against 0.5). @returns how many were written */
 async function insertOne(

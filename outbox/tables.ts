@@ -194,22 +194,43 @@ async function isPrepared(sql: SqlClient, tables: OutboxTables): Promise<boolean
   return rows[0]?.prepared === true
 }
 
+/** Content of `outbox_meta`. */
+export interface OutboxMeta {
+  readonly partitions: number | null
+  readonly service: string | null
+}
+
+/** How the tables differ from what is expected: another number of partitions, or another service's; `undefined`: not at all. */
+export function outboxMismatch(
+  { schema, partitions, service }: ExpectedOutbox,
+  stored: OutboxMeta | undefined,
+): OutboxError | undefined {
+  if (stored?.partitions !== partitions)
+    return new OutboxError('outbox.partitions', {
+      schema,
+      configured: partitions,
+      stored: stored?.partitions ?? undefined,
+    })
+  if (stored.service !== null && stored.service !== service)
+    return new OutboxError('outbox.owner', { schema, service, owner: stored.service })
+  return undefined
+}
+
 /**
  * @returns the service that the tables belong to, `null` for none yet
  * @throws `core.tables_missing`, `core.sql_version`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when the tables were made
  *   with another number, or for another service
  */
-export async function checkOutbox({ sql, schema, partitions, service }: ExpectedOutbox): Promise<string | null> {
+export async function checkOutbox(expected: ExpectedOutbox): Promise<string | null> {
+  const { sql, schema } = expected
   await requireMigrated(sql, schema, OUTBOX_PART)
   const select = `SELECT partitions, service FROM ${outboxTables(schema).meta}`
-  const meta = await sql.query<{ partitions: number; service: string | null }>(select).catch((error: unknown) => {
+  const meta = await sql.query<OutboxMeta>(select).catch((error: unknown) => {
     throw explainMissing(error, schema, 'outbox.migrate()')
   })
-  const stored = meta.rows[0]
-  if (stored?.partitions !== partitions)
-    throw new OutboxError('outbox.partitions', { schema, configured: partitions, stored: stored?.partitions })
-  if (stored.service !== null && stored.service !== service)
-    throw new OutboxError('outbox.owner', { schema, service, owner: stored.service })
+  const [stored] = meta.rows
+  const wrong = outboxMismatch(expected, stored)
+  if (wrong !== undefined) throw wrong
   await requireSequences(sql, schema, ['outbox'])
-  return stored.service
+  return stored?.service ?? null
 }
