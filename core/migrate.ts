@@ -78,7 +78,7 @@ export async function migrate(
   )
   const waitMs = requireInteger('migrate.waitMs', options.waitMs ?? LOCK_WAIT.waitMs, 0, MAX_MS)
   const owned: SqlPart = { name: part, migrations, call: 'migrate' }
-  if (isDone(await readState(sql, schema, part), schema, owned)) return
+  if (isDone(await migrationState(sql, schema, part), schema, owned)) return
   await untilFree(
     { lockTimeoutMs, waitMs },
     () => apply(sql, schema, owned, lockTimeoutMs),
@@ -93,7 +93,7 @@ async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeout
   await limitedTransaction(sql, IDLE_MS, async (tx) => {
     await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
     await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
-    const state = await readState(tx, schema, part)
+    const state = await migrationState(tx, schema, part)
     if (isDone(state, schema, owned)) return
     for (const statement of bookkeeping(schema, state)) await tx.query(statement)
     for (const migration of migrations) {
@@ -108,7 +108,7 @@ async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeout
  * @throws `core.tables_missing` when there are none; `core.sql_version` when they are older, or newer and incompatible
  */
 export async function requireMigrated(sql: SqlExecutor, schema: string, part: SqlPart): Promise<void> {
-  const state = await readState(sql, schema, part.name)
+  const state = await migrationState(sql, schema, part.name)
   if (state.version === 0) throw new SqlError('core.tables_missing', { schema, call: part.call })
   if (!isDone(state, schema, part)) throw versionMismatch(schema, part, state.version)
 }
@@ -118,16 +118,6 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
  * It throws as `requireMigrated`.
  */
 export const REQUIRE_TABLES: unique symbol = Symbol.for('concordat.requireTables')
-
-/** Returns the applied version of a part and the lowest version that a release must know for it; 0 if none. Only reads. */
-export async function migrationState(
-  sql: SqlExecutor,
-  schema: string,
-  part: string,
-): Promise<{ readonly version: number; readonly needs: number }> {
-  const { version, needs } = await readState(sql, schema, part)
-  return { version, needs }
-}
 
 /**
  * The SQL that `migrate` runs, as text for a migration tool or a review: statements end with `;` and a newline.
@@ -148,7 +138,8 @@ export function latestOf(migrations: readonly SqlMigration[]): number {
   return migrations.at(-1)?.version ?? 0
 }
 
-interface State {
+/** What a schema has of a part. */
+export interface PartState {
   readonly schemaExists: boolean
   readonly tableExists: boolean
   /** The highest version applied; 0 for none. */
@@ -157,10 +148,13 @@ interface State {
   readonly needs: number
 }
 
-const NOTHING: State = { schemaExists: false, tableExists: false, version: 0, needs: 0 }
+const NOTHING: PartState = { schemaExists: false, tableExists: false, version: 0, needs: 0 }
 
-/** Asks the catalog, which everybody may read, before it touches the table: a schema without USAGE is no error here. */
-async function readState(sql: SqlExecutor, schema: string, part: string): Promise<State> {
+/**
+ * Reads what was applied of a part. Asks the catalog, which everybody may read, before it touches the table: a schema without USAGE is
+ * no error here.
+ */
+export async function migrationState(sql: SqlExecutor, schema: string, part: string): Promise<PartState> {
   const { rows } = await sql.query<{ schema: boolean; table: boolean }>(
     `SELECT n.oid IS NOT NULL AS schema, c.oid IS NOT NULL AS "table"
      FROM (SELECT 1) AS one
@@ -180,13 +174,13 @@ async function readState(sql: SqlExecutor, schema: string, part: string): Promis
 }
 
 /** @throws `core.sql_version` when the tables are newer than what this release works with */
-function isDone(state: State, schema: string, part: SqlPart): boolean {
+function isDone(state: PartState, schema: string, part: SqlPart): boolean {
   const known = latestOf(part.migrations)
   if (state.needs > known) throw versionMismatch(schema, part, state.version)
   return state.version >= known
 }
 
-function bookkeeping(schema: string, state: State): readonly string[] {
+function bookkeeping(schema: string, state: PartState): readonly string[] {
   const quoted = quoteIdentifier(schema)
   const statements: string[] = []
   if (!state.schemaExists) statements.push(`CREATE SCHEMA IF NOT EXISTS ${quoted}`)

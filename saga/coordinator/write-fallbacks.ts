@@ -38,11 +38,6 @@ export class WriteFallbacks {
     this.#parks = parks || !TOLD.has(event.type)
   }
 
-  /** True when something else than the event as it came is written. */
-  get isChanged(): boolean {
-    return this.#isParked || this.refusals.size > 0
-  }
-
   /** The event itself cannot be written, and its sender, who gets the error, is told so: no other write is affected. */
   isSenders(error: unknown): boolean {
     return !this.#parks && isUnwritable(error)
