@@ -2,6 +2,10 @@
  * The round robin of kafkajs, byte for byte on the wire: members of any of our drivers, and of kafkajs itself, can share a
  * group. Pure.
  */
+import { ByteReader, ByteWriter } from '../records/bytes.ts'
+import { ChunkedBytes } from '../records/chunked-bytes.ts'
+
+/** Name of the assigner, by which the members of a group agree on it, and version of its data. */
 export const ROUND_ROBIN = { name: 'RoundRobinAssigner', version: 0 } as const
 
 /** A member, as the one that leads the group sees it. */
@@ -39,16 +43,17 @@ export function assignRoundRobin(
   })
 }
 
-/** ConsumerProtocolSubscription v0: version, topics, user data. */
+/** ConsumerProtocolSubscription v0: version, topics, user data (none). */
 export function encodeSubscription(topics: readonly string[]): Buffer {
-  return Buffer.concat([int16(ROUND_ROBIN.version), int32(topics.length), ...topics.map(string), int32(0)])
+  const to = new ByteWriter().int16(ROUND_ROBIN.version)
+  return to.array(topics, (topic) => to.string(topic)).bytesField(NO_USER_DATA).bytes
 }
 
 /** Topics of a subscription of any version; `undefined`: it cannot be read. */
 export function topicsIn(subscription: Buffer): readonly string[] | undefined {
   try {
-    const reader = new ShareReader(subscription)
-    return Array.from({ length: reader.int32() }, () => reader.string())
+    const from = behindVersion(subscription)
+    return from.array(() => from.string())
   } catch {
     return undefined
   }
@@ -64,57 +69,22 @@ export function otherTopics(topic: string, members: readonly Sharer[]): readonly
 /** A share, by topic; an empty one has none. @throws RangeError when it ends too early */
 export function partitionsIn(share: Buffer): ReadonlyMap<string, readonly number[]> {
   if (share.length === 0) return new Map()
-  const reader = new ShareReader(share)
-  const topics = Array.from({ length: reader.int32() }, () => {
-    const topic = reader.string()
-    return [topic, Array.from({ length: reader.int32() }, () => reader.int32())] as const
-  })
-  return new Map(topics)
+  const from = behindVersion(share)
+  return new Map(from.array(() => [from.string(), from.array(() => from.int32())] as const))
 }
 
-/** Reads behind the version that subscriptions and assignments begin with. */
-class ShareReader {
-  readonly #bytes: Buffer
-  #at = 2
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
-  }
-
-  int32(): number {
-    this.#at += 4
-    return this.#bytes.readInt32BE(this.#at - 4)
-  }
-
-  string(): string {
-    const length = this.#bytes.readInt16BE(this.#at)
-    if (length < 0) throw new RangeError(`a topic's name of ${length} bytes`)
-    this.#at += 2 + length
-    return this.#bytes.toString('utf8', this.#at - length, this.#at)
-  }
+/** Subscriptions and assignments begin with their version. */
+function behindVersion(bytes: Buffer): ByteReader {
+  const from = new ByteReader(ChunkedBytes.of(bytes))
+  from.int16()
+  return from
 }
 
-/** ConsumerProtocolAssignment v0: version, partitions by topic, user data. */
+/** ConsumerProtocolAssignment v0: version, partitions by topic, user data (none). */
 function encodeShare(share: ReadonlyMap<string, readonly number[]>): Buffer {
-  const topics = [...share].map(([topic, partitions]) =>
-    Buffer.concat([string(topic), int32(partitions.length), ...partitions.map(int32)]),
-  )
-  return Buffer.concat([int16(ROUND_ROBIN.version), int32(topics.length), ...topics, int32(0)])
+  const to = new ByteWriter().int16(ROUND_ROBIN.version)
+  to.array([...share], ([topic, partitions]) => to.string(topic).array(partitions, (partition) => to.int32(partition)))
+  return to.bytesField(NO_USER_DATA).bytes
 }
 
-function int16(value: number): Buffer {
-  const bytes = Buffer.alloc(2)
-  bytes.writeInt16BE(value)
-  return bytes
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32BE(value)
-  return bytes
-}
-
-function string(value: string): Buffer {
-  const bytes = Buffer.from(value)
-  return Buffer.concat([int16(bytes.length), bytes])
-}
+const NO_USER_DATA = Buffer.alloc(0)

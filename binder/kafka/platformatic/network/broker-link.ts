@@ -1,9 +1,9 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { DeadlineExceeded, IDLE_MS, within } from '../../deadline.ts'
+import { ByteReader, ByteWriter } from '../../records/bytes.ts'
 import { ChunkedBytes } from '../../records/chunked-bytes.ts'
 import type { KafkaConnection, KafkaReader } from '../connection-types.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
-import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
 import type { Request } from '../protocol/request-codec.ts'
 
 /** Makes a connection that is not connected yet. */

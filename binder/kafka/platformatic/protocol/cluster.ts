@@ -1,5 +1,5 @@
 /** Brokers, and leaders of partitions. */
-import type { ByteReader } from './bytes.ts'
+import type { ByteReader } from '../../records/bytes.ts'
 import { requireSuccess } from './errors.ts'
 import type { Request } from './request-codec.ts'
 

@@ -1,5 +1,5 @@
 /** Offsets: a group's, and a topic's. */
-import type { ByteReader } from './bytes.ts'
+import type { ByteReader } from '../../records/bytes.ts'
 import { requireSuccess } from './errors.ts'
 import type { MemberGeneration } from './group.ts'
 import type { Request } from './request-codec.ts'

@@ -1,4 +1,4 @@
-import type { ByteReader, ByteWriter } from './bytes.ts'
+import type { ByteReader, ByteWriter } from '../../records/bytes.ts'
 
 /** A request of Kafka's protocol in one version, and the reader of its answer. */
 export interface Request<T> {

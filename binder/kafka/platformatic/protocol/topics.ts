@@ -1,5 +1,5 @@
 import type { NewTopic } from '../../driver.ts'
-import type { ByteReader } from './bytes.ts'
+import type { ByteReader } from '../../records/bytes.ts'
 import { errorName, KafkaRefusal, requireSuccess } from './errors.ts'
 import type { Request } from './request-codec.ts'
 

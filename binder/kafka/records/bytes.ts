@@ -1,6 +1,6 @@
 /** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
-import { readInt64, writeInt64 } from '../../records/batch-layout.ts'
-import type { ChunkedBytes } from '../../records/chunked-bytes.ts'
+import { readInt64, writeInt64 } from './batch-layout.ts'
+import type { ChunkedBytes } from './chunked-bytes.ts'
 
 const FIRST_BYTES = 256
 
