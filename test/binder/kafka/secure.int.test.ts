@@ -1,19 +1,22 @@
 import { inspect } from 'node:util'
 import { Connection } from '@platformatic/kafka'
-import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport as onKafkajs } from 'concordat/binder/kafka'
 import { platformaticTransport as onPlatformatic } from 'concordat/binder/kafka/platformatic'
 import type { Transport } from 'concordat/extension'
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
-import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
-import { TestPayload } from '../../conformance/transport-kit.ts'
+import { afterAll, beforeAll, it } from 'vitest'
 import type { KafkaCommonOptions } from '../../support/inside/binder.ts'
 import { KAFKA_DRIVER } from '../../support/kafka-driver-name.ts'
 import { type Certificates, makeCertificates } from '../../support/servers/certificates.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { freePort } from '../../support/servers/ports.ts'
-import { until } from '../../support/until.ts'
-import { memoryLogger } from '../support/memory-logger.ts'
+import {
+  expectConnecting,
+  expectExchange,
+  expectRefused,
+  type SecureService,
+  secureService,
+} from '../support/secure-service.ts'
 
 const PASSWORD = 'correct-horse-battery'
 const WRONG = 'hunter2-hunter2'
@@ -88,37 +91,18 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
     await certificates?.[Symbol.asyncDispose]()
   })
 
-  const channel = defineChannel('secure', { payload: TestPayload, partitions: 1, groups: ['g'] })
-
-  function setup(secrets: Secrets): {
-    readonly binder: Binder
-    readonly got: number[]
-    readonly shown: () => string
-  } {
+  function setup(secrets: Secrets): SecureService {
     const driverLines: string[] = []
-    const got: number[] = []
-    const { logger, lines } = memoryLogger()
     const transport = secureTransport(`127.0.0.1:${port}`, secrets, { connectTimeoutMs: 15_000 }, driverLines)
-    const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
-    const binder = createBinder({ service: 'secure', transport, bindings: [work], logger, sendTimeoutMs: 15_000 })
-    onTestFinished(() => binder.close())
-    const shown = (): string =>
-      [binder.health(), binder.bindings(), binder.describe(), transport, binder, ...lines]
-        .map((each) => `${inspect(each, { depth: 20, showHidden: true })}${JSON.stringify(each)}`)
-        .concat(driverLines)
-        .join('\n')
-    return { binder, got, shown }
+    return secureService(transport, driverLines)
   }
 
   it.for(MECHANISMS)(
     'sends and receives with the authority and the password it needs: %s',
     async (mechanism, { expect }) => {
-      const { binder, got, shown } = setup({ ssl: { ca: [certificates.ca] }, sasl: sasl(mechanism, PASSWORD) })
-      await binder.start()
-      await binder.ready({ timeoutMs: 60_000 })
-      await binder.send(channel, { key: 'k', n: 7 })
-      await until('it came', () => got.includes(7))
-      expect(shown()).not.toContain(PASSWORD)
+      const service = setup({ ssl: { ca: [certificates.ca] }, sasl: sasl(mechanism, PASSWORD) })
+      await expectExchange(service)
+      expect(service.shown()).not.toContain(PASSWORD)
     },
   )
 
@@ -129,36 +113,11 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
     ['an authority that did not sign', 'plain', 'otherCa', PASSWORD, 'unavailable', UNTRUSTED] as const,
   ])(
     'with %s it stays connecting with the reason, and shows no secret',
-    async ([, mechanism, ca, password, kind, says], { expect }) => {
-      const { binder, shown } = setup({ ssl: { ca: [certificates[ca]] }, sasl: sasl(mechanism, password) })
-      await binder.start()
-      await until('the state says why', () => says.test(binder.bindings()[0]?.error ?? ''))
-      expect(binder.bindings()[0]?.state).toBe('connecting')
-      expect(binder.health()).toMatchObject({ status: 'down', transport: { status: 'down' } })
-      let notReady: unknown
-      await until('ready() says why', async () => {
-        notReady = await binder.ready({ timeoutMs: 1 }).catch((error: unknown) => error)
-        return says.test(String(notReady))
-      })
-      let failed: unknown
-      await until('a send says why', async () => {
-        failed = await binder.send(channel, { key: 'k', n: 1 }).catch((error: unknown) => error)
-        return says.test(String(failed))
-      })
-      expect(failed).toMatchObject({ code: 'binder.send', retryable: true, cause: { kind } })
-      const all = [shown(), inspect(notReady, { depth: 20 }), inspect(failed, { depth: 20, showHidden: true })].join(
-        '\n',
-      )
-      expect(all).toContain('binding has no subscription, connecting')
-      expect(all).not.toContain(PASSWORD)
-      expect(all).not.toContain(WRONG)
+    async ([, mechanism, ca, password, kind, says]) => {
+      const service = setup({ ssl: { ca: [certificates[ca]] }, sasl: sasl(mechanism, password) })
+      await expectRefused(service, says, kind, [PASSWORD, WRONG])
     },
   )
 
-  it('without TLS it stays connecting with the reason', async ({ expect }) => {
-    const { binder } = setup({})
-    await binder.start()
-    await until('it says so', () => binder.bindings()[0]?.error?.startsWith('kafka: ') === true)
-    expect(binder.bindings()[0]?.state).toBe('connecting')
-  })
+  it('without TLS it stays connecting with the reason', () => expectConnecting(setup({}), /^kafka: /))
 })

@@ -4,6 +4,13 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import { lossyAnswers } from '../../support/lossy-answers.ts'
 import { sharingOn, type Work, xidOf } from '../../support/sharing.ts'
+import {
+  effects,
+  expectCaughtFailureRefused,
+  expectSecondFails,
+  expectSlowPieceLeft,
+  type MakePiece,
+} from './pieces.ts'
 
 useEmbedded()
 
@@ -11,11 +18,6 @@ beforeEach(async () => {
   await embedded().query('DROP TABLE IF EXISTS effect')
   await embedded().query('CREATE TABLE effect (id text UNIQUE DEFERRABLE INITIALLY DEFERRED)')
 })
-
-async function effects(): Promise<readonly string[]> {
-  const { rows } = await embedded().query<{ id: string }>('SELECT id FROM effect ORDER BY id')
-  return rows.map(({ id }) => id)
-}
 
 async function insert(tx: SqlTransaction, id: string): Promise<void> {
   await tx.query('INSERT INTO effect VALUES ($1)', [id])
@@ -29,6 +31,8 @@ function inserting(id: string, xids: string[] = [], more: Work = async () => {})
     await more(tx)
   }
 }
+
+const piece: MakePiece = (id, more) => inserting(id, [], more)
 
 describe('work that is ready together', () => {
   test('shares a transaction, one after the other', async () => {
@@ -50,15 +54,12 @@ describe('work that is ready together', () => {
   })
 
   test('a failed piece is undone alone, and called once', async () => {
-    const { run } = await sharingOn(embedded())
     let calls = 0
-    const failing = inserting('b', [], async () => {
+    const failing = piece('b', async () => {
       calls++
       throw new Error('b fails')
     })
-    const ends = await Promise.allSettled([run(inserting('a')), run(failing), run(inserting('c'))])
-    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-    expect(ends[1]).toMatchObject({ reason: { message: 'b fails' } })
+    await expectSecondFails(await sharingOn(embedded()), [piece('a'), failing, piece('c')], { message: 'b fails' })
     expect(await effects()).toEqual(['a', 'c'])
     expect(calls).toBe(1)
   })
@@ -72,13 +73,7 @@ describe('work that is ready together', () => {
   })
 
   test('a failed statement whose error was caught does not count as done', async () => {
-    const { run } = await sharingOn(embedded())
-    const swallowing = inserting('a', [], async (tx) => {
-      await tx.query('SELECT * FROM missing').catch(() => undefined)
-    })
-    const ends = await Promise.allSettled([run(swallowing), run(inserting('b'))])
-    expect(ends[0]).toMatchObject({ status: 'rejected', reason: { code: 'core.sql_commit' } })
-    expect(await effects()).toEqual(['b'])
+    await expectCaughtFailureRefused(await sharingOn(embedded()), piece)
   })
 
   test('a savepoint of its own is its own', async () => {
@@ -166,26 +161,7 @@ describe('work that is ready together', () => {
 
 describe('work in the way of the others', () => {
   test('a slow piece lets the others commit, and is called again when its first call has ended', async () => {
-    const { run, clock } = await sharingOn(embedded())
-    const begun = Promise.withResolvers<void>()
-    const end = Promise.withResolvers<void>()
-    let calls = 0
-    const slow = inserting('b', [], async () => {
-      calls++
-      if (calls > 1) return
-      begun.resolve()
-      await end.promise
-    })
-    const [first, second, third] = [run(inserting('a')), run(slow), run(inserting('c'))]
-    await begun.promise
-    for (let ms = 0; ms <= 300; ms += 25) clock.move(25)
-    await Promise.all([first, third])
-    expect(await effects()).toEqual(['a', 'c'])
-    expect(calls).toBe(1)
-    end.resolve()
-    await second
-    expect(calls).toBe(2)
-    expect(await effects()).toEqual(['a', 'b', 'c'])
+    await expectSlowPieceLeft(await sharingOn(embedded()), piece)
   })
 
   test('a slow piece is not called again before its first call has ended, though the connection is dead', async () => {
@@ -233,11 +209,8 @@ describe('a commit', () => {
   })
 
   test('a commit that the server refuses fails the piece that is to blame', async () => {
-    const { run } = await sharingOn(embedded())
     await embedded().transaction((tx) => insert(tx, 'taken'))
-    const ends = await Promise.allSettled([run(inserting('a')), run(inserting('taken')), run(inserting('b'))])
-    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-    expect(ends[1]).toMatchObject({ reason: { code: '23505' } })
+    await expectSecondFails(await sharingOn(embedded()), [piece('a'), piece('taken'), piece('b')], { code: '23505' })
     expect(await effects()).toEqual(['a', 'b', 'taken'])
   })
 

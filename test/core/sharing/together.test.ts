@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import type { SqlStatement } from '../../support/inside/core.ts'
 import { type Sharing, sharingOn, type Work } from '../../support/sharing.ts'
+import { effects, expectSecondFails, expectSlowPieceLeft } from './pieces.ts'
 
 useEmbedded()
 
@@ -10,12 +11,6 @@ beforeEach(async () => {
   await embedded().query('DROP TABLE IF EXISTS effect')
   await embedded().query('CREATE TABLE effect (id text UNIQUE, n int NOT NULL DEFAULT 0)')
 })
-
-/** The effects of calls, each by its id. */
-async function effects(): Promise<readonly string[]> {
-  const { rows } = await embedded().query<{ id: string }>('SELECT id FROM effect ORDER BY id')
-  return rows.map(({ id }) => id)
-}
 
 interface Batching {
   readonly sql: SqlClient
@@ -124,30 +119,24 @@ describe('work of one statement each', () => {
   })
 
   test('is undone and called again alone when one of them fails, each without its failure', async () => {
-    const { run } = await together()
     const [a, c] = [counted('a'), counted('c')]
     const failing = counted('b', () => Promise.reject(new Error('b fails')))
-    const ends = await Promise.allSettled([a, failing, c].map(({ work }) => run(work)))
-    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-    expect(ends[1]).toMatchObject({ reason: { message: 'b fails' } })
+    await expectSecondFails(await together(), [a.work, failing.work, c.work], { message: 'b fails' })
     expect(await effects()).toEqual(['a', 'c'])
     for (const { calls } of [a, failing, c]) expect(calls).toMatchObject({ made: 2, most: 1 })
   })
 
   test('does not get the error of another statement for its own', async () => {
-    const { run } = await together()
+    const sharing = await together()
     await embedded().query(ADD, ['b'])
-    const ends = await Promise.allSettled(['a', 'b', 'c'].map((id) => run(counted(id).work)))
-    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-    expect(ends[1]).toMatchObject({ reason: { code: '23505' } })
+    await expectSecondFails(sharing, [counted('a').work, counted('b').work, counted('c').work], { code: '23505' })
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
   test('a piece that fails before its statement harms no other', async () => {
-    const { run } = await together()
     const [a, c] = [counted('a'), counted('c')]
-    const ends = await Promise.allSettled([run(a.work), run(() => Promise.reject(new Error('at once'))), run(c.work)])
-    expect(ends[1]).toMatchObject({ status: 'rejected', reason: { message: 'at once' } })
+    const failing: Work = () => Promise.reject(new Error('at once'))
+    await expectSecondFails(await together(), [a.work, failing, c.work], { message: 'at once' })
     expect(await effects()).toEqual(['a', 'c'])
     for (const { calls } of [a, c]) expect(calls.made).toBe(1)
   })
@@ -171,25 +160,7 @@ describe('work of one statement each', () => {
   })
 
   test('a slow piece is called again when its first call has ended; the others take effect in between', async () => {
-    const { run, clock } = await together()
-    const [begun, end] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-    let isFirst = true
-    const slow = counted('b', async () => {
-      if (!isFirst) return
-      isFirst = false
-      begun.resolve()
-      await end.promise
-    })
-    const [first, second, third] = [run(counted('a').work), run(slow.work), run(counted('c').work)]
-    await begun.promise
-    for (let ms = 0; ms <= 300; ms += 25) clock.move(25)
-    await Promise.all([first, third])
-    expect(await effects()).toEqual(['a', 'c'])
-    expect(slow.calls.made).toBe(1)
-    end.resolve()
-    await second
-    expect(slow.calls).toMatchObject({ made: 2, most: 1 })
-    expect(await effects()).toEqual(['a', 'b', 'c'])
+    await expectSlowPieceLeft(await together(), (id, more) => counted(id, more).work)
   })
 })
 

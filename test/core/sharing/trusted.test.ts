@@ -2,6 +2,13 @@ import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import { type Sharing, sharingOn, type Work, xidOf } from '../../support/sharing.ts'
+import {
+  effects,
+  expectCaughtFailureRefused,
+  expectSecondFails,
+  expectSlowPieceLeft,
+  type MakePiece,
+} from './pieces.ts'
 
 useEmbedded()
 
@@ -9,11 +16,6 @@ beforeEach(async () => {
   await embedded().query('DROP TABLE IF EXISTS effect')
   await embedded().query('CREATE TABLE effect (id text UNIQUE)')
 })
-
-async function effects(): Promise<readonly string[]> {
-  const { rows } = await embedded().query<{ id: string }>('SELECT id FROM effect ORDER BY id')
-  return rows.map(({ id }) => id)
-}
 
 /** The same client, which counts round trips that take or release a savepoint. */
 function watched(): { readonly sql: SqlClient; savepoints: number } {
@@ -60,6 +62,8 @@ function counted(id: string, more: (tx: SqlTransaction) => Promise<void> = async
   return { work, xids }
 }
 
+const piece: MakePiece = (id, more) => counted(id, more).work
+
 describe('after a thousand successes', () => {
   test('a transaction is shared without savepoints', async () => {
     const watch = watched()
@@ -73,20 +77,17 @@ describe('after a thousand successes', () => {
   })
 
   test('a failed piece is undone alone; the others are called at most once more, and take effect once', async () => {
-    const { run } = await trusted()
     const failing = counted('b', async () => {
       throw new Error('b fails')
     })
     const [a, c] = [counted('a'), counted('c')]
-    const ends = await Promise.allSettled([a, failing, c].map(({ work }) => run(work)))
-    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
-    expect(ends[1]).toMatchObject({ reason: { message: 'b fails' } })
+    await expectSecondFails(await trusted(), [a.work, failing.work, c.work], { message: 'b fails' })
     expect(await effects()).toEqual(['a', 'c'])
     for (const { xids } of [a, c, failing]) expect(xids.length).toBeLessThanOrEqual(2)
   })
 
   test('a piece that keeps failing has the others called again once, not each time', async () => {
-    const { run } = await trusted()
+    const sharing = await trusted()
     let failures = 0
     const others: Array<ReturnType<typeof counted>> = []
     for (let round = 0; round < 20; round++) {
@@ -94,10 +95,9 @@ describe('after a thousand successes', () => {
         failures++
         throw new Error('it keeps failing')
       })
-      const pair = [counted(`a${round}`), counted(`c${round}`)]
-      others.push(...pair)
-      const ends = Promise.allSettled([pair[0], failing, pair[1]].map((piece) => run(piece?.work as Work)))
-      expect((await ends).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+      const [a, c] = [counted(`a${round}`), counted(`c${round}`)]
+      others.push(a, c)
+      await expectSecondFails(sharing, [a.work, failing.work, c.work], { message: 'it keeps failing' })
     }
     expect(await effects()).toHaveLength(40)
     expect(others.filter(({ xids }) => xids.length > 1).length).toBeLessThanOrEqual(2)
@@ -105,46 +105,19 @@ describe('after a thousand successes', () => {
   })
 
   test('a piece that fails before it has written anything harms no other', async () => {
-    const { run } = await trusted()
     const [a, c] = [counted('a'), counted('c')]
     const failing: Work = () => Promise.reject(new Error('at once'))
-    const ends = await Promise.allSettled([run(a.work), run(failing), run(c.work)])
-    expect(ends[1]).toMatchObject({ status: 'rejected', reason: { message: 'at once' } })
+    await expectSecondFails(await trusted(), [a.work, failing, c.work], { message: 'at once' })
     expect(await effects()).toEqual(['a', 'c'])
     for (const { xids } of [a, c]) expect(xids).toHaveLength(1)
   })
 
   test('a failed statement whose error was caught does not count as done', async () => {
-    const { run } = await trusted()
-    const swallowing = counted('a', async (tx) => {
-      await tx.query('SELECT * FROM missing').catch(() => undefined)
-    })
-    const ends = await Promise.allSettled([run(swallowing.work), run(counted('b').work)])
-    expect(ends[0]).toMatchObject({ status: 'rejected', reason: { code: 'core.sql_commit' } })
-    expect(await effects()).toEqual(['b'])
+    await expectCaughtFailureRefused(await trusted(), piece)
   })
 
   test('a slow piece is called again when its first call has ended, and the others take effect in between', async () => {
-    const { run, clock } = await trusted()
-    const begun = Promise.withResolvers<void>()
-    const end = Promise.withResolvers<void>()
-    let calls = 0
-    const slow = counted('b', async () => {
-      calls++
-      if (calls > 1) return
-      begun.resolve()
-      await end.promise
-    })
-    const [first, second, third] = [run(counted('a').work), run(slow.work), run(counted('c').work)]
-    await begun.promise
-    for (let ms = 0; ms <= 300; ms += 25) clock.move(25)
-    await Promise.all([first, third])
-    expect(await effects()).toEqual(['a', 'c'])
-    expect(calls).toBe(1)
-    end.resolve()
-    await second
-    expect(calls).toBe(2)
-    expect(await effects()).toEqual(['a', 'b', 'c'])
+    await expectSlowPieceLeft(await trusted(), piece)
   })
 
   test('a piece that reaches beyond its part is called in a transaction of its own, and nothing is shared from then on', async () => {

@@ -108,20 +108,18 @@ async function runWithKills(transport: Broker, seed: string): Promise<void> {
   expect(tables.sagas.toSorted()).toEqual(['compensated', 'completed'])
 }
 
+function killing(transport: Broker, seeds: readonly string[]): void {
+  test.each(seeds)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, (seed) =>
+    runWithKills(transport, seed),
+  )
+}
+
 describeWith(['kafka', 'postgres', 'redis'], 'two processes per service on Kafka', () => {
-  test.each(SEEDS)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, async (seed) => {
-    await runWithKills('kafka', seed)
-  })
+  killing('kafka', SEEDS)
 })
 
 describeWith(['postgres'], 'two processes per service on PostgreSQL alone', () => {
-  test.each(atNight(...SEEDS))(
-    `${KILLS} of them killed, seed %s: every order ends once`,
-    { timeout: LIMIT_MS },
-    async (seed) => {
-      await runWithKills('postgres', seed)
-    },
-  )
+  killing('postgres', atNight(...SEEDS))
 
   test('a run leaves nothing behind', { timeout: LIMIT_MS }, async () => {
     await using files = await folder()
@@ -138,9 +136,7 @@ describeWith(['postgres'], 'two processes per service on PostgreSQL alone', () =
 })
 
 describeWith(['rabbitmq', 'postgres', 'redis'], 'two processes per service on RabbitMQ', () => {
-  test.each(SEEDS)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, async (seed) => {
-    await runWithKills('rabbitmq', seed)
-  })
+  killing('rabbitmq', SEEDS)
 
   test('a run leaves nothing behind', { timeout: LIMIT_MS }, async () => {
     await using files = await folder()

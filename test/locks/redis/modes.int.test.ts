@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { memoryLockServer } from 'concordat/memory'
-import fc from 'fast-check'
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, expect, it } from 'vitest'
-import { memoryTable } from '../../support/locks/memory-table.ts'
+import { afterAll, beforeAll, it } from 'vitest'
+import { expectAsMemory } from '../../support/locks/as-memory.ts'
 import { redisTable } from '../../support/locks/redis-table.ts'
-import { Play, type Step, steps } from '../../support/locks/scenario.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 
 describeWith(['redis'], 'the Redis scripts, under any events in any order', () => {
@@ -23,33 +20,7 @@ describeWith(['redis'], 'the Redis scripts, under any events in any order', () =
     client.disconnect()
   })
 
-  /** Results of both stores, step by step. */
-  async function both(scenario: readonly Step[], follow: boolean): Promise<readonly [string[], string[]]> {
-    const key = randomUUID()
-    const real = new Play(key, table, follow)
-    const model = new Play(key, memoryTable(memoryLockServer()), follow)
-    await Promise.all([real.run(scenario), model.run(scenario)])
-    await Promise.all([real.finish(), model.finish()])
-    return [real.seen, model.seen]
-  }
+  it('keep the contract, and answer exactly as the memory server does', () => expectAsMemory(table, false, 600))
 
-  it('keep the contract, and answer exactly as the memory server does', { timeout: 120_000 }, async () => {
-    await fc.assert(
-      fc.asyncProperty(steps(false), async (scenario) => {
-        const [real, model] = await both(scenario, true)
-        expect(real).toEqual(model)
-      }),
-      { numRuns: 600 },
-    )
-  })
-
-  it('do so also when waiters miss their heartbeats', { timeout: 120_000 }, async () => {
-    await fc.assert(
-      fc.asyncProperty(steps(true), async (scenario) => {
-        const [real, model] = await both(scenario, false)
-        expect(real).toEqual(model)
-      }),
-      { numRuns: 200 },
-    )
-  })
+  it('do so also when waiters miss their heartbeats', () => expectAsMemory(table, true, 200))
 })

@@ -12,6 +12,24 @@ const create = worlds()
 const setup = runningWorlds(create)
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
+type Schema = StandardSchemaV1<z.input<typeof Input>, z.output<typeof Input>>
+
+/** A saga that reads its input for two calls at once. */
+const grouped = (schema: Schema) =>
+  defineSaga('grouped', { version: 1, input: schema })
+    .signal('go', { payload: z.string() })
+    .parallel((group) =>
+      group
+        .step('here', { compensate: 'none', invoke: () => undefined })
+        .command('there', { to: stockCommands, request: ({ input: read }) => read, compensate: 'none' }),
+    )
+/** More sagas than a process claims that makes one call at a time. */
+const MANY = ['s1', 's2', 's3', 's4', 's5', 's6']
+
+const readable = defineSaga('readable', { version: 1, input: Input }).step('a', {
+  compensate: 'none',
+  invoke: () => undefined,
+})
 
 describe('an input that the schema of a new release refuses', () => {
   const Wider = z.object({ sku: z.string(), n: z.number(), currency: z.string() })
@@ -73,23 +91,10 @@ describe('an input that the schema of a new release refuses', () => {
   })
 
   test('takes no slot from other sagas, in any number', async () => {
-    const define = (schema: z.ZodType<z.infer<typeof Input>>) =>
-      defineSaga('grouped', { version: 1, input: schema })
-        .signal('go', { payload: z.string() })
-        .parallel((group) =>
-          group
-            .step('here', { compensate: 'none', invoke: () => undefined })
-            .command('there', { to: stockCommands, request: ({ input: read }) => read, compensate: 'none' }),
-        )
-    const readable = defineSaga('readable', { version: 1, input: Input }).step('a', {
-      compensate: 'none',
-      invoke: () => undefined,
-    })
-    const [written, read] = [define(Input), define(Wider)]
+    const [written, read] = [grouped(Input), grouped(Wider)]
     const world = await setup({ sagas: [read, readable], coordinator: { concurrency: 1 } })
     const former = world.another({ sagas: [written] })
-    // More sagas than a process claims that makes one call at a time.
-    for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
+    for (const id of MANY) {
       await former.start(written, { id, input })
       await expect(world.coordinator.signal(read, id, 'go', 'now')).rejects.toMatchObject({
         code: 'saga.input_unreadable',
@@ -102,7 +107,18 @@ describe('an input that the schema of a new release refuses', () => {
 })
 
 describe('a schema that never settles', () => {
-  type Schema = StandardSchemaV1<z.input<typeof Input>, z.output<typeof Input>>
+  /** The schema of `input`, which does not answer while `isHanging`. */
+  function hanging() {
+    const own = Input['~standard']
+    const validate: Schema['~standard']['validate'] = (value) => {
+      if (!silent.isHanging) return own.validate(value)
+      silent.asked++
+      return new Promise<never>(() => {})
+    }
+    const schema: Schema = { '~standard': { ...own, validate } }
+    const silent = { schema, isHanging: false, asked: 0 }
+    return silent
+  }
 
   test('holds up its own saga only', async () => {
     const hangs = {
@@ -128,17 +144,14 @@ describe('a schema that never settles', () => {
   })
 
   test('fails a message for its saga after a lease, so that later messages are read', async () => {
-    let isHanging = false
-    const validate: Schema['~standard']['validate'] = (value) =>
-      isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
-    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
-    const saga = defineSaga('silent', { version: 1, input: silent })
+    const silent = hanging()
+    const saga = defineSaga('silent', { version: 1, input: silent.schema })
       .signal('told', { from: stockCommands, correlate: ({ sku }) => sku })
       .timer('after', { delay: () => 1 })
     const world = await setup({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
     const { coordinator } = world
     await coordinator.start(saga, { id: 'apple', input })
-    isHanging = true
+    silent.isHanging = true
     const signals = coordinator.bindings[1] as SinkBinding
     await expect(deliver(signals, input, {}, 1)).rejects.toThrow(
       'the signal "told" for silent/apple was not applied within 300 ms',
@@ -146,13 +159,8 @@ describe('a schema that never settles', () => {
   })
 
   test('keeps no process from running that starts while its sagas are open', async () => {
-    let isHanging = false
-    let asked = 0
-    const own = Input['~standard']
-    const validate: Schema['~standard']['validate'] = (value) =>
-      isHanging ? (asked++, new Promise<never>(() => {})) : own.validate(value)
-    const silent: Schema = { '~standard': { ...own, validate } }
-    const bad = defineSaga('bad', { version: 1, input: silent }).signal('go', { payload: z.string() })
+    const silent = hanging()
+    const bad = defineSaga('bad', { version: 1, input: silent.schema }).signal('go', { payload: z.string() })
     const good = defineSaga('good', { version: 1, input: Input })
       .timer('wait', { delay: 100 })
       .step('after', { compensate: 'none', invoke: () => 1 })
@@ -160,21 +168,18 @@ describe('a schema that never settles', () => {
     for (const id of ['b', 'c', 'd']) await world.coordinator.start(bad, { id, input })
     await world.coordinator.start(good, { id: 'g', input })
     await world.coordinator.close()
-    isHanging = true
+    silent.isHanging = true
     const next = world.another()
     await next.run()
     expect(await next.get(good, 'g').outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
     // The first call has shown that it hangs: the coordinator does not wait for the others too.
-    expect(asked).toBe(1)
+    expect(silent.asked).toBe(1)
     await next.close()
   })
 
   test('keeps no process from running that sends unanswered commands again', async () => {
-    let isHanging = false
-    const validate: Schema['~standard']['validate'] = (value) =>
-      isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
-    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
-    const saga = defineSaga('silent', { version: 1, input: silent }).command('ask', {
+    const silent = hanging()
+    const saga = defineSaga('silent', { version: 1, input: silent.schema }).command('ask', {
       to: stockCommands,
       request: () => input,
       compensate: 'none',
@@ -184,7 +189,7 @@ describe('a schema that never settles', () => {
     await world.coordinator.run()
     await world.coordinator.start(saga, { id: 's', input })
     await world.coordinator.close()
-    isHanging = true
+    silent.isHanging = true
     const next = world.another()
     await next.run({ resend: true })
     expect(next.health()).toMatchObject({ status: 'up' })
@@ -213,31 +218,17 @@ describe('a schema that never settles', () => {
   })
 
   test('takes no slot permanently from other sagas, when a local step was about to begin', async () => {
-    let asked = 0
-    const validate = (): Promise<never> => (asked++, new Promise<never>(() => {}))
-    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
-    const define = (schema: Schema) =>
-      defineSaga('silent', { version: 1, input: schema })
-        .signal('go', { payload: z.string() })
-        .parallel((group) =>
-          group
-            .step('here', { compensate: 'none', invoke: () => undefined })
-            .command('there', { to: stockCommands, request: ({ input: read }) => read, compensate: 'none' }),
-        )
-    const other = defineSaga('other', { version: 1, input: Input }).step('a', {
-      compensate: 'none',
-      invoke: () => undefined,
-    })
-    const [written, read] = [define(Input), define(silent)]
-    const world = await setup({ sagas: [read, other], coordinator: { concurrency: 1, leaseMs: 300 } })
+    const silent = hanging()
+    silent.isHanging = true
+    const [written, read] = [grouped(Input), grouped(silent.schema)]
+    const world = await setup({ sagas: [read, readable], coordinator: { concurrency: 1, leaseMs: 300 } })
     const former = world.another({ sagas: [written] })
-    // More sagas than a process claims that makes one call at a time.
-    for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
+    for (const id of MANY) {
       await former.start(written, { id, input })
       void world.coordinator.signal(read, id, 'go', 'now').catch(() => {})
     }
-    await until('as many as there is room for are asked for', () => asked >= 4)
-    const run = await world.coordinator.start(other, { id: 'r', input })
+    await until('as many as there is room for are asked for', () => silent.asked >= 4)
+    const run = await world.coordinator.start(readable, { id: 'r', input })
     expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('completed')
     await former.close()
   })

@@ -1,7 +1,4 @@
 /** An XA participant on MariaDB whose process, or whose server, is gone in the middle. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { type MysqlTransaction, mysqlResource } from '@concordat/mysql'
 import { PGlite } from '@electric-sql/pglite'
 import type { SinkBinding } from 'concordat/binder'
@@ -20,9 +17,8 @@ import { describeWith, type PrivateServer, startServer } from '../../support/ser
 import { until } from '../../support/until.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { attachMaria, type MariaDatabase, openMaria } from '../support/maria.ts'
+import { die, startUntil } from '../support/stopped-process.ts'
 import { FAST, type StockCommand, stockCommands } from '../support/world.ts'
-
-const program = fileURLToPath(new URL('../support/xa-maria-process.ts', import.meta.url))
 
 describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private: true }, () => {
   const schema = 'xa_outages'
@@ -84,25 +80,8 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
   }
 
   /** A process that has come so far, and goes no further. */
-  async function startElsewhere(at: 'in the handler' | 'prepared'): Promise<ChildProcess> {
-    const given = JSON.stringify({ url: postgres.url, mariaUrl: maria.url, schema, id, at })
-    const child = spawn(process.execPath, ['--conditions=concordat-source', program, given], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    let said = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      said += text
-    })
-    await until(`it is ${at}`, () => said.includes(at) || child.exitCode !== null)
-    expect(said).toContain(at)
-    return child
-  }
-
-  async function die(child: ChildProcess): Promise<void> {
-    const gone = once(child, 'exit')
-    child.kill('SIGKILL')
-    await gone
-  }
+  const startElsewhere = (at: 'in the handler' | 'prepared') =>
+    startUntil(at, 'xa-maria-process.ts', { url: postgres.url, mariaUrl: maria.url, schema, id, at })
 
   async function restart(): Promise<void> {
     await server.kill()

@@ -1,7 +1,4 @@
 /** An XA participant whose process, or whose server, dies in the middle; and one that starts while others work. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
@@ -14,9 +11,8 @@ import type { Operation, XaHandler } from '../../support/inside/saga.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
+import { die, startUntil } from '../support/stopped-process.ts'
 import { FAST, type StockCommand, stockCommands } from '../support/world.ts'
-
-const program = fileURLToPath(new URL('../support/xa-process.ts', import.meta.url))
 
 describeWith(['postgres'], 'an XA participant', { private: true }, () => {
   const schema = 'xa_outages'
@@ -80,26 +76,7 @@ describeWith(['postgres'], 'an XA participant', { private: true }, () => {
   }
 
   /** Starts a process that has prepared, and no longer answers. */
-  async function prepareElsewhere(): Promise<ChildProcess> {
-    const child = spawn(
-      process.execPath,
-      ['--conditions=concordat-source', program, JSON.stringify({ url: server.url, schema, id })],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    )
-    let said = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      said += text
-    })
-    await until('it has prepared', () => said.includes('prepared') || child.exitCode !== null)
-    expect(said).toContain('prepared')
-    return child
-  }
-
-  async function die(child: ChildProcess): Promise<void> {
-    const gone = once(child, 'exit')
-    child.kill('SIGKILL')
-    await gone
-  }
+  const prepareElsewhere = () => startUntil('prepared', 'xa-process.ts', { url: server.url, schema, id })
 
   test('keeps prepared work when its server is stopped at once, and commits or rolls it back when that is there again', async () => {
     const decided = id
