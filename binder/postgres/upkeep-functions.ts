@@ -9,8 +9,9 @@ const SEGMENT_OF = tableOf(`'transport_log_' || k`)
 
 /**
  * Closes the segment that is written when it is large or old enough and another one is empty; else it grows. One process
- * at a time. Closes every other segment that is not empty. Returns the segments that are closed for long enough to be freed; none of a
- * restored log, which holds messages without a position that only \`repair\` finds.
+ * at a time. Closes every other segment that is not empty. A time in the future was written before the server's clock was set back, or by
+ * another server: it is counted anew from now, or no segment could be freed until the clock has caught up. Returns the segments that are
+ * closed for long enough to be freed; none of a restored log, which holds messages without a position that only \`repair\` finds.
  */
 const ROTATE = `
   CREATE FUNCTION {schema}.transport_rotate(p_bytes bigint, p_ms bigint, p_retention_ms bigint) RETURNS SETOF smallint LANGUAGE plpgsql
@@ -19,6 +20,8 @@ const ROTATE = `
   BEGIN
     SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, -1) INTO is_mine FROM {schema}.transport_ring r;
     IF NOT is_mine OR {schema}.transport_is_restored() THEN RETURN; END IF;
+    UPDATE {schema}.transport_ring SET since = clock_timestamp() WHERE since > clock_timestamp();
+    UPDATE {schema}.transport_segment SET closed_at = clock_timestamp() WHERE closed_at > clock_timestamp();
     SELECT r.current, extract(epoch FROM clock_timestamp() - r.since) * 1000 INTO k, age_ms FROM {schema}.transport_ring r;
     bytes := pg_relation_size(${SEGMENT_OF});
     SELECT s.segment INTO empty FROM {schema}.transport_segment s WHERE s.is_empty AND s.segment <> k

@@ -198,4 +198,38 @@ describe('moments that were written before the clock was set back', () => {
     expect(new Set(handled).size).toBe(11)
     await again.close()
   })
+
+  test('keep no segment of the PostgreSQL transport’s log longer than its retention', async () => {
+    const schema = 'ring'
+    const handled: number[] = []
+    const start = async (limits: { readonly segmentMs?: number; readonly retentionMs?: number } = {}) => {
+      const transport = postgresTransport({ sql, schema, leaseMs: LEASE_MS, pollMs: 50, ...limits })
+      await transport.migrate()
+      const work = sink(orders, { group: 'g' }, ({ n }) => void handled.push(n))
+      const binder = createBinder({ service: 'late', transport, bindings: [work], logger: silentLogger })
+      await binder.start()
+      return binder
+    }
+    const before = await start()
+    for (const n of [1, 2, 3, 4]) {
+      await before.send(orders, { n })
+      // Closes the segment that the message is in, and frees none.
+      if (n < 4) await sql.query(`SELECT ${schema}.transport_rotate(1, 0, 3600000)`)
+    }
+    await until('all are handled', () => handled.length === 4)
+    await before.close()
+    const { rowCount } = await sql.query(
+      `UPDATE ${schema}.transport_segment SET closed_at = ${LATER} WHERE closed_at IS NOT NULL`,
+    )
+    expect(rowCount).toBe(3)
+    await sql.query(`UPDATE ${schema}.transport_ring SET since = ${LATER}`)
+    const after = await start({ segmentMs: 1, retentionMs: 0 })
+    await until('the closed segments are freed, and then the last one', async () => {
+      const { rows } = await sql.query<{ empty: number }>(
+        `SELECT count(*)::int AS empty FROM ${schema}.transport_segment, ${schema}.transport_ring WHERE is_empty AND current <> 3`,
+      )
+      return rows[0]?.empty === 3
+    })
+    await after.close()
+  })
 })
