@@ -1,4 +1,5 @@
 import { MINUTE } from './clock.ts'
+import { throwFromOwnStatement } from './own-statements.ts'
 import type { SqlClient, SqlTransaction, TransactionLimits } from './sql.ts'
 
 /**
@@ -19,7 +20,8 @@ export function limitedTransaction<T>(
 /** Limits for a client that sets none itself: the first statement of the work sets them. */
 function limitedWork<T>(work: (tx: SqlTransaction) => Promise<T>, idleMs: number): (tx: SqlTransaction) => Promise<T> {
   return async (tx) => {
-    if (tx.limits?.idleMs !== idleMs) await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`)
+    if (tx.limits?.idleMs !== idleMs)
+      await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`).catch(throwFromOwnStatement)
     return work(tx)
   }
 }

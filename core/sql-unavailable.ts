@@ -3,13 +3,14 @@
  * statement may succeed on a new connection.
  */
 import { causesOf } from './errors.ts'
+import { isUnansweredOwnStatement } from './own-statements.ts'
 import type { SqlExecutor } from './sql.ts'
 import { fieldOf, messageOf } from './thrown-values.ts'
 
 /**
  * - `unreachable`: no connection was made, nothing was sent.
  * - `lost`: the connection ended, or leads to a server that only reads (a standby that was not promoted yet), or lets the role not
- *   do it for now.
+ *   do it for now; or a statement of this package had no answer in time.
  */
 export type SqlUnavailable = 'unreachable' | 'lost'
 
@@ -99,6 +100,8 @@ export function sqlUnavailable(error: unknown): SqlUnavailable | undefined {
 }
 
 function awayOf(cause: object): SqlUnavailable | undefined {
+  // Also when the server has answered the ROLLBACK: it stalled before.
+  if (isUnansweredOwnStatement(cause)) return 'lost'
   if (ofAnswering.has(cause) || isHandedOn(cause)) return undefined
   const code = fieldOf(cause, 'code')
   if (NOT_YET.has(code)) return 'unreachable'

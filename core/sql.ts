@@ -1,6 +1,7 @@
 import { DAY } from './clock.ts'
 import { ConcordatError, hasCode, said, toError } from './errors.ts'
 import { hasMethods, wrongKind } from './option-checks.ts'
+import { fromOwnStatement } from './own-statements.ts'
 import { isConflict } from './sql-conflicts.ts'
 import { SqlError } from './sql-error.ts'
 import { fieldOf } from './thrown-values.ts'
@@ -185,11 +186,13 @@ export const PREPARING_IS_OFF: string =
 const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883', '42703'])
 
 /**
- * The error of a statement that uses nothing but a part's own tables, explained when these do not exist.
+ * The error of a statement that uses nothing but a part's own tables, explained when these do not exist, and marked as of an own
+ * statement (`fromOwnStatement`).
  * @param call what makes the tables: `outbox.migrate()`
  */
 export function explainMissing(error: unknown, schema: string, call: string): unknown {
-  return MISSING.has(fieldOf(error, 'code')) ? new SqlError('core.tables_missing', { schema, call }, error) : error
+  if (MISSING.has(fieldOf(error, 'code'))) return new SqlError('core.tables_missing', { schema, call }, error)
+  return fromOwnStatement(error)
 }
 
 /** Runs a statement that uses nothing but a part's own tables. @throws `core.tables_missing`, else as `SqlExecutor.query` */

@@ -23,6 +23,7 @@ import type { Transport } from '../binder/transport/transport.ts'
 import { withoutCommit } from '../core/commit-with-last-statement.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { throwFromOwnStatement } from '../core/own-statements.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import { OutboxError } from './errors.ts'
@@ -289,7 +290,7 @@ class SqlOutbox implements Outbox {
   ): Promise<readonly EncodedMessage[]> {
     if (this.#transport === undefined) return messages
     const inLogs = messages.filter(({ destination }) => this.#logOf(destination) !== undefined)
-    const behind = await this.#left.behind(withoutCommit(tx), inLogs)
+    const behind = await this.#left.behind(withoutCommit(tx), inLogs).catch(throwFromOwnStatement)
     const logs = Map.groupBy(messages, (each) => (behind.has(each) ? undefined : this.#logOf(each.destination)))
     const through = logs.size === 1 ? tx : withoutCommit(tx)
     for (const [log, its] of logs) await log?.publishIn?.(through, its, (name) => specOf(name, place))

@@ -172,6 +172,6 @@ export class WindowTable {
 
   async #lock(tx: SqlTransaction, { pipeline, name, key }: WindowPlace): Promise<void> {
     const text = JSON.stringify([this.#table, pipeline, name, key])
-    await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [text])
+    await this.#query(tx, 'SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [text])
   }
 }

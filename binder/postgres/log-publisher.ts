@@ -1,4 +1,5 @@
 import { queryLast, withoutCommit } from '../../core/commit-with-last-statement.ts'
+import { fromOwnStatement } from '../../core/own-statements.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-error.ts'
 import type { EncodedMessage } from '../channel/message.ts'
@@ -102,7 +103,7 @@ export class LogPublisher {
       }
       if (now.length > 0) await queryLast(tx, ...appendStatement(tables, now))
     } catch (error) {
-      if (!isOutdated(error)) throw error
+      if (!isOutdated(error)) throw fromOwnStatement(error)
       directory.forget()
       throw toTransportError('publish', error, options.schema)
     }

@@ -1,4 +1,5 @@
 import { limitedTransaction } from '../../core/idle-limited-transaction.ts'
+import { throwFromOwnStatement } from '../../core/own-statements.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
 import { Loan } from '../transport/kit/lending.ts'
@@ -112,7 +113,7 @@ export class TransactionalSettlement implements SettlingTransactions {
       return `(${COLUMNS.map((type, i) => `$${at + i + 1}::${type}`).join(', ')})`
     })
     const { progress } = this.#tables
-    const written = await tx.query<{ part: number }>(
+    const write = tx.query<{ part: number }>(
       `INSERT INTO ${progress} (grp, part, ver, epoch, owner, settled, handed, done)
        SELECT w.grp, w.part, w.ver + 1, w.epoch, w.owner, w.settled, b.handed, w.done
        FROM (VALUES ${rows.join(', ')}) AS w(grp, part, ver, epoch, owner, settled, done)
@@ -120,6 +121,7 @@ export class TransactionalSettlement implements SettlingTransactions {
        ON CONFLICT DO NOTHING RETURNING part`,
       values,
     )
+    const written = await write.catch(throwFromOwnStatement)
     const done = new Set(written.rows.map(({ part }) => part))
     const lost = parts.filter(({ held }) => !done.has(held.source.part))
     for (const { held } of lost) held.lost(gone(held))

@@ -1,6 +1,7 @@
 import { hasCode } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
+import { fromOwnStatement } from '../own-statements.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { repeatable } from '../sql-retry.ts'
 import { connectionAnswered, fromDriver } from '../sql-unavailable.ts'
@@ -86,7 +87,7 @@ async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransactio
   } catch (error) {
     // Kysely hands on a rollback that failed instead of what made it roll back.
     if (failure?.error === error) await connectionAnswered(failed, ask)
-    throw failure === undefined ? fromDriver(error) : failure.error
+    throw failure === undefined ? fromOwnStatement(fromDriver(error)) : failure.error
   }
 }
 

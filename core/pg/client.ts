@@ -10,6 +10,7 @@ import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireBoolean, wrongKind } from '../option-checks.ts'
+import { fromOwnStatement } from '../own-statements.ts'
 import {
   PREPARING_IS_OFF,
   quoteLiteral,
@@ -285,7 +286,7 @@ async function end(
     try {
       return (await connection.query(text)).command
     } catch (error) {
-      throw explain(fromDriver(error))
+      throw explain(fromOwnStatement(fromDriver(error)))
     }
   }
   if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError(failed)

@@ -1,3 +1,4 @@
+import { fromOwnStatement, throwFromOwnStatement } from '../own-statements.ts'
 import type { SqlOutcome, SqlResult, SqlStatement } from '../sql.ts'
 import { fromDriver, throwFromDriver } from '../sql-unavailable.ts'
 import { type Outcome, sendBatch } from './batch.ts'
@@ -69,7 +70,7 @@ export class RoundTrips {
 
   /** Resolves when the transaction is open. */
   async begin(): Promise<void> {
-    this.#begun ??= this.#connection.query(this.#begin.join('; ')).catch(throwFromDriver)
+    this.#begun ??= this.#connection.query(this.#begin.join('; ')).catch(throwFromOwnStatement).catch(throwFromDriver)
     await this.#begun
   }
 
@@ -85,13 +86,16 @@ export class RoundTrips {
     const sent = sendEnclosed<PgResult>(this.#connection, statement, { before, after })
     if (sent === undefined) return undefined
     this.#begun ??= true
-    return sent
-      .then(({ result, tag }) => {
-        if (after.length > 0) this.endedWith = tag
-        return resultOf<Row>(result)
-      })
-      .catch(throwLost)
-      .catch(throwFromDriver)
+    return (
+      sent
+        .then(({ result, tag }) => {
+          if (after.length > 0) this.endedWith = tag
+          return resultOf<Row>(result)
+        })
+        .catch(throwLost)
+        // Without an answer the commit may be the one that waits: the answers to both come together.
+        .catch((error: unknown) => throwFromDriver(after.length > 0 ? fromOwnStatement(error) : error))
+    )
   }
 }
 

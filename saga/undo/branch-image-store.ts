@@ -121,7 +121,7 @@ export class Images {
    */
   async alone(tx: SqlExecutor, owner: string, key: string, lockTimeoutMs: number): Promise<void> {
     try {
-      await tx.query(`SELECT set_config('lock_timeout', $2, true), pg_advisory_xact_lock(${lockOf('$1')})`, [
+      await this.#query(tx, `SELECT set_config('lock_timeout', $2, true), pg_advisory_xact_lock(${lockOf('$1')})`, [
         owner,
         `${lockTimeoutMs}ms`,
       ])

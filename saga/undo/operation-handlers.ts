@@ -4,6 +4,7 @@
  * are of was committed.
  */
 import type { Clock } from '../../core/clock.ts'
+import { throwFromOwnStatement } from '../../core/own-statements.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/operation-handlers.ts'
 import type { RowWaitLimit } from '../participant/row-wait-limit.ts'
@@ -104,7 +105,7 @@ class ForCommand<Request, Context extends InTransaction> implements Duty<Request
         cancel: async (_, { tx }) => {
           if (!(await images.isOpen(tx, branch.branch)))
             throw new UndoError('saga.wrong_participant', { key: branch.key })
-          await restore(tx, this.#parts, branch)
+          await restore(tx, this.#parts, branch).catch(throwFromOwnStatement)
         },
       },
       true,

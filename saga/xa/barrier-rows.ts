@@ -35,7 +35,7 @@ export class BarrierRows {
   /** Where the names of prepared transactions are from. */
   async place(sql: SqlExecutor): Promise<readonly [database: string, schema: string]> {
     if (this.#database === undefined) {
-      const { rows } = await sql.query<{ database: string }>('SELECT current_database()::text AS database')
+      const { rows } = await this.#query<{ database: string }>(sql, 'SELECT current_database()::text AS database')
       this.#database = (rows[0] as { database: string }).database
     }
     return [this.#database, this.#schema]

@@ -4,6 +4,7 @@
  * who waits for a connection of one pool must not hold one of the other.
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
+import { throwFromOwnStatement } from '../../core/own-statements.ts'
 import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
@@ -120,7 +121,7 @@ export class OwnGate implements Gate<SqlTransaction> {
 const PASSED = `SELECT current_user::text AS role, set_config('lock_timeout', $1, true), set_config('${PREPARED_SETTING}', 'on', true)`
 
 async function roleIn(tx: SqlTransaction, text: string, parameters: readonly unknown[] = []): Promise<string> {
-  const { rows } = await tx.query<{ role: string }>(text, parameters)
+  const { rows } = await tx.query<{ role: string }>(text, parameters).catch(throwFromOwnStatement)
   return (rows[0] as { role: string }).role
 }
 

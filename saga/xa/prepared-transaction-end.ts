@@ -1,6 +1,7 @@
 /** Ending a transaction that is prepared, from any connection. */
 
 import { hasCode, toError } from '../../core/errors.ts'
+import { fromOwnStatement } from '../../core/own-statements.ts'
 import { quoteLiteral, type SqlExecutor } from '../../core/sql.ts'
 import type { BusyTries } from '../../core/transaction-retries.ts'
 import { SagaError } from '../errors.ts'
@@ -29,7 +30,7 @@ export async function endPrepared(
       if (hasCode(error, '42704')) return false
       if (hasCode(error, '42501')) throw notAllowed(gid, error)
       // Another connection is ending it.
-      if (!hasCode(error, '55000')) throw error
+      if (!hasCode(error, '55000')) throw fromOwnStatement(error)
     }
     await notYet(busy, `prepared transaction ${gid} is being ended by another session`)
   }

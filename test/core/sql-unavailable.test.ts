@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- internal
+import { fromOwnStatement } from '../../core/own-statements.ts'
+// oxlint-disable-next-line no-restricted-imports -- internal
 import { fromDriver, sqlUnavailable, throwFromConnecting } from '../../core/sql-unavailable.ts'
 
 const coded = (code: string, message = 'no'): Error => Object.assign(new Error(message), { code })
@@ -68,8 +70,11 @@ describe('a database that is down', () => {
     expect(sqlUnavailable(denied('ExecWithCheckOptions'))).toBeUndefined()
   })
 
-  it('is not recognized from a statement timeout', () => {
-    expect(sqlUnavailable(fromDriver(new Error('Query read timeout')))).toBeUndefined()
+  it('is not recognized from a statement timeout, unless the statement is one of this package', () => {
+    const unanswered = (): unknown => fromDriver(new Error('Query read timeout'))
+    expect(sqlUnavailable(unanswered())).toBeUndefined()
+    expect(sqlUnavailable(fromOwnStatement(unanswered()))).toBe('lost')
+    expect(sqlUnavailable(fromOwnStatement(fromDriver(coded('57014'))))).toBeUndefined()
     expect(sqlUnavailable('no error')).toBeUndefined()
   })
 })

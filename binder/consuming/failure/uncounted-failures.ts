@@ -11,8 +11,8 @@ const FOR_OPERATOR =
 const CLOSED =
   'a part that the handler uses is closed, which is no attempt: the message goes back when the binder closes, or waits'
 /**
- * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes, a lost connection
- * counts as an attempt. A connection that could not be made never does.
+ * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes or more, a lost
+ * connection counts as an attempt. A connection that could not be made never does.
  */
 const MOST_LOST = 100
 

@@ -27,6 +27,9 @@ export interface WorldOptions {
   readonly sql?: SqlClient
   readonly coordinator?: Partial<CoordinatorOptions>
   readonly participantAttempts?: number
+  /** The participant's own database. @default that of the coordinator */
+  readonly stockSql?: SqlClient
+  readonly effects?: 'anywhere' | 'tx'
 }
 
 export interface World {
@@ -71,10 +74,11 @@ export async function closeEmbedded(): Promise<void> {
 
 export async function setupWorld(options: WorldOptions): Promise<World> {
   const sql = options.sql ?? embedded()
+  const stockSql = options.stockSql ?? sql
   const run = `${Date.now().toString(36)}_${++count}`
   const [schema, stockSchema] = [`orders_${run}`, `stock_${run}`]
   const outbox = createOutbox({ sql, service: 'orders', schema, partitions: 1 })
-  const stockOutbox = createOutbox({ sql, service: 'stock', schema: stockSchema, partitions: 1 })
+  const stockOutbox = createOutbox({ sql: stockSql, service: 'stock', schema: stockSchema, partitions: 1 })
   const create = (more: Partial<CoordinatorOptions> = {}): Coordinator =>
     createCoordinator({
       service: 'orders',
@@ -91,19 +95,20 @@ export async function setupWorld(options: WorldOptions): Promise<World> {
     stockCommands,
     {
       group: 'stock',
-      sql,
+      sql: stockSql,
       outbox: stockOutbox,
       schema: stockSchema,
       backoff: FAST,
       concurrency: 4,
       maxAttempts: options.participantAttempts ?? 3,
+      effects: options.effects,
     },
     options.handlers ?? { invoke: () => undefined, compensate: () => undefined },
   )
   await outbox.migrate()
   await stockOutbox.migrate()
   await coordinator.migrate()
-  await migrateParticipant(sql, stockSchema)
+  await migrateParticipant(stockSql, stockSchema)
   const parts = wire(memoryBroker(), coordinator, side, outbox, stockOutbox)
   return {
     sql,

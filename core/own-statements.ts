@@ -1,0 +1,28 @@
+/**
+ * Statements that this package sends for itself: `BEGIN`, `COMMIT`, and those of its own tables. How long they take depends on the
+ * server and on other transactions alone. So one that the driver gave up, for example because commits wait for a synchronous standby,
+ * says nothing about the message or the command that it was sent for. A handler's own statement may be slow by itself.
+ */
+import { causesOf } from './errors.ts'
+import { messageOf } from './thrown-values.ts'
+
+/** Error of `pg` when the pool's `query_timeout` is over. It has no code. */
+const GIVEN_UP = 'Query read timeout'
+
+const unanswered = new WeakSet<object>()
+
+/** Marks the error of an own statement, so that one without an answer counts as a lost connection. @returns the error */
+export function fromOwnStatement(error: unknown): unknown {
+  for (const cause of causesOf(error)) if (messageOf(cause) === GIVEN_UP) unanswered.add(cause)
+  return error
+}
+
+/** Same as `fromOwnStatement`, for the `catch` of a promise. */
+export function throwFromOwnStatement(error: unknown): never {
+  throw fromOwnStatement(error)
+}
+
+/** Whether the driver gave up an own statement with this error. Never throws. */
+export function isUnansweredOwnStatement(error: object): boolean {
+  return unanswered.has(error)
+}

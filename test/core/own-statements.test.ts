@@ -1,0 +1,60 @@
+import type { SqlTransaction } from 'concordat/core'
+import { kyselyClient } from 'concordat/core/orms'
+import { pgClient } from 'concordat/core/pg'
+import { ownQuery } from 'concordat/extension'
+import { describe, expect, it } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- internal
+import { sqlUnavailable } from '../../core/sql-unavailable.ts'
+
+const unanswered = (): Error => new Error('Query read timeout')
+const thrownBy = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(() => undefined).catch((error: unknown) => error)
+
+/** A client of a pool whose `query_timeout` ends the statements that begin like this. Every other one is answered. */
+function clientThatGivesUp(beginning: string) {
+  const query = (text: string): Promise<object> =>
+    text.startsWith(beginning)
+      ? Promise.reject(unanswered())
+      : Promise.resolve({ rows: [], rowCount: 0, command: text.split(' ', 1)[0] })
+  const nothing = (): void => {}
+  const connect = () => Promise.resolve({ query, on: nothing, off: nothing, release: nothing })
+  return pgClient({ query, connect, on: nothing } as never)
+}
+
+interface KyselyTransaction {
+  executeQuery(): Promise<object>
+  withoutPlugins(): KyselyTransaction
+}
+
+const work = async (tx: SqlTransaction): Promise<void> => {
+  await ownQuery('concordat', 'inbox.migrate()')(tx, 'INSERT INTO inbox')
+  await tx.query('UPDATE stock')
+}
+
+describe('a statement without an answer within the pool’s `query_timeout`', () => {
+  it.each(['BEGIN', 'INSERT INTO inbox', 'COMMIT'])(
+    'marks the database as down when it is ours: %s',
+    async (beginning) => {
+      expect(sqlUnavailable(await thrownBy(clientThatGivesUp(beginning).transaction(work)))).toBe('lost')
+    },
+  )
+
+  it('marks the database as down when it prepares a transaction', async () => {
+    const { prepare } = clientThatGivesUp('PREPARE TRANSACTION')
+    expect(sqlUnavailable(await thrownBy(prepare?.('gid', work) ?? Promise.resolve()))).toBe('lost')
+  })
+
+  it('marks the database as down when it is the COMMIT of Kysely', async () => {
+    const trx: KyselyTransaction = { executeQuery: () => Promise.resolve({ rows: [] }), withoutPlugins: () => trx }
+    const execute = (run: (given: KyselyTransaction) => Promise<void>) =>
+      run(trx).then(() => Promise.reject(unanswered()))
+    const sql = kyselyClient({ ...trx, transaction: () => ({ setIsolationLevel: () => ({ execute }) }) } as never)
+    expect(sqlUnavailable(await thrownBy(sql.transaction(work)))).toBe('lost')
+  })
+
+  it('says nothing about the database when it is the handler’s', async () => {
+    const error = await thrownBy(clientThatGivesUp('UPDATE stock').transaction(work))
+    expect(error).toEqual(unanswered())
+    expect(sqlUnavailable(error)).toBeUndefined()
+  })
+})
