@@ -1,14 +1,7 @@
 /** The outbox for an operator who has the database and none of the code. */
 import { requireInteger } from '../core/errors.ts'
 import { explainMissing, type SqlClient } from '../core/sql.ts'
-import {
-  dropHeld,
-  type HeldMessage,
-  listFailing,
-  listParked,
-  type ParkedMessage,
-  retryHeld,
-} from '../outbox/parked-messages.ts'
+import { dropHeld, type HeldMessage, retryHeld } from '../outbox/parked-messages.ts'
 import { type OutboxStats, readStats } from '../outbox/stats.ts'
 import { type OutboxTables, outboxTables } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
@@ -50,6 +43,15 @@ export interface OutboxAdmin {
   drop(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
 }
 
+/** Leaves out bodies and headers: a page reads these lists every few seconds, and each body may have megabytes. */
+const LINE_COLUMNS = `id, aggregatetype AS destination, source, aggregateid AS key, coalesce(octet_length(payload), 0) AS bytes,
+  attempts, coalesce(last_error, '') AS last_error, added_at`
+
+interface LineRow extends Omit<ParkedLine, 'lastError' | 'addedAt' | 'parkedAt'> {
+  readonly last_error: string
+  readonly added_at: Date
+}
+
 export class SqlOutboxAdmin implements OutboxAdmin {
   readonly #sql: SqlClient
   readonly #schema: string
@@ -67,14 +69,26 @@ export class SqlOutboxAdmin implements OutboxAdmin {
 
   async parked(options: { readonly limit?: number | undefined } = {}): Promise<readonly ParkedLine[]> {
     const limit = requireInteger('outbox.parked.limit', options.limit ?? 100, 1, 10_000)
-    const found = await this.#explained(() => listParked(this.#sql, this.#tables, limit))
-    return found.map(({ parkedAt, ...failed }) => ({ ...lineOf(failed), parkedAt }))
+    const { rows } = await this.#explained(() =>
+      this.#sql.query<LineRow & { readonly parked_at: Date }>(
+        `SELECT ${LINE_COLUMNS}, parked_at FROM ${this.#tables.outbox}
+         WHERE next_attempt_at = 'infinity' ORDER BY parked_at, seq LIMIT $1`,
+        [limit],
+      ),
+    )
+    return rows.map((row) => ({ ...lineOf(row), parkedAt: row.parked_at.getTime() }))
   }
 
   async failing(options: { readonly limit?: number | undefined } = {}): Promise<readonly FailingLine[]> {
     const limit = requireInteger('outbox.failing.limit', options.limit ?? 100, 1, 10_000)
-    const found = await this.#explained(() => listFailing(this.#sql, this.#tables, limit))
-    return found.map(({ nextAttemptAt, ...failed }) => ({ ...lineOf(failed), nextAttemptAt }))
+    const { rows } = await this.#explained(() =>
+      this.#sql.query<LineRow & { readonly next_attempt_at: Date }>(
+        `SELECT ${LINE_COLUMNS}, next_attempt_at FROM ${this.#tables.outbox}
+         WHERE next_attempt_at < 'infinity' AND attempts > 0 ORDER BY attempts DESC, seq LIMIT $1`,
+        [limit],
+      ),
+    )
+    return rows.map((row) => ({ ...lineOf(row), nextAttemptAt: row.next_attempt_at.getTime() }))
   }
 
   async retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean> {
@@ -96,12 +110,7 @@ export class SqlOutboxAdmin implements OutboxAdmin {
   }
 }
 
-function lineOf({
-  message,
-  attempts,
-  lastError,
-  addedAt,
-}: Omit<ParkedMessage, 'parkedAt'>): Omit<ParkedLine, 'parkedAt'> {
-  const { id, destination, source, key, body } = message
-  return { id, destination, source, key, bytes: body?.byteLength ?? 0, attempts, lastError, addedAt }
+function lineOf(row: LineRow): Omit<ParkedLine, 'parkedAt'> {
+  const { id, destination, source, key, bytes, attempts, last_error: lastError, added_at: addedAt } = row
+  return { id, destination, source, key, bytes, attempts, lastError, addedAt: addedAt.getTime() }
 }

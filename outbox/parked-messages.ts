@@ -46,26 +46,6 @@ interface ParkedRow extends MessageRow {
   readonly parked_at: Date
 }
 
-/** A message whose last publish failed, and that the relay will try again. */
-export interface FailingMessage extends Omit<ParkedMessage, 'parkedAt'> {
-  /** When the relay tries again, epoch ms, server time. */
-  readonly nextAttemptAt: number
-}
-
-/** Lists failing messages, those with most failures first. */
-export async function listFailing(
-  sql: SqlClient,
-  tables: OutboxTables,
-  limit: number,
-): Promise<readonly FailingMessage[]> {
-  const { rows } = await sql.query<Omit<ParkedRow, 'parked_at'> & { readonly next_attempt_at: Date }>(
-    `SELECT ${MESSAGE_COLUMNS}, attempts, last_error, added_at, next_attempt_at FROM ${tables.outbox}
-     WHERE next_attempt_at < 'infinity' AND attempts > 0 ORDER BY attempts DESC, seq LIMIT $1`,
-    [limit],
-  )
-  return rows.map((row) => ({ ...failureOf(row), nextAttemptAt: row.next_attempt_at.getTime() }))
-}
-
 export async function listParked(
   sql: SqlClient,
   tables: OutboxTables,
@@ -76,16 +56,13 @@ export async function listParked(
      WHERE next_attempt_at = 'infinity' ORDER BY parked_at, seq LIMIT $1`,
     [limit],
   )
-  return rows.map((row) => ({ ...failureOf(row), parkedAt: row.parked_at.getTime() }))
-}
-
-function failureOf(row: Omit<ParkedRow, 'parked_at'>): Omit<ParkedMessage, 'parkedAt'> {
-  return {
+  return rows.map((row) => ({
     message: readableMessage(row),
     attempts: row.attempts,
     lastError: row.last_error ?? '',
     addedAt: row.added_at.getTime(),
-  }
+    parkedAt: row.parked_at.getTime(),
+  }))
 }
 
 /** A row is parked also because its headers cannot be read: it is listed without them. */

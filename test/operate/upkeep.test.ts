@@ -1,6 +1,6 @@
 import { createOperator, type DoctorLine } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { quoteIdentifier, silentLogger } from 'concordat/core'
+import { quoteIdentifier, silentLogger, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { printMigrations } from 'concordat/operator'
@@ -52,6 +52,30 @@ describe('outbox', () => {
     expect(await operator.outbox.retry(id, note)).toBe(true)
     expect(await operator.outbox.retry('none', note)).toBe(false)
     expect(await operator.outbox.stats()).toMatchObject({ pending: 1, parked: 0 })
+  })
+
+  test('lists failing and parked messages with the size of their bodies, and reads no body', async () => {
+    const { schema, quoted, id } = await withParked()
+    const read: object[] = []
+    const client: SqlClient = {
+      ...sql,
+      query: async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
+        const result = await sql.query<Row>(text, parameters)
+        read.push(...result.rows)
+        return result
+      },
+    }
+    const { outbox } = createOperator({ sql: client, schema })
+    const { rows } = await sql.query<{ n: number }>(`SELECT length(payload) AS n FROM ${quoted}.outbox`)
+    const bytes = rows[0]?.n ?? 0
+    const line = { id, destination: 'orders.placed', source: 'shop', key: 'k', bytes, attempts: 5, lastError: 'no topic' }
+    const addedAt = expect.any(Number) as number
+    expect(bytes).toBeGreaterThan(0)
+    expect(await outbox.parked()).toEqual([{ ...line, addedAt, parkedAt: expect.any(Number) }])
+    await sql.query(`UPDATE ${quoted}.outbox SET parked_at = NULL, next_attempt_at = now() + interval '1 minute'`)
+    expect(await outbox.failing()).toEqual([{ ...line, addedAt, nextAttemptAt: expect.any(Number) }])
+    expect(read).toHaveLength(2)
+    expect(read.filter((row) => 'payload' in row || Object.values(row).some((each) => each instanceof Uint8Array))).toEqual([])
   })
 
   test('keeps who dropped a message and why in the audit', async () => {
