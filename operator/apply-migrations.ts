@@ -1,7 +1,7 @@
 /** Migration of the tables of every part by an operator. */
 import { requireInteger, requireText } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { latestOf, migrate } from '../core/migrate.ts'
+import { latestOf, migrate, migrationState, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
@@ -28,7 +28,11 @@ const APPLY_NAMES = optionNames<MigrationApplyOptions>({
   service: true,
 })
 
-/** Writes a line of the audit for each part whose tables it changed, once the table of the audit exists. @returns the state after it */
+/**
+ * Migrates part after part. Right after a part whose tables it changed it writes a line of the audit, if the table of the audit exists, so
+ * that a failure later leaves the lines of what was changed before.
+ * @returns the state after it
+ */
 export async function applyMigrations(
   sql: SqlClient,
   schema: string,
@@ -40,20 +44,29 @@ export async function applyMigrations(
   const partitions = requireInteger('migrate.partitions', options.partitions ?? 4, 1, 1_000)
   const service = options.service === undefined ? null : requireText('migrate.service', options.service)
   const parts = options.parts?.map((name) => partOf('migrate.parts', name)) ?? (await present(sql, schema))
-  const before = await migrationStates(sql, schema)
-  for (const part of parts) {
+  const versions = new Map((await migrationStates(sql, schema)).map(({ part, version }) => [part, version]))
+  const trail = new SqlOperatorTrail(sql, schema)
+  for (const part of auditFirst(parts)) {
     await migrate(sql, schema, part.name, part.migrations)
+    const { version } = await migrationState(sql, schema, part.name)
+    const isChanged = version !== versions.get(part.name)
+    versions.set(part.name, version)
+    const isAudited = (versions.get(OPERATOR_PART.name) ?? 0) > 0
+    // Before the outbox is prepared, which may fail: its tables are changed already.
+    if (isChanged && isAudited)
+      await trail.line(
+        { part: 'tables', action: 'migrate', target: part.name, note: { by, reason } },
+        `version ${version}`,
+      )
     if (part === OUTBOX_PART) await prepareOutbox(sql, outboxTables(schema), partitions, service)
     logger.info({ part: part.name, version: latestOf(part.migrations), by, reason }, 'tables migrated')
   }
-  const after = await migrationStates(sql, schema)
-  const isAudited = after.some(({ part, version }) => part === OPERATOR_PART.name && version > 0)
-  const changed = after.filter(({ version }, n) => version !== before[n]?.version)
-  const trail = new SqlOperatorTrail(sql, schema)
-  if (isAudited)
-    for (const { part, version } of changed)
-      await trail.line({ part: 'tables', action: 'migrate', target: part, note: { by, reason } }, `version ${version}`)
-  return after
+  return migrationStates(sql, schema)
+}
+
+/** Puts the table of the audit before the parts that it has lines about. */
+function auditFirst(parts: readonly SqlPart[]): readonly SqlPart[] {
+  return parts.includes(OPERATOR_PART) ? [OPERATOR_PART, ...parts.filter((part) => part !== OPERATOR_PART)] : parts
 }
 
 async function present(sql: SqlClient, schema: string): Promise<typeof PARTS> {

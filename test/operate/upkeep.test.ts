@@ -1,6 +1,6 @@
 import { createOperator, type DoctorLine } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { quoteIdentifier, silentLogger, type SqlClient } from 'concordat/core'
+import { quoteIdentifier, type SqlClient, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { printMigrations } from 'concordat/operator'
@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { asNextRelease } from '../support/next-release.ts'
 import { freshPglite } from '../support/pglite.ts'
+import { refusingSql } from '../support/refusing-sql.ts'
 import { until } from '../support/until.ts'
 
 const database = freshPglite()
@@ -68,14 +69,24 @@ describe('outbox', () => {
     const { outbox } = createOperator({ sql: client, schema })
     const { rows } = await sql.query<{ n: number }>(`SELECT length(payload) AS n FROM ${quoted}.outbox`)
     const bytes = rows[0]?.n ?? 0
-    const line = { id, destination: 'orders.placed', source: 'shop', key: 'k', bytes, attempts: 5, lastError: 'no topic' }
+    const line = {
+      id,
+      destination: 'orders.placed',
+      source: 'shop',
+      key: 'k',
+      bytes,
+      attempts: 5,
+      lastError: 'no topic',
+    }
     const addedAt = expect.any(Number) as number
     expect(bytes).toBeGreaterThan(0)
     expect(await outbox.parked()).toEqual([{ ...line, addedAt, parkedAt: expect.any(Number) }])
     await sql.query(`UPDATE ${quoted}.outbox SET parked_at = NULL, next_attempt_at = now() + interval '1 minute'`)
     expect(await outbox.failing()).toEqual([{ ...line, addedAt, nextAttemptAt: expect.any(Number) }])
     expect(read).toHaveLength(2)
-    expect(read.filter((row) => 'payload' in row || Object.values(row).some((each) => each instanceof Uint8Array))).toEqual([])
+    expect(
+      read.filter((row) => 'payload' in row || Object.values(row).some((each) => each instanceof Uint8Array)),
+    ).toEqual([])
   })
 
   test('keeps who dropped a message and why in the audit', async () => {
@@ -108,6 +119,32 @@ test('who migrated tables and why is in the audit, once for each part', async ()
   expect(lines.toSorted((a, b) => a.target.localeCompare(b.target))).toMatchObject(
     ['operator', 'saga'].map((target) => ({ ...line, target })),
   )
+})
+
+/** A database that refuses to make the table of the inbox. */
+const withoutInbox = refusingSql(sql, (text) =>
+  /CREATE TABLE .*\.inbox /.test(text) ? new Error('disk full') : undefined,
+)
+
+test('a migration that fails midway leaves the lines of the parts that it changed before', async () => {
+  const schema = 'half_migrated'
+  await createOperator({ sql, schema }).migrate({ ...note, parts: ['operator', 'saga'] })
+  asNextRelease('saga')
+  const operator = createOperator({ sql: withoutInbox, schema, logger: silentLogger })
+  const who = { by: 'bob', reason: 'second release' }
+  await expect(operator.migrate({ ...who, parts: ['outbox', 'saga', 'inbox'] })).rejects.toThrow('disk full')
+  const lines = (await operator.audit()).filter(({ by }) => by === 'bob')
+  expect(lines.toReversed()).toMatchObject([
+    { part: 'tables', action: 'migrate', target: 'outbox', outcome: 'version 1', ...who },
+    { part: 'tables', action: 'migrate', target: 'saga', outcome: 'version 2', ...who },
+  ])
+})
+
+test('a first migration that fails midway has lines too: it makes the table of the audit first', async () => {
+  const schema = 'half_made'
+  const operator = createOperator({ sql: withoutInbox, schema, logger: silentLogger })
+  await expect(operator.migrate({ ...note, parts: ['saga', 'inbox', 'operator'] })).rejects.toThrow('disk full')
+  expect((await operator.audit()).map(({ target }) => target).toReversed()).toEqual(['operator', 'saga'])
 })
 
 test('inboxes are counted by consumer and channel', async () => {
