@@ -120,7 +120,7 @@ describe('a handler call that hangs', () => {
     })
   })
 
-  test('what a service without a bus holds stays unknown beside another service that reports', async () => {
+  test('what a service without a bus holds stays unknown, with exit code 1, beside another service that reports', async () => {
     const { operator } = await setup('hanging_4')
     const view: InstancesView = await (async () => {
       await using watch = await operator.bus.watch({ everyMs: 1_000 })
@@ -128,8 +128,11 @@ describe('a handler call that hangs', () => {
       return { ...watch.view(), bindings: [] }
     })()
     const bus = { ...operator.bus, watch: async () => ({ view: () => view, [Symbol.asyncDispose]: async () => {} }) }
-    const asked = { positionals: ['orders', 'stock'], values: {}, operator: async () => ({ ...operator, bus }) }
+    // Dead letters that are known: the part of the lag is all that is not.
+    const letters = { backlog: () => operator.letters.backlog(place), count: async () => 0 }
+    const asked = { positionals: ['orders', 'stock'], values: {}, operator: async () => ({ ...operator, bus, letters }) }
     expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+      code: 1,
       text: expect.stringContaining('LAG has only what is ready'),
       json: { groups: [{ lag: 0, held: null }] },
     })

@@ -107,8 +107,13 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
   const problems = groups.flatMap(({ channel, group, problem }) =>
     problem === undefined ? [] : [`${channel} ${group}: ${printable(problem)}\n`],
   )
-  const note = groups.some(({ held }) => held === null) ? READY_ONLY : ''
-  return { text: `${said}\n${note}${problems.join('')}`, json: { groups }, code: problems.length === 0 ? 0 : 1 }
+  const isPartial = groups.some(({ held }) => held === null)
+  const isWhole = !isPartial && problems.length === 0
+  return {
+    text: `${said}\n${isPartial ? READY_ONLY : ''}${problems.join('')}`,
+    json: { groups },
+    code: isWhole ? 0 : 1,
+  }
 }
 
 export const LAG_COMMANDS: readonly Command[] = [lag]

@@ -75,7 +75,8 @@ describeWith(['postgres', 'rabbitmq', 'kafka'], 'npx concordat, given what is no
     const refusal = `concordat: "${name}" has 2 partitions on ${broker}, and this command took 1. Give --partitions 2\n`
     expect(await cli(...redrive, '--partitions', '1')).toMatchObject({ code: 1, stderr: refusal })
     expect(await cli(...redrive)).toMatchObject({ code: 0, stdout: expect.stringContaining('1 sent back') })
-    expect((await cli('lag', name, 'stock')).code).toBe(0)
+    // RabbitMQ does not count what consumers hold, and without a bus the service reports none of it.
+    expect((await cli('lag', name, 'stock')).code).toBe(broker === 'kafka' ? 0 : 1)
     if (broker === 'kafka') return // A topic's lag is that of all its partitions, whatever their number.
     for (const partitions of ['1', '4']) {
       const { code, stderr } = await cli('lag', name, 'stock', '--partitions', partitions)
