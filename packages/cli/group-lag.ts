@@ -14,6 +14,8 @@ export interface GroupLine {
 }
 
 const MAX_GROUPS = 1_000
+/** One more than a report needs: it shows that there are more. */
+const READ_GROUPS = MAX_GROUPS + 1
 const MAX_FRESH = 10_000
 
 /**
@@ -38,8 +40,14 @@ export async function isRestored(sql: SqlClient, schema: string): Promise<boolea
   return rows[0]?.restored === true
 }
 
+/** Says which groups a report lacks; `undefined` when it has all. */
+export function missingGroups({ length }: readonly GroupLine[]): string | undefined {
+  if (length <= MAX_GROUPS) return undefined
+  return `the log in the database has more than ${MAX_GROUPS} groups: those made after the first ${length} were not counted`
+}
+
 /**
- * At most 1 000 groups; none without the log. Messages get their positions when a reader comes, so those without one count, too: up to
+ * None without the log. At most 1 001, those made first: `missingGroups` takes more than 1 000 for a cut. Messages get their positions when a reader comes, so those without one count, too: up to
  * 10 000 per partition.
  */
 export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
@@ -50,7 +58,7 @@ export async function groupsIn(sql: SqlClient, schema: string | undefined): Prom
        coalesce(sum(t.next - p.settled - cardinality(p.done) + fresh.n), 0)::float8 AS lag,
        (SELECT count(*)::int FROM ${s}.transport_session x
           WHERE g.id = ANY (x.groups) AND x.live_until > clock_timestamp()) AS readers
-     FROM (SELECT * FROM ${s}.transport_group ORDER BY id LIMIT ${MAX_GROUPS}) g
+     FROM (SELECT * FROM ${s}.transport_group ORDER BY id LIMIT ${READ_GROUPS}) g
      JOIN ${s}.transport_partition d ON d.destination = g.destination
      CROSS JOIN LATERAL (
        SELECT first + n AS next, snap FROM ${s}.transport_tick WHERE part = d.id ORDER BY first DESC LIMIT 1) t

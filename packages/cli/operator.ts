@@ -70,7 +70,7 @@ export interface Operator {
    * most twenty. `on` says in which resource.
    */
   prepared(): Promise<readonly PreparedTransaction[]>
-  /** The groups of the log in the database; none without one. */
+  /** The groups of the log in the database, none without one; at most 1 001, those made first. With 1 001 there may be more. */
   groups(): Promise<readonly GroupLine[]>
   /** Number of remembered messages in each consumer's inbox. @throws `core.tables_missing` */
   inboxes(): Promise<readonly InboxCount[]>

@@ -166,6 +166,57 @@ test('lag shows dead letters as unknown while a reader may hold some that the br
   })
 })
 
+describe('a log with more than 1 000 groups', () => {
+  const missing = 'the log in the database has more than 1000 groups: those made after the first 1001 were not counted'
+
+  /** An operator over a log whose last group has seven messages and no reader. */
+  async function withGroups(count: number): Promise<Operator> {
+    const sql = await database()
+    await postgresTransport({ sql }).migrate()
+    await sql.query(`INSERT INTO concordat.transport_partition (destination, n) VALUES ('orders', 0)`)
+    await sql.query(`INSERT INTO concordat.transport_tick VALUES (1, 0, 12, '1:1:', '{}', '{}', '{}')`)
+    await sql.query(
+      `INSERT INTO concordat.transport_group (destination, name) SELECT 'orders', 'g' || n FROM generate_series(1, $1::int) n`,
+      [count],
+    )
+    await sql.query(
+      `INSERT INTO concordat.transport_progress
+       SELECT id, 1, 1, 1, NULL, CASE id WHEN $1::int THEN 5 ELSE 12 END, 12, '{}' FROM concordat.transport_group`,
+      [count],
+    )
+    return createOperator({ sql })
+  }
+
+  test('is a line of doctor that says which groups are not counted', async () => {
+    const unknown = `unknown ${missing}`
+    const behind = 'warn orders.g1001 is 7 behind, and no instance reads it'
+    expect((await groupsOf(await withGroups(1_001))).said).toEqual([behind, unknown])
+    expect((await groupsOf(await withGroups(1_002))).said).toEqual(['ok 1001 groups, none is behind', unknown])
+  })
+
+  test('has dead letters that lag shows as unknown, with exit code 1', async () => {
+    const operator = await withGroups(1_001)
+    const asked = { positionals: [], values: {}, env: {}, operator: async () => operator }
+    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+      code: 1,
+      text: expect.stringContaining(missing),
+      json: {
+        problem: missing,
+        groups: expect.arrayContaining([{ channel: 'orders', group: 'g1001', lag: 7, readers: 0, letters: null }]),
+      },
+    })
+  })
+
+  test('is whole for lag with 1 000 groups', async () => {
+    const operator = await withGroups(1_000)
+    const asked = { positionals: [], values: {}, env: {}, operator: async () => operator }
+    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+      code: 0,
+      json: { groups: expect.arrayContaining([expect.objectContaining({ group: 'g1000', lag: 7, letters: 0 })]) },
+    })
+  })
+})
+
 describe('the console', () => {
   /** The parts of the live picture that a page hears, until one is about letters. */
   async function lettersOf(operator: Operator, places: readonly (typeof place)[]): Promise<object> {

@@ -1,7 +1,7 @@
 /** The `lag` command: how many messages groups have not settled, and their dead letters. */
 import { toError } from 'concordat/extension'
 import { LETTERS_HELD, nothingCommitted } from '../doctor/groups.ts'
-import type { GroupLine } from '../group-lag.ts'
+import { type GroupLine, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
@@ -84,8 +84,11 @@ function uncounted({ channel, group }: DeadLetterPlace, error: unknown): Counted
  * becomes the column DEAD LETTERS of the first group's line, not a line of its own.
  */
 function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Outcome {
-  const lettersOf = ({ channel, group }: GroupLine): number =>
-    log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? 0
+  const missing = missingGroups(log)
+  // The group of its dead letters may be one of those that were not read.
+  const withoutLetters = missing === undefined ? 0 : null
+  const lettersOf = ({ channel, group }: GroupLine): number | null =>
+    log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? withoutLetters
   const inLog = log
     .filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq')))
     .map((line): CountedPlace => ({ ...line, letters: lettersOf(line) }))
@@ -107,11 +110,12 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
   const problems = groups.flatMap(({ channel, group, problem }) =>
     problem === undefined ? [] : [`${channel} ${group}: ${printable(problem)}\n`],
   )
+  if (missing !== undefined) problems.push(`${missing}. Count one: npx concordat lag CHANNEL GROUP\n`)
   const isPartial = groups.some(({ held }) => held === null)
   const isWhole = !isPartial && problems.length === 0
   return {
     text: `${said}\n${isPartial ? READY_ONLY : ''}${problems.join('')}`,
-    json: { groups },
+    json: { groups, problem: missing },
     code: isWhole ? 0 : 1,
   }
 }

@@ -1,7 +1,7 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
 import type { SqlClient } from 'concordat/core'
-import { type GroupLine, groupsIn, isRestored, logSchemaOf } from '../group-lag.ts'
+import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
@@ -31,7 +31,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   const rows = await groupsIn(sql, log)
   const inLog = new Set(rows.map(({ channel, group }) => `${channel}.${group}`))
   const others = places.filter(({ channel, group }) => !inLog.has(`${channel}.${group}`))
-  const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...lettersOf(rows), ...readersOf(rows)]
+  const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...linesOfLog(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
   for (const place of others.slice(0, MAX_COUNTED_PLACES)) {
     const looked = await examinePlace(examined, place)
@@ -67,6 +67,12 @@ async function ofRestored(sql: SqlClient, log: string): Promise<readonly DoctorL
   if (!(await isRestored(sql, log))) return []
   const remedy = 'stop every process that uses it and call postgresTransport({ sql }).repair() once'
   return [fail('log', `the log in schema "${log}" comes from another cluster (a dump was restored)`, remedy)]
+}
+
+function linesOfLog(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  const missing = missingGroups(rows)
+  const cut = missing === undefined ? [] : [unknown('groups', missing, 'npx concordat lag CHANNEL GROUP')]
+  return [...lettersOf(rows), ...readersOf(rows), ...cut]
 }
 
 interface LookedAt {
