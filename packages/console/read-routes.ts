@@ -10,7 +10,7 @@ import type { BindingStatus, FailingLine, ParkedLine, UndoDifference, UndoTarget
 import type { Fields } from './input.ts'
 import type { ConsoleInstances } from './instances.ts'
 import { Problem } from './problem.ts'
-import { lineView, sagaView } from './redacted-views.ts'
+import { doctorView, lineView, sagaView } from './redacted-views.ts'
 import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
 import type { RunningRedrives } from './running-redrives.ts'
@@ -88,11 +88,13 @@ export const READS: Readonly<Record<string, Read>> = {
       before: query.has('before') ? Number(query.text('before')) : undefined,
       limit: query.count('limit', MAX_PAGE, 100),
     }),
-  doctor: async ({ backend }) =>
-    backend.operator.doctor({
+  doctor: async ({ backend, request }) => {
+    const report = await backend.operator.doctor({
       places: await placesOf(backend).catch(() => backend.places),
       instances: await backend.instances.view().catch(() => undefined),
-    }),
+    })
+    return doctorView(report, await backend.access.may(request, 'payloads', 'doctor'))
+  },
   migrations: async ({ backend }) => backend.operator.migrations(),
 }
 

@@ -1,6 +1,6 @@
-/** Views of sagas and dead letters: error texts and header values only for users who may see payloads. */
+/** Views of sagas, dead letters and findings: error texts and header values only for users who may see payloads. */
 
-import type { SagaLine, SagaView } from '@concordat/cli'
+import type { DoctorLine, DoctorReport, SagaLine, SagaView } from '@concordat/cli'
 import type { DeadLetter } from 'concordat/binder'
 import type { UndoDifference } from './engine-types.ts'
 import { HIDDEN, type Redact, redacted, type ShownBody, showBody } from './redaction.ts'
@@ -40,10 +40,27 @@ export function sagaView(view: SagaView, words: boolean): SagaView {
     ...view,
     failure: view.failure === null ? null : wordless(view.failure),
     steps: view.steps.map((step) => (step.error === undefined ? step : { ...step, error: wordless(step.error) })),
-    timeline: view.timeline.map((entry) =>
-      entry.detail?.['message'] === undefined ? entry : { ...entry, detail: { ...entry.detail, message: HIDDEN } },
-    ),
+    timeline: view.timeline.map(wordlessEntry),
   }
+}
+
+/** Details of a timeline entry that are error texts. `why` an action was refused may be a schema's message, which quotes values. */
+const WORDS: ReadonlySet<string> = new Set(['message', 'why'])
+
+function wordlessEntry(entry: SagaView['timeline'][number]): SagaView['timeline'][number] {
+  if (entry.detail === undefined) return entry
+  const shown = Object.entries(entry.detail).map(([name, value]) => [name, WORDS.has(name) ? HIDDEN : value] as const)
+  return { ...entry, detail: Object.fromEntries(shown) }
+}
+
+export function doctorView(report: DoctorReport, words: boolean): DoctorReport {
+  return words ? report : { ...report, lines: report.lines.map(wordlessLine) }
+}
+
+function wordlessLine({ error, ...line }: DoctorLine): DoctorLine {
+  return error === undefined
+    ? line
+    : { ...line, text: `${line.text.slice(0, line.text.length - error.length)}${HIDDEN}` }
 }
 
 export function letterView(

@@ -24,12 +24,18 @@ export async function attempt(
   try {
     return await look()
   } catch (error) {
-    return [fail(check, `cannot be looked at: ${messageOf(error)}`, 'see the lines on tables and rights')]
+    return [withError(fail(check, 'cannot be looked at', 'see the lines on tables and rights'), error)]
   }
 }
 
+/** Ends the text of a line with that of an error. */
+export function withError(line: DoctorLine, cause: unknown): DoctorLine {
+  const error = messageOf(cause)
+  return { ...line, text: `${line.text}: ${error}`, error }
+}
+
 /** Drivers of several addresses say nothing but the code. */
-export function messageOf(error: unknown): string {
+function messageOf(error: unknown): string {
   const { message } = toError(error)
   if (message !== '') return message
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined

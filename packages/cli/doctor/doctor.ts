@@ -6,7 +6,7 @@ import { tablesIn } from '../existing-tables.ts'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import type { OperatedResource } from '../prepared-transactions.ts'
-import { attempt, type Examined, messageOf } from './check-context.ts'
+import { attempt, type Examined, withError } from './check-context.ts'
 import { examineGroups } from './groups.ts'
 import { examineInstances } from './instances.ts'
 import { type DoctorLine, fail, word } from './line.ts'
@@ -60,9 +60,8 @@ export async function examine(patient: Patient): Promise<DoctorReport> {
     )
     if (instances !== undefined && instances.instances.length > 0) lines.push(...examineInstances(instances))
   } catch (error) {
-    lines.push(
-      fail('connection', `no answer: ${messageOf(error)}`, 'check the address, the role and that the server is up'),
-    )
+    const line = fail('connection', 'no answer', 'check the address, the role and that the server is up')
+    lines.push(withError(line, error))
   }
   for (const resource of resources) lines.push(...(await examineResource(resource)))
   return reportOf(lines.map((line) => inSchema(line, schema)))

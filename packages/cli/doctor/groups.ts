@@ -5,7 +5,7 @@ import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
-import { messageOf } from './check-context.ts'
+import { withError } from './check-context.ts'
 import { type DoctorLine, fail, ok, unknown, warn, word } from './line.ts'
 
 /** The groups and the places to look at. */
@@ -112,8 +112,8 @@ async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): P
     if (held === null && !isBlind(examined)) lines.push(...unread(name, lag, backlog.isReadyOnly))
     return { lines, mayHang: lag > 0 || backlog.isReadyOnly }
   } catch (error) {
-    const line = unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)
-    return { lines: [line], mayHang: false }
+    const line = unknown('groups', `${name} was not counted`, `npx concordat lag ${command}`)
+    return { lines: [withError(line, error)], mayHang: false }
   }
 }
 

@@ -5,6 +5,8 @@ export interface DoctorLine {
   /** `unknown`: it could not be looked at. */
   readonly status: 'ok' | 'unknown' | 'warn' | 'fail'
   readonly text: string
+  /** The error text that `text` ends with. Drivers quote values in theirs: hide it from readers who may not see payloads. */
+  readonly error?: string | undefined
   /** The remedy; on every line that is not `ok`. */
   readonly remedy?: string | undefined
 }

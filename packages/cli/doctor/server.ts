@@ -2,7 +2,7 @@
 import { hasCode, MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
 import type { PreparedTransaction } from '../engine-types.ts'
-import { type Examined, messageOf, PREPARED_MS } from './check-context.ts'
+import { type Examined, PREPARED_MS, withError } from './check-context.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 
 interface ServerRow {
@@ -116,7 +116,7 @@ async function examineDisk(sql: SqlClient): Promise<DoctorLine> {
         'neither a replica nor read-only; whether its disk is full was not tried: the role lacks TEMP',
       )
     const remedy = 'make room on its disk or lift its quota: the services go on by themselves'
-    return fail('writable', `it takes no writes: ${messageOf(error)}`, remedy)
+    return withError(fail('writable', 'it takes no writes', remedy), error)
   }
 }
 

@@ -2,7 +2,7 @@
 import { hasCode } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
 import type { OperatedResource } from '../prepared-transactions.ts'
-import { messageOf, PREPARED_MS } from './check-context.ts'
+import { PREPARED_MS, withError } from './check-context.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 
 /** Never rejects: one that does not answer is a line. */
@@ -22,12 +22,9 @@ export async function examineResource(resource: OperatedResource): Promise<reado
 }
 
 function lineOf(name: string, error: unknown): DoctorLine {
-  const text = `${name}: ${messageOf(error)}`
   const isUnfit = hasCode(error, 'core.sql_cannot_prepare') || hasCode(error, 'core.tables_missing')
-  if (isUnfit) return fail('resource', text, `do that on ${name}, or give another address`)
-  return fail(
-    'resource',
-    `${name}: no answer: ${messageOf(error)}`,
-    'check the address, the user and that the server is up',
-  )
+  const line = isUnfit
+    ? fail('resource', name, `do that on ${name}, or give another address`)
+    : fail('resource', `${name}: no answer`, 'check the address, the user and that the server is up')
+  return withError(line, error)
 }

@@ -52,6 +52,19 @@ describe('without `authorize`', () => {
     for (const hidden of ['closed on Sundays', 'no answer', 'no topic', 'hunter2', CARD, 'shelf', '"eu"'])
       expect(all).not.toContain(hidden)
   })
+
+  test('why an action was refused stays here, and is shown with `payloads`', async () => {
+    const target = { saga: 'buy', id: 'o-1' }
+    const note = { by: 'ann', reason: 'a test' }
+    await expect(world.operator.sagas.compensate(target, note)).rejects.toThrow('not on its pivot')
+    const last = async (options?: Partial<ConsoleOptions>) => {
+      const { timeline } = (await open(options).json('saga?saga=buy&id=o-1')) as { timeline: object[] }
+      return timeline.at(-1)
+    }
+    const refused = { kind: 'operator-refused', detail: { action: 'compensate', ...note, why: '***' } }
+    expect(await last()).toMatchObject(refused)
+    expect(await last({ authorize: everything })).not.toMatchObject(refused)
+  })
 })
 
 describe('`authorize`', () => {
