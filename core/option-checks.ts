@@ -13,11 +13,12 @@ export function optionNames<O extends object>(names: Readonly<Record<keyof O, tr
 export function refuseUnknown(path: string, options: unknown, known: ReadonlySet<string>): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
     throw wrongKind(path, options, 'an object of options')
-  for (const name of Object.keys(options)) if (!known.has(name)) throw unknownOption(path, name, known)
+  for (const name of Object.keys(options)) if (!known.has(name)) throw unknownName(`${path}.${name}`, name, known)
 }
 
-function unknownOption(path: string, name: string, known: ReadonlySet<string>): TypeError {
-  const { message } = invalidOption(`${path}.${name}`, name, `one of ${[...known].join(', ')}`)
+/** A `TypeError` for a name that is none of `known`: it lists them, and asks whether the nearest was meant. */
+export function unknownName(path: string, name: string, known: ReadonlySet<string>): TypeError {
+  const { message } = invalidOption(path, name, `one of ${[...known].join(', ')}`)
   const near = [...known].find((candidate) => isNear(candidate.toLowerCase(), name.toLowerCase()))
   return new TypeError(near === undefined ? message : `${message}. Did you mean "${near}"?`)
 }

@@ -6,7 +6,14 @@ import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger, stderrLogger, withFields } from '../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/option-checks.ts'
+import {
+  hasMethods,
+  optionNames,
+  refuseUnknown,
+  requireFunction,
+  unknownName,
+  wrongKind,
+} from '../core/option-checks.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient } from '../core/sql.ts'
 import { checkTelemetry } from '../core/telemetry-interface.ts'
 import type { PartOptions } from './part-options.ts'
@@ -77,10 +84,33 @@ export function resolveService(options: ServiceOptions): ResolvedService {
     schema,
     migrate,
     identity: identityOf(name, options),
-    readiness: options.readiness ?? DEFAULT_READINESS,
+    readiness: readinessOf(options),
     drainTimeoutMs: requireInteger(`${PATH}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),
     parts: options.parts ?? {},
   })
+}
+
+/** Names of `health().parts` beside those of roles. */
+const PART_NAMES = ['binder', 'relay', 'coordinator', 'prepared', 'locks', 'bus', 'membership'] as const
+
+/** A misspelt name would decide nothing, and the service would be ready too early. @throws TypeError */
+function readinessOf({ readiness, leads = {}, schedules = {} }: ServiceOptions): readonly string[] {
+  if (readiness === undefined) return DEFAULT_READINESS
+  const path = `${PATH}.readiness`
+  if (!Array.isArray(readiness)) throw wrongKind(path, readiness, "a list of parts such as ['binder', 'locks']")
+  const jobs = Object.keys(schedules)
+  // An election leads the role of a schedule, too.
+  const led = [...Object.keys(leads), ...jobs]
+  const known = new Set<string>([
+    ...PART_NAMES,
+    ...led.map((role) => `leads ${role}`),
+    ...jobs.map((role) => `schedule ${role}`),
+  ])
+  for (const [n, name] of readiness.entries()) {
+    if (typeof name !== 'string') throw wrongKind(`${path}[${n}]`, name, 'the name of a part')
+    if (!known.has(name)) throw unknownName(`${path}[${n}]`, name, known)
+  }
+  return Object.freeze([...readiness])
 }
 
 function identityOf(name: string, options: ServiceOptions): ServiceIdentity {

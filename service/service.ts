@@ -97,7 +97,9 @@ export interface ServiceOptions<Sent extends string = string> {
   /** `apply` makes or upgrades the tables in `start`; `check` refuses to start without them. @default 'apply' */
   readonly migrate?: 'apply' | 'check' | undefined
   /**
-   * Parts that have to be up for `health().ready`. What is not named makes the service `degraded` when it is down.
+   * Parts that have to be up for `health().ready`, by their names in `health().parts`: `binder`, `relay`, `coordinator`, `prepared`,
+   * `locks`, `bus`, `membership`, `leads <role>` for each role of `leads` and `schedules`, `schedule <role>`. Another name is refused; a
+   * part that the service does not have counts for nothing. What is not named makes the service `degraded` when it is down.
    * @default ['binder', 'relay', 'coordinator']
    */
   readonly readiness?: readonly string[] | undefined
