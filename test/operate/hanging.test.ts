@@ -130,7 +130,11 @@ describe('a handler call that hangs', () => {
     const bus = { ...operator.bus, watch: async () => ({ view: () => view, [Symbol.asyncDispose]: async () => {} }) }
     // Dead letters that are known: the part of the lag is all that is not.
     const letters = { backlog: () => operator.letters.backlog(place), count: async () => 0 }
-    const asked = { positionals: ['orders', 'stock'], values: {}, operator: async () => ({ ...operator, bus, letters }) }
+    const asked = {
+      positionals: ['orders', 'stock'],
+      values: {},
+      operator: async () => ({ ...operator, bus, letters }),
+    }
     expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
       code: 1,
       text: expect.stringContaining('LAG has only what is ready'),
