@@ -51,7 +51,13 @@ const AMQP = [
 ] as const
 
 const WORDS = 'the own words of the broker'
-const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {}, verify: async () => {} } as never
+const topics = {
+  partitions: () => 1,
+  takesAnySize: () => false,
+  forget: () => {},
+  passingAbsence: () => undefined,
+  verify: async () => {},
+} as never
 
 async function byKafkajs(type: string): Promise<PublishOutcome> {
   const producer = {
