@@ -37,6 +37,7 @@ const MISTAKES: readonly Mistake[] = [
     invariant: 'each transfer ends once',
     fault: 'kill-at-decision',
   },
+  { run: 'power --seed 1 --transport kafka', mistake: 'unsynced', invariant: 'nothing is lost' },
   { run: 'cluster --seed 1 --transport redis', mistake: 'no-fence', invariant: 'no stale write' },
   { run: 'cluster --seed 1 --transport rabbitmq', mistake: 'confirms-first', invariant: 'nothing is lost' },
   { run: 'cluster --seed 1 --transport rabbitmq', mistake: 'settles-first', invariant: 'nothing is lost' },

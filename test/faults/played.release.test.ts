@@ -10,6 +10,7 @@ describeWith(['postgres', 'kafka'], 'npm run faults on Kafka', { private: true }
   it.for([
     ['binder', ['consumer-kill', 'cut']],
     ['saga', ['kill-participants', 'repeats']],
+    ['power', ['power-loss', 'power-loss-again']],
   ] as const)('-- %s passes, and leaves nothing behind', UNTIL_SHOWN, async ([suite, played]) => {
     const shown = ['--seed', '1', '--seconds', '0', '--transport', 'kafka', '--only', played.join(',')]
     const { code, output } = await faults.play(suite, ...shown)

@@ -54,6 +54,7 @@ async function losePower(site: Site, random: Random, times: number): Promise<str
   site.note('healed', 'the broker answers')
   const broken = lost(site.members) - before
   await sleep(500)
-  if (gone.includes(0) || broken === 0 || open === 0) return undefined
+  if (broken === 0 || open === 0) return undefined
+  // None on a Kafka that syncs each message: `--broken unsynced` shows that the disk does lose what is not synced.
   return `${gone.join(' and ')} files lost something, ${broken} connections broke, ${open} operations were under way`
 }
