@@ -8,22 +8,22 @@ import { describe, it } from 'vitest'
 
 /** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
-  core: { files: 21, packages: [] },
+  core: { files: 22, packages: [] },
   memory: { files: 68, packages: [] },
-  postgres: { files: 133, packages: ['uuid'] },
+  postgres: { files: 135, packages: ['uuid'] },
   redis: { files: 91, packages: ['uuid'] },
-  binder: { files: 152, packages: ['uuid'] },
-  'binder/kafka': { files: 110, packages: [] },
+  binder: { files: 157, packages: ['uuid'] },
+  'binder/kafka': { files: 111, packages: [] },
   'binder/kafka/platformatic': { files: 107, packages: [] },
-  'binder/rabbitmq': { files: 73, packages: ['uuid'] },
-  pipeline: { files: 36, packages: [] },
-  outbox: { files: 102, packages: ['uuid'] },
+  'binder/rabbitmq': { files: 75, packages: ['uuid'] },
+  pipeline: { files: 37, packages: [] },
+  outbox: { files: 108, packages: ['uuid'] },
   saga: { files: 118, packages: ['uuid'] },
   'saga/coordinator': { files: 220, packages: ['uuid'] },
-  locks: { files: 43, packages: [] },
+  locks: { files: 44, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },
-  bus: { files: 70, packages: ['uuid'] },
-  service: { files: 326, packages: ['croner', 'uuid'] },
+  bus: { files: 71, packages: ['uuid'] },
+  service: { files: 332, packages: ['croner', 'uuid'] },
 } as const
 
 const PROGRAM = `

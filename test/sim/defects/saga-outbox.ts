@@ -131,8 +131,8 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'saga/coordinator/local-chain-runner.ts',
-        find: 'readonly #outside: <T>(work: () => T) => T = lastingContext()',
-        put: 'readonly #outside: <T>(work: () => T) => T = (work) => work()',
+        find: 'readonly #detached: <T>(work: () => T) => T = lastingContext()',
+        put: 'readonly #detached: <T>(work: () => T) => T = (work) => work()',
       },
     ],
   },
