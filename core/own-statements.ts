@@ -1,7 +1,8 @@
 /**
  * Statements that this package sends for itself: `BEGIN`, `COMMIT`, and those of its own tables. How long they take depends on the
- * server and on other transactions alone. So one that the driver gave up, for example because commits wait for a synchronous standby,
- * says nothing about the message or the command that it was sent for. A handler's own statement may be slow by itself.
+ * server and on other transactions. So one that the driver gave up, for example because commits wait for a synchronous standby,
+ * says nothing about the message or the command that it was sent for. A handler's own statement may be slow by itself, and so may what
+ * waits behind it on the same connection.
  */
 import { causesOf } from './errors.ts'
 import { messageOf } from './thrown-values.ts'
@@ -15,6 +16,11 @@ const unanswered = new WeakSet<object>()
 export function fromOwnStatement(error: unknown): unknown {
   for (const cause of causesOf(error)) if (messageOf(cause) === GIVEN_UP) unanswered.add(cause)
   return error
+}
+
+/** Whether the driver gave up a handler's statement with this error. Never throws. */
+export function isGivenUpByHandler(error: unknown): boolean {
+  return causesOf(error).some((cause) => messageOf(cause) === GIVEN_UP && !unanswered.has(cause))
 }
 
 /** Same as `fromOwnStatement`, for the `catch` of a promise. */

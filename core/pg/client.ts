@@ -10,7 +10,7 @@ import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireBoolean, wrongKind } from '../option-checks.ts'
-import { fromOwnStatement } from '../own-statements.ts'
+import { fromOwnStatement, isGivenUpByHandler } from '../own-statements.ts'
 import {
   PREPARING_IS_OFF,
   quoteLiteral,
@@ -286,7 +286,9 @@ async function end(
     try {
       return (await connection.query(text)).command
     } catch (error) {
-      throw explain(fromOwnStatement(fromDriver(error)))
+      const from = fromDriver(error)
+      // It may have waited behind a statement of the handler, who did not care that this took too long.
+      throw explain(failed.some(isGivenUpByHandler) ? from : fromOwnStatement(from))
     }
   }
   if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError(failed)

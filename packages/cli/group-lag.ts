@@ -47,8 +47,8 @@ export function missingGroups({ length }: readonly GroupLine[]): string | undefi
 }
 
 /**
- * None without the log. At most 1 001, those made first: `missingGroups` takes more than 1 000 for a cut. Messages get their positions when a reader comes, so those without one count, too: up to
- * 10 000 per partition.
+ * None without the log. At most 1 001, those made first: `missingGroups` takes more than 1 000 for a cut. Messages get their positions
+ * when a reader comes, so those without one count, too: up to 10 000 per partition.
  */
 export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
   if (schema === undefined) return []

@@ -53,7 +53,7 @@ export function encodeSubscription(topics: readonly string[]): Buffer {
 export function topicsIn(subscription: Buffer): readonly string[] | undefined {
   try {
     const from = behindVersion(subscription)
-    return from.array(() => from.string())
+    return from.array(() => topicIn(from))
   } catch {
     return undefined
   }
@@ -70,7 +70,14 @@ export function otherTopics(topic: string, members: readonly Sharer[]): readonly
 export function partitionsIn(share: Buffer): ReadonlyMap<string, readonly number[]> {
   if (share.length === 0) return new Map()
   const from = behindVersion(share)
-  return new Map(from.array(() => [from.string(), from.array(() => from.int32())] as const))
+  return new Map(from.array(() => [topicIn(from), from.array(() => from.int32())] as const))
+}
+
+/** @throws RangeError for none */
+function topicIn(from: ByteReader): string {
+  const topic = from.nullableString()
+  if (topic === null) throw new RangeError('a topic without a name')
+  return topic
 }
 
 /** Subscriptions and assignments begin with their version. */

@@ -115,6 +115,7 @@ export class ByteReader {
   }
 
   /** Null is an empty one. */
+  /** Null is empty. */
   string(): string {
     return this.nullableString() ?? ''
   }

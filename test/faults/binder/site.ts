@@ -81,7 +81,10 @@ export class Site {
     const { signal, losesPower, broken } = setting
     const disk = losesPower === true ? await LossyDisk.create() : undefined
     const settings = { ...SETTINGS[broker], ...(losesPower === true && broken === undefined && SYNCING[broker]) }
-    const server = await startServer(broker, { signal, settings, disk })
+    const server = await startServer(broker, { signal, settings, disk }).catch(async (error: unknown) => {
+      await disk?.[Symbol.asyncDispose]()
+      throw error
+    })
     const reaper = new Reaper()
     const site = new Site(setting, server, transport, reaper)
     try {

@@ -94,6 +94,7 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
   options.signal?.throwIfAborted()
   const { port, innerPort } = options.ports ?? (await freePorts())
   const { disk } = options
+  if (disk !== undefined && options.keepIn !== undefined) throw new Error('a server has a disk or a folder, not both')
   const keepIn = options.keepIn ?? disk?.folder
   const folder = keepIn ?? mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
   if (keepIn !== undefined) mkdirSync(keepIn, { recursive: true })
@@ -203,6 +204,8 @@ class LocalServer implements PrivateServer {
     if (this.#disk === undefined) throw new Error(`${this.kind}: started without a disk whose power can fail`)
     await this.kill()
     const changed = await this.#disk.losePower()
+    // The file was there when the disk was synced.
+    this.#watchdog.forget()
     return changed.filter((path) => path.startsWith('data/') && !path.endsWith('.pid'))
   }
 
@@ -220,12 +223,20 @@ class LocalServer implements PrivateServer {
   }
 
   stop(): Promise<void> {
-    this.#stopped ??= this.#stop()
+    this.#stopped ??= this.#stopWithDisk()
     return this.#stopped
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
+  }
+
+  async #stopWithDisk(): Promise<void> {
+    try {
+      await this.#stop()
+    } finally {
+      await this.#disk?.[Symbol.asyncDispose]()
+    }
   }
 
   async #stop(): Promise<void> {
@@ -234,7 +245,6 @@ class LocalServer implements PrivateServer {
     this.#keepLog()
     if (!isKept) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     await this.#watchdog.dismiss()
-    await this.#disk?.[Symbol.asyncDispose]()
   }
 
   #keepLog(): void {
