@@ -138,7 +138,7 @@ export function latestOf(migrations: readonly SqlMigration[]): number {
   return migrations.at(-1)?.version ?? 0
 }
 
-/** What a schema has of a part. */
+/** State of a part's tables in a schema. */
 export interface PartState {
   readonly schemaExists: boolean
   readonly tableExists: boolean

@@ -6,7 +6,7 @@ import { verdict } from '../target.ts'
 import { openOurs } from './ours.ts'
 import { payloads } from './sides.ts'
 
-/** So many that the kernel's steps of 10 ms of CPU time are less than 2 % of one group's. */
+/** Enough messages that a step of the kernel's CPU clock, 10 ms, is less than 2 % of what one group takes. */
 const COUNT = 100_000
 const MORE = 3
 

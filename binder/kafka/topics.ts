@@ -31,7 +31,7 @@ export class Topics {
   readonly #partitions = new Map<string, number>()
   /** Topics that the broker has listed to this process. */
   readonly #listed = new Set<string>()
-  /** Of those: the ones that were missing at the last look. */
+  /** Listed topics that were missing at the last look. */
   readonly #absences = new Map<string, Absence>()
   /** Seen with the count that was declared. */
   readonly #accepted = new Set<string>()

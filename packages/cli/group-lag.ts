@@ -14,7 +14,7 @@ export interface GroupLine {
 }
 
 const MAX_GROUPS = 1_000
-/** One more than a report needs: it shows that there are more. */
+/** Reads one row more than a report shows, to find out whether there are more. */
 const READ_GROUPS = MAX_GROUPS + 1
 const MAX_FRESH = 10_000
 

@@ -91,7 +91,7 @@ describeWith(['postgres'], 'while commits wait for a synchronous standby', { pri
       await probe
     }
     onTestFinished(() => resume().then(() => writer.end()))
-    await standby('nobody')
+    await standby('absent')
     await until('commits wait', async () => {
       probe ??= writer.query('INSERT INTO probe DEFAULT VALUES').finally(() => (probe = undefined))
       return (await sessions("wait_event = 'SyncRep'")) > 0
