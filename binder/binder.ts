@@ -7,8 +7,7 @@
  * any moment loses nothing; it can hand a message out again (same id), which an inbox turns into one effect.
  * Not promised: that a handler without an inbox runs once.
  */
-import type { Clock } from '../core/clock.ts'
-import type { Logger } from '../core/logger.ts'
+import type { RuntimeOptions } from '../core/runtime-options.ts'
 import type { Telemetry } from '../core/telemetry-interface.ts'
 import type { Topology } from './assembly/topology.ts'
 import type { Binding, PollBinding } from './bindings/declarations.ts'
@@ -30,7 +29,7 @@ export interface BinderOptions<
   Name extends string = string,
   Reply extends string = string,
   Service extends string = string,
-> {
+> extends RuntimeOptions {
   /** This service's name: CloudEvents `source`, connection names, dead letter metadata. */
   readonly service: Service
   /**
@@ -51,10 +50,6 @@ export interface BinderOptions<
   readonly replies?: ReadonlyArray<SendDestination<Reply>> | undefined
   /** Unique per process. @default `<service>-<random>` */
   readonly instance?: string | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** Time of retries, pauses and timeouts. @default systemClock */
-  readonly clock?: Clock | undefined
   /**
    * Unconfirmed messages at most; `send` waits beyond. Destinations that do not answer have as much again, all together, so that the
    * others have room. @default 10 000

@@ -1,9 +1,10 @@
 import { checkName } from '../binder/channel/channel.ts'
-import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
+import { type Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import { type Address, DEFAULT_GROUP } from './address.ts'
 import type { LogLevel } from './built-in-events.ts'
@@ -21,7 +22,7 @@ export interface AuthorizeRequest {
 }
 
 /** Options of `createBus`. */
-export interface BusOptions {
+export interface BusOptions extends RuntimeOptions {
   /** First part of this instance's address. */
   readonly service: string
   /** Second part, e.g. a region. @default 'default' */
@@ -44,8 +45,6 @@ export interface BusOptions {
   readonly authorize?: ((request: AuthorizeRequest) => boolean | Promise<boolean>) | undefined
   /** Handlers, made by `onEvent`. */
   readonly on?: readonly EventSubscription[] | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
   /** Called by `SetLogLevel`. @default sets `logger.level`, if the logger has one, like pino's */
   readonly setLevel?: ((level: LogLevel) => void | Promise<void>) | undefined
   /** Called by `Shutdown`, once, after its acknowledgement was sent. @default `Shutdown` fails */
@@ -73,8 +72,6 @@ export interface BusOptions {
   readonly drainTimeoutMs?: number | undefined
   /** Counts what is handled and dropped, times what is published. Spans of the messages are the binder's. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** Time of heartbeats, timeouts and signatures. @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** Argument of `onShutdown`: the requester and the reason. */
@@ -92,7 +89,7 @@ const NAMES = optionNames<BusOptions>({
   secret: true,
   authorize: true,
   on: true,
-  logger: true,
+  ...RUNTIME_NAMES,
   setLevel: true,
   onShutdown: true,
   ackTimeoutMs: true,
@@ -105,7 +102,6 @@ const NAMES = optionNames<BusOptions>({
   missedHeartbeats: true,
   drainTimeoutMs: true,
   telemetry: true,
-  clock: true,
 })
 
 const DEFAULT_CHANNEL = 'concordat.bus'
@@ -159,9 +155,8 @@ export function resolveBus(options: BusOptions): ResolvedBus {
     setLevel: optionalFunction('setLevel', options.setLevel) ?? levelSetter(options.logger),
     onShutdown: optionalFunction('onShutdown', options.onShutdown),
     on: subscriptions(options.on ?? []),
-    logger: checkLogger('createBus.logger', options.logger),
+    ...resolveRuntime('createBus', options),
     telemetry: checkTelemetry('createBus.telemetry', options.telemetry),
-    clock: options.clock ?? systemClock,
     ackTimeoutMs: whole('ackTimeoutMs', options, 1, DAY_MS),
     handlerTimeoutMs: whole('handlerTimeoutMs', options, 1, DAY_MS),
     maxPayloadBytes: whole('maxPayloadBytes', options, 1_024, 64 * 1024 * 1024),

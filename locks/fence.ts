@@ -2,25 +2,19 @@ import { invalidOption, requireInteger } from '../core/errors.ts'
 import { migrate, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import {
-  DEFAULT_SCHEMA,
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
   refusePrepared,
-  requireSqlClient,
   type SqlClient,
   type SqlTransaction,
 } from '../core/sql.ts'
+import { resolveSql, SQL_NAMES, type SqlOptions } from '../core/sql-options.ts'
 import { LockError } from './errors.ts'
 import { requireResourceName } from './options.ts'
 
 /** Options of `createFence`. */
-export interface FenceOptions {
-  /** The database in which the guarded effects happen. */
-  readonly sql: SqlClient
-  /** Schema of the guard table `lock_fence`. @default 'concordat' */
-  readonly schema?: string | undefined
-}
+export interface FenceOptions extends SqlOptions {}
 
 /**
  * The other half of a lock: PostgreSQL remembers the highest token per resource and lets no older holder write.
@@ -60,12 +54,13 @@ export const FENCE_PART: SqlPart = {
   ],
 }
 
-const NAMES = optionNames<FenceOptions>({ sql: true, schema: true })
+const NAMES = optionNames<FenceOptions>(SQL_NAMES)
 
 /** @throws TypeError naming the option */
 export function createFence(options: FenceOptions): Fence {
   refuseUnknown('createFence', options, NAMES)
-  return new SqlFence(requireSqlClient('createFence.sql', options.sql), options.schema ?? DEFAULT_SCHEMA)
+  const { sql, schema } = resolveSql('createFence', options)
+  return new SqlFence(sql, schema)
 }
 
 class SqlFence implements Fence {

@@ -1,15 +1,16 @@
 import { hostname } from 'node:os'
-import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, HOUR, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
+import type { Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import type { AcquireOptions, ForceOptions, HoldersSeen, ListOptions, LockMode } from './lock.ts'
 import type { ClaimTerms, ListRequest } from './store.ts'
 import { defaultStallMarginMs, type LeaseTiming, leaseTiming } from './validity.ts'
 
 /** Options every lock factory takes. */
-export interface LocksOptions {
+export interface LocksOptions extends RuntimeOptions {
   /** Named in `inspect` and in the errors of those who find the lock busy. @default `<host name>:<process id>` */
   readonly owner?: string | undefined
   /**
@@ -28,23 +29,18 @@ export interface LocksOptions {
    * that a failover takes (Sentinel, Cluster) and waiters are served after it. @default 2 seconds
    */
   readonly outageMs?: number | undefined
-  /** Told of failed renewals, lost locks and unconfirmed releases; never of values. @default stderrLogger */
-  readonly logger?: Logger | undefined
   /** Times what is waited for and held, counts what is lost; a span for each wish. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** For the names of a factory's own options: those that every factory takes. */
 export const LOCKS_NAMES: Readonly<Record<keyof LocksOptions, true>> = {
+  ...RUNTIME_NAMES,
   owner: true,
   stallMarginMs: true,
   heartbeatMs: true,
   outageMs: true,
-  logger: true,
   telemetry: true,
-  clock: true,
 }
 
 export interface ResolvedLocks {
@@ -60,14 +56,13 @@ export interface ResolvedLocks {
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveLocks(options: LocksOptions): ResolvedLocks {
   return {
+    ...resolveRuntime('locks', options),
     owner: requireOwner('locks.owner', options.owner ?? `${hostname()}:${process.pid}`),
     stallMarginMs:
       options.stallMarginMs === undefined ? undefined : requireInteger('locks.stallMarginMs', options.stallMarginMs, 0),
     heartbeatMs: requireInteger('locks.heartbeatMs', options.heartbeatMs ?? 1 * SECOND, 10, HOUR),
     outageMs: requireInteger('locks.outageMs', options.outageMs ?? 2 * SECOND, 0),
-    logger: checkLogger('locks.logger', options.logger),
     telemetry: checkTelemetry('locks.telemetry', options.telemetry),
-    clock: options.clock ?? systemClock,
   }
 }
 

@@ -17,15 +17,17 @@
 import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork, SpecOf } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { lastingContext } from '../core/async-contexts.ts'
-import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, HOUR, SECOND } from '../core/clock.ts'
 import { andCommit } from '../core/commit-with-last-statement.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { handlersClient } from '../core/idle-limited-transaction.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
+import type { Logger } from '../core/logger.ts'
 import { migrate, requireMigrated } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import { SharedTransactions } from '../core/sharing/shared-transactions.ts'
-import { DEFAULT_SCHEMA, MAX_AGE_MS, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { MAX_AGE_MS, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { resolveSql, SQL_NAMES, type SqlOptions } from '../core/sql-options.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { OutboxError } from './errors.ts'
 import { INBOX_PART, InboxTable, nameOf } from './inbox-table.ts'
@@ -35,11 +37,7 @@ import type { Outbox } from './outbox.ts'
 export type InboxOutbox = Pick<Outbox, 'addEncoded'> & Partial<Pick<Outbox, 'ready'>>
 
 /** Options of `createInbox`. */
-export interface InboxOptions {
-  /** The database of the handlers' effects. */
-  readonly sql: SqlClient
-  /** @default 'concordat' */
-  readonly schema?: string | undefined
+export interface InboxOptions extends SqlOptions, RuntimeOptions {
   /** Takes what handlers send, in the same transaction. Needed for processors. */
   readonly outbox?: InboxOutbox | undefined
   /** How long a processed id is remembered, in ms; at least 1 minute. @default 7 days */
@@ -53,10 +51,6 @@ export interface InboxOptions {
    * @default 'drop'
    */
   readonly reusedIds?: 'drop' | 'accept' | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** The result of `createInbox`: the `Inbox` that bindings take, with its maintenance. */
@@ -78,14 +72,12 @@ export interface SqlInbox extends Inbox {
 const CLOSE_MS = 5 * SECOND
 
 const NAMES = optionNames<InboxOptions>({
-  sql: true,
-  schema: true,
+  ...SQL_NAMES,
+  ...RUNTIME_NAMES,
   outbox: true,
   retentionMs: true,
   sweepEveryMs: true,
   reusedIds: true,
-  logger: true,
-  clock: true,
 })
 
 /** @throws TypeError / RangeError naming the option */
@@ -118,17 +110,19 @@ class TableInbox implements SqlInbox {
 
   constructor(options: InboxOptions) {
     refuseUnknown('createInbox', options, NAMES)
-    this.#sql = requireSqlClient('createInbox.sql', options.sql)
     if (options.outbox !== undefined && !hasMethods(options.outbox, ['addEncoded'])) {
       throw wrongKind('createInbox.outbox', options.outbox, 'what createOutbox returned')
     }
-    this.#schema = options.schema ?? DEFAULT_SCHEMA
+    const { sql, schema } = resolveSql('createInbox', options)
+    const { logger, clock } = resolveRuntime('createInbox', options)
+    this.#sql = sql
+    this.#schema = schema
     this.#outbox = options.outbox
     this.hasOutbox = options.outbox !== undefined
     this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000, MAX_AGE_MS)
     this.#sweepEveryMs = requireInteger('createInbox.sweepEveryMs', options.sweepEveryMs ?? 1 * HOUR, 1)
-    this.#logger = checkLogger('createInbox.logger', options.logger)
-    this.#clock = options.clock ?? systemClock
+    this.#logger = logger
+    this.#clock = clock
     const { reusedIds = 'drop' } = options
     if (reusedIds !== 'drop' && reusedIds !== 'accept')
       throw invalidOption('createInbox.reusedIds', reusedIds, "'drop' or 'accept'")

@@ -24,7 +24,8 @@ import { withoutCommit } from '../core/commit-with-last-statement.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
 import { throwFromOwnStatement } from '../core/own-statements.ts'
-import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { explainMissing, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { resolveSql, SQL_NAMES, type SqlOptions } from '../core/sql-options.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import { OutboxError } from './errors.ts'
 import { hasLogs, specOf } from './move-rows-to-log.ts'
@@ -44,13 +45,9 @@ import { type OutboxStats, readStats } from './stats.ts'
 import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'
 
 /** Options of `createOutbox`. */
-export interface OutboxOptions {
-  /** The database of the transactions in which messages are added. */
-  readonly sql: SqlClient
+export interface OutboxOptions extends SqlOptions {
   /** CloudEvents `source` of what is added here. */
   readonly service: string
-  /** Schema of the tables; one outbox per schema. @default 'concordat' */
-  readonly schema?: string | undefined
   /** Hash partitions: the most relays that can work at a time. Fixed once created, the same everywhere. @default 4 */
   readonly partitions?: number | undefined
   /** A larger payload is refused by `add`. Keep it under the broker's own limit. @default 1 MiB */
@@ -136,12 +133,11 @@ export interface Outbox {
   drop(which: string | HeldMessage, reason: DropReason): Promise<boolean>
 }
 
-const DEFAULTS = { schema: DEFAULT_SCHEMA, partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
+const DEFAULTS = { partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
 
 const NAMES = optionNames<OutboxOptions>({
-  sql: true,
+  ...SQL_NAMES,
   service: true,
-  schema: true,
   partitions: true,
   maxPayloadBytes: true,
   notifyEveryMs: true,
@@ -171,9 +167,10 @@ class SqlOutbox implements Outbox {
 
   constructor(options: OutboxOptions) {
     refuseUnknown('createOutbox', options, NAMES)
-    this.sql = requireSqlClient('createOutbox.sql', options.sql)
+    const { sql, schema } = resolveSql('createOutbox', options)
+    this.sql = sql
     this.service = requireStorable('createOutbox.service', options.service)
-    this.schema = options.schema ?? DEFAULTS.schema
+    this.schema = schema
     this.partitions = requireInteger('createOutbox.partitions', options.partitions ?? DEFAULTS.partitions, 1, 1_000)
     this.#maxPayloadBytes = requireInteger(
       'createOutbox.maxPayloadBytes',

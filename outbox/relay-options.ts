@@ -1,15 +1,16 @@
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backoff.ts'
-import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../core/clock.ts'
+import { DAY, MINUTE, SECOND } from '../core/clock.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import type { SqlListener } from '../core/sql.ts'
+import { checkListener } from '../core/sql-options.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import type { RelayPublisher } from './checked-publisher.ts'
 import type { Outbox } from './outbox.ts'
 
 /** Options of `createRelay`. */
-export interface RelayOptions {
+export interface RelayOptions extends RuntimeOptions {
   /** Whose messages are published, made by `createOutbox`. */
   readonly outbox: Outbox
   /** Where messages go: a started binder that knows their channels (`sends`). */
@@ -37,10 +38,6 @@ export interface RelayOptions {
   readonly listener?: SqlListener | undefined
   /** Metrics of this relay and of what is left in the tables. Its spans are those of the binder. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 export type ResolvedRelayOptions = {
@@ -59,6 +56,7 @@ const IDLE_POLL_MS = 200
 const LISTENED_POLL_MS = 2 * SECOND
 
 const NAMES = optionNames<RelayOptions>({
+  ...RUNTIME_NAMES,
   outbox: true,
   publisher: true,
   instance: true,
@@ -71,8 +69,6 @@ const NAMES = optionNames<RelayOptions>({
   drainTimeoutMs: true,
   listener: true,
   telemetry: true,
-  logger: true,
-  clock: true,
 })
 
 /** @throws TypeError / RangeError naming the option */
@@ -82,14 +78,12 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
   if (!hasMethods(options.outbox, ['addEncoded', 'onAdded'])) {
     throw wrongKind(`${path}.outbox`, options.outbox, 'what createOutbox returned')
   }
-  if (options.listener !== undefined && !hasMethods(options.listener, ['listen'])) {
-    throw wrongKind(`${path}.listener`, options.listener, 'a listener such as pgListener({ connect })')
-  }
   if (!hasMethods(options.publisher, ['publish'])) {
     throw wrongKind(`${path}.publisher`, options.publisher, 'something with publish(messages), such as a binder')
   }
   const idlePollMs = requireInteger(`${path}.idlePollMs`, options.idlePollMs ?? IDLE_POLL_MS, 1)
   return Object.freeze({
+    ...resolveRuntime(path, options),
     outbox: options.outbox,
     publisher: options.publisher,
     instance: requireStorable(`${path}.instance`, options.instance ?? options.outbox.service),
@@ -101,9 +95,7 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
     maxAttempts: requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? 10, 1),
     backoff: resolveBackoff(`${path}.backoff`, options.backoff, BACKOFF),
     drainTimeoutMs: requireInteger(`${path}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),
-    listener: options.listener,
+    listener: checkListener(`${path}.listener`, options.listener),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
-    logger: checkLogger(`${path}.logger`, options.logger),
-    clock: options.clock ?? systemClock,
   })
 }

@@ -1,8 +1,9 @@
 import { constants } from 'node:os'
-import { type Clock, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
+import type { Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 
 /** Anything with an idempotent `close`: an election, a binder, locks. */
@@ -20,7 +21,7 @@ export interface EndsBySignal {
 }
 
 /** Options of `closeOnSignals`. */
-export interface CloseOnSignalsOptions {
+export interface CloseOnSignalsOptions extends RuntimeOptions {
   /** Closed first, all at the same time: their hand-over needs what comes after. @default none */
   readonly elections?: readonly Closable[] | undefined
   /**
@@ -28,7 +29,7 @@ export interface CloseOnSignalsOptions {
    * under all of it. A function is called.
    */
   readonly after?: ReadonlyArray<Closable | (() => unknown)> | undefined
-  /** @default ['SIGTERM', 'SIGINT'] */
+  /** Signals that close it. @default ['SIGTERM', 'SIGINT'] */
   readonly signals?: readonly NodeJS.Signals[] | undefined
   /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
   readonly timeoutMs?: number | undefined
@@ -38,10 +39,6 @@ export interface CloseOnSignalsOptions {
    * `once`, ends itself. False: it ends when nothing keeps it alive. @default true
    */
   readonly exit?: boolean | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** Waits for a signal, until it came or `stop` is called. */
@@ -58,8 +55,7 @@ const NAMES = optionNames<CloseOnSignalsOptions>({
   signals: true,
   timeoutMs: true,
   exit: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
 })
 
 /**
@@ -97,8 +93,9 @@ class Shutdown implements SignalHandling {
     this.#signals = requireList('closeOnSignals.signals', options.signals ?? ['SIGTERM', 'SIGINT'])
     this.#timeoutMs = requireInteger('closeOnSignals.timeoutMs', options.timeoutMs ?? 30 * SECOND, 1)
     this.#exit = options.exit ?? true
-    this.#logger = checkLogger('closeOnSignals.logger', options.logger)
-    this.#clock = options.clock ?? systemClock
+    const { logger, clock } = resolveRuntime('closeOnSignals', options)
+    this.#logger = logger
+    this.#clock = clock
     try {
       ours.add(this.#onSignal)
       for (const signal of this.#signals) listen(signal, this.#onSignal)

@@ -38,6 +38,7 @@ import type { Saga } from '../saga/definition/saga-definition-types.ts'
 import type { GlobalTransactionDefinition } from '../saga/global/definition.ts'
 import type { Stored } from '../saga/json.ts'
 import type { AnyHeaders } from '../saga/wire/transaction-header.ts'
+import type { CloseOnSignalsOptions } from './close-on-signals.ts'
 import type { ServiceHealth } from './health.ts'
 import type { PartOptions } from './part-options.ts'
 
@@ -236,13 +237,7 @@ export type StateOptions<Out, In = Out> = Omit<
 >
 
 /** Options of `service.closeOnSignals`. */
-export interface CloseOptions {
+export interface CloseOptions extends Pick<CloseOnSignalsOptions, 'signals' | 'timeoutMs' | 'exit'> {
   /** Closed or called after the service, one by one, such as the pool of its database. @default none */
   readonly then?: ReadonlyArray<{ close(): unknown } | (() => unknown)> | undefined
-  /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
-  readonly timeoutMs?: number | undefined
-  /** Which signals close the service. @default ['SIGTERM', 'SIGINT'] */
-  readonly signals?: readonly NodeJS.Signals[] | undefined
-  /** @default true */
-  readonly exit?: boolean | undefined
 }

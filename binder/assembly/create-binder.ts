@@ -1,12 +1,13 @@
 /** The binder of `createBinder`: checks the options, assembles the parts, starts and closes them. */
 
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { requireMayStart } from '../../core/declarations-only.ts'
 import { invalidOption, isRetryable, requireInteger, requireStorable } from '../../core/errors.ts'
 import { eventLoopBlockedMs, watchEventLoop } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
+import { type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/option-checks.ts'
+import { RUNTIME_NAMES, resolveRuntime } from '../../core/runtime-options.ts'
 import { checkTelemetry, withActiveSpan } from '../../core/telemetry-interface.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
@@ -43,8 +44,7 @@ const NAMES = optionNames<BinderOptions>({
   unlisted: true,
   replies: true,
   instance: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
   maxInFlight: true,
   sendTimeoutMs: true,
   drainTimeoutMs: true,
@@ -86,8 +86,9 @@ export class TransportBinder implements Binder {
       throw invalidOption('createBinder.transport', options.transport, 'a transport such as memoryTransport()')
     }
     this.#transport = requireFree('createBinder.transport', options.transport)
-    this.#clock = options.clock ?? systemClock
-    this.#logger = checkLogger('createBinder.logger', options.logger)
+    const { logger, clock } = resolveRuntime('createBinder', options)
+    this.#logger = logger
+    this.#clock = clock
     this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
     this.#ambient = checkAmbient('createBinder.headers', options.headers)
     const telemetry = checkTelemetry('createBinder.telemetry', options.telemetry)

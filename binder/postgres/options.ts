@@ -1,21 +1,20 @@
 import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
-import { requireInteger, requireText } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
-import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
+import { requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
+import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
+import { checkListener, resolveSql, SQL_NAMES, type SqlOptions } from '../../core/sql-options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 
-export interface PostgresTransportOptions {
-  /**
-   * `pgClient(pool)` or `pgliteClient(db)`. On a server give the transport a pool of its own (4 connections are enough):
-   * handlers that hold all connections of a shared one, each in a transaction, and send in it, wait for each other.
-   */
-  readonly sql: SqlClient
+/**
+ * Options of `postgresTransport`. There is one log per schema, for all services of a database. On a server give the transport a pool of
+ * its own as `sql` (4 connections are enough): handlers that hold all connections of a shared one, each in a transaction, and send in
+ * it, wait for each other.
+ */
+export interface PostgresTransportOptions extends SqlOptions {
   /**
    * The service's own client of the same database: an outbox on it writes to the log in its transactions. @default `sql`
    */
   readonly transactionsOf?: SqlClient | undefined
-  /** Schema of the log; one log per schema, for all services of a database. @default 'concordat' */
-  readonly schema?: string | undefined
   /**
    * Hears the `NOTIFY` of other processes: `pgListener({ connect: () => new pg.Client(...) })`. Closing it stays with the
    * caller. Without one other processes are polled for, which takes up to `pollMs`. @default none
@@ -67,9 +66,8 @@ export interface ResolvedPostgresOptions {
 }
 
 const NAMES = optionNames<PostgresTransportOptions>({
-  sql: true,
+  ...SQL_NAMES,
   transactionsOf: true,
-  schema: true,
   listener: true,
   notifyEveryMs: true,
   pollMs: true,
@@ -92,18 +90,14 @@ const MAX_BODY_BYTES = 512 * MIB
 export function resolvePostgresOptions(options: PostgresTransportOptions): ResolvedPostgresOptions {
   const path = 'postgresTransport'
   refuseUnknown(path, options, NAMES)
-  const sql = requireSqlClient(`${path}.sql`, options.sql)
-  const { listener } = options
-  if (listener !== undefined && !hasMethods(listener, ['listen', 'close']))
-    throw wrongKind(`${path}.listener`, listener, 'a SqlListener such as pgListener({ connect })')
-  const schema = requireText(`${path}.schema`, options.schema ?? DEFAULT_SCHEMA)
+  const { sql, schema } = resolveSql(path, options)
   quoteIdentifier(schema)
   const retentionMs = requireInteger(`${path}.retentionMs`, options.retentionMs ?? HOUR, 0, 3_650 * DAY)
   return Object.freeze({
     sql,
     transactionsOf: requireSqlClient(`${path}.transactionsOf`, options.transactionsOf ?? sql),
     schema,
-    listener,
+    listener: checkListener(`${path}.listener`, options.listener),
     notifyEveryMs: requireInteger(
       `${path}.notifyEveryMs`,
       options.notifyEveryMs ?? (sql.exclusive === undefined ? 10 : 0),

@@ -3,30 +3,27 @@
  * server itself or a pooler in session mode; behind a transaction pooler `LISTEN` hears nothing, which it finds out and logs.
  */
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
-import { type Clock, SECOND, systemClock } from '../clock.ts'
+import { type Clock, SECOND } from '../clock.ts'
 import { toError } from '../errors.ts'
-import { checkLogger, type Logger } from '../logger.ts'
+import { type Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../runtime-options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
 import { finishesWithin } from '../time-limit.ts'
 import type { PgListenConnection } from './listen-connection-type.ts'
 import { hearsNotifications } from './notification-check.ts'
 
 /** Options of `pgListener`. */
-export interface PgListenerOptions {
+export interface PgListenerOptions extends RuntimeOptions {
   /** Makes an unconnected client, called again for each reconnect: `() => new pg.Client({ connectionString, keepAlive: true })`. */
   readonly connect: () => PgListenConnection
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** For the goodbye to the server. */
 const END_MS = 2 * SECOND
 const RECONNECT: Backoff = resolveBackoff('pgListener', { initialMs: 100, maxMs: 5 * SECOND })
 
-const NAMES = optionNames<PgListenerOptions>({ connect: true, logger: true, clock: true })
+const NAMES = optionNames<PgListenerOptions>({ connect: true, ...RUNTIME_NAMES })
 
 /** @throws TypeError naming the option */
 export function pgListener(options: PgListenerOptions): SqlListener {
@@ -56,8 +53,9 @@ class PgListener implements SqlListener {
 
   constructor(options: PgListenerOptions) {
     this.#connect = options.connect
-    this.#logger = checkLogger('pgListener.logger', options.logger)
-    this.#clock = options.clock ?? systemClock
+    const { logger, clock } = resolveRuntime('pgListener', options)
+    this.#logger = logger
+    this.#clock = clock
   }
 
   listen(channel: string, onNotify: (payload: string) => void): () => void {

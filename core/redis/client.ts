@@ -3,6 +3,8 @@
  * The client itself is only copied from (`duplicate`): it is never used, changed or closed.
  */
 
+import { SECOND } from '../clock.ts'
+import { requireInteger } from '../errors.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 
 /** An ioredis client, as far as it is needed: `new Redis()`, also for Sentinel, or `new Cluster()`. */
@@ -167,14 +169,35 @@ function perServer(answerMs: number, name: string): Readonly<Record<string, unkn
   }
 }
 
-/** Where a factory's own connections come from: an ioredis client to copy, or an address. */
-export interface RedisSource {
+/** Where a factory's own connections lead, the same for each of them: either `client` or `url`. */
+export interface RedisOptions {
+  /** An ioredis client (`Redis` or `Cluster`) whose settings (address, TLS, password, sentinels, database) our own connections copy. */
   readonly client?: RedisClient | undefined
+  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
   readonly url?: string | undefined
+  /** How long Redis may take to answer or to connect before it counts as unavailable, in ms; at least 10. @default 1 second */
+  readonly answerMs?: number | undefined
+}
+
+/** For the names of a factory's own options. */
+export const REDIS_NAMES: Readonly<Record<keyof RedisOptions, true>> = { client: true, url: true, answerMs: true }
+
+/** @param path the factory, for errors @throws TypeError / RangeError naming the option */
+export function resolveRedis(path: string, options: RedisOptions): ResolvedRedis {
+  const answerMs = requireInteger(`${path}.answerMs`, options.answerMs ?? 1 * SECOND, 10)
+  const { client } = options
+  return { client: clientSource(path, options), answerMs, isCluster: client !== undefined && isCluster(client) }
+}
+
+interface ResolvedRedis {
+  /** ioredis, or how to get it. */
+  readonly client: () => Promise<RedisClient>
+  readonly answerMs: number
+  readonly isCluster: boolean
 }
 
 /** @param path the factory, for errors @throws TypeError unless exactly one of `client` and `url` fits */
-export function clientSource(path: string, options: RedisSource): () => Promise<RedisClient> {
+export function clientSource(path: string, options: Pick<RedisOptions, 'client' | 'url'>): () => Promise<RedisClient> {
   const { client, url } = options
   if (client !== undefined && url === undefined) {
     if (!hasMethods(client, ['duplicate', 'evalsha'])) {

@@ -11,10 +11,11 @@
  * Not promised: that the leader seen still leads. Do not decide by it who may write; that is what the term is for.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText, toError } from '../../core/errors.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
+import { type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import type { Locks } from '../../locks/lock.ts'
 import type { LeaderInfo } from './election.ts'
@@ -22,7 +23,7 @@ import { ElectionError } from './errors.ts'
 import { leaderOf } from './leader-lookup.ts'
 
 /** Options of `createObserver`. */
-export interface ObserverOptions {
+export interface ObserverOptions extends RuntimeOptions {
   /** Only `inspect` is used. Closing it stays with the caller. */
   readonly locks: Pick<Locks, 'inspect'>
   /** The role that is watched, as in `createElection`. */
@@ -31,10 +32,6 @@ export interface ObserverOptions {
   readonly pollMs?: number | undefined
   /** Closes it. */
   readonly signal?: AbortSignal | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** Iterating it starts it, and gives what is known now, then each change; a slow reader gets the newest and misses others. */
@@ -85,8 +82,7 @@ const NAMES = optionNames<ObserverOptions>({
   role: true,
   pollMs: true,
   signal: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
 })
 
 /** @throws TypeError / RangeError naming the option */
@@ -118,8 +114,9 @@ class PollingObserver implements Observer {
     this.#locks = options.locks
     this.#role = requireText('createObserver.role', options.role)
     this.#pollMs = requireInteger(`observer("${this.#role}").pollMs`, options.pollMs ?? 1 * SECOND, 10)
-    this.#logger = checkLogger(`observer("${this.#role}").logger`, options.logger)
-    this.#clock = options.clock ?? systemClock
+    const { logger, clock } = resolveRuntime(`observer("${this.#role}")`, options)
+    this.#logger = logger
+    this.#clock = clock
     const onAbort = (): void => void this.close()
     if (options.signal?.aborted === true) onAbort()
     else options.signal?.addEventListener('abort', onAbort, { once: true, signal: this.#closing.signal })

@@ -1,10 +1,11 @@
 import { hostname } from 'node:os'
 import type { Backoff } from '../../core/backoff.ts'
-import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../../core/clock.ts'
+import { type Clock, DAY, MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
+import { type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { Locks } from '../../locks/lock.ts'
 import { requireOwner } from '../../locks/options.ts'
@@ -12,7 +13,7 @@ import type { RevokedReason, Term } from './election.ts'
 import { electionKey } from './leader-lookup.ts'
 
 /** Options of `createElection`. */
-export interface ElectionOptions {
+export interface ElectionOptions extends RuntimeOptions {
   /** Where the lease is held. Closing it stays with the caller, after the election. */
   readonly locks: Locks
   /** Name of the role, e.g. `settlement`. All instances with the same role and the same lock store compete. */
@@ -55,12 +56,8 @@ export interface ElectionOptions {
    * doubled for each one in a row, up to a minute. @default 1 second
    */
   readonly coolDownMs?: number | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
   /** Tells who leads, in which term, and how terms end. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 export type ResolvedElection = Readonly<
@@ -94,9 +91,8 @@ const NAMES = optionNames<ElectionOptions>({
   onRevoked: true,
   stopGraceMs: true,
   retryMs: true,
-  logger: true,
+  ...RUNTIME_NAMES,
   telemetry: true,
-  clock: true,
 })
 
 const ignore = (): void => {}
@@ -120,9 +116,8 @@ export function resolveElection(options: ElectionOptions): ResolvedElection {
     coolDown: resolveCoolDown(`${path}.coolDownMs`, options.coolDownMs),
     stopGraceMs: requireInteger(`${path}.stopGraceMs`, options.stopGraceMs ?? 10 * SECOND, 0),
     retryMs: requireInteger(`${path}.retryMs`, options.retryMs ?? 1 * SECOND, 1),
-    logger: checkLogger(`${path}.logger`, options.logger),
+    ...resolveRuntime(path, options),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
-    clock: options.clock ?? systemClock,
     onGranted: requireFunction(`${path}.onGranted`, options.onGranted ?? ignore),
     onRevoked: requireFunction(`${path}.onRevoked`, options.onRevoked ?? ignore),
   }

@@ -1,7 +1,8 @@
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
+import type { Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
+import { RUNTIME_NAMES, resolveRuntime } from '../../core/runtime-options.ts'
 import type { JobOptions, ScheduledJob, ScheduleOptions } from './schedule-types.ts'
 import { cronTicks, everyTicks, type Ticks } from './ticks.ts'
 
@@ -29,8 +30,7 @@ const NAMES = optionNames<ScheduleOptions>({
   lastTick: true,
   onError: true,
   stopGraceMs: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
 })
 
 const JOB_NAMES = optionNames<JobOptions>({
@@ -51,7 +51,7 @@ export function resolveSchedule(options: ScheduleOptions): ResolvedSchedule {
     throw wrongKind('createSchedule.election', options.election, 'what createElection returned')
   }
   if (!Array.isArray(options.jobs)) throw wrongKind('createSchedule.jobs', options.jobs, 'a list of jobs')
-  const clock = options.clock ?? systemClock
+  const { clock, logger } = resolveRuntime('createSchedule', options)
   const jobs = (options.jobs as readonly ScheduledJob[]).map((job, index) => resolveJob(job, index, clock.now()))
   const twice = jobs.find((job, index) => jobs.findIndex(({ name }) => name === job.name) !== index)
   if (twice !== undefined) throw invalidOption('createSchedule.jobs', twice.name, 'a name of its own for each job')
@@ -61,7 +61,7 @@ export function resolveSchedule(options: ScheduleOptions): ResolvedSchedule {
     onError: optionalFunction('createSchedule.onError', options.onError),
     jobs,
     stopGraceMs: requireInteger('createSchedule.stopGraceMs', options.stopGraceMs ?? 10 * SECOND, 0),
-    logger: checkLogger('createSchedule.logger', options.logger),
+    logger,
     clock,
   }
 }

@@ -13,12 +13,11 @@
  *
  * Not promised: that a run is repeated. A failed run is reported, and the next tick follows.
  */
-import type { Clock } from '../../core/clock.ts'
-import type { Logger } from '../../core/logger.ts'
+import type { RuntimeOptions } from '../../core/runtime-options.ts'
 import type { Election, Term } from '../leader/election.ts'
 
 /** Options of `createSchedule`. */
-export interface ScheduleOptions {
+export interface ScheduleOptions extends RuntimeOptions {
   /** The leadership the jobs belong to. Its start and close stay with the caller. */
   readonly election: Pick<Election, 'whileLeading'>
   /** Jobs and their times. Their names differ. */
@@ -35,10 +34,6 @@ export interface ScheduleOptions {
   readonly onError?: ((error: Error, run: JobRun) => void) | undefined
   /** How long `close` waits for what runs. @default 10 seconds */
   readonly stopGraceMs?: number | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** Either `everyMs` or `cron`. */

@@ -1,16 +1,8 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
-import { requireInteger } from '../../core/errors.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
-import {
-  DEFAULT_SCHEMA,
-  quoteIdentifier,
-  refuseOwnTransaction,
-  requireSqlClient,
-  type SqlClient,
-  type SqlListener,
-  type SqlTransaction,
-} from '../../core/sql.ts'
+import { optionNames, refuseUnknown, requireFunction } from '../../core/option-checks.ts'
+import { quoteIdentifier, refuseOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
+import { resolveSqlStore, SQL_STORE_NAMES, type SqlStoreOptions } from '../../core/sql-options.ts'
 import { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { locksOn } from '../create-locks.ts'
 import { LockError } from '../errors.ts'
@@ -22,23 +14,11 @@ import { PostgresLockStore } from './store.ts'
 import { LOCK_STORE_PART } from './tables.ts'
 import { WaiterWakeups } from './waiter-wakeups.ts'
 
-export interface PostgresLocksOptions extends LocksOptions {
-  /**
-   * `pgClient(pool)` or `pgliteClient(db)`. Each step of a lock takes a connection for a moment; give the locks a pool of
-   * their own (2 connections do for most) where others keep theirs for long, or renewals wait for them.
-   */
-  readonly sql: SqlClient
-  /** @default 'concordat' */
-  readonly schema?: string | undefined
-  /**
-   * Wakes waiters at once: `pgListener({ connect })`, with a connection that no transaction pooler sits on. Without one
-   * they look by themselves, after 5 ms at first and every half second in the end. Not closed with the locks. Needless on
-   * PGlite. @default none
-   */
-  readonly listener?: SqlListener | undefined
-  /** How long the server may take to answer before it counts as unavailable. @default 2 seconds */
-  readonly answerMs?: number | undefined
-}
+/**
+ * Options of `postgresLocks`. Each step of a lock takes a connection for a moment: give the locks a pool of their own as `sql` (2
+ * connections do for most) where others keep theirs for long, or renewals wait for them.
+ */
+export interface PostgresLocksOptions extends LocksOptions, SqlStoreOptions {}
 
 /** Locks in a PostgreSQL, with what only a lock in the same database can do. */
 export interface PostgresLocks extends Locks {
@@ -72,10 +52,7 @@ export interface PostgresLocks extends Locks {
 
 const NAMES = optionNames<PostgresLocksOptions>({
   ...LOCKS_NAMES,
-  sql: true,
-  schema: true,
-  listener: true,
-  answerMs: true,
+  ...SQL_STORE_NAMES,
 })
 
 const SWEEP_EVERY_MS = 1 * MINUTE
@@ -86,11 +63,8 @@ const SWEEP_SOON_MS = 1 * SECOND
 /** @throws TypeError / RangeError for a bad option; asks the server later, so never because it is away */
 export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
   refuseUnknown('postgresLocks', options, NAMES)
-  const sql = requireSqlClient('postgresLocks.sql', options.sql)
-  const schema = options.schema ?? DEFAULT_SCHEMA
+  const { sql, schema, listener, answerMs } = resolveSqlStore('postgresLocks', options)
   const quoted = quoteIdentifier(schema)
-  const answerMs = requireInteger('postgresLocks.answerMs', options.answerMs ?? 2 * SECOND, 10)
-  const listener = requireListener(options.listener)
   const { clock } = resolveLocks(options)
   const steps = new StoreStatementRunner({
     sql,
@@ -137,9 +111,4 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
       return guard.transaction(locks, key, wish, work)
     },
   })
-}
-
-function requireListener(listener: SqlListener | undefined): SqlListener | undefined {
-  if (listener === undefined || hasMethods(listener, ['listen'])) return listener
-  throw wrongKind('postgresLocks.listener', listener, 'a listener such as pgListener({ connect })')
 }

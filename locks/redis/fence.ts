@@ -1,31 +1,21 @@
 import { CallHealth } from '../../core/call-health.ts'
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { hasCode, invalidOption, requireInteger, requireText } from '../../core/errors.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import { clientSource, type RedisClient, type RedisValue } from '../../core/redis/client.ts'
+import { REDIS_NAMES, type RedisOptions, type RedisValue, resolveRedis } from '../../core/redis/client.ts'
 import { defineScript, RedisConnection } from '../../core/redis/connection.ts'
 import { warnOfEviction } from '../../core/redis/eviction-warning.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { fieldOf, messageOf } from '../../core/thrown-values.ts'
 import { LockError } from '../errors.ts'
 import { requireResourceName } from '../options.ts'
 import { LAST, RAISE, WRITE } from './fence-scripts.ts'
 
 /** Options of `redisFence`: either `client` or `url`. */
-export interface RedisFenceOptions {
-  /** An ioredis client (`Redis` or `Cluster`) whose settings our own connection copies: to where the data is. */
-  readonly client?: RedisClient | undefined
-  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
-  readonly url?: string | undefined
+export interface RedisFenceOptions extends RedisOptions, RuntimeOptions {
   /** Begins the keys in which the highest tokens are kept. @default 'concordat:fence:' */
   readonly prefix?: string | undefined
-  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
-  readonly answerMs?: number | undefined
-  /** Told of failed connections. @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** A Redis command as it is typed into `redis-cli`: name, then arguments. Bytes go as they are. */
@@ -80,12 +70,9 @@ const raiseScript = defineScript(RAISE)
 const lastScript = defineScript(LAST)
 
 const NAMES = optionNames<RedisFenceOptions>({
-  client: true,
-  url: true,
+  ...REDIS_NAMES,
+  ...RUNTIME_NAMES,
   prefix: true,
-  answerMs: true,
-  logger: true,
-  clock: true,
 })
 const WRITE_NAMES = optionNames<FencedWriteOptions>({ buffers: true })
 
@@ -105,12 +92,12 @@ const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP'
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
 export function redisFence(options: RedisFenceOptions): RedisFence {
   refuseUnknown('redisFence', options, NAMES)
-  const clock = options.clock ?? systemClock
-  const logger = checkLogger('redisFence.logger', options.logger)
+  const { clock, logger } = resolveRuntime('redisFence', options)
+  const { client, answerMs } = resolveRedis('redisFence', options)
   const connection = new RedisConnection({
-    client: clientSource('redisFence', options),
+    client,
     name: 'concordat-fence',
-    answerMs: requireInteger('redisFence.answerMs', options.answerMs ?? 1 * SECOND, 10),
+    answerMs,
     clock,
     logger,
     errors: ERRORS,

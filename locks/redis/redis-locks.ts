@@ -1,7 +1,6 @@
-import { SECOND } from '../../core/clock.ts'
-import { requireInteger, requireText } from '../../core/errors.ts'
+import { requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
+import { REDIS_NAMES, type RedisOptions, resolveRedis } from '../../core/redis/client.ts'
 import { RedisConnection } from '../../core/redis/connection.ts'
 import type { RedisErrors } from '../../core/redis/translate-errors.ts'
 import { locksOn } from '../create-locks.ts'
@@ -12,15 +11,9 @@ import { AcknowledgedScripts, type ReplicaOptions } from './replicas.ts'
 import { RestartGuard } from './restart.ts'
 import { RedisLockStore } from './store.ts'
 
-export interface RedisLocksOptions extends LocksOptions {
-  /** An ioredis client whose settings (address, TLS, password, sentinels, database) our own connections copy. */
-  readonly client?: RedisClient | undefined
-  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
-  readonly url?: string | undefined
+export interface RedisLocksOptions extends LocksOptions, RedisOptions {
   /** Begins every key and channel. The client's own `keyPrefix` is not used. @default 'concordat:lock:' */
   readonly prefix?: string | undefined
-  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
-  readonly answerMs?: number | undefined
   /**
    * A server that runs for less than this grants nothing: held locks that a crash made it forget end before. Set it to
    * the longest ttl in use, unless Redis keeps every write (`appendfsync always`); the price is that no lock can be had
@@ -37,10 +30,8 @@ export interface RedisLocksOptions extends LocksOptions {
 
 const NAMES = optionNames<RedisLocksOptions>({
   ...LOCKS_NAMES,
-  client: true,
-  url: true,
+  ...REDIS_NAMES,
   prefix: true,
-  answerMs: true,
   restartGraceMs: true,
   replicas: true,
 })
@@ -61,14 +52,12 @@ export function redisLocks(options: RedisLocksOptions): Locks {
   refuseUnknown('redisLocks', options, NAMES)
   const { clock, logger } = resolveLocks(options)
   const prefix = requireText('redisLocks.prefix', options.prefix ?? 'concordat:lock:')
-  const answerMs = requireInteger('redisLocks.answerMs', options.answerMs ?? 1 * SECOND, 10)
-  const client = clientSource('redisLocks', options)
+  const { client, answerMs, isCluster } = resolveRedis('redisLocks', options)
   const shared = { client, answerMs, clock, logger, errors: ERRORS, letsExit: true }
   const commands = new RedisConnection({ ...shared, name: 'concordat-locks' })
   const subscriber = new RedisConnection({ ...shared, name: 'concordat-locks-turns', follows: commands })
   const guard = new RestartGuard(commands, options.restartGraceMs ?? 0, clock, logger)
-  const clustered = options.client !== undefined && isCluster(options.client)
-  const channel = `${prefix}turn:${clustered ? 'cluster:' : ''}`
-  const acknowledged = options.replicas && new AcknowledgedScripts(options.replicas, shared, clustered)
+  const channel = `${prefix}turn:${isCluster ? 'cluster:' : ''}`
+  const acknowledged = options.replicas && new AcknowledgedScripts(options.replicas, shared, isCluster)
   return locksOn(new RedisLockStore({ commands, subscriber, guard, prefix, channel, acknowledged }), options)
 }

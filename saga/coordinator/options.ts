@@ -3,10 +3,9 @@
 import { checkName } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type AmbientHeaders, checkAmbient } from '../../binder/sending/ambient-headers.ts'
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
 import {
   hasMethods,
   optionNames,
@@ -15,14 +14,9 @@ import {
   requireFunction,
   wrongKind,
 } from '../../core/option-checks.ts'
-import {
-  DEFAULT_SCHEMA,
-  MAX_AGE_MS,
-  quoteIdentifier,
-  requireSqlClient,
-  type SqlClient,
-  type SqlTransaction,
-} from '../../core/sql.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
+import { MAX_AGE_MS, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
+import { resolveSql, SQL_NAMES, type SqlOptions } from '../../core/sql-options.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 import { checkSaga } from '../definition/definition-rules.ts'
@@ -33,12 +27,13 @@ import type { SagaFailure } from '../machine/state.ts'
 import type { Archive } from './archive-types.ts'
 import { requireTimelineText } from './operator-checks.ts'
 
+/** Replies, and messages that are signals, of one channel that are handled at once in this process. */
+export const REPLY_CONCURRENCY = 16
+
 /** Options of `createCoordinator`. */
-export interface CoordinatorOptions {
+export interface CoordinatorOptions extends SqlOptions, RuntimeOptions {
   /** The service. Replies come to `<service>.saga-replies`. */
   readonly service: string
-  /** The database of this service: sagas, outbox and the effects of transactional steps live in it together. */
-  readonly sql: SqlClient
   /**
    * Commands leave through it, in the transaction of the state change, and what steps send in theirs. Made by `createOutbox` on the
    * same `sql`. Without `add` no step can send.
@@ -48,8 +43,6 @@ export interface CoordinatorOptions {
   }
   /** Every definition whose instances this process drives; several versions of one name may stand side by side. */
   readonly sagas: readonly Saga<unknown, unknown, object>[]
-  /** Where the tables are. @default 'concordat' */
-  readonly schema?: string | undefined
   /** Unique per process, for the `owner` column and logs. @default a new id */
   readonly instance?: string | undefined
   /** How long a dead process keeps the sagas whose local step it ran. @default 10 seconds */
@@ -70,8 +63,6 @@ export interface CoordinatorOptions {
    * transaction. @default true
    */
   readonly sharesTransactions?: boolean | undefined
-  /** Replies handled at once in this process. @default 16 */
-  readonly replyConcurrency?: number | undefined
   /** How long `close` waits for running local steps. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
   /** Largest input, result, reply or signal, in bytes of its JSON. @default 1 MiB */
@@ -106,10 +97,6 @@ export interface CoordinatorOptions {
    * elsewhere and later. `saga-*` headers win over it. For replies: the `headers` of the participant's outbox. @default none
    */
   readonly headers?: AmbientHeaders | undefined
-  /** Told of what fails and what is stuck. @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** Time of pauses, polls and timeouts. @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 /** A saga that waits for an operator, and why. */
@@ -148,7 +135,6 @@ const COORDINATOR_DEFAULTS = Object.freeze({
   pollMs: 1 * SECOND,
   concurrency: 64,
   transactions: 8,
-  replyConcurrency: 16,
   drainTimeoutMs: 10 * SECOND,
   maxPayloadBytes: 1_024 * 1_024,
   archiveTimeoutMs: 30 * SECOND,
@@ -156,17 +142,15 @@ const COORDINATOR_DEFAULTS = Object.freeze({
 
 export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorOptions>({
   service: true,
-  sql: true,
+  ...SQL_NAMES,
   outbox: true,
   sagas: true,
-  schema: true,
   instance: true,
   leaseMs: true,
   pollMs: true,
   concurrency: true,
   transactions: true,
   sharesTransactions: true,
-  replyConcurrency: true,
   drainTimeoutMs: true,
   maxPayloadBytes: true,
   retentionMs: true,
@@ -176,8 +160,7 @@ export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorO
   onLate: true,
   telemetry: true,
   headers: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
 })
 
 const MAX_MS = 2 ** 31 - 1
@@ -187,9 +170,9 @@ const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024
 /** @throws TypeError / RangeError naming the option */
 export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'createCoordinator'): ResolvedOptions {
   refuseUnknown(path, options, COORDINATOR_OPTIONS)
-  const { service, sql, outbox, sagas } = options
+  const { service, outbox, sagas } = options
   checkName(`${path}.service`, service, 100)
-  requireSqlClient(`${path}.sql`, sql)
+  const { sql, schema } = resolveSql(path, options)
   if (!hasMethods(outbox, ['addEncoded'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
   if (!Array.isArray(sagas) || sagas.length === 0) throw invalidOption(`${path}.sagas`, sagas, 'at least one saga')
   for (const [index, saga] of sagas.entries()) checkSaga(`${path}.sagas[${index}]`, saga)
@@ -197,7 +180,6 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
   checkVersions(path, withSubSagas(sagas as readonly Saga[]))
   const integer = (name: keyof typeof COORDINATOR_DEFAULTS, min: number, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? COORDINATOR_DEFAULTS[name], min, max)
-  const schema = options.schema ?? DEFAULT_SCHEMA
   quoteIdentifier(schema)
   return Object.freeze({
     service,
@@ -211,7 +193,6 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
     concurrency: integer('concurrency', 1, 100_000),
     transactions: Math.min(integer('transactions', 1, 10_000), Math.max(1, (sql.connections ?? 10_002) - 2)),
     sharesTransactions: requireBoolean(`${path}.sharesTransactions`, options.sharesTransactions ?? true),
-    replyConcurrency: integer('replyConcurrency', 1, 10_000),
     drainTimeoutMs: integer('drainTimeoutMs', 0, MAX_MS),
     maxPayloadBytes: integer('maxPayloadBytes', 1_024, MAX_PAYLOAD_BYTES),
     retentionMs:
@@ -224,8 +205,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
     onLate: requireFunction(`${path}.onLate`, options.onLate ?? (() => {})),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     headers: checkAmbient(`${path}.headers`, options.headers),
-    logger: checkLogger(`${path}.logger`, options.logger),
-    clock: options.clock ?? systemClock,
+    ...resolveRuntime(path, options),
   })
 }
 

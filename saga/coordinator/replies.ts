@@ -14,6 +14,7 @@ import { DirectCalls } from './direct-calls.ts'
 import type { EventApplier } from './event-applier.ts'
 import { appliedWithinLease } from './lease-length-timeout.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
+import { REPLY_CONCURRENCY } from './options.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './write-fallbacks.ts'
@@ -54,8 +55,8 @@ export class Replies {
   }
 
   sink(): SinkBinding {
-    const { service, replyConcurrency } = this.#runtime
-    const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: ATTEMPTS, backoff: BACKOFF }
+    const { service } = this.#runtime
+    const options = { group: REPLY_GROUP, concurrency: REPLY_CONCURRENCY, maxAttempts: ATTEMPTS, backoff: BACKOFF }
     const replies = sink(sagaReplies(service), options, (reply) => this.take(reply))
     const ready = async (): Promise<void> => void (this.#isBound = true)
     return Object.freeze({ ...replies, ready })

@@ -15,6 +15,7 @@ import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/store-types.ts'
 import type { EventApplier } from './event-applier.ts'
 import { appliedWithinLease } from './lease-length-timeout.ts'
+import { REPLY_CONCURRENCY } from './options.ts'
 import { signalEvent } from './outcome-to-event.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
@@ -51,11 +52,11 @@ export class Signals {
 
   /** A sink for each channel whose messages are signals. */
   sinks(): readonly SinkBinding[] {
-    const { service, sagas, replyConcurrency } = this.#runtime
+    const { service, sagas } = this.#runtime
     const channels = new Map(sagas.flatMap(messageSteps).map(({ from: { channel } }) => [channel.name, channel]))
     const options = {
       group: signalGroup(service),
-      concurrency: replyConcurrency,
+      concurrency: REPLY_CONCURRENCY,
       maxAttempts: ATTEMPTS,
       backoff: BACKOFF,
     }

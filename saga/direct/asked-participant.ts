@@ -16,12 +16,18 @@ import type { ReplyOutbox } from '../participant/reply-outbox-interface.ts'
 import { SharedCommandTransactions } from '../participant/shared-command-transaction.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
-/** Options; the declaration provides the defaults. */
+/** Options of a participant that is called without a broker; the declaration provides the defaults. */
 export interface AskedOptions {
+  /** The participant's database, with the tables of `migrateParticipant`. @default what it was declared with */
   readonly sql?: SqlClient | undefined
+  /** Where `migrateParticipant` put the barrier. @default what it was declared with, else 'concordat' */
   readonly schema?: string | undefined
+  /** A span for each command, in the trace that its `traceparent` names. @default what it was declared with */
   readonly telemetry?: Telemetry | undefined
 }
+
+/** For the names of a factory's own options. */
+export const ASKED_NAMES: Readonly<Record<keyof AskedOptions, true>> = { sql: true, schema: true, telemetry: true }
 
 /** By what way it is asked. */
 export interface AskedBy {

@@ -8,47 +8,32 @@ import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import type { SqlClient } from '../../core/sql.ts'
-import type { Telemetry } from '../../core/telemetry-interface.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import { describeError } from '../coordinator/outcome-to-event.ts'
 import { SagaError } from '../errors.ts'
 import { declaredParticipant } from '../participant/binding.ts'
 import { stepOf } from '../participant/unanswered-handler-calls.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { AskedParticipant } from './asked-participant.ts'
+import { ASKED_NAMES, type AskedOptions, AskedParticipant } from './asked-participant.ts'
 import type { DirectAnswer, DirectAsking, DirectRequest, DirectTarget } from './target.ts'
 
 /** Options of `localTarget`. */
-export interface LocalTargetOptions {
-  /** The participant's database, with the tables of `migrateParticipant`. @default what it was declared with */
-  readonly sql?: SqlClient | undefined
-  /** Where `migrateParticipant` put the barrier. @default what it was declared with, else 'concordat' */
-  readonly schema?: string | undefined
+export interface LocalTargetOptions extends AskedOptions, RuntimeOptions {
   /** Calls at once from this process. Others wait in line. @default 64 */
   readonly concurrency?: number | undefined
   /** Pauses between calls while the participant's database does not answer. @default 200 ms, doubled, at most 10 s, half of it random */
   readonly retry?: BackoffOptions | undefined
-  /** A span for each call. @default what it was declared with */
-  readonly telemetry?: Telemetry | undefined
-  /** Logger of the participant's functions. @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 const NAMES = optionNames<LocalTargetOptions>({
-  sql: true,
-  schema: true,
+  ...ASKED_NAMES,
   concurrency: true,
   retry: true,
-  telemetry: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
 })
 const RETRY: Backoff = { initialMs: 200, factor: 2, maxMs: 10 * SECOND, jitter: 0.5 }
 const CONCURRENCY = 64
@@ -83,8 +68,7 @@ export function localTarget<In, Out>(
     position: 'local',
     concurrency,
     mayShare: true,
-    clock: options.clock ?? systemClock,
-    logger: checkLogger(`${path}.logger`, options.logger),
+    ...resolveRuntime(path, options),
   })
   const calls = new Calls(asked, concurrency)
   const asking: DirectAsking = {

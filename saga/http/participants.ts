@@ -7,14 +7,12 @@
  */
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
-import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
 import type { FetchHandler } from '../../core/node-http-adapter.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import type { SqlClient } from '../../core/sql.ts'
-import type { Telemetry } from '../../core/telemetry-interface.ts'
-import { type AskedBy, AskedParticipant } from '../direct/asked-participant.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
+import { ASKED_NAMES, type AskedBy, type AskedOptions, AskedParticipant } from '../direct/asked-participant.ts'
 import { declaredParticipant } from '../participant/binding.ts'
 import { type CommandHeaders, REPLIES, readCommandHeaders } from '../wire/wire.ts'
 import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './guard-http-requests.ts'
@@ -29,37 +27,24 @@ export interface AskedCommand extends Pick<CommandHeaders, 'saga' | 'sagaId' | '
 }
 
 /** Options of `httpParticipants`. */
-export interface HttpParticipantsOptions {
+export interface HttpParticipantsOptions extends AskedOptions, RuntimeOptions {
   /** Authorizes callers, for the service in whose name they act. There is no default: write `'none'` explicitly. */
   readonly authorize: HttpAuthorize<AskedCommand>
-  /** The participants' database, with the tables of `migrateParticipant`. @default what each was declared with */
-  readonly sql?: SqlClient | undefined
-  /** Where `migrateParticipant` put the barrier. @default what each was declared with, else 'concordat' */
-  readonly schema?: string | undefined
   /** Larger requests are answered 413. @default 1 MiB */
   readonly maxRequestBytes?: number | undefined
   /** Then the handler's signal aborts and 503 is answered; what it commits all the same is found when it is asked again. @default 30 seconds */
   readonly timeoutMs?: number | undefined
   /** Requests at once; more are answered 503 with `retry-after`. Each may hold a connection of the pool. @default 64 */
   readonly concurrency?: number | undefined
-  /** A span for each command, in the trace that its `traceparent` names. @default what each was declared with */
-  readonly telemetry?: Telemetry | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** Time of `timeoutMs`. @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 const NAMES = optionNames<HttpParticipantsOptions>({
   authorize: true,
-  sql: true,
-  schema: true,
+  ...ASKED_NAMES,
   maxRequestBytes: true,
   timeoutMs: true,
   concurrency: true,
-  telemetry: true,
-  logger: true,
-  clock: true,
+  ...RUNTIME_NAMES,
 })
 const DEFAULTS = Object.freeze({ maxRequestBytes: 1_024 * 1_024, timeoutMs: 30 * SECOND, concurrency: 64 })
 const MAX_BYTES = 64 * 1_024 * 1_024
@@ -72,8 +57,7 @@ const MAX_BYTES = 64 * 1_024 * 1_024
 export function httpParticipants(participants: readonly SinkBinding[], options: HttpParticipantsOptions): FetchHandler {
   const path = 'httpParticipants'
   refuseUnknown(path, options, NAMES)
-  const clock = options.clock ?? systemClock
-  const logger = checkLogger(`${path}.logger`, options.logger)
+  const { clock, logger } = resolveRuntime(path, options)
   const integer = (name: keyof typeof DEFAULTS, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], 1, max)
   const concurrency = integer('concurrency', 100_000)

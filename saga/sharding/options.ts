@@ -1,10 +1,11 @@
 /** Options of a sharded coordinator, each shard's merged with those for all, and checked. */
 
-import { type Clock, systemClock } from '../../core/clock.ts'
+import { type Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
+import { type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
+import { resolveRuntime } from '../../core/runtime-options.ts'
 import {
   COORDINATOR_OPTIONS,
   type CoordinatorOptions,
@@ -15,7 +16,7 @@ import {
 /** A database of a sharded coordinator. Its options override those for all. */
 export interface ShardOptions
   extends Pick<CoordinatorOptions, 'sql' | 'outbox'>,
-    Partial<Pick<CoordinatorOptions, 'schema' | 'concurrency' | 'transactions' | 'replyConcurrency'>> {
+    Partial<Pick<CoordinatorOptions, 'schema' | 'concurrency' | 'transactions'>> {
   /**
    * Replies to the sagas of this shard come to `<service>.saga-replies`, so each shard has its own. Give a database that was
    * there before the shards the name that it had. @default `<service of the coordinator>-<name of the shard>`
@@ -46,7 +47,6 @@ const SHARD = optionNames<ShardOptions>({
   schema: true,
   concurrency: true,
   transactions: true,
-  replyConcurrency: true,
 })
 const KNOWN = new Set([...COORDINATOR_OPTIONS].filter((name) => name !== 'sql' && name !== 'outbox').concat('shards'))
 const PATH = 'createShardedCoordinator'
@@ -76,8 +76,7 @@ export function resolveShardedOptions(options: ShardedCoordinatorOptions): Resol
   requireDistinct([...resolved.values()])
   return {
     instance,
-    logger: checkLogger(`${PATH}.logger`, options.logger),
-    clock: options.clock ?? systemClock,
+    ...resolveRuntime(PATH, options),
     shards: resolved,
   }
 }

@@ -1,5 +1,5 @@
 /** Generates the page of options: every options interface that users write, by import path, with its defaults. */
-import type { Comment, DeclarationReflection } from 'typedoc'
+import type { Comment, DeclarationReflection, SomeType } from 'typedoc'
 import { importPath } from '../packages.ts'
 import type { Reference } from './reference.ts'
 
@@ -23,15 +23,37 @@ Every option with its default. \`npm run docs:api\` generates this page from the
 [API reference](../api/README.md) has the types and the full text.`
 
 function section(options: DeclarationReflection): readonly string[] {
-  const own = (options.children ?? []).filter(({ inheritedFrom }) => inheritedFrom === undefined)
+  const own = (options.children ?? []).filter(
+    ({ inheritedFrom, type }) => !hasSection(inheritedFrom?.name) && `${type}` !== 'undefined',
+  )
+  const others = (options.extendedTypes ?? []).map(inherited).filter((text) => text !== undefined)
   // Types of a driver, and helpers of signatures, say nothing about their properties.
-  if (!own.some((option) => commentOf(option)?.hasVisibleComponent())) return []
+  const isDescribed = own.some((option) => commentOf(option)?.hasVisibleComponent())
+  if (!isDescribed && (own.length > 0 || others.length === 0)) return []
   const rows = own.map((option) => {
     const comment = commentOf(option)
     const name = `\`${option.name}${option.flags.isOptional ? '?' : ''}\``
     return `| ${name} | ${cell(defaultOf(comment))} | ${cell(firstSentence(textOf(comment?.summary)))} |`
   })
-  return [`### ${options.name}`, ['| Option | Default | Description |', '| --- | --- | --- |', ...rows].join('\n')]
+  const table = ['| Option | Default | Description |', '| --- | --- | --- |', ...rows].join('\n')
+  const more =
+    others.length === 0 ? [] : [`All options of ${others.join(', and of ')}${rows.length === 0 ? '.' : ', and:'}`]
+  return [`### ${options.name}`, ...more, ...(rows.length === 0 ? [] : [table])]
+}
+
+/** @param member such as `RedisOptions.url`, or `Pick.group` */
+function hasSection(member = ''): boolean {
+  return IS_OPTIONS.test(member.replace(/\..*/, '')) || /^(?:Pick|Omit)\./.test(member)
+}
+
+/** Names an interface with a section of its own whose options these have, too. */
+function inherited(type: SomeType): string | undefined {
+  if (type.type !== 'reference') return undefined
+  const [base, names] = type.typeArguments ?? []
+  const list = `${names}`.replaceAll('"', '`').replaceAll(' | ', ', ')
+  if (type.name === 'Pick') return `\`${base}\`: ${list}`
+  if (type.name === 'Omit') return `\`${base}\` without ${list}`
+  return IS_OPTIONS.test(type.name) ? `\`${type.name}\`` : undefined
 }
 
 function commentOf(option: DeclarationReflection): Comment | undefined {

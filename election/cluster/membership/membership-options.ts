@@ -1,9 +1,10 @@
 import { hostname } from 'node:os'
-import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
+import { type Clock, SECOND } from '../../../core/clock.ts'
 import { requireInteger } from '../../../core/errors.ts'
 import { newId } from '../../../core/ids.ts'
-import { checkLogger, type Logger } from '../../../core/logger.ts'
+import { type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown, requireBoolean } from '../../../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../../core/runtime-options.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import { requireName, requireStore } from '../state/state-options.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
@@ -12,7 +13,7 @@ import { encodeJson } from '../store/encode-cluster-data.ts'
 import type { MemberMeta } from './membership.ts'
 
 /** Options of `createMembership`. */
-export interface MembershipOptions {
+export interface MembershipOptions extends RuntimeOptions {
   /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the membership. */
   readonly store: ClusterStore
   /** Which cluster. */
@@ -40,12 +41,8 @@ export interface MembershipOptions {
   readonly rejoin?: boolean | undefined
   /** Events that are kept for a watcher that is busy; one that leaves more gets a `resync` instead. @default 1 000 */
   readonly maxPending?: number | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
   /** Counts the members it sees, and tells whether it is isolated. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 export interface ResolvedMembership {
@@ -79,9 +76,8 @@ const NAMES = optionNames<MembershipOptions>({
   deadAfterMs: true,
   rejoin: true,
   maxPending: true,
-  logger: true,
+  ...RUNTIME_NAMES,
   telemetry: true,
-  clock: true,
 })
 
 const HEARTBEAT_MS = 1 * SECOND
@@ -112,9 +108,8 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
     deadAfterMs: requireInteger(`${path}.deadAfterMs`, deadAfterMs, suspectAfterMs + heartbeatMs),
     rejoin: requireBoolean(`${path}.rejoin`, options.rejoin ?? true),
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
-    logger: checkLogger(`${path}.logger`, options.logger),
+    ...resolveRuntime(path, options),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
-    clock: options.clock ?? systemClock,
   }
   describeMember(resolved, resolved.meta)
   return resolved

@@ -1,11 +1,10 @@
-import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
-import { requireInteger, requireText } from '../../../core/errors.ts'
-import { checkLogger, type Logger } from '../../../core/logger.ts'
+import { requireText } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
-import { clientSource, isCluster, type RedisClient } from '../../../core/redis/client.ts'
+import { REDIS_NAMES, type RedisOptions, resolveRedis } from '../../../core/redis/client.ts'
 import { RedisConnection } from '../../../core/redis/connection.ts'
 import { warnOfEviction } from '../../../core/redis/eviction-warning.ts'
 import type { RedisErrors } from '../../../core/redis/translate-errors.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../../core/runtime-options.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { HealthProbingClusterStore } from '../store/health-probing-store.ts'
@@ -13,28 +12,15 @@ import { RedisClusterStore } from './store.ts'
 import { BLOCK_MS } from './tail.ts'
 
 /** Options of `redisStateStore`: either `client` or `url`. */
-export interface RedisStateStoreOptions {
-  /** An ioredis client whose settings (address, TLS, password, sentinels, database) our own connections copy. */
-  readonly client?: RedisClient | undefined
-  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
-  readonly url?: string | undefined
+export interface RedisStateStoreOptions extends RedisOptions, RuntimeOptions {
   /** Begins every key. The client's own `keyPrefix` is not used. @default 'concordat:cluster:' */
   readonly prefix?: string | undefined
-  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
-  readonly answerMs?: number | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 const NAMES = optionNames<RedisStateStoreOptions>({
-  client: true,
-  url: true,
+  ...REDIS_NAMES,
+  ...RUNTIME_NAMES,
   prefix: true,
-  answerMs: true,
-  logger: true,
-  clock: true,
 })
 
 const ERRORS: RedisErrors = {
@@ -51,18 +37,17 @@ const ERRORS: RedisErrors = {
  */
 export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
   refuseUnknown('redisStateStore', options, NAMES)
-  const { clock = systemClock } = options
-  const logger = checkLogger('redisStateStore.logger', options.logger)
+  const { clock, logger } = resolveRuntime('redisStateStore', options)
   const prefix = requireText('redisStateStore.prefix', options.prefix ?? 'concordat:cluster:')
-  const answerMs = requireInteger('redisStateStore.answerMs', options.answerMs ?? 1 * SECOND, 10)
-  const shared = { client: clientSource('redisStateStore', options), clock, logger, errors: ERRORS }
+  const { client, answerMs, isCluster } = resolveRedis('redisStateStore', options)
+  const shared = { client, clock, logger, errors: ERRORS }
   const commands = new RedisConnection({ ...shared, answerMs, name: 'concordat-cluster' })
   warnOfEviction(commands, { name: 'cluster state', expires: true }, logger)
   const store = new RedisClusterStore({
     commands,
     newReader: () => new RedisConnection({ ...shared, answerMs: BLOCK_MS + answerMs, name: 'concordat-cluster-logs' }),
     prefix,
-    isSharded: options.client !== undefined && isCluster(options.client),
+    isSharded: isCluster,
     clock,
     logger,
   })

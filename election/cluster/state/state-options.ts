@@ -1,14 +1,15 @@
-import { type Clock, HOUR, SECOND, systemClock } from '../../../core/clock.ts'
+import { type Clock, HOUR, SECOND } from '../../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../../core/errors.ts'
-import { checkLogger, type Logger } from '../../../core/logger.ts'
+import { type Logger } from '../../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../../core/runtime-options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions } from './state.ts'
 
 /** Options of `createSharedState`. */
-export interface SharedStateOptions<Out, In = Out> {
+export interface SharedStateOptions<Out, In = Out> extends RuntimeOptions {
   /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the state. */
   readonly store: ClusterStore
   /** Which state. All with the same name, cluster and store share it. */
@@ -27,12 +28,8 @@ export interface SharedStateOptions<Out, In = Out> {
   readonly retryForMs?: number | undefined
   /** Events that are kept for a watcher that is busy; one that leaves more gets a snapshot instead. @default 1 000 */
   readonly maxPending?: number | undefined
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
   /** Times what is written. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
 }
 
 export interface ResolvedState<Out, In> {
@@ -62,9 +59,8 @@ const NAMES = optionNames<SharedStateOptions<unknown>>({
   keepDeletedMs: true,
   retryForMs: true,
   maxPending: true,
-  logger: true,
+  ...RUNTIME_NAMES,
   telemetry: true,
-  clock: true,
 })
 export const CALL_NAMES = optionNames<CallOptions>({ signal: true })
 export const WRITE_NAMES = optionNames<WriteOptions>({ ifVersion: true, signal: true })
@@ -98,9 +94,8 @@ export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>
     keepDeletedMs: requireInteger(`${path}.keepDeletedMs`, options.keepDeletedMs ?? KEEP_DELETED_MS, 0),
     retryForMs: requireInteger(`${path}.retryForMs`, options.retryForMs ?? RETRY_FOR_MS, 0),
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
-    logger: checkLogger(`${path}.logger`, options.logger),
+    ...resolveRuntime(path, options),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
-    clock: options.clock ?? systemClock,
   }
 }
 

@@ -1,27 +1,15 @@
 import { ConcordatError, said, toError } from '../../../core/errors.ts'
 import { migrate } from '../../../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
-import {
-  DEFAULT_SCHEMA,
-  type OwnQuery,
-  ownQuery,
-  quoteIdentifier,
-  requireSqlClient,
-  type SqlClient,
-  type SqlTransaction,
-} from '../../../core/sql.ts'
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient, type SqlTransaction } from '../../../core/sql.ts'
+import { resolveSql, SQL_NAMES, type SqlOptions } from '../../../core/sql-options.ts'
 import { writeFault, writeOutcome } from '../../../core/write-fault.ts'
 import { TokenError } from '../errors.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
 import { TOKEN_PART } from './tables.ts'
 
 /** Options of `postgresTokens`. */
-export interface PostgresTokensOptions {
-  /** `pgClient(pool)` or `pgliteClient(db)`. */
-  readonly sql: SqlClient
-  /** @default 'concordat' */
-  readonly schema?: string | undefined
-}
+export interface PostgresTokensOptions extends SqlOptions {}
 
 /** Tokens in a PostgreSQL. */
 export interface PostgresTokens extends TokenStore {
@@ -29,7 +17,7 @@ export interface PostgresTokens extends TokenStore {
   migrate(): Promise<void>
 }
 
-const NAMES = optionNames<PostgresTokensOptions>({ sql: true, schema: true })
+const NAMES = optionNames<PostgresTokensOptions>(SQL_NAMES)
 
 /** How many that are over each new token takes away: more than one, so that they do not pile up; few, so that it is quick. */
 const SWEPT = 10
@@ -43,7 +31,8 @@ interface Found {
 /** @throws TypeError naming the option */
 export function postgresTokens(options: PostgresTokensOptions): PostgresTokens {
   refuseUnknown('postgresTokens', options, NAMES)
-  return new TableTokenStore(requireSqlClient('postgresTokens.sql', options.sql), options.schema ?? DEFAULT_SCHEMA)
+  const { sql, schema } = resolveSql('postgresTokens', options)
+  return new TableTokenStore(sql, schema)
 }
 
 class TableTokenStore implements PostgresTokens {

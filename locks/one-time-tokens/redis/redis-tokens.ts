@@ -1,9 +1,9 @@
-import { SECOND, systemClock } from '../../../core/clock.ts'
+import { systemClock } from '../../../core/clock.ts'
 import { counted } from '../../../core/counted-noun.ts'
 import { requireInteger, requireText } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/option-checks.ts'
-import { clientSource, type RedisClient, type RedisValue } from '../../../core/redis/client.ts'
+import { REDIS_NAMES, type RedisOptions, type RedisValue, resolveRedis } from '../../../core/redis/client.ts'
 import { RedisConnection, type Script } from '../../../core/redis/connection.ts'
 import { warnOfEviction } from '../../../core/redis/eviction-warning.ts'
 import type { RedisErrors } from '../../../core/redis/translate-errors.ts'
@@ -20,15 +20,9 @@ export interface TokenReplicas {
 }
 
 /** Options of `redisTokens`. */
-export interface RedisTokensOptions {
-  /** An ioredis client, such as that of the locks, whose settings our own connection copies. */
-  readonly client?: RedisClient | undefined
-  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
-  readonly url?: string | undefined
+export interface RedisTokensOptions extends RedisOptions {
   /** Begins every key. @default 'concordat:token:' */
   readonly prefix?: string | undefined
-  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
-  readonly answerMs?: number | undefined
   /**
    * A token is issued, or redeemed, only when this many replicas have acknowledged it (`WAIT`); otherwise the call fails with
    * `tokens.store_unavailable`, and a token being redeemed is used up. Narrows what a failover can forget, and does not close the gap.
@@ -40,10 +34,8 @@ export interface RedisTokensOptions {
 }
 
 const NAMES = optionNames<RedisTokensOptions>({
-  client: true,
-  url: true,
+  ...REDIS_NAMES,
   prefix: true,
-  answerMs: true,
   replicas: true,
   logger: true,
 })
@@ -59,10 +51,10 @@ const ERRORS: RedisErrors = {
 export function redisTokens(options: RedisTokensOptions): TokenStore {
   refuseUnknown('redisTokens', options, NAMES)
   const replicas = options.replicas && resolveReplicas(options.replicas)
-  const answerMs = requireInteger('redisTokens.answerMs', options.answerMs ?? 1 * SECOND, 10)
+  const { client, answerMs } = resolveRedis('redisTokens', options)
   const logger = checkLogger('redisTokens.logger', options.logger)
   const connection = new RedisConnection({
-    client: clientSource('redisTokens', options),
+    client,
     name: 'concordat-tokens',
     answerMs: answerMs + (replicas?.timeoutMs ?? 0),
     clock: systemClock,

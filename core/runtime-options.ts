@@ -1,0 +1,29 @@
+/** Options of every part that logs and waits, so that they mean the same in each. */
+import { type Clock, systemClock } from './clock.ts'
+import { checkLogger, type Logger } from './logger.ts'
+import { hasMethods, wrongKind } from './option-checks.ts'
+
+/** Where a part logs, and the time it goes by. */
+export interface RuntimeOptions {
+  /** Told of what fails and of what changes; never of payloads, values or secrets. @default stderrLogger */
+  readonly logger?: Logger | undefined
+  /** Time of pauses, polls and timeouts, for tests. @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+/** For the names of a part's own options. */
+export const RUNTIME_NAMES: Readonly<Record<keyof RuntimeOptions, true>> = { logger: true, clock: true }
+
+/** Merges with the defaults. @throws TypeError naming the option */
+export function resolveRuntime(path: string, options: RuntimeOptions): Runtime {
+  const { logger, clock = systemClock } = options
+  if (!hasMethods(clock, ['now', 'monotonic', 'sleep', 'setTimer']))
+    throw wrongKind(`${path}.clock`, clock, 'a clock with now, monotonic, sleep and setTimer, such as systemClock')
+  return { logger: checkLogger(`${path}.logger`, logger), clock }
+}
+
+/** Logger and clock of a part. */
+export interface Runtime {
+  readonly logger: Logger
+  readonly clock: Clock
+}

@@ -1,0 +1,65 @@
+/** Options of every part that has tables, so that they mean the same in each. */
+import { SECOND } from './clock.ts'
+import { requireInteger, requireText } from './errors.ts'
+import { hasMethods, wrongKind } from './option-checks.ts'
+import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient, type SqlListener } from './sql.ts'
+
+/** Where a part has its tables. */
+export interface SqlOptions {
+  /** The database with the part's tables, and of the transactions that it takes part in: `pgClient(pool)` or `pgliteClient(db)`. */
+  readonly sql: SqlClient
+  /** Schema of the part's tables. @default 'concordat' */
+  readonly schema?: string | undefined
+}
+
+/** Same as `SqlOptions`, for a store that answers others within a time, and wakes those who wait. */
+export interface SqlStoreOptions extends SqlOptions {
+  /**
+   * Wakes waiters and watchers at once: `pgListener({ connect })`, with a connection that no transaction pooler sits on. Without one
+   * they look by themselves, after 5 ms at first and every half second (locks) or second (state) in the end. Closing it stays with
+   * the caller. Needless on PGlite. @default none
+   */
+  readonly listener?: SqlListener | undefined
+  /** How long the server may take to answer before it counts as unavailable, in ms; at least 10. @default 2 seconds */
+  readonly answerMs?: number | undefined
+}
+
+interface Database {
+  readonly sql: SqlClient
+  readonly schema: string
+}
+
+interface ResolvedSqlStore extends Database {
+  readonly listener: SqlListener | undefined
+  readonly answerMs: number
+}
+
+/** For the names of a part's own options. */
+export const SQL_NAMES: Readonly<Record<keyof SqlOptions, true>> = { sql: true, schema: true }
+
+/** For the names of a store's own options. */
+export const SQL_STORE_NAMES: Readonly<Record<keyof SqlStoreOptions, true>> = {
+  ...SQL_NAMES,
+  listener: true,
+  answerMs: true,
+}
+
+/** Merges with the defaults. @throws TypeError naming the option */
+export function resolveSql(path: string, { sql, schema = DEFAULT_SCHEMA }: SqlOptions): Database {
+  return { sql: requireSqlClient(`${path}.sql`, sql), schema: requireText(`${path}.schema`, schema) }
+}
+
+/** Same as `resolveSql` for the options of a store. @throws TypeError / RangeError naming the option */
+export function resolveSqlStore(path: string, options: SqlStoreOptions): ResolvedSqlStore {
+  return {
+    ...resolveSql(path, options),
+    listener: checkListener(`${path}.listener`, options.listener),
+    answerMs: requireInteger(`${path}.answerMs`, options.answerMs ?? 2 * SECOND, 10),
+  }
+}
+
+/** The listener of an option. @throws TypeError naming the path */
+export function checkListener(path: string, listener: SqlListener | undefined): SqlListener | undefined {
+  if (listener === undefined || hasMethods(listener, ['listen', 'close'])) return listener
+  throw wrongKind(path, listener, 'a listener such as pgListener({ connect })')
+}
