@@ -117,14 +117,9 @@ interface OtherWays {
 /** Excludes ways to apply an effect once. */
 export type Without<Way extends keyof OtherWays> = Pick<OtherWays, Way>
 
-/** Same as `ConsumerOptions`, for a handler whose effect is applied once per message. In a service. Needs a group. */
-export interface OnceConsumerOptions extends ConsumerOptions, Without<'inbox' | 'settlesIn'> {
+/** How a binding takes messages whose handler runs in a transaction. */
+export interface TransactionalConsumerOptions extends ConsumerOptions {
   readonly group: string
-  /**
-   * What the handler does through `tx` of its context is applied once per message. It commits together with what the handler sends
-   * and with the id of the message in the service's inbox.
-   */
-  readonly once: true
   /**
    * Messages that are ready together, up to `concurrency`, may be handled in one transaction, one after the other, each
    * between savepoints: one commit for all. It is done while handlers are quick and do not meet each other's locks. False: a
@@ -133,25 +128,28 @@ export interface OnceConsumerOptions extends ConsumerOptions, Without<'inbox' | 
   readonly sharesTransactions?: boolean | undefined
 }
 
+/** Same as `ConsumerOptions`, for a handler whose effect is applied once per message. In a service. Needs a group. */
+export interface OnceConsumerOptions extends TransactionalConsumerOptions, Without<'inbox' | 'settlesIn'> {
+  /**
+   * What the handler does through `tx` of its context is applied once per message. It commits together with what the handler sends
+   * and with the id of the message in the service's inbox.
+   */
+  readonly once: true
+}
+
 /** Same as `OnceConsumerOptions` for a binder without a service, with an inbox of yours. Needs a group. */
-export interface InboxConsumerOptions extends ConsumerOptions, Without<'once' | 'settlesIn'> {
-  readonly group: string
+export interface InboxConsumerOptions extends TransactionalConsumerOptions, Without<'once' | 'settlesIn'> {
   /** Made by `createInbox`: the handler's effects and its deduplication are one transaction. */
   readonly inbox: Inbox
-  /** Same as for `once`. @default true */
-  readonly sharesTransactions?: boolean | undefined
 }
 
 /**
  * Same as `OnceConsumerOptions` for a binder without a service, where the message is stored in the database of the handler's
  * transaction and is settled in it, without an inbox. For channels that are `transactional`, on `postgresTransport`. Needs a group.
  */
-export interface SettlingConsumerOptions extends ConsumerOptions, Without<'once' | 'inbox'> {
-  readonly group: string
+export interface SettlingConsumerOptions extends TransactionalConsumerOptions, Without<'once' | 'inbox'> {
   /** The client of the transactions, which is the transport's `sql` or `transactionsOf`. */
   readonly settlesIn: SqlClient
-  /** Same as for `once`. @default true */
-  readonly sharesTransactions?: boolean | undefined
 }
 
 /** Options of a consumer with or without a transaction. */

@@ -8,16 +8,10 @@ export interface FlowOptions extends ConsumerOptions, Without<'once' | 'inbox'> 
 }
 
 /** Same as `FlowOptions`: what the stages write through `tx`, the outputs and the deduplication are one transaction. */
-export interface OnceFlowOptions extends Omit<OnceConsumerOptions, 'group'> {
-  /** Whose members share the work. @default the name of the pipeline */
-  readonly group?: string | undefined
-}
+export interface OnceFlowOptions extends Omit<OnceConsumerOptions, 'group'>, Pick<FlowOptions, 'group'> {}
 
 /** Same as `OnceFlowOptions` for a binder without a service, with an inbox of yours. */
-export interface InboxFlowOptions extends Omit<InboxConsumerOptions, 'group'> {
-  /** Whose members share the work. @default the name of the pipeline */
-  readonly group?: string | undefined
-}
+export interface InboxFlowOptions extends Omit<InboxConsumerOptions, 'group'>, Pick<FlowOptions, 'group'> {}
 
 /** Options of a part of any kind. */
 export type PartOptions = FlowOptions | OnceFlowOptions | InboxFlowOptions

@@ -25,6 +25,18 @@ export interface CallOptions {
   readonly compensationRetry?: RetryOptions | undefined
 }
 
+/** Option of a step before the pivot that is undone by whoever did it. */
+export interface Undoable {
+  /** True: it is undone when the saga turns back, with the operation `compensate`. `'none'`: there is nothing to undo. */
+  readonly compensate: true | 'none'
+}
+
+/** Option of the pivot, and of every step after it. */
+export interface Forward {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
 /** Options of `defineSaga`. */
 export interface SagaOptions<S extends StandardSchemaV1> {
   /** Raise it whenever the steps change; instances finish on the version they began with. */

@@ -8,34 +8,33 @@ import type { DirectTarget } from '../../direct/target.ts'
 import { CALL_OPTIONS, patient, type RawCallOptions, resolveCall, stepPath } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'
-import type { CallOptions } from '../step-options.ts'
+import type { CallOptions, Forward, Undoable } from '../step-options.ts'
 import { askParticipant } from './ask-participant.ts'
 import type { StepKind } from './kind.ts'
 
-interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CallOptions {
+/** What a participant is asked, and for what. */
+export interface CommandRequest<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
+  extends CallOptions {
   /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
   readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
-  /** The command's payload. Pure: called again for each resend and for the compensation. */
+  /** The command's payload. Pure: called again for each resend, and for the compensation, confirmation or cancellation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
-  /** Schema of the reply's result. @default any JSON, typed `unknown` */
+  /** Schema of the reply's result, of what a `tccParticipant`'s `try` returned. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
 }
 
 /** Options of `.command` before the pivot: it can be undone. */
 export interface CommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends Request<Input, Results, ToIn, Reply> {
-  /** True: the same request is sent with operation `compensate` to undo it. `'none'`: there is nothing to undo. */
-  readonly compensate: true | 'none'
+  extends CommandRequest<Input, Results, ToIn, Reply>,
+    Undoable {
   /** Not here: `true` makes it the pivot, which takes `ForwardCommandOptions`. */
   readonly pivot?: false | undefined
 }
 
 /** Options of `.command` as the pivot or after it: nothing to undo. */
 export interface ForwardCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends Request<Input, Results, ToIn, Reply> {
-  /** May be left out: there is only forward from here. */
-  readonly compensate?: 'none' | undefined
-}
+  extends CommandRequest<Input, Results, ToIn, Reply>,
+    Forward {}
 
 interface CommandDefinition extends StepDefinition {
   readonly to: Channel

@@ -16,7 +16,7 @@ import { itemIndex } from '../../machine/step-shape-lookup.ts'
 import { WAITING_STEP } from '../resolve-step-options.ts'
 import type { Saga, StepDefinition } from '../saga-definition-types.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
-import type { CallOptions } from '../step-options.ts'
+import type { CallOptions, Forward, Undoable } from '../step-options.ts'
 import { COMMAND } from './command.ts'
 import type { ListItem, StepKind } from './kind.ts'
 import { LOCAL } from './local.ts'
@@ -60,10 +60,8 @@ export interface EachStepOptions<Input, Results extends object, Item, Result, T>
 
 /** The same after the pivot: nothing to undo. */
 export interface ForwardEachStepOptions<Input, Results extends object, Item, Result, T>
-  extends EachInvoke<Input, Results, Item, Result, T> {
-  /** May be left out: there is only forward from here. */
-  readonly compensate?: 'none' | undefined
-}
+  extends EachInvoke<Input, Results, Item, Result, T>,
+    Forward {}
 
 interface EachRequest<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
   extends EachList<Input, Results, Item>,
@@ -78,17 +76,13 @@ interface EachRequest<Input, Results extends object, Item, ToIn, Reply extends S
 
 /** Options of `.each` with a command for each item, before the pivot. */
 export interface EachCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
-  extends EachRequest<Input, Results, Item, ToIn, Reply> {
-  /** Same as for `.command`. */
-  readonly compensate: true | 'none'
-}
+  extends EachRequest<Input, Results, Item, ToIn, Reply>,
+    Undoable {}
 
 /** The same after the pivot: nothing to undo. */
 export interface ForwardEachCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
-  extends EachRequest<Input, Results, Item, ToIn, Reply> {
-  /** May be left out: there is only forward from here. */
-  readonly compensate?: 'none' | undefined
-}
+  extends EachRequest<Input, Results, Item, ToIn, Reply>,
+    Forward {}
 
 interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults extends object>
   extends EachList<Input, Results, Item> {
@@ -100,17 +94,13 @@ interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults ex
 
 /** Options of `.each` with a saga for each item, before the pivot. */
 export interface EachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
-  extends EachSaga<Input, Results, Item, ChildIn, ChildResults> {
-  /** Same as for `.saga`. */
-  readonly compensate: true | 'none'
-}
+  extends EachSaga<Input, Results, Item, ChildIn, ChildResults>,
+    Undoable {}
 
 /** The same after the pivot: nothing to undo. */
 export interface ForwardEachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
-  extends EachSaga<Input, Results, Item, ChildIn, ChildResults> {
-  /** May be left out: there is only forward from here. */
-  readonly compensate?: 'none' | undefined
-}
+  extends EachSaga<Input, Results, Item, ChildIn, ChildResults>,
+    Forward {}
 
 /** Options of `.each` with a reservation for each item, by a `tccParticipant`: all of them are confirmed when the saga is decided. */
 export interface EachTccCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>

@@ -6,7 +6,7 @@ import type { Operation } from '../../machine/operation.ts'
 import { CALL_OPTIONS, type RawCallOptions, requireFlag, resolveCall, stepPath } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'
 import type { CompensationContext, StepContext, WithTransaction } from '../step-contexts.ts'
-import type { CallOptions } from '../step-options.ts'
+import type { CallOptions, Forward } from '../step-options.ts'
 import type { RunContext, StepKind } from './kind.ts'
 
 type Tx<T> = T extends true ? WithTransaction : unknown
@@ -37,10 +37,8 @@ export interface StepOptions<Input, Results extends object, Result, T> extends I
 
 /** The pivot, and every step after it: nothing to undo. */
 export interface ForwardStepOptions<Input, Results extends object, Result, T>
-  extends Invoke<Input, Results, Result, T> {
-  /** May be left out: there is only forward from here. */
-  readonly compensate?: 'none' | undefined
-}
+  extends Invoke<Input, Results, Result, T>,
+    Forward {}
 
 interface LocalDefinition extends StepDefinition {
   readonly run: (context: RunContext) => unknown

@@ -30,6 +30,7 @@ import type { StepDefinition } from '../saga-definition-types.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 import type { CallOptions, RetryOptions } from '../step-options.ts'
 import { askParticipant } from './ask-participant.ts'
+import type { CommandRequest } from './command.ts'
 import type { RunContext, StepKind, StepPlace } from './kind.ts'
 
 /** How confirmations are repeated. */
@@ -43,15 +44,8 @@ export interface ConfirmOptions {
 
 /** Options of `.tcc` whose participant is in another service: see `tccParticipant`. */
 export interface TccCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends CallOptions,
-    ConfirmOptions {
-  /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
-  readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
-  /** The command's payload. Pure: called again for each resend, for the confirmation and for the cancellation. */
-  readonly request: (context: RequestContext<Input, Results>) => ToIn
-  /** Schema of what `try` returned. @default any JSON, typed `unknown` */
-  readonly reply?: Reply | undefined
-}
+  extends CommandRequest<Input, Results, ToIn, Reply>,
+    ConfirmOptions {}
 
 /** Context of `confirm` of `.tcc`. */
 export interface TccConfirmContext<Input = unknown, Results extends object = object, Result = unknown>
