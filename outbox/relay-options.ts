@@ -3,6 +3,7 @@ import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import type { Resolved } from '../core/resolved-options.ts'
 import type { SqlListener } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
 import type { RelayPublisher } from './checked-publisher.ts'
@@ -43,14 +44,10 @@ export interface RelayOptions {
   readonly clock?: Clock | undefined
 }
 
-export type ResolvedRelayOptions = {
-  readonly [K in keyof Omit<RelayOptions, 'listener' | 'backoff' | 'telemetry'>]-?: NonNullable<RelayOptions[K]>
-} & {
+export type ResolvedRelayOptions = Resolved<Omit<RelayOptions, 'backoff'>, 'listener' | 'telemetry'> & {
   /** The longest pause while additions are announced, in ms. */
   readonly listenedPollMs: number
   readonly backoff: Backoff
-  readonly listener: SqlListener | undefined
-  readonly telemetry: Telemetry | undefined
 }
 
 const BACKOFF: Backoff = resolveBackoff('createRelay.backoff', { maxMs: 1 * MINUTE })

@@ -1,6 +1,7 @@
 import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
+import type { Resolved } from '../../core/resolved-options.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 
@@ -48,23 +49,7 @@ export interface PostgresTransportOptions {
   readonly provision?: ProvisionMode | undefined
 }
 
-export interface ResolvedPostgresOptions {
-  readonly sql: SqlClient
-  readonly transactionsOf: SqlClient
-  readonly schema: string
-  readonly listener: SqlListener | undefined
-  readonly notifyEveryMs: number
-  readonly pollMs: number
-  readonly leaseMs: number
-  readonly rebalanceTimeoutMs: number
-  readonly commitIntervalMs: number
-  readonly requestTimeoutMs: number
-  readonly maxMessageBytes: number
-  readonly retentionMs: number
-  readonly segmentBytes: number
-  readonly segmentMs: number
-  readonly provision: ProvisionMode
-}
+export type ResolvedPostgresOptions = Resolved<PostgresTransportOptions, 'listener'>
 
 const NAMES = optionNames<PostgresTransportOptions>({
   sql: true,

@@ -15,6 +15,7 @@ import {
   requireFunction,
   wrongKind,
 } from '../../core/option-checks.ts'
+import type { Resolved } from '../../core/resolved-options.ts'
 import {
   DEFAULT_SCHEMA,
   MAX_AGE_MS,
@@ -131,14 +132,7 @@ export interface LateCommand {
   readonly attempts: number
 }
 
-export type ResolvedOptions = {
-  readonly [K in Exclude<keyof CoordinatorOptions, 'telemetry' | 'headers'>]-?: Exclude<
-    CoordinatorOptions[K],
-    undefined
-  >
-} & {
-  readonly telemetry: Telemetry | undefined
-  readonly headers: AmbientHeaders | undefined
+export type ResolvedOptions = Resolved<CoordinatorOptions, 'telemetry' | 'headers'> & {
   /** The shard that its database is; absent: there are none. */
   readonly shard?: string
 }
