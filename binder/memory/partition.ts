@@ -1,6 +1,6 @@
 import { counted } from '../../core/counted-noun.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { ResolvedBrokerOptions } from './broker-options.ts'
+import type { ResolvedBrokerOptions } from './broker.ts'
 import { Cursor } from './cursor.ts'
 import { sizeOf } from './message-size.ts'
 
