@@ -37,7 +37,7 @@ export interface KafkaReader {
   readonly buffer: { subarray(start: number): { readonly buffers: readonly Buffer[] } }
 }
 
-/** `Connection` of `@platformatic/kafka` 2. Its time limits are in ms: of connecting, and of any request. */
+/** `Connection` of `@platformatic/kafka` 2. The adapter sets its time limits, in ms: for connecting, and for any request. */
 export type KafkaConnectionClass = new (
   clientId?: string,
   options?: { connectTimeout?: number; requestTimeout?: number },
