@@ -2,15 +2,11 @@ import type { Binder } from '../binder/binder.ts'
 import type { BindingStatus } from '../binder/status.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { hasMethods, wrongKind } from '../core/option-checks.ts'
+import type { ReadyOptions } from './bus.ts'
 import { BusError } from './errors.ts'
 
 const POLL_MS = 20
 const READY_MS = 30 * SECOND
-
-export interface WaitOptions {
-  readonly timeoutMs?: number | undefined
-  readonly signal?: AbortSignal | undefined
-}
 
 /** The names of the bus's bindings. */
 export interface BusBindings {
@@ -71,12 +67,12 @@ export class BinderAttachment {
   }
 
   /** @throws `bus.not_ready`, the signal's reason */
-  async listening(options: WaitOptions): Promise<void> {
+  async listening(options: Omit<ReadyOptions, 'acks'>): Promise<void> {
     await this.#until(() => this.#unheard([this.#names.events, this.#names.presence]), options)
   }
 
   /** Begins to read the answers, if it has not. @throws `bus.not_ready`, the signal's reason */
-  async listeningForAnswers(options: WaitOptions): Promise<void> {
+  async listeningForAnswers(options: Omit<ReadyOptions, 'acks'>): Promise<void> {
     const control = this.binder.binding(this.#names.acks)
     if (control.status().state === 'stopped') await control.start()
     await this.#until(() => this.#waiting([this.#names.acks]), options)
@@ -114,7 +110,7 @@ export class BinderAttachment {
     return [...this.#waiting(names), ...blocked]
   }
 
-  async #until(waitingNow: () => string[], options: WaitOptions): Promise<void> {
+  async #until(waitingNow: () => string[], options: Omit<ReadyOptions, 'acks'>): Promise<void> {
     const { timeoutMs = READY_MS, signal } = options
     const deadline = this.#clock.monotonic() + timeoutMs
     for (;;) {

@@ -2,7 +2,7 @@ import { lastingContext } from '../core/async-contexts.ts'
 import { backoffDelayMs } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { unlessAborted, within } from '../core/time-limit.ts'
-import type { WaitOptions } from './binder-attachment.ts'
+import type { ReadyOptions } from './bus.ts'
 import { BusError } from './errors.ts'
 import { type Presence, ROLL_CALL_MS } from './presence.ts'
 import type { BusContext } from './shared-dependencies.ts'
@@ -46,7 +46,7 @@ export class InstanceLifecycle {
   }
 
   /** @throws `bus.not_ready`, the signal's reason */
-  async ready({ timeoutMs = READY_MS, signal }: WaitOptions): Promise<void> {
+  async ready({ timeoutMs = READY_MS, signal }: Omit<ReadyOptions, 'acks'>): Promise<void> {
     await unlessAborted(signal ?? this.#closing.signal, this.#untilJoined(timeoutMs))
     await this.#context.connection.listening({ timeoutMs, signal })
   }

@@ -1,14 +1,12 @@
-import { type Clock, MINUTE } from '../core/clock.ts'
+import { MINUTE } from '../core/clock.ts'
 import type { Counters } from './counters.ts'
 import { type Envelope, type ParseFailure, signedFields } from './envelope.ts'
+import type { ResolvedBus } from './options.ts'
 import type { Signer } from './signature.ts'
 
-export interface GuardOptions {
+interface VerifierOptions extends Pick<ResolvedBus, 'clock' | 'maxSkewMs' | 'maxPayloadBytes'> {
   readonly signer: Signer
   readonly counters: Counters
-  readonly clock: Clock
-  readonly maxSkewMs: number
-  readonly maxPayloadBytes: number
   /** Address of this instance: its own messages say nothing about its clock. */
   readonly self: string
 }
@@ -18,12 +16,12 @@ const REPORTED_MS = 1 * MINUTE
 
 /** Checks every message of the bus, of any kind. A message that fails is dropped, counted and logged. */
 export class MessageVerifier {
-  readonly #options: GuardOptions
+  readonly #options: VerifierOptions
   /** When the last genuine message of another instance came, on the monotonic clock. */
   #takenAt = Number.NEGATIVE_INFINITY
   #refused = { at: Number.NEGATIVE_INFINITY, sender: '', offMs: 0 }
 
-  constructor(options: GuardOptions) {
+  constructor(options: VerifierOptions) {
     this.#options = options
   }
 

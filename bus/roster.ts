@@ -24,7 +24,7 @@ export type Heard = 'joined' | 'known' | 'left' | 'stale'
 /** Above any real number of instances; a client with write access to the broker can invent them. */
 const MAX_MEMBERS = 10_000
 
-export interface RosterOptions {
+interface RosterOptions {
   /** Announcements in a row that make a member dead. */
   readonly missed: number
   /** Longer claimed pauses are capped: on an unsigned bus they could keep a ghost for days. @default any */

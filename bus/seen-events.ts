@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import type { EventEnvelope } from './envelope.ts'
 import type { Outcome } from './outcome.ts'
 
-export interface SeenOptions {
+interface SeenOptions {
   readonly clock: Clock
   readonly windowMs: number
   readonly maxEvents: number

@@ -16,7 +16,7 @@ import { fieldOf } from './thrown-values.ts'
 /** Runs one statement of ours in a library's transaction. */
 export type Run = (text: string, parameters: readonly unknown[]) => Promise<unknown>
 
-export interface JoinedOptions {
+interface JoinedOptions {
   /** Object that the library creates per transaction: all adapters with the same object are one. */
   readonly of?: object | undefined
   /** Called before each statement. @throws when the library says that its transaction has ended */

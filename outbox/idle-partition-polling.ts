@@ -19,7 +19,7 @@ export interface LeasedPartition extends Scan {
   readonly lease: HeldLease
 }
 
-export interface IdleLookOptions extends Pick<ResolvedRelayOptions, 'clock' | 'idlePollMs' | 'listenedPollMs'> {
+interface IdleLookOptions extends Pick<ResolvedRelayOptions, 'clock' | 'idlePollMs' | 'listenedPollMs'> {
   readonly sql: SqlClient
   readonly tables: OutboxTables
   /** Told of every look. */

@@ -38,8 +38,8 @@ export class OutagePauses {
   async pause(error: Error, message?: string): Promise<void> {
     this.#outages++
     this.#error = error
-    const { lease, options } = this.#context
-    const { logger, clock, trouble } = options
+    const { lease, options, trouble } = this.#context
+    const { logger, clock } = options
     const fields = { partition: lease.partition, attempt: this.#outages }
     if (message === undefined) trouble.failed(error, fields)
     else logger[this.#outages === 1 ? 'warn' : 'debug']({ ...fields, err: error }, message)

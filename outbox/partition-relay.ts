@@ -3,11 +3,13 @@ import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { turnsOf } from '../core/event-loop-turns.ts'
 import { within } from '../core/time-limit.ts'
+import type { CheckedPublisher } from './checked-publisher.ts'
 import type { IdlePlace, LeasedPartition } from './idle-partition-polling.ts'
 import type { HeldLease } from './lease.ts'
+import type { LogOf } from './move-rows-to-log.ts'
 import { OutagePauses } from './outage-pauses.ts'
 import type { PartitionQueries } from './partition-queries.ts'
-import type { PartitionContext, PartitionRelayOptions } from './partition-relay-context.ts'
+import type { PartitionContext } from './partition-relay-context.ts'
 import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type WindowRow } from './publish-window.ts'
 import { RowSettlement } from './row-settlement.ts'
 import { ScanStart } from './scan-start.ts'
@@ -34,7 +36,9 @@ const PATIENCE_MS = 2 * SECOND
 export class PartitionRelay {
   readonly lease: HeldLease
   readonly #table: PartitionQueries
-  readonly #options: PartitionRelayOptions
+  readonly #options: PartitionContext['options']
+  readonly #publisher: CheckedPublisher
+  readonly #logOf: LogOf
   readonly #onWindow: PartitionContext['onWindow']
   readonly #gate: IdlePlace
   readonly #leaving = new AbortController()
@@ -50,11 +54,13 @@ export class PartitionRelay {
   readonly #unanswered: UnansweredRows
 
   constructor(context: PartitionContext) {
-    const { lease, table, options, look, onWindow } = context
+    const { lease, table, options, publisher, logOf, look, onWindow } = context
     this.lease = lease
     this.#onWindow = onWindow
     this.#table = table
     this.#options = options
+    this.#publisher = publisher
+    this.#logOf = logOf
     this.#pauses = new OutagePauses(context, this.#stopping.signal)
     this.#settling = new RowSettlement(context, this.#pauses)
     this.#unanswered = new UnansweredRows(options)
@@ -201,11 +207,10 @@ export class PartitionRelay {
 
   /** Rows of one destination: to the broker, or into the log that is in this database. Never rejects. */
   #send(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
-    const { publisher, logOf } = this.#options
     const [first] = rows as readonly [WindowRow]
-    const log = logOf(first.message.destination)
+    const log = this.#logOf(first.message.destination)
     if (log !== undefined) return this.#table.move(rows, log)
-    return publisher.publish(rows.map((row) => row.message))
+    return this.#publisher.publish(rows.map((row) => row.message))
   }
 
   /** Settles rows of one destination that were published beside the windows. */

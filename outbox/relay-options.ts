@@ -2,6 +2,7 @@ import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backo
 import { DAY, MINUTE, SECOND } from '../core/clock.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
+import type { Resolved } from '../core/resolved-options.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import type { SqlListener } from '../core/sql.ts'
 import { checkListener } from '../core/sql-options.ts'
@@ -40,14 +41,10 @@ export interface RelayOptions extends RuntimeOptions {
   readonly telemetry?: Telemetry | undefined
 }
 
-export type ResolvedRelayOptions = {
-  readonly [K in keyof Omit<RelayOptions, 'listener' | 'backoff' | 'telemetry'>]-?: NonNullable<RelayOptions[K]>
-} & {
+export type ResolvedRelayOptions = Resolved<Omit<RelayOptions, 'backoff'>, 'listener' | 'telemetry'> & {
   /** The longest pause while additions are announced, in ms. */
   readonly listenedPollMs: number
   readonly backoff: Backoff
-  readonly listener: SqlListener | undefined
-  readonly telemetry: Telemetry | undefined
 }
 
 const BACKOFF: Backoff = resolveBackoff('createRelay.backoff', { maxMs: 1 * MINUTE })

@@ -23,7 +23,6 @@ import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
 import { PartitionQueries } from './partition-queries.ts'
 import { PartitionRelay } from './partition-relay.ts'
-import type { WindowResult } from './publish-window.ts'
 import { RelayCounts } from './relay-counts.ts'
 import { RelayLeases } from './relay-leases.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
@@ -257,12 +256,18 @@ class LeasedRelay implements Relay {
   }
 
   #worker(lease: HeldLease): PartitionRelay {
-    const table = new PartitionQueries(this.#sql, this.#tables, lease, this.#silence)
-    const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
-    const options = { ...this.#options, publisher, logOf: logsOf(this.#options.outbox), trouble: this.#trouble }
-    const onWindow = (result: WindowResult, lagMs: number): void => this.#counts.add(result, lagMs)
-    const onParked = (): void => this.#parked.mark()
-    return new PartitionRelay({ lease, table, options, look: this.#look, onWindow, onParked })
+    const options = this.#options
+    return new PartitionRelay({
+      lease,
+      table: new PartitionQueries(this.#sql, this.#tables, lease, this.#silence),
+      options,
+      publisher: new CheckedPublisher(options.publisher, this.#silence),
+      logOf: logsOf(options.outbox),
+      trouble: this.#trouble,
+      look: this.#look,
+      onWindow: (result, lagMs) => this.#counts.add(result, lagMs),
+      onParked: () => this.#parked.mark(),
+    })
   }
 
   /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */

@@ -1,5 +1,5 @@
-import type { PartitionRelayOptions } from './partition-relay-context.ts'
 import { bodyBytes, type WindowRow } from './publish-window.ts'
+import type { ResolvedRelayOptions } from './relay-options.ts'
 
 /** Calls without an answer hold the rows of this many full windows at most; with more, the windows wait for an answer. */
 const MOST_HELD = { rows: 100, bytes: 16 }
@@ -10,7 +10,7 @@ export class UnansweredRows {
   #rows = 0
   #bytes = 0
 
-  constructor({ batchSize, batchBytes }: Pick<PartitionRelayOptions, 'batchSize' | 'batchBytes'>) {
+  constructor({ batchSize, batchBytes }: Pick<ResolvedRelayOptions, 'batchSize' | 'batchBytes'>) {
     this.#most = { rows: MOST_HELD.rows * batchSize, bytes: MOST_HELD.bytes * batchBytes }
   }
 

@@ -3,8 +3,9 @@
  * handler's transaction. Checks first that the transport keeps its log in that database.
  */
 import { wrongKind } from '../../core/option-checks.ts'
-import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
+import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 import { PositionInbox } from '../consuming/position-inbox.ts'
 import type { ConsumerHost } from '../consuming/run-handling.ts'
 import { BinderError, type BinderErrors, TransportError } from '../errors.ts'
@@ -52,15 +53,12 @@ function settlingOf(
 }
 
 function placeInbox({ own, settling }: Found, { transport, destinations, clock }: Host, path: string): PositionInbox {
-  return new PositionInbox({
-    clock,
-    settling,
-    publishIn: async (tx, messages) => {
-      for (const { destination } of messages)
-        if (liesElsewhere(destination, own, transport)) throw elsewhere(path, own, destination)
-      await own.publishIn?.(tx, messages, (destination) => destinations.spec(destination))
-    },
-  })
+  const publishIn = async (tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> => {
+    for (const { destination } of messages)
+      if (liesElsewhere(destination, own, transport)) throw elsewhere(path, own, destination)
+    await own.publishIn?.(tx, messages, (destination) => destinations.spec(destination))
+  }
+  return new PositionInbox(settling, publishIn, clock)
 }
 
 const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>

@@ -11,12 +11,8 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
 import { originalOf } from './failure/retry-destination.ts'
 
-export interface PositionInboxOptions {
-  readonly clock: Clock
-  readonly settling: SettlingTransactions
-  /** Into the same log, in the same transaction. */
-  readonly publishIn: (tx: SqlTransaction, messages: readonly EncodedMessage[]) => Promise<void>
-}
+/** Writes messages to the log in which the group's position is, in the same transaction. */
+type PublishIn = (tx: SqlTransaction, messages: readonly EncodedMessage[]) => Promise<void>
 
 interface SharedDelivery {
   readonly delivery: TransportDelivery
@@ -26,12 +22,14 @@ interface SharedDelivery {
 
 export class PositionInbox implements Inbox {
   readonly hasOutbox = true
-  readonly #options: PositionInboxOptions
+  readonly settling: SettlingTransactions
+  readonly #publishIn: PublishIn
   readonly #shared: SharedTransactions<SharedDelivery>
 
-  constructor(options: PositionInboxOptions) {
-    this.#options = options
-    this.#shared = new SharedTransactions<SharedDelivery>(options.settling.sql, options.clock, {
+  constructor(settling: SettlingTransactions, publishIn: PublishIn, clock: Clock) {
+    this.settling = settling
+    this.#publishIn = publishIn
+    this.#shared = new SharedTransactions<SharedDelivery>(settling.sql, clock, {
       close: (tx, done) =>
         this.#end(
           tx,
@@ -39,10 +37,6 @@ export class PositionInbox implements Inbox {
           done.flatMap(({ outputs }) => outputs),
         ),
     })
-  }
-
-  get settling(): SettlingTransactions {
-    return this.#options.settling
   }
 
   async process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed'> {
@@ -73,7 +67,7 @@ export class PositionInbox implements Inbox {
     deliveries: readonly TransportDelivery[],
     outputs: readonly EncodedMessage[],
   ): Promise<void> {
-    if (outputs.length > 0) await this.#options.publishIn(tx, outputs)
+    if (outputs.length > 0) await this.#publishIn(tx, outputs)
     await this.settling.settle(tx, deliveries.map(originalOf))
   }
 }

@@ -1,35 +1,18 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { requireBoolean } from '../../core/option-checks.ts'
-import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
+import type { Resolved } from '../../core/resolved-options.ts'
+import { checkProvisionMode } from '../transport/provision-mode.ts'
 import { resolveGroupIds, resolveStartAt, type StartsAt } from './group/group-id-and-start-at.ts'
-
-/** The options of the adapter that are the same with every driver, checked. What they mean is said where users give them. */
-export interface KafkaSettings {
-  readonly provision: ProvisionMode
-  readonly replicationFactor: number
-  readonly topicConfig: Readonly<Record<string, string>>
-  readonly maxMessageBytes: number
-  readonly maxBatchBytes: number
-  readonly groupIds: ReadonlyMap<string, string>
-  readonly startAt: StartsAt
-  readonly springHeaderTypes: boolean
-  readonly connectTimeoutMs: number
-  readonly requestTimeoutMs: number
-  readonly sessionTimeoutMs: number
-  readonly heartbeatIntervalMs: number
-  readonly rebalanceTimeoutMs: number
-  readonly maxWaitMs: number
-  readonly commitIntervalMs: number
-  readonly delayDiscoveryMs: number
-}
+import type { KafkaCommonOptions } from './options.ts'
 
 /** Settings as users give them. */
-export type GivenSettings = {
-  readonly [Name in Exclude<keyof KafkaSettings, 'groupIds' | 'startAt'>]?: KafkaSettings[Name] | undefined
-} & {
-  readonly groupIds?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined
-  readonly startAt?: Readonly<Record<string, Readonly<Record<string, 'earliest' | 'latest' | Date>>>> | undefined
+type GivenSettings = Omit<KafkaCommonOptions, 'compression'>
+
+/** The options of the adapter that are the same with every driver, checked. */
+export type KafkaSettings = Resolved<Omit<GivenSettings, 'groupIds' | 'startAt'>> & {
+  readonly groupIds: ReadonlyMap<string, string>
+  readonly startAt: StartsAt
 }
 
 const DEFAULTS = {

@@ -1,5 +1,6 @@
 import { counted } from '../../core/counted-noun.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import type { ResolvedBrokerOptions } from './broker.ts'
 import { Cursor } from './cursor.ts'
 import { sizeOf } from './message-size.ts'
 
@@ -171,10 +172,4 @@ export class MemoryPartition {
     for (const cursor of this.#anonymous) lowest = Math.min(lowest, cursor.settled)
     return lowest
   }
-}
-
-export interface ResolvedBrokerOptions {
-  readonly retainMessages: number
-  readonly maxBacklog: number
-  readonly maxBacklogBytes: number
 }

@@ -1,6 +1,6 @@
 import { Lending, type Loan, type LoanSource } from '../transport/kit/lending.ts'
 import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
-import type { Destination } from './broker.ts'
+import type { Destination } from './broker-destinations.ts'
 import type { Cursor, LentMessage, Reader } from './cursor.ts'
 
 export interface SubscriptionEvents {

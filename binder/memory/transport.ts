@@ -19,7 +19,8 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
-import { Broker, type Destination, type MemoryBroker, type MemoryBrokerOptions } from './broker.ts'
+import type { MemoryBroker, MemoryBrokerOptions } from './broker.ts'
+import { Broker, type Destination } from './broker-destinations.ts'
 import { MemoryPartition } from './partition.ts'
 import { RoomWait } from './room-wait.ts'
 import { GroupMembers, MemorySubscription } from './subscription.ts'

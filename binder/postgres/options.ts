@@ -1,6 +1,7 @@
 import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
+import type { Resolved } from '../../core/resolved-options.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
 import { checkListener, resolveSql, SQL_NAMES, type SqlOptions } from '../../core/sql-options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
@@ -47,23 +48,7 @@ export interface PostgresTransportOptions extends SqlOptions {
   readonly provision?: ProvisionMode | undefined
 }
 
-export interface ResolvedPostgresOptions {
-  readonly sql: SqlClient
-  readonly transactionsOf: SqlClient
-  readonly schema: string
-  readonly listener: SqlListener | undefined
-  readonly notifyEveryMs: number
-  readonly pollMs: number
-  readonly leaseMs: number
-  readonly rebalanceTimeoutMs: number
-  readonly commitIntervalMs: number
-  readonly requestTimeoutMs: number
-  readonly maxMessageBytes: number
-  readonly retentionMs: number
-  readonly segmentBytes: number
-  readonly segmentMs: number
-  readonly provision: ProvisionMode
-}
+export type ResolvedPostgresOptions = Resolved<PostgresTransportOptions, 'listener'>
 
 const NAMES = optionNames<PostgresTransportOptions>({
   ...SQL_NAMES,

@@ -1,6 +1,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireBoolean, wrongKind } from '../../core/option-checks.ts'
+import type { Resolved } from '../../core/resolved-options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/amqplib-types.ts'
@@ -97,20 +98,8 @@ export interface RabbitTls {
   readonly servername?: string | undefined
 }
 
-export interface ResolvedRabbitOptions {
-  readonly provision: ProvisionMode
-  readonly connect: (name: string) => Promise<AmqpConnection>
-  readonly connectTimeoutMs: number
-  readonly requestTimeoutMs: number
-  readonly closeTimeoutMs: number
-  readonly queueArguments: Readonly<Record<string, string | number | boolean>>
-  /** Queues may lose messages, by their arguments. */
-  readonly mayDiscard: boolean
-  readonly unroutable: 'refuse' | 'accept'
-  readonly maxMessageBytes: number
+export type ResolvedRabbitOptions = Resolved<Omit<RabbitTransportOptions, 'url' | 'tls' | 'queueType' | 'places'>> & {
   readonly places: Places
-  readonly rebalanceMs: number
-  readonly rebalanceTimeoutMs: number
 }
 
 const RABBIT_DEFAULTS = Object.freeze({

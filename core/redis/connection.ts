@@ -1,30 +1,16 @@
 import { createHash } from 'node:crypto'
-import type { Clock } from '../clock.ts'
 import { toError } from '../errors.ts'
 import { turnsOf } from '../event-loop-turns.ts'
-import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
 import { failureKind, isReply } from './classify-errors.ts'
-import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
+import type { RedisConnectionClient, RedisValue } from './client.ts'
 import { CoalescedSocketWrites } from './coalesced-socket-writes.ts'
-import { mastersOf, ReconnectingClient } from './reconnecting-client.ts'
+import { mastersOf, ReconnectingClient, type SessionOptions } from './reconnecting-client.ts'
 import { type RedisErrors, RedisErrorTranslator } from './translate-errors.ts'
 import { IdleSocket } from './unref-idle-socket.ts'
 
-export interface ConnectionOptions {
-  /** ioredis, or how to get it. */
-  readonly client: () => Promise<RedisClient>
-  readonly name: string
-  /** Every command settles within about this. */
-  readonly answerMs: number
-  readonly clock: Clock
-  readonly logger: Logger
+export interface ConnectionOptions extends SessionOptions {
   readonly errors: RedisErrors
-  /**
-   * For subscriptions: with Sentinel it stays with the server that this connection is connected to; in a cluster it
-   * connects to one of its nodes (messages reach all of them), and to another one when that is lost.
-   */
-  readonly follows?: RedisConnection | undefined
   /** The process may end while no command is under way. Not with a cluster client, whose timers keep it alive. */
   readonly letsExit?: boolean | undefined
 }

@@ -15,11 +15,17 @@ import {
 import { redactCommandArguments } from './redact-command-arguments.ts'
 
 export interface SessionOptions {
+  /** ioredis, or how to get it. */
   readonly client: () => Promise<RedisClient>
   readonly name: string
+  /** Every command settles within about this. */
   readonly answerMs: number
   readonly clock: Clock
   readonly logger: Logger
+  /**
+   * For subscriptions: with Sentinel it stays with the server that this connection is connected to; in a cluster it
+   * connects to one of its nodes (messages reach all of them), and to another one when that is lost.
+   */
   readonly follows?: { ready(): Promise<RedisConnectionClient>; peer(): string | undefined } | undefined
 }
 

@@ -10,8 +10,8 @@ export interface Applied {
   readonly heard: boolean
 }
 
-/** The caller's role: `epoch` when it is the owner, who must still be it. */
-export interface ApplyOptions {
+/** Sender of an event, and what it has read of the saga. With `epoch` it is the owner, and must still be it. */
+export interface EventSender {
   readonly snapshot?: LoadedSaga | undefined
   readonly epoch?: number | undefined
   /** For which of the sagas that had this id the event is; absent: for whichever has it now. */

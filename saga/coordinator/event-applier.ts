@@ -15,7 +15,7 @@ import { refuseOwnTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-error.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey, SagaMail } from '../store/store-types.ts'
-import type { Applied, ApplyOptions } from './apply-event-types.ts'
+import type { Applied, EventSender } from './apply-event-types.ts'
 import { Committer } from './committer.ts'
 import { FailingSagas } from './failing-sagas.ts'
 import { cacheKey, isGoingOn, isOther, isSmall, type LoadedSaga, withoutMail } from './loaded-saga.ts'
@@ -57,7 +57,7 @@ export class EventApplier {
     this.#eventBatches = new PerSagaEventBatches(runtime, this.planner, {
       commit: (plan) => this.#detached(() => this.commit(plan)),
       failed: (key, error) => this.writeFailures.failed(cacheKey(key), toError(error)),
-      alone: (key, event, options) => this.#apply(key, event, options, true),
+      alone: (key, event, sender) => this.#apply(key, event, sender, true),
     })
   }
 
@@ -79,31 +79,31 @@ export class EventApplier {
    * @returns `undefined` when the saga does not exist or its version is not loaded
    * @throws `saga.ownership_lost` when `epoch` is given and is not the present one
    */
-  async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
+  async apply(key: SagaKey, event: SagaEvent, sender: EventSender = {}): Promise<Applied | undefined> {
     // Mail that was read goes with the snapshot that it was taken from.
-    return this.#apply(key, event, options, options.read !== undefined)
+    return this.#apply(key, event, sender, sender.read !== undefined)
   }
 
   /** @param leaves does not wait for a write of the saga that is under way */
-  async #apply(key: SagaKey, event: SagaEvent, options: ApplyOptions, leaves: boolean): Promise<Applied | undefined> {
+  async #apply(key: SagaKey, event: SagaEvent, sender: EventSender, leaves: boolean): Promise<Applied | undefined> {
     let alone = leaves
-    if (!alone && this.#eventBatches.isOpen(key)) return this.#join(key, event, options)
-    const attempts = new WriteFallbacks(event, options.parks === true)
-    let known = options.snapshot ?? this.#recent.get(cacheKey(key))
+    if (!alone && this.#eventBatches.isOpen(key)) return this.#join(key, event, sender)
+    const attempts = new WriteFallbacks(event, sender.parks === true)
+    let known = sender.snapshot ?? this.#recent.get(cacheKey(key))
     for (;;) {
-      const snapshot = known ?? (await this.#loadWithout(key, options.read))
+      const snapshot = known ?? (await this.#loadWithout(key, sender.read))
       if (snapshot === undefined) return undefined
-      if (isOther(snapshot.row, options.birth)) {
+      if (isOther(snapshot.row, sender.birth)) {
         if (known === undefined) return { snapshot, changed: false, heard: false }
         known = undefined
         this.#recent.delete(cacheKey(key))
         continue
       }
-      const plan = await this.planner.plan(snapshot, attempts.event, options.epoch, attempts.refusals)
+      const plan = await this.planner.plan(snapshot, attempts.event, sender.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
       if (plan !== undefined && !alone && this.#eventBatches.isOpen(key)) {
         this.planner.releaseRoom(plan)
-        return this.#join(key, attempts.event, options)
+        return this.#join(key, attempts.event, sender)
       }
       const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
       if (written === 'again') {
@@ -120,9 +120,9 @@ export class EventApplier {
   }
 
   /** Refuses a sender inside its own transaction, which would wait for the write while the write waits for it. */
-  async #join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
+  async #join(key: SagaKey, event: SagaEvent, sender: EventSender): Promise<Applied | undefined> {
     refuseOwnTransaction(this.#runtime.sql)
-    return this.#eventBatches.join(key, event, options)
+    return this.#eventBatches.join(key, event, sender)
   }
 
   #writeInLine(plan: Plan, attempts: WriteFallbacks, alone: boolean): Promise<'written' | 'stale' | 'again'> {

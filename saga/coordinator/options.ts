@@ -14,6 +14,7 @@ import {
   requireFunction,
   wrongKind,
 } from '../../core/option-checks.ts'
+import type { Resolved } from '../../core/resolved-options.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { MAX_AGE_MS, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { resolveSql, SQL_NAMES, type SqlOptions } from '../../core/sql-options.ts'
@@ -118,14 +119,7 @@ export interface LateCommand {
   readonly attempts: number
 }
 
-export type ResolvedOptions = {
-  readonly [K in Exclude<keyof CoordinatorOptions, 'telemetry' | 'headers'>]-?: Exclude<
-    CoordinatorOptions[K],
-    undefined
-  >
-} & {
-  readonly telemetry: Telemetry | undefined
-  readonly headers: AmbientHeaders | undefined
+export type ResolvedOptions = Resolved<CoordinatorOptions, 'telemetry' | 'headers'> & {
   /** The shard that its database is; absent: there are none. */
   readonly shard?: string
 }

@@ -12,7 +12,7 @@ import { within } from '../../core/time-limit.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/store-types.ts'
-import type { Applied, ApplyOptions } from './apply-event-types.ts'
+import type { Applied, EventSender } from './apply-event-types.ts'
 import { cacheKey, follows, isOther, type LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { folded, type Plan } from './write-plan.ts'
@@ -24,12 +24,12 @@ export interface LineWriter {
   /** A write failed, and the events in it are their senders' again. */
   failed(key: SagaKey, error: unknown): void
   /** Applies an event without waiting in a line. */
-  alone(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined>
+  alone(key: SagaKey, event: SagaEvent, sender: EventSender): Promise<Applied | undefined>
 }
 
 interface Waiting {
   readonly event: SagaEvent
-  readonly options: ApplyOptions
+  readonly sender: EventSender
   /** Runs work in the context of the sender. */
   readonly inside: <T>(work: () => T) => T
   readonly resolve: (applied: Applied | undefined) => void
@@ -94,11 +94,11 @@ export class PerSagaEventBatches {
   }
 
   /** Waits for the write that is under way. */
-  join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
+  join(key: SagaKey, event: SagaEvent, sender: EventSender): Promise<Applied | undefined> {
     const line = this.#lines.get(cacheKey(key))
-    if (line === undefined) return this.#writer.alone(key, event, options)
+    if (line === undefined) return this.#writer.alone(key, event, sender)
     const inside = AsyncLocalStorage.snapshot()
-    return new Promise((resolve, reject) => line.waiting.push({ event, options, inside, resolve, reject }))
+    return new Promise((resolve, reject) => line.waiting.push({ event, sender, inside, resolve, reject }))
   }
 
   async #drain(line: Line): Promise<void> {
@@ -133,7 +133,7 @@ export class PerSagaEventBatches {
     for (const waiting of batch) {
       const at: LoadedSaga | undefined = plan?.next ?? snapshot
       try {
-        const next = at && !isOther(at.row, waiting.options.birth) ? await this.#plan(at, waiting) : undefined
+        const next = at && !isOther(at.row, waiting.sender.birth) ? await this.#plan(at, waiting) : undefined
         if (next === undefined) void this.#alone(line, waiting)
         else {
           plan = plan === undefined ? next : folded(plan, next)
@@ -146,8 +146,8 @@ export class PerSagaEventBatches {
     return plan && { plan, events }
   }
 
-  async #plan(at: LoadedSaga, { event, options, inside }: Waiting): Promise<Plan | undefined> {
-    const planning = inside(() => this.#planner.plan(at, event, options.epoch))
+  async #plan(at: LoadedSaga, { event, sender, inside }: Waiting): Promise<Plan | undefined> {
+    const planning = inside(() => this.#planner.plan(at, event, sender.epoch))
     const plan = await within(this.#runtime.clock, PLAN_MS, planning, HANGS)
     if (plan !== HANGS) return plan
     planning.then((late) => late && this.#planner.releaseRoom(late)).catch(() => {})
@@ -176,7 +176,7 @@ export class PerSagaEventBatches {
   }
 
   /** Never rejects. */
-  async #alone({ key }: Line, { event, options, inside, resolve, reject }: Waiting): Promise<void> {
-    await inside(() => this.#writer.alone(key, event, options)).then(resolve, reject)
+  async #alone({ key }: Line, { event, sender, inside, resolve, reject }: Waiting): Promise<void> {
+    await inside(() => this.#writer.alone(key, event, sender)).then(resolve, reject)
   }
 }

@@ -6,7 +6,7 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireBoolean } from '../../core/option-checks.ts'
 import type { RetryPolicy, StepShape } from '../machine/state.ts'
 import type { StepPlace } from './kinds/kind.ts'
-import type { RetryOptions } from './step-options.ts'
+import type { CallOptions, RetryOptions } from './step-options.ts'
 
 const DEFAULTS = Object.freeze({ timeoutMs: 30 * SECOND, compensationAttempts: 10 })
 
@@ -35,12 +35,9 @@ const RETRY_NAMES = optionNames<RetryOptions>({
 })
 
 /** The same options as they come: unchecked, possibly from plain JavaScript. */
-export interface RawCallOptions {
+export interface RawCallOptions extends CallOptions {
   readonly pivot?: unknown
   readonly compensate?: unknown
-  readonly timeoutMs?: number | undefined
-  readonly retry?: RetryOptions | undefined
-  readonly compensationRetry?: RetryOptions | undefined
 }
 
 export const ONCE: RetryPolicy = Object.freeze({

@@ -69,7 +69,7 @@ export interface PreparedHealth {
   readonly old: readonly PreparedTransaction[]
 }
 
-export interface PreparedWatchOptions {
+interface PreparedWatchOptions {
   readonly sources: readonly PreparedSource[]
   readonly clock: Clock
   readonly logger: Logger

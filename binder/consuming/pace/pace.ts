@@ -1,17 +1,11 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
-import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../../bindings/batch-rate-breaker-options.ts'
+import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { LineAdmission } from '../line-interface.ts'
 import { CircuitBreaker, type CircuitState, type Permit } from './circuit-breaker.ts'
 import { RateLimit } from './rate-limit.ts'
-
-export interface PaceOptions {
-  readonly name: string
-  readonly rateLimit: ResolvedRateLimit | undefined
-  readonly circuitBreaker: ResolvedCircuitBreaker | undefined
-}
 
 /** A call without a breaker to ask. */
 export const FREE: Permit = Object.freeze({ epoch: 0, isTrial: false })
@@ -23,7 +17,7 @@ export class Pace implements LineAdmission {
 
   /** `undefined` when the binding has neither. */
   static of(
-    { name, rateLimit, circuitBreaker }: PaceOptions,
+    { name, rateLimit, circuitBreaker }: Pick<ResolvedConsumer, 'name' | 'rateLimit' | 'circuitBreaker'>,
     { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
     wake: () => void,
   ): Pace | undefined {

@@ -1,7 +1,7 @@
 import { optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
+import type { Resolved } from '../../../core/resolved-options.ts'
 import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
-import type { Compression } from '../wire/compression-codecs.ts'
 import type { KafkaClient } from './client-types.ts'
 import { requireCodec } from './codecs.ts'
 
@@ -11,10 +11,7 @@ export interface KafkaTransportOptions extends KafkaCommonOptions {
   readonly kafka: KafkaClient
 }
 
-export interface KafkaOptions extends KafkaSettings {
-  readonly kafka: KafkaClient
-  readonly compression: Compression
-}
+export type KafkaOptions = KafkaSettings & Resolved<Pick<KafkaTransportOptions, 'kafka' | 'compression'>>
 
 const NAMES = optionNames<KafkaTransportOptions>({ kafka: true, ...COMMON_NAMES })
 

@@ -37,13 +37,8 @@ export interface KafkaReader {
   readonly buffer: { subarray(start: number): { readonly buffers: readonly Buffer[] } }
 }
 
-/** `Connection` of `@platformatic/kafka` 2. */
-export type KafkaConnectionClass = new (clientId?: string, options?: KafkaConnectionOptions) => object
-
-/** Options of a `Connection`. */
-export interface KafkaConnectionOptions {
-  /** Time limit for connecting, in ms. */
-  connectTimeout?: number
-  /** Time limit of any request, in ms. */
-  requestTimeout?: number
-}
+/** `Connection` of `@platformatic/kafka` 2. The adapter sets its time limits, in ms: for connecting, and for any request. */
+export type KafkaConnectionClass = new (
+  clientId?: string,
+  options?: { connectTimeout?: number; requestTimeout?: number },
+) => object

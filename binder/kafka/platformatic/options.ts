@@ -1,8 +1,9 @@
 import { invalidOption } from '../../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
+import type { Resolved } from '../../../core/resolved-options.ts'
 import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
-import { type Compression, requirePackage } from '../wire/compression-codecs.ts'
+import { requirePackage } from '../wire/compression-codecs.ts'
 import { checkSasl } from './check-sasl.ts'
 import type { KafkaConnectionClass } from './connection-types.ts'
 
@@ -31,11 +32,10 @@ export interface KafkaConnectOptions {
   readonly sasl?: object | undefined
 }
 
-export interface ResolvedOptions extends KafkaSettings {
-  readonly kafka: KafkaConnectOptions
-  readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
-  readonly compression: Compression
-}
+export type ResolvedOptions = KafkaSettings &
+  Resolved<Pick<PlatformaticTransportOptions, 'kafka' | 'compression'>> & {
+    readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
+  }
 
 const NAMES = optionNames<PlatformaticTransportOptions>({ kafka: true, ...COMMON_NAMES })
 const KAFKA_NAMES = optionNames<KafkaConnectOptions>({

@@ -51,7 +51,7 @@ export interface AmqpConfirmChannel extends AmqpChannel {
     exchange: string,
     routingKey: string,
     content: Buffer,
-    options: AmqpPublishOptions,
+    options: AmqpPublishProperties,
     onConfirm: (error: Error | null) => void,
   ): boolean
 }
@@ -93,7 +93,8 @@ export interface AmqpProperties {
   readonly expiration?: unknown
 }
 
-export interface AmqpPublishOptions {
+/** Properties of a message to publish. With `mandatory` the broker returns the message when no queue gets it. */
+export interface AmqpPublishProperties {
   headers: Record<string, unknown>
   contentType?: string
   persistent: boolean

@@ -1,4 +1,4 @@
-import type { AmqpConfirmChannel, AmqpPublishOptions } from '../link/amqplib-types.ts'
+import type { AmqpConfirmChannel, AmqpPublishProperties } from '../link/amqplib-types.ts'
 import { type PublishTarget, writePublish } from './publish-frames.ts'
 
 /** The parts of amqplib's channel that write. */
@@ -77,7 +77,7 @@ export class FrameWriter {
   publish(
     to: PublishTarget,
     content: Buffer,
-    options: AmqpPublishOptions,
+    options: AmqpPublishProperties,
     onConfirm: (error: Error | null) => void,
   ): void {
     const inside = this.#inside
@@ -108,7 +108,7 @@ export class FrameWriter {
   }
 
   /** False: amqplib has to write it, or to say why it cannot be written. */
-  #encoded(inside: AmqplibChannel, to: PublishTarget, content: Buffer, options: AmqpPublishOptions): boolean {
+  #encoded(inside: AmqplibChannel, to: PublishTarget, content: Buffer, options: AmqpPublishProperties): boolean {
     if (isClosed(inside)) return false
     if (content.byteLength > Math.min(MOST_CONTENT_BYTES, inside.connection.frameMax - FRAME_OVERHEAD)) return false
     if (this.#block.byteLength - this.#end < CHUNK_BYTES) {

@@ -1,6 +1,6 @@
 import { MAX_DELAY_MS } from '../../channel/delay.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { AmqpPublishOptions } from '../link/amqplib-types.ts'
+import type { AmqpPublishProperties } from '../link/amqplib-types.ts'
 import type { DelayLadder } from '../topology/delay-ladder.ts'
 import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 
@@ -8,7 +8,7 @@ import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 export interface PublishArguments {
   readonly exchange: string
   readonly content: Buffer
-  readonly options: AmqpPublishOptions
+  readonly options: AmqpPublishProperties
 }
 
 export interface PublishLimits {
@@ -47,7 +47,7 @@ const MOST_PROPERTY_BYTES = 128 * 1024
 /** Adds the way through the ladder. @returns where that begins, `undefined` for a message that is due */
 function delayed(
   { destination, notBefore }: EncodedMessage,
-  options: AmqpPublishOptions,
+  options: AmqpPublishProperties,
   ladder: DelayLadder,
   now: number,
 ): string | undefined {

@@ -1,5 +1,5 @@
 import { keptByText } from '../../../core/kept-by-text.ts'
-import type { AmqpPublishOptions } from '../link/amqplib-types.ts'
+import type { AmqpPublishProperties } from '../link/amqplib-types.ts'
 
 /** Where a message goes. */
 export interface PublishTarget {
@@ -12,7 +12,7 @@ export interface PublishFrames {
   readonly channel: number
   readonly to: PublishTarget
   readonly content: Uint8Array
-  readonly options: AmqpPublishOptions
+  readonly options: AmqpPublishProperties
 }
 
 const METHOD = 1
@@ -98,7 +98,7 @@ function endFrame(into: Buffer, start: number, at: number): number {
 }
 
 /** The list of properties, in their order, behind flags for those that are there. `NaN`: one is left to amqplib. */
-function properties(into: Buffer, start: number, options: AmqpPublishOptions): number {
+function properties(into: Buffer, start: number, options: AmqpPublishProperties): number {
   const { contentType, contentEncoding, priority, correlationId, replyTo, messageId, timestamp, type, appId } = options
   const flags =
     flag(contentType, 15) |

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { newId } from '../../../core/ids.ts'
 import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/foreign-cloud-events.ts'
-import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from '../link/amqplib-types.ts'
+import type { AmqpMessage, AmqpProperties, AmqpPublishProperties } from '../link/amqplib-types.ts'
 import { toPlain } from './content-encoding.ts'
 import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField } from './fields.ts'
 import { asProperty, foreignProperties } from './foreign-properties.ts'
@@ -41,9 +41,9 @@ const BROKER_HEADER =
 export function toAmqp(
   message: EncodedMessage,
   mandatory: boolean,
-): { readonly content: Buffer; readonly options: AmqpPublishOptions } {
+): { readonly content: Buffer; readonly options: AmqpPublishProperties } {
   const { id, source, type, time, contentType, body } = message
-  const options: AmqpPublishOptions = {
+  const options: AmqpPublishProperties = {
     headers: ownHeaders(message),
     persistent: true,
     mandatory: mandatory && !isReply(message),
@@ -79,7 +79,7 @@ function ownHeaders(message: EncodedMessage): Record<string, unknown> {
 }
 
 /** The sender's, some of them as properties. */
-function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPublishOptions): void {
+function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPublishProperties): void {
   const types = fieldTypesOf(headers)
   for (const name of Object.keys(headers)) {
     const value = headers[name] as HeaderValue
@@ -109,7 +109,7 @@ function fitsShortText(text: string): boolean {
 }
 
 /** How much of a frame the properties take, roughly and never too little. */
-export function propertiesBytes(options: AmqpPublishOptions): number {
+export function propertiesBytes(options: AmqpPublishProperties): number {
   let bytes = 2_048
   for (const [name, value] of Object.entries(options.headers)) {
     bytes += Buffer.byteLength(name) + 16

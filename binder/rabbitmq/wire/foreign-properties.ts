@@ -3,7 +3,7 @@
  * back have them as properties again. A sender that sets such a header sets the property.
  */
 import type { HeaderValue } from '../../channel/message.ts'
-import type { AmqpProperties, AmqpPublishOptions } from '../link/amqplib-types.ts'
+import type { AmqpProperties, AmqpPublishProperties } from '../link/amqplib-types.ts'
 
 const PREFIX = 'amqp-'
 const REPLY_TO = `${PREFIX}reply-to`
@@ -39,7 +39,7 @@ export function asProperty(
   name: string,
   value: HeaderValue,
   isDelayed: boolean,
-): Partial<AmqpPublishOptions> | undefined {
+): Partial<AmqpPublishProperties> | undefined {
   if (!name.startsWith(PREFIX)) return undefined
   if (name === PRIORITY) return isPriority(value) && !isDelayed ? { priority: value } : undefined
   if (typeof value !== 'string' || Buffer.byteLength(value) > 255) return undefined

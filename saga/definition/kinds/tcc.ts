@@ -21,7 +21,6 @@ import {
   FORWARD_ATTEMPTS,
   patient,
   patientPolicy,
-  type RawCallOptions,
   resolveCall,
   resolveRetry,
   stepPath,
@@ -93,8 +92,7 @@ interface Sent {
 }
 
 /** The options as they come: unchecked, possibly from plain JavaScript. */
-interface Raw extends Pick<RawCallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
-  readonly confirmRetry?: RetryOptions | undefined
+interface Raw extends CallOptions, ConfirmOptions {
   readonly to?: unknown
   readonly request?: unknown
   readonly reply?: Partial<StandardSchemaV1> | undefined
