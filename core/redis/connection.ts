@@ -5,11 +5,11 @@ import { within } from '../time-limit.ts'
 import { failureKind, isReply } from './classify-errors.ts'
 import type { RedisConnectionClient, RedisValue } from './client.ts'
 import { CoalescedSocketWrites } from './coalesced-socket-writes.ts'
-import { mastersOf, ReconnectingClient, type SessionOptions } from './reconnecting-client.ts'
+import { mastersOf, ReconnectingClient, type SessionSettings } from './reconnecting-client.ts'
 import { type RedisErrors, RedisErrorTranslator } from './translate-errors.ts'
 import { IdleSocket } from './unref-idle-socket.ts'
 
-export interface ConnectionOptions extends SessionOptions {
+export interface ConnectionSettings extends SessionSettings {
   readonly errors: RedisErrors
   /** The process may end while no command is under way. Not with a cluster client, whose timers keep it alive. */
   readonly letsExit?: boolean | undefined
@@ -47,13 +47,13 @@ const OVERDUE = Symbol('overdue')
  * that turns out to be a replica is left: the next connection asks Sentinel, or the address, who is the master now.
  */
 export class RedisConnection implements ScriptRunner {
-  readonly #options: ConnectionOptions
+  readonly #options: ConnectionSettings
   readonly #writes = new CoalescedSocketWrites()
   readonly #session: ReconnectingClient
   readonly #failures: RedisErrorTranslator
   readonly #idle: IdleSocket | undefined
 
-  constructor(options: ConnectionOptions) {
+  constructor(options: ConnectionSettings) {
     this.#options = options
     this.#session = new ReconnectingClient(options)
     this.#failures = new RedisErrorTranslator(options.errors, this.#session)

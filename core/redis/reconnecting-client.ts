@@ -14,7 +14,7 @@ import {
 } from './client.ts'
 import { redactCommandArguments } from './redact-command-arguments.ts'
 
-export interface SessionOptions {
+export interface SessionSettings {
   /** ioredis, or how to get it. */
   readonly client: () => Promise<RedisClient>
   readonly name: string
@@ -36,7 +36,7 @@ export class ReconnectingClient {
   readonly onReady: Array<(connection: RedisConnectionClient, first: boolean) => void> = []
   readonly onServer: Array<(server: RedisConnectionClient) => void> = []
   readonly onMessage: Array<(channel: string, message: string) => void> = []
-  readonly #options: SessionOptions
+  readonly #options: SessionSettings
   /** Nodes of the cluster that were connected before. */
   readonly #met = new Set<string>()
   #client: RedisConnectionClient | undefined
@@ -51,7 +51,7 @@ export class ReconnectingClient {
   /** Why it is not connected; undefined since it is. */
   lastError: Error | undefined
 
-  constructor(options: SessionOptions) {
+  constructor(options: SessionSettings) {
     this.#options = options
   }
 

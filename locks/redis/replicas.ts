@@ -1,7 +1,12 @@
 import { counted } from '../../core/counted-noun.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
+import {
+  type ConnectionSettings,
+  RedisConnection,
+  type Script,
+  type ScriptRunner,
+} from '../../core/redis/connection.ts'
 import { LockError } from '../errors.ts'
 
 /** How many replicas must have a grant before it counts. */
@@ -39,7 +44,7 @@ export class AcknowledgedScripts implements ScriptRunner {
   #sending = false
 
   /** @throws TypeError / RangeError naming the option */
-  constructor(options: ReplicaOptions, connection: Omit<ConnectionOptions, 'name'>, clustered: boolean) {
+  constructor(options: ReplicaOptions, connection: Omit<ConnectionSettings, 'name'>, clustered: boolean) {
     const path = 'redisLocks.replicas'
     refuseUnknown(path, options, NAMES)
     this.#count = requireInteger(`${path}.count`, options.count, 1)
