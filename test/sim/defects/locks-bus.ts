@@ -23,8 +23,8 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'bus/options.ts',
-        find: "logger: checkLogger('createBus.logger', options.logger)",
-        put: "logger: options.logger ?? checkLogger('createBus.logger', options.logger)",
+        find: "...resolveRuntime('createBus', options)",
+        put: "...resolveRuntime('createBus', options), ...(options.logger && { logger: options.logger })",
       },
     ],
   },
