@@ -9,7 +9,7 @@ export type { BusAdmin, BusOrder, OperatedBus } from './bus-admin.ts'
 export type { ClusterAdmin, MemberLine } from './cluster-admin.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
-export type { GroupLine } from './group-lag.ts'
+export { type GroupLine, missingGroups } from './group-lag.ts'
 export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
   DeadLetterAdmin,

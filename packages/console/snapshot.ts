@@ -3,7 +3,14 @@
  * error: an unavailable broker leaves the others unaffected.
  */
 
-import type { GroupLine, InstancesView, LeaderLine, MemberLine, SagaCounts } from '@concordat/cli'
+import {
+  type GroupLine,
+  type InstancesView,
+  type LeaderLine,
+  type MemberLine,
+  missingGroups,
+  type SagaCounts,
+} from '@concordat/cli'
 import { type Logger, SECOND, silentLogger } from 'concordat/core'
 import { within } from 'concordat/extension'
 import type { BindingStatus, OutboxStats } from './engine-types.ts'
@@ -16,7 +23,7 @@ export interface Part<T> {
   /** Epoch ms of this process; of the last answer. */
   readonly at: number
   readonly data?: T | undefined
-  /** Why there is none now; `data` is what was known before. */
+  /** Why there is none now, and `data` is what was known before; or what `data` lacks. */
   readonly problem?: ProblemBody | undefined
 }
 
@@ -53,6 +60,8 @@ interface Source {
   readonly name: keyof Snapshot
   readonly everyMs: number
   readonly read: () => Promise<unknown>
+  /** Says what an answer lacks. */
+  readonly lacks?: ((data: never) => ProblemBody | undefined) | undefined
 }
 
 const TICK_MS = 1 * SECOND
@@ -121,10 +130,11 @@ export class LiveSnapshot {
     }
   }
 
-  async #look({ name, everyMs, read }: Source): Promise<void> {
+  async #look(source: Source): Promise<void> {
+    const { name, everyMs } = source
     const { clock } = this.#backend
     const first = this.#current[name] === undefined
-    const part = await this.#partOf(name, read)
+    const part = await this.#partOf(source)
     this.#due.set(name, clock.monotonic() + everyMs)
     this.#current = { ...this.#current, [name]: part }
     const said = JSON.stringify([part.data, part.problem])
@@ -134,14 +144,14 @@ export class LiveSnapshot {
     if (first) this.#flush()
   }
 
-  async #partOf(name: keyof Snapshot, read: Source['read']): Promise<Part<unknown>> {
+  async #partOf({ name, read, lacks }: Source): Promise<Part<unknown>> {
     const { clock } = this.#backend
     const before = this.#current[name]
     try {
       const late = new Problem(503, 'console.timeout', 'no answer in 10 s')
       const data = await within<unknown, unknown>(clock, READ_MS, read(), late)
       if (data === late) throw late
-      return { at: clock.now(), data }
+      return { at: clock.now(), data, problem: lacks?.(data as never) }
     } catch (error) {
       // Without a listener the operator may be closed already, and questions asked before that fail.
       const problem = bodyOf(problemOf(error, this.#timer === undefined ? silentLogger : this.#logger))
@@ -162,7 +172,7 @@ export class LiveSnapshot {
 function sourcesOf(backend: Backend): readonly Source[] {
   const { operator, bindings, clusters, instances } = backend
   return [
-    { name: 'groups', everyMs: 2 * SECOND, read: () => operator.groups() },
+    { name: 'groups', everyMs: 2 * SECOND, read: () => operator.groups(), lacks: cutGroups },
     { name: 'sagas', everyMs: 5 * SECOND, read: () => operator.sagas.count() },
     { name: 'outbox', everyMs: 2 * SECOND, read: () => operator.outbox.stats() },
     { name: 'instances', everyMs: 2 * SECOND, read: () => instances.view() },
@@ -174,6 +184,12 @@ function sourcesOf(backend: Backend): readonly Source[] {
       ? []
       : [{ name: 'bindings' as const, everyMs: 1 * SECOND, read: async () => bindings().map(withoutError) }]),
   ]
+}
+
+/** The log has more groups than are read. */
+function cutGroups(groups: readonly GroupLine[]): ProblemBody | undefined {
+  const message = missingGroups(groups)
+  return message === undefined ? undefined : { code: 'console.groups_cut', message }
 }
 
 function withoutError({ error: _error, ...status }: BindingStatus): LiveBinding {

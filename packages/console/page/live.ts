@@ -160,6 +160,8 @@ export interface LettersSeen {
   readonly count: number | undefined
   /** Groups whose letters could not be counted. */
   readonly uncounted: number
+  /** True: the log has more groups than are read. */
+  readonly isCut: boolean
 }
 
 /** Groups of the log in the database have their letters as the lag of another group. */
@@ -170,7 +172,11 @@ export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   const inLogs = inLog.filter(({ group }) => group === 'redrive').map(({ lag }) => lag)
   const known = [...inLogs, ...counts].reduce((sum, each) => sum + each, 0)
   const isCounted = letters?.data !== undefined && (inLog.length > 0 || counts.length > 0)
-  return { count: isCounted || known > 0 ? known : undefined, uncounted: others.length - counts.length }
+  return {
+    count: isCounted || known > 0 ? known : undefined,
+    uncounted: others.length - counts.length,
+    isCut: groups?.problem?.code === 'console.groups_cut',
+  }
 }
 
 /** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */

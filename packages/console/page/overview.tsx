@@ -77,7 +77,7 @@ function LettersCard({ snapshot }: { snapshot: Snapshot }) {
   return (
     <Card
       href="#/letters"
-      label={letters.uncounted > 0 ? `dead letters; ${letters.uncounted} groups not counted` : 'dead letters'}
+      label={`dead letters${uncounted(letters)}`}
       value={letters.count}
       tone={toneOf(letters)}
       problem={snapshot.letters?.problem}
@@ -85,11 +85,16 @@ function LettersCard({ snapshot }: { snapshot: Snapshot }) {
   )
 }
 
+function uncounted({ uncounted: groups, isCut }: LettersSeen): string {
+  if (isCut) return '; not every group counted'
+  return groups > 0 ? `; ${groups} groups not counted` : ''
+}
+
 /** Green only when every group was counted. */
-function toneOf({ count: letters, uncounted }: LettersSeen): Tone {
+function toneOf({ count: letters, uncounted: groups, isCut }: LettersSeen): Tone {
   if (letters === undefined) return 'quiet'
   if (letters > 0) return 'bad'
-  return uncounted > 0 ? 'warn' : 'good'
+  return groups > 0 || isCut ? 'warn' : 'good'
 }
 
 const UNHEARD = {

@@ -8,7 +8,7 @@ import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 /** Members of `page/live.ts`, which is compiled for a browser. */
 interface LiveModule {
   readonly Live: new () => { readonly state: string; start(): void }
-  readonly lettersIn: (snapshot: Snapshot) => { readonly count: number | undefined; readonly uncounted: number }
+  readonly lettersIn: (snapshot: Snapshot) => object
 }
 /** Members of `page/api.ts`. */
 interface ApiModule {
@@ -97,26 +97,48 @@ test.each([
     { groups: inLog(0), letters: { at: 0, data: [] } },
     { count: 0, uncounted: 0 },
   ],
+  [
+    'is cut while the log has more groups than are read',
+    { groups: { ...inLog(0), problem: { code: 'console.groups_cut', message: 'x' } }, letters: { at: 0, data: [] } },
+    { count: 0, uncounted: 0, isCut: true },
+  ],
 ])('the number of dead letters %s', (_title, snapshot, seen) => {
-  expect(lettersIn(snapshot as Snapshot)).toEqual(seen)
+  expect(lettersIn(snapshot as Snapshot)).toEqual({ isCut: false, ...seen })
 })
 
-test('a broker that is slow to count leaves the groups that it counted', async () => {
-  const clock = new FakeClock()
-  const never = new Promise<never>(() => {})
-  const places = ['fast', 'slow', 'late'].map((group) => ({ channel: 'orders', group }))
-  const count = ({ group }: { group: string }): Promise<number> => (group === 'fast' ? Promise.resolve(3) : never)
+const never = new Promise<never>(() => {})
+
+function listenTo({
+  groups,
+  count = () => never,
+  ...given
+}: Partial<Record<'clock' | 'places' | 'groups', unknown>> & { count?: object }): LiveSnapshot {
   const operator = {
-    groups: async () => [],
+    groups: async () => groups,
     sagas: { count: () => never },
     outbox: { stats: () => never },
     leaders: { list: () => never },
     letters: { count },
   }
   const instances = { view: async () => ({ bindings: [] }) }
-  const backend = { operator, clock, places, clusters: [], instances, underWay: { lines: [] } }
+  const backend = { operator, places: [], clusters: [], instances, underWay: { lines: [] }, ...given }
   const snapshot = new LiveSnapshot(backend as never, silentLogger)
   onTestFinished(snapshot.listen(() => {}))
+  return snapshot
+}
+
+test('a log with more groups than are read is shown, with what it lacks', async () => {
+  const groups = Array.from({ length: 1_001 }, (_, n) => ({ channel: 'orders', group: `g${n}`, lag: 0, readers: 1 }))
+  const snapshot = listenTo({ clock: new FakeClock(), groups })
+  await drain()
+  expect(snapshot.current.groups).toMatchObject({ data: groups, problem: { code: 'console.groups_cut' } })
+})
+
+test('a broker that is slow to count leaves the groups that it counted', async () => {
+  const clock = new FakeClock()
+  const places = ['fast', 'slow', 'late'].map((group) => ({ channel: 'orders', group }))
+  const count = ({ group }: { group: string }): Promise<number> => (group === 'fast' ? Promise.resolve(3) : never)
+  const snapshot = listenTo({ clock, places, groups: [], count })
   await clock.advance(10_000)
   expect(snapshot.current.letters?.data).toEqual([
     { channel: 'orders', group: 'fast', count: 3 },
