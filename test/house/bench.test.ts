@@ -27,7 +27,7 @@ describe('npm run bench', () => {
     [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, inbox, growth, idle. '],
     [
       ['postgres', '--only', 'speed'],
-      'bench: --only: there is no part "speed", only rates, groups, latency, snapshot, pglite, disk. Usage: ',
+      'bench: --only: there is no part "speed", only rates, groups, latency, snapshot, chaos, pglite, disk. Usage: ',
     ],
     [['saga', '--only', 'fast'], 'bench: --only: there is no part "fast", only speed, participants, parked. Usage: '],
     [['locks', '--only', 'toString'], 'bench: --only: there is no part "toString", only pairs, handoff, crowd, '],
