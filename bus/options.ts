@@ -2,7 +2,7 @@ import { checkName } from '../binder/channel/channel.ts'
 import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger } from '../core/logger.ts'
+import type { Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry-interface.ts'
@@ -21,7 +21,7 @@ export interface AuthorizeRequest {
   readonly to: string
 }
 
-/** Options of `createBus`. */
+/** Options of `createBus`. Its `clock` is also the time of signatures, which `maxSkewMs` compares. */
 export interface BusOptions extends RuntimeOptions {
   /** First part of this instance's address. */
   readonly service: string

@@ -1,7 +1,7 @@
 /** Refuses what the types refuse, for callers that have no types: names that do not exist, values of another kind. */
 import { invalidOption } from './errors.ts'
 
-/** Returns the names of the options `O`. The compiler refuses a missing name and an additional one. */
+/** Returns the names of the options `O`. The compiler refuses a missing name and, but for those that come by a spread, an additional one. */
 export function optionNames<O extends object>(names: Readonly<Record<keyof O, true>>): ReadonlySet<string> {
   return new Set(Object.keys(names))
 }

@@ -1,13 +1,16 @@
-/** Options of every part that logs and waits, so that they mean the same in each. */
+/** Logger and clock: options of every part that logs and waits, defined and checked in one place. */
 import { type Clock, systemClock } from './clock.ts'
 import { checkLogger, type Logger } from './logger.ts'
 import { hasMethods, wrongKind } from './option-checks.ts'
 
-/** Where a part logs, and the time it goes by. */
+/** Logger and clock of a part. */
 export interface RuntimeOptions {
-  /** Told of what fails and of what changes; never of payloads, values or secrets. @default stderrLogger */
+  /**
+   * Told of what fails and of what changes. The part itself gives it no payloads and no secrets; what your handlers log goes there
+   * as it is. @default stderrLogger
+   */
   readonly logger?: Logger | undefined
-  /** Time of pauses, polls and timeouts, for tests. @default systemClock */
+  /** Time of pauses, polls, timeouts and timestamps: tests set their own. @default systemClock */
   readonly clock?: Clock | undefined
 }
 
@@ -22,7 +25,7 @@ export function resolveRuntime(path: string, options: RuntimeOptions): Runtime {
   return { logger: checkLogger(`${path}.logger`, logger), clock }
 }
 
-/** Logger and clock of a part. */
+/** Same as `RuntimeOptions`, checked. */
 export interface Runtime {
   readonly logger: Logger
   readonly clock: Clock

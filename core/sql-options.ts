@@ -1,18 +1,18 @@
-/** Options of every part that has tables, so that they mean the same in each. */
+/** Database, schema and listener: options of every part that has tables, defined and checked in one place. */
 import { SECOND } from './clock.ts'
 import { requireInteger, requireText } from './errors.ts'
 import { hasMethods, wrongKind } from './option-checks.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient, type SqlListener } from './sql.ts'
 
-/** Where a part has its tables. */
+/** Database and schema of a part's tables. */
 export interface SqlOptions {
-  /** The database with the part's tables, and of the transactions that it takes part in: `pgClient(pool)` or `pgliteClient(db)`. */
+  /** The database: `pgClient(pool)` or `pgliteClient(db)`. A part that joins your transactions needs the database that they run in. */
   readonly sql: SqlClient
   /** Schema of the part's tables. @default 'concordat' */
   readonly schema?: string | undefined
 }
 
-/** Same as `SqlOptions`, for a store that answers others within a time, and wakes those who wait. */
+/** Same as `SqlOptions`, for locks and for cluster state: both limit how long the server may take, and both have waiters to wake. */
 export interface SqlStoreOptions extends SqlOptions {
   /**
    * Wakes waiters and watchers at once: `pgListener({ connect })`, with a connection that no transaction pooler sits on. Without one

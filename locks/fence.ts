@@ -13,7 +13,7 @@ import { resolveSql, SQL_NAMES, type SqlOptions } from '../core/sql-options.ts'
 import { LockError } from './errors.ts'
 import { requireResourceName } from './options.ts'
 
-/** Options of `createFence`. */
+/** Options of `createFence`: the database in which the guarded effects happen, and the schema of the guard table `lock_fence`. */
 export interface FenceOptions extends SqlOptions {}
 
 /**

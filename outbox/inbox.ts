@@ -36,7 +36,7 @@ import type { Outbox } from './outbox.ts'
 /** The members of an outbox that an inbox uses. */
 export type InboxOutbox = Pick<Outbox, 'addEncoded'> & Partial<Pick<Outbox, 'ready'>>
 
-/** Options of `createInbox`. */
+/** Options of `createInbox`: in the database of the handlers' effects. */
 export interface InboxOptions extends SqlOptions, RuntimeOptions {
   /** Takes what handlers send, in the same transaction. Needed for processors. */
   readonly outbox?: InboxOutbox | undefined

@@ -44,7 +44,7 @@ import { insertMessages, requireDestination } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
 import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'
 
-/** Options of `createOutbox`. */
+/** Options of `createOutbox`: one per schema, in the database of the transactions in which messages are added. */
 export interface OutboxOptions extends SqlOptions {
   /** CloudEvents `source` of what is added here. */
   readonly service: string

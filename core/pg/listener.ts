@@ -5,7 +5,7 @@
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
 import { type Clock, SECOND } from '../clock.ts'
 import { toError } from '../errors.ts'
-import { type Logger } from '../logger.ts'
+import type { Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../option-checks.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../runtime-options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'

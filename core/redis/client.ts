@@ -169,7 +169,7 @@ function perServer(answerMs: number, name: string): Readonly<Record<string, unkn
   }
 }
 
-/** Where a factory's own connections lead, the same for each of them: either `client` or `url`. */
+/** Server of a factory's own connections, by either `client` or `url`, and how long it may take to answer. */
 export interface RedisOptions {
   /** An ioredis client (`Redis` or `Cluster`) whose settings (address, TLS, password, sentinels, database) our own connections copy. */
   readonly client?: RedisClient | undefined

@@ -13,7 +13,7 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText, toError } from '../../core/errors.ts'
-import { type Logger } from '../../core/logger.ts'
+import type { Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { unlessAborted } from '../../core/time-limit.ts'

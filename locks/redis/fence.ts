@@ -12,7 +12,7 @@ import { LockError } from '../errors.ts'
 import { requireResourceName } from '../options.ts'
 import { LAST, RAISE, WRITE } from './fence-scripts.ts'
 
-/** Options of `redisFence`: either `client` or `url`. */
+/** Options of `redisFence`. The server is the one with the data that is written; `logger` hears of failed connections. */
 export interface RedisFenceOptions extends RedisOptions, RuntimeOptions {
   /** Begins the keys in which the highest tokens are kept. @default 'concordat:fence:' */
   readonly prefix?: string | undefined

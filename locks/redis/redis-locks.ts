@@ -11,6 +11,7 @@ import { AcknowledgedScripts, type ReplicaOptions } from './replicas.ts'
 import { RestartGuard } from './restart.ts'
 import { RedisLockStore } from './store.ts'
 
+/** Options of `redisLocks`. */
 export interface RedisLocksOptions extends LocksOptions, RedisOptions {
   /** Begins every key and channel. The client's own `keyPrefix` is not used. @default 'concordat:lock:' */
   readonly prefix?: string | undefined

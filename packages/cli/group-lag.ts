@@ -41,7 +41,8 @@ export async function isRestored(sql: SqlClient, schema: string): Promise<boolea
 }
 
 /** Says which groups a report lacks; `undefined` when it has all. */
-export function missingGroups({ length }: readonly GroupLine[]): string | undefined {
+export function missingGroups(groups: readonly GroupLine[]): string | undefined {
+  const { length } = groups
   if (length <= MAX_GROUPS) return undefined
   return `the log in the database has more than ${MAX_GROUPS} groups: those made after the first ${length} were not counted`
 }

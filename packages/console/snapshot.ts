@@ -23,7 +23,7 @@ export interface Part<T> {
   /** Epoch ms of this process; of the last answer. */
   readonly at: number
   readonly data?: T | undefined
-  /** Why there is none now, and `data` is what was known before; or what `data` lacks. */
+  /** Why there is no answer now: `data` is the last one. Or what the answer lacks. */
   readonly problem?: ProblemBody | undefined
 }
 
@@ -60,7 +60,7 @@ interface Source {
   readonly name: keyof Snapshot
   readonly everyMs: number
   readonly read: () => Promise<unknown>
-  /** Says what an answer lacks. */
+  /** Says what an answer lacks: it is shown all the same. */
   readonly lacks?: ((data: never) => ProblemBody | undefined) | undefined
 }
 

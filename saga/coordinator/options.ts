@@ -31,7 +31,7 @@ import { requireTimelineText } from './operator-checks.ts'
 /** Replies, and messages that are signals, of one channel that are handled at once in this process. */
 export const REPLY_CONCURRENCY = 16
 
-/** Options of `createCoordinator`. */
+/** Options of `createCoordinator`: sagas, outbox and the effects of transactional steps live together in its database. */
 export interface CoordinatorOptions extends SqlOptions, RuntimeOptions {
   /** The service. Replies come to `<service>.saga-replies`. */
   readonly service: string

@@ -25,9 +25,9 @@ export interface CallOptions {
   readonly compensationRetry?: RetryOptions | undefined
 }
 
-/** Option of a step before the pivot that is undone by whoever did it. */
+/** Option of a command before the pivot. */
 export interface Undoable {
-  /** True: it is undone when the saga turns back, with the operation `compensate`. `'none'`: there is nothing to undo. */
+  /** True: the same request is sent with operation `compensate` to undo it. `'none'`: there is nothing to undo. */
   readonly compensate: true | 'none'
 }
 

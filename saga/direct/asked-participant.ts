@@ -18,11 +18,11 @@ import type { SagaReply } from '../wire/reply.ts'
 
 /** Options of a participant that is called without a broker; the declaration provides the defaults. */
 export interface AskedOptions {
-  /** The participant's database, with the tables of `migrateParticipant`. @default what it was declared with */
+  /** Database of the participant, or of all of a list, with the tables of `migrateParticipant`. @default what each was declared with */
   readonly sql?: SqlClient | undefined
-  /** Where `migrateParticipant` put the barrier. @default what it was declared with, else 'concordat' */
+  /** Schema in which `migrateParticipant` put the barrier. @default what each was declared with, else 'concordat' */
   readonly schema?: string | undefined
-  /** A span for each command, in the trace that its `traceparent` names. @default what it was declared with */
+  /** A span for each command, in the trace that its `traceparent` names. @default what each was declared with */
   readonly telemetry?: Telemetry | undefined
 }
 

@@ -21,7 +21,7 @@ import type { SagaReply } from '../wire/reply.ts'
 import { ASKED_NAMES, type AskedOptions, AskedParticipant } from './asked-participant.ts'
 import type { DirectAnswer, DirectAsking, DirectRequest, DirectTarget } from './target.ts'
 
-/** Options of `localTarget`. */
+/** Options of `localTarget`. Its `logger` is also what the participant's functions log to. */
 export interface LocalTargetOptions extends AskedOptions, RuntimeOptions {
   /** Calls at once from this process. Others wait in line. @default 64 */
   readonly concurrency?: number | undefined

@@ -1,9 +1,9 @@
 /** Options of a sharded coordinator, each shard's merged with those for all, and checked. */
 
-import { type Clock } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { type Logger } from '../../core/logger.ts'
+import type { Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
 import { resolveRuntime } from '../../core/runtime-options.ts'
 import {
@@ -59,6 +59,7 @@ export function resolveShardedOptions(options: ShardedCoordinatorOptions): Resol
   if (typeof shards !== 'object' || shards === null || Object.keys(shards).length === 0) {
     throw wrongKind(`${PATH}.shards`, shards, 'at least one shard by its name: { a: { sql, outbox }, ... }')
   }
+  const runtime = resolveRuntime(PATH, options)
   const instance = options.instance ?? newId()
   const resolved = new Map<string, ResolvedOptions>()
   for (const [name, shard] of Object.entries(shards).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
@@ -74,11 +75,7 @@ export function resolveShardedOptions(options: ShardedCoordinatorOptions): Resol
     )
   }
   requireDistinct([...resolved.values()])
-  return {
-    instance,
-    ...resolveRuntime(PATH, options),
-    shards: resolved,
-  }
+  return { instance, ...runtime, shards: resolved }
 }
 
 /** An option that is there without a value leaves the one for all. */

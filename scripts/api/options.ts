@@ -46,14 +46,21 @@ function hasSection(member = ''): boolean {
   return IS_OPTIONS.test(member.replace(/\..*/, '')) || /^(?:Pick|Omit)\./.test(member)
 }
 
+/** Links to the API page of the interface, which says where it is imported from: two parts may have one of the same name. */
+function linkTo(type: SomeType | undefined): string {
+  const name = `\`${type?.type === 'reference' ? type.name : type}\``
+  const page = type?.type === 'reference' ? type.reflection?.parent?.name : undefined
+  return page === undefined ? name : `[${name}](../api/${page}.md)`
+}
+
 /** Names an interface with a section of its own whose options these have, too. */
 function inherited(type: SomeType): string | undefined {
   if (type.type !== 'reference') return undefined
   const [base, names] = type.typeArguments ?? []
   const list = `${names}`.replaceAll('"', '`').replaceAll(' | ', ', ')
-  if (type.name === 'Pick') return `\`${base}\`: ${list}`
-  if (type.name === 'Omit') return `\`${base}\` without ${list}`
-  return IS_OPTIONS.test(type.name) ? `\`${type.name}\`` : undefined
+  if (type.name === 'Pick') return `${linkTo(base)}: ${list}`
+  if (type.name === 'Omit') return `${linkTo(base)} without ${list}`
+  return IS_OPTIONS.test(type.name) ? linkTo(type) : undefined
 }
 
 function commentOf(option: DeclarationReflection): Comment | undefined {

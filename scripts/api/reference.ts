@@ -125,15 +125,16 @@ export async function writePages(reference: Reference): Promise<void> {
 
 /** Removes constructors without a docstring, and inherited members, which the page shows on the base. */
 function prune({ project }: Reference): void {
-  for (const name of project.getReflectionsByKind(ReflectionKind.ClassOrInterface)) {
-    const { children = [] } = name as DeclarationReflection
-    const left = new Set(children.filter((member) => isRepeated(member) || isBareConstructor(member)))
-    for (const group of (name as DeclarationReflection).groups ?? []) {
+  const names = project.getReflectionsByKind(ReflectionKind.ClassOrInterface) as DeclarationReflection[]
+  // All of them first: a member that is removed is no longer found from those that inherit it over two levels.
+  const found = names.map(({ children = [] }) => children.filter((each) => isRepeated(each) || isBareConstructor(each)))
+  for (const [index, name] of names.entries()) {
+    const left = new Set(found[index])
+    for (const group of name.groups ?? []) {
       group.children = group.children.filter((member) => !left.has(member as DeclarationReflection))
     }
     for (const member of left) project.removeReflection(member)
-    const { groups = [] } = name as DeclarationReflection
-    ;(name as DeclarationReflection).groups = groups.filter((group) => group.children.length > 0)
+    name.groups = (name.groups ?? []).filter((group) => group.children.length > 0)
   }
 }
 

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { defineChannel, sink } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { embedded } from 'concordat/embedded'
+import { postgresLocks } from 'concordat/postgres'
 import { createService } from 'concordat/service'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -84,7 +85,9 @@ describe('embedded', () => {
     const identity = { service: 's', instance: 'i', logger: silentLogger, telemetry: undefined }
     {
       const { locks, sql } = embedded({ dataDir })
-      await using _held = locks(identity)
+      await using held = locks(identity)
+      await postgresLocks({ sql }).migrate()
+      expect(await held.list()).toEqual([])
       await sql.query('SELECT 1')
     }
     await expect(readdir(dataDir)).resolves.not.toContain('lock')

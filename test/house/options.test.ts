@@ -100,7 +100,11 @@ const LOCKS: readonly Mistake[] = [
     () => postgresLocks({ sql: js(sql), listener: js(pool) }),
     'postgresLocks.listener: expected a listener such as pgListener',
   ),
-  mistake('postgresLocks in no schema', () => postgresLocks({ sql: js(sql), schema: '' }), 'expected 1 to 63 bytes'),
+  mistake(
+    'postgresLocks in a schema that no server can have',
+    () => postgresLocks({ sql: js(sql), schema: 'a'.repeat(64) }),
+    'expected 1 to 63 bytes',
+  ),
   mistake('an unknown option of memoryLocks', () => memoryLocks(js({ ownr: 'a' })), 'Did you mean "owner"?'),
   mistake('an unknown option of acquire', () => locks.acquire('k', js({ ttl: 5_000 })), 'Did you mean "ttlMs"?'),
   mistake(
@@ -150,7 +154,7 @@ const OUTBOX: readonly Mistake[] = [
   mistake(
     'an unknown option of createOutbox',
     () => createOutbox(js({ sql, service: 'a', partition: 8 })),
-    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, headers, telemetry, transport, ' +
+    'createOutbox.partition: expected one of sql, schema, service, partitions, maxPayloadBytes, notifyEveryMs, headers, telemetry, transport, ' +
       'got "partition". Did you mean "partitions"?',
   ),
   mistake(

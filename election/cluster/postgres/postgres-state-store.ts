@@ -12,6 +12,7 @@ import { CLUSTER_PART } from './tables.ts'
 import { Tail } from './tail.ts'
 import { LogWakes } from './wakes.ts'
 
+/** Options of `postgresStateStore`. Each step takes a connection of `sql` for a moment. */
 export interface PostgresStateStoreOptions extends SqlStoreOptions, RuntimeOptions {}
 
 export interface PostgresStateStore extends ClusterStore {

@@ -1,6 +1,6 @@
 import { type Clock, HOUR, SECOND } from '../../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../../core/errors.ts'
-import { type Logger } from '../../../core/logger.ts'
+import type { Logger } from '../../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../../core/runtime-options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'

@@ -9,6 +9,7 @@ import { Act, AskContext, type Order, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
 import { queryInHash } from './hash-query.ts'
 import { useLive } from './live.ts'
+import { PartialGroups } from './partial-groups.tsx'
 import { Redrives } from './redrives.tsx'
 import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './ui-components.tsx'
 import { type Loaded, useLoaded } from './use-loaded.ts'
@@ -73,6 +74,7 @@ function Groups({
   return (
     <Panel title="Groups">
       {places.problem !== undefined && <Trouble problem={places.problem} again={places.again} />}
+      <PartialGroups />
       <Table
         label="Groups"
         rows={sorted}

@@ -160,8 +160,13 @@ export interface LettersSeen {
   readonly count: number | undefined
   /** Groups whose letters could not be counted. */
   readonly uncounted: number
-  /** True: the log has more groups than are read. */
-  readonly isCut: boolean
+  /** True: the log has more groups than are read, or what is shown of them is old. */
+  readonly isPartial: boolean
+}
+
+/** Says why the groups that are shown are not all, or not those of now; `undefined` when they are, or none are shown. */
+export function partialGroups({ groups }: Pick<Snapshot, 'groups'>): NonNullable<Snapshot['groups']>['problem'] {
+  return groups?.data === undefined ? undefined : groups.problem
 }
 
 /** Groups of the log in the database have their letters as the lag of another group. */
@@ -175,7 +180,7 @@ export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   return {
     count: isCounted || known > 0 ? known : undefined,
     uncounted: others.length - counts.length,
-    isCut: groups?.problem?.code === 'console.groups_cut',
+    isPartial: partialGroups({ groups }) !== undefined,
   }
 }
 

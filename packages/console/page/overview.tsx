@@ -85,16 +85,16 @@ function LettersCard({ snapshot }: { snapshot: Snapshot }) {
   )
 }
 
-function uncounted({ uncounted: groups, isCut }: LettersSeen): string {
-  if (isCut) return '; not every group counted'
+function uncounted({ uncounted: groups, isPartial }: LettersSeen): string {
+  if (isPartial) return '; not every group counted'
   return groups > 0 ? `; ${groups} groups not counted` : ''
 }
 
 /** Green only when every group was counted. */
-function toneOf({ count: letters, uncounted: groups, isCut }: LettersSeen): Tone {
+function toneOf({ count: letters, uncounted: groups, isPartial }: LettersSeen): Tone {
   if (letters === undefined) return 'quiet'
   if (letters > 0) return 'bad'
-  return groups > 0 || isCut ? 'warn' : 'good'
+  return groups > 0 || isPartial ? 'warn' : 'good'
 }
 
 const UNHEARD = {

@@ -5,6 +5,7 @@ import type { SystemTopology } from 'concordat/operator'
 import type { PipelineStage } from '../engine-types.ts'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
+import { PartialGroups } from './partial-groups.tsx'
 import { layOut, type Node, type Picture } from './topology-layout.ts'
 import { count, Panel, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
@@ -144,6 +145,7 @@ function Drawing({ picture }: { picture: Picture }) {
   const label = `${counted(nodes.filter(({ kind }) => kind === 'service').length, 'service')} and ${counted(nodes.filter(({ kind }) => kind === 'channel').length, 'channel')}; the tables below say the same`
   return (
     <div class="scroll" role="region" aria-label="Picture of the topology" tabIndex={0}>
+      <PartialGroups />
       <svg
         class="topology"
         viewBox={`0 0 ${width} ${height}`}

@@ -19,7 +19,7 @@ export interface CommandRequest<Input, Results extends object, ToIn, Reply exten
   readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
   /** The command's payload. Pure: called again for each resend, and for the compensation, confirmation or cancellation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
-  /** Schema of the reply's result, of what a `tccParticipant`'s `try` returned. @default any JSON, typed `unknown` */
+  /** Schema of the reply's result: with a `tccParticipant`, of what its `try` returned. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
 }
 

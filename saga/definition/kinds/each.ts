@@ -94,8 +94,10 @@ interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults ex
 
 /** Options of `.each` with a saga for each item, before the pivot. */
 export interface EachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
-  extends EachSaga<Input, Results, Item, ChildIn, ChildResults>,
-    Undoable {}
+  extends EachSaga<Input, Results, Item, ChildIn, ChildResults> {
+  /** Same as for `.saga`. */
+  readonly compensate: true | 'none'
+}
 
 /** The same after the pivot: nothing to undo. */
 export interface ForwardEachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>

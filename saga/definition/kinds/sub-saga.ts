@@ -15,7 +15,7 @@ import { addressOf, childKeys } from '../parent-child-relation.ts'
 import { ONCE, stepPath } from '../resolve-step-options.ts'
 import type { Saga, StepDefinition } from '../saga-definition-types.ts'
 import type { RequestContext } from '../step-contexts.ts'
-import type { Forward, Undoable } from '../step-options.ts'
+import type { Forward } from '../step-options.ts'
 import type { PreparedCall, StepKind } from './kind.ts'
 
 interface SubSaga<Input, Results extends object, ChildIn, ChildResults extends object> {
@@ -25,10 +25,15 @@ interface SubSaga<Input, Results extends object, ChildIn, ChildResults extends o
   readonly input: (context: RequestContext<Input, Results>) => ChildIn
 }
 
-/** Options of `.saga` before the pivot. The sub-saga is undone also if it has completed: it must have no pivot, or `compensate: 'none'`. */
+/** Options of `.saga` before the pivot: what happens to the sub-saga when this one turns back. */
 export interface SubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
-  extends SubSaga<Input, Results, ChildIn, ChildResults>,
-    Undoable {}
+  extends SubSaga<Input, Results, ChildIn, ChildResults> {
+  /**
+   * True: when this saga turns back, that one is undone, also if it has completed; it must have no pivot. `'none'`: it is
+   * left as it is.
+   */
+  readonly compensate: true | 'none'
+}
 
 /** Options of `.saga` after the pivot: nothing to undo. */
 export interface ForwardSubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>

@@ -98,12 +98,12 @@ test.each([
     { count: 0, uncounted: 0 },
   ],
   [
-    'is cut while the log has more groups than are read',
+    'is marked while the log has more groups than are read, or was not read lately',
     { groups: { ...inLog(0), problem: { code: 'console.groups_cut', message: 'x' } }, letters: { at: 0, data: [] } },
-    { count: 0, uncounted: 0, isCut: true },
+    { count: 0, uncounted: 0, isPartial: true },
   ],
 ])('the number of dead letters %s', (_title, snapshot, seen) => {
-  expect(lettersIn(snapshot as Snapshot)).toEqual({ isCut: false, ...seen })
+  expect(lettersIn(snapshot as Snapshot)).toEqual({ isPartial: false, ...seen })
 })
 
 const never = new Promise<never>(() => {})
