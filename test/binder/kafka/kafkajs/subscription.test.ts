@@ -308,6 +308,24 @@ describe('a rebalance', () => {
     await consumer.batch(0, 10, 5)
     expect(recorder.got).toHaveLength(24)
   })
+
+  it('drops a batch fetched before the group expelled this member, which would skip unsettled messages', async ({
+    expect,
+  }) => {
+    const { clock, consumer, recorder, opened, rejoin } = setup()
+    await opened(0)
+    await consumer.batch(0, 0, 10)
+    consumer.heartbeat = expelled
+    clock.advance(500)
+    await ticks()
+    consumer.heartbeat = () => Promise.resolve()
+    await rejoin()
+    consumer.join(0)
+    await consumer.batch(0, 10, 5)
+    expect([recorder.got.length, consumer.resolved]).toEqual([10, ['0:9']])
+    await consumer.batch(0, 0, 10)
+    expect([recorder.got.length, consumer.resolved]).toEqual([20, ['0:9', '0:9']])
+  })
 })
 
 describe('a pause', () => {
@@ -354,4 +372,21 @@ describe('a subscription without a group', () => {
     await ticks()
     expect(consumer.committed).toEqual([])
   })
+
+  it('continues after its lowest unfinished message when it was expelled', async ({ expect }) => {
+    const { clock, consumer, recorder, opened, rejoin } = setup(new Map([[0, 100]]))
+    await opened(0)
+    await consumer.batch(0, 100, 5)
+    for (const i of [0, 1]) recorder.got[i]?.ack()
+    consumer.heartbeat = expelled
+    clock.advance(500)
+    await ticks()
+    await rejoin()
+    consumer.join(0)
+    expect(consumer.seeks).toEqual(['0:100', '0:102'])
+  })
 })
+
+function expelled(): Promise<void> {
+  return Promise.reject(Object.assign(new Error(), { type: 'UNKNOWN_MEMBER_ID' }))
+}
