@@ -218,6 +218,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'OperatorTransportMissing',
     'createOperator',
     'declaredPlaces',
+    'missingGroups',
     'systemMermaid',
     'systemText',
   ],

@@ -18,8 +18,10 @@ import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
 const Numbered = z.object({ n: z.number().int() })
+let channels = 0
+/** A channel that no other test uses, nor another try of the same one. */
 const channelOf = (name: string) =>
-  defineChannel(name, {
+  defineChannel(`${name}-${channels++}`, {
     payload: Numbered,
     key: ({ n }) => String(n % 7),
     groups: ['g'],
@@ -143,7 +145,7 @@ describeWith(['postgres'], 'settlesIn on a server', () => {
       for (const n of upTo(20)) await outbox.add(tx, input, { n })
     })
     await until('all went through', async () => (await effectsOf(output.name)).length >= 20)
-    await until('all are settled', async () => (await binder.lag('combined-in.g')) === 0)
+    await until('all are settled', async () => (await binder.lag(`${input.name}.g` as const)) === 0)
     expect(await effectsOf(input.name)).toEqual(upTo(20))
     expect(await effectsOf(output.name)).toEqual(upTo(20).map((n) => 2 * n))
   })
