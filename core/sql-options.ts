@@ -1,8 +1,8 @@
 /** Database, schema and listener: options of every part that has tables, defined and checked in one place. */
 import { SECOND } from './clock.ts'
-import { requireInteger, requireText } from './errors.ts'
+import { requireInteger } from './errors.ts'
 import { hasMethods, wrongKind } from './option-checks.ts'
-import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient, type SqlListener } from './sql.ts'
+import { DEFAULT_SCHEMA, requireSqlClient, requireSqlName, type SqlClient, type SqlListener } from './sql.ts'
 
 /** Database and schema of a part's tables. */
 export interface SqlOptions {
@@ -46,7 +46,7 @@ export const SQL_STORE_NAMES: Readonly<Record<keyof SqlStoreOptions, true>> = {
 
 /** Merges with the defaults. @throws TypeError naming the option */
 export function resolveSql(path: string, { sql, schema = DEFAULT_SCHEMA }: SqlOptions): Database {
-  return { sql: requireSqlClient(`${path}.sql`, sql), schema: requireText(`${path}.schema`, schema) }
+  return { sql: requireSqlClient(`${path}.sql`, sql), schema: requireSqlName(`${path}.schema`, schema) }
 }
 
 /** Same as `resolveSql` for the options of a store. @throws TypeError / RangeError naming the option */

@@ -258,10 +258,20 @@ export function quoteLiteral(text: string): string {
   return text.includes('\\') ? ` E${quoted.replaceAll('\\', '\\\\')}` : quoted
 }
 
+const SQL_NAME = 'expected 1 to 63 bytes without NUL'
+
+function isSqlName(name: string): boolean {
+  return name.length > 0 && Buffer.byteLength(name) <= 63 && !name.includes('\0')
+}
+
+/** Checks the name of a schema. @throws TypeError naming the path */
+export function requireSqlName(path: string, name: unknown): string {
+  if (typeof name === 'string' && isSqlName(name)) return name
+  throw new TypeError(`${path}: ${SQL_NAME}, got ${typeof name === 'string' ? JSON.stringify(name) : typeof name}`)
+}
+
 /** Quotes a name for use in SQL text. @throws TypeError when it is empty, over 63 bytes or holds a NUL */
 export function quoteIdentifier(name: string): string {
-  if (name.length === 0 || Buffer.byteLength(name) > 63 || name.includes('\0')) {
-    throw new TypeError(`SQL name ${JSON.stringify(name)}: expected 1 to 63 bytes without NUL`)
-  }
+  if (!isSqlName(name)) throw new TypeError(`SQL name ${JSON.stringify(name)}: ${SQL_NAME}`)
   return `"${name.replaceAll('"', '""')}"`
 }

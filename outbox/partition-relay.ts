@@ -3,10 +3,8 @@ import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { turnsOf } from '../core/event-loop-turns.ts'
 import { within } from '../core/time-limit.ts'
-import type { CheckedPublisher } from './checked-publisher.ts'
 import type { IdlePlace, LeasedPartition } from './idle-partition-polling.ts'
 import type { HeldLease } from './lease.ts'
-import type { LogOf } from './move-rows-to-log.ts'
 import { OutagePauses } from './outage-pauses.ts'
 import type { PartitionQueries } from './partition-queries.ts'
 import type { PartitionContext } from './partition-relay-context.ts'
@@ -36,10 +34,7 @@ const PATIENCE_MS = 2 * SECOND
 export class PartitionRelay {
   readonly lease: HeldLease
   readonly #table: PartitionQueries
-  readonly #options: PartitionContext['options']
-  readonly #publisher: CheckedPublisher
-  readonly #logOf: LogOf
-  readonly #onWindow: PartitionContext['onWindow']
+  readonly #context: PartitionContext
   readonly #gate: IdlePlace
   readonly #leaving = new AbortController()
   readonly #stopping = new AbortController()
@@ -54,13 +49,10 @@ export class PartitionRelay {
   readonly #unanswered: UnansweredRows
 
   constructor(context: PartitionContext) {
-    const { lease, table, options, publisher, logOf, look, onWindow } = context
+    const { lease, table, options, look } = context
     this.lease = lease
-    this.#onWindow = onWindow
     this.#table = table
-    this.#options = options
-    this.#publisher = publisher
-    this.#logOf = logOf
+    this.#context = context
     this.#pauses = new OutagePauses(context, this.#stopping.signal)
     this.#settling = new RowSettlement(context, this.#pauses)
     this.#unanswered = new UnansweredRows(options)
@@ -119,7 +111,7 @@ export class PartitionRelay {
   }
 
   async #run(): Promise<void> {
-    const { clock } = this.#options
+    const { clock } = this.#context.options
     while (this.#goesOn) {
       await turnsOf(clock).give()
       const since = clock.monotonic()
@@ -140,21 +132,21 @@ export class PartitionRelay {
     try {
       await this.#window(() => this.lease.isValid())
     } catch (error) {
-      this.#options.logger.debug({ err: error }, 'outbox relay leaves the rest to the next one')
+      this.#context.options.logger.debug({ err: error }, 'outbox relay leaves the rest to the next one')
     }
   }
 
   /** After a small window, lets more rows come together: a window of one costs the database as much as one of a hundred. */
   async #gather(rows: number, elapsedMs: number): Promise<void> {
     this.#gate.reset()
-    if (rows >= this.#options.batchSize / 2) return
+    if (rows >= this.#context.options.batchSize / 2) return
     const restMs = Math.max(GATHER_MS - elapsedMs, Math.min(elapsedMs, MOST_REST_MS))
-    await this.#options.clock.sleep(restMs, this.#stopping.signal).catch(() => undefined)
+    await this.#context.options.clock.sleep(restMs, this.#stopping.signal).catch(() => undefined)
   }
 
   /** @returns how many rows it found */
   async #window(mayGoOn = () => this.#goesOn && this.lease.isValid()): Promise<number> {
-    const { batchSize, batchBytes, clock } = this.#options
+    const { batchSize, batchBytes, clock } = this.#context.options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
     const scan = await this.#start.find(this.#away.names)
@@ -176,7 +168,7 @@ export class PartitionRelay {
     )
     const outages = outagesOf(result)
     await this.#settling.settle(result, outages)
-    this.#onWindow(result, lagMs)
+    this.#context.onWindow(result, lagMs)
     for (const [destination, error] of outages) this.#away.add(destination, error)
     const isAway = (row: WindowRow): boolean => outages.has(row.message.destination)
     this.#carried = carryOver(
@@ -190,7 +182,7 @@ export class PartitionRelay {
 
   /** @returns `undefined` when the broker takes longer to answer: then it is waited for beside the windows */
   async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
-    const { clock } = this.#options
+    const { clock } = this.#context.options
     const since = clock.monotonic()
     const call = this.#send(rows)
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
@@ -208,9 +200,10 @@ export class PartitionRelay {
   /** Rows of one destination: to the broker, or into the log that is in this database. Never rejects. */
   #send(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
     const [first] = rows as readonly [WindowRow]
-    const log = this.#logOf(first.message.destination)
+    const { logOf, publisher } = this.#context
+    const log = logOf(first.message.destination)
     if (log !== undefined) return this.#table.move(rows, log)
-    return this.#publisher.publish(rows.map((row) => row.message))
+    return publisher.publish(rows.map((row) => row.message))
   }
 
   /** Settles rows of one destination that were published beside the windows. */
@@ -219,7 +212,7 @@ export class PartitionRelay {
     const result = { confirmed: rows.filter((_, i) => outcomes[i] === undefined), failed, rest: [] }
     const outages = outagesOf(result)
     await this.#settling.settle(result, outages)
-    this.#onWindow(result, lagMs)
+    this.#context.onWindow(result, lagMs)
     const [outage] = outages.values()
     return outage === undefined ? { is: 'back' } : { is: 'away', error: outage }
   }

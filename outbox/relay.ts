@@ -23,6 +23,7 @@ import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
 import { PartitionQueries } from './partition-queries.ts'
 import { PartitionRelay } from './partition-relay.ts'
+import type { WindowResult } from './publish-window.ts'
 import { RelayCounts } from './relay-counts.ts'
 import { RelayLeases } from './relay-leases.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
@@ -256,18 +257,12 @@ class LeasedRelay implements Relay {
   }
 
   #worker(lease: HeldLease): PartitionRelay {
-    const options = this.#options
-    return new PartitionRelay({
-      lease,
-      table: new PartitionQueries(this.#sql, this.#tables, lease, this.#silence),
-      options,
-      publisher: new CheckedPublisher(options.publisher, this.#silence),
-      logOf: logsOf(options.outbox),
-      trouble: this.#trouble,
-      look: this.#look,
-      onWindow: (result, lagMs) => this.#counts.add(result, lagMs),
-      onParked: () => this.#parked.mark(),
-    })
+    const table = new PartitionQueries(this.#sql, this.#tables, lease, this.#silence)
+    const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
+    const logOf = logsOf(this.#options.outbox)
+    const shared = { options: this.#options, logOf, trouble: this.#trouble, look: this.#look }
+    const onWindow = (result: WindowResult, lagMs: number): void => this.#counts.add(result, lagMs)
+    return new PartitionRelay({ ...shared, lease, table, publisher, onWindow, onParked: () => this.#parked.mark() })
   }
 
   /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */

@@ -2,7 +2,7 @@ import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { Resolved } from '../../core/resolved-options.ts'
-import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
+import { requireSqlClient, type SqlClient, type SqlListener } from '../../core/sql.ts'
 import { checkListener, resolveSql, SQL_NAMES, type SqlOptions } from '../../core/sql-options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 
@@ -76,7 +76,6 @@ export function resolvePostgresOptions(options: PostgresTransportOptions): Resol
   const path = 'postgresTransport'
   refuseUnknown(path, options, NAMES)
   const { sql, schema } = resolveSql(path, options)
-  quoteIdentifier(schema)
   const retentionMs = requireInteger(`${path}.retentionMs`, options.retentionMs ?? HOUR, 0, 3_650 * DAY)
   return Object.freeze({
     sql,

@@ -16,7 +16,7 @@ import {
 } from '../../core/option-checks.ts'
 import type { Resolved } from '../../core/resolved-options.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
-import { MAX_AGE_MS, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
+import { MAX_AGE_MS, type SqlTransaction } from '../../core/sql.ts'
 import { resolveSql, SQL_NAMES, type SqlOptions } from '../../core/sql-options.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry-interface.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
@@ -174,7 +174,6 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
   checkVersions(path, withSubSagas(sagas as readonly Saga[]))
   const integer = (name: keyof typeof COORDINATOR_DEFAULTS, min: number, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? COORDINATOR_DEFAULTS[name], min, max)
-  quoteIdentifier(schema)
   return Object.freeze({
     service,
     sql,

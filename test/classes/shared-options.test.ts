@@ -87,7 +87,8 @@ describe('an option that many parts share is refused by each, with its path:', (
 
   it.for(WITH_SQL)('the database of %s', ([path, make, needs]) => {
     expect(() => make(js({ ...needs, sql: pool }))).toThrow(`${path}.sql: expected a SqlClient`)
-    expect(() => make(js({ ...needs, sql, schema: 5 }))).toThrow(`${path}.schema: expected`)
+    for (const schema of [5, '', 'a'.repeat(64)])
+      expect(() => make(js({ ...needs, sql, schema }))).toThrow(`${path}.schema: expected 1 to 63 bytes`)
   })
 
   it.for(WITH_REDIS)('the server of %s', ([path, make, needs]) => {

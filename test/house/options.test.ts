@@ -100,11 +100,6 @@ const LOCKS: readonly Mistake[] = [
     () => postgresLocks({ sql: js(sql), listener: js(pool) }),
     'postgresLocks.listener: expected a listener such as pgListener',
   ),
-  mistake(
-    'postgresLocks in a schema that no server can have',
-    () => postgresLocks({ sql: js(sql), schema: 'a'.repeat(64) }),
-    'expected 1 to 63 bytes',
-  ),
   mistake('an unknown option of memoryLocks', () => memoryLocks(js({ ownr: 'a' })), 'Did you mean "owner"?'),
   mistake('an unknown option of acquire', () => locks.acquire('k', js({ ttl: 5_000 })), 'Did you mean "ttlMs"?'),
   mistake(

@@ -117,7 +117,7 @@ test('an inbox sweeps in the background until closed', async () => {
 test.each([
   [{ retentionMs: 1 }, 'createInbox.retentionMs'],
   [{ sweepEveryMs: 0 }, 'createInbox.sweepEveryMs'],
-  [{ schema: '' }, 'SQL name'],
+  [{ schema: '' }, 'createInbox.schema: expected 1 to 63 bytes'],
 ])('an inbox refuses the option %o by name', (options, path) => {
   expect(() => createInbox({ sql: embedded(), ...options })).toThrow(path)
 })

@@ -155,7 +155,7 @@ test.each([
   [{ partitions: 1.5 }, 'createOutbox.partitions'],
   [{ maxPayloadBytes: 0 }, 'createOutbox.maxPayloadBytes'],
   [{ notifyEveryMs: -1 }, 'createOutbox.notifyEveryMs'],
-  [{ schema: '' }, 'SQL name'],
+  [{ schema: '' }, 'createOutbox.schema: expected 1 to 63 bytes'],
 ])('the outbox refuses the option %o by name', (options, path) => {
   expect(() => createOutbox({ sql: embedded(), service: 'orders', ...options })).toThrow(path)
 })
