@@ -24,7 +24,7 @@ Every option with its default. \`npm run docs:api\` generates this page from the
 
 function section(options: DeclarationReflection): readonly string[] {
   const own = (options.children ?? []).filter(
-    ({ inheritedFrom, type }) => !hasSection(inheritedFrom?.name) && `${type}` !== 'undefined',
+    ({ inheritedFrom, type }) => !hasSection(inheritedFrom?.name) && type?.toString() !== 'undefined',
   )
   const others = (options.extendedTypes ?? []).map(inherited).filter((text) => text !== undefined)
   // Types of a driver, and helpers of signatures, say nothing about their properties.
@@ -48,7 +48,7 @@ function hasSection(member = ''): boolean {
 
 /** Links to the API page of the interface, which says where it is imported from: two parts may have one of the same name. */
 function linkTo(type: SomeType | undefined): string {
-  const name = `\`${type?.type === 'reference' ? type.name : type}\``
+  const name = `\`${type?.type === 'reference' ? type.name : String(type)}\``
   const page = type?.type === 'reference' ? type.reflection?.parent?.name : undefined
   return page === undefined ? name : `[${name}](../api/${page}.md)`
 }
@@ -57,7 +57,7 @@ function linkTo(type: SomeType | undefined): string {
 function inherited(type: SomeType): string | undefined {
   if (type.type !== 'reference') return undefined
   const [base, names] = type.typeArguments ?? []
-  const list = `${names}`.replaceAll('"', '`').replaceAll(' | ', ', ')
+  const list = String(names).replaceAll('"', '`').replaceAll(' | ', ', ')
   if (type.name === 'Pick') return `${linkTo(base)}: ${list}`
   if (type.name === 'Omit') return `${linkTo(base)} without ${list}`
   return IS_OPTIONS.test(type.name) ? linkTo(type) : undefined
