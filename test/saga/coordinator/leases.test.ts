@@ -2,6 +2,7 @@ import { type Clock, type SqlClient, systemClock } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
 import { closeEmbedded, embedded, openEmbedded, setupWorld } from '../support/world.ts'
 
@@ -10,20 +11,26 @@ afterAll(closeEmbedded)
 
 const RENEWAL = /SET wait_ms = \$\d, due_at = clock_timestamp\(\)/
 
-test('a coordinator that closes while a renewal hangs ends its steps and hands its sagas over anyway', async () => {
+/** The database of this file. Renewals of leases get no answer from it before the gate opens. */
+function withoutRenewals() {
   const hanging = gate()
-  let renewals = 0
+  const sent = { renewals: 0 }
   const inner = embedded()
   const sql: SqlClient = {
     ...inner,
     query: async (text, parameters) => {
       if (RENEWAL.test(text)) {
-        renewals++
+        sent.renewals++
         await hanging.opened
       }
       return inner.query(text, parameters)
     },
   }
+  return { hanging, sent, inner, sql }
+}
+
+test('a coordinator that closes while a renewal hangs ends its steps and hands its sagas over anyway', async () => {
+  const { hanging, sent, inner, sql } = withoutRenewals()
   const signals: AbortSignal[] = []
   const saga = defineSaga('slow', { version: 1, input: z.object({}) }).step('a', {
     compensate: 'none',
@@ -36,7 +43,7 @@ test('a coordinator that closes while a renewal hangs ends its steps and hands i
   onTestFinished(world.close)
   await world.start()
   const run = await world.coordinator.start(saga, { id: 'x', input: {} })
-  await until('a renewal hangs', () => renewals > 0 && signals.length > 0)
+  await until('a renewal hangs', () => sent.renewals > 0 && signals.length > 0)
   const other = world.another({ sql: inner })
   onTestFinished(() => other.close())
   await world.coordinator.close()
@@ -46,6 +53,28 @@ test('a coordinator that closes while a renewal hangs ends its steps and hands i
   await other.run()
   expect((await other.get(saga, run.id).outcome({ timeoutMs: 20_000 })).status).toBe('completed')
   hanging.open()
+})
+
+test('a step is stopped, and its saga given up, when its lease ends while a renewal hangs', async () => {
+  const { hanging, sent, sql } = withoutRenewals()
+  const clock = new FakeClock()
+  const signals: AbortSignal[] = []
+  const saga = defineSaga('unrenewed', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    timeoutMs: 600_000,
+    invoke: ({ signal }) => (signals.push(signal), hanging.opened),
+  })
+  const world = await setupWorld({ sagas: [saga], sql, coordinator: { leaseMs: 60_000, pollMs: 10_000, clock } })
+  onTestFinished(world.close)
+  onTestFinished(hanging.open)
+  await world.start()
+  await world.coordinator.start(saga, { id: 'x', input: {} })
+  await until('the step runs', () => signals.length === 1)
+  await clock.advance(20_000)
+  expect([sent.renewals, signals[0]?.aborted]).toEqual([1, false])
+  await clock.advance(40_000)
+  expect(signals[0]?.reason).toMatchObject({ code: 'saga.ownership_lost' })
+  expect(world.coordinator.health().inHand).toBe(0)
 })
 
 test('a coordinator with shorter leases does not shorten those of others', async () => {
