@@ -11,7 +11,7 @@ export const PARTITIONS = 3
 export const LENGTH = 12
 const PATIENCE = 400
 
-type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'cut' | 'pause' | 'resume'
+type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'elect' | 'cut' | 'pause' | 'resume'
 export type Step =
   | { readonly do: Plain }
   /** Settles some of the lent deliveries, from the oldest or the newest. */
@@ -21,8 +21,14 @@ export type Step =
 
 const ROUND: Step = { do: 'round' }
 const WAIT: Step = { do: 'wait' }
+const SERVE: Step = { do: 'serve' }
+const FETCH: Step = { do: 'fetch' }
+const EXPEL: Step = { do: 'expel' }
+const ELECT: Step = { do: 'elect' }
+const READ: Step = { do: 'read' }
 const SETTLE_ALL = { do: 'settle', count: 1_000, newest: false, ok: true } as const
 
+const rounds = (count: number): Step[] => Array.from({ length: count }, () => [ROUND, WAIT]).flat()
 const settled = (count: number): Step[] => Array.from({ length: count }, () => [ROUND, WAIT, SETTLE_ALL]).flat()
 
 const plain = (...names: Plain[]) => fc.constantFrom(...names).map((name): Step => ({ do: name }))
@@ -54,21 +60,30 @@ const join: fc.Arbitrary<Step[]> = fc
   .tuple(rebalance, fc.nat(4), fc.array(plain('serve', 'read', 'wait', 'cut'), { minLength: 4, maxLength: 12 }))
   .map(([first, count, rest]) => [first, ...settled(count), ...rest])
 
+/**
+ * A join while a fetch is under way, which is answered at the end.
+ * @param first `expel` or `wait`
+ * @param rest steps before the answer
+ */
+const joinBesideFetch = (count: number, first: Step, rest: readonly Step[]): Step[] =>
+  [rounds(count), [first, WAIT, SERVE, SERVE, READ, ELECT, FETCH, READ], rest, [FETCH, READ]].flat()
+
+const lateFetch: fc.Arbitrary<Step[]> = fc
+  .tuple(fc.nat(3), plain('expel', 'wait'), fc.array(plain('serve', 'read', 'wait'), { minLength: 4, maxLength: 16 }))
+  .map(([count, first, rest]) => joinBesideFetch(count, first, rest))
+
 export const steps: fc.Arbitrary<Step[]> = fc
   .array(
     fc.oneof(
       join,
+      lateFetch,
       anything.map((each) => [each]),
     ),
     { maxLength: 30 },
   )
   .map((parts) => parts.flat())
 
-const rounds = (count: number): Step[] => Array.from({ length: count }, () => [ROUND, WAIT]).flat()
-const SERVE: Step = { do: 'serve' }
-const READ: Step = { do: 'read' }
-
-/** Sequences that once stopped partitions permanently. */
+/** Sequences that once stopped partitions permanently, and one that skips messages if a late batch is taken. */
 export const EXAMPLES: Array<[Step[], number]> = [
   // A beat leaves behind the join; its answer, about the generation before, is read with the answer to the sync.
   [
@@ -95,7 +110,9 @@ export const EXAMPLES: Array<[Step[], number]> = [
     1,
   ],
   // Expelled while the batch of each partition waits for room.
-  [[rounds(6), [{ do: 'expel' }, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat() as Step[], 1],
+  [[rounds(6), [EXPEL, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat(), 1],
+  // Expelled while a fetch is under way, whose batch comes after the join.
+  [joinBesideFetch(3, EXPEL, [SERVE, READ, WAIT, WAIT, SERVE, SERVE, READ, SERVE]), 1],
 ]
 
 /** A member of a scripted group, and its running work. */
@@ -114,7 +131,7 @@ export class Play {
 
   #begin(delivery: TransportDelivery): void {
     this.#open.push(delivery)
-    const [partition = 0, offset = 0] = delivery.position.match(/\d+/g)?.map(Number) ?? []
+    const [partition, offset] = placeOf(delivery)
     const begun = this.group.begun[partition] ?? 0
     if (offset > begun) this.skipped.push(`${delivery.position} after ${begun - 1}`)
     this.group.begun[partition] = Math.max(begun, offset + 1)
@@ -126,6 +143,7 @@ export class Play {
     if (each.do === 'fetch' || each.do === 'round') group.serveFetch()
     if (each.do === 'read' || each.do === 'round') group.read()
     if (each.do === 'expel') group.expel()
+    if (each.do === 'elect') group.elect()
     if (each.do === 'cut') group.cut()
     if (each.do === 'pause') subscription.pause()
     if (each.do === 'resume') subscription.resume()
@@ -138,9 +156,18 @@ export class Play {
   #settle({ count, newest, ok }: Extract<Step, { readonly do: 'settle' }>): void {
     const some = newest ? this.#open.splice(-count) : this.#open.splice(0, count)
     for (const delivery of some) {
+      const [partition, offset] = placeOf(delivery)
+      // Without effect once it is withdrawn.
+      if (ok && !delivery.signal.aborted) this.group.settled[partition]?.add(offset)
       if (ok) delivery.ack()
       else delivery.release()
     }
+  }
+
+  /** Number of messages of the partition that no member has settled. */
+  unsettled(partition: number): number {
+    const { ends, settled } = this.group
+    return (ends[partition] ?? 0) - (settled[partition]?.size ?? 0)
   }
 
   /** Answers and settles everything from now on. */
@@ -154,6 +181,12 @@ export class Play {
     const { group } = this
     return group.settledOn?.every((partition) => group.committed[partition] === group.ends[partition]) === true
   }
+}
+
+/** Partition and offset. */
+function placeOf({ position }: TransportDelivery): readonly [number, number] {
+  const [partition = 0, offset = 0] = position.match(/\d+/g)?.map(Number) ?? []
+  return [partition, offset]
 }
 
 /** Declares the test, with its clock. @param begin a play with that prefetch */
@@ -189,6 +222,7 @@ async function goThrough(play: Play, script: readonly Step[]): Promise<void> {
   expect({ losses: play.recorder.losses, skipped: play.skipped }).toEqual({ losses: [], skipped: [] })
   const { settledOn, committed } = play.group
   expect(settledOn?.map((partition) => committed[partition])).toEqual(settledOn?.map(() => LENGTH))
+  expect(settledOn?.map((partition) => play.unsettled(partition))).toEqual(settledOn?.map(() => 0))
   expect(settledOn).toBeDefined()
   const closing = play.subscription.close()
   let isClosed = false

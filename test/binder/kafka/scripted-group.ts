@@ -6,6 +6,7 @@ export type Refusal =
   | 'REBALANCE_IN_PROGRESS'
   | 'NOT_COORDINATOR_FOR_GROUP'
   | 'GROUP_LOAD_IN_PROGRESS'
+  | 'NOT_LEADER_FOR_PARTITION'
 
 type Peer = 'coordinator' | 'leader'
 
@@ -37,6 +38,8 @@ export class ScriptedGroup {
   readonly ends: number[]
   readonly committed: number[]
   readonly begun: number[]
+  /** Per partition: the offsets that any member has settled. */
+  readonly settled: ReadonlyArray<Set<number>>
   /** How often a member was told its share, and had a heartbeat answered. */
   shares = 0
   heartbeats = 0
@@ -51,6 +54,8 @@ export class ScriptedGroup {
   #rebalancing = false
   /** Refusals with which the coordinator answers the next requests. */
   #away: Refusal[] = []
+  /** `due`: the next fetch reaches a broker that no longer leads the partitions. */
+  #election: 'none' | 'due' | 'over' = 'none'
   /** The connection to the coordinator, and the one for fetching. */
   #asked: Asked[] = []
   readonly #fetches: Asked[] = []
@@ -61,6 +66,7 @@ export class ScriptedGroup {
     this.ends = [...ends]
     this.committed = ends.map(() => 0)
     this.begun = ends.map(() => 0)
+    this.settled = ends.map(() => new Set())
     this.#next = ends.map((_, partition) => partition)
     this.#refuse = refuse
     this.#lost = lost
@@ -108,6 +114,14 @@ export class ScriptedGroup {
     ]
   }
 
+  /**
+   * Moves a leader, once: the next fetch is refused, and kafkajs joins the group anew while other fetches are under way. After two
+   * refusals it would join twice at once.
+   */
+  elect(): void {
+    if (this.#election === 'none') this.#election = 'due'
+  }
+
   /** Ends the connection to the coordinator, with open requests and unread answers. */
   cut(): void {
     const [asked, answers] = [this.#asked, this.#answers]
@@ -128,7 +142,7 @@ export class ScriptedGroup {
     return new Promise((resolve, fail) => {
       const take = (): void => {
         try {
-          const away = of === 'coordinator' ? this.#away.shift() : undefined
+          const away = of === 'coordinator' ? this.#away.shift() : this.#takeElection()
           if (away !== undefined) throw this.#refuse(away)
           const value = answer()
           this.#answers.push({ of, fail, read: () => resolve(value) })
@@ -140,6 +154,12 @@ export class ScriptedGroup {
     })
   }
 
+  #takeElection(): Refusal | undefined {
+    if (this.#election !== 'due') return undefined
+    this.#election = 'over'
+    return 'NOT_LEADER_FOR_PARTITION'
+  }
+
   join(memberId: string): Place {
     if (memberId !== '' && memberId !== this.#member) throw this.#refuse('UNKNOWN_MEMBER_ID')
     this.#member ??= `m${++this.#members}`
@@ -148,7 +168,9 @@ export class ScriptedGroup {
     this.#assigned = this.#next
     for (const [partition, end] of this.ends.entries()) {
       if (this.#assigned.includes(partition)) continue
-      const position = Math.min(end, (this.committed[partition] ?? 0) + this.#othersTake)
+      const from = this.committed[partition] ?? 0
+      const position = Math.min(end, from + this.#othersTake)
+      for (let offset = from; offset < position; offset++) this.settled[partition]?.add(offset)
       this.committed[partition] = position
       this.begun[partition] = Math.max(this.begun[partition] ?? 0, position)
     }

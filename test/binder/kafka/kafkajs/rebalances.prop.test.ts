@@ -4,7 +4,11 @@ import { LENGTH, PARTITIONS, Play, playsRebalances } from '../rebalance-play.ts'
 import { ScriptedClient, subscribeTo } from './scripted-client.ts'
 
 function begin(prefetch: number): Play {
-  const client = new ScriptedClient(range(PARTITIONS).map(() => LENGTH))
+  // Two brokers: the fetch of one can be under way while the other's makes kafkajs join anew.
+  const client = new ScriptedClient(
+    range(PARTITIONS).map(() => LENGTH),
+    [1, 2],
+  )
   return new Play(client.group, (recorder) => subscribeTo(client, prefetch, recorder))
 }
 

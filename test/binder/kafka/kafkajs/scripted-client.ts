@@ -21,6 +21,7 @@ const { KafkaJSConnectionClosedError } = load('kafkajs/src/errors') as {
 }
 
 const CODES: Readonly<Record<Refusal, number>> = {
+  NOT_LEADER_FOR_PARTITION: 6,
   GROUP_LOAD_IN_PROGRESS: 14,
   NOT_COORDINATOR_FOR_GROUP: 16,
   ILLEGAL_GENERATION: 22,
