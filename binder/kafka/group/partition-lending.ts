@@ -52,7 +52,8 @@ export class PartitionLending implements Lender<Parcel> {
   readonly #window: PrefetchWindow
   #held = false
   #lending = false
-  #idle: (() => void) | undefined
+  /** Resolved when nothing is lent, or at `withdraw`: several joins may wait at once. */
+  #idle: PromiseWithResolvers<void> | undefined
 
   constructor(partitions: readonly number[], limits: PartitionLendingLimits, events: PartitionLendingEvents) {
     // Even shares count all partitions of the topic, assigned here or not.
@@ -90,7 +91,7 @@ export class PartitionLending implements Lender<Parcel> {
     this.#keepSettled()
     this.#ready.length = 0
     this.#withdrawn.abort(reason)
-    this.#idle?.()
+    this.#stopWaits()
   }
 
   /** The group has committed these positions. */
@@ -116,9 +117,13 @@ export class PartitionLending implements Lender<Parcel> {
   /** Resolves when nothing is lent any longer, or at `withdraw`. */
   async settled(): Promise<void> {
     if (this.isSettled) return
-    await new Promise<void>((resolve) => {
-      this.#idle = resolve
-    })
+    this.#idle ??= Promise.withResolvers()
+    await this.#idle.promise
+  }
+
+  #stopWaits(): void {
+    this.#idle?.resolve()
+    this.#idle = undefined
   }
 
   /** Lends what waits in a partition, as far as the limits allow. */
@@ -214,7 +219,7 @@ export class PartitionLending implements Lender<Parcel> {
       parcel.assigned.putBack(parcel)
       this.#events.onReleased(parcel.assigned)
     }
-    if (this.#window.count === 0) this.#idle?.()
+    if (this.#window.count === 0) this.#stopWaits()
     this.#events.onRoom()
   }
 }

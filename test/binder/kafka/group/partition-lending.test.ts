@@ -184,6 +184,16 @@ describe('partition lending', () => {
     expect(isSettled).toBe(true)
   })
 
+  it('tells everyone who waits for the last settlement', async ({ expect }) => {
+    const { lending, lent, feed } = setup([0], 3)
+    feed(0, 0, 1)
+    let told = 0
+    const waits = [lending.settled(), lending.settled()].map((wait) => wait.then(() => told++))
+    lent[0]?.ack()
+    await new Promise(setImmediate)
+    expect(told).toBe(waits.length)
+  })
+
   it('keeps the order of each partition and its limits with any order of settlements', ({ expect }) => {
     fc.assert(
       fc.property(
