@@ -113,6 +113,14 @@ export const EXAMPLES: Array<[Step[], number]> = [
   [[rounds(6), [EXPEL, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat(), 1],
   // Expelled while a fetch is under way, whose batch comes after the join.
   [joinBesideFetch(3, EXPEL, [SERVE, READ, WAIT, WAIT, SERVE, SERVE, READ, SERVE]), 1],
+  // Both leaders move: of two joins at once the second loses its connection when the first is complete.
+  [
+    [
+      [SERVE, SERVE, READ, ELECT, FETCH, READ, SERVE, READ],
+      [ELECT, FETCH, READ, SERVE, SERVE, READ, { do: 'cut' }],
+    ].flat() as Step[],
+    1,
+  ],
 ]
 
 /** A member of a scripted group, and its running work. */

@@ -54,8 +54,8 @@ export class ScriptedGroup {
   #rebalancing = false
   /** Refusals with which the coordinator answers the next requests. */
   #away: Refusal[] = []
-  /** `due`: the next fetch reaches a broker that no longer leads the partitions. */
-  #election: 'none' | 'due' | 'over' = 'none'
+  /** The next fetch reaches a broker that no longer leads the partitions. */
+  #isElectionDue = false
   /** The connection to the coordinator, and the one for fetching. */
   #asked: Asked[] = []
   readonly #fetches: Asked[] = []
@@ -115,11 +115,11 @@ export class ScriptedGroup {
   }
 
   /**
-   * Moves a leader, once: the next fetch is refused, and kafkajs joins the group anew while other fetches are under way. After two
-   * refusals it would join twice at once.
+   * Moves a leader: the next fetch is refused, and kafkajs joins the group anew while other fetches are under way. When the fetch of another
+   * broker is refused meanwhile, it joins twice at once.
    */
   elect(): void {
-    if (this.#election === 'none') this.#election = 'due'
+    this.#isElectionDue = true
   }
 
   /** Ends the connection to the coordinator, with open requests and unread answers. */
@@ -155,8 +155,8 @@ export class ScriptedGroup {
   }
 
   #takeElection(): Refusal | undefined {
-    if (this.#election !== 'due') return undefined
-    this.#election = 'over'
+    if (!this.#isElectionDue) return undefined
+    this.#isElectionDue = false
     return 'NOT_LEADER_FOR_PARTITION'
   }
 

@@ -3,6 +3,9 @@
  * join, it silently returns to fetching in its old generation, which a restarted coordinator may still know: heartbeats are answered, and the
  * partitions that were handed over for the join have no reader. So a fetch that begins after an incomplete join gets the error that the group
  * rebalances, and kafkajs joins again.
+ *
+ * When the leaders of two brokers' partitions move, kafkajs joins twice at once. An incomplete join counts even beside a complete one: the
+ * group may have begun a generation with it, whose heartbeats are answered while all commits, of the generation before, are refused.
  */
 import type { KafkaCluster } from '../client-types.ts'
 
@@ -33,9 +36,9 @@ export class FailedJoins {
     this.#onAsk = onAsk
   }
 
-  /** The consumer has its share of the group. */
+  /** The consumer has its share of the group. A join that has failed beside this one may have made it stale. */
   joined(): void {
-    this.#state = 'joined'
+    if (this.#state === 'joining') this.#state = 'joined'
   }
 
   /** @throws TypeError when the cluster is not that of kafkajs 2.2 */
@@ -55,7 +58,8 @@ export class FailedJoins {
       known.add(coordinator)
       return coordinator
     }
-    joining.refreshMetadata = () => this.#step(refresh)
+    // Called outside of joins, too.
+    joining.refreshMetadata = () => this.#step(refresh, () => this.#state === 'joining')
     joining.getNodeIds = () => {
       if (this.#state !== 'failed') return getNodeIds()
       throw Object.assign(new Error('the group was not joined'), { type: 'REBALANCE_IN_PROGRESS' })
@@ -78,11 +82,11 @@ export class FailedJoins {
   }
 
   /** A rejoin requested by a failed fetch counts as well: an extra join does no harm. */
-  async #step<T>(take: () => Promise<T>): Promise<T> {
+  async #step<T>(take: () => Promise<T>, isPartOfJoin = () => true): Promise<T> {
     try {
       return await take()
     } catch (error) {
-      if (this.#state === 'joining') this.#state = 'failed'
+      if (isPartOfJoin()) this.#state = 'failed'
       throw error
     }
   }
