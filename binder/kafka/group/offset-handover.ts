@@ -62,6 +62,11 @@ export class OffsetHandover {
     await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), this.#finishStarted(lending, over.signal))
     over.abort()
     if (!lending.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
+    this.giveUp(lending)
+  }
+
+  /** Keeps what the next assignment needs. */
+  giveUp(lending: PartitionLending): void {
     this.carried.remember(lending)
     this.commits.reset()
   }

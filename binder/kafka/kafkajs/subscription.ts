@@ -186,8 +186,11 @@ export class KafkaSubscription implements Member {
 
   #onJoin({ memberAssignment }: GroupJoin): void {
     const { topic, groupId: group } = this.#spec
-    this.#intake.lending?.withdraw(new Error('the group was joined anew'))
+    const { lending } = this.#intake
+    lending?.withdraw(new Error('the group was joined anew'))
     if (this.#life.isOver) return
+    // Of two joins at once the second was past the gate when the first was complete. A fetch can be under way all the same.
+    if (lending !== undefined) this.#progress.giveUp(lending)
     this.#heart.joined(this.#askedAt.share)
     this.#host.onAnswer()
     const partitions = memberAssignment[topic] ?? []

@@ -121,6 +121,15 @@ export const EXAMPLES: Array<[Step[], number]> = [
     ].flat() as Step[],
     1,
   ],
+  // A fetch of the first of two joins is answered after the second, for which nothing was handed over.
+  [
+    [
+      [SERVE, READ, SERVE, READ, SERVE, SERVE, SERVE],
+      [SERVE, SERVE, SERVE, SERVE],
+      [SERVE, READ, SERVE, SERVE, SERVE, READ],
+    ].flatMap((rest) => joinBesideFetch(0, WAIT, rest)),
+    1,
+  ],
 ]
 
 /** A member of a scripted group, and its running work. */
