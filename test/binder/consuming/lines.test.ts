@@ -45,6 +45,8 @@ it.each<[string, (work: Work) => Line<string>]>([
   const work = new Work()
   const line = lineOf(work)
   for (const item of ['a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'b3']) line.push(item)
+  // A batch may wait for a turn of the event loop.
+  await until('one of each key begins', () => work.begun.length === 2)
   let inner: string[] | undefined
   const removed = line.remove((item) => {
     // Removes items re-entrantly, as an evaluated signal does when it finds the session over.
