@@ -287,7 +287,7 @@ async function end(
       return (await connection.query(text)).command
     } catch (error) {
       const from = fromDriver(error)
-      // It may have waited behind a slow statement of a handler that ignored the time-out.
+      // Our statement may have waited behind a slow one of a handler that ignored the time-out.
       throw explain(failed.some(isGivenUpByHandler) ? from : fromOwnStatement(from))
     }
   }

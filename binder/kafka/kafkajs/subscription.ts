@@ -189,7 +189,7 @@ export class KafkaSubscription implements Member {
     const { lending } = this.#intake
     lending?.withdraw(new Error('the group was joined anew'))
     if (this.#life.isOver) return
-    // Of two joins at once the second was past the gate when the first was complete. A fetch can be under way all the same.
+    // When kafkajs joins twice at once, the second join can be past `#beforeJoin` before the first ends, and fetches go on meanwhile.
     if (lending !== undefined) this.#progress.giveUp(lending)
     this.#heart.joined(this.#askedAt.share)
     this.#host.onAnswer()

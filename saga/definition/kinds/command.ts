@@ -12,7 +12,7 @@ import type { CallOptions, Forward, Undoable } from '../step-options.ts'
 import { askParticipant } from './ask-participant.ts'
 import type { StepKind } from './kind.ts'
 
-/** What a participant is asked, and for what. */
+/** Destination and payload of a command, and the schema of its reply. */
 export interface CommandRequest<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
   extends CallOptions {
   /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */

@@ -235,7 +235,11 @@ export function playsRebalances(title: string, begin: (prefetch: number) => Play
  * TypeError. The binder makes a new subscription then, which is not part of the play.
  */
 function isCrash({ recorder }: Play): boolean {
-  return recorder.losses.some((error) => error.message.includes("Cannot read properties of undefined (reading '"))
+  return recorder.losses.some(({ stack = '', cause }) =>
+    [stack, cause instanceof Error ? (cause.stack ?? '') : ''].some((text) =>
+      /^TypeError[^]*consumerGroup\.js/.test(text),
+    ),
+  )
 }
 
 async function goThrough(play: Play, script: readonly Step[]): Promise<void> {
