@@ -235,11 +235,11 @@ export function playsRebalances(title: string, begin: (prefetch: number) => Play
  * TypeError. The binder makes a new subscription then, which is not part of the play.
  */
 function isCrash({ recorder }: Play): boolean {
-  return recorder.losses.some(({ stack = '', cause }) =>
-    [stack, cause instanceof Error ? (cause.stack ?? '') : ''].some((text) =>
-      /^TypeError[^]*consumerGroup\.js/.test(text),
-    ),
-  )
+  return recorder.losses.some((error) => {
+    let origin: Error = error
+    while (origin.cause instanceof Error) origin = origin.cause
+    return origin instanceof TypeError && origin.stack?.includes('kafkajs/src/consumer/consumerGroup.js')
+  })
 }
 
 async function goThrough(play: Play, script: readonly Step[]): Promise<void> {
