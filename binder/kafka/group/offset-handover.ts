@@ -54,7 +54,10 @@ export class OffsetHandover {
     if (this.#isDurable && position !== undefined) this.commits.mark(partition, position, isCommitDue)
   }
 
-  /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
+  /**
+   * Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. An assignment that
+   * another one has replaced meanwhile is given up already.
+   */
   async handOver(lending: PartitionLending): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#fields
     this.#fields.recall()
@@ -62,7 +65,7 @@ export class OffsetHandover {
     await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), this.#finishStarted(lending, over.signal))
     over.abort()
     if (!lending.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
-    this.giveUp(lending)
+    if (this.#fields.current() === lending) this.giveUp(lending)
   }
 
   /** Keeps what the next assignment needs. */

@@ -23,6 +23,7 @@ import type { Member, MemberEvents, MemberSpec } from '../driver.ts'
 import { Heartbeat } from '../group/heartbeat.ts'
 import { MemberState } from '../group/member-lifecycle.ts'
 import { OffsetHandover } from '../group/offset-handover.ts'
+import type { PartitionLending } from '../group/partition-lending.ts'
 import { otherTopics, type Sharer } from '../group/round-robin.ts'
 import { BatchIntake } from './batch-intake.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client-types.ts'
@@ -208,17 +209,20 @@ export class KafkaSubscription implements Member {
   async #beforeJoin(attempt: number): Promise<void> {
     this.#refuseIfEnded()
     if (attempt > 1) return
-    const { lending } = this.#intake
-    if (lending !== undefined) {
-      this.#place = 'handing-over'
-      this.#heart.membership.leaving()
-      this.#holdForRebalance()
-      await this.#progress.handOver(lending)
-      this.#intake.end(lending, new Error('the group is rebalancing: the partition may have gone to another member'))
-      this.#place = 'rebalancing'
-    }
+    // Another join can end meanwhile and begin the next assignment: hand that over, too.
+    for (let { lending } = this.#intake; lending !== undefined; { lending } = this.#intake)
+      await this.#handOver(lending)
     this.#refuseIfEnded()
     this.#heart.membership.joining()
+  }
+
+  async #handOver(lending: PartitionLending): Promise<void> {
+    this.#place = 'handing-over'
+    this.#heart.membership.leaving()
+    this.#holdForRebalance()
+    await this.#progress.handOver(lending)
+    this.#intake.end(lending, new Error('the group is rebalancing: the partition may have gone to another member'))
+    this.#place = 'rebalancing'
   }
 
   #refuseIfEnded(): void {

@@ -14,6 +14,7 @@ export class FakeConsumer implements Consumer {
   readonly committed: string[] = []
   readonly started = Promise.withResolvers<void>()
   heartbeat: () => Promise<void> = () => Promise.resolve()
+  commit: () => Promise<void> = () => Promise.resolve()
   #eachBatch: (payload: Payload) => Promise<void> = () => Promise.resolve()
   readonly #listeners = new Map<string, (event: { readonly payload: unknown }) => void>()
 
@@ -60,7 +61,7 @@ export class FakeConsumer implements Consumer {
       heartbeat: () => this.heartbeat(),
       commitOffsetsIfNecessary: ({ topics }) => {
         for (const each of topics[0]?.partitions ?? []) this.committed.push(`${each.partition}:${each.offset}`)
-        return Promise.resolve()
+        return this.commit()
       },
       isStale: () => false,
     })

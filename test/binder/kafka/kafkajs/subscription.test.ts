@@ -292,6 +292,28 @@ describe('a rebalance', () => {
     },
   )
 
+  it('waits also for the handlers of an assignment that another join has begun meanwhile, and commits their messages', async ({
+    expect,
+  }) => {
+    const { consumer, recorder, opened, rejoin } = setup()
+    const answer = Promise.withResolvers<void>()
+    await opened(0)
+    await consumer.batch(0, 0, 1)
+    consumer.commit = () => answer.promise
+    recorder.got[0]?.ack()
+    let joins = false
+    const joining = rejoin().then(() => (joins = true))
+    await ticks()
+    consumer.join(0)
+    await consumer.batch(0, 1, 2)
+    answer.resolve()
+    await ticks()
+    expect([joins, recorder.got.length]).toEqual([false, 3])
+    for (const i of [1, 2]) recorder.got[i]?.ack()
+    await joining
+    expect(consumer.committed.at(-1)).toBe('0:3')
+  })
+
   it('drops a batch fetched before it, which would skip the returned messages', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
     await opened(0)
