@@ -9,11 +9,12 @@
  * Messages go back in the order in which they failed, and kept ones keep their order, with two exceptions: kept messages come after those that
  * arrived during the run, and after those that an interrupted run had not read. Messages sent back come after those sent in the meantime.
  */
-import { type Clock, systemClock } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
+import type { Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireBoolean, requireFunction } from '../../core/option-checks.ts'
+import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../core/runtime-options.ts'
 import { requireFree } from '../assembly/claim-transport.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import { isDeadLetterName } from '../channel/dead-letter-name.ts'
@@ -23,14 +24,11 @@ import { settlingTransactionsOf } from './atomic-move.ts'
 import type { DeadLetter } from './letter.ts'
 
 /** Caller of a redrive, and its connection. */
-export interface RedriveHost {
+export interface RedriveHost extends RuntimeOptions {
   /** Name of the caller, for the connections. */
   readonly service: string
   /** Its own, not that of a binder: it is closed at the end. */
   readonly transport: Transport
-  /** @default stderrLogger */
-  readonly logger?: Logger | undefined
-  readonly clock?: Clock | undefined
 }
 
 /** Which dead letters go back, where to and how fast. */
@@ -129,7 +127,7 @@ export interface ResolvedRedrive {
   readonly stallTimeoutMs: number
 }
 
-const HOST_NAMES = optionNames<RedriveHost>({ service: true, transport: true, logger: true, clock: true })
+const HOST_NAMES = optionNames<RedriveHost>({ ...RUNTIME_NAMES, service: true, transport: true })
 const NAMES = optionNames<RedriveOptions>({
   filter: true,
   limit: true,
@@ -168,8 +166,7 @@ export function resolveRedrive(
   return {
     id: newId(),
     transport: requireFree('redrive.transport', host.transport),
-    logger: checkLogger('redrive.logger', host.logger),
-    clock: host.clock ?? systemClock,
+    ...resolveRuntime('redrive', host),
     channel,
     group: checkName('redrive.group', group, 100),
     filter: requireFunction('redrive.filter', options.filter ?? (() => true)),

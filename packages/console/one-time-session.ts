@@ -7,6 +7,7 @@
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Clock, HOUR, systemClock } from 'concordat/core'
+import { invalidOption, optionNames, refuseUnknown, requireFunction, requireText } from 'concordat/extension'
 import type { ConsoleAction, ConsoleAuthorize } from './access.ts'
 import { HEADERS } from './browser-protections.ts'
 import { Problem } from './problem.ts'
@@ -38,11 +39,18 @@ export const SESSION_HEADER = 'x-concordat-session'
 const LIFE_MS = 12 * HOUR
 const MAX_SESSIONS = 100
 const MIN_TOKEN = 32
+/** What the name of a cookie may hold (RFC 6265). */
+const COOKIE = /^[\w!#$%&'*+.^`|~-]+$/
+const NAMES = optionNames<OneTimeSessionOptions>({ user: true, allow: true, cookie: true, token: true, clock: true })
 
-/** 256 random bits each; nothing is written down. @throws RangeError for a token that is too short */
+/** 256 random bits each; nothing is written down. @throws TypeError, RangeError naming the option */
 export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
-  const { user, allow = () => true, cookie = 'concordat-console', clock = systemClock } = options
-  const { token = secret() } = options
+  refuseUnknown('oneTimeSession', options, NAMES)
+  const { cookie = 'concordat-console', clock = systemClock } = options
+  const user = requireText('oneTimeSession.user', options.user)
+  const allow = requireFunction('oneTimeSession.allow', options.allow ?? (() => true))
+  if (!COOKIE.test(cookie)) throw invalidOption('oneTimeSession.cookie', cookie, 'the name of a cookie')
+  const token = requireText('oneTimeSession.token', options.token ?? secret())
   if (token.length < MIN_TOKEN) throw new RangeError(`oneTimeSession.token: expected at least ${MIN_TOKEN} characters`)
   /** By cookie; the oldest first. */
   const sessions = new Map<string, { readonly at: number; readonly key: string }>()

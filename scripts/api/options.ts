@@ -36,8 +36,9 @@ function section(options: DeclarationReflection): readonly string[] {
     return `| ${name} | ${cell(defaultOf(comment))} | ${cell(firstSentence(textOf(comment?.summary)))} |`
   })
   const table = ['| Option | Default | Description |', '| --- | --- | --- |', ...rows].join('\n')
+  const from = others.join(', and ')
   const more =
-    others.length === 0 ? [] : [`All options of ${others.join(', and of ')}${rows.length === 0 ? '.' : ', and:'}`]
+    from === '' ? [] : [`${from.charAt(0).toUpperCase()}${from.slice(1)}${rows.length === 0 ? '.' : ', and:'}`]
   return [`### ${options.name}`, ...more, ...(rows.length === 0 ? [] : [table])]
 }
 
@@ -53,14 +54,14 @@ function linkTo(type: SomeType | undefined): string {
   return page === undefined ? name : `[${name}](../api/${page}.md)`
 }
 
-/** Names an interface with a section of its own whose options these have, too. */
+/** Names options of an interface with a section of its own that these have, too. */
 function inherited(type: SomeType): string | undefined {
   if (type.type !== 'reference') return undefined
   const [base, names] = type.typeArguments ?? []
   const list = String(names).replaceAll('"', '`').replaceAll(' | ', ', ')
-  if (type.name === 'Pick') return `${linkTo(base)}: ${list}`
-  if (type.name === 'Omit') return `${linkTo(base)} without ${list}`
-  return IS_OPTIONS.test(type.name) ? linkTo(type) : undefined
+  if (type.name === 'Pick') return `${list} of ${linkTo(base)}`
+  if (type.name === 'Omit') return `all options of ${linkTo(base)} without ${list}`
+  return IS_OPTIONS.test(type.name) ? `all options of ${linkTo(type)}` : undefined
 }
 
 function commentOf(option: DeclarationReflection): Comment | undefined {

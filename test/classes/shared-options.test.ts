@@ -2,13 +2,13 @@
  * Options that many parts share: logger, clock, database, server. Each part takes them from one definition, and refuses a wrong one with
  * a path that begins with its own name.
  */
-import { createBinder, defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel, redrive } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { pgListener } from 'concordat/core/pg'
 import { createElection, createObserver, createSchedule } from 'concordat/election'
 import { createFence } from 'concordat/locks'
-import { memoryLocks, memoryStateStore, memoryTransport } from 'concordat/memory'
+import { memoryLocks, memoryStateServer, memoryStateStore, memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { postgresLocks, postgresStateStore, postgresTokens, postgresTransport } from 'concordat/postgres'
 import { redisFence, redisLocks, redisStateStore, redisTokens } from 'concordat/redis'
@@ -83,6 +83,17 @@ describe('an option that many parts share is refused by each, with its path:', (
   it.for(WITH_RUNTIME)('%s', ([path, make, needs]) => {
     expect(() => make(js({ ...needs, clock: Date }))).toThrow(`${path}.clock: expected a clock with now, monotonic`)
     expect(() => make(js({ ...needs, logger: console.log }))).toThrow(`${path}.logger: expected a logger with debug`)
+  })
+
+  it('a redrive, whose first argument has them', async () => {
+    const run = (more: object): Promise<unknown> =>
+      redrive(js({ service, transport: memoryTransport(), ...more }), orders, 'stock')
+    await expect(run({ clock: Date })).rejects.toThrow('redrive.clock: expected a clock with now, monotonic')
+    await expect(run({ logger: console.log })).rejects.toThrow('redrive.logger: expected a logger with debug')
+  })
+
+  it('a server of shared state in memory, which has a clock alone', () => {
+    expect(() => memoryStateServer(js({ clock: Date }))).toThrow('memoryStateServer.clock: expected a clock with now')
   })
 
   it.for(WITH_SQL)('the database of %s', ([path, make, needs]) => {

@@ -1,5 +1,5 @@
-import { type Clock, systemClock } from '../../../core/clock.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
+import { type RuntimeOptions, resolveRuntime } from '../../../core/runtime-options.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { MemoryStateServer } from './server.ts'
 import { MemoryClusterStore } from './store.ts'
@@ -11,18 +11,15 @@ export interface MemoryStateStoreOptions {
 }
 
 /** Options of `memoryStateServer`. */
-export interface MemoryStateServerOptions {
-  /** @default systemClock */
-  readonly clock?: Clock | undefined
-}
+export interface MemoryStateServerOptions extends Pick<RuntimeOptions, 'clock'> {}
 
 const NAMES = optionNames<MemoryStateStoreOptions>({ server: true })
 const SERVER_NAMES = optionNames<MemoryStateServerOptions>({ clock: true })
 
-/** A place for several `memoryStateStore` to meet. Holds nothing but memory; needs no close. */
+/** A place for several `memoryStateStore` to meet. Holds nothing but memory; needs no close. @throws TypeError naming the option */
 export function memoryStateServer(options: MemoryStateServerOptions = {}): MemoryStateServer {
   refuseUnknown('memoryStateServer', options, SERVER_NAMES)
-  return new MemoryStateServer(options.clock ?? systemClock)
+  return new MemoryStateServer(resolveRuntime('memoryStateServer', options).clock)
 }
 
 /** @throws TypeError naming the option */

@@ -400,6 +400,18 @@ describe('a session', () => {
     expect((await send('session', { token: session.token })).status).toBe(200)
   })
 
+  test.for<readonly [options: object, path: string]>([
+    [{ user: 5 }, 'oneTimeSession.user'],
+    [{ user: '' }, 'oneTimeSession.user'],
+    [{ user: 'ann', token: 5 }, 'oneTimeSession.token'],
+    [{ user: 'ann', token: 'short' }, 'oneTimeSession.token'],
+    [{ user: 'ann', allow: true }, 'oneTimeSession.allow'],
+    [{ user: 'ann', cookie: 'a; Path=/' }, 'oneTimeSession.cookie'],
+    [{ user: 'ann', coookie: 'a' }, 'oneTimeSession.coookie'],
+  ])('refuses %j, naming the option', ([options, path]) => {
+    expect(() => oneTimeSession(options as never)).toThrow(path)
+  })
+
   test('says of its own token that it was used', async () => {
     const session = oneTimeSession({ user: 'ann' })
     const { send } = open({ session })
