@@ -86,6 +86,16 @@ export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [ke
   return [key, birth === '' ? replyTo : birth]
 }
 
+const LATE = "interval '1 minute'"
+
+/**
+ * An assignment for the answer that a row gets: when it comes a while after the row was entered, the row is as young as its answer. A purge
+ * goes by that, so it keeps what was done just now, whose command may be delivered again. At once it changes nothing, which spares the index.
+ * @param row alias of the table and a dot, or nothing
+ */
+export const ageOfAnswer = (row: string = ''): string =>
+  `created_at = CASE WHEN ${row}created_at < clock_timestamp() - ${LATE} THEN clock_timestamp() ELSE ${row}created_at END`
+
 const COLUMNS = 'saga_key AS key, birth, status, outside AS "isOutside", reply, round::int AS round, gid'
 const ANSWERS = `(${STEP_COLUMNS}, reply_to, status, outside, round, reply)
   SELECT ${STEP_COLUMNS}, reply_to, status, status = 'begun', round, reply::jsonb
@@ -201,7 +211,7 @@ export class Barrier {
       tx,
       `INSERT INTO ${this.#table} AS kept ${ANSWERS} ON CONFLICT (${STEP_COLUMNS}) DO UPDATE
        SET status = excluded.status, outside = kept.outside AND excluded.status <> 'refused', reply = excluded.reply,
-         round = greatest(kept.round, excluded.round)`,
+         round = greatest(kept.round, excluded.round), ${ageOfAnswer('kept.')}`,
       columnsOf(answers),
     )
   }
@@ -216,8 +226,8 @@ export class Barrier {
   ): Promise<void> {
     await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = $4, outside = outside AND $4 <> 'refused', reply = $5::jsonb, round = greatest(round, $6)
-       WHERE ${OF_STEP} AND operation = $3`,
+      `UPDATE ${this.#table} SET status = $4, outside = outside AND $4 <> 'refused', reply = $5::jsonb, round = greatest(round, $6),
+         ${ageOfAnswer()} WHERE ${OF_STEP} AND operation = $3`,
       [...stepParameters(entry), entry.operation, status, JSON.stringify(reply), round],
     )
   }

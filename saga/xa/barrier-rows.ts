@@ -12,7 +12,7 @@
  * A locked gate is skipped, never awaited.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
-import { OF_STEP, STEP_COLUMNS, stepParameters } from '../participant/barrier.ts'
+import { ageOfAnswer, OF_STEP, STEP_COLUMNS, stepParameters } from '../participant/barrier.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { GateState } from './resource.ts'
@@ -130,7 +130,8 @@ export class BarrierRows {
   ): Promise<boolean> {
     const { rowCount } = await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = $4, outside = outside AND $4 <> 'refused', reply = $5::jsonb, round = greatest(round, $6)
+      `UPDATE ${this.#table} SET status = $4, outside = outside AND $4 <> 'refused', reply = $5::jsonb, round = greatest(round, $6),
+         ${ageOfAnswer()}
        WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $3`,
       [...stepParameters(step), gid, status, JSON.stringify(reply), round],
     )

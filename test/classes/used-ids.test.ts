@@ -298,6 +298,32 @@ describe('a participant', () => {
     },
   )
 
+  const late = KINDS.flatMap((kind) => EFFECTS.map((effects) => ({ kind, effects, shares: false })))
+    .filter(({ kind, effects }) => kind !== 'undo' || effects === 'tx')
+    .flatMap((made) => (made.kind === 'command' ? [made, { ...made, shares: true }] : [made]))
+
+  test.each(late)(
+    'of the kind $kind with effects $effects (shares: $shares) keeps the record of a step that it refused long ago and has just done',
+    async ({ kind, effects, shares }) => {
+      let refuses = true
+      const { send, count, sql, schema, replies } = await setup(kind, effects, { refuses: () => refuses, shares })
+      const ids = shares ? ['1', '2', '3', '4'] : ['1']
+      const sendAll = async (round: number) => {
+        await Promise.all(ids.map((id) => send(id, 'a', 'invoke', { 'saga-round': round }, Date.now())))
+        return new Set((await replies()).map(({ status }) => status))
+      }
+      expect(await sendAll(0)).toEqual(new Set(['refused']))
+      await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
+      refuses = false
+      // An operator retries the stuck sagas after 40 days.
+      expect(await sendAll(1)).toEqual(new Set(['ok']))
+      await purgeParticipant(sql, { olderThanMs: 30 * DAY_MS, schema })
+      // The broker delivers the commands again.
+      expect(await sendAll(1)).toEqual(new Set(['ok']))
+      expect(await Promise.all(ids.map(count))).toEqual(ids.map(() => 1))
+    },
+  )
+
   test('is not purged of a step between the read of its row and the call', async () => {
     const { send, count, sql, schema, replies } = await setup('command', 'tx')
     const old = Date.now() - 40 * DAY_MS
