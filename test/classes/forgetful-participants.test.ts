@@ -1,15 +1,25 @@
 /** A participant that has lost its record of a step that was done never says that it is undone, however its commands reach it. */
-import { createBinder, defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel, type HandlerContext, type Headers } from 'concordat/binder'
+import { silentLogger } from 'concordat/core'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import { defineSaga, localTarget, migrateParticipant, participant, purgeParticipant, sagaReplies } from 'concordat/saga'
+import {
+  defineSaga,
+  localTarget,
+  migrateParticipant,
+  participant,
+  purgeParticipant,
+  type SagaReply,
+  sagaReplies,
+} from 'concordat/saga'
 import { createCoordinator } from 'concordat/saga/coordinator'
 import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { askTarget, commandHeaders } from '../saga/support/delivery.ts'
+import { askTarget, commandHeaders, takeReplies } from '../saga/support/delivery.ts'
 import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'
+import type { Operation } from '../support/inside/saga.ts'
 import { until } from '../support/until.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
@@ -97,6 +107,41 @@ async function waiting(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx', way:
   }
 }
 
+/** A participant whose release requires a field that no command has. */
+async function alone(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx', way: Way) {
+  const schema = `forgetful_${Date.now().toString(36)}_${++runs}`
+  const sql = embedded()
+  const outbox = createOutbox({ sql, service: 'rent', schema, partitions: 1 })
+  await outbox.migrate()
+  await migrateParticipant(sql, schema)
+  const strict = defineChannel('rent.commands', { payload: z.object({ n: z.number(), days: z.number() }) })
+  const options = { group: 'rent', effects, ...(way === 'message' && { sql, outbox, schema }) } as const
+  const call = (): never => {
+    throw new Error('the handler was called')
+  }
+  const side =
+    kind === 'command'
+      ? participant(strict, options, { invoke: call, compensate: call })
+      : tccParticipant(strict, options, { try: call, confirm: call, cancel: call })
+  const serve = httpParticipants([side], { sql, schema, authorize: 'none' })
+  const fetch = async (url: Parameters<typeof globalThis.fetch>[0], init?: RequestInit) => serve(new Request(url, init))
+  const ask = async (operation: Operation, more: Headers): Promise<SagaReply | undefined> => {
+    const headers = { ...commandHeaders('1', operation), ...(kind === 'tcc' && { 'saga-kind': 'tcc' }), ...more }
+    if (way === 'message') {
+      const context = { headers, attempt: 1, log: silentLogger, signal: new AbortController().signal }
+      await side.unreadable?.(new Error('days is missing'), context as unknown as HandlerContext)
+      return (await takeReplies(sql, schema))[0]
+    }
+    const target =
+      way === 'localTarget'
+        ? localTarget(strict, side, { sql, schema })
+        : httpTarget(strict, { url: 'http://rent.test', fetch })
+    const answer = await askTarget(target, { n: 1 }, headers)
+    return 'reply' in answer ? answer.reply : undefined
+  }
+  return { ask }
+}
+
 describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
   const kinds = WAYS.flatMap((way) => (['command', 'tcc'] as const).map((kind) => ({ kind, way })))
 
@@ -109,6 +154,20 @@ describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
       errors: ['saga.step_forgotten', expect.anything()],
     })
   })
+
+  test.each(kinds)(
+    'a $kind by $way whose row was lost, and that cannot read the payload any longer, says so',
+    async ({ kind, way }) => {
+      const { ask } = await alone(kind, effects, way)
+      expect(await ask('compensate', { 'saga-succeeded': true })).toMatchObject({
+        status: 'failed',
+        final: true,
+        code: 'saga.step_forgotten',
+      })
+      // The coordinator never had the answer to this step: there is nothing to undo.
+      expect(await ask('compensate', { 'saga-id': '2', 'saga-key': 'order/2/reserve' })).toMatchObject({ status: 'ok' })
+    },
+  )
 
   test.each(kinds)('a $kind by $way whose row exists is undone', async ({ kind, way }) => {
     const { cancel } = await waiting(kind, effects, way)
