@@ -108,6 +108,34 @@ test.each(['skip', 'compensate', 'retry'] as const)(
   },
 )
 
+test('a resolve that is written while the retry of another operator is running is refused when that has failed, too', async () => {
+  const { sagas, calls, sql, outbox, coordinator } = await stuckWorld()
+  const [read, go] = [gate(), gate()]
+  const late = createOperator({
+    sql: {
+      ...sql,
+      // It has read the saga, and not written its end.
+      transaction: async (work) => {
+        read.open()
+        await go.opened
+        return sql.transaction(work)
+      },
+    },
+    schema: outbox.schema,
+  })
+  const asked = late.sagas.resolve(target, { ...ann, outcome: 'completed' }).catch((error: unknown) => error)
+  await read.opened
+  await coordinator.retry(target, bob)
+  await until('it is stuck again', isStuckAgain(sagas))
+  go.open()
+  expect(await asked).toMatchObject({
+    code: 'saga.action_refused',
+    message: expect.stringContaining('the saga has changed') as string,
+  })
+  expect((await sagas.show(target)).status).toBe('stuck')
+  expect(calls).toEqual(['hold', 'pay', 'pay'])
+})
+
 describe('of two equal actions of one person at the same time, one is applied and the other says that it changed nothing', () => {
   const outcomes = async (acts: ReadonlyArray<Promise<unknown>>): Promise<readonly string[]> => {
     const results = await Promise.allSettled(acts)
