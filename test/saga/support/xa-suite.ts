@@ -1,6 +1,6 @@
 /** Tests of an XA participant and its commands, for each database that prepares. */
 import type { HandlerContext } from 'concordat/binder'
-import { silentLogger } from 'concordat/core'
+import { type SqlClient, silentLogger } from 'concordat/core'
 import { Refusal } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -249,6 +249,40 @@ function cancellationCases<Tx>(of: () => XaWorld<Tx>): void {
       resume.resolve()
       await Promise.all([slow, cancelled])
       expect((await world.answers()).toSorted()).toEqual(['compensate ok', 'invoke refused saga.cancelled'])
+      expect([await world.effects(), await world.prepared()]).toEqual([0, []])
+    })
+
+    test('by two processes, one of which dies when it has marked it: the other one rolls back what it did not know of', async () => {
+      const world = of()
+      const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      let isFirst = true
+      const pausing: SqlClient = {
+        ...world.sql,
+        // It has looked for the step, and not decided yet.
+        transaction: async (work) => {
+          if (isFirst) reached.resolve()
+          if (isFirst) await resume.promise
+          isFirst = false
+          return world.sql.transaction(work)
+        },
+      }
+      const dying: SqlClient = {
+        ...world.sql,
+        transaction: async (work) => {
+          await world.sql.transaction(work)
+          throw new Dead('killed')
+        },
+      }
+      const on = (sql: SqlClient) =>
+        world.bind(world.write, { mortal: new MortalClient(sql, Number.POSITIVE_INFINITY, 'before') })
+      const slow = world.deliver(on(pausing), 'compensate')
+      await reached.promise
+      await world.deliver(world.bind(), 'invoke')
+      await expect(world.deliver(on(dying), 'compensate', 1)).rejects.toThrow('killed')
+      expect(await world.prepared()).toHaveLength(1)
+      resume.resolve()
+      await slow
+      expect(await world.answers()).toEqual(['invoke ok', 'compensate ok'])
       expect([await world.effects(), await world.prepared()]).toEqual([0, []])
     })
   })
