@@ -11,11 +11,11 @@ useEmbedded()
 
 type Work = Parameters<Inbox['process']>[1]
 
-async function setup(sql: SqlClient = embedded()) {
+async function setup(sql: SqlClient = embedded(), reusedIds?: 'drop' | 'accept') {
   const schema = uniqueName('inbox')
   const outbox = createOutbox({ sql, service: 'stock', schema })
   await outbox.migrate()
-  const inbox = createInbox({ sql, schema, outbox, clock: new StillClock() })
+  const inbox = createInbox({ sql, schema, outbox, reusedIds, clock: new StillClock() })
   await inbox.migrate()
   await sql.query(`CREATE TABLE "${schema}".effect (id text)`)
   const named = (id: string) => ({ group: 'stock', destination: 'orders.placed', source: 'orders', id })
@@ -74,18 +74,21 @@ describe('messages that share a transaction', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('failed messages leave neither effect nor output nor memory', async () => {
-    const { process, effects, sent } = await setup()
-    const failing: Work = async (_, emit) => {
-      await emit([message('never')])
-      throw new Error('b fails')
-    }
-    const ends = await Promise.allSettled([process('a'), process('b', failing), process('c')])
-    expect(ends[1]).toMatchObject({ status: 'rejected', reason: { message: 'b fails' } })
-    expect(await effects()).toEqual(['a', 'c'])
-    expect(await sent()).toEqual([])
-    expect(await process('b')).toBe('processed')
-  })
+  test.each(['drop', 'accept'] as const)(
+    'failed messages leave neither effect nor output nor memory (reusedIds: %s)',
+    async (reusedIds) => {
+      const { process, effects, sent } = await setup(embedded(), reusedIds)
+      const failing: Work = async (_, emit) => {
+        await emit([message('never')])
+        throw new Error('b fails')
+      }
+      const ends = await Promise.allSettled([process('a'), process('b', failing), process('c')])
+      expect(ends[1]).toMatchObject({ status: 'rejected', reason: { message: 'b fails' } })
+      expect(await effects()).toEqual(['a', 'c'])
+      expect(await sent()).toEqual([])
+      expect(await process('b')).toBe('processed')
+    },
+  )
 
   test('when the outputs cannot be written, fail alone', async () => {
     const { process, effects, sent } = await setup()
