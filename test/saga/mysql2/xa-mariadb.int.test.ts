@@ -2,11 +2,11 @@
 import type { MysqlTransaction } from '@concordat/mysql'
 import { DAY, type SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import { xaParticipant } from 'concordat/saga/xa'
+import { type XaResource, xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
-import { until } from '../../support/until.ts'
+import { gate, until } from '../../support/until.ts'
 import { type MariaDatabase, openMaria } from '../support/maria.ts'
 import { MortalResource, stoppingResource } from '../support/mortal-resource.ts'
 import { stockCommands } from '../support/world.ts'
@@ -73,6 +73,39 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   })
 
   xaSuite(() => world)
+
+  test('has locked its gate before it asks whether it was cancelled: a cancellation at that moment waits for it', async () => {
+    world.next()
+    const [asked, looked, resume] = [gate(), gate(), gate()]
+    const asking: SqlClient = {
+      ...world.sql,
+      query: async (text, parameters) => {
+        const result = await world.sql.query<never>(text, parameters)
+        if (!text.includes("status = 'begun' AND gid = $3")) return result
+        asked.open()
+        await resume.opened
+        return result
+      },
+    }
+    const looking: XaResource<MysqlTransaction> = {
+      ...stoppingResource(maria.resource, {}),
+      look: async (whose) => {
+        const state = await maria.resource.look(whose)
+        looked.open()
+        return state
+      },
+    }
+    const on = (sql: SqlClient, resource: XaResource<MysqlTransaction>) =>
+      xaParticipant(stockCommands, { group: 'stock', outbox: world.outbox(), schema, sql, resource }, world.write)
+    const slow = world.deliver(on(asking, maria.resource), 'invoke')
+    await asked.opened
+    const cancelled = world.deliver(on(world.sql, looking), 'compensate')
+    await looked.opened
+    resume.open()
+    await Promise.all([slow, cancelled])
+    expect((await world.answers()).toSorted()).toEqual(['compensate ok', 'invoke refused saga.cancelled'])
+    expect([await world.effects(), await world.prepared()]).toEqual([0, []])
+  })
 
   test('delivered in any order at the same time ends with all or nothing, and nothing prepared', async () => {
     await expectAllOrNothing(world, 8)
