@@ -2,6 +2,7 @@ import { defineSaga, purgeParticipant } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { ArchivedSaga } from '../../support/inside/saga.ts'
+import { gate } from '../../support/until.ts'
 import { interposing } from '../support/interposing.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { stockCommands, type World } from '../support/world.ts'
@@ -95,6 +96,43 @@ describe('retention', () => {
     await expect.poll(() => count(w, 'saga')).toBe(2)
     expect((await third.report()).status).toBe('running')
   })
+
+  test.each(['stuck', 'compensating'] as const)(
+    'a sub-saga that is done is kept while its parent is %s, and is undone with it',
+    async (status) => {
+      const undone: string[] = []
+      const part = defineSaga('part', { version: 1, input: Input }).step('a', {
+        invoke: () => undefined,
+        compensate: () => void undone.push('a'),
+      })
+      const [entered, leave] = [gate(), gate()]
+      const base = defineSaga('parent', { version: 1, input: Input })
+        .saga('part', { saga: part, input: ({ input }) => input, compensate: true })
+        .step('b', {
+          invoke: () => undefined,
+          compensate: async () => {
+            entered.open()
+            await leave.opened
+          },
+        })
+      const fails = { retry: { maxAttempts: 1 }, invoke: () => Promise.reject(new Error('no')) }
+      const parent =
+        status === 'stuck'
+          ? base.step('c', { ...fails, pivot: true })
+          : base.step('c', { ...fails, compensate: 'none' })
+      const { coordinator } = await setup({ sagas: [parent, part] })
+      const run = await coordinator.start(parent, { id: 'x', input: { text: 'hi' } })
+      await expect.poll(async () => (await run.report())?.status, { timeout: 10_000 }).toBe(status)
+      expect(await coordinator.purge({ olderThanMs: 0 })).toBe(0)
+      if (status === 'stuck') await coordinator.compensate(run, { by: 'ann', reason: 'it never happened' })
+      await entered.opened
+      expect(await coordinator.purge({ olderThanMs: 0 })).toBe(0)
+      leave.open()
+      expect(await run.outcome(within)).toMatchObject({ status: 'compensated' })
+      expect(undone).toEqual(['a'])
+      expect(await coordinator.purge({ olderThanMs: 0 })).toBe(2)
+    },
+  )
 
   test('an archive that fails keeps the sagas', async () => {
     const w = await setup({
