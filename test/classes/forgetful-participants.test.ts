@@ -205,7 +205,7 @@ test('a purge that skips a try keeps its confirmation, so that a late duplicate 
   const handlers = { try: call('tried'), confirm: call('confirmed'), cancel: call('cancelled') }
   const side = tccParticipant(commands, { group: 'rent', effects: 'tx' }, handlers)
   const target = localTarget(commands, side, { sql, schema })
-  const send = (operation: 'invoke' | 'confirm') =>
+  const send = (operation: Operation) =>
     askTarget(target, { n: 1 }, { ...commandHeaders('1', operation), 'saga-kind': 'tcc' })
   const done = { reply: { status: 'ok' } }
   for (const operation of ['invoke', 'confirm'] as const) expect(await send(operation)).toMatchObject(done)
@@ -216,6 +216,11 @@ test('a purge that skips a try keeps its confirmation, so that a late duplicate 
   const purge = () => purgeParticipant(sql, { olderThanMs: 30 * DAY_MS, schema })
   expect(await purge()).toBe(0)
   expect(await send('confirm')).toMatchObject(done)
+  expect(calls).toEqual(['tried', 'confirmed'])
+  // Between two batches of a purge the row of the try alone is gone.
+  await sql.query(`DELETE FROM ${schema}.saga_barrier WHERE operation = 'invoke'`)
+  expect(await send('confirm')).toMatchObject(done)
+  expect(await send('compensate')).toMatchObject({ reply: { status: 'failed', final: true, code: 'saga.confirmed' } })
   expect(calls).toEqual(['tried', 'confirmed'])
   await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
   expect(await purge()).toBe(2)
