@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { undo } from 'concordat/saga/undo'
 import pg from 'pg'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
@@ -42,14 +42,22 @@ describeWith(['postgres'], 'undo on a server', () => {
       await undo.protect(sql, ['account'], { schema: world.schema })
     })
 
+    /** Of a test that failed in the middle: the next one, which drops their tables, would wait for them. */
+    const left = new Set<pg.PoolClient>()
+    afterEach(async () => {
+      for (const client of left) await close(client)
+    })
+
     /** A connection with an open transaction. */
     async function open(isolation = 'READ COMMITTED'): Promise<pg.PoolClient> {
       const client = await database.pool.connect()
+      left.add(client)
       await client.query(`BEGIN ISOLATION LEVEL ${isolation}`)
       return client
     }
 
     async function close(client: pg.PoolClient, how: 'COMMIT' | 'ROLLBACK' = 'ROLLBACK'): Promise<void> {
+      left.delete(client)
       await client.query(how)
       client.release()
     }
