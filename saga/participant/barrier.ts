@@ -86,15 +86,16 @@ export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [ke
   return [key, birth === '' ? replyTo : birth]
 }
 
-const LATE = "interval '1 minute'"
+/** An answer may be so much younger than its row says. */
+export const ANSWERED_WITHIN = "interval '1 minute'"
 
 /**
- * An assignment for the answer that a row gets: when it comes a while after the row was entered, the row is as young as its answer. A purge
- * goes by that, so it keeps what was done just now, whose command may be delivered again. At once it changes nothing, which spares the index.
+ * An assignment that makes a row as young as the answer that it gets, for a purge, which has to keep it: the command of that answer may be
+ * delivered again. An answer within a minute changes nothing, which spares the index; the purge waits for that minute.
  * @param row alias of the table and a dot, or nothing
  */
 export const ageOfAnswer = (row: string = ''): string =>
-  `created_at = CASE WHEN ${row}created_at < clock_timestamp() - ${LATE} THEN clock_timestamp() ELSE ${row}created_at END`
+  `created_at = CASE WHEN ${row}created_at < clock_timestamp() - ${ANSWERED_WITHIN} THEN clock_timestamp() ELSE ${row}created_at END`
 
 const COLUMNS = 'saga_key AS key, birth, status, outside AS "isOutside", reply, round::int AS round, gid'
 const ANSWERS = `(${STEP_COLUMNS}, reply_to, status, outside, round, reply)

@@ -10,7 +10,7 @@ import {
   requireSqlClient,
   type SqlClient,
 } from '../../core/sql.ts'
-import { PURGE_AFTER_MS } from '../participant/barrier.ts'
+import { ANSWERED_WITHIN, PURGE_AFTER_MS } from '../participant/barrier.ts'
 import { IRREVERSIBLE_WRITES_FUNCTION } from '../undo/irreversible-writes.ts'
 import { UNDO_FUNCTIONS } from '../undo/sql-functions.ts'
 import { UNDO_TABLES } from '../undo/tables.ts'
@@ -165,7 +165,8 @@ export async function purgeParticipant(
       const { rows } = await query<{ until: string }>(
         tx,
         `UPDATE ${quoted}.saga_barrier_purge p SET until = greatest(p.until, c.until)
-         FROM (SELECT clock_timestamp() - $1::float8 * interval '1 ms' AS until) c RETURNING c.until::text AS until`,
+         FROM (SELECT clock_timestamp() - $1::float8 * interval '1 ms' AS until) c
+         RETURNING (c.until - ${ANSWERED_WITHIN})::text AS until`,
         [options.olderThanMs],
       )
       return (await query(tx, deleteOlder(table, quoted), [(rows[0] as { until: string }).until])).rowCount

@@ -324,6 +324,21 @@ describe('a participant', () => {
     },
   )
 
+  test('keeps the record of a step that it did seconds after it had refused it, while the command of that may come again', async () => {
+    let refuses = true
+    const { send, count, sql, schema, replies } = await setup('command', 'tx', { refuses: () => refuses })
+    const retriedAt = Date.now() - DAY_MS + 20_000
+    await send('1', 'a', 'invoke', { 'saga-round': 0 }, retriedAt - 40_000)
+    refuses = false
+    await send('1', 'a', 'invoke', { 'saga-round': 1 }, retriedAt)
+    await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = to_timestamp($1::float8)`, [
+      (retriedAt - 40_000) / 1_000,
+    ])
+    await purgeParticipant(sql, { olderThanMs: DAY_MS, schema })
+    await send('1', 'a', 'invoke', { 'saga-round': 1 }, retriedAt)
+    expect([await count('1'), (await replies()).map(({ status }) => status)]).toEqual([1, ['refused', 'ok', 'ok']])
+  })
+
   test('is not purged of a step between the read of its row and the call', async () => {
     const { send, count, sql, schema, replies } = await setup('command', 'tx')
     const old = Date.now() - 40 * DAY_MS
