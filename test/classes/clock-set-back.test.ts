@@ -8,7 +8,7 @@ import { silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import { postgresTransport } from 'concordat/postgres'
+import { postgresLocks, postgresTransport } from 'concordat/postgres'
 import { defineSaga } from 'concordat/saga'
 import { createCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -94,6 +94,20 @@ describe('moments that were written before the clock was set back', () => {
     )
     await coordinator.run()
     await until('both ran', () => ran.includes('leased') && ran.includes('paused'))
+  })
+
+  test('hold up no lock, in either mode, longer than one lease of its holder, for contenders that only try', async () => {
+    const locks = postgresLocks({ sql, logger: silentLogger })
+    await locks.migrate()
+    for (const mode of ['exclusive', 'shared'] as const) {
+      // The holder does not renew, as one whose process is gone.
+      await locks.acquire(mode, { mode, ttlMs: LEASE_MS, maxHoldMs: 0 })
+      const table = mode === 'exclusive' ? 'lock_key' : 'lock_holder'
+      await sql.query(`UPDATE concordat.${table} SET frees_us = frees_us + 3600000000 WHERE key = $1`, [mode])
+      expect(await locks.tryAcquire(mode)).toBeUndefined()
+      await until(`${mode} is free`, async () => (await locks.tryAcquire(mode)) !== undefined)
+    }
+    await locks.close()
   })
 
   test('put off no deadline of a saga, no timer and no time limit of a step', async () => {
