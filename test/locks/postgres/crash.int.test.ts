@@ -2,6 +2,7 @@ import { pgClient, pgListener } from 'concordat/core/pg'
 import { postgresLocks } from 'concordat/postgres'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { inLine } from '../../conformance/locks-kit.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
@@ -51,6 +52,22 @@ describeWith(['postgres'], 'locks on a PostgreSQL that crashes', { private: true
     for (const lease of held) expect(await lease.release()).toBe('released')
     for (const [key, token] of tokens) expect((await b.acquire(key)).token).toBeGreaterThan(token)
     shared.assertValid()
+  })
+
+  it('keeps a lock that a release or a forced release handed to a waiter of its own process', async () => {
+    const [a, b] = [contender(), contender()]
+    await a.migrate()
+    const holders = await Promise.all(['released', 'forced'].map((key) => a.acquire(key, { ttlMs: 60_000 })))
+    const waiters = holders.map(({ key }) => a.acquire(key, { ttlMs: 60_000, waitMs: 60_000 }))
+    for (const { key } of holders) await inLine(a, key, 1)
+    await a.forceRelease('forced', { by: 'ada', reason: 'the node is gone' })
+    await holders[0]?.release()
+    const served = await Promise.all(waiters)
+    await server.kill()
+    await server.start()
+    await until('it answers', () => b.inspect('released').then(Boolean, () => false))
+    for (const { key, token } of served) expect((await b.inspect(key))?.holders).toMatchObject([{ token }])
+    for (const lease of served) expect(await lease.release()).toBe('released')
   })
 
   it('keeps a forced release, and the waiters are served when it is back', async () => {
