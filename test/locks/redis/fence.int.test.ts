@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { type RedisFence, redisFence, redisLocks } from 'concordat/redis'
 import { Cluster, Redis } from 'ioredis'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeWith, serverUrl, startCluster } from '../../support/servers/index.ts'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describeWith, serverUrl, startCluster, startServer, withRedis } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
 
 describeWith(['redis'], 'the fence in Redis', () => {
   let client: Redis
@@ -162,6 +163,23 @@ describeWith(['redis'], 'the fence in Redis', () => {
     expect(other.health().status).toBe('up')
     await other.close()
     await expect(other.check('r', 1)).rejects.toMatchObject({ code: 'locks.store_unavailable', outcome: 'not_done' })
+  })
+})
+
+describeWith(['redis'], 'the fence in a Redis that is frozen', { private: true }, () => {
+  it('reports a write as unknown that was under way when it was closed, for Redis may execute it', async () => {
+    const server = await startServer('redis')
+    onTestFinished(() => server.stop())
+    const fence = redisFence({ url: server.url, answerMs: 500 })
+    await fence.check('stock', 1)
+    server.pause()
+    const writing = fence.write('stock', 1, [['SET', 'stock', 'written']]).catch((error: unknown) => error)
+    // The command leaves with the turn of the event loop in which it was sent.
+    await new Promise((resolve) => setImmediate(resolve))
+    await fence.close()
+    expect(await writing).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown' })
+    server.resume()
+    await until('it is written', () => withRedis(server, async (admin) => (await admin.get('stock')) === 'written'))
   })
 })
 
