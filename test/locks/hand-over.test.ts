@@ -1,4 +1,4 @@
-import { createLocks } from 'concordat/locks'
+import { createLocks, LockError } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
@@ -82,6 +82,21 @@ describe('a waiter that is notified that it was handed the lock', () => {
     tell(11)
     tell()
     expect((await waiting).token).toBe(13)
+  })
+
+  it('has a request refused that its release may overtake, when the answer to one was lost', async () => {
+    const { clock, store, locks, tell } = setup()
+    const lost = new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'unknown', detail: 'lost' })
+    store.acquires.push(busy, inLine, lost)
+    const waiting = locks.acquire('k', { ttlMs: TTL_MS })
+    await drain()
+    await clock.advance(1_000)
+    expect(store.requests).toHaveLength(3)
+    tell(11)
+    const lease = await waiting
+    expect(lease.token).toBe(11)
+    await lease.release()
+    expect(store.released.map(({ forgetAfterMs }) => forgetAfterMs >= TTL_MS)).toEqual([true])
   })
 
   it('may be notified during its request, whose answer counts', async () => {

@@ -15,6 +15,7 @@ export class ScriptedStore implements LockStore {
   readonly releases: Array<Answer<'released' | NotHeld>> = []
   readonly abandons: Array<Answer<undefined>> = []
   readonly abandoned: Array<{ value: string; forgetAfterMs: number }> = []
+  readonly released: Array<{ value: string; forgetAfterMs: number }> = []
   readonly listeners = new Map<string, (token?: number) => void>()
   doubted: (value: string | undefined) => void = () => {}
   #values = 0
@@ -35,8 +36,9 @@ export class ScriptedStore implements LockStore {
     return answer(this.extends.shift() ?? 'extended')
   }
 
-  release(): Promise<'released' | NotHeld> {
+  release({ value }: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
     this.calls.push('release')
+    this.released.push({ value, forgetAfterMs })
     return answer(this.releases.shift() ?? 'released')
   }
 
