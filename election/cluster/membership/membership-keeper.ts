@@ -28,6 +28,8 @@ export class MembershipKeeper {
   #stop = new AbortController()
   #wish = new AbortController()
   #running: Promise<void> | undefined
+  /** A request of the latest join had no answer, and may yet arrive: it would begin a generation for which no process beats. */
+  #isUncertain = false
   #cancelTimer: () => void = noop
 
   /** @param restore tells a store that lost the cluster who is in it; false when this generation is not known here either */
@@ -105,13 +107,16 @@ export class MembershipKeeper {
       if (!(await this.#enter(stop))) continue
       const reason = await this.#stay(stop)
       const again = reason === 'dead' && this.#options.rejoin
-      const { presence } = this.#phase
+      const { presence } = this
       // Before anybody hears of it: a listener may join again.
       this.#phase = { state: again ? 'joining' : reason === 'left' ? 'observing' : 'evicted' }
       if (again) this.#expect()
       else this.#running = undefined
       this.#cancelTimer()
+      const mayArrive = this.#isUncertain && reason !== 'left'
       if (presence !== undefined) this.#evict(presence, reason)
+      // What arrives now would replace the generation of the successor.
+      if (presence !== undefined && mayArrive) await this.#sayGoodbye(presence.joinId, true)
       if (!again) return
     }
     this.#running = undefined
@@ -129,7 +134,7 @@ export class MembershipKeeper {
     const { store, cluster, instance, suspectAfterMs, deadAfterMs, clock } = this.#options
     const joinId = randomId()
     const timing = { suspectAfterMs, deadAfterMs }
-    let uncertain = false
+    this.#isUncertain = false
     while (!stop.aborted) {
       const sentAt = readInstant(clock)
       const { sequence, json } = this.#description
@@ -137,7 +142,7 @@ export class MembershipKeeper {
         const reply = await store.join({ cluster, instance, joinId, json, ...timing })
         if (reply.status === 'given_up') return false
         if (stop.aborted) {
-          await this.#sayGoodbye(joinId, false)
+          await this.#sayGoodbye(joinId, this.#isUncertain)
           return false
         }
         this.#description.begunWith(sequence)
@@ -148,14 +153,14 @@ export class MembershipKeeper {
         return true
       } catch (error) {
         if (!hasCode(error, 'cluster.store_unavailable') || (error as { outcome?: string }).outcome === 'unknown') {
-          uncertain = true
+          this.#isUncertain = true
         }
         if (this.#isOver(error)) return false
         this.#news.warn(error, 'membership: cannot join, trying again')
         await this.#pause(this.#options.heartbeatMs / 2, stop)
       }
     }
-    if (uncertain) await this.#sayGoodbye(joinId, true)
+    if (this.#isUncertain) await this.#sayGoodbye(joinId, true)
     return false
   }
 
@@ -168,7 +173,7 @@ export class MembershipKeeper {
       const { presence } = this.#phase
       if (presence === undefined) return 'dead'
       if (stop.aborted) {
-        if (!hasCode(stop.reason, 'cluster.closed')) await this.#sayGoodbye(presence.joinId, false)
+        if (!hasCode(stop.reason, 'cluster.closed')) await this.#sayGoodbye(presence.joinId, this.#isUncertain)
         return 'left'
       }
       const reply = await this.#beat(presence)

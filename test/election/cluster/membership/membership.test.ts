@@ -205,6 +205,69 @@ describe('joining', () => {
     await close(membership, clock)
   })
 
+  describe('with a request whose answer was lost', () => {
+    /** Joined by the second request; `arrive` delivers the first one. */
+    async function uncertain() {
+      const context = setup()
+      const { membership, clock, instead, inner, server, store } = context
+      const arrivals: Array<() => Promise<unknown>> = []
+      instead.join = async (...args: never[]) => {
+        const arrive = () => (inner.join as (...values: never[]) => Promise<unknown>)(...args)
+        arrivals.push(arrive)
+        if (arrivals.length === 1) throw away()
+        return arrive()
+      }
+      const joining = membership.join()
+      await clock.advance(1_000)
+      const presence = await joining
+      const successor = createMembership({
+        store: memoryStateStore({ server }),
+        cluster: 'c',
+        service: 's',
+        instance: 'a',
+        clock,
+        ...TIMING,
+      })
+      const generations = async () => (await store.members('c')).records.map(({ generation }) => generation)
+      return { ...context, presence, successor, generations, arrive: () => arrivals[0]?.() }
+    }
+
+    it.each(['leave', 'close'] as const)('replaces no successor that joined after its %s()', async (how) => {
+      const { membership, clock, successor, generations, arrive } = await uncertain()
+      const left = membership[how]()
+      await clock.advance(1_000)
+      await left
+      const { generation } = await successor.join()
+      expect(await arrive()).toEqual({ status: 'given_up' })
+      expect(await generations()).toEqual([generation])
+      await close(successor, clock)
+      await close(membership, clock)
+    })
+
+    it('replaces no successor that has replaced it', async () => {
+      const { membership, clock, presence, successor, generations, arrive } = await uncertain()
+      const { generation } = await successor.join()
+      await clock.advance(1_000)
+      expect(presence.signal.reason).toMatchObject({ reason: 'replaced' })
+      expect(await arrive()).toEqual({ status: 'given_up' })
+      expect(await generations()).toEqual([generation])
+      await close(successor, clock)
+      await close(membership, clock)
+    })
+
+    it('does not replace its own next generation after its death', async () => {
+      const { membership, clock, presence, inner, generations, arrive } = await uncertain()
+      const [record] = (await inner.members('c')).records
+      // What the store knows of it is gone, as after its time to be dead.
+      await inner.leave('c', 'a', record?.joinId ?? '', false)
+      await clock.advance(2_000)
+      expect(presence.signal.reason).toMatchObject({ reason: 'dead' })
+      expect(await arrive()).toEqual({ status: 'given_up' })
+      expect(await generations()).toEqual([membership.self()?.generation])
+      await close(membership, clock)
+    })
+  })
+
   it('uses metadata given during the join', async () => {
     const { membership, clock, instead, inner } = setup()
     instead.join = async (...args: never[]) => {
