@@ -108,6 +108,23 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     expect(await lease.release()).toBe('released')
   })
 
+  it('is given the token with the vote, so that tokens rise though no server is left that issued it', async () => {
+    const { quorum } = context
+    // Ahead of the clocks of the servers, which would give a lower token by themselves.
+    const tokenAbove = Date.now() * 1_000 + 600_000_000
+    const lease = await quorum.contender().acquire(fresh(), { ttlMs: 8_000, tokenAbove })
+    for (const n of [0, 1]) {
+      await quorum.server(n).kill()
+      await quorum.server(n).start()
+      await until('it votes for the holder again', async () => (await votes())[n] === 1)
+    }
+    await quorum.server(2).kill()
+    expect(await lease.release()).toBe('released')
+    // Another process, which has seen no token.
+    const next = await quorum.contender().acquire(context.key)
+    expect(next.token).toBeGreaterThan(lease.token)
+  })
+
   it('two at once: the holder learns it when they are back, tokens continue to rise', async () => {
     const { quorum } = context
     const lease = await quorum.contender().acquire(fresh(), { ttlMs: 20_000 })
