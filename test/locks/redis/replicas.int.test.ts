@@ -4,6 +4,7 @@ import { redisLocks } from 'concordat/redis'
 import { Cluster } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { locksConformance } from '../../conformance/locks.ts'
+import { inLine } from '../../conformance/locks-kit.ts'
 import type { RedisLocksOptions } from '../../support/inside/locks.ts'
 import {
   describeWith,
@@ -93,6 +94,16 @@ describeWith(['redis'], 'a replica that is cut off from its master', { private: 
     expect(error).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown' })
     const other = locksAt(group.master)
     await until('it is given back', async () => (await (await other.tryAcquire('k'))?.release()) === 'released')
+  })
+
+  it('gives no waiter a released lock that it would not know to be held', async () => {
+    const [holder, next] = [locksAt(group.master, careful), locksAt(group.master, { ...careful, outageMs: 300 })]
+    const held = await holder.acquire('k', { ttlMs: 60_000 })
+    const waiting = next.acquire('k', { ttlMs: 60_000 }).catch((caught: unknown) => caught)
+    await inLine(holder, 'k', 1)
+    link.cut()
+    expect(await held.release()).toBe('released')
+    expect(await waiting).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown' })
   })
 
   it('cannot be promoted to grant a lock again that was granted before', async () => {
