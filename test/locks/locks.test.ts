@@ -221,6 +221,19 @@ describe('closing', () => {
     expect(store.calls.at(-1)).toBe('close')
   })
 
+  it('gives back a lock that is granted while it closes', async () => {
+    const { clock, store, locks } = setup()
+    const grant = Promise.withResolvers<{ status: 'granted'; token: number }>()
+    store.acquires.push(grant.promise)
+    const trying = locks.tryAcquire('k').catch((error: unknown) => error)
+    const closing = locks.close()
+    grant.resolve({ status: 'granted', token: 1 })
+    await clock.advance(100)
+    await closing
+    expect(await trying).toMatchObject({ code: 'locks.closed' })
+    expect(store.calls).toEqual(['acquire', 'abandon', 'close'])
+  })
+
   it('waits until open attempts are undone', async () => {
     const { clock, store, locks } = setup()
     store.acquires.push(noAnswer())
