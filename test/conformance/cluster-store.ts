@@ -80,6 +80,17 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       expect(await store.commit({ ...second, attempt: 2 })).toEqual({ status: 'unknown' })
     })
 
+    it('is executed once, although its sender knew a later revision of a server that lost its last writes', async () => {
+      const store = newStore()
+      const { request, value } = writer(store)
+      // The clock of the server that took over is an hour behind, as its revisions are.
+      const since = (Date.now() + 3_600_000) * 1_000
+      const first = request(put('k', '1', 0), { since })
+      const done = await store.commit(first)
+      expect(await store.commit({ ...first, attempt: 2 })).toEqual(done)
+      expect(await value('k')).toBe('1')
+    })
+
     it('is executed when everything since a known revision is in the log and it is not', async () => {
       const store = newStore()
       const { commit } = writer(store, { keepChanges: 10 })

@@ -37,9 +37,11 @@ local function remember(revision)
   if attempt > 1 then redis.call('SET', request, ARGV[4] .. ' ' .. revision, 'PX', 60000) end
 end
 local function look()
-  local last = '+'
+  local last, after = '+', '(' .. since .. '-0'
+  -- Of a history that the server has lost: its revisions say nothing about those of this one.
+  if tonumber(since) > tonumber(redis.call('HGET', meta, 'revision') or 0) then after = '-' end
   for _ = 1, ${LOOK_PAGES} do
-    local page = redis.call('XREVRANGE', log, last, '(' .. since .. '-0', 'COUNT', ${LOOK_PAGE})
+    local page = redis.call('XREVRANGE', log, last, after, 'COUNT', ${LOOK_PAGE})
     for _, entry in ipairs(page) do
       if entry[2][4] == id then return string.match(entry[1], '^%d+') end
       last = '(' .. entry[1]
