@@ -101,9 +101,8 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
-    const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
-    if ((await this.#barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
+    const tried = await this.#bar(tx, command)
+    if ('final' in tried) return tried.final
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok', done(command))
     if (!entry.isNew) return done(command)
     if (mayHaveEffect(tried)) await this.#handler(request, { ...context, ...knownOf(tried) })
@@ -112,8 +111,8 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
 
   /** Cancels without the payload if nothing needs a cancellation. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
-    const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
+    const tried = await this.#bar(tx, command)
+    if ('final' in tried) return tried.final
     if (mayHaveEffect(tried)) return failed
     return this.#cancelled(
       tx,
@@ -126,6 +125,14 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   /** Nothing is kept: asked again, it is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
+  }
+
+  /** Bars a `try` that comes later. @returns its row, or the answer if there is nothing to give up any longer */
+  async #bar(tx: SqlTransaction, command: CommandHeaders): Promise<BarrierEntry | { readonly final: SagaReply }> {
+    if (await isForgotten(this.#barrier, tx, command)) return { final: forgotten(command) }
+    const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
+    const isStanding = (await this.#barrier.find(tx, command, 'confirm')) !== undefined
+    return isStanding ? { final: isConfirmed(command) } : tried
   }
 
   async #cancelled(

@@ -205,8 +205,8 @@ test('a purge that skips a try keeps its confirmation, so that a late duplicate 
   const handlers = { try: call('tried'), confirm: call('confirmed'), cancel: call('cancelled') }
   const side = tccParticipant(commands, { group: 'rent', effects: 'tx' }, handlers)
   const target = localTarget(commands, side, { sql, schema })
-  const send = (operation: Operation) =>
-    askTarget(target, { n: 1 }, { ...commandHeaders('1', operation), 'saga-kind': 'tcc' })
+  const send = (operation: Operation, payload: object = { n: 1 }) =>
+    askTarget(target, payload, { ...commandHeaders('1', operation), 'saga-kind': 'tcc' })
   const done = { reply: { status: 'ok' } }
   for (const operation of ['invoke', 'confirm'] as const) expect(await send(operation)).toMatchObject(done)
   // A session that holds the row, or a clock that was set back after the try, makes a purge skip the try alone.
@@ -220,7 +220,10 @@ test('a purge that skips a try keeps its confirmation, so that a late duplicate 
   // Between two batches of a purge the row of the try alone is gone.
   await sql.query(`DELETE FROM ${schema}.saga_barrier WHERE operation = 'invoke'`)
   expect(await send('confirm')).toMatchObject(done)
-  expect(await send('compensate')).toMatchObject({ reply: { status: 'failed', final: true, code: 'saga.confirmed' } })
+  for (const payload of [{ n: 1 }, { n: 'unreadable' }])
+    expect(await send('compensate', payload)).toMatchObject({
+      reply: { status: 'failed', final: true, code: 'saga.confirmed' },
+    })
   expect(calls).toEqual(['tried', 'confirmed'])
   await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
   expect(await purge()).toBe(2)
