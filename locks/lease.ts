@@ -67,6 +67,8 @@ export class HeldLease implements Lease {
   /** The renewal before failed too. */
   #isTrouble = false
   #renewing = false
+  /** It came into doubt during a renewal, whose answer may be older than the doubt. */
+  #isInDoubt = false
   #cancelWatchdog: () => void = noop
   #cancelRenewal: () => void = noop
 
@@ -133,7 +135,9 @@ export class HeldLease implements Lease {
 
   /** Renews now: after a reconnect the store may have forgotten the lock, and waiting for a timer would be too late. */
   verify(): void {
-    if (this.#state === 'held') this.#renewNow()
+    if (this.#state !== 'held') return
+    this.#isInDoubt = this.#renewing
+    this.#renewNow()
   }
 
   /** `locks.close()`: over for the holder at once, then given back; but with a lock delay that runs, as after a loss. */
@@ -218,6 +222,7 @@ export class HeldLease implements Lease {
   async #renew(): Promise<void> {
     if (this.#state !== 'held' || this.#renewing || this.#heldTooLong()) return
     this.#renewing = true
+    this.#isInDoubt = false
     const sentAt = readInstant(this.#grant.clock)
     const outcome = await this.#extend()
     this.#renewing = false
@@ -230,7 +235,8 @@ export class HeldLease implements Lease {
       this.#lastFailure = undefined
       this.#isTrouble = false
       this.#armWatchdog()
-      this.#scheduleRenewal()
+      if (this.#isInDoubt) this.#renewNow()
+      else this.#scheduleRenewal()
     } else if (outcome !== 'failed') {
       this.#displaced(outcome)
     } else {

@@ -201,6 +201,18 @@ describe('renewal', () => {
     expect(lease.state).toBe('lost')
   })
 
+  it('verifies again when the connection came back during a renewal, whose answer may be older', async () => {
+    const { store, acquire, clock } = setup()
+    const lease = await acquire()
+    const answer = Promise.withResolvers<'extended'>()
+    store.extends.push(answer.promise, 'lost')
+    await clock.advance(323)
+    store.doubted(undefined)
+    answer.resolve('extended')
+    await clock.advance(0)
+    expect(lease.state).toBe('lost')
+  })
+
   it('does not begin after maxHoldMs', async () => {
     const { clock, store, acquire } = setup()
     const lease = await acquire({ maxHoldMs: 700 })
