@@ -1,4 +1,7 @@
-/** Errors of this package as answers of an HTTP server. */
+/** Errors of this package, and of a database that is away, as answers of an HTTP server. */
+import { sqlUnavailable } from '../core/sql-unavailable.ts'
+import { fieldOf } from '../core/thrown-values.ts'
+import { writeFault } from '../core/write-fault.ts'
 
 /** An answer for an error: for the `json` of Express and Hono, and the `send` of Fastify. */
 export interface HttpProblem {
@@ -47,16 +50,36 @@ const OURS = /^(?:core|binder|outbox|saga|locks|election|cluster|bus|service|pip
 /** That of a service that closes, too: another instance takes the next request. */
 const RETRY_AFTER = { 'retry-after': '1' } as const
 
+/** A driver has no stable codes, and its message may contain values and addresses. */
+const DATABASE_UNAVAILABLE: HttpProblem = {
+  status: 503,
+  headers: RETRY_AFTER,
+  body: { error: { code: 'service.database_unavailable', retryable: true } },
+}
+
 /**
  * HTTP status for an error of this package: 400 for a payload that its schema refuses, 403 for a refused token, 409 for a conflict, 413, 503 for
  * unavailable, closed or retryable, 500 for what must be fixed. Decided by its `code`, so it works for any copy of the package.
- * @returns `undefined` for other errors, such as a `Refusal` with a code of yours
+ *
+ * Returns 503 with the code `service.database_unavailable` for the error of a database driver, also wrapped by a library, when the
+ * database cannot be reached, takes no writes, or ended the connection. A 503 or 504 does not mean that nothing was done: a commit or a
+ * message whose confirmation was lost may have arrived.
+ * @returns `undefined` for other errors, such as a `Refusal` with a code of yours, or an error with a `status` or `statusCode`
  */
 export function httpProblem(error: unknown): HttpProblem | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error) || !('retryable' in error)) return undefined
-  const { code, retryable } = error
-  if (typeof code !== 'string' || typeof retryable !== 'boolean' || !OURS.test(code)) return undefined
+  if (typeof error !== 'object' || error === null) return undefined
+  const [code, retryable] = [fieldOf(error, 'code'), fieldOf(error, 'retryable')]
+  if (typeof code !== 'string' || typeof retryable !== 'boolean') {
+    return isDatabaseUnavailable(error) ? DATABASE_UNAVAILABLE : undefined
+  }
+  if (!OURS.test(code)) return undefined
   const status = (Object.hasOwn(STATUS, code) ? STATUS[code] : undefined) ?? (retryable ? 503 : 500)
   const comesBack = retryable || status === 503
   return { status, headers: comesBack ? RETRY_AFTER : {}, body: { error: { code, retryable: comesBack } } }
+}
+
+/** An error with an HTTP status keeps it: the caller chose it. A missing right is for an operator, and stays a 500. */
+function isDatabaseUnavailable(error: object): boolean {
+  const hasStatus = ['status', 'statusCode'].some((name) => typeof fieldOf(error, name) === 'number')
+  return !hasStatus && sqlUnavailable(error) !== undefined && writeFault(error) === 'unavailable'
 }
