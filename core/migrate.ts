@@ -109,7 +109,11 @@ async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeout
  */
 export async function requireMigrated(sql: SqlExecutor, schema: string, part: SqlPart): Promise<void> {
   const state = await migrationState(sql, schema, part.name)
-  if (state.version === 0) throw new SqlError('core.tables_missing', { schema, call: part.call })
+  if (state.version === 0) {
+    // Without a part the command makes all parts in an empty schema; in another one it only upgrades existing ones.
+    const name = state.tableExists ? part.name : undefined
+    throw new SqlError('core.tables_missing', { schema, call: part.call, part: name })
+  }
   if (!isDone(state, schema, part)) throw versionMismatch(schema, part, state.version)
 }
 

@@ -1,4 +1,5 @@
 import { type ErrorClass, type ErrorOf, errorClass } from './define-error-class.ts'
+import { shellWord } from './shell-word.ts'
 import { messageOf } from './thrown-values.ts'
 
 /** Fields of a `SqlError`, by code. */
@@ -11,10 +12,11 @@ export interface SqlErrors {
   /** A connection had not the statement that was prepared on it: a pooler gave another one. Nothing was done. */
   'core.sql_statement_lost': object
   /**
-   * The part's tables are not in this database: `migrate()` was not called, or another `schema` was given there. `call` makes the tables:
-   * `outbox.migrate()`.
+   * The part's tables are not in this database: they were not made yet, or another `schema` was given there. `call` makes the tables:
+   * `outbox.migrate()`. `part` is given when the schema has tables of other parts. `hasCommand` is false for tables that
+   * `npx concordat migrate apply` does not make: those on MySQL.
    */
-  'core.tables_missing': { schema: string; call: string }
+  'core.tables_missing': { schema: string; call: string; part?: string | undefined; hasCommand?: false | undefined }
   /**
    * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
    * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables,
@@ -74,14 +76,17 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
     'core.sql_statement_lost':
       'a prepared statement is not there, or not this one: a pooler in transaction mode is in between. Leave `preparedStatements` ' +
       'of pgClient() out, or let the pooler keep them (max_prepared_statements of PgBouncer)',
-    'core.tables_missing': ({ schema, call }, cause) => {
+    'core.tables_missing': ({ schema, call, part, hasCommand }, cause) => {
       const said = cause instanceof Error ? ` (${messageOf(cause)})` : ''
-      return `tables are missing in schema "${schema}": call ${call} first, with the same schema and database${said}`
+      const missing = `tables are missing in schema "${schema}"`
+      if (hasCommand === false) return `${missing}: call ${call} first, with the same database${said}`
+      const command = applyCommand({ schema, part, reason: 'first use' })
+      return `${missing}: as their owner, run ${command}, start the service with migrate: 'apply', or call ${call}${said}`
     },
     'core.sql_version': ({ schema, part, found, known, call }) => {
       const remedy =
         found < known
-          ? `call ${call} with a role that may change tables, or apply the printed SQL`
+          ? `as their owner, run ${applyCommand({ schema, reason: 'upgrade' })}, start the service with migrate: 'apply', or call ${call}`
           : 'run the release that migrated them, or a later one'
       return `the tables of "${part}" in schema "${schema}" have version ${found}, this release needs ${known}: ${remedy}`
     },
@@ -108,3 +113,13 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
   },
   ['core.sql_statement_lost', 'core.migration_blocked'],
 )
+
+/** Command line that makes the tables of a part, or upgrades all tables of a schema. */
+function applyCommand(of: {
+  readonly schema: string
+  readonly part?: string | undefined
+  readonly reason: string
+}): string {
+  const part = of.part === undefined ? '' : `--part ${of.part} `
+  return `npx concordat migrate apply ${part}--schema ${shellWord(of.schema)} --reason "${of.reason}"`
+}

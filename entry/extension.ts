@@ -32,6 +32,7 @@ export {
 } from '../core/option-checks.ts'
 export { printable, withoutSecrets } from '../core/printable.ts'
 export { randomId } from '../core/random-id.ts'
+export { shellWord } from '../core/shell-word.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
 export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'

@@ -39,6 +39,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'requireText',
     'restartIds',
     'scriptedSaga',
+    'shellWord',
     'stored',
     'toError',
     'virtualTimeIn',

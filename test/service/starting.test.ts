@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { createBinder, defineChannel } from 'concordat/binder'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
+import { createOutbox } from 'concordat/outbox'
 import { closeOnSignals, createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -169,5 +170,29 @@ describe('a signal while a service starts', () => {
       /^\S+ WARN concordat: start\(\) is given up: the process was told to end \| service=shop signal=SIG\w+\n$/,
     )
     expect(end).toBe(signal)
+  })
+})
+
+describe('a service that only checks its tables', () => {
+  const checking = (schema: string) => {
+    const sql = pgliteClient(database)
+    return createService({ name: 'shop', sql, schema, transport: memoryTransport(), migrate: 'check' })
+  }
+
+  it('names the command and the option that make missing tables', async () => {
+    const schema = uniqueName('empty')
+    await expect(checking(schema).start()).rejects.toMatchObject({
+      code: 'core.tables_missing',
+      message: `tables are missing in schema "${schema}": as their owner, run npx concordat migrate apply --schema ${schema} --reason "first use", start the service with migrate: 'apply', or call outbox.migrate()`,
+    })
+  })
+
+  it('names the part whose tables are missing beside those of others', async () => {
+    const schema = uniqueName('half')
+    await createOutbox({ sql: pgliteClient(database), schema, service: 'shop' }).migrate()
+    await expect(checking(schema).start()).rejects.toMatchObject({
+      code: 'core.tables_missing',
+      message: expect.stringContaining(`npx concordat migrate apply --part inbox --schema ${schema} --reason`),
+    })
   })
 })

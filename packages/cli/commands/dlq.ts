@@ -1,6 +1,6 @@
 /** The `dlq` commands: list, show, redrive and drop dead letters. */
 import type { DeadLetter } from 'concordat/binder'
-import { word } from '../doctor/line.ts'
+import { shellWord } from 'concordat/extension'
 import type { DeadLetterProgress, DeadLetterRedrive } from '../letters.ts'
 import { failureName } from '../words.ts'
 import { ACTION_OPTIONS, type Command, type Invocation, type OptionSpecs, type Outcome, UsageError } from './command.ts'
@@ -66,7 +66,7 @@ const show: Command = {
       return { text: said, json: { letters: found.map((letter) => asJson(letter)) }, code: 1 }
     }
     if (found.length === 0) {
-      const where = `npx concordat dlq list ${word(channel)} ${word(group)} lists them`
+      const where = `npx concordat dlq list ${shellWord(channel)} ${shellWord(group)} lists them`
       const none =
         page.next === null
           ? 'no dead letter has this id or key'

@@ -1,7 +1,7 @@
 /** Tables that are missing where a command looks: the schemas that have them, and the command that makes them. */
 import { SqlError } from 'concordat/core'
+import { shellWord } from 'concordat/extension'
 import { migrationParts } from 'concordat/operator'
-import { word } from '../doctor/line.ts'
 import { listed } from '../find-table-schemas.ts'
 
 /** @param schemasWith schemas of the database that have a table */
@@ -18,7 +18,7 @@ export async function namingTheTables(
 /** A wrong schema comes first: making tables in it would hide the mistake. */
 function remedyOf(schema: string, part: string | undefined, schemas: readonly string[]): string {
   const apply = (reason: string): string =>
-    `npx concordat migrate apply ${part === undefined ? '' : `--part ${part} `}--schema ${word(schema)} --reason "${reason}"`
+    `npx concordat migrate apply ${part === undefined ? '' : `--part ${part} `}--schema ${shellWord(schema)} --reason "${reason}"`
   if (schemas.includes(schema))
     return `tables of "${part}" in schema "${schema}" are of an older release. As their owner: ${apply('upgrade')}`
   const missing = `tables are missing in schema "${schema}"`
@@ -26,8 +26,8 @@ function remedyOf(schema: string, part: string | undefined, schemas: readonly st
     return `${missing}, and no other schema of this database has them. As their owner: ${apply('first use')}`
   const [first = ''] = schemas
   const others = listed(
-    schemas.map((name) => `--schema ${word(name)}`),
+    schemas.map((name) => `--schema ${shellWord(name)}`),
     ' or ',
   )
-  return `${missing}; elsewhere they exist: give ${others}, or set CONCORDAT_SCHEMA=${word(first)}. If they belong in "${schema}", as their owner: ${apply('first use')}`
+  return `${missing}; elsewhere they exist: give ${others}, or set CONCORDAT_SCHEMA=${shellWord(first)}. If they belong in "${schema}", as their owner: ${apply('first use')}`
 }

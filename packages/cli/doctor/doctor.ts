@@ -1,6 +1,6 @@
 /** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
 import type { Clock } from 'concordat/core'
-import { DEFAULT_SCHEMA } from 'concordat/extension'
+import { DEFAULT_SCHEMA, shellWord } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
 import { tablesIn } from '../existing-tables.ts'
 import type { InstancesView } from '../instances.ts'
@@ -9,7 +9,7 @@ import type { OperatedResource } from '../prepared-transactions.ts'
 import { attempt, type Examined, withError } from './check-context.ts'
 import { examineGroups } from './groups.ts'
 import { examineInstances } from './instances.ts'
-import { type DoctorLine, fail, word } from './line.ts'
+import { type DoctorLine, fail } from './line.ts'
 import { examineSchemas } from './other-schemas.ts'
 import { examineRights } from './rights.ts'
 import { examineServer } from './server.ts'
@@ -72,7 +72,7 @@ function inSchema(line: DoctorLine, schema: string): DoctorLine {
   const { remedy } = line
   if (schema === DEFAULT_SCHEMA || remedy?.startsWith('npx concordat') !== true || remedy.includes('--schema'))
     return line
-  return { ...line, remedy: `${remedy} --schema ${word(schema)}` }
+  return { ...line, remedy: `${remedy} --schema ${shellWord(schema)}` }
 }
 
 /** The worst first. */

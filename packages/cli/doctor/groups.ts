@@ -1,12 +1,13 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
 import type { SqlClient } from 'concordat/core'
+import { shellWord } from 'concordat/extension'
 import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
 import { withError } from './check-context.ts'
-import { type DoctorLine, fail, ok, unknown, warn, word } from './line.ts'
+import { type DoctorLine, fail, ok, unknown, warn } from './line.ts'
 
 /** The groups and the places to look at. */
 export interface ExaminedGroups {
@@ -85,7 +86,7 @@ interface LookedAt {
 async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): Promise<LookedAt> {
   const { letters, instances } = examined
   const name = `${place.channel}.${place.group}`
-  const command = `${word(place.channel)} ${word(place.group)}`
+  const command = `${shellWord(place.channel)} ${shellWord(place.group)}`
   try {
     const backlog = await letters.backlog(place)
     if (backlog.uncommitted !== undefined) {

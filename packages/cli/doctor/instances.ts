@@ -1,8 +1,9 @@
 /** Problems that instances report: handler calls and polls that do not return, blocked event loops, bindings that do not run. */
 
+import { shellWord } from 'concordat/extension'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
 import { counted } from '../words.ts'
-import { type DoctorLine, duration, ok, warn, word } from './line.ts'
+import { type DoctorLine, duration, ok, warn } from './line.ts'
 
 /** An instance with a handler call or an event loop that hangs may hold messages for ever. */
 const RESTART = 'end that process: its messages go to other instances. Then give its handler a time limit'
@@ -19,7 +20,7 @@ export function examineInstances(view: InstancesView): readonly DoctorLine[] {
 
 function linesOf(instance: InstanceLine, bindings: readonly BindingLine[]): readonly DoctorLine[] {
   const { address, service, slow, blockedMs, isBlocked, notRunning } = instance
-  const look = `npx concordat instances ${word(address)}`
+  const look = `npx concordat instances ${shellWord(address)}`
   const lines = slow.map((name) => {
     const line = bindings.find((binding) => binding.service === service && binding.name === name)
     const since = line?.runningForMs === undefined ? '' : ` for ${duration(line.runningForMs)}`

@@ -36,8 +36,3 @@ export function duration(ms: number): string {
   if (seconds < 48 * 3_600) return `${Math.round(seconds / 3_600)} h`
   return `${Math.round(seconds / 86_400)} d`
 }
-
-/** Quotes any text as one word of a shell: the line is meant to be copied. */
-export function word(name: string): string {
-  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
-}

@@ -1,8 +1,9 @@
 /** Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person. */
 import { quoteIdentifier, type SqlExecutor } from 'concordat/core'
+import { shellWord } from 'concordat/extension'
 import { listed, schemasWith } from '../find-table-schemas.ts'
 import type { Examined } from './check-context.ts'
-import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
+import { type DoctorLine, ok, unknown, warn } from './line.ts'
 
 /** Every schema with tables of ours has it. */
 export const VERSIONS_TABLE = 'concordat_migration'
@@ -24,13 +25,13 @@ export async function examineSchemas({ sql, schema }: Examined): Promise<readonl
     lines.push(
       unknown('schemas', `${left} schemas of other services were not looked at`, 'npx concordat doctor --schema NAME'),
     )
-  const others = listed(names.map((name) => `--schema ${word(name)}`))
+  const others = listed(names.map((name) => `--schema ${shellWord(name)}`))
   return [...lines, ok('schemas', `looked at "${schema}" only; other services have theirs: ${others}`)]
 }
 
 /** A schema that this role may not read is named, and no more. */
 async function examineOther(sql: SqlExecutor, schema: string): Promise<readonly DoctorLine[]> {
-  const remedy = `npx concordat doctor --schema ${word(schema)}`
+  const remedy = `npx concordat doctor --schema ${shellWord(schema)}`
   const waiting: string[] = []
   try {
     for (const { table, what, where } of WAITING) {

@@ -1,7 +1,7 @@
 /** Compares the role's rights on the tables with those of `migrate grants`. */
-import { DEFAULT_SCHEMA } from 'concordat/extension'
+import { DEFAULT_SCHEMA, shellWord } from 'concordat/extension'
 import type { Examined } from './check-context.ts'
-import { type DoctorLine, fail, ok, word } from './line.ts'
+import { type DoctorLine, fail, ok } from './line.ts'
 
 interface Right {
   readonly role: string
@@ -28,7 +28,7 @@ export async function examineRights({ sql, schema, tables }: Examined): Promise<
   if (role === undefined) return [ok('rights', 'the role may use all tables')]
   const first = rows.slice(0, 3).map(({ name, missing }) => `${missing} on ${name}`)
   const more = rows.length > 3 ? ` and ${rows.length - 3} more` : ''
-  const options = `--role ${word(role)}${schema === DEFAULT_SCHEMA ? '' : ` --schema ${word(schema)}`}`
+  const options = `--role ${shellWord(role)}${schema === DEFAULT_SCHEMA ? '' : ` --schema ${shellWord(schema)}`}`
   const remedy = `run what this prints, as the owner of the tables: npx concordat migrate grants ${options}`
   return [fail('rights', `the role "${role}" lacks ${first.join(', ')}${more}`, remedy)]
 }

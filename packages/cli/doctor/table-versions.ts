@@ -1,9 +1,10 @@
 /** The tables of every part against what this release needs. */
 import type { SqlExecutor } from 'concordat/core'
+import { shellWord } from 'concordat/extension'
 import type { MigrationState } from '../engine-types.ts'
 import { listed, schemasWith } from '../find-table-schemas.ts'
 import type { Examined } from './check-context.ts'
-import { type DoctorLine, fail, ok, word } from './line.ts'
+import { type DoctorLine, fail, ok } from './line.ts'
 import { VERSIONS_TABLE } from './other-schemas.ts'
 
 export async function examineTables({ records, sql, schema }: Examined): Promise<readonly DoctorLine[]> {
@@ -21,7 +22,7 @@ export async function examineTables({ records, sql, schema }: Examined): Promise
 async function remedyOf(sql: SqlExecutor): Promise<string> {
   const schemas = await schemasWith(sql, VERSIONS_TABLE)
   const others = listed(
-    schemas.map((name) => `npx concordat doctor --schema ${word(name)}`),
+    schemas.map((name) => `npx concordat doctor --schema ${shellWord(name)}`),
     ', or ',
   )
   const apply = 'npx concordat migrate apply --reason "first release"'

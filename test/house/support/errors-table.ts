@@ -78,7 +78,10 @@ export const ERRORS: readonly Row[] = [
   sql('core.sql_statement_lost', true, 'preparedStatements'),
   sql('core.sql_cannot_prepare', false, 'restart the server', { message: 'off: restart the server' }),
   row(new SqlCommitError(), false, 'Let it propagate'),
-  sql('core.tables_missing', false, 'call outbox.migrate() first', { schema: 's', call: 'outbox.migrate()' }),
+  sql('core.tables_missing', false, 'npx concordat migrate apply --schema s', {
+    schema: 's',
+    call: 'outbox.migrate()',
+  }),
   sql('core.migration_blocked', true, 'prepared transaction concordat:x since 9 s. Let these end', {
     schema: 's',
     part: 'saga',

@@ -122,7 +122,7 @@ describe('a transaction that is guarded by a lease in the same database', () => 
     })
     await expect(elsewhere.acquire('k')).rejects.toMatchObject({
       code: 'locks.store_refused',
-      message: expect.stringContaining('call locks.migrate() first'),
+      message: expect.stringContaining('call locks.migrate()'),
     })
     await elsewhere.close()
   })
