@@ -119,7 +119,7 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
 
 /**
  * Method of a part that keeps tables of its own, such as locks or a transport: `migrate: 'check'` of a service calls it.
- * It throws as `requireMigrated`.
+ * It throws as `requireMigrated`, and `core.rights_missing`.
  */
 export const REQUIRE_TABLES: unique symbol = Symbol.for('concordat.requireTables')
 

@@ -18,6 +18,11 @@ export interface SqlErrors {
    */
   'core.tables_missing': { schema: string; call: string; part?: string | undefined; hasCommand?: false | undefined }
   /**
+   * The role may not read the tables that it checks. Nothing was changed. `lacking` has each missing right, such as `SELECT on outbox`,
+   * compared with what `npx concordat migrate grants` prints.
+   */
+  'core.rights_missing': { schema: string; role: string; lacking: readonly string[] }
+  /**
    * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
    * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables,
    * `known` that of this release.
@@ -82,6 +87,11 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
       if (hasCommand === false) return `${missing}: call ${call} first, with the same database${said}`
       const command = applyCommand({ schema, part, reason: 'first use' })
       return `${missing}: as their owner, run ${command}, start the service with migrate: 'apply', or call ${call}${said}`
+    },
+    'core.rights_missing': ({ schema, role, lacking }) => {
+      const more = lacking.length > 3 ? ` and ${lacking.length - 3} more` : ''
+      const command = `npx concordat migrate grants --role ${shellWord(role)} --schema ${shellWord(schema)}`
+      return `the role "${role}" lacks ${lacking.slice(0, 3).join(', ')}${more}: as the owner of the tables, run what this prints: ${command}`
     },
     'core.sql_version': ({ schema, part, found, known, call }) => {
       const remedy =

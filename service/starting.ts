@@ -2,6 +2,7 @@
 import { needsService } from '../binder/bindings/complete-declarations.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods } from '../core/option-checks.ts'
+import { namingMissingRights } from '../core/table-rights.ts'
 import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 import type { ResolvedService } from './options.ts'
 import type { Parts, StoredParts } from './service-parts.ts'
@@ -42,7 +43,7 @@ async function makeTables(part: unknown): Promise<void> {
   if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
 }
 
-/** @throws `core.tables_missing`, `core.sql_version` */
+/** @throws `core.tables_missing`, `core.sql_version`, `core.rights_missing` */
 async function checkTables(part: unknown): Promise<void> {
   if (typeof part !== 'object' || part === null || !(REQUIRE_TABLES in part)) return
   await (part as { [REQUIRE_TABLES](): Promise<void> })[REQUIRE_TABLES]()
@@ -72,7 +73,12 @@ function checks(options: ResolvedService, stored: StoredParts): readonly Step[] 
     ...(hasParticipants(options) ? [PARTICIPANT_PART] : []),
     ...tablesOf(options),
   ]
-  return [() => outbox.ready(), () => inbox.ready?.(), ...own.map((part) => () => requireMigrated(sql, schema, part))]
+  const steps = [
+    () => outbox.ready(),
+    async () => inbox.ready?.(),
+    ...own.map((part) => () => requireMigrated(sql, schema, part)),
+  ]
+  return steps.map((step) => () => namingMissingRights(sql, schema, step))
 }
 
 /** Tables that the bindings need. */

@@ -26,6 +26,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'invalidOption',
     'isDeeperThan',
     'messageOf',
+    'missingRights',
     'optionNames',
     'ownQuery',
     'printable',

@@ -3,6 +3,7 @@ import { createBinder, defineChannel } from 'concordat/binder'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
+import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
 import { closeOnSignals, createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -193,6 +194,56 @@ describe('a service that only checks its tables', () => {
     await expect(checking(schema).start()).rejects.toMatchObject({
       code: 'core.tables_missing',
       message: expect.stringContaining(`npx concordat migrate apply --part inbox --schema ${schema} --reason`),
+    })
+  })
+
+  it.each(['outbox', 'transport', 'locks', 'cluster'] as const)(
+    'names the role, what it lacks and the command that prints its grants, from the tables of its %s',
+    async (part) => {
+      const schema = uniqueName('denied')
+      const role = uniqueName('role')
+      const sql = pgliteClient(database)
+      const parts = () => ({
+        outbox: { sql },
+        transport: { transport: postgresTransport({ sql, schema }) },
+        locks: { locks: postgresLocks({ sql, schema }) },
+        cluster: { cluster: { store: postgresStateStore({ sql, schema }) } },
+      })
+      const make = (migrate: 'apply' | 'check') =>
+        createService({ name: 'shop', schema, transport: memoryTransport(), migrate, ...parts()[part] })
+      const owner = make('apply')
+      await owner.start()
+      await owner.close()
+      await sql.query(`CREATE ROLE ${role}`)
+      await sql.query(`SET ROLE ${role}`)
+      onTestFinished(async () => void (await sql.query('RESET ROLE')))
+      await expect(make('check').start()).rejects.toMatchObject({
+        code: 'core.rights_missing',
+        retryable: false,
+        schema,
+        role,
+        message: expect.stringMatching(
+          `^the role "${role}" lacks USAGE on ${schema}, .*: as the owner of the tables, run what this prints: npx concordat migrate grants --role ${role} --schema ${schema}$`,
+        ),
+      })
+    },
+  )
+
+  it('names a table that its role may not read in a schema that it may use', async () => {
+    const schema = uniqueName('half_denied')
+    const role = uniqueName('role')
+    const sql = pgliteClient(database)
+    const owner = createService({ name: 'shop', sql, schema, transport: memoryTransport() })
+    await owner.start()
+    await owner.close()
+    await sql.query(`CREATE ROLE ${role}`)
+    await sql.query(`GRANT USAGE ON SCHEMA ${schema} TO ${role}`)
+    await sql.query(`GRANT SELECT ON ${schema}.concordat_migration TO ${role}`)
+    await sql.query(`SET ROLE ${role}`)
+    onTestFinished(async () => void (await sql.query('RESET ROLE')))
+    await expect(checking(schema).start()).rejects.toMatchObject({
+      code: 'core.rights_missing',
+      lacking: expect.arrayContaining(['SELECT on outbox_meta']),
     })
   })
 })

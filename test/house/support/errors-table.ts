@@ -82,6 +82,11 @@ export const ERRORS: readonly Row[] = [
     schema: 's',
     call: 'outbox.migrate()',
   }),
+  sql('core.rights_missing', false, 'npx concordat migrate grants --role shop --schema s', {
+    schema: 's',
+    role: 'shop',
+    lacking: ['USAGE on s', 'SELECT on outbox'],
+  }),
   sql('core.migration_blocked', true, 'prepared transaction concordat:x since 9 s. Let these end', {
     schema: 's',
     part: 'saga',

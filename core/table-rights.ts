@@ -1,0 +1,48 @@
+/** Rights of the session's role on the tables of a schema, compared with those that `npx concordat migrate grants` prints. */
+import { causesOf } from './errors.ts'
+import type { SqlExecutor } from './sql.ts'
+import { SqlError } from './sql-error.ts'
+import { isDenied } from './sql-unavailable.ts'
+
+/** Rights that a role lacks in a schema. */
+export interface MissingRights {
+  readonly role: string
+  /** At least one, such as `SELECT on outbox`. */
+  readonly lacking: readonly string[]
+}
+
+/**
+ * Rights that the role of this session lacks in a schema. Reads only the catalog, which every role may read.
+ * @returns `undefined` when it lacks none
+ */
+export async function missingRights(sql: SqlExecutor, schema: string): Promise<MissingRights | undefined> {
+  const { rows } = await sql.query<{ role: string; lacks: string }>(
+    `WITH s AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+     SELECT current_user::text AS role, 'USAGE on ' || $1 AS lacks FROM s WHERE NOT has_schema_privilege(oid, 'USAGE')
+     UNION ALL SELECT current_user::text, p.name || ' on ' || c.relname FROM s JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid
+       CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p(name)
+       WHERE (c.relname <> 'concordat_migration' OR p.name = 'SELECT')
+         AND CASE WHEN c.relkind IN ('r', 'p') THEN NOT has_table_privilege(c.oid, p.name) END
+     UNION ALL SELECT current_user::text, 'USAGE on ' || c.relname FROM s JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid
+       WHERE CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') END
+     UNION ALL SELECT current_user::text, 'EXECUTE on ' || f.proname || '()' FROM s JOIN pg_catalog.pg_proc f ON f.pronamespace = s.oid
+       WHERE NOT has_function_privilege(f.oid, 'EXECUTE')`,
+    [schema],
+  )
+  const role = rows[0]?.role
+  return role === undefined ? undefined : { role, lacking: rows.map(({ lacks }) => lacks) }
+}
+
+/**
+ * Runs a check of a part's tables. When the server denies it a right, the error lists all that the role lacks.
+ * @throws `core.rights_missing`, else what `check` throws
+ */
+export async function namingMissingRights<T>(sql: SqlExecutor, schema: string, check: () => Promise<T>): Promise<T> {
+  try {
+    return await check()
+  } catch (error) {
+    if (!causesOf(error).some(isDenied)) throw error
+    const missing = await missingRights(sql, schema).catch(() => undefined)
+    throw missing === undefined ? error : new SqlError('core.rights_missing', { schema, ...missing }, error)
+  }
+}
