@@ -1,6 +1,6 @@
 /**
- * Runs after `npm ci`, on any version of Node: deletes the C headers that come with the Node of the dev dependencies, which are
- * two fifths of it.
+ * Deletes the C headers of the Node among the dev dependencies, which are two fifths of it. npm runs this as `dependencies`: after
+ * it has changed `node_modules` here, and never in a project that installs the package. Works on any version of Node.
  */
 import { rmSync } from 'node:fs'
 

@@ -141,3 +141,11 @@ it('all packages have one version, and require the engine of the same', () => {
     expect(peerDependencies?.['concordat']).toBe(engine?.version)
   }
 })
+
+it('runs no script when a user installs a package: npm asks whether to allow each', () => {
+  const asked = ['preinstall', 'install', 'postinstall', 'prepublish', 'preprepare', 'prepare', 'postprepare']
+  const found = PACKAGES.flatMap(({ manifest }) =>
+    asked.filter((script) => script in (manifest.scripts ?? {})).map((script) => `${manifest.name}: ${script}`),
+  )
+  expect(found).toEqual([])
+})
