@@ -36,7 +36,7 @@ export type OutboxError<Code extends keyof OutboxErrors = keyof OutboxErrors> = 
 /** Error of the outbox and the inbox. Its fields depend on its `code`: see `OutboxErrors`. */
 export const OutboxError: ErrorClass<OutboxErrors> = errorClass<OutboxErrors>('OutboxError', {
   'outbox.too_large': ({ destination, messageId, bytes, maxBytes }) =>
-    `message ${messageId} to "${destination}" has a payload of ${bytes} bytes, over the outbox's maxPayloadBytes of ${maxBytes}: send a reference instead, or raise the limit together with the broker's`,
+    `message ${messageId} to "${destination}" has a payload of ${bytes} bytes, over the outbox's limit of ${maxBytes}: send a reference instead, or raise maxPayloadBytes of createOutbox (in createService: parts: { outbox: { maxPayloadBytes } }) together with the broker's limit`,
   'outbox.closed': ({ part, make }) =>
     `start of the ${part}: expected an open one, got one that is closed: make another with ${make}`,
   'outbox.text': ({ field, destination }) =>

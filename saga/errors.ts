@@ -120,7 +120,7 @@ export const SagaError: ErrorClass<SagaErrors> = errorClass<SagaErrors>(
       `no saga ${saga}/${id}: it was never started here, or the transaction that started it was rolled back`,
     'saga.payload_too_large': ({ subject, bytes, maxBytes }) =>
       `${subject} has ${bytes} bytes as JSON, at most ${maxBytes} are allowed: store it elsewhere and pass a reference, ` +
-      'or raise maxPayloadBytes',
+      'or raise maxPayloadBytes of createCoordinator (in createService: parts: { coordinator: { maxPayloadBytes } })',
     'saga.action_refused': ({ saga, id, action, why }) =>
       `saga ${saga}/${id} refused "${action}": ${why}. Look at its timeline first.`,
     'saga.pending': ({ saga, id, timeoutMs }) =>

@@ -183,7 +183,7 @@ export const ERRORS: readonly Row[] = [
   binder('binder.kafka.codec_missing', true, 'npm install', { message: 'npm install lz4-napi' }),
   binder('binder.kafka.join_refused', false, 'has ended', { message: 'the subscription has ended', retriable: false }),
   row(new TerminalError('the order is unknown'), false, 'the order is unknown'),
-  outbox('outbox.too_large', false, 'send a reference instead', {
+  outbox('outbox.too_large', false, 'in createService: parts: { outbox: { maxPayloadBytes } }', {
     destination: 'a',
     messageId: 'id-1',
     bytes: 2,
@@ -228,7 +228,11 @@ export const ERRORS: readonly Row[] = [
     action: 'retry',
     why: 'it is completed',
   }),
-  saga('saga.payload_too_large', false, 'raise maxPayloadBytes', { subject: 'input of s/1', bytes: 9, maxBytes: 5 }),
+  saga('saga.payload_too_large', false, 'in createService: parts: { coordinator: { maxPayloadBytes } }', {
+    subject: 'input of s/1',
+    bytes: 9,
+    maxBytes: 5,
+  }),
   sharding('saga.other_shard', false, 'the database that shardOf() names', {
     saga: 's',
     id: 'id-1',
