@@ -86,7 +86,7 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
       const missing = `tables are missing in schema "${schema}"`
       if (hasCommand === false) return `${missing}: call ${call} first, with the same database${said}`
       const command = applyCommand({ schema, part, reason: 'first use' })
-      return `${missing}: as their owner, run ${command}, start the service with migrate: 'apply', or call ${call}${said}`
+      return `${missing}: as their owner, run ${command}, start the service with migrate: 'apply', or call ${call} with the same schema and database${said}`
     },
     'core.rights_missing': ({ schema, role, lacking }) => {
       const more = lacking.length > 3 ? ` and ${lacking.length - 3} more` : ''

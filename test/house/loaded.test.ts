@@ -8,22 +8,22 @@ import { describe, it } from 'vitest'
 
 /** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
-  core: { files: 22, packages: [] },
+  core: { files: 23, packages: [] },
   memory: { files: 68, packages: [] },
-  postgres: { files: 137, packages: ['uuid'] },
+  postgres: { files: 139, packages: ['uuid'] },
   redis: { files: 92, packages: ['uuid'] },
-  binder: { files: 158, packages: ['uuid'] },
+  binder: { files: 159, packages: ['uuid'] },
   'binder/kafka': { files: 111, packages: [] },
   'binder/kafka/platformatic': { files: 107, packages: [] },
   'binder/rabbitmq': { files: 75, packages: ['uuid'] },
-  pipeline: { files: 37, packages: [] },
-  outbox: { files: 110, packages: ['uuid'] },
-  saga: { files: 119, packages: ['uuid'] },
+  pipeline: { files: 38, packages: [] },
+  outbox: { files: 111, packages: ['uuid'] },
+  saga: { files: 120, packages: ['uuid'] },
   'saga/coordinator': { files: 220, packages: ['uuid'] },
-  locks: { files: 46, packages: [] },
+  locks: { files: 47, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },
   bus: { files: 72, packages: ['uuid'] },
-  service: { files: 334, packages: ['croner', 'uuid'] },
+  service: { files: 337, packages: ['croner', 'uuid'] },
 } as const
 
 const PROGRAM = `

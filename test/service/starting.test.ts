@@ -184,7 +184,7 @@ describe('a service that only checks its tables', () => {
     const schema = uniqueName('empty')
     await expect(checking(schema).start()).rejects.toMatchObject({
       code: 'core.tables_missing',
-      message: `tables are missing in schema "${schema}": as their owner, run npx concordat migrate apply --schema ${schema} --reason "first use", start the service with migrate: 'apply', or call outbox.migrate()`,
+      message: `tables are missing in schema "${schema}": as their owner, run npx concordat migrate apply --schema ${schema} --reason "first use", start the service with migrate: 'apply', or call outbox.migrate() with the same schema and database`,
     })
   })
 
