@@ -34,7 +34,7 @@ export { printable, withoutSecrets } from '../core/printable.ts'
 export { randomId } from '../core/random-id.ts'
 export { shellWord } from '../core/shell-word.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from '../core/sql.ts'
-export { type MissingRights, missingRights } from '../core/table-rights.ts'
+export { missingRights } from '../core/table-rights.ts'
 export { fieldOf, messageOf, readable } from '../core/thrown-values.ts'
 export { within } from '../core/time-limit.ts'
 export { TransactionScope } from '../core/transaction-scope.ts'
@@ -50,13 +50,12 @@ export type {
   AcquireRequest,
   Claim,
   ClaimTerms,
-  ListRequest,
   LockFeatures,
   LockOperator,
   LockStore,
   NotHeld,
 } from '../locks/store.ts'
-export type { PreparedCall, RunContext, StepKind, StepTies } from '../saga/definition/kinds/kind.ts'
+export type { PreparedCall, RunContext, StepKind } from '../saga/definition/kinds/kind.ts'
 export type { StepDefinition } from '../saga/definition/saga-definition-types.ts'
 export { scriptedSaga } from '../saga/definition/scripted-saga.ts'
 export { stored } from '../saga/json.ts'
