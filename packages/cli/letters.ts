@@ -9,6 +9,7 @@ import type { OperatorNote } from 'concordat/saga/coordinator'
 import { readCursor, writeCursor } from './cursor.ts'
 import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine-types.ts'
 import { OperatorLettersOutOfReach, OperatorTransportMissing } from './operator-errors.ts'
+import { countsText } from './redrive-counts-text.ts'
 
 /** A group of a channel. */
 export interface DeadLetterPlace {
@@ -241,8 +242,7 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     }
     const target = deadLetterName(channelOf(place).name, place.group)
     const deed = { part: 'letters' as const, action, target, note }
-    const said = ({ sent, kept }: RedriveCounts): string =>
-      `${sent} ${action === 'drop' ? 'dropped' : 'sent back'}, ${kept} kept`
+    const said = (counts: RedriveCounts): string => countsText(counts, action === 'drop' ? 'dropped' : 'sent back')
     let so: RedriveCounts | undefined
     const counted = (counts: RedriveCounts): void => void (so = counts)
     return this.#trail.around(

@@ -100,6 +100,28 @@ describe('letters', () => {
     expect(left.map(({ id }) => ids.includes(id))).toEqual([false])
   })
 
+  test('are counted as dropped copies when a kill has written one of them twice', async () => {
+    const { operator, binder } = await withLetters(2)
+    const [letter] = await operator.letters.list(place, { payloads: true })
+    const copy = { id: letter?.id ?? '', source: 'shop', key: 'k', headers: {}, time: 0, body: letter?.body ?? null }
+    const destination = `${place.channel}.${place.group}.dlq`
+    await binder.publish([{ ...copy, destination, type: place.channel, contentType: 'application/json' }])
+    await until('the copy counts', async () => (await operator.letters.count(place)) === 3)
+    const invocation = {
+      values: { by: 'ann', reason: 'a test' },
+      positionals: [place.channel, place.group],
+      operator: async () => operator,
+      confirm: async () => true,
+      progress: () => {},
+    } as unknown as Invocation
+    const redrive = DLQ_COMMANDS.find(({ name }) => name === 'dlq redrive')
+    expect(await redrive?.run(invocation)).toMatchObject({
+      text: '2 sent back to the channel, 0 kept, 1 second copy dropped.\n',
+      json: { sent: 2, kept: 0, copies: 1, complete: true },
+    })
+    expect(await deeds(operator)).toMatchObject([{ outcome: '2 sent back, 0 kept, 1 second copy dropped' }])
+  })
+
   test('are not said to be absent when not all of them were read', async () => {
     const { operator, ids } = await withLetters(3)
     const letters = {

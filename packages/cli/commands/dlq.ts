@@ -1,7 +1,9 @@
 /** The `dlq` commands: list, show, redrive and drop dead letters. */
 import type { DeadLetter } from 'concordat/binder'
 import { shellWord } from 'concordat/extension'
+import type { RedriveReport } from '../engine-types.ts'
 import type { DeadLetterProgress, DeadLetterRedrive } from '../letters.ts'
+import { countsText } from '../redrive-counts-text.ts'
 import { failureName } from '../words.ts'
 import { ACTION_OPTIONS, type Command, type Invocation, type OptionSpecs, type Outcome, UsageError } from './command.ts'
 import { PLACE, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
@@ -155,15 +157,16 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
       ? letters.drop(place, { ...run, ...how })
       : letters.redrive(place, { ...run, to, perSecond: whole(values, 'per-second'), ...how })
   const plan = await order({ dryRun: true })
-  const outcome = (done: boolean, sent: number, kept: number, complete: boolean) => ({
+  const outcome = (done: boolean, { sent, kept, copies, complete }: RedriveReport) => ({
     action,
     dryRun: !done,
     sent,
     kept,
+    copies,
     complete,
     letters: plan.letters.map((letter) => asJson(letter)),
   })
-  const dry = outcome(false, plan.sent, plan.kept, plan.complete)
+  const dry = outcome(false, plan)
   const verb = action === 'drop' ? 'given up for good' : `sent back to the ${plan.to}`
   const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.`
   if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
@@ -176,11 +179,11 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   }
   // Only the letters shown, and none that failed since.
   const among = plan.letters.map(({ id }) => id)
-  const { sent, kept, complete } = await order({ dryRun: false, among, onProgress }).catch((error: unknown) => {
-    if (last !== undefined) invocation.progress(`${action}: ${last.sent} ${verb}, ${last.kept} kept, then it failed`)
+  const report = await order({ dryRun: false, among, onProgress }).catch((error: unknown) => {
+    if (last !== undefined) invocation.progress(`${action}: ${countsText(last, verb)}, then it failed`)
     throw error
   })
-  return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
+  return { text: `${countsText(report, verb)}.\n`, json: outcome(true, report) }
 }
 
 /** Prints progress periodically: thousands at a hundred per second take a while. */
