@@ -7,16 +7,19 @@ import {
   processor,
   processorBatch,
   produced,
+  redrive,
   responder,
   sink,
   sinkBatch,
+  TerminalError,
 } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import type { Receiver, SubscriptionSpec, Transport } from 'concordat/extension'
 import { memoryTransport } from 'concordat/memory'
 import { from, pipeline } from 'concordat/pipeline'
 import { postgresTransport } from 'concordat/postgres'
-import { createService } from 'concordat/service'
+import { createService, type Service } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../../support/pglite.ts'
@@ -207,3 +210,44 @@ describe('the options of a binding that is applied once', () => {
     expect(refused(kinds['sink']!, { once: true, group: undefined })).toThrow('sink("refused").group: expected a group')
   })
 })
+
+it('a kill between a dead letter and the position of its message leaves a second copy, which a redrive drops', async () => {
+  const channel = plain('killed')
+  const failing = sink(channel, { group, once: true }, () => {
+    throw new TerminalError('never')
+  })
+  const startedOn = async (log: Transport): Promise<Service> => {
+    const options = { name: 'killed', schema: 'killed', sql, transport: log, bindings: [failing], sends: [channel] }
+    const service = createService({ ...options, logger: silentLogger })
+    onTestFinished(() => service.close())
+    await service.start()
+    return service
+  }
+  const lettersOf = ({ binder }: Service) => binder.deadLetters('killed.g')
+
+  const killed = await startedOn(withoutSettling(transportOf()))
+  await killed.send(channel, { n: 1 })
+  await until('it is a dead letter', async () => (await lettersOf(killed)) === 1)
+  await killed.close()
+  const next = await startedOn(transportOf())
+  await until('it is another one', async () => (await lettersOf(next)) === 2)
+
+  const host = () => ({ service: 'ops', transport: transportOf(), logger: silentLogger })
+  const looked = await redrive(host(), channel, group, { dryRun: true })
+  expect(new Set(looked.letters.map(({ id, position }) => `${id} at ${position}`)).size).toBe(1)
+  expect(await redrive(host(), channel, group, { to: 'group' })).toMatchObject({ sent: 1, kept: 0, copies: 1 })
+})
+
+const transportOf = (): Transport => postgresTransport({ sql, schema: 'once', pollMs: 20 })
+
+/** Its messages are handled, and their positions never written. */
+function withoutSettling(log: Transport): Transport {
+  const subscribe = log.subscribe.bind(log)
+  const deliverTo = ({ deliver }: Receiver): Receiver['deliver'] => {
+    return (delivery) => deliver(Object.assign(delivery, { ack: () => {} }))
+  }
+  return Object.assign(log, {
+    subscribe: (spec: SubscriptionSpec, receiver: Receiver) =>
+      subscribe(spec, { ...receiver, deliver: deliverTo(receiver) }),
+  })
+}
