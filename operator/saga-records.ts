@@ -21,9 +21,9 @@ export interface SagaRecord {
   readonly failure: SagaFailure | undefined
   readonly input: unknown
   readonly owner: string | null
-  /** Time since its start, by the server's clock. */
-  readonly ageMs: number
-  readonly sinceWriteMs: number
+  /** Epoch ms, server time. */
+  readonly startedAt: number
+  readonly changedAt: number
   readonly timeline: readonly TimelineRow[]
   /** Operators' actions that no instance has applied yet. */
   readonly pending: ReadonlyArray<{
@@ -74,11 +74,11 @@ export class SqlSagaRecords implements SagaRecords {
   async read(key: SagaKey): Promise<SagaRecord | undefined> {
     const [row] = await this.#reports.read(this.#host.sql, [key])
     if (row === undefined) return undefined
-    const { version, state, input, owner, ageMs, sinceWriteMs, timeline, mail } = row
+    const { version, state, input, owner, createdAt: startedAt, updatedAt: changedAt, timeline, mail } = row
     const pending = (mail ?? []).flatMap((item) =>
       'operator' in item ? [{ action: item.operator.do, by: item.by, reason: item.reason }] : [],
     )
-    return { version, state, failure: failureOf(state), input, owner, ageMs, sinceWriteMs, timeline, pending }
+    return { version, state, failure: failureOf(state), input, owner, startedAt, changedAt, timeline, pending }
   }
 
   act(sagas: readonly SeenSaga[], order: SagaOrder, waitMs: number): Promise<readonly SagaActionResult[]> {

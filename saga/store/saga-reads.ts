@@ -17,9 +17,10 @@ import type {
 export const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(
   (SELECT jsonb_build_object('step', s->'step') || (s->'error') FROM jsonb_array_elements(state->'steps') AS s
    WHERE s->>'wait' = 'operator' AND s->'error' IS NOT NULL LIMIT 1), state->'failure') ELSE state->'failure' END)`
-const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,
-  (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
+/** Start and last write, in epoch ms of the server's clock. */
+const MOMENTS = `(extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
+const SUMMARY = `name, id, version, status, ${FAILURE} AS failure, ${MOMENTS}`
 
 export interface OpenSagas {
   readonly name: string
@@ -46,7 +47,7 @@ export class SagaReads {
   async read(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (ReportedSaga | undefined)[]> {
     const result = await this.#query<ReportedSaga>(
       sql,
-      `SELECT ${COLUMNS}, (
+      `SELECT ${COLUMNS}, ${MOMENTS}, (
          SELECT json_agg(json_build_object('at', extract(epoch FROM e.at) * 1000, 'kind', e.kind, 'step', e.step,
            'detail', e.detail) ORDER BY e.seq)
          FROM ${this.#event} e WHERE e.saga = s.name AND e.id = s.id) AS timeline

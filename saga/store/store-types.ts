@@ -149,6 +149,9 @@ export interface SagaSummary extends SagaKey {
 
 /** A saga and its timeline. */
 export interface ReportedSaga extends SagaRow {
+  /** Epoch ms, server time; so is `updatedAt`. */
+  readonly createdAt: number
+  readonly updatedAt: number
   readonly timeline: readonly TimelineRow[]
 }
 

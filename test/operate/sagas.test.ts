@@ -52,6 +52,16 @@ describe('list and show', () => {
     expect(await ids({ owner: 'nobody' })).toEqual([])
   })
 
+  test('show the same start and the same last change, each time', async () => {
+    const { operator } = await stuckWorld()
+    const [line] = (await operator.sagas.list()).sagas
+    for (let look = 0; look < 5; look++)
+      expect(await operator.sagas.show(target)).toMatchObject({
+        startedAt: line?.startedAt,
+        changedAt: line?.changedAt,
+      })
+  })
+
   test('newest first, page by page, and counts those that are open', async () => {
     const { operator } = await stuckWorld(['o-1', 'o-2', 'x-3'])
     const first = await operator.sagas.list({ order: 'newest', limit: 2 })

@@ -112,8 +112,7 @@ export class SqlSagaAdmin implements SagaAdmin {
     const key = requireTarget('sagas.show', target)
     const record = await this.#records.read(key)
     if (record === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
-    const { state, version, failure, owner, timeline, pending, input } = record
-    const now = await this.#serverNow()
+    const { state, version, failure, owner, startedAt, changedAt, timeline, pending, input } = record
     return {
       saga: key.name,
       id: key.id,
@@ -121,8 +120,8 @@ export class SqlSagaAdmin implements SagaAdmin {
       status: state.status,
       failure: failure ?? null,
       owner,
-      startedAt: now - record.ageMs,
-      changedAt: now - record.sinceWriteMs,
+      startedAt,
+      changedAt,
       steps: state.steps.map((step) => viewOf(step, timeline, payloads)),
       timesStuck: state.timesStuck ?? 0,
       timeline,
@@ -201,11 +200,6 @@ export class SqlSagaAdmin implements SagaAdmin {
         why: result.why ?? '',
       })
     return result
-  }
-
-  async #serverNow(): Promise<number> {
-    const text = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`
-    return (await this.#table.sql.query<{ now: number }>(text)).rows[0]?.now ?? 0
   }
 }
 
