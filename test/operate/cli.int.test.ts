@@ -172,10 +172,10 @@ describeWith(['postgres'], 'npx concordat', () => {
     })
 
     test('how far behind groups are', async () => {
-      const lag = { channel: 'orders.placed', group: 'stock', lag: 0, letters: 3 }
+      const lag = { channel: 'orders.placed', group: 'stock', lag: 0, letters: 3, readers: 0 }
       expect(await json('lag', 'orders.placed', 'stock')).toEqual({ groups: [lag] })
       expect(await json('lag')).toEqual({
-        groups: expect.arrayContaining([{ channel: 'orders.placed', group: 'stock', lag: 0, letters: 3, readers: 0 }]),
+        groups: expect.arrayContaining([lag]),
       })
     })
 

@@ -3,7 +3,7 @@
 
 import { createOperator, type Operator } from '@concordat/cli'
 import { createConsole } from '@concordat/console'
-import { createBinder, defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { Transport } from 'concordat/extension'
@@ -158,11 +158,41 @@ test('the log is found in another schema than that of the service', async () => 
 
 test('lag shows dead letters as unknown while a reader may hold some that the broker does not count', async () => {
   const operator = createOperator({ sql: await database(), transport: broker({ lag: 3, letters: 0, isRead: true }) })
-  const asked = { positionals: ['orders.placed', 'stock'], values: {}, operator: async () => operator }
+  const asked = { positionals: ['orders.placed', 'stock'], values: {}, env: {}, operator: async () => operator }
   expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
     code: 1,
     text: expect.stringMatching(/orders\.placed +stock +3 +unknown/u),
     json: { groups: [{ lag: 3, letters: null, problem: expect.stringContaining('RabbitMQ does not count') }] },
+  })
+})
+
+/** `lag` with these arguments. */
+const lagOf = (operator: Operator, ...positionals: readonly string[]) =>
+  LAG_COMMANDS[0]?.run({ positionals, values: {}, env: {}, operator: async () => operator } as unknown as Invocation)
+
+test('lag of one group in the log has its readers, as lag of all groups has them', async () => {
+  const sql = await database()
+  const orders = defineChannel('orders.placed', { payload: z.object({}), partitions: 1, groups: ['stock'] })
+  const binder = createBinder({
+    service: 'shop',
+    transport: postgresTransport({ sql, pollMs: 20 }),
+    bindings: [sink(orders, { group: 'stock' }, () => {})],
+  })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  await binder.ready()
+  const operator = createOperator({ sql })
+  const line = { channel: 'orders.placed', group: 'stock', lag: 0, letters: 0, readers: 1 }
+  expect(await lagOf(operator)).toMatchObject({ code: 0, json: { groups: [line] } })
+  expect(await lagOf(operator, 'orders.placed', 'stock')).toMatchObject({ code: 0, json: { groups: [line] } })
+})
+
+test('lag has null for readers that a broker does not count, which leaves the exit code at 0', async () => {
+  const operator = createOperator({ sql: await database(), transport: broker({ lag: 3, letters: 0 }) })
+  expect(await lagOf(operator, 'orders.placed', 'stock')).toMatchObject({
+    code: 0,
+    text: expect.stringMatching(/orders\.placed +stock +3 +0 +unknown/u),
+    json: { groups: [{ lag: 3, letters: 0, readers: null }] },
   })
 })
 

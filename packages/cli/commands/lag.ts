@@ -20,7 +20,10 @@ const lag: Command = {
     const { positionals } = invocation
     const operator = await invocation.operator({ module: positionals.length === 1 ? positionals[0] : undefined })
     if (positionals.length > 1) {
-      const counted = await countPlace(operator, placeOf(invocation))
+      const place = placeOf(invocation)
+      const log = namesBroker(invocation) ? [] : await operator.groups()
+      const readers = log.find((line) => isOf(line, place))?.readers ?? null
+      const counted = { ...(await countPlace(operator, place)), readers }
       return lagText(counted.isReadyOnly ? withHeld(await instancesOn(operator), [counted]) : [counted], [])
     }
     const instances = namesBroker(invocation) ? await instancesOn(operator) : undefined
@@ -43,7 +46,8 @@ interface CountedPlace {
   readonly isReadyOnly?: boolean | undefined
   /** Part of the lag that instances hold, as they report; `null`: unknown. */
   readonly held?: number | null | undefined
-  readonly readers?: number | undefined
+  /** Processes that read it; only the log in the database has their number, so `null` on a broker leaves the exit code as it is. */
+  readonly readers: number | null
   readonly problem?: string | undefined
 }
 
@@ -55,10 +59,12 @@ async function countPlace({ letters }: Operator, place: DeadLetterPlace): Promis
   const { lag, isReadyOnly, uncommitted } = await letters.backlog(place)
   if (uncommitted !== undefined) {
     const known = await letters.count(place).catch(() => null)
-    return { channel, group, lag: null, letters: known ?? null, problem: nothingCommitted(place, uncommitted, lag) }
+    const problem = nothingCommitted(place, uncommitted, lag)
+    return { channel, group, lag: null, letters: known ?? null, readers: null, problem }
   }
   const dead = await letters.count(place)
-  const counts = { channel, group, lag, letters: dead ?? null, ...(isReadyOnly && { isReadyOnly, held: null }) }
+  const known = { channel, group, lag, letters: dead ?? null, readers: null }
+  const counts = { ...known, ...(isReadyOnly && { isReadyOnly, held: null }) }
   return dead === undefined ? { ...counts, problem: LETTERS_HELD } : counts
 }
 
@@ -76,7 +82,7 @@ const READY_ONLY =
   'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance that reads the group reports it over a bus. Ask for it: npx concordat instances\n'
 
 function uncounted({ channel, group }: DeadLetterPlace, error: unknown): CountedPlace {
-  return { channel, group, lag: null, letters: null, problem: toError(error).message }
+  return { channel, group, lag: null, letters: null, readers: null, problem: toError(error).message }
 }
 
 /**
