@@ -84,3 +84,10 @@ test('examples of the help are known command lines', () => {
   expect(lines.length).toBeGreaterThan(50)
   expect(faultsIn(lines)).toEqual([])
 })
+
+test('migrate apply has --yes on the pages: a Job of Kubernetes and a CI job have no terminal to answer in', () => {
+  const lines = PAGES.flatMap((page) => linesIn(page, readFileSync(page, 'utf8')))
+  const apply = lines.filter(({ text, isProse }) => !isProse && text.startsWith('migrate apply'))
+  expect(apply.length).toBeGreaterThan(1)
+  expect(apply.filter(({ text }) => !text.includes(' --yes'))).toEqual([])
+})
