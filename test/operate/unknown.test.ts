@@ -139,6 +139,18 @@ describe('doctor', () => {
       said: ['unknown other.stock was not counted: no queue of other'],
     })
   })
+
+  test('says that the log may be in another database, with a command that counts there', async () => {
+    const operator = createOperator({ sql: await database() })
+    await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
+    expect(await groupsOf(operator, [place, { ...place, channel: 'other' }])).toEqual({
+      status: 'unknown',
+      said: ['unknown no log is in this database: lag and dead letters of 2 groups were not counted'],
+      remedies: [
+        'where the log of postgresTransport is in another database: npx concordat lag --postgres URL, with its address; else give --kafka HOST:PORT or --rabbitmq URL',
+      ],
+    })
+  })
 })
 
 test('the log is found in another schema than that of the service', async () => {

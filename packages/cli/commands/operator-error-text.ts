@@ -19,7 +19,8 @@ const TO_CHANNEL = ': this group has no retry channel, which --to group needs. G
 const GROUPS = '. Check CHANNEL and GROUP: npx concordat lag lists the groups that are known'
 
 const HERE: Readonly<Record<string, string>> = {
-  'operate.transport_missing': '. Here: --kafka HOST:PORT, or --rabbitmq URL, or --schema NAME where the log is',
+  'operate.transport_missing':
+    '. Here: --kafka HOST:PORT, or --rabbitmq URL, or --schema NAME where the log is, or --postgres URL of the database that has it',
   'operate.store_missing': '. Here: --redis URL, or --schema NAME where they are',
 }
 

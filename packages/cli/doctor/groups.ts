@@ -2,6 +2,7 @@
 
 import type { SqlClient } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
+import { schemasWith } from '../find-table-schemas.ts'
 import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
@@ -20,6 +21,8 @@ export interface ExaminedGroups {
   readonly instances: InstancesView | undefined
   /** Whether the schema has tables of a service that sends or handles messages. */
   readonly hasMessages: boolean
+  /** A broker was named. */
+  readonly hasBroker: boolean
 }
 
 /** A reader that works is never so far behind. */
@@ -30,8 +33,9 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   const { sql, schema, places, hasMessages } = examined
   const log = await logSchemaOf(sql, schema)
   const rows = await groupsIn(sql, log)
-  const inLog = new Set(rows.map(({ channel, group }) => `${channel}.${group}`))
-  const others = places.filter(({ channel, group }) => !inLog.has(`${channel}.${group}`))
+  const inLog = new Set(rows.map(nameOf))
+  const others = places.filter((place) => !inLog.has(nameOf(place)))
+  if (others.length > 0 && (await isLogElsewhere(examined))) return [uncountedElsewhere(others.length)]
   const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...linesOfLog(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
   for (const place of others.slice(0, MAX_COUNTED_PLACES)) {
@@ -54,6 +58,21 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   if (isBlind(examined) && mayHang)
     lines.push(unknown('handlers', 'no instance reports over a bus: a handler that hangs is not seen', NO_BUS))
   return lines
+}
+
+const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
+
+/** Neither a log in this database nor a broker: what is known of groups cannot be counted. */
+async function isLogElsewhere({ sql, hasBroker }: ExaminedGroups): Promise<boolean> {
+  return !hasBroker && (await schemasWith(sql, 'transport_group')).length === 0
+}
+
+function uncountedElsewhere(count: number): DoctorLine {
+  return unknown(
+    'groups',
+    `no log is in this database: lag and dead letters of ${counted(count, 'group')} were not counted`,
+    'where the log of postgresTransport is in another database: npx concordat lag --postgres URL, with its address; else give --kafka HOST:PORT or --rabbitmq URL',
+  )
 }
 
 const NO_BUS =
