@@ -132,7 +132,9 @@ describe('doctor', () => {
     await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
     expect(await groupsOf(operator, [place])).toMatchObject({
       status: 'ok',
-      said: ['ok 1 group, none has dead letters or is far behind'],
+      said: [
+        'ok 1 known group, none has dead letters or is far behind: orders.placed.stock. Other groups of the broker were not counted',
+      ],
     })
     expect(await groupsOf(operator, [{ ...place, channel: 'other' }])).toMatchObject({
       status: 'unknown',
@@ -150,6 +152,43 @@ describe('doctor', () => {
         'where the log of postgresTransport is in another database: npx concordat lag --postgres URL, with its address; else give --kafka HOST:PORT or --rabbitmq URL',
       ],
     })
+  })
+})
+
+describe('doctor in a schema with sagas', () => {
+  async function withSaga(transport: (() => Transport) | undefined, given?: SqlClient) {
+    const sql = given ?? (await database())
+    const operator = createOperator({ sql, transport })
+    await operator.migrate({ ...note, parts: ['outbox', 'saga'], service: 'twin', partitions: 1 })
+    await sql.query(`INSERT INTO concordat.saga (name, id, version, graph_hash, birth, status, state, input, input_hash)
+      VALUES ('buy', 'o-1', 1, 'h', 'b', 'running', '{"steps": []}', '{}', 'h')`)
+    return operator
+  }
+
+  test('counts the dead letters of their replies on a broker, beside declared groups of another service', async () => {
+    const replies = (letters: number) => () => {
+      const lag = async ({ destination }: { readonly destination: string }): Promise<number> =>
+        destination === 'twin.saga-replies.coordinator.dlq' ? letters : 0
+      return Object.assign(broker({ lag: 0, letters: 0 })(), { lag })
+    }
+    expect(await groupsOf(await withSaga(replies(23)), [place])).toMatchObject({
+      said: ['warn 23 dead letters of twin.saga-replies.coordinator'],
+      remedies: ['npx concordat dlq list twin.saga-replies coordinator'],
+    })
+    expect((await groupsOf(await withSaga(replies(0)), [place])).said).toEqual([
+      expect.stringMatching(/^ok 2 known groups, .*: orders\.placed\.stock, twin\.saga-replies\.coordinator\. /u),
+    ])
+  })
+
+  test('leaves out their replies where the broker has no such group: their steps are local', async () => {
+    const operator = await withSaga(broker({ lag: 0, letters: 0 }))
+    expect((await groupsOf(operator, [place])).said).toEqual([expect.stringMatching(/^ok 1 known group, /u)])
+  })
+
+  test('leaves out their replies in a log that has no such group', async () => {
+    const sql = await database()
+    await postgresTransport({ sql }).migrate()
+    expect((await groupsOf(await withSaga(undefined, sql))).said).toEqual(['ok 0 groups, none is behind'])
   })
 })
 

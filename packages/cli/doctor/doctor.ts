@@ -56,7 +56,9 @@ export async function examine(patient: Patient): Promise<DoctorReport> {
       lines.push(...(await attempt(check, () => look({ records, sql, schema, clock, tables }))))
     const hasMessages = hasBroker || ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
     lines.push(
-      ...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, instances, hasMessages, hasBroker }))),
+      ...(await attempt('groups', () =>
+        examineGroups({ sql, schema, tables, letters, places, instances, hasMessages, hasBroker }),
+      )),
     )
     if (instances !== undefined && instances.instances.length > 0) lines.push(...examineInstances(instances))
   } catch (error) {

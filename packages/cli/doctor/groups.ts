@@ -9,6 +9,7 @@ import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { counted } from '../words.ts'
 import { withError } from './check-context.ts'
 import { type DoctorLine, fail, ok, unknown, warn } from './line.ts'
+import { replyPlaces } from './reply-places.ts'
 
 /** The groups and the places to look at. */
 export interface ExaminedGroups {
@@ -23,18 +24,22 @@ export interface ExaminedGroups {
   readonly hasMessages: boolean
   /** A broker was named. */
   readonly hasBroker: boolean
+  readonly tables: ReadonlySet<string>
 }
 
 /** A reader that works is never so far behind. */
 const MANY = 10_000
 const MAX_COUNTED_PLACES = 50
+/** Groups that a line without a finding names. */
+const MAX_NAMED_PLACES = 5
 
 export async function examineGroups(examined: ExaminedGroups): Promise<readonly DoctorLine[]> {
-  const { sql, schema, places, hasMessages } = examined
+  const { sql, schema, hasMessages } = examined
   const log = await logSchemaOf(sql, schema)
   const rows = await groupsIn(sql, log)
   const inLog = new Set(rows.map(nameOf))
-  const others = places.filter((place) => !inLog.has(nameOf(place)))
+  const known = await knownPlaces(examined)
+  const others = known.filter((place) => !inLog.has(nameOf(place)))
   if (others.length > 0 && (await isLogElsewhere(examined))) return [uncountedElsewhere(others.length)]
   const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...linesOfLog(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
@@ -46,7 +51,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   if (others.length > MAX_COUNTED_PLACES)
     lines.push(unknown('groups', `${others.length - MAX_COUNTED_PLACES} more were not asked for`, 'npx concordat lag'))
   const isFine = lines.length === 0 && others.length > 0
-  if (isFine) lines.push(ok('groups', `${counted(others.length, 'group')}, none has dead letters or is far behind`))
+  if (isFine) lines.push(fine(others))
   if (lines.length === 0 && hasMessages)
     lines.push(
       unknown(
@@ -62,6 +67,25 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
 
 const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
 
+/** Those that were given, and the group that reads the replies to the sagas of this schema, where it is. */
+async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLetterPlace[]> {
+  const { sql, schema, tables, places, letters } = examined
+  // A role without rights to its tables has a line of its own.
+  const replies = await replyPlaces(sql, schema, tables).catch(() => [])
+  const given = new Set(places.map(nameOf))
+  const found: DeadLetterPlace[] = []
+  for (const place of replies) if (!given.has(nameOf(place)) && (await isThere(letters, place))) found.push(place)
+  return [...places, ...found]
+}
+
+/** Sagas without remote steps have no such group. */
+function isThere(letters: ExaminedGroups['letters'], place: DeadLetterPlace): Promise<boolean> {
+  return letters.backlog(place).then(
+    () => true,
+    () => false,
+  )
+}
+
 /** Neither a log in this database nor a broker: what is known of groups cannot be counted. */
 async function isLogElsewhere({ sql, hasBroker }: ExaminedGroups): Promise<boolean> {
   return !hasBroker && (await schemasWith(sql, 'transport_group')).length === 0
@@ -72,6 +96,18 @@ function uncountedElsewhere(count: number): DoctorLine {
     'groups',
     `no log is in this database: lag and dead letters of ${counted(count, 'group')} were not counted`,
     'where the log of postgresTransport is in another database: npx concordat lag --postgres URL, with its address; else give --kafka HOST:PORT or --rabbitmq URL',
+  )
+}
+
+/** Groups of a broker are known by name only: a broker lists them for no transport. */
+function fine(places: readonly DeadLetterPlace[]): DoctorLine {
+  const more = places.length - MAX_NAMED_PLACES
+  const names = places.slice(0, MAX_NAMED_PLACES).map(nameOf)
+  if (more > 0) names.push(`and ${more} more`)
+  const count = counted(places.length, 'known group')
+  return ok(
+    'groups',
+    `${count}, none has dead letters or is far behind: ${names.join(', ')}. Other groups of the broker were not counted`,
   )
 }
 
