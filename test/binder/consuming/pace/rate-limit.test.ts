@@ -82,6 +82,20 @@ it('a rate limit counts further attempts without making them wait', async () => 
   expect(test.begun).toEqual([0, 0, 0, 1])
 })
 
+it('a rate limit waits on when a further attempt took the token that a message was waiting for', async () => {
+  const failing = (n: number, attempt: number): void => {
+    if (n === 0 && attempt === 1) throw new Error('not yet')
+  }
+  const backoff = { initialMs: 500, maxMs: 500, jitter: 0 }
+  const test = await setup({ perSecond: 1, burst: 1 }, { concurrency: 2, backoff }, failing)
+  deliver(test, 2)
+  await test.clock.advance(1_999)
+  expect(test.begun).toEqual([0, 0])
+  // No message ends or arrives any more: only the rate limit itself can let message 1 begin.
+  await test.clock.advance(1)
+  expect(test.begun).toEqual([0, 0, 1])
+})
+
 it('a rate limit leaves pause, resume and stop unchanged: waiting messages are returned', async () => {
   const test = await setup({ perSecond: 1, burst: 1 })
   const deliveries = [0, 1, 2].map((n) => test.transport.subscription.deliver(null, n))
