@@ -351,6 +351,23 @@ describe('control of a binding with an open circuit', () => {
     expect([test.called, test.status.state, test.status.circuit]).toEqual([[0, 1], 'running', 'closed'])
   })
 
+  it('pause outlasts a recall, after which the circuit lets messages begin again', async () => {
+    const test = await setup({ failures: 1 })
+    test.error = undefined
+    const control = test.binder.binding('numbers.g')
+    control.pause()
+    // Another member has joined: the transport recalls what waits.
+    test.transport.subscription.receiver.recall()
+    await drain()
+    expect(test.transport.subscription.paused).toBe(true)
+    test.deliver(0)
+    await drain()
+    expect([test.called, test.status.state]).toEqual([[], 'paused'])
+    control.resume()
+    await drain()
+    expect([test.called, test.status.state]).toEqual([[0], 'running'])
+  })
+
   it('resume does not close it, stop and start do', async () => {
     const test = await setup({ failures: 1 })
     test.deliver(0)
