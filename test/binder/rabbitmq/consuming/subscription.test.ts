@@ -72,3 +72,32 @@ it('a subscription that was opening when its transport closed fails with the kin
   await turn()
   expect(broker.queue('orders:g').consumers).toEqual([])
 })
+
+it('a subscription that lost one of its queues while another was opening fails, and keeps none', async () => {
+  const broker = new FakeBroker()
+  const { promise: mayOpen, resolve: open } = Promise.withResolvers<void>()
+  const transport = attached({ connect: broker.connect, rebalanceMs: 0 })
+  const join = () => subscribe(transport, 'orders', new Recorder(), { partitions: 2 })
+  await (await join()).close()
+  const connection = broker.latest('consume')
+  let isOpening = false
+  connection.createChannel = async () => {
+    const channel = await FakeConnection.prototype.createChannel.call(connection)
+    const consume = channel.consume.bind(channel)
+    channel.consume = async (name, onMessage) => {
+      if (name === 'orders:g:1') isOpening = true
+      if (name === 'orders:g:1') await mayOpen
+      return consume(name, onMessage)
+    }
+    return channel
+  }
+  const [first, second] = [broker.queue('orders:g:0'), broker.queue('orders:g:1')]
+  const refused = expect(join()).rejects.toThrow('the queue is gone or moved')
+  await until('the first queue is open, the second is not', () => isOpening && first.consumers.length === 1)
+
+  // The broker moves the first queue to another node.
+  first.cancelConsumers()
+  open()
+  await refused
+  expect([first.consumers, second.consumers]).toEqual([[], []])
+})
