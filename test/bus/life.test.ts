@@ -174,6 +174,31 @@ describe('a broker that goes away and comes back', () => {
     const other = await join({ instance: 'other' })
     expect((await bus.publish(Ping, { n: 1 }, TO)).acked).toContain(other.bus.address)
   })
+
+  it('has missed changes since the start: a config that was loaded before the first subscription is read again', async () => {
+    const { broker, transport } = world()
+    broker.interrupt()
+    const bus = createBus({ service: 'orders', instance: 'early', heartbeatMs: 50 })
+    let current = { value: 1, version: 1 }
+    const config = bus.config('n', { schema: z.number(), initial: 0, load: () => current })
+    const binder = createBinder({
+      service: 'orders',
+      transport: transport(),
+      bindings: bus.bindings,
+      sends: bus.channels,
+    })
+    onTestFinished(async () => {
+      await bus.close()
+      await binder.close()
+    })
+    await binder.start()
+    await bus.start(binder)
+    expect(config.version).toBe(1)
+    // Another instance changes it and tells those that listen: this one does not yet.
+    current = { value: 2, version: 2 }
+    broker.recover()
+    await until('it has the change', () => config.version === 2)
+  })
 })
 
 describe('members', () => {
