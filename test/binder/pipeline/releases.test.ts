@@ -36,10 +36,10 @@ function releasesOf(schema: string) {
     broker,
     got,
     open: async () => (await rows()).rows,
-    release: async (limits: Parameters<typeof totalling>[1]) => {
+    release: async (limits: Parameters<typeof totalling>[1], client = sql) => {
       const bindings = [...totalling(undefined, limits).bindings, read]
       const transport = memoryTransport({ broker })
-      const shop = createService({ name: 'shop', sql, schema, bindings, sends: [sold], transport })
+      const shop = createService({ name: 'shop', sql: client, schema, bindings, sends: [sold], transport })
       await shop.start()
       await shop.ready()
       return {
@@ -134,6 +134,26 @@ test('a start sends one message for any number of lost timers, and all windows a
   await until('all came out', () => got.length === 1_050)
   const turns = turn() - began + 1
   expect(next.shop.binder.binding(TIMERS).status().handled).toBeLessThan(turns * 1_100)
+})
+
+/** The same database a while later: statements outside of transactions read a clock that is ahead by this. */
+function later(durationMs: number): SqlClient {
+  const query: SqlClient['query'] = (text, parameters) =>
+    sql.query(text.replaceAll('clock_timestamp()', `(clock_timestamp() + ${durationMs} * interval '1 ms')`), parameters)
+  return new Proxy(sql, { get: (target, name) => (name === 'query' ? query : Reflect.get(target, name, target)) })
+}
+
+test('a start sends lost timers again although an earlier start did so for other windows', async () => {
+  const { release, got, open } = releasesOf('again')
+  {
+    await using _ = await release({ everyMs: HOUR })
+  }
+  for (const [n, client] of [sql, later(TURN_MS)].entries()) {
+    await sql.query(LOST.replace('%', 'again'), [1])
+    await using _ = await release({ everyMs: HOUR }, client)
+    await until(`start ${n} has the window closed`, async () => (await open()).length === 0)
+    await until(`start ${n} has handed it on`, () => got.length === n + 1)
+  }
 })
 
 test('a timer of a stranger closes no window of another', async () => {
