@@ -81,6 +81,29 @@ describe('the ring', () => {
     await until('it has settled them', async () => (await second.lag('numbers.new')) === 0)
   })
 
+  it('keeps a message that commits into a segment between its clearing and its truncation', async () => {
+    const t = setup()
+    const got: number[] = []
+    const bindings = [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))]
+    const binder = await t.started({ bindings })
+    await binder.send(t.numbers, { n: 0 })
+    await until('it is settled', async () => got.length === 1 && (await binder.lag('numbers.g')) === 0)
+    // No reader gives positions meanwhile.
+    await binder.close()
+    await t.table('SELECT {schema}.transport_rotate(1, 0, 0)')
+    expect(await t.table('SELECT {schema}.transport_clear(0::smallint, 50000) AS cleared')).toEqual([{ cleared: true }])
+    // This transaction began to write before the ring turned, and commits now.
+    await t.table(
+      `INSERT INTO {schema}.transport_log (segment, part, key, meta, body)
+       SELECT 0, p.id, 'k', '["late","numbers","s","application/json",0]', '{"n":1}' FROM {schema}.transport_partition p
+       WHERE p.destination = 'numbers'`,
+    )
+    expect(await t.table('SELECT {schema}.transport_truncate(0::smallint) AS freed')).toEqual([{ freed: false }])
+    await t.started({ bindings })
+    await until('the late one is handled', () => got.length === 2)
+    expect(got).toEqual([0, 1])
+  })
+
   const orphans = `SELECT s.segment FROM {schema}.transport_segment s, {schema}.transport_ring r
     WHERE NOT s.is_empty AND s.closed_at IS NULL AND s.segment <> r.current`
 
