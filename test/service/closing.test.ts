@@ -40,6 +40,23 @@ describe('while a service closes', () => {
     expect(closed).toEqual(['cluster', 'locks'])
   })
 
+  test('it is not ready, although a handler that began before still runs', async () => {
+    const [begun, mayEnd] = [gate(), gate()]
+    const slow = sink(placed, { group: 'shop' }, async () => {
+      begun.open()
+      await mayEnd.opened
+    })
+    const shop = createService({ name: 'shop', transport: memoryTransport(), sends: [placed], bindings: [slow] })
+    await shop.start()
+    await shop.ready()
+    await shop.send(placed, { orderId: 'o-0' })
+    await begun.opened
+    const closed = shop.close()
+    expect(shop.health()).toMatchObject({ status: 'down', live: true, ready: false })
+    mayEnd.open()
+    await closed
+  })
+
   test('a handler that runs still commits, sends and starts a saga, and its message is no dead letter', async () => {
     const [begun, closing] = [gate(), gate()]
     const ship = defineSaga('ship', { version: 1, input: Order }).step('pack', { invoke: () => 'yes', pivot: true })
