@@ -23,7 +23,6 @@ import type { Member, MemberEvents, MemberSpec } from '../driver.ts'
 import { Heartbeat } from '../group/heartbeat.ts'
 import { MemberState } from '../group/member-lifecycle.ts'
 import { OffsetHandover } from '../group/offset-handover.ts'
-import type { PartitionLending } from '../group/partition-lending.ts'
 import { otherTopics, type Sharer } from '../group/round-robin.ts'
 import { BatchIntake } from './batch-intake.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client-types.ts'
@@ -210,19 +209,16 @@ export class KafkaSubscription implements Member {
     this.#refuseIfEnded()
     if (attempt > 1) return
     // Another join can end meanwhile and begin the next assignment: hand that over, too.
-    for (let { lending } = this.#intake; lending !== undefined; { lending } = this.#intake)
-      await this.#handOver(lending)
+    for (let { lending } = this.#intake; lending !== undefined; { lending } = this.#intake) {
+      this.#place = 'handing-over'
+      this.#heart.membership.leaving()
+      this.#holdForRebalance()
+      await this.#progress.handOver(lending)
+      this.#intake.end(lending, new Error('the group is rebalancing: the partition may have gone to another member'))
+      this.#place = 'rebalancing'
+    }
     this.#refuseIfEnded()
     this.#heart.membership.joining()
-  }
-
-  async #handOver(lending: PartitionLending): Promise<void> {
-    this.#place = 'handing-over'
-    this.#heart.membership.leaving()
-    this.#holdForRebalance()
-    await this.#progress.handOver(lending)
-    this.#intake.end(lending, new Error('the group is rebalancing: the partition may have gone to another member'))
-    this.#place = 'rebalancing'
   }
 
   #refuseIfEnded(): void {
@@ -248,14 +244,10 @@ export class KafkaSubscription implements Member {
     this.#intake.stop()
     await this.#progress.end(flush)
     this.#intake.lending?.withdraw(reason)
-    await ended(this.#host.clock, CLOSE_MS, this.#disconnect())
+    // kafkajs cannot stop a consumer that is just starting, and would leave it in the group: first let it have started.
+    const disconnected = this.#running.then(() => this.#consumer.disconnect())
+    await ended(this.#host.clock, CLOSE_MS, disconnected)
     await this.#host.onEnd()
-  }
-
-  /** kafkajs cannot stop a consumer that is just starting, and would leave it in the group: first let it have started. */
-  async #disconnect(): Promise<void> {
-    await this.#running
-    await this.#consumer.disconnect()
   }
 }
 
