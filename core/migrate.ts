@@ -111,8 +111,7 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
   const state = await migrationState(sql, schema, part.name)
   if (state.version === 0) {
     // Without a part the command makes all parts in an empty schema; in another one it only upgrades existing ones.
-    const name = state.tableExists ? part.name : undefined
-    throw new SqlError('core.tables_missing', { schema, call: part.call, part: name })
+    throw new SqlError('core.tables_missing', { schema, call: part.call, part: state.tableExists ? part.name : 'all' })
   }
   if (!isDone(state, schema, part)) throw versionMismatch(schema, part, state.version)
 }

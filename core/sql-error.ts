@@ -13,13 +13,13 @@ export interface SqlErrors {
   'core.sql_statement_lost': object
   /**
    * The part's tables are not in this database: they were not made yet, or another `schema` was given there. `call` makes the tables:
-   * `outbox.migrate()`. `part` is given when the schema has tables of other parts. `hasCommand` is false for tables that
-   * `npx concordat migrate apply` does not make: those on MySQL.
+   * `outbox.migrate()`. `part` is what `npx concordat migrate apply` needs to make them: a part when the schema has tables of others, else
+   * `all`; without it no command is named.
    */
-  'core.tables_missing': { schema: string; call: string; part?: string | undefined; hasCommand?: false | undefined }
+  'core.tables_missing': { schema: string; call: string; part?: string | undefined }
   /**
-   * The role may not read the tables that it checks. Nothing was changed. `lacking` has each missing right, such as `SELECT on outbox`,
-   * compared with what `npx concordat migrate grants` prints.
+   * The role may not read the tables that it checks. Nothing was changed. `lacking` has each right that it lacks of those that
+   * `npx concordat migrate grants` prints, such as `SELECT on outbox`: more, maybe, than the check needs.
    */
   'core.rights_missing': { schema: string; role: string; lacking: readonly string[] }
   /**
@@ -81,11 +81,11 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
     'core.sql_statement_lost':
       'a prepared statement is not there, or not this one: a pooler in transaction mode is in between. Leave `preparedStatements` ' +
       'of pgClient() out, or let the pooler keep them (max_prepared_statements of PgBouncer)',
-    'core.tables_missing': ({ schema, call, part, hasCommand }, cause) => {
+    'core.tables_missing': ({ schema, call, part }, cause) => {
       const said = cause instanceof Error ? ` (${messageOf(cause)})` : ''
       const missing = `tables are missing in schema "${schema}"`
-      if (hasCommand === false) return `${missing}: call ${call} first, with the same database${said}`
-      const command = applyCommand({ schema, part, reason: 'first use' })
+      if (part === undefined) return `${missing}: call ${call} first, with the same schema and database${said}`
+      const command = applyCommand({ schema, part: part === 'all' ? undefined : part, reason: 'first use' })
       return `${missing}: as their owner, run ${command}, start the service with migrate: 'apply', or call ${call} with the same schema and database${said}`
     },
     'core.rights_missing': ({ schema, role, lacking }) => {

@@ -67,7 +67,7 @@ export class HeldLease implements Lease {
   /** The renewal before failed too. */
   #isTrouble = false
   #renewing = false
-  /** It came into doubt during a renewal, whose answer may be older than the doubt. */
+  /** The lease came into doubt during a renewal, whose answer may be older than the doubt. */
   #isInDoubt = false
   #cancelWatchdog: () => void = noop
   #cancelRenewal: () => void = noop

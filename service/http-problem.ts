@@ -61,8 +61,8 @@ const DATABASE_UNAVAILABLE: HttpProblem = {
  * HTTP status for an error of this package: 400 for a payload that its schema refuses, 403 for a refused token, 409 for a conflict, 413, 503 for
  * unavailable, closed or retryable, 500 for what must be fixed. Decided by its `code`, so it works for any copy of the package.
  *
- * Returns 503 with the code `service.database_unavailable` for the error of a database driver, also wrapped by a library, when the
- * database cannot be reached, takes no writes, or ended the connection. A 503 or 504 does not mean that nothing was done: a commit or a
+ * Returns 503 with the code `service.database_unavailable` for an error of a client that this package was given, also wrapped by a
+ * library, when the database cannot be reached, takes no writes, or ended the connection. A 503 or 504 does not mean that nothing was done: a commit or a
  * message whose confirmation was lost may have arrived.
  * @returns `undefined` for other errors, such as a `Refusal` with a code of yours, or an error with a `status` or `statusCode`
  */

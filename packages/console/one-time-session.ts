@@ -46,9 +46,10 @@ const NAMES = optionNames<OneTimeSessionOptions>({ user: true, allow: true, cook
 /** 256 random bits each; nothing is written down. @throws TypeError, RangeError naming the option */
 export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
   refuseUnknown('oneTimeSession', options, NAMES)
-  const { cookie = 'concordat-console', clock = systemClock } = options
+  const { clock = systemClock } = options
   const user = requireText('oneTimeSession.user', options.user)
   const allow = requireFunction('oneTimeSession.allow', options.allow ?? (() => true))
+  const cookie = requireText('oneTimeSession.cookie', options.cookie ?? 'concordat-console')
   if (!COOKIE.test(cookie)) throw invalidOption('oneTimeSession.cookie', cookie, 'the name of a cookie')
   const token = requireText('oneTimeSession.token', options.token ?? secret())
   if (token.length < MIN_TOKEN) throw new RangeError(`oneTimeSession.token: expected at least ${MIN_TOKEN} characters`)

@@ -45,7 +45,7 @@ export async function requireGates(connection: MysqlConnection): Promise<void> {
       if (!hasNumber(error, ER.TABLE_MISSING) && !hasNumber(error, ER.COLUMN_MISSING)) throw error
       throw new SqlError(
         'core.tables_missing',
-        { schema: '(the database of the mysql2 pool)', call: 'resource.migrate()', hasCommand: false },
+        { schema: '(the database of the mysql2 pool)', call: 'resource.migrate()' },
         error,
       )
     })

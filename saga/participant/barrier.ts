@@ -86,7 +86,7 @@ export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [ke
   return [key, birth === '' ? replyTo : birth]
 }
 
-/** An answer may be so much younger than its row says. */
+/** How much younger than `created_at` of its row an answer can be. */
 export const ANSWERED_WITHIN = "interval '1 minute'"
 
 /**

@@ -94,7 +94,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
 /**
  * - `reply_to` tells the service: an id that it starts again is another birth, and what its earlier saga did may stand.
  * - `gid`: the prepared transaction that holds what was done; empty for all other kinds of participants.
- * - `saga_barrier_purge` is one row: rows of the barrier that are older than `until` may be deleted.
+ * - `saga_barrier_purge` is one row: rows of the barrier that are a minute older than `until` may be deleted.
  */
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   {

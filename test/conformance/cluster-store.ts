@@ -91,6 +91,30 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       expect(await value('k')).toBe('1')
     })
 
+    it('is found although the server has written past that revision since', async () => {
+      const store = newStore()
+      const { request, commit, value } = writer(store)
+      const since = (Date.now() + 300) * 1_000
+      const first = request(put('k', '1'), { since })
+      const done = await store.commit(first)
+      let later = 0
+      while (later <= since) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        later = revisionOf(await commit(put('k', '2')))
+      }
+      expect(await store.commit({ ...first, attempt: 2 })).toEqual(done)
+      expect(await value('k')).toBe('2')
+    })
+
+    it('is unknown when its log was cut since, whatever revision of a lost history its sender knew', async () => {
+      const store = newStore()
+      const { request, commit } = writer(store, { keepChanges: 2 })
+      const first = request(put('k', '1'), { since: (Date.now() + 3_600_000) * 1_000 })
+      await store.commit(first)
+      for (let n = 0; n < 5; n++) await commit(put('k', '2'))
+      expect(await store.commit({ ...first, attempt: 2 })).toEqual({ status: 'unknown' })
+    })
+
     it('is executed when everything since a known revision is in the log and it is not', async () => {
       const store = newStore()
       const { commit } = writer(store, { keepChanges: 10 })

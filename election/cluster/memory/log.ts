@@ -47,10 +47,14 @@ export class MemoryLog {
     return { status: 'ok', entries: pageOf(this.#after(after), limit) }
   }
 
-  /** The revision a request was logged with; `unknown` when the log begins after `since` and does not have it. */
+  /**
+   * The revision a request was logged with; `unknown` when the log does not have it and begins after `since`. A revision that this log never
+   * had is of a history that was lost, and says nothing.
+   */
   find(since: number, requestId: string): number | 'unknown' | undefined {
     const found = this.#entries.findLast((entry) => entry.requestId === requestId)
-    return found?.revision ?? (this.#floor > since ? 'unknown' : undefined)
+    const isOfThis = since <= this.#floor || this.#entries.some(({ revision }) => revision === since)
+    return found?.revision ?? (this.#floor > (isOfThis ? since : 0) ? 'unknown' : undefined)
   }
 
   follow(after: number, follower: LogFollower): () => void {

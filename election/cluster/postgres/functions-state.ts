@@ -64,10 +64,13 @@ BEGIN
     RETURN;
   END IF;
   IF p_attempt > 1 THEN
+    -- A revision that this log never had is of a history that the server has lost: it says nothing about this one.
+    IF p_since > l_head.floor AND NOT EXISTS (SELECT FROM {schema}.cluster_log l
+        WHERE l.cluster = p_cluster AND l.log = p_log AND l.revision = p_since) THEN
+      p_since := 0;
+    END IF;
     SELECT l.revision INTO at_revision FROM {schema}.cluster_log l
-      WHERE l.cluster = p_cluster AND l.log = p_log AND l.request = p_request
-        -- A later revision is of a history that the server has lost: it says nothing about those of this one.
-        AND l.revision > CASE WHEN p_since > l_head.revision THEN 0 ELSE p_since END
+      WHERE l.cluster = p_cluster AND l.log = p_log AND l.revision > p_since AND l.request = p_request
       ORDER BY l.revision DESC LIMIT 1;
     IF FOUND THEN
       ${REMEMBER('at_revision')};

@@ -37,16 +37,16 @@ local function remember(revision)
   if attempt > 1 then redis.call('SET', request, ARGV[4] .. ' ' .. revision, 'PX', 60000) end
 end
 local function look()
-  local last, after = '+', '(' .. since .. '-0'
-  -- Of a history that the server has lost: its revisions say nothing about those of this one.
-  if tonumber(since) > tonumber(redis.call('HGET', meta, 'revision') or 0) then after = '-' end
+  local last, floor, known = '+', floor_of(log, meta), since .. '-0'
+  -- A revision that this log never had is of a history that the server has lost: it says nothing about this one.
+  if tonumber(since) > floor and #redis.call('XRANGE', log, known, known) == 0 then since, known = '0', '0-0' end
   for _ = 1, ${LOOK_PAGES} do
-    local page = redis.call('XREVRANGE', log, last, after, 'COUNT', ${LOOK_PAGE})
+    local page = redis.call('XREVRANGE', log, last, '(' .. known, 'COUNT', ${LOOK_PAGE})
     for _, entry in ipairs(page) do
       if entry[2][4] == id then return string.match(entry[1], '^%d+') end
       last = '(' .. entry[1]
     end
-    if #page < ${LOOK_PAGE} then return floor_of(log, meta) > tonumber(since) and 'unknown' or nil end
+    if #page < ${LOOK_PAGE} then return floor > tonumber(since) and 'unknown' or nil end
   end
   return 'unknown'
 end
