@@ -81,6 +81,7 @@ export const ERRORS: readonly Row[] = [
   sql('core.tables_missing', false, 'npx concordat migrate apply --schema s', {
     schema: 's',
     call: 'outbox.migrate()',
+    part: 'all',
   }),
   sql('core.rights_missing', false, 'npx concordat migrate grants --role shop --schema s', {
     schema: 's',
