@@ -243,9 +243,10 @@ const transportOf = (): Transport => postgresTransport({ sql, schema: 'once', po
 /** Its messages are handled, and their positions never written. */
 function withoutSettling(log: Transport): Transport {
   const subscribe = log.subscribe.bind(log)
-  const deliverTo = ({ deliver }: Receiver): Receiver['deliver'] => {
-    return (delivery) => deliver(Object.assign(delivery, { ack: () => {} }))
-  }
+  const deliverTo =
+    (receiver: Receiver): Receiver['deliver'] =>
+    (delivery) =>
+      receiver.deliver(Object.assign(delivery, { ack: () => {} }))
   return Object.assign(log, {
     subscribe: (spec: SubscriptionSpec, receiver: Receiver) =>
       subscribe(spec, { ...receiver, deliver: deliverTo(receiver) }),
