@@ -133,6 +133,7 @@ describe('a handler call that hangs', () => {
     const asked = {
       positionals: ['orders', 'stock'],
       values: {},
+      env: {},
       operator: async () => ({ ...operator, bus, letters }),
     }
     expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
