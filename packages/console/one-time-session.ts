@@ -39,7 +39,7 @@ export const SESSION_HEADER = 'x-concordat-session'
 const LIFE_MS = 12 * HOUR
 const MAX_SESSIONS = 100
 const MIN_TOKEN = 32
-/** What the name of a cookie may hold (RFC 6265). */
+/** Characters that the name of a cookie may have (RFC 6265). */
 const COOKIE = /^[\w!#$%&'*+.^`|~-]+$/
 const NAMES = optionNames<OneTimeSessionOptions>({ user: true, allow: true, cookie: true, token: true, clock: true })
 

@@ -115,7 +115,7 @@ export class MembershipKeeper {
       this.#cancelTimer()
       const mayArrive = this.#isUncertain && reason !== 'left'
       if (presence !== undefined) this.#evict(presence, reason)
-      // What arrives now would replace the generation of the successor.
+      // A lost request that arrives now would replace the generation of the successor.
       if (presence !== undefined && mayArrive) await this.#sayGoodbye(presence.joinId, true)
       if (!again) return
     }

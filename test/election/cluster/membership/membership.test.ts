@@ -258,7 +258,7 @@ describe('joining', () => {
     it('does not replace its own next generation after its death', async () => {
       const { membership, clock, presence, inner, generations, arrive } = await uncertain()
       const [record] = (await inner.members('c')).records
-      // What the store knows of it is gone, as after its time to be dead.
+      // The store has forgotten it, as after its time to be dead.
       await inner.leave('c', 'a', record?.joinId ?? '', false)
       await clock.advance(2_000)
       expect(presence.signal.reason).toMatchObject({ reason: 'dead' })
