@@ -114,7 +114,7 @@ test('a resolve that is written while the retry of another operator is running i
   const late = createOperator({
     sql: {
       ...sql,
-      // It has read the saga, and not written its end.
+      // The operator has read the saga, and not written its end.
       transaction: async (work) => {
         read.open()
         await go.opened

@@ -3,7 +3,7 @@
 
 import { createOperator, type Operator } from '@concordat/cli'
 import { createConsole } from '@concordat/console'
-import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { Transport } from 'concordat/extension'
@@ -37,7 +37,8 @@ interface Counts {
 function broker(counts: Counts) {
   return () => {
     const lag = async ({ destination }: { readonly destination: string }): Promise<number> => {
-      if (!destination.startsWith(place.channel)) throw new Error(`no queue of ${destination}`)
+      if (!destination.startsWith(place.channel))
+        throw new TransportError({ transport: 'fake', kind: 'unroutable', message: `no queue of ${destination}` })
       return destination.endsWith('.dlq') ? counts.letters : counts.lag
     }
     const features = { tellsWholeLag: counts.isRead === undefined ? true : { missing: 'ready only' } }
@@ -178,6 +179,19 @@ describe('doctor in a schema with sagas', () => {
     expect((await groupsOf(await withSaga(replies(0)), [place])).said).toEqual([
       expect.stringMatching(/^ok 2 known groups, .*: orders\.placed\.stock, twin\.saga-replies\.coordinator\. /u),
     ])
+  })
+
+  test('shows their replies as unknown while the broker does not answer', async () => {
+    const away = () => {
+      const lag = async (): Promise<number> => {
+        throw new TransportError({ transport: 'fake', kind: 'unavailable', message: 'the broker is away' })
+      }
+      return Object.assign(broker({ lag: 0, letters: 0 })(), { lag })
+    }
+    expect(await groupsOf(await withSaga(away), [])).toMatchObject({
+      status: 'unknown',
+      said: ['unknown twin.saga-replies.coordinator was not counted: the broker is away'],
+    })
   })
 
   test('leaves out their replies where the broker has no such group: their steps are local', async () => {

@@ -1,11 +1,13 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
+import { TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
 import { schemasWith } from '../find-table-schemas.ts'
 import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
+import { OperatorTransportMissing } from '../operator-errors.ts'
 import { counted } from '../words.ts'
 import { withError } from './check-context.ts'
 import { type DoctorLine, fail, ok, unknown, warn } from './line.ts'
@@ -67,7 +69,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
 
 const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
 
-/** Those that were given, and the group that reads the replies to the sagas of this schema, where it is. */
+/** Groups that the caller named, and the group that reads the replies to the sagas of this schema, unless it does not exist. */
 async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLetterPlace[]> {
   const { sql, schema, tables, places, letters } = examined
   // A role without rights to its tables has a line of its own.
@@ -78,11 +80,12 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
   return [...places, ...found]
 }
 
-/** Sagas without remote steps have no such group. */
+/** Sagas without remote steps have no such group. A broker that does not answer leaves it unknown, so it counts as there. */
 function isThere(letters: ExaminedGroups['letters'], place: DeadLetterPlace): Promise<boolean> {
   return letters.backlog(place).then(
     () => true,
-    () => false,
+    (error: unknown) =>
+      !(error instanceof OperatorTransportMissing) && !(error instanceof TransportError && error.kind === 'unroutable'),
   )
 }
 

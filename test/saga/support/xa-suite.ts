@@ -258,7 +258,7 @@ function cancellationCases<Tx>(of: () => XaWorld<Tx>): void {
       let isFirst = true
       const pausing: SqlClient = {
         ...world.sql,
-        // It has looked for the step, and not decided yet.
+        // The cancellation has looked for the step, and not decided yet.
         transaction: async (work) => {
           if (isFirst) reached.resolve()
           if (isFirst) await resume.promise

@@ -42,7 +42,7 @@ describeWith(['postgres'], 'undo on a server', () => {
       await undo.protect(sql, ['account'], { schema: world.schema })
     })
 
-    /** Of a test that failed in the middle: the next one, which drops their tables, would wait for them. */
+    /** Connections that a failed test left open: the next test, which drops their tables, would wait for them. */
     const left = new Set<pg.PoolClient>()
     afterEach(async () => {
       for (const client of left) await close(client)
