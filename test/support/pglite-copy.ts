@@ -9,7 +9,7 @@ import manifest from '../../package.json' with { type: 'json' }
 
 export const COPY: string = join(
   tmpdir(),
-  `concordat-tests-pglite-${manifest.devDependencies['@electric-sql/pglite']}-${process.getuid?.() ?? 0}-closed`,
+  `concordat-tests-pglite-${manifest.devDependencies['@electric-sql/pglite']}-${process.getuid?.() ?? 0}-small`,
 )
 /** Copies for a database on disk, and for one in memory. */
 export const COPY_FOLDER: string = join(COPY, 'pg')
