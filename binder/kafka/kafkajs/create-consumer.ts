@@ -3,8 +3,8 @@ import { fetchSizes } from '../group/fetch-buffer-limits.ts'
 import type { KafkaConsumer } from './client-types.ts'
 import type { gatedAssigner } from './join-gate-assigner.ts'
 import type { KafkaOptions } from './options.ts'
-import { type AskListener, FailedJoins } from './patches/failed-join.ts'
 import { type FetchListener, readFetchesOf } from './patches/fetch-reader.ts'
+import { type AskListener, Joins } from './patches/joins.ts'
 import { atNextSeed } from './patches/next-seed.ts'
 import { StoppedConsumerFetches } from './patches/stopped-consumer-fetches.ts'
 
@@ -22,7 +22,7 @@ export function createConsumer(
   const sizes = fetchSizes(spec)
   const limits = { ...sizes, answerBytes: spec.prefetchBytes, maxBatchBytes: options.maxBatchBytes }
   const { kafka } = options
-  const joins = new FailedJoins(onAsk)
+  const joins = new Joins(onAsk)
   const fetches = new StoppedConsumerFetches()
   const consumer = atNextSeed(kafka, () =>
     kafka.consumer({

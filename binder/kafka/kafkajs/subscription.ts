@@ -30,8 +30,8 @@ import { connectWithin } from './connect-timeout.ts'
 import { toTransportError } from './errors.ts'
 import type { JoinGate } from './join-gate-assigner.ts'
 import type { KafkaOptions } from './options.ts'
-import type { AskListener } from './patches/failed-join.ts'
 import type { FetchListener } from './patches/fetch-reader.ts'
+import type { AskListener } from './patches/joins.ts'
 
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
@@ -189,7 +189,7 @@ export class KafkaSubscription implements Member {
     const { lending } = this.#intake
     lending?.withdraw(new Error('the group was joined anew'))
     if (this.#life.isOver) return
-    // When kafkajs joins twice at once, the second join can be past `#beforeJoin` before the first ends, and fetches go on meanwhile.
+    // kafkajs can be past `#beforeJoin` before another join ends, if it failed to read the metadata: fetches go on meanwhile.
     if (lending !== undefined) this.#progress.giveUp(lending)
     this.#heart.joined(this.#askedAt.share)
     this.#host.onAnswer()

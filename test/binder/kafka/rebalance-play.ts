@@ -139,6 +139,8 @@ export class Play {
   readonly recorder = new Recorder((delivery) => this.#begin(delivery))
   readonly #open: TransportDelivery[] = []
   readonly skipped: string[] = []
+  /** Deliveries that began during a join, after which another member may have their partition. */
+  readonly early: string[] = []
   readonly subscription: Member
 
   /** @param create over the broker of the play */
@@ -149,6 +151,7 @@ export class Play {
 
   #begin(delivery: TransportDelivery): void {
     this.#open.push(delivery)
+    if (this.group.joins > 0) this.early.push(delivery.position)
     const [partition, offset] = placeOf(delivery)
     const begun = this.group.begun[partition] ?? 0
     if (offset > begun) this.skipped.push(`${delivery.position} after ${begun - 1}`)
@@ -249,8 +252,9 @@ async function goThrough(play: Play, script: readonly Step[]): Promise<void> {
   for (const each of script) await play.take(each)
   play.subscription.resume()
   await play.calm(() => play.isDone || isCrash(play))
-  if (isCrash(play)) return expect(play.skipped).toEqual([])
-  expect({ losses: play.recorder.losses, skipped: play.skipped }).toEqual({ losses: [], skipped: [] })
+  const { skipped, early } = play
+  if (isCrash(play)) return expect({ skipped, early }).toEqual({ skipped: [], early: [] })
+  expect({ losses: play.recorder.losses, skipped, early }).toEqual({ losses: [], skipped: [], early: [] })
   const { settledOn, committed } = play.group
   expect(settledOn?.map((partition) => committed[partition])).toEqual(settledOn?.map(() => LENGTH))
   expect(settledOn?.map((partition) => play.unsettled(partition))).toEqual(settledOn?.map(() => 0))

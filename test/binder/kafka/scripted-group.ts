@@ -43,6 +43,8 @@ export class ScriptedGroup {
   /** How often a member was told its share, and had a heartbeat answered. */
   shares = 0
   heartbeats = 0
+  /** Joins of the member that have left it, and that have neither given it a share nor failed. */
+  joins = 0
   readonly #refuse: (why: Refusal) => Error
   readonly #lost: () => Error
   #assigned: readonly number[] = []
@@ -116,7 +118,7 @@ export class ScriptedGroup {
 
   /**
    * Moves a leader: the next fetch is refused, and kafkajs joins the group anew while other fetches are under way. When the fetch of another
-   * broker is refused meanwhile, it joins twice at once.
+   * broker is refused meanwhile, it begins a second join.
    */
   elect(): void {
     this.#isElectionDue = true

@@ -93,9 +93,17 @@ export class ScriptedClient {
       isConnected: () => true,
       // Answers here are not bytes, so the client makes no request of them.
       lookupRequest: () => ({}),
-      joinGroup: ({ memberId }: Member) => group.ask(() => this.#join(memberId)),
+      joinGroup: async ({ memberId }: Member) => {
+        group.joins++
+        return group
+          .ask(() => this.#join(memberId))
+          .catch((error: unknown) => {
+            group.joins--
+            throw error
+          })
+      },
       syncGroup: ({ memberId, generationId }: Member & { generationId: number }) =>
-        group.ask(() => this.#sync({ memberId, groupGenerationId: generationId })),
+        group.ask(() => this.#sync({ memberId, groupGenerationId: generationId })).finally(() => group.joins--),
       heartbeat: (member: Member) => group.ask(() => group.heartbeat(placeOf(member))),
       leaveGroup: () => group.ask(() => group.expel()),
       offsetFetch: ({ topics }: Topics<{ partition: number }>) => group.ask(() => this.#positions(topics)),

@@ -1,11 +1,13 @@
 /**
- * kafkajs joins again after some refusals only. When the coordinator is still loading the group, or the connection ends in the middle of a
- * join, it silently returns to fetching in its old generation, which a restarted coordinator may still know: heartbeats are answered, and the
- * partitions that were handed over for the join have no reader. So a fetch that begins after an incomplete join gets the error that the group
- * rebalances, and kafkajs joins again.
+ * Two rules for the joins of one consumer, which kafkajs 2.2 does not keep.
  *
- * When the leaders of two brokers' partitions move, kafkajs joins twice at once. An incomplete join counts even beside a complete one: the
- * group may have begun a generation with it, whose heartbeats are answered while all commits, of the generation before, are refused.
+ * **One at a time.** When the leaders of two brokers' partitions move, kafkajs joins twice at once: after the first join the consumer would
+ * read its partitions while the second already lets another member have them. The second waits here until the first has ended.
+ *
+ * **A join that failed is repeated.** kafkajs joins again after some refusals only. When the coordinator is still loading the group, or the
+ * connection ends in the middle of a join, it silently returns to fetching in its old generation, which a restarted coordinator may still
+ * know: heartbeats are answered, and the partitions that were handed over for the join have no reader. So a fetch that begins after an
+ * incomplete join gets the error that the group rebalances, and kafkajs joins again.
  */
 import type { KafkaCluster } from '../client-types.ts'
 
@@ -28,17 +30,24 @@ export type AskListener = (request: 'share' | 'heartbeat') => void
 const CALLS = ['findGroupCoordinator', 'refreshMetadata', 'getNodeIds'] as const
 
 /** The joins of one consumer. */
-export class FailedJoins {
+export class Joins {
   readonly #onAsk: AskListener
   #state: 'joined' | 'joining' | 'failed' = 'joined'
+  /** The end of the join that is under way. */
+  #end = Promise.withResolvers<void>()
 
   constructor(onAsk: AskListener) {
     this.#onAsk = onAsk
   }
 
-  /** The consumer has its share of the group. A join that has failed beside this one may have made it stale. */
+  /** The consumer has its share of the group. */
   joined(): void {
-    if (this.#state === 'joining') this.#state = 'joined'
+    if (this.#state === 'joining') this.#ended('joined')
+  }
+
+  #ended(how: 'joined' | 'failed'): void {
+    this.#state = how
+    this.#end.resolve()
   }
 
   /** @throws TypeError when the cluster is not that of kafkajs 2.2 */
@@ -52,7 +61,9 @@ export class FailedJoins {
     const getNodeIds = joining.getNodeIds.bind(cluster)
     const known = new WeakSet<Coordinator>()
     joining.findGroupCoordinator = async (group) => {
+      while (this.#state === 'joining') await this.#end.promise
       this.#state = 'joining'
+      this.#end = Promise.withResolvers()
       const coordinator = await this.#step(() => find(group))
       if (!known.has(coordinator)) this.#watchCoordinator(coordinator)
       known.add(coordinator)
@@ -81,12 +92,12 @@ export class FailedJoins {
     }
   }
 
-  /** A rejoin requested by a failed fetch counts as well: an extra join does no harm. */
+  /** A refresh requested by a failed fetch counts as well: an extra join does no harm. */
   async #step<T>(take: () => Promise<T>, isPartOfJoin = () => true): Promise<T> {
     try {
       return await take()
     } catch (error) {
-      if (isPartOfJoin()) this.#state = 'failed'
+      if (isPartOfJoin()) this.#ended('failed')
       throw error
     }
   }
