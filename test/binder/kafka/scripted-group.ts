@@ -43,7 +43,7 @@ export class ScriptedGroup {
   /** How often a member was told its share, and had a heartbeat answered. */
   shares = 0
   heartbeats = 0
-  /** Joins of the member that have left it, and that have neither given it a share nor failed. */
+  /** Joins that are under way. */
   joins = 0
   readonly #refuse: (why: Refusal) => Error
   readonly #lost: () => Error
@@ -154,6 +154,21 @@ export class ScriptedGroup {
       }
       queue.push({ take, fail })
     })
+  }
+
+  /** Asks to join. The join is under way until this request fails, or that for the share (`askShare`) has an answer. */
+  async askJoin<T>(answer: () => T): Promise<T> {
+    this.joins++
+    try {
+      return await this.ask(answer)
+    } catch (error) {
+      this.joins--
+      throw error
+    }
+  }
+
+  askShare<T>(answer: () => T): Promise<T> {
+    return this.ask(answer).finally(() => this.joins--)
   }
 
   #takeElection(): Refusal | undefined {

@@ -93,17 +93,9 @@ export class ScriptedClient {
       isConnected: () => true,
       // Answers here are not bytes, so the client makes no request of them.
       lookupRequest: () => ({}),
-      joinGroup: async ({ memberId }: Member) => {
-        group.joins++
-        return group
-          .ask(() => this.#join(memberId))
-          .catch((error: unknown) => {
-            group.joins--
-            throw error
-          })
-      },
+      joinGroup: ({ memberId }: Member) => group.askJoin(() => this.#join(memberId)),
       syncGroup: ({ memberId, generationId }: Member & { generationId: number }) =>
-        group.ask(() => this.#sync({ memberId, groupGenerationId: generationId })).finally(() => group.joins--),
+        group.askShare(() => this.#sync({ memberId, groupGenerationId: generationId })),
       heartbeat: (member: Member) => group.ask(() => group.heartbeat(placeOf(member))),
       leaveGroup: () => group.ask(() => group.expel()),
       offsetFetch: ({ topics }: Topics<{ partition: number }>) => group.ask(() => this.#positions(topics)),

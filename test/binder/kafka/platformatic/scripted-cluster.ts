@@ -64,11 +64,17 @@ export class ScriptedCluster {
     const cluster = {
       freshTopic: () => Promise.resolve({ name: 't', errorCode: 0, isInternal: false, partitions }),
       call: <T>(_leader: number, request: Request<T>) => this.group.ask(() => this.#answer(request), 'leader'),
-      callCoordinator: <T>(_groupId: string, request: Request<T>) => this.group.ask(() => this.#answer(request)),
+      callCoordinator: <T>(_groupId: string, request: Request<T>) => this.#askCoordinator(request),
       forgetCoordinator: () => {},
       close: () => {},
     }
     return cluster as unknown as Cluster
+  }
+
+  #askCoordinator<T>(request: Request<T>): Promise<T> {
+    const answer = (): T => this.#answer(request)
+    if (request.apiKey === KEYS.join) return this.group.askJoin(answer)
+    return request.apiKey === KEYS.sync ? this.group.askShare(answer) : this.group.ask(answer)
   }
 
   #answer<T>(request: Request<T>): T {
