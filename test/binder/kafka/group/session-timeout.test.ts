@@ -40,6 +40,34 @@ describe('membership', () => {
     membership.confirmed()
     expect(membership.isForgotten()).toBe(false)
   })
+
+  it('counts from when its share was asked for: what lay in the socket is not certain before a heartbeat is answered', ({
+    expect,
+  }) => {
+    const clock = new FakeClock()
+    const membership = new SessionTimeout(clock, TIMES)
+    const asked = membership.now()
+    clock.advance(9_500)
+    membership.joined(asked)
+    expect(membership.isCertain()).toBe(false)
+    const sent = membership.now()
+    clock.advance(100)
+    membership.confirmed(sent)
+    expect(membership.isCertain()).toBe(true)
+    membership.confirmed(asked)
+    clock.advance(1)
+    expect(membership.isCertain()).toBe(true)
+  })
+
+  it('takes no answer that comes after its session', ({ expect }) => {
+    const clock = new FakeClock()
+    const membership = new SessionTimeout(clock, TIMES)
+    membership.joined()
+    clock.advance(10_001)
+    membership.confirmed()
+    expect(membership.doubt()).toBe('no heartbeat was answered for 10001 ms')
+    expect(membership.isCertain()).toBe(false)
+  })
 })
 
 describe('commits', () => {
@@ -48,13 +76,20 @@ describe('commits', () => {
     const written: unknown[] = []
     const silent = { debug() {}, info() {}, warn() {}, error() {} }
     const told: Array<string | undefined> = []
-    const onRefused = (error: Error | undefined): void => void told.push(error?.message)
-    const commits = new Commits({ topic: 't', clock, intervalMs: 200, logger: silent, onRefused })
+    const committed: unknown[] = []
+    const commits = new Commits({
+      topic: 't',
+      clock,
+      intervalMs: 200,
+      logger: silent,
+      onCommitted: (positions) => committed.push(...positions),
+      onRefused: (error) => told.push(error?.message),
+    })
     commits.use((positions) => {
       written.push(...positions)
       return answer()
     })
-    return { clock, commits, written, told }
+    return { clock, commits, written, told, committed }
   }
 
   it('gather positions over the interval and write the newest of each partition', async ({ expect }) => {
@@ -124,5 +159,30 @@ describe('commits', () => {
     await expect(flushing).rejects.toThrow('away')
     await commits.flush()
     expect(written).toHaveLength(1)
+  })
+
+  it('a commit that succeeds after a reset says nothing of the next generation', async ({ expect }) => {
+    const answer = Promise.withResolvers<void>()
+    const { commits, committed } = setup(() => answer.promise)
+    commits.mark(0, 5)
+    const flushing = commits.flush()
+    commits.reset()
+    answer.resolve()
+    await flushing
+    expect(committed).toEqual([])
+  })
+
+  it('a failed commit does not take back a position that moved meanwhile', async ({ expect }) => {
+    const first = Promise.withResolvers<void>()
+    let answer = first.promise
+    const { commits, written, committed } = setup(() => answer)
+    commits.mark(0, 5)
+    const flushing = commits.flush()
+    commits.mark(0, 9)
+    first.reject(new Error('away'))
+    await expect(flushing).rejects.toThrow('away')
+    answer = Promise.resolve()
+    await commits.flush()
+    expect([written.at(-1), committed]).toEqual([[0, 9], [[0, 9]]])
   })
 })

@@ -118,6 +118,33 @@ describe('a settled message of a lost lending', () => {
     second.lending.committed(new Map([[0, 5]]))
     expect(second.lending.partitions.get(0)?.uncommitted).toBeUndefined()
   })
+
+  it('is remembered when it lies at the committed position: only what is below that is committed', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 5)
+    for (const delivery of first.lent) delivery.ack()
+    first.lending.committed(new Map([[0, 3]]))
+    first.lending.withdraw(lost)
+    const second = member()
+    second.lending.committed(new Map([[0, 4]]))
+    second.lending.withdraw(lost)
+    const third = member()
+    third.feed(4, 2)
+    expect(third.offsets()).toEqual([5])
+  })
+
+  it('is remembered from the committed position on', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 5)
+    for (const delivery of first.lent) delivery.ack()
+    first.lending.committed(new Map([[0, 3]]))
+    first.lending.withdraw(lost)
+    const second = member()
+    second.feed(3, 3)
+    expect(second.offsets()).toEqual([5])
+  })
 })
 
 it('a group that has committed does not count as one that begins: if its offsets are lost, that is told anew', () => {

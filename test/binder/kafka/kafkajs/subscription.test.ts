@@ -122,6 +122,38 @@ describe('a rebalance', () => {
     expect(recorder.got.every(({ signal }) => signal.aborted)).toBe(true)
   })
 
+  it('commits once more when the last commit fails', async ({ expect }) => {
+    const { consumer, recorder, opened, rejoin } = setup()
+    await opened(0)
+    await consumer.batch(0, 0, 1)
+    recorder.got[0]?.ack()
+    let fails = true
+    consumer.commit = async () => {
+      const failed = fails
+      fails = false
+      if (failed) throw new Error('away')
+    }
+    await rejoin()
+    expect(consumer.committed).toEqual(['0:1', '0:1'])
+  })
+
+  it.for(['a join', 'the end'] as const)(
+    'commits nothing with %s once the group has expelled this member',
+    async (next, { expect }) => {
+      const { clock, consumer, recorder, subscription, opened, rejoin } = setup()
+      await opened(0)
+      await consumer.batch(0, 0, 1)
+      consumer.commit = () => Promise.reject(new Error('away'))
+      recorder.got[0]?.ack()
+      consumer.heartbeat = expelled
+      clock.advance(500)
+      await ticks()
+      const before = [...consumer.committed]
+      await (next === 'a join' ? rejoin() : subscription.close())
+      expect(consumer.committed).toEqual(before)
+    },
+  )
+
   it('fills gaps below finished messages, so that those are not redelivered', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
     await opened(0)
@@ -310,6 +342,23 @@ describe('a rebalance', () => {
     await ticks()
     expect([joins, recorder.got.length]).toEqual([false, 3])
     for (const i of [1, 2]) recorder.got[i]?.ack()
+    await joining
+    expect(consumer.committed.at(-1)).toBe('0:3')
+  })
+
+  it('commits what an assignment settled that another join has begun meanwhile', async ({ expect }) => {
+    const { consumer, recorder, opened, rejoin } = setup()
+    const answer = Promise.withResolvers<void>()
+    await opened(0)
+    await consumer.batch(0, 0, 1)
+    consumer.commit = () => answer.promise
+    recorder.got[0]?.ack()
+    const joining = rejoin()
+    await ticks()
+    consumer.join(0)
+    await consumer.batch(0, 1, 2)
+    for (const i of [1, 2]) recorder.got[i]?.ack()
+    answer.resolve()
     await joining
     expect(consumer.committed.at(-1)).toBe('0:3')
   })
