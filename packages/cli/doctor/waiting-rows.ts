@@ -94,7 +94,7 @@ async function examineOutbox({ records: { outbox } }: Examined): Promise<readonl
           'outbox',
           `${pending} pending, the oldest ${duration(oldestAgeMs)}`,
           parked === 0
-            ? 'start an instance of the service, whose relay sends them; npx concordat outbox list shows what fails'
+            ? 'start an instance of the service, whose relay sends them; if one runs, its health names the destination that is away'
             : 'settle what is parked first: it holds back what has its key',
         ),
   ]

@@ -48,7 +48,11 @@ const openers: Readonly<Record<Broker, (address: string) => Transport>> = {
 async function database(atEnd: AtEnd) {
   const [clock, disk] = await Promise.all([serverClock(), serverDisk()])
   const LD_PRELOAD = [clock, disk].map(({ env }) => env['LD_PRELOAD']).join(' ')
-  const server = await startServer('postgres', { env: { ...clock.env, ...disk.env, LD_PRELOAD } })
+  // Without fsync, as tests have it otherwise, `doctor` would warn to the end.
+  const server = await startServer('postgres', {
+    env: { ...clock.env, ...disk.env, LD_PRELOAD },
+    settings: { fsync: 'on' },
+  })
   const pool = new pg.Pool({ connectionString: server.url, max: 20 })
   pool.on('error', () => {})
   atEnd(async () => {
