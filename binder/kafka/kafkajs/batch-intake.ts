@@ -135,7 +135,7 @@ export class BatchIntake {
     if (this.#fields.progress.carried.isLate(batch)) return
     const { size } = lending.partitions
     const mayTake = await this.#fetching.room(assigned, size)
-    if (!mayTake || this.#lending !== lending || lending.isWithdrawn) return
+    if (!mayTake || lending.isWithdrawn) return
     payload.resolveOffset(batch.lastOffset())
     assigned.append(batch)
     lending.lend(assigned)

@@ -1,7 +1,7 @@
 import { MINUTE, systemClock } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
-import { KafkaPublisher, type Producer, ProducerSlot, transportError } from './inside.ts'
+import { type Envelope, KafkaPublisher, type Producer, ProducerSlot, transportError } from './inside.ts'
 import { plainMessage } from './kit.ts'
 
 const NOT_SENT = /was not handed to the broker/
@@ -173,6 +173,53 @@ it('the Kafka publisher opens one connection of kafkajs for sends that overlap a
     expect(connected).toBe(expected)
   }
   await publisher.close()
+})
+
+describe('a request that is refused in part', () => {
+  /** @param send what the producer does, call by call */
+  function setup(...send: ReadonlyArray<Producer['send']>) {
+    const clock = new FakeClock()
+    const sent: string[][] = []
+    let calls = 0
+    const producer: Producer = {
+      joinsTopics: false,
+      close: async () => {},
+      send: (envelopes, ...rest) => {
+        sent.push(envelopes.map(({ value }) => String(value)))
+        return (send[calls++] ?? (async () => []))(envelopes, ...rest)
+      },
+    }
+    const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
+    const settings = { maxMessageBytes: 2_000 } as never
+    const publisher = new KafkaPublisher({ settings, topics, producer, clock })
+    const messages = ['1', '2', '3'].map((text) => plainMessage({ key: 'k', body: Buffer.from(text) }))
+    return { clock, sent, publish: () => publisher.publish(messages, { deadline: clock.monotonic() + 5_000 }) }
+  }
+  const refuse = (): never => {
+    throw transportError('too_large', 'refused')
+  }
+
+  it('is sent again without what was confirmed', async () => {
+    const first: Producer['send'] = async (envelopes, _, onConfirmed) => {
+      onConfirmed?.(envelopes[0] as Envelope)
+      return envelopes.slice(1)
+    }
+    const { clock, sent, publish } = setup(first, async () => refuse())
+    const publishing = publish()
+    await clock.advance(1_000)
+    expect(await publishing).toEqual([undefined, undefined, undefined])
+    expect(sent).toEqual([['1', '2', '3'], ['2', '3'], ['2'], ['3']])
+  })
+
+  it('does not count as never sent when its time is up', async () => {
+    const { clock, publish } = setup(async () => {
+      clock.stall(5_000)
+      return refuse()
+    })
+    const outcomes = await publish()
+    expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['timeout', 'timeout', 'timeout'])
+    expect(outcomes.filter((outcome) => NOT_SENT.test(outcome?.message ?? ''))).toEqual([])
+  })
 })
 
 interface Script {

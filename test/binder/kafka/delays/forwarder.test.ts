@@ -127,6 +127,14 @@ describe('a forwarder', () => {
     expect(t.log).toEqual(['ack a'])
   })
 
+  it('leaves a message that was withdrawn to the process that has its partition now', async () => {
+    const t = await setup()
+    t.lend('a', 1_000)
+    t.loan.abort()
+    await t.clock.advance(5_000)
+    expect([t.published, t.log]).toEqual([[], []])
+  })
+
   it('repeats a refused message without blocking the others', async () => {
     const t = await setup()
     let refusals = 2

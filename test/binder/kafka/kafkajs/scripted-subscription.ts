@@ -15,6 +15,8 @@ export class FakeConsumer implements Consumer {
   readonly started = Promise.withResolvers<void>()
   heartbeat: () => Promise<void> = () => Promise.resolve()
   commit: () => Promise<void> = () => Promise.resolve()
+  /** A batch was fetched before the last seek. */
+  isStale = false
   #eachBatch: (payload: Payload) => Promise<void> = () => Promise.resolve()
   readonly #listeners = new Map<string, (event: { readonly payload: unknown }) => void>()
 
@@ -63,7 +65,7 @@ export class FakeConsumer implements Consumer {
         for (const each of topics[0]?.partitions ?? []) this.committed.push(`${each.partition}:${each.offset}`)
         return this.commit()
       },
-      isStale: () => false,
+      isStale: () => this.isStale,
     })
   }
 

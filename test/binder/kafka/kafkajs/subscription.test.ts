@@ -232,6 +232,18 @@ describe('a rebalance', () => {
     expect(consumer.committed.at(-1)).toBe('0:3')
   })
 
+  it('lends nothing new while it hands over, though a heartbeat is answered', async ({ expect }) => {
+    const { consumer, recorder, opened, rejoin } = setup(undefined, 1)
+    await opened(0)
+    await consumer.batch(0, 0, 3)
+    const joining = rejoin()
+    await ticks()
+    consumer.emit('consumer.heartbeat')
+    recorder.got[0]?.ack()
+    await joining
+    expect(recorder.got).toHaveLength(1)
+  })
+
   it('reports no loss of what another member has read meanwhile', async ({ expect }) => {
     const { consumer, recorder, opened, fetched, rejoin } = setup()
     const told: string[] = []
@@ -442,6 +454,14 @@ describe('a subscription without a group', () => {
     clock.advance(1_000)
     await ticks()
     expect(consumer.committed).toEqual([])
+  })
+
+  it('takes no batch that was fetched before it was told where to begin', async ({ expect }) => {
+    const { consumer, recorder, opened } = setup(new Map([[0, 100]]))
+    await opened(0)
+    consumer.isStale = true
+    await consumer.batch(0, 0, 5)
+    expect([recorder.got.length, consumer.resolved]).toEqual([0, []])
   })
 
   it('continues after its lowest unfinished message when it was expelled', async ({ expect }) => {

@@ -8,6 +8,7 @@ import {
   ChunkedBytes,
   type Cluster,
   Fetcher,
+  FirstOffsets,
   type IncomingRecord,
   writeBatch,
 } from '../inside.ts'
@@ -132,33 +133,38 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
 }
 
 describe('fetching', () => {
-  it('repeats and skips nothing when two leaders answer for a partition', async ({ expect }) => {
-    const { led, asked, begin, offsets } = setup([
-      [0, 1],
-      [1, 2],
-    ])
-    begin(0)
-    await until('both leaders are asked', () => asked.length === 2)
-    const [old, other] = [asked.find(({ leader }) => leader === 1), asked.find(({ leader }) => leader === 2)]
-    // The second has lost its partition, and the lookup of its leader finds that the first has lost one, too.
-    led.set(0, 3).set(1, 3)
-    other?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
-    await until('the new one is asked', () => asked.some(({ leader }) => leader === 3))
-    const now = asked.find(({ leader }) => leader === 3)
-    expect(now?.from).toEqual(
-      new Map([
-        [0, 0],
-        [1, 0],
-      ]),
-    )
-    now?.answer([await answerOf(0, 0, 5)])
-    await until('it came', () => offsets().length === 5)
-    old?.answer([await answerOf(0, 0, 3)])
-    await until('it is asked further', () => asked.some(({ leader, from }) => leader === 3 && from.get(0) === 5))
-    asked.findLast(({ leader }) => leader === 3)?.answer([await answerOf(0, 5, 2)])
-    await until('the rest came', () => offsets().length >= 7)
-    expect(offsets()).toEqual(range(7))
-  })
+  it.for(['later', 'at once', 'that the offset is gone'] as const)(
+    'repeats and skips nothing when two leaders answer for a partition, the former one %s',
+    async (how, { expect }) => {
+      const { led, asked, begin, offsets } = setup([
+        [0, 1],
+        [1, 2],
+      ])
+      begin(0)
+      await until('both leaders are asked', () => asked.length === 2)
+      const [old, other] = [asked.find(({ leader }) => leader === 1), asked.find(({ leader }) => leader === 2)]
+      // The second has lost its partition, and the lookup of its leader finds that the first has lost one, too.
+      led.set(0, 3).set(1, 3)
+      other?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
+      await until('the new one is asked', () => asked.some(({ leader }) => leader === 3))
+      const now = asked.find(({ leader }) => leader === 3)
+      expect(now?.from).toEqual(
+        new Map([
+          [0, 0],
+          [1, 0],
+        ]),
+      )
+      const [whole, part] = [await answerOf(0, 0, 5), await answerOf(0, 0, 3)]
+      now?.answer([whole])
+      if (how === 'at once') old?.answer([part])
+      await until('it came', () => offsets().length === 5)
+      if (how !== 'at once') old?.answer([how === 'later' ? part : { ...part, error: 'OFFSET_OUT_OF_RANGE' }])
+      await until('it is asked further', () => asked.some(({ leader, from }) => leader === 3 && from.get(0) === 5))
+      asked.findLast(({ leader }) => leader === 3)?.answer([await answerOf(0, 5, 2)])
+      await until('the rest came', () => offsets().length >= 7)
+      expect(offsets()).toEqual(range(7))
+    },
+  )
 
   it('continues at the first stored record when its offset is gone, also while another leader still answers', async ({
     expect,
@@ -234,6 +240,16 @@ describe('fetching', () => {
     asked[0]?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
     await until('its new leader is asked', () => asked.length === 2)
     expect(asked[1]).toMatchObject({ leader: 1, from: new Map([[1, 7]]) })
+  })
+
+  it('keeps to the first offset that a leader told first', async ({ expect }) => {
+    const told = Promise.withResolvers<ReadonlyMap<number, number>>()
+    const brokers = { call: () => told.promise } as unknown as Cluster
+    const place = { assigned: new AssignedPartition(0), next: undefined as number | undefined, leader: 1 }
+    const filling = new FirstOffsets(brokers, 't').fillIn(1, [place])
+    place.next = 7
+    told.resolve(new Map([[0, 0]]))
+    expect([await filling, place.next]).toEqual([false, 7])
   })
 
   it('is lost permanently without the permission', async ({ expect }) => {
