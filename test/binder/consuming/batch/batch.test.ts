@@ -4,6 +4,7 @@ import type { BatchSinkOptions } from '../../../support/inside/binder.ts'
 import { drain } from '../../../support/locks/fake-clock.ts'
 import { gate } from '../../../support/until.ts'
 import { batchSink, deliver, ends, status } from '../../support/batch-sink.ts'
+import { messageOn, ScriptedDelivery } from '../../support/scripted-transport.ts'
 
 describe('a batch', () => {
   it('goes at once when it is full, and else when its oldest message has waited long enough', async () => {
@@ -113,6 +114,21 @@ describe('outcomes', () => {
     await test.clock.advance(0)
     expect(test.calls).toEqual([['0', '1', '2'], ['0', '1'], ['0'], ['1'], ['0/2'], ['1/2'], ['2'], ['2/2']])
     expect(status(test)).toMatchObject({ deadLettered: 3 })
+  })
+
+  it('a half is not called with messages that were taken away while the other half was', async () => {
+    const [here, elsewhere] = [new AbortController(), new AbortController()]
+    const test = await batchSink({ batch: { maxSize: 4, maxWaitMs: 10 } }, (items) => {
+      if (items.length === 4) throw new Error('away')
+      elsewhere.abort(new Error('lost'))
+    })
+    const deliveries = [here, here, elsewhere, here].map(
+      (loan, n) => new ScriptedDelivery(messageOn('numbers', null, n), n, loan),
+    )
+    for (const each of deliveries) test.transport.subscription.receiver.deliver(each)
+    await test.clock.advance(0)
+    expect(test.calls).toEqual([['0', '1', '2', '3'], ['0', '1'], ['3']])
+    expect(ends(deliveries)).toEqual(['acked', 'acked', 'released', 'acked'])
   })
 
   it('of a message that makes each call throw are one dead letter, and one attempt of each other message', async () => {
