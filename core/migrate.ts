@@ -12,6 +12,7 @@ import { limitedTransaction } from './idle-limited-transaction.ts'
 import { holdersOf, LOCK_WAIT, untilFree } from './retry-table-lock.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
 import { SqlError } from './sql-error.ts'
+import { namingMissingRights } from './table-rights.ts'
 
 /** A migration that brings one part's tables from version `version - 1` to `version`. */
 export interface SqlMigration {
@@ -105,7 +106,8 @@ async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeout
 
 /**
  * Checks that `part`'s tables are there in a version that this release works with. Reads only.
- * @throws `core.tables_missing` when there are none; `core.sql_version` when they are older, or newer and incompatible
+ * @throws `core.tables_missing` when there are none; `core.sql_version` when they are older, or newer and incompatible;
+ * `core.rights_missing`
  */
 export async function requireMigrated(sql: SqlExecutor, schema: string, part: SqlPart): Promise<void> {
   const state = await migrationState(sql, schema, part.name)
@@ -118,7 +120,7 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
 
 /**
  * Method of a part that keeps tables of its own, such as locks or a transport: `migrate: 'check'` of a service calls it.
- * It throws as `requireMigrated`, and `core.rights_missing`.
+ * It throws as `requireMigrated`.
  */
 export const REQUIRE_TABLES: unique symbol = Symbol.for('concordat.requireTables')
 
@@ -155,7 +157,8 @@ const NOTHING: PartState = { schemaExists: false, tableExists: false, version: 0
 
 /**
  * Reads what was applied of a part. Asks the catalog, which everybody may read, before it touches the table: a schema without USAGE is
- * no error here.
+ * no error when it has no such table.
+ * @throws `core.rights_missing`
  */
 export async function migrationState(sql: SqlExecutor, schema: string, part: string): Promise<PartState> {
   const { rows } = await sql.query<{ schema: boolean; table: boolean }>(
@@ -167,10 +170,12 @@ export async function migrationState(sql: SqlExecutor, schema: string, part: str
   )
   const exists = rows[0]
   if (exists?.table !== true) return { ...NOTHING, schemaExists: exists?.schema === true }
-  const applied = await sql.query<{ version: number; needs: number }>(
-    `SELECT coalesce(max(version), 0)::int AS version, coalesce(max(works_with), 0)::int AS needs
-     FROM ${quoteIdentifier(schema)}.concordat_migration WHERE part = $1`,
-    [part],
+  const applied = await namingMissingRights(sql, schema, () =>
+    sql.query<{ version: number; needs: number }>(
+      `SELECT coalesce(max(version), 0)::int AS version, coalesce(max(works_with), 0)::int AS needs
+       FROM ${quoteIdentifier(schema)}.concordat_migration WHERE part = $1`,
+      [part],
+    ),
   )
   const { version = 0, needs = 0 } = applied.rows[0] ?? {}
   return { schemaExists: true, tableExists: true, version, needs }

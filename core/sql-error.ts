@@ -121,7 +121,7 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
     'core.sql_row_count': ({ written, rowCount }) =>
       `query() told ${String(rowCount)} of ${written} written: an adapter returns how many rows an INSERT, UPDATE or DELETE touched, and the rows of a SELECT`,
   },
-  ['core.sql_statement_lost', 'core.migration_blocked'],
+  ['core.sql_statement_lost', 'core.migration_blocked', 'core.rights_missing'],
 )
 
 /** Command line that makes the tables of a part, or upgrades all tables of a schema. */

@@ -7,6 +7,7 @@ import { requireSequences } from '../core/check-sql-sequences.ts'
 import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
+import { namingMissingRights } from '../core/table-rights.ts'
 import { OutboxError } from './errors.ts'
 import {
   ADD_FUNCTION,
@@ -218,12 +219,17 @@ export function outboxMismatch(
 
 /**
  * @returns the service that the tables belong to, `null` for none yet
- * @throws `core.tables_missing`, `core.sql_version`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when the tables were made
- *   with another number, or for another service
+ * @throws `core.tables_missing`, `core.sql_version`, `core.rights_missing`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when
+ *   the tables were made with another number, or for another service
  */
 export async function checkOutbox(expected: ExpectedOutbox): Promise<string | null> {
   const { sql, schema } = expected
   await requireMigrated(sql, schema, OUTBOX_PART)
+  return namingMissingRights(sql, schema, () => checkRows(expected))
+}
+
+async function checkRows(expected: ExpectedOutbox): Promise<string | null> {
+  const { sql, schema } = expected
   const select = `SELECT partitions, service FROM ${outboxTables(schema).meta}`
   const meta = await sql.query<OutboxMeta>(select).catch((error: unknown) => {
     throw explainMissing(error, schema, 'outbox.migrate()')

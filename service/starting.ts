@@ -2,7 +2,6 @@
 import { needsService } from '../binder/bindings/complete-declarations.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods } from '../core/option-checks.ts'
-import { namingMissingRights } from '../core/table-rights.ts'
 import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 import type { ResolvedService } from './options.ts'
 import type { Parts, StoredParts } from './service-parts.ts'
@@ -73,12 +72,11 @@ function checks(options: ResolvedService, stored: StoredParts): readonly Step[] 
     ...(hasParticipants(options) ? [PARTICIPANT_PART] : []),
     ...tablesOf(options),
   ]
-  const steps = [
+  return [
     () => outbox.ready(),
     async () => inbox.ready?.(),
     ...own.map((part) => () => requireMigrated(sql, schema, part)),
   ]
-  return steps.map((step) => () => namingMissingRights(sql, schema, step))
 }
 
 /** Tables that the bindings need. */

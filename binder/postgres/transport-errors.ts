@@ -39,6 +39,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   if (never.some((code) => hasCode(cause, code))) return { kind: 'mismatch', remedy: '' }
   const state = sqlStateOf(cause) ?? ''
   if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
+  if (hasCode(cause, 'core.rights_missing')) return { kind: 'refused', remedy: '. It is tried again.' }
   // Rights are taken and given while services run: tried again, as with a password.
   if (writeFault(cause) === 'operator' || state === '42501')
     return {

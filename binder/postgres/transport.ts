@@ -3,7 +3,6 @@ import { HOUR, systemClock } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
-import { namingMissingRights } from '../../core/table-rights.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import type { TransportError } from '../errors.ts'
@@ -253,7 +252,7 @@ class LogTransport implements PostgresTransport {
 
   [REQUIRE_TABLES](): Promise<void> {
     const { sql, schema } = this.#options
-    return namingMissingRights(sql, schema, () => requireMigrated(sql, schema, TRANSPORT_PART))
+    return requireMigrated(sql, schema, TRANSPORT_PART)
   }
 
   /** Also for a transport that no binder has. */

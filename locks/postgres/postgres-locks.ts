@@ -4,7 +4,6 @@ import { optionNames, refuseUnknown, requireFunction } from '../../core/option-c
 import { quoteIdentifier, refuseOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
 import { resolveSqlStore, SQL_STORE_NAMES, type SqlStoreOptions } from '../../core/sql-options.ts'
 import { StoreStatementRunner } from '../../core/store-statement-runner.ts'
-import { namingMissingRights } from '../../core/table-rights.ts'
 import { locksOn } from '../create-locks.ts'
 import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
@@ -105,7 +104,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
   const guard = new GuardedTransactions({ sql, schema, quoted })
   return Object.assign(locks, {
     migrate: () => migrate(sql, schema, LOCK_STORE_PART.name, LOCK_STORE_PART.migrations),
-    [REQUIRE_TABLES]: () => namingMissingRights(sql, schema, () => requireMigrated(sql, schema, LOCK_STORE_PART)),
+    [REQUIRE_TABLES]: () => requireMigrated(sql, schema, LOCK_STORE_PART),
     guard: (tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>) => guard.guard(tx, lease),
     transaction: <T>(key: string, wish: AcquireOptions, work: (tx: SqlTransaction, lease: Lease) => T | Promise<T>) => {
       requireFunction(`transaction("${key}") work`, work)

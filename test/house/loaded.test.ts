@@ -8,7 +8,7 @@ import { describe, it } from 'vitest'
 
 /** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
-  core: { files: 23, packages: [] },
+  core: { files: 25, packages: [] },
   memory: { files: 68, packages: [] },
   postgres: { files: 139, packages: ['uuid'] },
   redis: { files: 92, packages: ['uuid'] },
@@ -16,11 +16,11 @@ const BUDGETS = {
   'binder/kafka': { files: 111, packages: [] },
   'binder/kafka/platformatic': { files: 107, packages: [] },
   'binder/rabbitmq': { files: 75, packages: ['uuid'] },
-  pipeline: { files: 38, packages: [] },
-  outbox: { files: 111, packages: ['uuid'] },
-  saga: { files: 120, packages: ['uuid'] },
+  pipeline: { files: 40, packages: [] },
+  outbox: { files: 112, packages: ['uuid'] },
+  saga: { files: 121, packages: ['uuid'] },
   'saga/coordinator': { files: 220, packages: ['uuid'] },
-  locks: { files: 47, packages: [] },
+  locks: { files: 49, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },
   bus: { files: 72, packages: ['uuid'] },
   service: { files: 337, packages: ['croner', 'uuid'] },

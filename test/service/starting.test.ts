@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 import { createBinder, defineChannel } from 'concordat/binder'
+import { silentLogger, systemClock } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
+import { defineSaga } from 'concordat/saga'
+import { createShardedCoordinator } from 'concordat/saga/coordinator'
 import { closeOnSignals, createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -174,7 +177,64 @@ describe('a signal while a service starts', () => {
   })
 })
 
-describe('a service that only checks its tables', () => {
+type ServiceParts = Partial<Parameters<typeof createService>[0]>
+
+/** A service with tables of one part. */
+function ofService(parts: (schema: string) => ServiceParts) {
+  const started = async (schema: string, migrate: 'apply' | 'check') => {
+    const service = createService({ name: 'shop', schema, transport: memoryTransport(), migrate, ...parts(schema) })
+    await service.start()
+    await service.close()
+  }
+  return {
+    make: (schema: string) => started(schema, 'apply'),
+    check: (schema: string) => started(schema, 'check'),
+  }
+}
+
+/** Every part that checks tables of its own. */
+const CHECKED = {
+  outbox: ofService(() => ({ sql: pgliteClient(database) })),
+  transport: ofService((schema) => ({ transport: postgresTransport({ sql: pgliteClient(database), schema }) })),
+  locks: ofService((schema) => ({ locks: postgresLocks({ sql: pgliteClient(database), schema }) })),
+  cluster: ofService((schema) => ({
+    cluster: { store: postgresStateStore({ sql: pgliteClient(database), schema }) },
+  })),
+  'transport without a service': {
+    make: (schema: string) => postgresTransport({ sql: pgliteClient(database), schema }).migrate(),
+    check: async (schema: string) => {
+      const transport = postgresTransport({ sql: pgliteClient(database), schema, provision: 'check' })
+      transport.attach({ service: 'shop', instance: 'i', logger: silentLogger, clock: systemClock })
+      onTestFinished(() => transport.close())
+      await transport
+        .provision([{ name: 'numbers', partitions: 1, groups: [] }])
+        .catch((error: Error) => Promise.reject(error.cause))
+    },
+  },
+  shards: {
+    make: (schema: string) => sharded(schema).migrate(),
+    check: (schema: string) => sharded(schema).run(),
+  },
+}
+
+const noted = defineSaga('noted', { version: 1, input: z.object({}) }).step('note', {
+  invoke: () => 'done',
+  compensate: 'none',
+})
+
+function sharded(schema: string) {
+  const sql = pgliteClient(database)
+  const outbox = createOutbox({ sql, schema, service: 'shop' })
+  const coordinator = createShardedCoordinator({
+    service: 'shop',
+    sagas: [noted],
+    shards: { a: { sql, outbox, schema } },
+  })
+  onTestFinished(() => coordinator.close())
+  return coordinator
+}
+
+describe('a part that only checks its tables', () => {
   const checking = (schema: string) => {
     const sql = pgliteClient(database)
     return createService({ name: 'shop', sql, schema, transport: memoryTransport(), migrate: 'check' })
@@ -197,29 +257,19 @@ describe('a service that only checks its tables', () => {
     })
   })
 
-  it.each(['outbox', 'transport', 'locks', 'cluster'] as const)(
+  it.each(Object.entries(CHECKED))(
     'names the role, what it lacks and the command that prints its grants, from the tables of its %s',
-    async (part) => {
+    async (_, { make, check }) => {
       const schema = uniqueName('denied')
       const role = uniqueName('role')
       const sql = pgliteClient(database)
-      const parts = () => ({
-        outbox: { sql },
-        transport: { transport: postgresTransport({ sql, schema }) },
-        locks: { locks: postgresLocks({ sql, schema }) },
-        cluster: { cluster: { store: postgresStateStore({ sql, schema }) } },
-      })
-      const make = (migrate: 'apply' | 'check') =>
-        createService({ name: 'shop', schema, transport: memoryTransport(), migrate, ...parts()[part] })
-      const owner = make('apply')
-      await owner.start()
-      await owner.close()
+      await make(schema)
       await sql.query(`CREATE ROLE ${role}`)
       await sql.query(`SET ROLE ${role}`)
       onTestFinished(async () => void (await sql.query('RESET ROLE')))
-      await expect(make('check').start()).rejects.toMatchObject({
+      await expect(check(schema)).rejects.toMatchObject({
         code: 'core.rights_missing',
-        retryable: false,
+        retryable: true,
         schema,
         role,
         message: expect.stringMatching(

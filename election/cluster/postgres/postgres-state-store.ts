@@ -4,7 +4,6 @@ import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../../cor
 import { quoteIdentifier } from '../../../core/sql.ts'
 import { resolveSqlStore, SQL_STORE_NAMES, type SqlStoreOptions } from '../../../core/sql-options.ts'
 import { StoreStatementRunner } from '../../../core/store-statement-runner.ts'
-import { namingMissingRights } from '../../../core/table-rights.ts'
 import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { HealthProbingClusterStore } from '../store/health-probing-store.ts'
@@ -47,6 +46,6 @@ export function postgresStateStore(options: PostgresStateStoreOptions): Postgres
   const store = new PostgresClusterStore({ steps, tail, wakes, schema })
   return Object.assign(new HealthProbingClusterStore(store, clock), {
     migrate: () => migrate(sql, name, CLUSTER_PART.name, CLUSTER_PART.migrations),
-    [REQUIRE_TABLES]: () => namingMissingRights(sql, name, () => requireMigrated(sql, name, CLUSTER_PART)),
+    [REQUIRE_TABLES]: () => requireMigrated(sql, name, CLUSTER_PART),
   })
 }

@@ -83,7 +83,7 @@ export const ERRORS: readonly Row[] = [
     call: 'outbox.migrate()',
     part: 'all',
   }),
-  sql('core.rights_missing', false, 'npx concordat migrate grants --role shop --schema s', {
+  sql('core.rights_missing', true, 'npx concordat migrate grants --role shop --schema s', {
     schema: 's',
     role: 'shop',
     lacking: ['USAGE on s', 'SELECT on outbox'],
