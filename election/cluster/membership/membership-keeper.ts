@@ -28,8 +28,10 @@ export class MembershipKeeper {
   #stop = new AbortController()
   #wish = new AbortController()
   #running: Promise<void> | undefined
-  /** A request of the latest join had no answer, and may yet arrive: it would begin a generation for which no process beats. */
-  #isUncertain = false
+  /** Settles after every run, with its goodbyes. */
+  #ended: Promise<void> = Promise.resolve()
+  /** Joins with a request that had no answer and may yet arrive: it would begin a generation for which no process beats. */
+  readonly #uncertain = new Set<string>()
   #cancelTimer: () => void = noop
 
   /** @param restore tells a store that lost the cluster who is in it; false when this generation is not known here either */
@@ -66,7 +68,8 @@ export class MembershipKeeper {
       this.#stop = new AbortController()
       this.#expect()
       this.#running = lastingContext()(() => this.#run(this.#stop.signal))
-      this.#running.catch((error: unknown) => this.#news.warn(error, 'membership: the heartbeat ended'))
+      const ended = this.#running.catch((error: unknown) => this.#news.warn(error, 'membership: the heartbeat ended'))
+      this.#ended = Promise.all([this.#ended, ended]).then(noop)
     }
     return this.#phase.presence ?? this.#joined.promise
   }
@@ -80,7 +83,7 @@ export class MembershipKeeper {
     this.#wish.abort(reason)
     this.#wish = new AbortController()
     this.#stop.abort(reason)
-    await this.#running?.catch(noop)
+    await this.#ended
     if (this.#phase.state === 'evicted') this.#phase = { state: 'observing' }
   }
 
@@ -113,10 +116,10 @@ export class MembershipKeeper {
       if (again) this.#expect()
       else this.#running = undefined
       this.#cancelTimer()
-      const mayArrive = this.#isUncertain && reason !== 'left'
+      const uncertain = reason === 'left' ? [] : [...this.#uncertain]
       if (presence !== undefined) this.#evict(presence, reason)
       // A lost request that arrives now would replace the generation of the successor.
-      if (presence !== undefined && mayArrive) await this.#sayGoodbye(presence.joinId, true)
+      for (const joinId of uncertain) await this.#sayGoodbye(joinId)
       if (!again) return
     }
     this.#running = undefined
@@ -134,7 +137,6 @@ export class MembershipKeeper {
     const { store, cluster, instance, suspectAfterMs, deadAfterMs, clock } = this.#options
     const joinId = randomId()
     const timing = { suspectAfterMs, deadAfterMs }
-    this.#isUncertain = false
     while (!stop.aborted) {
       const sentAt = readInstant(clock)
       const { sequence, json } = this.#description
@@ -142,7 +144,7 @@ export class MembershipKeeper {
         const reply = await store.join({ cluster, instance, joinId, json, ...timing })
         if (reply.status === 'given_up') return false
         if (stop.aborted) {
-          await this.#sayGoodbye(joinId, this.#isUncertain)
+          await this.#sayGoodbye(joinId)
           return false
         }
         this.#description.begunWith(sequence)
@@ -153,14 +155,14 @@ export class MembershipKeeper {
         return true
       } catch (error) {
         if (!hasCode(error, 'cluster.store_unavailable') || (error as { outcome?: string }).outcome === 'unknown') {
-          this.#isUncertain = true
+          this.#uncertain.add(joinId)
         }
         if (this.#isOver(error)) return false
         this.#news.warn(error, 'membership: cannot join, trying again')
         await this.#pause(this.#options.heartbeatMs / 2, stop)
       }
     }
-    if (this.#isUncertain) await this.#sayGoodbye(joinId, true)
+    if (this.#uncertain.has(joinId)) await this.#sayGoodbye(joinId)
     return false
   }
 
@@ -173,12 +175,16 @@ export class MembershipKeeper {
       const { presence } = this.#phase
       if (presence === undefined) return 'dead'
       if (stop.aborted) {
-        if (!hasCode(stop.reason, 'cluster.closed')) await this.#sayGoodbye(presence.joinId, this.#isUncertain)
+        if (!hasCode(stop.reason, 'cluster.closed')) await this.#sayGoodbye(presence.joinId)
         return 'left'
       }
       const reply = await this.#beat(presence)
       pauseMs = reply === undefined ? heartbeatMs / 4 : heartbeatMs
-      if (reply?.status === 'evicted') return (reply.current ?? 0) > presence.generation ? 'replaced' : 'dead'
+      if (reply?.status === 'evicted') {
+        const reason = (reply.current ?? 0) > presence.generation ? await this.#replacedBy(presence) : 'dead'
+        if (reason !== undefined) return reason
+        pauseMs = heartbeatMs / 4
+      }
       if (reply?.status !== 'forgotten') continue
       const restored = await this.#remind(presence)
       if (restored === false) return 'dead'
@@ -203,6 +209,21 @@ export class MembershipKeeper {
       return reply
     } catch (error) {
       if (!this.#isOver(error)) this.#news.warn(error, 'membership: a heartbeat was not confirmed, trying again')
+      return undefined
+    }
+  }
+
+  /** Tells a later process from a lost request of this one, whose generation has no process. `undefined`: the store is away. */
+  async #replacedBy(presence: HeldPresence): Promise<EvictedReason | undefined> {
+    if (this.#uncertain.size === 0) return 'replaced'
+    const { store, cluster, instance } = this.#options
+    try {
+      const { records } = await store.members(cluster)
+      const current = records.find((record) => record.instance === instance)
+      return current !== undefined && this.#uncertain.has(current.joinId) ? 'dead' : 'replaced'
+    } catch (error) {
+      this.#isolate(presence)
+      if (!this.#isOver(error)) this.#news.warn(error, 'membership: cannot read what has replaced it, trying again')
       return undefined
     }
   }
@@ -255,11 +276,13 @@ export class MembershipKeeper {
   }
 
   /** Not heard of, it will be declared dead: so a few tries are enough. */
-  async #sayGoodbye(joinId: string, forget: boolean): Promise<void> {
+  async #sayGoodbye(joinId: string): Promise<void> {
     const { store, cluster, instance, heartbeatMs, clock } = this.#options
     for (let attempt = 1; attempt <= LEAVE_TRIES; attempt++) {
       try {
-        return await store.leave(cluster, instance, joinId, forget)
+        await store.leave(cluster, instance, joinId, this.#uncertain.has(joinId))
+        this.#uncertain.delete(joinId)
+        return
       } catch (error) {
         this.#news.warn(error, 'membership: could not say goodbye')
         if (attempt < LEAVE_TRIES) await clock.sleep(Math.min(100, heartbeatMs / 4))

@@ -1,59 +1,7 @@
-import { ClusterError, createMembership, type Membership } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/extension'
-import { memoryStateServer, memoryStateStore } from 'concordat/memory'
+import { memoryStateStore } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
-import type { BeatReply, MembershipOptions, PresenceEvent } from '../../../support/inside/election.ts'
-import { FakeClock } from '../../../support/locks/fake-clock.ts'
-
-const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, deadAfterMs: 10_000 }
-const away = (outcome: 'unknown' | 'not_done' = 'unknown'): Error =>
-  new ClusterError('cluster.store_unavailable', { store: 'scripted', outcome, detail: 'no answer' })
-
-/** Creates a member on a memory server, all on one clock that only the test moves. */
-function setup(options: Partial<MembershipOptions> = {}) {
-  const clock = new FakeClock()
-  const server = memoryStateServer({ clock })
-  const inner = memoryStateStore({ server })
-  const calls: Array<readonly [name: string, ...args: unknown[]]> = []
-  /** Replacements for calls of the store. */
-  const instead: Partial<Record<keyof ClusterStore, (...args: never[]) => unknown>> = {}
-  const store = new Proxy(inner, {
-    get: (target, name: keyof ClusterStore) => {
-      const value = target[name]
-      if (typeof value !== 'function') return value
-      return (...args: never[]) => {
-        if (name !== 'follow') calls.push([name, ...args])
-        return (instead[name] ?? (value as (...values: never[]) => unknown).bind(target))(...args)
-      }
-    },
-  })
-  const membership = createMembership({
-    store,
-    cluster: 'c',
-    service: 's',
-    instance: 'a',
-    clock,
-    ...TIMING,
-    ...options,
-  })
-  const heard: PresenceEvent[] = []
-  membership.subscribe((event) => void heard.push(event))
-  const count = (name: string): number => calls.filter(([called]) => called === name).length
-  return { clock, server, inner, store, calls, instead, membership, heard, count }
-}
-
-/** Joined, with the clock at the moment of joining. */
-async function joined(options: Partial<MembershipOptions> = {}) {
-  const context = setup(options)
-  const presence = await context.membership.join()
-  return { ...context, presence }
-}
-
-const close = async (membership: Membership, clock: FakeClock): Promise<void> => {
-  const closed = membership.close()
-  await clock.advance(1_000)
-  await closed
-}
+import type { BeatReply } from '../../../support/inside/election.ts'
+import { away, close, joined, setup } from './support/scripted-member.ts'
 
 describe('the membership of an instance', () => {
   it('is over as soon as the clocks reach its end, after a stall in which no timer fired', async () => {
@@ -203,69 +151,6 @@ describe('joining', () => {
     expect(await arrive()).toEqual({ status: 'given_up' })
     expect((await store.members('c')).records).toEqual([])
     await close(membership, clock)
-  })
-
-  describe('with a request whose answer was lost', () => {
-    /** Joined by the second request; `arrive` delivers the first one. */
-    async function uncertain() {
-      const context = setup()
-      const { membership, clock, instead, inner, server, store } = context
-      const arrivals: Array<() => Promise<unknown>> = []
-      instead.join = async (...args: never[]) => {
-        const arrive = () => (inner.join as (...values: never[]) => Promise<unknown>)(...args)
-        arrivals.push(arrive)
-        if (arrivals.length === 1) throw away()
-        return arrive()
-      }
-      const joining = membership.join()
-      await clock.advance(1_000)
-      const presence = await joining
-      const successor = createMembership({
-        store: memoryStateStore({ server }),
-        cluster: 'c',
-        service: 's',
-        instance: 'a',
-        clock,
-        ...TIMING,
-      })
-      const generations = async () => (await store.members('c')).records.map(({ generation }) => generation)
-      return { ...context, presence, successor, generations, arrive: () => arrivals[0]?.() }
-    }
-
-    it.each(['leave', 'close'] as const)('replaces no successor that joined after its %s()', async (how) => {
-      const { membership, clock, successor, generations, arrive } = await uncertain()
-      const left = membership[how]()
-      await clock.advance(1_000)
-      await left
-      const { generation } = await successor.join()
-      expect(await arrive()).toEqual({ status: 'given_up' })
-      expect(await generations()).toEqual([generation])
-      await close(successor, clock)
-      await close(membership, clock)
-    })
-
-    it('replaces no successor that has replaced it', async () => {
-      const { membership, clock, presence, successor, generations, arrive } = await uncertain()
-      const { generation } = await successor.join()
-      await clock.advance(1_000)
-      expect(presence.signal.reason).toMatchObject({ reason: 'replaced' })
-      expect(await arrive()).toEqual({ status: 'given_up' })
-      expect(await generations()).toEqual([generation])
-      await close(successor, clock)
-      await close(membership, clock)
-    })
-
-    it('does not replace its own next generation after its death', async () => {
-      const { membership, clock, presence, inner, generations, arrive } = await uncertain()
-      const [record] = (await inner.members('c')).records
-      // The store has forgotten it, as after its time to be dead.
-      await inner.leave('c', 'a', record?.joinId ?? '', false)
-      await clock.advance(2_000)
-      expect(presence.signal.reason).toMatchObject({ reason: 'dead' })
-      expect(await arrive()).toEqual({ status: 'given_up' })
-      expect(await generations()).toEqual([membership.self()?.generation])
-      await close(membership, clock)
-    })
   })
 
   it('uses metadata given during the join', async () => {
