@@ -12,7 +12,8 @@ export function asBefore(letter: EncodedMessage, { channel, id }: ResolvedRedriv
 
 /**
  * Resolves when the message is confirmed at its new place. One as large as its channel allows is too large with the headers that a run
- * adds, and goes without them: when it fails again, its letter does not say that the run had sent it back.
+ * adds, and goes without them: when it fails again, its letter does not say that the run had sent it back. Without the number of attempts,
+ * the last to go, its group counts it as tried once.
  * @param publish rejects with SendError
  * @returns why it cannot go back: it is too large for its channel
  */
@@ -22,9 +23,11 @@ export async function sendBack(
   publish: (message: EncodedMessage) => Promise<void>,
 ): Promise<SendError | undefined> {
   const { [REDRIVE_RUN]: _, ...headers } = message.headers
-  const marked = to === 'group' ? toGroup(message, group) : message
+  const unmarked = { ...message, headers }
+  const untried = toGroup(unmarked, group)
+  const ways = to === 'group' ? [toGroup(message, group), untried, { ...untried, headers }] : [message, unmarked]
   let refusal: SendError | undefined
-  for (const way of [marked, { ...marked, headers }]) {
+  for (const way of ways) {
     try {
       await publish(way)
       return undefined
