@@ -16,7 +16,7 @@ import {
 } from '../core/option-checks.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient } from '../core/sql.ts'
 import { checkTelemetry } from '../core/telemetry-interface.ts'
-import type { PartOptions } from './part-options.ts'
+import type { PartOptions, PreparedOptions } from './part-options.ts'
 import type { ServiceCluster, ServiceIdentity, ServiceOptions, ServiceSchedule } from './service.ts'
 
 export interface ResolvedService extends ServiceOptions {
@@ -61,6 +61,7 @@ const PARTS = optionNames<PartOptions>({
   schedules: true,
   membership: true,
 })
+const PREPARED = optionNames<PreparedOptions>({ olderThanMs: true })
 
 const CLUSTER = optionNames<ServiceCluster>({ store: true, name: true, group: true, meta: true })
 const SCHEDULE = optionNames<ServiceSchedule>({ jobs: true, lastTick: true, onError: true })
@@ -72,6 +73,7 @@ const DEFAULT_READINESS: readonly string[] = Object.freeze(['binder', 'relay', '
 export function resolveService(options: ServiceOptions): ResolvedService {
   refuseUnknown(PATH, options, NAMES)
   refuseUnknown(`${PATH}.parts`, options.parts ?? {}, PARTS)
+  refuseUnknown(`${PATH}.parts.prepared`, options.parts?.prepared ?? {}, PREPARED)
   const name = checkName(`${PATH}.name`, options.name, 100)
   const schema = options.schema ?? DEFAULT_SCHEMA
   quoteIdentifier(schema)

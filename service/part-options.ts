@@ -40,3 +40,18 @@ export interface PartOptions {
   /** For the membership in the cluster. */
   readonly membership?: Omit<MembershipOptions, Common | 'store' | 'cluster' | 'group' | 'meta'> | undefined
 }
+
+/** Begin of an error about an option: `createRelay.batchSize`. */
+const OPTION = /^create(\w+)\.([^.:[]+)/
+
+/** Gives an error about an option of `parts` its path in the options of the service. A part has the name of its function, or its plural. */
+export function atServicePath(error: unknown, parts: PartOptions): unknown {
+  if (!(error instanceof TypeError || error instanceof RangeError)) return error
+  const [, made = '', option = ''] = OPTION.exec(error.message) ?? []
+  const names = [made.toLowerCase(), `${made.toLowerCase()}s`]
+  const [part, given] = Object.entries(parts).find(([name]) => names.includes(name)) ?? []
+  if (given === undefined || !Object.hasOwn(given, option)) return error
+  const message = error.message.replace(/^create\w+/, () => `createService.parts.${part}`)
+  const cause = { cause: error }
+  return error instanceof RangeError ? new RangeError(message, cause) : new TypeError(message, cause)
+}

@@ -25,6 +25,7 @@ import { directTargets, withSubSagas } from '../saga/definition/saga-destination
 import { replyPlace } from '../saga/wire/wire.ts'
 import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/old-prepared-watch.ts'
 import type { ResolvedService } from './options.ts'
+import { atServicePath } from './part-options.ts'
 
 /** Parts that need a database. */
 export interface StoredParts {
@@ -52,8 +53,16 @@ export interface Parts {
   readonly membership: Membership | undefined
 }
 
-/** @throws TypeError / RangeError naming the part and its option */
+/** @throws TypeError / RangeError naming the option */
 export function makeParts(options: ResolvedService): Parts {
+  try {
+    return makeAll(options)
+  } catch (error) {
+    throw atServicePath(error, options.parts)
+  }
+}
+
+function makeAll(options: ResolvedService): Parts {
   const { identity } = options
   const bus = options.bus?.(identity)
   const base = options.sql === undefined ? undefined : makeStored(options, options.sql)

@@ -403,7 +403,7 @@ describe('calls that only a service has', () => {
     [{ nmae: 'shop' }, /createService\.nmae/],
     [{ parts: { relais: {} } }, /createService\.parts\.relais/],
     [{ name: '' }, /createService\.name/],
-    [{ sql, parts: { outbox: { partitions: 0 } } }, /createOutbox\.partitions/],
+    [{ sql, parts: { outbox: { partitions: 0 } } }, /createService\.parts\.outbox\.partitions/],
   ])('the options %j are refused by name', (wrong, message) => {
     expect(() => createService({ name: 'shop', transport: memoryTransport(), ...(wrong as object) })).toThrow(message)
   })
