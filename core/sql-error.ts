@@ -88,10 +88,9 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
       const command = applyCommand({ schema, part: part === 'all' ? undefined : part, reason: 'first use' })
       return `${missing}: as their owner, run ${command}, start the service with migrate: 'apply', or call ${call} with the same schema and database${said}`
     },
-    'core.rights_missing': ({ schema, role, lacking }) => {
-      const more = lacking.length > 3 ? ` and ${lacking.length - 3} more` : ''
-      const command = `npx concordat migrate grants --role ${shellWord(role)} --schema ${shellWord(schema)}`
-      return `the role "${role}" lacks ${lacking.slice(0, 3).join(', ')}${more}: as the owner of the tables, run what this prints: ${command}`
+    'core.rights_missing': (missing) => {
+      const { text, remedy } = describeMissingRights(missing)
+      return `${text}: ${remedy}`
     },
     'core.sql_version': ({ schema, part, found, known, call }) => {
       const remedy =
@@ -123,6 +122,19 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
   },
   ['core.sql_statement_lost', 'core.migration_blocked', 'core.rights_missing'],
 )
+
+/** Says which rights are missing, and how the owner of the tables gives them. */
+export function describeMissingRights({ schema, role, lacking }: SqlErrors['core.rights_missing']): {
+  readonly text: string
+  readonly remedy: string
+} {
+  const more = lacking.length > 3 ? ` and ${lacking.length - 3} more` : ''
+  const command = `npx concordat migrate grants --role ${shellWord(role)} --schema ${shellWord(schema)}`
+  return {
+    text: `the role "${role}" lacks ${lacking.slice(0, 3).join(', ')}${more}`,
+    remedy: `as the owner of the tables, run what this prints: ${command}`,
+  }
+}
 
 /** Command line that makes the tables of a part, or upgrades all tables of a schema. */
 function applyCommand(of: {

@@ -1,7 +1,7 @@
 /** Rights of the session's role on the tables of a schema, compared with those that `npx concordat migrate grants` prints. */
 import { causesOf } from './errors.ts'
 import type { SqlExecutor } from './sql.ts'
-import { SqlError } from './sql-error.ts'
+import { describeMissingRights, SqlError } from './sql-error.ts'
 import { isDenied } from './sql-unavailable.ts'
 
 /** Rights that a role lacks in a schema. */
@@ -9,6 +9,9 @@ export interface MissingRights {
   readonly role: string
   /** At least one, such as `SELECT on outbox`. */
   readonly lacking: readonly string[]
+  /** The role and the first of its missing rights, for people. */
+  readonly text: string
+  readonly remedy: string
 }
 
 /**
@@ -30,7 +33,9 @@ export async function missingRights(sql: SqlExecutor, schema: string): Promise<M
     [schema],
   )
   const role = rows[0]?.role
-  return role === undefined ? undefined : { role, lacking: rows.map(({ lacks }) => lacks) }
+  if (role === undefined) return undefined
+  const lacking = rows.map(({ lacks }) => lacks)
+  return { role, lacking, ...describeMissingRights({ schema, role, lacking }) }
 }
 
 /**
@@ -43,6 +48,8 @@ export async function namingMissingRights<T>(sql: SqlExecutor, schema: string, c
   } catch (error) {
     if (!causesOf(error).some(isDenied)) throw error
     const missing = await missingRights(sql, schema).catch(() => undefined)
-    throw missing === undefined ? error : new SqlError('core.rights_missing', { schema, ...missing }, error)
+    if (missing === undefined) throw error
+    const { role, lacking } = missing
+    throw new SqlError('core.rights_missing', { schema, role, lacking }, error)
   }
 }
