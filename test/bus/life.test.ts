@@ -1,52 +1,50 @@
-import { createBinder, TransportError } from 'concordat/binder'
-import { createBus } from 'concordat/bus'
+import { TransportError } from 'concordat/binder'
 import { type Clock, systemClock } from 'concordat/core'
-import type { Transport, TransportDelivery } from 'concordat/extension'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import type { Receiver, Transport, TransportDelivery } from 'concordat/extension'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { Ping, started } from '../conformance/bus-kit.ts'
+import { created, Ping, started } from '../conformance/bus-kit.ts'
 import { until } from '../support/until.ts'
 import { keepingLogger, world } from './kit.ts'
 
 const TO = { to: '**', ackTimeoutMs: 5_000 } as const
 
-/** The same transport, but some deliveries get lost on the way to this instance. */
-function losing(transport: Transport, isLost: (delivery: TransportDelivery) => boolean): Transport {
+/** The same transport with other methods. */
+function changed(transport: Transport, methods: Partial<Transport>): Transport {
   return new Proxy(transport, {
     get(target, property) {
-      if (property === 'subscribe') {
-        return (spec: Parameters<Transport['subscribe']>[0], receiver: Parameters<Transport['subscribe']>[1]) =>
-          target.subscribe(spec, {
-            deliver: (delivery) => (isLost(delivery) ? delivery.ack() : receiver.deliver(delivery)),
-            recall: () => receiver.recall(),
-            lost: (error) => receiver.lost(error),
-          })
-      }
+      const own: unknown = Reflect.get(methods, property)
       const value: unknown = Reflect.get(target, property, target)
-      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+      return own ?? (typeof value === 'function' ? (value as () => unknown).bind(target) : value)
     },
+  })
+}
+
+/** The same transport, but some deliveries get lost on the way to this instance. */
+function losing(transport: Transport, isLost: (delivery: TransportDelivery) => boolean): Transport {
+  return changed(transport, {
+    subscribe: (spec, receiver) =>
+      transport.subscribe(spec, {
+        deliver: (delivery) => (isLost(delivery) ? delivery.ack() : receiver.deliver(delivery)),
+        recall: () => receiver.recall(),
+        lost: (error) => receiver.lost(error),
+      }),
   })
 }
 
 /** The same transport, whose subscription to the destination can be blocked for a while, as by an open transaction. */
 function blockable(transport: Transport, destination: string) {
-  let receiver: Parameters<Transport['subscribe']>[1] | undefined
-  const own = new Proxy(transport, {
-    get(target, property) {
-      if (property === 'subscribe') {
-        return (...args: Parameters<Transport['subscribe']>) => {
-          if (args[0].destination === destination) receiver = args[1]
-          return target.subscribe(...args)
-        }
-      }
-      const value: unknown = Reflect.get(target, property, target)
-      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+  let blocked: Receiver | undefined
+  const own = changed(transport, {
+    subscribe: (spec, receiver) => {
+      if (spec.destination === destination) blocked = receiver
+      return transport.subscribe(spec, receiver)
     },
   })
   const reason = new Error('waits behind a transaction of another producer')
   return {
     own,
-    block: (isBlocked: boolean) => receiver?.stalled?.(isBlocked ? { reason, isPassing: true } : undefined),
+    block: (isBlocked: boolean) => blocked?.stalled?.(isBlocked ? { reason, isPassing: true } : undefined),
   }
 }
 
@@ -129,6 +127,8 @@ describe('an event that got lost on the way to an instance', () => {
 })
 
 describe('a broker that goes away and comes back', () => {
+  const early = (transport: Transport) => created(transport, { instance: 'early', heartbeatMs: 50 })
+
   it('declares no member dead, and every instance reads its configs again', async () => {
     const { join, broker } = world()
     const options = { heartbeatMs: 50, binderOptions: { sendTimeoutMs: 200 } }
@@ -154,17 +154,7 @@ describe('a broker that goes away and comes back', () => {
   it('is waited for from the start', async () => {
     const { join, broker, transport } = world()
     broker.interrupt()
-    const bus = createBus({ service: 'orders', instance: 'early', heartbeatMs: 50 })
-    const binder = createBinder({
-      service: 'orders',
-      transport: transport(),
-      bindings: bus.bindings,
-      sends: bus.channels,
-    })
-    onTestFinished(async () => {
-      await bus.close()
-      await binder.close()
-    })
+    const { bus, binder } = early(transport())
     await binder.start()
     await bus.start(binder)
     expect(bus.health().status).toBe('down')
@@ -178,19 +168,9 @@ describe('a broker that goes away and comes back', () => {
   it('has missed changes since the start: a config that was loaded before the first subscription is read again', async () => {
     const { broker, transport } = world()
     broker.interrupt()
-    const bus = createBus({ service: 'orders', instance: 'early', heartbeatMs: 50 })
+    const { bus, binder } = early(transport())
     let current = { value: 1, version: 1 }
     const config = bus.config('n', { schema: z.number(), initial: 0, load: () => current })
-    const binder = createBinder({
-      service: 'orders',
-      transport: transport(),
-      bindings: bus.bindings,
-      sends: bus.channels,
-    })
-    onTestFinished(async () => {
-      await bus.close()
-      await binder.close()
-    })
     await binder.start()
     await bus.start(binder)
     expect(config.version).toBe(1)
@@ -304,25 +284,16 @@ it('publishing with answers fails, and delays nothing, while hello cannot be sen
     sleep: (durationMs, signal) => systemClock.sleep(durationMs / 100, signal),
     setTimer: (durationMs, callback) => systemClock.setTimer(durationMs / 100, callback),
   }
-  const bus = createBus({ service: 'orders', clock })
-  const mute = new Proxy(transport(), {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property, target)
-      if (property !== 'publish') return typeof value === 'function' ? (value as () => unknown).bind(target) : value
-      const publish: Transport['publish'] = async (messages) => {
-        if (messages.every(({ destination }) => !destination.endsWith('.presence'))) return target.publish(messages)
-        return messages.map(
-          () => new TransportError({ transport: 'memory', kind: 'refused', message: 'not allowed to write there' }),
-        )
-      }
-      return publish
+  const own = transport()
+  const mute = changed(own, {
+    publish: async (messages) => {
+      if (messages.every(({ destination }) => !destination.endsWith('.presence'))) return own.publish(messages)
+      return messages.map(
+        () => new TransportError({ transport: 'memory', kind: 'refused', message: 'not allowed to write there' }),
+      )
     },
   })
-  const binder = createBinder({ service: 'orders', transport: mute, bindings: bus.bindings, sends: bus.channels })
-  onTestFinished(async () => {
-    await bus.close()
-    await binder.close()
-  })
+  const { bus, binder } = created(mute, { clock })
   await binder.start()
   await binder.ready()
   await bus.start(binder)

@@ -22,8 +22,8 @@ export interface InstanceOptions extends Partial<BusOptions> {
   readonly onPing?: (n: number, context: EventContext) => void | Promise<void>
 }
 
-/** Instance of a service: started, ready, and closed after the test. It records the pings it handles. */
-export async function started(transport: Transport, options: InstanceOptions = {}): Promise<Instance> {
+/** Instance of a service: not started, and closed after the test. It records the pings it handles. */
+export function created(transport: Transport, options: InstanceOptions = {}): Instance {
   const { binderOptions = {}, onPing, on = [], service = 'orders', ...busOptions } = options
   const pings: number[] = []
   const contexts: EventContext[] = []
@@ -44,11 +44,18 @@ export async function started(transport: Transport, options: InstanceOptions = {
     await bus.close()
     await binder.close()
   })
+  return { bus, binder, pings, contexts }
+}
+
+/** The same, started and ready. */
+export async function started(transport: Transport, options: InstanceOptions = {}): Promise<Instance> {
+  const instance = created(transport, options)
+  const { bus, binder } = instance
   await binder.start()
   await binder.ready({ timeoutMs: 60_000 })
   await bus.start(binder)
   await bus.ready({ timeoutMs: 60_000, acks: true })
-  return { bus, binder, pings, contexts }
+  return instance
 }
 
 export const sortedAddresses = (instances: readonly Instance[]): string[] =>
