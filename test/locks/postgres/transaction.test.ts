@@ -2,7 +2,8 @@ import type { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { type PostgresLocks, postgresLocks } from 'concordat/postgres'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
 
@@ -25,6 +26,13 @@ describe('a transaction that is guarded by a lease in the same database', () => 
   })
   afterEach(() => locks.close())
 
+  /** Locks of a process whose clock the test moves, so that a slow database makes no grant late. */
+  const onOwnClock = () => {
+    const clock = new FakeClock()
+    const own = postgresLocks({ sql, clock })
+    onTestFinished(() => own.close())
+    return { clock, own }
+  }
   const write = (text: string) => ['INSERT INTO ledger (text) VALUES ($1)', [text]] as const
   const ledger = async () => (await sql.query<{ text: string }>('SELECT text FROM ledger')).rows.map(({ text }) => text)
 
@@ -78,8 +86,11 @@ describe('a transaction that is guarded by a lease in the same database', () => 
   })
 
   it('commits under an expired lease as long as no other had the key', async () => {
-    const over = await locks.acquire('k', { ttlMs: 100, maxHoldMs: 0 })
-    await until('it is lost', () => over.state === 'lost')
+    const { clock, own } = onOwnClock()
+    const over = await own.acquire('k', { ttlMs: 100, maxHoldMs: 0 })
+    clock.stall(100)
+    expect(over.state).toBe('lost')
+    await until('it has expired in the database', async () => (await locks.inspect('k')) === undefined)
     await sql.transaction(async (tx) => {
       await locks.guard(tx, over)
       await tx.query(...write('late, and alone'))
@@ -88,10 +99,11 @@ describe('a transaction that is guarded by a lease in the same database', () => 
   })
 
   it('resolves when the commit is confirmed, though the lease was lost after that', async () => {
-    const options = { ttlMs: 100, maxHoldMs: 0 }
-    const done = await locks.transaction('k', options, async (tx, lease) => {
+    const { clock, own } = onOwnClock()
+    const done = await own.transaction('k', { ttlMs: 100, maxHoldMs: 0 }, async (tx, lease) => {
       await tx.query(...write('in time'))
-      await new Promise((resolve) => lease.signal.addEventListener('abort', resolve))
+      await clock.advance(100)
+      expect(lease.signal.aborted).toBe(true)
       return 'done'
     })
     expect(done).toBe('done')
