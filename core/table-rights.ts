@@ -9,8 +9,9 @@ export interface MissingRights {
   readonly role: string
   /** At least one, such as `SELECT on outbox`. */
   readonly lacking: readonly string[]
-  /** The role and the first of its missing rights, for people. */
+  /** Names the role and the first of its missing rights. */
   readonly text: string
+  /** Names the command whose output gives them. */
   readonly remedy: string
 }
 
