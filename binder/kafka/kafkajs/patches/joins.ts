@@ -35,6 +35,8 @@ export class Joins {
   #state: 'joined' | 'joining' | 'failed' = 'joined'
   /** The end of the join that is under way. */
   #end = Promise.withResolvers<void>()
+  /** Number of calls that have no answer yet. */
+  #open = 0
 
   constructor(onAsk: AskListener) {
     this.#onAsk = onAsk
@@ -94,11 +96,18 @@ export class Joins {
 
   /** A refresh requested by a failed fetch counts as well: an extra join does no harm. */
   async #step<T>(take: () => Promise<T>, isPartOfJoin = () => true): Promise<T> {
+    this.#open++
     try {
       return await take()
     } catch (error) {
       if (isPartOfJoin()) this.#ended('failed')
       throw error
+    } finally {
+      this.#open--
+      // kafkajs makes the next call at once, unless an answer or the assignment is none that it understands.
+      setImmediate(() => {
+        if (this.#open === 0 && this.#state === 'joining') this.#ended('failed')
+      })
     }
   }
 }

@@ -55,6 +55,20 @@ it('of three joins each waits for the one before, also when that fails', async (
   await third
 })
 
+it('a join that is broken off between two calls has failed, and the next one begins', async () => {
+  const { asked, cluster, join, answer } = setup()
+  const broken = cluster.findGroupCoordinator().then((found) => found.joinGroup())
+  const next = join()
+  await new Promise((resolve) => setImmediate(resolve))
+  await answer()
+  await broken
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(asked.map((each) => each.what)).toEqual(['join'])
+  await answer()
+  await answer()
+  await next
+})
+
 it('a fetch that begins after a failed join is told to join again, until one is complete', async () => {
   const { cluster, join, answer } = setup()
   const failing = join().catch(() => {})
