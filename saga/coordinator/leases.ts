@@ -12,7 +12,7 @@ import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/store-types.ts'
-import type { LoadedSaga } from './loaded-saga.ts'
+import { cacheKey, type LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Lease of a saga that this process runs. */
@@ -36,7 +36,8 @@ const RENEWAL_MS = 1 * SECOND
 export class Leases {
   readonly #runtime: CoordinatorRuntime
   readonly #trouble: RepeatedFailureLog
-  readonly #held = new Set<Entry>()
+  /** By saga. */
+  readonly #held = new Map<string, Entry>()
   #cancelTimer: (() => void) | undefined
   #renewing: Promise<void> | undefined
   /** The renewal before failed. */
@@ -51,12 +52,14 @@ export class Leases {
     return this.#held.size
   }
 
-  /** Keeps the lease that was written with this snapshot. */
+  /** Keeps the lease that was written with this snapshot. An earlier one of the saga is over: this process has taken it again. */
   hold({ row, takenAt }: LoadedSaga): HeldLease {
     const controller = new AbortController()
     const { name, id, epoch } = row
     const entry: Entry = { name, id, epoch, controller, signal: controller.signal, confirmedAt: takenAt }
-    this.#held.add(entry)
+    const former = this.#held.get(cacheKey(row))
+    if (former !== undefined) this.#lose(former)
+    this.#held.set(cacheKey(row), entry)
     this.#schedule()
     return entry
   }
@@ -89,7 +92,7 @@ export class Leases {
 
   /** Forgets it; what was written last says who owns the saga now. */
   drop(lease: HeldLease): void {
-    this.#held.delete(lease as Entry)
+    this.#forget(lease as Entry)
     if (this.#held.size === 0) this.#cancelTimer?.()
     if (this.#held.size === 0) this.#cancelTimer = undefined
   }
@@ -98,7 +101,7 @@ export class Leases {
   async releaseAll(reason: Error): Promise<void> {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
-    const leases = [...this.#held]
+    const leases = [...this.#held.values()]
     for (const { controller } of leases) controller.abort(reason)
     this.#held.clear()
     // A later renewal finds no lease of ours.
@@ -131,11 +134,11 @@ export class Leases {
 
   #giveUpExpiring(): void {
     const lastMs = (2 * this.#runtime.leaseMs) / 3
-    for (const entry of this.#held) if (this.#ageMs(entry) > lastMs) this.#lose(entry)
+    for (const entry of this.#held.values()) if (this.#ageMs(entry) > lastMs) this.#lose(entry)
   }
 
   async #renew(): Promise<void> {
-    const leases = [...this.#held]
+    const leases = [...this.#held.values()]
     try {
       await this.#extend(leases)
       this.#isInVain = false
@@ -150,10 +153,10 @@ export class Leases {
     const { leaseStore, sql, instance, leaseMs, clock } = this.#runtime
     const sentAt = readInstant(clock)
     const rows = await leaseStore.renew(sql, instance, leaseMs, leases)
-    const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
+    const kept = new Set(rows.map(cacheKey))
     for (const entry of leases) {
-      if (kept.has(`${entry.name}/${entry.id}`)) entry.confirmedAt = sentAt
-      else if (this.#held.has(entry)) this.#lose(entry)
+      if (kept.has(cacheKey(entry))) entry.confirmedAt = sentAt
+      else if (this.#held.get(cacheKey(entry)) === entry) this.#lose(entry)
     }
   }
 
@@ -161,8 +164,12 @@ export class Leases {
     return elapsedMs(confirmedAt, readInstant(this.#runtime.clock))
   }
 
+  #forget(entry: Entry): void {
+    if (this.#held.get(cacheKey(entry)) === entry) this.#held.delete(cacheKey(entry))
+  }
+
   #lose(entry: Entry): void {
-    this.#held.delete(entry)
+    this.#forget(entry)
     this.#runtime.logger.warn({ saga: entry.name, id: entry.id, epoch: entry.epoch }, 'saga lease lost')
     entry.controller.abort(new SagaError('saga.ownership_lost', { saga: entry.name, id: entry.id }))
   }

@@ -189,6 +189,29 @@ test('a wall clock that is set forward beyond a lease takes no saga out of the h
   expect(attempts).toEqual([1])
 })
 
+test('a coordinator that takes its own saga again, because the clock of the server went on, stops the call under the former lease', async () => {
+  const goOn = gate()
+  const signals: AbortSignal[] = []
+  const saga = defineSaga('retaken', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: async ({ signal }) => {
+      signals.push(signal)
+      await goOn.opened
+    },
+  })
+  const world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 1_500 } })
+  onTestFinished(world.close)
+  onTestFinished(goOn.open)
+  await world.start()
+  await world.coordinator.start(saga, { id: 'x', input: {} })
+  await until('the step runs', () => signals.length === 1)
+  await world.sql.query(`UPDATE ${world.schema}.saga SET due_at = clock_timestamp()`)
+  await until('the step runs again', () => signals.length === 2)
+  await until('the first call is stopped', () => signals[0]?.aborted === true)
+  expect(signals[0]?.reason).toMatchObject({ code: 'saga.ownership_lost' })
+  expect(signals[1]?.aborted).toBe(false)
+})
+
 test('a coordinator whose plan for a due saga took most of the lease and has to be made again renews the lease before it calls a step', async () => {
   const away = { ms: 0 }
   const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + away.ms }
