@@ -219,8 +219,8 @@ export class PartitionRelay {
 
   /** Tries one row of an unavailable destination. Nothing else of that destination is under way. */
   async #try(destination: string): Promise<Trial> {
-    if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
     const { rows, lagMs } = await this.#table.first(destination)
+    if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
     // Nothing to try: what comes next, or cannot be read, is for the windows.
     if (rows.length === 0) return { is: 'back' }
     return this.#answered(rows, await this.#send(rows), lagMs)

@@ -199,6 +199,30 @@ describe('a statement that never gets an answer', () => {
   })
 })
 
+test('a message of an unavailable destination that is fetched for too long is not sent before the lease is renewed', async () => {
+  await using t = await setupOutbox({ partitions: 1 })
+  const { clock, ahead } = clockAhead()
+  const seen: string[] = []
+  let isAway = true
+  const query = async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
+    const result = await t.sql.query<Row>(text, parameters)
+    if (text.includes('AS live') && seen.length > 0) seen.push('renewed')
+    const isTrial = text.includes('AS age_ms') && parameters?.at(-1) === 'away'
+    if (!isTrial || isAway || seen.length > 0) return result
+    ahead(60_000)
+    seen.push('fetched late')
+    return result
+  }
+  const outbox = Object.assign(Object.create(t.outbox) as typeof t.outbox, { sql: { ...t.sql, query } })
+  t.publisher.verdict = () => (isAway ? 'unavailable' : (seen.push('sent'), undefined))
+  await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'k', { destination: 'away' })]))
+  await t.relay({ outbox, clock, leaseMs: 60_000 }).start()
+  await until(() => t.publisher.calls.length > 0, 'it has met the outage')
+  isAway = false
+  await until(() => t.publisher.ids.includes('a'), 'it is published')
+  expect(seen).toEqual(['fetched late', 'renewed', 'sent'])
+})
+
 test('a release without an answer is repeated, because the server may free the partition at any later time', async () => {
   await using t = await setupOutbox({ partitions: 1 })
   let answers = false
