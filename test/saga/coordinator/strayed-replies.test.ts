@@ -1,18 +1,20 @@
 /** Two coordinators of one service name keep their sagas in two schemas, by mistake, and share the replies. */
 import type { SinkBinding } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { deliver } from '../support/delivery.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { stockCommands, type World } from '../support/world.ts'
 
 const setup = runningWorlds()
-const saga = defineSaga('order', { version: 1, input: z.object({ n: z.number() }) }).command('reserve', {
-  to: stockCommands,
-  request: ({ input }) => ({ sku: 's', n: input.n }),
-  compensate: true,
-})
+const define = (version: number) =>
+  defineSaga('order', { version, input: z.object({ n: z.number() }) }).command('reserve', {
+    to: stockCommands,
+    request: ({ input }) => ({ sku: 's', n: input.n }),
+    compensate: true,
+  })
+const saga = define(1)
 const within = { timeoutMs: 15_000 }
 
 /** A saga that waits for a reply, which the test gives. */
@@ -62,4 +64,19 @@ test('a reply for a deleted saga of this service is settled', async () => {
   await give(world, reply)
   await give(world, { ...reply, birth: 'one of a coordinator that makes them another way' })
   expect(world.coordinator.health()).toMatchObject({ status: 'up' })
+})
+
+test('a reply for a deleted saga is not left for a saga that has its id now, of a version that is not loaded here', async () => {
+  const world = await setup({ sagas: [saga] })
+  const { run, reply } = await waiting(world, 'o-1')
+  await give(world, reply)
+  await run.outcome(within)
+  await world.coordinator.purge({ olderThanMs: 0 })
+  const second = define(2)
+  const newer = world.another({ sagas: [second] })
+  onTestFinished(() => newer.close())
+  await newer.start(second, { id: 'o-1', input: { n: 2 } })
+  await give(world, reply)
+  const { rows } = await world.sql.query(`SELECT status, mail FROM ${world.schema}.saga`)
+  expect(rows).toEqual([{ status: 'running', mail: null }])
 })
