@@ -1,3 +1,5 @@
+import { systemClock } from 'concordat/core'
+import { createOutbox } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { gate } from '../support/until.ts'
 import { message, until } from './support/messages.ts'
@@ -32,6 +34,23 @@ describe('a destination whose broker is down', () => {
       ).toEqual(expected)
     }
     await until(() => relay.health().status === 'up', 'it is up')
+  })
+
+  test('hides no message that another process adds for another destination', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    let aheadMs = 0
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs }
+    t.publisher.verdict = ({ destination }) => (destination === 'away' ? 'unavailable' : undefined)
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'k', { destination: 'away' })]))
+    await t.relay({ clock }).start()
+    await until(() => t.publisher.calls.length > 0, 'it has met the outage')
+    const other = createOutbox({ sql: t.sql, service: 'orders', schema: t.outbox.schema, partitions: 1 })
+    for (const id of ['h1', 'h2']) {
+      // The next pass over the backlog is due.
+      aheadMs += 10_000
+      await t.sql.transaction((tx) => other.addEncoded(tx, [message(id, 'k', { destination: 'here' })]))
+      await until(() => t.publisher.ids.includes(id), `the message of the other process has left (${id})`)
+    }
   })
 
   test('that refuses its next message when it is back is back anyway: the message is held like any other', async () => {
@@ -88,6 +107,23 @@ describe('a destination whose broker is down', () => {
       expect(ids).toEqual(mute.filter((m) => m.key === `k${key}`).map(({ id }) => id))
     }
     await until(() => relay.health().status === 'up', 'it is up')
+  })
+
+  test('holds up no other for the bytes of calls that were answered since', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    let answers = gate()
+    t.publisher.before = ([first]) => (first?.destination === 'mute' ? answers.opened : Promise.resolve())
+    const body = new Uint8Array(100)
+    // Calls without an answer hold 160 bytes at most.
+    await t.relay({ batchBytes: 10 }).start()
+    for (const n of [1, 2]) {
+      answers = gate()
+      const added = [message(`m${n}`, 'k', { destination: 'mute', body }), message(`h${n}`, 'k', { destination: 'here' })]
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, added))
+      await until(() => t.publisher.ids.includes(`h${n}`), `that of the other destination has left (${n})`, 10_000)
+      answers.open()
+      await until(() => t.publisher.ids.includes(`m${n}`), `its answer has come (${n})`)
+    }
   })
 
   test('keeps its partition from no other destination while another relay waits for it', async () => {
