@@ -5,7 +5,7 @@ import { DirectCalls } from '../../../saga/coordinator/direct-calls.ts'
 import type { CoordinatorRuntime } from '../../../saga/coordinator/runtime.ts'
 import type { DirectCommand } from '../../../saga/coordinator/write-plan.ts'
 import type { DirectAnswer, DirectTarget } from '../../support/inside/saga.ts'
-import { until } from '../../support/until.ts'
+import { gate, until } from '../../support/until.ts'
 
 const MIB = 1_024 * 1_024
 const RETRY = { initialMs: 60_000, factor: 1, maxMs: 60_000, jitter: 0 }
@@ -53,6 +53,16 @@ test('a call that waits until it is repeated leaves its place to other calls of 
   await until('it is refused', () => lines.length === 1)
   calls.make([commandOf(target, 'other')])
   await until('the other call is answered', () => answered.includes('other'))
+})
+
+test('a call that is replaced while it waits for its turn takes no place from the calls behind it', async () => {
+  const { calls, answered } = setup()
+  const answers = gate()
+  const target = targetOf('bank', async (id) => (id === 'first' && (await answers.opened), okTo(id)))
+  calls.make(['first', 'replaced', 'replaced'].map((id) => commandOf(target, id)))
+  answers.open()
+  await until('the call that replaced the other is answered', () => answered.includes('replaced'), 5_000)
+  expect(answered).toEqual(['first', 'replaced'])
 })
 
 test('a participant without answers is one warning, until it answers again', async () => {
