@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { until } from '../../support/until.ts'
+import { gate, until } from '../../support/until.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { embedded, stockCommands } from '../support/world.ts'
 
@@ -94,6 +94,35 @@ test('a stuck saga whose report was lost with an embedded database is reported w
   expect(told).toEqual(['s1'])
   await next.close()
   await former.close()
+})
+
+test('mail that came before a saga was stuck is read after the alarm', async () => {
+  const [called, fails] = [gate(), gate()]
+  const saga = defineSaga('mailed', { version: 1, input: Input })
+    .step('a', {
+      pivot: true,
+      retry: { maxAttempts: 1 },
+      invoke: async () => {
+        called.open()
+        await fails.opened
+        throw new Error('broken')
+      },
+    })
+    .signal('b', { payload: Input })
+  const told: string[] = []
+  const { coordinator, another, events } = await start({
+    sagas: [saga],
+    coordinator: { pollMs: 20, onStuck: ({ id }) => void told.push(id) },
+  })
+  await coordinator.start(saga, { id: 's1', input })
+  await called.opened
+  // It has not loaded the saga.
+  const other = another({ sagas: [stuckAtStart()] })
+  await other.signal(saga, 's1', 'b', input)
+  await other.close()
+  fails.open()
+  await until('the alarm is raised', () => told.length > 0)
+  await expect.poll(() => events('mailed', 's1'), WITHIN).toContain('signalled b')
 })
 
 test('a stuck saga that raised its alarm is at rest, and an irrelevant signal raises no other', async () => {
