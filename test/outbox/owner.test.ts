@@ -94,6 +94,18 @@ describe('a failed message is named by more than its id', () => {
     await until(() => t.publisher.ids.length === 1, 'it has left')
   })
 
+  test('a retried message has all its attempts again', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    t.publisher.verdict = () => 'unroutable'
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('o-1')]))
+    await t.relay({ maxAttempts: 3 }).start()
+    for (const attempts of [3, 6]) {
+      await until(async () => (await t.outbox.parked()).length === 1, 'it is parked')
+      expect(await t.outbox.parked()).toMatchObject([{ attempts }])
+      expect(await t.outbox.retry('o-1', note)).toBe(true)
+    }
+  })
+
   test.each(['drop', 'retry'] as const)(
     '%s touches the one it found, and none that fails in this moment',
     async (action) => {

@@ -243,3 +243,14 @@ test('a release without an answer is repeated, because the server may free the p
   const { rows } = await t.sql.query(`SELECT owner FROM ${tables.lease}`)
   expect(rows).toEqual([{ owner: null }])
 })
+
+test('a lease that a write found lost, as while a database failed over, is held anew when the database has it still', async () => {
+  await using t = await setupOutbox({ partitions: 1 })
+  const tables = outboxTables(t.outbox.schema)
+  const times = { leaseMs: 60_000, longestPauseMs: 60_000, clock: systemClock }
+  const keeper = new LeaseKeeper({ sql: t.sql, tables, instance: 'a', ...times })
+  await keeper.claim(1)
+  keeper.held[0]?.lose()
+  await keeper.renew()
+  expect(keeper.held.map((lease) => lease.isValid())).toEqual([true])
+})
