@@ -13,6 +13,7 @@ const NONE: DirectAnswer = { again: { code: 'saga.http_no_answer', message: '503
 
 function setup() {
   const answered: string[] = []
+  const rounds: unknown[] = []
   const warnings: string[] = []
   const lines: string[] = []
   const keep = (fields: object, message: string): void => void lines.push(`${message} ${JSON.stringify(fields)}`)
@@ -23,11 +24,14 @@ function setup() {
   const logger = { debug: keep, info: keep, warn, error: keep }
   const runtime = { clock: systemClock, logger } as unknown as CoordinatorRuntime
   const calls = new DirectCalls(runtime, {
-    take: async ({ sagaId }) => void answered.push(sagaId),
+    take: async ({ sagaId, round }) => {
+      rounds.push(round)
+      answered.push(sagaId)
+    },
     giveBack: async () => {},
   })
   onTestFinished(() => calls.close(0))
-  return { calls, answered, warnings, lines }
+  return { calls, answered, rounds, warnings, lines }
 }
 
 /** A participant that answers what `ask` returns for the id of a saga. */
@@ -36,8 +40,8 @@ function targetOf(name: string, ask: (id: string) => DirectAnswer | Promise<Dire
   return { channel: { name }, asking } as unknown as DirectTarget
 }
 
-function commandOf(target: DirectTarget, sagaId: string, bytes = 10): DirectCommand {
-  const command = { saga: 's', sagaId, step: 'x', operation: 'invoke', key: `s/${sagaId}/x`, birth: 'b', round: 0 }
+function commandOf(target: DirectTarget, sagaId: string, bytes = 10, round = 0): DirectCommand {
+  const command = { saga: 's', sagaId, step: 'x', operation: 'invoke', key: `s/${sagaId}/x`, birth: 'b', round }
   return { target, waitMs: 60_000, message: { body: new Uint8Array(bytes) }, command } as unknown as DirectCommand
 }
 
@@ -63,6 +67,14 @@ test('a call that is replaced while it waits for its turn takes no place from th
   answers.open()
   await until('the call that replaced the other is answered', () => answered.includes('replaced'), 5_000)
   expect(answered).toEqual(['first', 'replaced'])
+})
+
+test('an answer that names no round belongs to the round of its request', async () => {
+  const { calls, rounds } = setup()
+  const target = targetOf('bank', okTo)
+  calls.make([commandOf(target, 'retried', 10, 2)])
+  await until('it is answered', () => rounds.length === 1)
+  expect(rounds).toEqual([2])
 })
 
 test('a participant without answers is one warning, until it answers again', async () => {
