@@ -89,6 +89,38 @@ describe('transactional steps that are ready together', () => {
     expect((await events('buy', 'e')).filter((event) => event === 'failed note')).toHaveLength(2)
   })
 
+  test('use no attempt when they are called again, each in its own transaction, and one of these does not begin', async () => {
+    const inner = embedded()
+    const seen = new Set<string>()
+    let next: 'shares' | 'does not begin' | 'is over' = 'shares'
+    const sql: SqlClient = {
+      ...inner,
+      transaction: async (work, limits) => {
+        if (next !== 'does not begin') return inner.transaction(work, limits)
+        next = 'is over'
+        throw Object.assign(new Error('sorry, too many clients already'), { code: '53300' })
+      },
+    }
+    const { placeAll, effects, events, schema } = await start({
+      sql,
+      invoke: async ({ sagaId, tx }) => {
+        const xid = await xidOf(tx)
+        if (next === 'shares' && seen.has(xid)) {
+          next = 'does not begin'
+          // This saga no longer fits its plan.
+          await tx.query(`UPDATE ${schema}.saga SET revision = revision + 7 WHERE id = $1`, [sagaId])
+        }
+        seen.add(xid)
+      },
+    })
+    const ends = await placeAll()
+    expect(ends.map(({ status }) => status)).toEqual(IDS.map(() => 'completed'))
+    expect(await effects()).toEqual(IDS)
+    expect(next).toBe('is over')
+    const timelines = await Promise.all(IDS.map((id) => events('buy', id)))
+    expect(timelines.flat()).not.toContain('failed note')
+  })
+
   test('are refused alone', async () => {
     const { placeAll, effects, calls } = await start({
       invoke: async ({ sagaId }) => {
