@@ -1,9 +1,10 @@
 // oxlint-disable no-restricted-imports -- tests what users do not import
 import { defineSaga } from 'concordat/saga'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import type { StepKind } from '../../../saga/definition/kinds/kind.ts'
 import { runningWorlds } from '../support/running-world.ts'
+import { FAST, stockCommands } from '../support/world.ts'
 
 const setup = runningWorlds()
 const within = { timeoutMs: 10_000 }
@@ -43,4 +44,32 @@ test.for([
   const run = await coordinator.start(saga, { id: 'x', input: {} })
   expect(await run.outcome(within)).toMatchObject({ status: 'compensated', failure: { step: 'answered' } })
   expect(await events('answered', 'x')).toContain('refused answered')
+})
+
+test('a command whose request throws when it is sent again is undone: the first one may have been done', async () => {
+  const define = (request: () => { sku: string; n: number }) =>
+    defineSaga('resent', { version: 1, input: z.object({}) }).command('reserve', {
+      to: stockCommands,
+      compensate: true,
+      compensationRetry: FAST,
+      request,
+    })
+  const command = { sku: 'apple', n: 1 }
+  const saga = define(() => command)
+  const done: string[] = []
+  const handlers = { invoke: () => void done.push('reserved'), compensate: () => void done.push('undone') }
+  const { coordinator, another, stock } = await setup({ sagas: [saga], handlers })
+  stock().pause()
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  let asked = 0
+  const changed = define(() => {
+    if (++asked === 1) throw new Error('the new release cannot make it')
+    return command
+  })
+  const next = another({ sagas: [changed] })
+  onTestFinished(() => next.close())
+  await next.run({ resend: true })
+  stock().resume()
+  expect(await run.outcome(within)).toMatchObject({ status: 'compensated', failure: { step: 'reserve' } })
+  expect(done).toEqual(['reserved', 'undone'])
 })
