@@ -370,6 +370,26 @@ test.each(['dead-letter', 'retry'] as const)(
   },
 )
 
+test('a message is no dead letter of one saga while another saga has failed to hear it', async () => {
+  const without = defineSaga('a-without', { version: 1, input: Input }).signal('told', {
+    from: stockCommands,
+    missing: 'dead-letter',
+    correlate: ({ sku }) => `no ${sku}`,
+  })
+  let tries = 0
+  const failing = defineSaga('b-failing', { version: 1, input: Input }).signal('told', {
+    from: stockCommands,
+    correlate: ({ sku }) => {
+      if (++tries === 1) throw new Error('not now')
+      return sku
+    },
+  })
+  const { coordinator, binder } = await setup({ sagas: [without, failing] })
+  const run = await coordinator.start(failing, { id: 'apple', input })
+  await binder.send(stockCommands, input)
+  expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+})
+
 test('a saga is kept in memory between its writes only while it is small in all parts', async () => {
   const wide = z.object({ text: z.string() })
   const saga = defineSaga('kept', { version: 1, input: wide })
