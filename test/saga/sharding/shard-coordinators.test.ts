@@ -1,5 +1,7 @@
+import type { SqlClient } from 'concordat/core'
 import { currentGlobalTransaction, outsideGlobalTransaction, transactionHeaders } from 'concordat/saga/global'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { until } from '../../support/until.ts'
 import { embeddedDatabases, openShards, order, outer, payment, type ShardsWorld } from './support/shards-world.ts'
 
 let databases: ReturnType<typeof embeddedDatabases>
@@ -201,6 +203,26 @@ describe('a process with another list of shards', () => {
     const wrong = world.process([], { shards })
     await expect(wrong.run()).rejects.toMatchObject({ code: 'saga.shards_mismatch' })
     await expect(wrong.run()).rejects.toThrow(/shard "a" is shard "b"|shard "b" is shard "a"/)
+  })
+
+  test('does not drive a shard that was away and whose address leads to another one since', async () => {
+    await world.process(['a', 'b']).migrate()
+    const { a } = world.sql as { readonly a: SqlClient }
+    let isAway = true
+    const gone = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+    const sql: SqlClient = {
+      ...a,
+      query: (text, parameters) => (isAway ? Promise.reject(gone()) : a.query(text, parameters)),
+      transaction: (work, limits) => (isAway ? Promise.reject(gone()) : a.transaction(work, limits)),
+    }
+    const coordinator = world.process([], { shards: { a: world.shard('a'), b: { ...world.shard('b'), sql } } })
+    onTestFinished(() => coordinator.close())
+    await coordinator.run()
+    const health = () => coordinator.health().shards['b']
+    expect(health()).toMatchObject({ status: 'down', error: 'connect ECONNREFUSED' })
+    isAway = false
+    await until('it was asked again', () => health()?.error !== 'connect ECONNREFUSED')
+    expect(health()).toMatchObject({ status: 'down', error: expect.stringContaining('is shard "a"') })
   })
 
   test('starts nothing on a shard that was not decided yet', async () => {
