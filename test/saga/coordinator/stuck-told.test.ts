@@ -136,6 +136,28 @@ test('a stuck saga that raised its alarm is at rest, and an irrelevant signal ra
   expect(told).toEqual(['s1'])
 })
 
+test('an action that comes while another one is refused is applied', async () => {
+  const inner = embedded()
+  let meanwhile: (() => Promise<unknown>) | undefined
+  const { coordinator, saga, row, outbox, events } = await setup({
+    ...inner,
+    query: async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
+      const come = text.includes('SET mail = NULL') ? meanwhile : undefined
+      if (come !== undefined) meanwhile = undefined
+      await come?.()
+      return inner.query<Row>(text, parameters)
+    },
+  })
+  await inner.transaction((tx) => coordinator.start(tx, saga, { id: 's1', input }))
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  const operator = createOperator({ sql: inner, schema: outbox.schema })
+  const target = { saga: saga.name, id: 's1' }
+  meanwhile = () => operator.sagas.retry(target, { ...by, waitMs: 0 })
+  await expect(operator.sagas.compensate(target, by)).rejects.toMatchObject({ code: 'saga.action_refused' })
+  await expect.poll(() => events(saga.name, 's1'), WITHIN).toContain('operator-retry a')
+  expect(meanwhile).toBeUndefined()
+})
+
 test('an operator acts at once on a stuck saga that was not reported yet', async () => {
   const { coordinator, another, saga, told, row, sql, outbox } = await setup()
   await coordinator.close()
