@@ -1,4 +1,5 @@
 /** Outcomes of one saga that arrive while it is written are written together. */
+import { setImmediate as turn } from 'node:timers/promises'
 import { defineChannel } from 'concordat/binder'
 import { type SqlClient, type SqlExecutor, type SqlTransaction } from 'concordat/core'
 import { defineSaga, localTarget, migrateParticipant } from 'concordat/saga'
@@ -6,6 +7,7 @@ import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
+import { gate, until } from '../../support/until.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { embedded } from '../support/world.ts'
 
@@ -66,6 +68,38 @@ test('an item whose result can never be stored fails alone in its batch', async 
   const outcome = await run.outcome(within)
   expect(outcome).toMatchObject({ status: 'compensated', failure: { step: 'ship[7]' } })
   expect(undone.toSorted((a, b) => a - b)).toEqual(items.slice(0, 20))
+})
+
+test('signals whose common write has no answer are rejected, since false would say that the saga does not wait for them', async () => {
+  const payload = z.number()
+  const saga = defineSaga('told', { version: 1, input: z.object({}) }).parallel((group) =>
+    group.signal('a', { payload }).signal('b', { payload }).signal('c', { payload }),
+  )
+  const inner = embedded()
+  const held = gate()
+  let next: 'write' | 'wait' | 'lose the answer' = 'write'
+  const sql: SqlClient = {
+    ...inner,
+    query: async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
+      const now = text.includes('saga_write') ? next : 'write'
+      if (now !== 'write') next = now === 'wait' ? 'lose the answer' : 'write'
+      if (now === 'wait') await held.opened
+      const result = await inner.query<Row>(text, parameters)
+      if (now === 'lose the answer') throw new Error('the proxy has lost the answer')
+      return result
+    },
+  }
+  const { coordinator } = await setup({ sagas: [saga], coordinator: { sql } })
+  await coordinator.start(saga, { id: 'x', input: {} })
+  next = 'wait'
+  const first = coordinator.signal(saga, 'x', 'a', 1)
+  await until('the first is written', () => next === 'lose the answer')
+  const others = Promise.allSettled([coordinator.signal(saga, 'x', 'b', 2), coordinator.signal(saga, 'x', 'c', 3)])
+  await turn()
+  held.open()
+  expect(await first).toBe(true)
+  const lost = { status: 'rejected', reason: expect.objectContaining({ message: 'the proxy has lost the answer' }) }
+  expect(await others).toEqual([lost, lost])
 })
 
 test('parallel branches of a global transaction are written together, each with its own answer', async () => {
