@@ -118,7 +118,10 @@ describe('a destination whose broker is down', () => {
     await t.relay({ batchBytes: 10 }).start()
     for (const n of [1, 2]) {
       answers = gate()
-      const added = [message(`m${n}`, 'k', { destination: 'mute', body }), message(`h${n}`, 'k', { destination: 'here' })]
+      const added = [
+        message(`m${n}`, 'k', { destination: 'mute', body }),
+        message(`h${n}`, 'k', { destination: 'here' }),
+      ]
       await t.sql.transaction((tx) => t.outbox.addEncoded(tx, added))
       await until(() => t.publisher.ids.includes(`h${n}`), `that of the other destination has left (${n})`, 10_000)
       answers.open()
