@@ -1,6 +1,7 @@
 /**
  * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
- * one their commands; each still stands or falls by its own revision.
+ * one their commands; each still stands or falls by its own revision. Starts share commits with starts alone: an open transaction that
+ * has inserted or deleted a saga with one of their ids, maybe that of a frozen process, makes them wait for its end.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { andCommit } from '../../core/commit-with-last-statement.ts'
@@ -19,16 +20,22 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-/** Transitions per commit, and commits at once. */
+/** Transitions that may share a commit, and how many commits of them are under way. */
+interface Line {
+  readonly waiting: Waiting[]
+  open: number
+}
+
+/** Transitions per commit, and commits of a line at once. */
 const MAX_BATCH = 128
 const MAX_OPEN = 2
 
 export class Committer {
   readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>
-  readonly #waiting: Waiting[] = []
+  readonly #starts: Line = { waiting: [], open: 0 }
+  readonly #others: Line = { waiting: [], open: 0 }
   /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
-  #open = 0
 
   constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>) {
     this.#runtime = runtime
@@ -40,19 +47,20 @@ export class Committer {
    */
   async commit(plan: Plan): Promise<boolean> {
     refuseOwnTransaction(this.#runtime.sql)
+    const line = plan.write.previous === 0 ? this.#starts : this.#others
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ plan, resolve, reject })
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
+      line.waiting.push({ plan, resolve, reject })
+      if (line.waiting.length === 1) queueMicrotask(() => this.#pump(line))
     })
   }
 
-  #pump(): void {
-    while (this.#waiting.length > 0 && this.#open < MAX_OPEN) {
-      this.#open++
-      const batch = this.#waiting.splice(0, MAX_BATCH)
+  #pump(line: Line): void {
+    while (line.waiting.length > 0 && line.open < MAX_OPEN) {
+      line.open++
+      const batch = line.waiting.splice(0, MAX_BATCH)
       void this.#detached(() => this.#flush(batch)).finally(() => {
-        this.#open--
-        this.#pump()
+        line.open--
+        this.#pump(line)
       })
     }
   }

@@ -3,13 +3,13 @@ import type { SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { it } from 'vitest'
-import { writePlans } from '../../../saga/coordinator/committer.ts'
+import { Committer, writePlans } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/write-plan.ts'
 import { SagaStore } from '../../../saga/store/store.ts'
 import type { SagaRow, SagaWrite } from '../../../saga/store/store-types.ts'
 import { migrateSagas } from '../../../saga/store/tables.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
-import { until } from '../../support/until.ts'
+import { gate, until } from '../../support/until.ts'
 
 const outbox = { addEncoded: async () => {} }
 
@@ -75,5 +75,45 @@ describeWith(['postgres'], 'two batches, each of which begins a saga that the ot
       sql.transaction((tx) => writePlans(meeting(tx), { store, outbox }, plansOf(goesOn, begins)))
     const ends = await Promise.allSettled([batch('b', 'a'), batch('a', 'b')])
     expect(ends).toEqual([1, 2].map(() => ({ status: 'fulfilled', value: new Set([0]) })))
+  })
+})
+
+describeWith(['postgres'], 'starts of a saga that an open transaction has started, as of a frozen process', () => {
+  it('keep no other saga from being written', async ({ expect, onTestFinished }) => {
+    const schema = `committer_open_${Date.now().toString(36)}`
+    const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 6 })
+    const sql = pgClient(pool)
+    onTestFinished(async () => {
+      await pool.query(`DROP SCHEMA "${schema}" CASCADE`)
+      await pool.end()
+    })
+    await migrateSagas(sql, schema)
+    const store = new SagaStore(schema)
+    await store.write(sql, [write('running', 1)])
+    const planOf = (id: string, revision: number) => ({ write: write(id, revision), messages: [] }) as unknown as Plan
+    const committer = new Committer({ sql, store, outbox })
+    const [inserted, frozen] = [gate(), gate()]
+    const open = sql.transaction(async (tx) => {
+      await store.write(tx, [write('a', 1)])
+      inserted.open()
+      await frozen.opened
+    })
+    onTestFinished(frozen.open)
+    await inserted.opened
+    const starts = []
+    for (const waiting of [1, 2]) {
+      starts.push(committer.commit(planOf('a', 1)))
+      await until('it waits for the transaction', async () => {
+        const { rows } = await pool.query(`SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted`)
+        return rows.length === waiting
+      })
+    }
+    let isWritten = false
+    const other = committer.commit(planOf('running', 2)).then((written) => (isWritten = written))
+    await until('the other saga is written', () => isWritten, 5_000)
+    await other
+    frozen.open()
+    await open
+    expect(await Promise.all(starts)).toEqual([false, false])
   })
 })

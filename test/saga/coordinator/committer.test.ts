@@ -61,7 +61,9 @@ describe('two transitions in one batch', () => {
   })
 
   it('come too late or not, each for itself, when the server refused the batch', async () => {
-    const { committer } = setup(refused, 'before')
-    expect(await Promise.all([committer.commit(planOf('a', 4)), committer.commit(planOf('b'))])).toEqual([false, true])
+    const { committer, revisions } = setup(refused, 'before')
+    revisions.set('b', 3)
+    const ends = await Promise.all([committer.commit(planOf('a', 4)), committer.commit(planOf('b', 3))])
+    expect(ends).toEqual([false, true])
   })
 })
