@@ -1,5 +1,8 @@
-import type { SqlExecutor } from 'concordat/core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+// oxlint-disable no-restricted-imports -- inside of the outbox: two processes that change a channel to a log of the database
+import type { SqlExecutor, SqlTransaction } from 'concordat/core'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { OutboxToLogOrder } from '../../outbox/outbox-to-log-order.ts'
+import { outboxTables } from '../../outbox/tables.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { message, until } from './support/messages.ts'
 import { createDatabase, type TestDatabase } from './support/postgres.ts'
@@ -80,5 +83,31 @@ describeWith(['postgres'], 'a transaction that stays open while another destinat
       expect(await pass(t.sql, above)).toEqual({ seq: null, own: above })
       expect(await pass(t.sql, '1')).toMatchObject({ seq: '1' })
     })
+  })
+})
+
+describeWith(['postgres'], 'a transaction that adds behind rows of its key, whose channel is in a log now', () => {
+  test('is not overtaken by a process that starts while it is open', async () => {
+    const database = await createDatabase()
+    onTestFinished(() => database.drop())
+    await using t = await setupOutboxOn(database.sql, { partitions: 1 })
+    const tables = outboxTables(t.outbox.schema)
+    const add = (tx: SqlTransaction, id: string): Promise<void> => t.outbox.addEncoded(tx, [message(id)])
+    await t.sql.transaction((tx) => add(tx, 'left'))
+    const [one, other] = [1, 2].map(() => new OutboxToLogOrder(tables, 1, () => true)) as [
+      OutboxToLogOrder,
+      OutboxToLogOrder,
+    ]
+    await one.look(t.sql)
+    const later = message('later')
+    await t.sql.transaction(async (tx) => {
+      expect((await one.behind(tx, [later])).size).toBe(1)
+      await add(tx, 'later')
+      // The relay has sent what was left before.
+      await t.sql.query(`DELETE FROM ${tables.outbox}`)
+      await other.look(t.sql)
+    })
+    const last = message('last')
+    expect([...(await t.sql.transaction((tx) => other.behind(tx, [last])))]).toEqual([last])
   })
 })
