@@ -1,4 +1,6 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { migrate, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -7,7 +9,7 @@ import { migrationParts, printGrants, printMigrations } from 'concordat/operator
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { postgresLocks, postgresStateStore } from 'concordat/postgres'
 import { migrateParticipant } from 'concordat/saga'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { asNextRelease } from '../support/next-release.ts'
 import { freshPglite } from '../support/pglite.ts'
 
@@ -73,13 +75,11 @@ test('printGrants quotes the role and the schema', () => {
   expect(() => printGrants({})).toThrow(/printGrants\.role/)
 })
 
+const COMMAND = ['--conditions=concordat-source', 'packages/cli/commands/main.ts']
+
 describe('concordat migrate', () => {
   const run = (...args: string[]) =>
-    promisify(execFile)(process.execPath, [
-      '--conditions=concordat-source',
-      'packages/cli/commands/main.ts',
-      ...args,
-    ]).then(
+    promisify(execFile)(process.execPath, [...COMMAND, ...args]).then(
       ({ stdout }) => ({ stdout, stderr: '', code: 0 }),
       (error: { stdout: string; stderr: string; code: number }) => error,
     )
@@ -106,6 +106,28 @@ describe('concordat migrate', () => {
     expect(stdout).toBe('')
     expect(stderr).toContain(message)
     expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+  })
+
+  test.skipIf(process.platform !== 'linux')('print fails when its file takes no more of it', () => {
+    const full = openSync('/dev/full', 'w')
+    onTestFinished(() => closeSync(full))
+    const { status, stderr } = spawnSync(process.execPath, [...COMMAND, 'migrate', 'print'], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    })
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringMatching(/^concordat: the output was not written: ENOSPC/),
+    })
+  })
+
+  test('a reader that goes away early leaves the exit code of the command', async () => {
+    const child = spawn(process.execPath, [...COMMAND, 'migrate', 'status'], {
+      env: { ...process.env, CONCORDAT_POSTGRES: 'postgres://nobody@127.0.0.1:1/none' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    child.stdout.destroy()
+    expect((await once(child, 'exit'))[0]).toBe(3)
   })
 
   test('help lists the commands', async () => {

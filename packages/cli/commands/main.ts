@@ -14,26 +14,37 @@ process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
   if (name !== 'TimeoutNegativeWarning') warn(warning, ...rest)
 }
 
-const written = (stream: NodeJS.WritableStream, text: string): Promise<void> =>
-  new Promise((resolve) => stream.write(text, () => resolve()))
+const written = (stream: NodeJS.WritableStream, text: string): Promise<Error | null | undefined> =>
+  new Promise((resolve) => stream.write(text, resolve))
 
 const { stdin: input, stdout, stderr: output, env } = process
 const args = process.argv.slice(2)
 const watches = args.includes('--watch') && !args.includes('--help')
 const CLEAR = '\u001b[H\u001b[2J'
 const fresh = (): string => (watches && stdout.isTTY ? CLEAR : '')
-const print = (text: string): Promise<void> => written(stdout, `${fresh()}${text}`)
+/** The first error of stdout. */
+let failure: (Error & { readonly code?: unknown }) | undefined
+const print = async (text: string): Promise<void> => {
+  const error = await written(stdout, `${fresh()}${text}`)
+  failure ??= error ?? undefined
+}
 // These end their streams and their connections; other commands just end.
 const stopping = new AbortController()
 if (args[0] === 'console' || args[0] === 'instances')
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
-// The reader may have seen enough: `| head`.
-stdout.on('error', () => process.exit(0))
+stdout.on('error', () => stopping.abort())
+// A command that acts goes on without a reader of its progress.
+output.on('error', () => {})
 do {
   const printed = await run(args, { input, output, env, print, stop: stopping.signal })
   await print(printed.stdout)
   await written(output, printed.stderr)
   process.exitCode = printed.code
+  // After EPIPE the reader has seen enough: `| head`.
+  if (failure !== undefined && failure.code !== 'EPIPE') {
+    await written(output, `concordat: the output was not written: ${failure.message}\n`)
+    process.exitCode ||= 1
+  }
   // A mistake on the command line stays one; a server that is away may come back, and a fault of the doctor's report may end.
   const isMistake = printed.code === 2 && printed.stderr !== ''
   if (isMistake || !watches || stopping.signal.aborted) break
