@@ -8,6 +8,6 @@ export function printable(value: string): string {
 /** Passwords in addresses, wherever they come from. */
 export function withoutSecrets(line: string): string {
   return line
-    .replaceAll(/(:\/\/[^\s:/@]*):[^\s]*@/g, '$1:***@')
+    .replaceAll(/(:\/\/[^\s:/]*):[^\s]*@/g, '$1:***@')
     .replaceAll(/([?&](?:password|sslpassword)=)[^&\s"']*/gi, '$1***')
 }

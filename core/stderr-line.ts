@@ -22,7 +22,7 @@ export function stderrLine(
   )
   const error = err === undefined ? [] : [bounded(errorText(err), MAX_ERROR)]
   const parts = [message, ...(given.length > 0 ? [given.join(' ')] : []), ...error]
-  return bounded(printable(withoutSecrets(`${at.toISOString()} ${level} concordat: ${parts.join(' | ')}`)), MAX_LINE)
+  return printable(bounded(`${at.toISOString()} ${level} concordat: ${parts.join(' | ')}`, MAX_LINE))
 }
 
 function textOf(value: unknown): string {
@@ -87,6 +87,8 @@ function asJson(value: unknown): string {
   }
 }
 
+/** Hides passwords before it cuts: half an address would pass for other text. */
 function bounded(text: string, length: number = MAX_VALUE): string {
-  return text.length <= length ? text : `${text.slice(0, length)}...`
+  const safe = withoutSecrets(text)
+  return safe.length <= length ? safe : `${safe.slice(0, length)}...`
 }

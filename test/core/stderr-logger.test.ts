@@ -99,6 +99,14 @@ it('stderrLogger shows causes once, without the place for intended errors, and w
   expect(lines.join('\n')).not.toContain('S3CR3T')
 })
 
+it('stderrLogger hides a password also where a long text is cut, and behind a user name with an @', () => {
+  const address = 'postgres://app@corp:S3CR3T-S3CR3T@db/shop'
+  stderrLogger.warn({ at: address, long: `${'x'.repeat(270)} ${address}` }, 'away')
+  stderrLogger.warn({ err: new Error(`${'x'.repeat(960)} ${address}`) }, 'away')
+  expect(lines[0]).toContain('at=postgres://app@corp:***@db/shop')
+  expect(lines.join('\n')).not.toContain('S3CR')
+})
+
 it('stderrLogger names the code of an error, and where the package explains it', () => {
   stderrLogger.warn({ err: new LockError('locks.reentered', { key: 'sku' }) }, 'failed')
   expect(lines[0]).toMatch(
