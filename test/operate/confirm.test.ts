@@ -25,6 +25,12 @@ describe('a question', () => {
     expect(shown()).toContain('The message m-1 will not be sent.\nDrop it? [y/N]')
   })
 
+  test('shows names from the database without what would steer the terminal', async () => {
+    const { input, output, shown } = terminal('y\n')
+    await ask({ input, output }, 'Schema "shop".\nOthers: "\u001b[2Jevil\u202e".', 'Apply?')
+    expect(shown()).toContain('Schema "shop".\nOthers: " [2Jevil ".\nApply? [y/N]')
+  })
+
   test('is refused without a terminal to answer it', async () => {
     const { output } = terminal('')
     await expect(ask({ input: new PassThrough(), output }, 'plan', 'Drop it?')).rejects.toThrow('pass --yes')

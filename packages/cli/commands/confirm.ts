@@ -1,5 +1,6 @@
 /** A person says yes, or nothing happens. */
 import { createInterface } from 'node:readline/promises'
+import { printableLines } from '../printable.ts'
 import { UsageError } from './command.ts'
 
 export interface Terminal {
@@ -9,7 +10,7 @@ export interface Terminal {
 
 /** Anything but `y` or `yes` is a no. @throws UsageError when stdin is not a terminal */
 export async function ask({ input, output }: Terminal, plan: string, question: string): Promise<boolean> {
-  output.write(`${plan}\n`)
+  output.write(`${printableLines(plan)}\n`)
   if (input.isTTY !== true) throw new UsageError('stdin is not a terminal: pass --yes to skip the question')
   const lines = createInterface({ input, output })
   try {
