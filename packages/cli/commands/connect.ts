@@ -88,7 +88,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
 
 /** `undefined`: the driver reads PGHOST, PGUSER, PGPASSWORD and so on by itself. */
 function postgresAddress(url: string | undefined, env: Environment): string | undefined {
-  const given = addressOf('postgres', url, env, /^postgres(?:ql)?:/, 'postgres://user@host:5432/database')
+  const given = addressOf('postgres', url, env, /^postgres(?:ql)?:\/\//, 'postgres://user@host:5432/database')
   if (given !== undefined) return given
   if (['PGHOST', 'PGDATABASE', 'PGUSER', 'PGPORT'].some((name) => env[name] !== undefined)) return undefined
   throw new UsageError(NEEDS)
@@ -107,7 +107,7 @@ async function transportOf(
   env: Environment,
 ): Promise<(() => Promise<Transport>) | undefined> {
   // The command line overrides the environment.
-  const url = addressOf('rabbitmq', rabbitmq, kafka === undefined ? env : {}, /^amqps?:/, 'amqp://host:5672')
+  const url = addressOf('rabbitmq', rabbitmq, kafka === undefined ? env : {}, /^amqps?:\/\//, 'amqp://host:5672')
   const brokers = brokersOf(kafka, rabbitmq === undefined ? env : {})
   if (url !== undefined && brokers !== undefined) throw new UsageError('Kafka and RabbitMQ: give the address of one')
   if (url !== undefined) {
@@ -135,7 +135,7 @@ function brokersOf(given: string | undefined, env: Environment): readonly string
 }
 
 async function redisOf({ redis, prefix }: Addresses, env: Environment) {
-  const url = addressOf('redis', redis, env, /^rediss?:/, 'redis://host:6379')
+  const url = addressOf('redis', redis, env, /^rediss?:\/\//, 'redis://host:6379')
   if (url === undefined) return undefined
   await installed('ioredis', import('ioredis'))
   const { redisLocks } = await import('concordat/redis')
@@ -146,7 +146,7 @@ async function redisOf({ redis, prefix }: Addresses, env: Environment) {
 }
 
 async function mysqlOf({ mysql }: Addresses, env: Environment) {
-  const uri = addressOf('mysql', mysql, env, /^(?:mysql|mariadb):/, 'mysql://user@host:3306/database')
+  const uri = addressOf('mysql', mysql, env, /^(?:mysql|mariadb):\/\//, 'mysql://user@host:3306/database')
   if (uri === undefined) return undefined
   const { default: driverOf } = await installed('mysql2', import('mysql2/promise'))
   const { mysqlResource } = await installed('@concordat/mysql', import('@concordat/mysql'))

@@ -50,14 +50,16 @@ test('a command that only looks does not say that something may have been done',
 })
 
 test.each(['postgres', 'rabbitmq', 'mysql', 'redis'])(
-  'an address of %s that cannot be decoded is a mistake',
+  'an address of %s that cannot be decoded, or has no slashes, is a mistake',
   async (option) => {
     const scheme = { postgres: 'postgres', rabbitmq: 'amqp', mysql: 'mysql', redis: 'redis' }[option]
-    const args = ['doctor', '--postgres', 'postgres://h/d', `--${option}`, `${scheme}://u:%Secret@h/d`]
-    const command = option === 'redis' ? ['locks', 'list', ...args.slice(1)] : args
-    const { code, stderr } = await ranHere(command, {})
-    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(`--${option}: expected an address`) })
-    expect(stderr).not.toContain('Secret')
+    for (const address of [`${scheme}://u:%Secret@h/d`, `${scheme}:u:Secret@127.0.0.1:1/d`]) {
+      const args = ['doctor', '--postgres', 'postgres://h/d', `--${option}`, address]
+      const command = option === 'redis' ? ['locks', 'list', ...args.slice(1)] : args
+      const { code, stderr } = await ranHere(command, {})
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(`--${option}: expected an address`) })
+      expect(stderr).not.toContain('Secret')
+    }
   },
 )
 
