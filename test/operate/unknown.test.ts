@@ -26,6 +26,16 @@ async function database(): Promise<SqlClient> {
   return pgliteClient(opened)
 }
 
+/** A database whose log has the group `stock` of a channel, which has read everything. */
+async function withLog(channel = place.channel): Promise<SqlClient> {
+  const sql = await database()
+  const orders = defineChannel(channel, { payload: z.object({}), partitions: 1, groups: ['stock'] })
+  const binder = createBinder({ service: 'shop', transport: postgresTransport({ sql }), sends: [orders] })
+  await binder.start()
+  await binder.close()
+  return sql
+}
+
 interface Counts {
   readonly lag: number
   readonly letters: number
@@ -126,6 +136,20 @@ describe('doctor', () => {
     const operator = createOperator({ sql: await database(), transport: broker({ lag: 10_001, letters: 0 }) })
     await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
     expect((await groupsOf(operator, [place])).said).toEqual(['warn orders.placed.stock is 10001 behind'])
+  })
+
+  test('counts a group on the broker that was named, though a log in the database has one of its name', async () => {
+    const operator = createOperator({ sql: await withLog(), transport: broker({ lag: 10_001, letters: 5 }) })
+    expect((await groupsOf(operator, [place])).said).toEqual([
+      'ok 1 group, none is behind',
+      'warn 5 dead letters of orders.placed.stock',
+      'warn orders.placed.stock is 10001 behind',
+    ])
+  })
+
+  test('leaves a group to the log in the database where the broker that was named does not have it', async () => {
+    const operator = createOperator({ sql: await withLog('paid'), transport: broker({ lag: 0, letters: 0 }) })
+    expect((await groupsOf(operator, [{ ...place, channel: 'paid' }])).said).toEqual(['ok 1 group, none is behind'])
   })
 
   test('finds groups on a broker well only after it has counted them', async () => {
@@ -250,6 +274,22 @@ test('lag of one group in the log has its readers, as lag of all groups has them
   const line = { channel: 'orders.placed', group: 'stock', lag: 0, letters: 0, readers: 1 }
   expect(await lagOf(operator)).toMatchObject({ code: 0, json: { groups: [line] } })
   expect(await lagOf(operator, 'orders.placed', 'stock')).toMatchObject({ code: 0, json: { groups: [line] } })
+})
+
+test('lag counts a group on the broker that was named beside the one of its name in the log', async () => {
+  const operator = createOperator({ sql: await withLog(), transport: broker({ lag: 3, letters: 5 }) })
+  const instances = { instances: [], bindings: [{ ...place, running: 0, queued: 0 }], leftOut: 0 }
+  const bus = { watch: async () => ({ view: () => instances, [Symbol.asyncDispose]: async () => {} }) }
+  const asked = { positionals: [], values: { kafka: 'mq:9092' }, env: {}, operator: async () => ({ ...operator, bus }) }
+  expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
+    code: 0,
+    json: {
+      groups: [
+        { channel: 'orders.placed', group: 'stock', lag: 0, letters: 0, readers: 0 },
+        { channel: 'orders.placed', group: 'stock', lag: 3, letters: 5, readers: null },
+      ],
+    },
+  })
 })
 
 test('lag has null for readers that a broker does not count, which leaves the exit code at 0', async () => {

@@ -1,6 +1,6 @@
 /** The `lag` command: how many messages groups have not settled, and their dead letters. */
 import { toError } from 'concordat/extension'
-import { LETTERS_HELD, nothingCommitted } from '../doctor/groups.ts'
+import { LETTERS_HELD, nothingCommitted, placesBeside } from '../doctor/groups.ts'
 import { type GroupLine, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
@@ -28,7 +28,8 @@ const lag: Command = {
     }
     const instances = namesBroker(invocation) ? await instancesOn(operator) : undefined
     const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0], instances)]
-    const places = known.filter((place) => !groups.some((line) => isOf(line, place)))
+    const { letters } = operator
+    const places = await placesBeside(groups, known, { letters, hasBroker: namesBroker(invocation) })
     const others: CountedPlace[] = []
     for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
     const isReadyOnly = others.some((each) => each.isReadyOnly)

@@ -39,9 +39,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   const { sql, schema, hasMessages } = examined
   const log = await logSchemaOf(sql, schema)
   const rows = await groupsIn(sql, log)
-  const inLog = new Set(rows.map(nameOf))
-  const known = await knownPlaces(examined)
-  const others = known.filter((place) => !inLog.has(nameOf(place)))
+  const others = await placesBeside(rows, await knownPlaces(examined), examined)
   if (others.length > 0 && (await isLogElsewhere(examined))) return [uncountedElsewhere(others.length)]
   const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...linesOfLog(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
@@ -78,6 +76,23 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
   const found: DeadLetterPlace[] = []
   for (const place of replies) if (!given.has(nameOf(place)) && (await isThere(letters, place))) found.push(place)
   return [...places, ...found]
+}
+
+/**
+ * Known groups that the log in the database does not count. A broker may have a group of the same name as the log: the services have moved,
+ * or another service uses the log.
+ */
+export async function placesBeside(
+  log: readonly GroupLine[],
+  known: readonly DeadLetterPlace[],
+  { letters, hasBroker }: Pick<ExaminedGroups, 'letters' | 'hasBroker'>,
+): Promise<readonly DeadLetterPlace[]> {
+  const found: DeadLetterPlace[] = []
+  for (const place of known) {
+    const isInLog = log.some(({ channel, group }) => channel === place.channel && group === place.group)
+    if (!isInLog || (hasBroker && (await isThere(letters, place)))) found.push(place)
+  }
+  return found
 }
 
 /** Sagas without remote steps have no such group. A broker that does not answer leaves it unknown, so it counts as there. */
