@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import type { Clock, SqlClient, SqlTransaction } from 'concordat/core'
-import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import { type ShareHost, SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 
 /** Clock that moves only in a test, so that work takes no time and may be shared. */
 export class StillClock implements Clock {
@@ -43,9 +43,17 @@ export interface Sharing<Time extends Clock = StillClock> {
 
 /** Ready to share: it is known that work is quick. */
 export async function sharingOn(sql: SqlClient): Promise<Sharing>
-export async function sharingOn<Time extends Clock>(sql: SqlClient, clock: Time): Promise<Sharing<Time>>
-export async function sharingOn(sql: SqlClient, clock: Clock = new StillClock()): Promise<Sharing<Clock>> {
-  const shared = new SharedTransactions<undefined>(sql, clock)
+export async function sharingOn<Time extends Clock>(
+  sql: SqlClient,
+  clock: Time,
+  host?: ShareHost<undefined>,
+): Promise<Sharing<Time>>
+export async function sharingOn(
+  sql: SqlClient,
+  clock: Clock = new StillClock(),
+  host?: ShareHost<undefined>,
+): Promise<Sharing<Clock>> {
+  const shared = new SharedTransactions<undefined>(sql, clock, host)
   const run = (work: Work): Promise<void> =>
     shared.run(undefined, (timed) => sql.transaction((tx) => timed(() => work(tx))), work)
   await run(async () => {})

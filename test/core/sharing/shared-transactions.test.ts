@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { SqlTransaction } from 'concordat/core'
+import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import { lossyAnswers } from '../../support/lossy-answers.ts'
-import { sharingOn, type Work, xidOf } from '../../support/sharing.ts'
+import { sharingOn, StillClock, type Work, xidOf } from '../../support/sharing.ts'
 import {
   effects,
   expectCaughtFailureRefused,
@@ -157,6 +157,22 @@ describe('work that is ready together', () => {
     await ends
     expect(heard).toEqual(['a', 'b'])
   })
+
+  test('a listener hears whether its own work has gone back to a savepoint', async () => {
+    const { run } = await sharingOn(embedded())
+    const heard: Record<string, boolean | undefined> = {}
+    const listening = (name: string, more: Work): Work =>
+      inserting(name, [], async (tx) => {
+        tx.afterCommit?.((isWhole) => void (heard[name] = isWhole))
+        await more(tx)
+      })
+    const back = listening('a', async (tx) => {
+      await tx.query('SAVEPOINT mine')
+      await tx.query('ROLLBACK TO mine')
+    })
+    await Promise.all([run(back), run(listening('b', async () => {}))])
+    expect(heard).toEqual({ a: false, b: true })
+  })
 })
 
 describe('work in the way of the others', () => {
@@ -244,4 +260,37 @@ describe('a commit', () => {
       expect(calls).toEqual(['a', 'b'])
     },
   )
+
+  test('that went out with the last statement and has no answer rejects all of them, and calls none again', async () => {
+    const lost = Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
+    const own = embedded()
+    let isLost = false
+    const transaction: SqlClient['transaction'] = async (work) => {
+      const result = await own.transaction((tx) => {
+        const last: SqlTransaction['last'] = async (text, parameters) => {
+          await tx.query(text, parameters)
+          isLost = true
+          throw lost
+        }
+        // The server commits, and the caller does not hear of it.
+        return work({ ...tx, last }).catch((error: unknown) => {
+          if (error !== lost) throw error
+          return undefined as never
+        })
+      })
+      if (isLost) throw lost
+      return result
+    }
+    const close = async (tx: SqlTransaction): Promise<void> => void (await tx.last?.('SELECT $1::int', [1]))
+    const { run } = await sharingOn({ ...own, transaction }, new StillClock(), { close })
+    const calls: string[] = []
+    const work = (id: string): Work => inserting(id, [], async () => void calls.push(id))
+    const ends = await Promise.allSettled([run(work('a')), run(work('b'))])
+    expect(ends).toEqual([
+      { status: 'rejected', reason: lost },
+      { status: 'rejected', reason: lost },
+    ])
+    expect(calls).toEqual(['a', 'b'])
+    expect(await effects()).toEqual(['a', 'b'])
+  })
 })

@@ -1,5 +1,7 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import { describe, expect, test } from 'vitest'
+import type { Piece } from '../../../core/sharing/open-transaction.ts'
+import { PiecesAwaitingTransaction } from '../../../core/sharing/pieces-awaiting-transaction.ts'
 import { SharingPolicy } from '../../../core/sharing/sharing-policy.ts'
 
 function paced(floorMs: number): SharingPolicy {
@@ -100,4 +102,12 @@ describe('how work shares transactions', () => {
     pace.failed()
     expect(pace.mayGoTogether).toBe(false)
   })
+})
+
+test('a piece that must be alone shares its transaction neither with those before it nor with those behind it', () => {
+  const waiting = new PiecesAwaitingTransaction<string>(undefined)
+  const piece = (item: string, mustBeAlone: boolean) => ({ item, mustBeAlone }) as Piece<string>
+  for (const each of [piece('a', false), piece('b', true), piece('c', false), piece('d', false)]) waiting.push(each)
+  const taken = [1, 2, 3].map(() => waiting.take(10).map(({ item }) => item))
+  expect(taken).toEqual([['a'], ['b'], ['c', 'd']])
 })
