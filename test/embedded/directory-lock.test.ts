@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { utimesSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -104,6 +104,23 @@ describe('the lock of a folder', () => {
     const slower = lockDirectory(directory, { ...clock, monotonic, sleep: (ms) => clock.sleep(ms) })
     await expect(slower).rejects.toMatchObject({ code: 'embedded.in_use', pid: process.pid })
     expect(await readFile(join(directory, 'lock'), 'utf8')).toBe(quicker)
+  })
+
+  it('stays with a process on another kernel that wakes up as its lock is about to be taken', async () => {
+    const directory = await folder()
+    const path = join(directory, 'lock')
+    await writeFile(path, await deadLock(directory))
+    const frozen = await readFile(path, 'utf8')
+    const clock = quickClock()
+    const monotonic = (): number => {
+      // Between the last check of the lock and the claim.
+      if (clock.waitedMs === 20 * SECOND) utimesSync(path, new Date(), new Date())
+      return clock.waitedMs
+    }
+    const starter = { ...clock, monotonic, sleep: (ms: number) => clock.sleep(ms) }
+    const taking = lockDirectory(directory, starter, await elsewhere(directory))
+    await expect(taking).rejects.toMatchObject({ code: 'embedded.in_use', pid: NOBODY })
+    expect(await readFile(path, 'utf8')).toBe(frozen)
   })
 
   it('is taken at once when a starter died that was about to take it', async () => {
