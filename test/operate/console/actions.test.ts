@@ -84,7 +84,9 @@ describe('actions', () => {
     const order = { do: 'cancel', filter: { saga: 'approve' }, reason: 'the form has changed' }
     const dry = await (await send('sagas', order)).json()
     expect(dry).toMatchObject({ dryRun: true, results: [{ id: 'a-1' }], chosen: [{ id: 'a-1' }], notAllowed: 1 })
-    const done = await (await send('sagas', { ...order, dryRun: false })).json()
+    // Also where the page of another user had chosen both.
+    const among = ['a-1', 'a-2'].map((id) => ({ saga: 'approve', id }))
+    const done = await (await send('sagas', { ...order, among, dryRun: false })).json()
     expect(done).toMatchObject({ dryRun: false, results: [{ id: 'a-1', outcome: 'applied' }], notAllowed: 1 })
     expect(await world.operator.sagas.show({ saga: 'approve', id: 'a-2' })).toMatchObject({ status: 'running' })
     expect(asked).toEqual(new Set([undefined, 'approve/a-1', 'approve/a-2']))
@@ -172,6 +174,7 @@ describe('actions', () => {
       { ...account, column: 'iban', expected: 'DE02', found: 'DE03' },
       { ...account, column: 'name', expected: 'Ann', found: 'Bob' },
       { ...account, column: 'profile', expected: '{"password": "hunter2", "age": 7}', found: '{"age": 7}' },
+      { ...account, column: 'notes', expected: '{"a":{"pin_token":"hunter2"},"a":1}', found: '{"a":1}' },
       { ...account, expected: 'a row', found: 'no row' },
     )
     const branch = { saga: 'buy', id: 'o/2', step: 'pay' }
@@ -189,6 +192,7 @@ describe('actions', () => {
         { ...hidden, column: 'iban' },
         { ...hidden, column: 'name' },
         { ...hidden, column: 'profile' },
+        { ...hidden, column: 'notes' },
         hidden,
       ])
     const look = { of: 'branch', ...branch, reason: 'the bank asks' }
@@ -199,6 +203,8 @@ describe('actions', () => {
         { table: 'account', key, column: 'iban', expected: '***', found: '***' },
         { table: 'account', key, column: 'name', expected: '?', found: '?' },
         { table: 'account', key, column: 'profile', expected: '{"password":"***","age":7}', found: '{"age": 7}' },
+        // The first of two members with one name.
+        { table: 'account', key, column: 'notes', expected: '{"a":1}', found: '{"a":1}' },
         { table: 'account', key, expected: 'a row', found: 'no row' },
       ],
     })
