@@ -195,6 +195,20 @@ describe('letters', () => {
     expect(await deeds(operator)).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
   })
 
+  test('say why an action failed, also when that cannot be written down', async () => {
+    const { schema } = await withLetters(1)
+    const failing: SqlClient = {
+      ...sql,
+      query: async (text, parameters) => {
+        if (text.startsWith('INSERT') && parameters?.at(-1) === 'ECONNREFUSED') throw new Error('cut (made by the test)')
+        return sql.query(text, parameters)
+      },
+    }
+    const transport = () => Promise.reject(Object.assign(new Error('no broker'), { code: 'ECONNREFUSED' }))
+    const away = createOperator({ sql: failing, schema, transport })
+    await expect(away.letters.drop(place, { ...note, dryRun: false })).rejects.toThrow('no broker')
+  })
+
   test('keep the line of an action that failed on the way, with the number of letters done until then', async () => {
     const { operator, schema, broker, state } = await withLetters(3)
     state.broken = false

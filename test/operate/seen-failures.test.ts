@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- inside of the command line: an action that is confirmed late
 /** An operator decides on one failure of a saga: the action applies to that one, and once. */
 
 import { createOperator, type SagaAdmin } from '@concordat/cli'
@@ -5,6 +6,8 @@ import type { SqlClient } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { Invocation } from '../../packages/cli/commands/command.ts'
+import { SAGA_ACTION_COMMANDS } from '../../packages/cli/commands/saga-actions.ts'
 import { runningWorlds } from '../saga/support/running-world.ts'
 import { gate, until } from '../support/until.ts'
 
@@ -107,6 +110,23 @@ test.each(['skip', 'compensate', 'retry'] as const)(
     expect(calls).toEqual(['hold', 'pay', 'pay'])
   },
 )
+
+test('a skip that is confirmed after the retry of another operator has failed, too, is refused', async () => {
+  const { sagas, calls } = await stuckWorld()
+  const confirm = async (): Promise<boolean> => {
+    await sagas.retry(target, bob)
+    await until('it is stuck again', isStuckAgain(sagas))
+    return true
+  }
+  const skip = SAGA_ACTION_COMMANDS.find(({ name }) => name === 'saga skip')
+  const asked = { positionals: ['rent/r-1'], values: ann, env: {}, user: 'ann', operator: async () => ({ sagas }), confirm }
+  await expect(skip?.run(asked as unknown as Invocation)).rejects.toMatchObject({
+    code: 'saga.action_refused',
+    message: expect.stringContaining('the saga has changed') as string,
+  })
+  expect((await sagas.show(target)).status).toBe('stuck')
+  expect(calls).toEqual(['hold', 'pay', 'pay'])
+})
 
 test('a resolve that is written while the retry of another operator is running is refused when that has failed, too', async () => {
   const { sagas, calls, sql, outbox, coordinator } = await stuckWorld()

@@ -146,3 +146,18 @@ test('a broker that is slow to count leaves the groups that it counted', async (
     { channel: 'orders', group: 'late', count: null },
   ])
 })
+
+test('a part that is no longer set up here shows nothing of what it was', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const clock = new FakeClock()
+  const places = [{ channel: 'orders', group: 'stock' }]
+  const snapshot = listenTo({ clock, places, groups: [], count: async () => 3 })
+  await drain()
+  expect(snapshot.current.letters).toMatchObject({ data: [{ channel: 'orders', group: 'stock', count: 3 }] })
+  places.length = 0
+  await clock.advance(30_000)
+  vi.advanceTimersByTime(1_000)
+  await drain()
+  expect(snapshot.current.letters).toEqual({ at: clock.now(), problem: expect.objectContaining({ code: 'console.groups_unknown' }) })
+})
