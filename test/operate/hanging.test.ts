@@ -10,6 +10,7 @@ import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import type { Invocation } from '../../packages/cli/commands/command.ts'
+import { INSTANCE_COMMANDS } from '../../packages/cli/commands/instances.ts'
 import { LAG_COMMANDS } from '../../packages/cli/commands/lag.ts'
 import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
@@ -127,7 +128,10 @@ describe('a handler call that hangs', () => {
       await until('it is seen', () => watch.view().instances.length === 1, 20_000)
       return { ...watch.view(), bindings: [] }
     })()
-    const bus = { ...operator.bus, watch: async () => ({ view: () => view, [Symbol.asyncDispose]: async () => {} }) }
+    const bus = {
+      ...operator.bus,
+      watch: async () => ({ view: () => view, trouble: () => undefined, [Symbol.asyncDispose]: async () => {} }),
+    }
     // Dead letters that are known: the part of the lag is all that is not.
     const letters = { backlog: () => operator.letters.backlog(place), count: async () => 0 }
     const asked = {
@@ -158,3 +162,44 @@ function counting(messages: number): Transport {
     lag,
   } as unknown as Transport
 }
+
+describe('a bus that is lost while it is watched', () => {
+  const binding = { ...place, service: 'shop', name: 'orders.stock', running: 1, queued: 4, states: {}, circuits: {} }
+  const line = { address: 'shop:default:shop-1', service: 'shop', notRunning: [], slow: [], running: 1, queued: 4 }
+  const view = { instances: [line], bindings: [binding], leftOut: 0 }
+  const close = async (): Promise<void> => {}
+  const watch = async () => ({ view: () => view, trouble: () => 'no broker', close, [Symbol.asyncDispose]: close })
+  const letters = { backlog: async () => ({ lag: 0, isReadyOnly: true }), count: async () => 0 }
+
+  async function asked(values: Readonly<Record<string, unknown>>, ...positionals: readonly string[]) {
+    const stop = new AbortController()
+    const printed: string[] = []
+    const print = async (text: string): Promise<void> => {
+      printed.push(text)
+      stop.abort()
+    }
+    const operator = async () => ({ bus: { watch }, letters, groups: async () => [] })
+    return { printed, invocation: { positionals, values, env: {}, operator, print, stop: stop.signal } as never }
+  }
+
+  test('is a problem of instances, beside the last reports', async () => {
+    const problem = 'The bus is not reached now: no broker'
+    const once = await asked({ listen: '1ms' })
+    expect(await INSTANCE_COMMANDS[0]?.run(once.invocation)).toMatchObject({
+      code: 1,
+      text: expect.stringContaining(problem),
+      json: { ...view, problem },
+    })
+    const watching = await asked({ listen: '1ms', watch: true, json: true })
+    await INSTANCE_COMMANDS[0]?.run(watching.invocation)
+    expect(watching.printed.map((text) => JSON.parse(text) as unknown)).toEqual([{ ...view, problem }])
+  })
+
+  test('leaves the part of the lag that instances hold unknown', async () => {
+    const { invocation } = await asked({}, 'orders', 'stock')
+    expect(await LAG_COMMANDS[0]?.run(invocation)).toMatchObject({
+      code: 1,
+      json: { groups: [{ lag: 0, held: null }] },
+    })
+  })
+})

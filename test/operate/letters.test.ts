@@ -200,7 +200,8 @@ describe('letters', () => {
     const failing: SqlClient = {
       ...sql,
       query: async (text, parameters) => {
-        if (text.startsWith('INSERT') && parameters?.at(-1) === 'ECONNREFUSED') throw new Error('cut (made by the test)')
+        if (text.startsWith('INSERT') && parameters?.at(-1) === 'ECONNREFUSED')
+          throw new Error('cut (made by the test)')
         return sql.query(text, parameters)
       },
     }

@@ -119,7 +119,14 @@ test('a skip that is confirmed after the retry of another operator has failed, t
     return true
   }
   const skip = SAGA_ACTION_COMMANDS.find(({ name }) => name === 'saga skip')
-  const asked = { positionals: ['rent/r-1'], values: ann, env: {}, user: 'ann', operator: async () => ({ sagas }), confirm }
+  const asked = {
+    positionals: ['rent/r-1'],
+    values: ann,
+    env: {},
+    user: 'ann',
+    operator: async () => ({ sagas }),
+    confirm,
+  }
   await expect(skip?.run(asked as unknown as Invocation)).rejects.toMatchObject({
     code: 'saga.action_refused',
     message: expect.stringContaining('the saga has changed') as string,

@@ -279,7 +279,9 @@ test('lag of one group in the log has its readers, as lag of all groups has them
 test('lag counts a group on the broker that was named beside the one of its name in the log', async () => {
   const operator = createOperator({ sql: await withLog(), transport: broker({ lag: 3, letters: 5 }) })
   const instances = { instances: [], bindings: [{ ...place, running: 0, queued: 0 }], leftOut: 0 }
-  const bus = { watch: async () => ({ view: () => instances, [Symbol.asyncDispose]: async () => {} }) }
+  const bus = {
+    watch: async () => ({ view: () => instances, trouble: () => undefined, [Symbol.asyncDispose]: async () => {} }),
+  }
   const asked = { positionals: [], values: { kafka: 'mq:9092' }, env: {}, operator: async () => ({ ...operator, bus }) }
   expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
     code: 0,

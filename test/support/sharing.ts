@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import type { Clock, SqlClient, SqlTransaction } from 'concordat/core'
-import { type ShareHost, SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import { SharedTransactions, type ShareHost } from '../../core/sharing/shared-transactions.ts'
 
 /** Clock that moves only in a test, so that work takes no time and may be shared. */
 export class StillClock implements Clock {

@@ -54,12 +54,12 @@ export function namesBroker({ values, env }: Invocation): boolean {
   return ['kafka', 'rabbitmq'].some((name) => values[name] !== undefined || env[`CONCORDAT_${name.toUpperCase()}`])
 }
 
-/** Reports of instances within the time; `undefined` without a bus, and without a named broker. */
+/** Reports of instances within the time; `undefined` without a bus, while it is not reached, and without a named broker. */
 export async function instancesOn({ bus }: Operator, listenMs = LISTEN_MS): Promise<InstancesView | undefined> {
   try {
     await using watched = await bus.watch({ everyMs: 1 * SECOND })
     await sleep(listenMs)
-    return watched.view()
+    return watched.trouble() === undefined ? watched.view() : undefined
   } catch {
     return undefined
   }

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from 'concordat/core'
 import { duration } from '../doctor/line.ts'
-import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
+import type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from '../instances.ts'
 import { counted } from '../words.ts'
 import { BUS_PLACE, placeOf, UNHEARD } from './bus.ts'
 import { type Command, type Invocation, type Outcome, WATCH_OPTION } from './command.ts'
@@ -34,26 +34,31 @@ async function show(invocation: Invocation): Promise<Outcome> {
     const listen = durationMs(values, 'listen') ?? LISTEN_MS
     await pause(listen, stop)
     while (flag(values, 'watch') && !stop.aborted) {
-      const trouble = watched.trouble()
-      const said = trouble === undefined ? text(watched.view()) : `The bus is not reached now: ${trouble}\n`
-      await print(flag(values, 'json') ? `${JSON.stringify(watched.view())}\n` : said)
+      const { text, json } = outcomeOf(watched)
+      await print(flag(values, 'json') ? `${JSON.stringify(json)}\n` : text)
       await pause(EVERY_MS, stop)
     }
-    if (flag(values, 'watch')) return { text: '', json: undefined }
-    const view = watched.view()
-    if (view.instances.length > 0) return { text: text(view), json: view }
-    return { text: text(view), json: { ...view, problem: UNHEARD }, code: 1 }
+    return flag(values, 'watch') ? { text: '', json: undefined } : outcomeOf(watched)
   } finally {
     await watched.close()
   }
+}
+
+function outcomeOf(watched: InstanceWatch): Outcome {
+  const view = watched.view()
+  const trouble = watched.trouble()
+  const unheard = view.instances.length === 0 ? UNHEARD : undefined
+  const problem = trouble === undefined ? unheard : `The bus is not reached now: ${trouble}`
+  if (problem === undefined) return { text: tables(view), json: view }
+  return { text: `${tables(view)}${problem}\n`, json: { ...view, problem }, code: 1 }
 }
 
 function pause(ms: number, stop: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { signal: stop }).catch(() => undefined)
 }
 
-function text({ instances: all, bindings, leftOut }: InstancesView): string {
-  if (all.length === 0) return `${UNHEARD}\n`
+function tables({ instances: all, bindings, leftOut }: InstancesView): string {
+  if (all.length === 0) return ''
   const parts = [table(HEAD, all.map(cells))]
   if (bindings.length > 0) parts.push(table(BINDING_HEAD, bindings.map(bindingCells)))
   if (leftOut > 0)

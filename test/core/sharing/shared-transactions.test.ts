@@ -3,7 +3,7 @@ import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import { lossyAnswers } from '../../support/lossy-answers.ts'
-import { sharingOn, StillClock, type Work, xidOf } from '../../support/sharing.ts'
+import { StillClock, sharingOn, type Work, xidOf } from '../../support/sharing.ts'
 import {
   effects,
   expectCaughtFailureRefused,

@@ -159,5 +159,8 @@ test('a part that is no longer set up here shows nothing of what it was', async 
   await clock.advance(30_000)
   vi.advanceTimersByTime(1_000)
   await drain()
-  expect(snapshot.current.letters).toEqual({ at: clock.now(), problem: expect.objectContaining({ code: 'console.groups_unknown' }) })
+  expect(snapshot.current.letters).toEqual({
+    at: clock.now(),
+    problem: expect.objectContaining({ code: 'console.groups_unknown' }),
+  })
 })
