@@ -83,6 +83,19 @@ it('a call that was given up is forgotten when a later one of its kind succeeds'
   expect(silence.error).toBeUndefined()
 })
 
+it('a call that still waits is reported though a later one of its kind succeeds after others were given up', async () => {
+  const { clock, silence, call } = setup()
+  const first = call('read')
+  silence.giveUp(call('read').promise)
+  await clock.advance(9_000)
+  call('read').resolve()
+  await clock.advance(0)
+  expect(silence.error?.message).toBe('no answer for 9 s while trying to read')
+  first.resolve()
+  await clock.advance(0)
+  expect(silence.error).toBeUndefined()
+})
+
 it('a call that was given up and is not repeated is forgotten after ten seconds', async () => {
   const { clock, silence, call } = setup()
   const { promise } = call('read')

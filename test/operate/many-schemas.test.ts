@@ -31,6 +31,16 @@ test('an error names twenty of the schemas, and how many more there are', async 
   )
 })
 
+test('the doctor shows a schema as unknown whose tables it cannot read, and looks into the others', async () => {
+  await sql.query('ALTER TABLE s11.saga RENAME COLUMN status TO state')
+  const { lines } = await createOperator({ sql, schema: 'shop' }).doctor()
+  await sql.query('ALTER TABLE s11.saga RENAME COLUMN state TO status')
+  expect(lines.filter(({ check, status }) => check === 'schemas' && status !== 'ok')).toMatchObject([
+    { status: 'unknown', text: '"s11" has tables that this release cannot read', remedy: expect.stringMatching(/s11$/) },
+    { status: 'unknown', text: '2 schemas of other services were not looked at' },
+  ])
+})
+
 test('the doctor looks into fifty others, and says how many are left', async () => {
   await sql.query(`INSERT INTO s40.saga VALUES ('stuck', NULL)`)
   const { lines } = await createOperator({ sql, schema: 'shop' }).doctor()

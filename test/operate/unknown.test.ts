@@ -276,6 +276,15 @@ test('lag of one group in the log has its readers, as lag of all groups has them
   expect(await lagOf(operator, 'orders.placed', 'stock')).toMatchObject({ code: 0, json: { groups: [line] } })
 })
 
+test('a process whose lease is over reads no group', async () => {
+  const sql = await withLog()
+  await sql.query(
+    `INSERT INTO concordat.transport_session (owner, live_until, groups)
+     SELECT 'killed', clock_timestamp() - interval '1 second', array_agg(id) FROM concordat.transport_group`,
+  )
+  expect(await createOperator({ sql }).groups()).toMatchObject([{ group: 'stock', readers: 0 }])
+})
+
 test('lag counts a group on the broker that was named beside the one of its name in the log', async () => {
   const operator = createOperator({ sql: await withLog(), transport: broker({ lag: 3, letters: 5 }) })
   const instances = { instances: [], bindings: [{ ...place, running: 0, queued: 0 }], leftOut: 0 }
