@@ -1,7 +1,9 @@
+// oxlint-disable no-restricted-imports -- inside of the command line: a command without a server
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { promisify } from 'node:util'
+import { createOperator } from '@concordat/cli'
 import { migrate, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
@@ -10,6 +12,8 @@ import { createInbox, createOutbox } from 'concordat/outbox'
 import { postgresLocks, postgresStateStore } from 'concordat/postgres'
 import { migrateParticipant } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { Invocation } from '../../packages/cli/commands/command.ts'
+import { MIGRATE_COMMANDS } from '../../packages/cli/commands/migrate.ts'
 import { asNextRelease } from '../support/next-release.ts'
 import { freshPglite } from '../support/pglite.ts'
 
@@ -128,6 +132,21 @@ describe('concordat migrate', () => {
     })
     child.stdout.destroy()
     expect((await once(child, 'exit'))[0]).toBe(3)
+  })
+
+  test('status ends with exit code 1 where no table is there, as where some are to be migrated', async () => {
+    await database.exec(printMigrations({ schema: 'one_part', parts: ['saga'] }))
+    const status = MIGRATE_COMMANDS.find(({ name }) => name === 'migrate status')
+    const inSchema = (schema: string) => {
+      const operator = async () => createOperator({ sql, schema })
+      const asked = { values: {}, positionals: [], schema, operator, schemas: async () => ['one_part'] }
+      return status?.run(asked as unknown as Invocation)
+    }
+    expect(await inSchema('one_part')).toMatchObject({ code: 0 })
+    expect(await inSchema('mistyped')).toMatchObject({
+      code: 1,
+      text: expect.stringContaining('They are in "one_part"'),
+    })
   })
 
   test('help lists the commands', async () => {

@@ -67,13 +67,17 @@ const grants: Command = {
 
 const status: Command = {
   name: 'migrate status',
-  summary: 'shows the versions of the tables against what this release needs; exit code 1 when some are to be migrated',
+  summary:
+    'shows the versions of the tables against what this release needs; exit code 1 when some are to be migrated, or none is there',
   options: DATABASE_OPTIONS,
   examples: ['npx concordat migrate status', 'npx concordat migrate status --json'],
-  async run({ positionals, operator }) {
+  async run({ positionals, operator, schema = DEFAULT_SCHEMA, schemas }) {
     none(positionals)
     const parts = await (await operator()).migrations()
-    return { text: `${statusTable(parts)}\n`, json: { parts }, code: parts.some(isWrong) ? 1 : 0 }
+    const json = { parts }
+    if (parts.every(({ state }) => state === 'absent'))
+      return { text: `${placeOf(schema, await schemas())}\n\n${statusTable(parts)}\n`, json, code: 1 }
+    return { text: `${statusTable(parts)}\n`, json, code: parts.some(isWrong) ? 1 : 0 }
   },
 }
 
