@@ -36,7 +36,11 @@ test('the doctor shows a schema as unknown whose tables it cannot read, and look
   const { lines } = await createOperator({ sql, schema: 'shop' }).doctor()
   await sql.query('ALTER TABLE s11.saga RENAME COLUMN state TO status')
   expect(lines.filter(({ check, status }) => check === 'schemas' && status !== 'ok')).toMatchObject([
-    { status: 'unknown', text: '"s11" has tables that this release cannot read', remedy: expect.stringMatching(/s11$/) },
+    {
+      status: 'unknown',
+      text: '"s11" has tables that this release cannot read',
+      remedy: expect.stringMatching(/s11$/),
+    },
     { status: 'unknown', text: '2 schemas of other services were not looked at' },
   ])
 })

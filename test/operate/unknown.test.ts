@@ -276,6 +276,36 @@ test('lag of one group in the log has its readers, as lag of all groups has them
   expect(await lagOf(operator, 'orders.placed', 'stock')).toMatchObject({ code: 0, json: { groups: [line] } })
 })
 
+test('lag shows dead letters as unknown where they cannot be counted for a group that has committed nothing', async () => {
+  const transport = () => {
+    const lag: Transport['lag'] = async ({ destination }) => {
+      if (destination.endsWith('.dlq')) throw new Error('no answer (made by the test)')
+      return 7
+    }
+    const withoutPosition = async () => 'orders.placed.stock'
+    return { ...broker({ lag: 7, letters: 0 })(), lag, withoutPosition } as unknown as Transport
+  }
+  const operator = createOperator({ sql: await database(), transport })
+  expect(await lagOf(operator, 'orders.placed', 'stock')).toMatchObject({
+    code: 1,
+    json: { groups: [{ lag: null, letters: null, problem: expect.stringContaining('has committed nothing') }] },
+  })
+})
+
+test('a number of partitions that was given is not replaced by that of the broker', async () => {
+  const transport = () => {
+    const lag: Transport['lag'] = async ({ partitions }) => {
+      if (partitions === 3) return 5
+      const message = 'orders.placed has 3 partitions'
+      throw new TransportError({ transport: 'fake', kind: 'mismatch', message, partitions: 3 })
+    }
+    return { ...broker({ lag: 0, letters: 0 })(), lag }
+  }
+  const { letters } = createOperator({ sql: await database(), transport })
+  expect(await letters.lag({ ...place, partitions: undefined })).toBe(5)
+  await expect(letters.lag({ ...place, partitions: 2 })).rejects.toThrow('has 3 partitions')
+})
+
 test('a process whose lease is over reads no group', async () => {
   const sql = await withLog()
   await sql.query(
