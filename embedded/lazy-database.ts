@@ -30,15 +30,17 @@ export class LazyDatabase {
     const opened = this.#opened
     this.#opened = undefined
     this.#inner = undefined
-    await (await opened)?.close()
+    // One that was never opened is not to be closed: its statements reject with the reason.
+    await (await opened?.catch(() => undefined))?.close()
   }
 
   async #get(): Promise<SqlClient> {
-    this.#opened ??= this.#begin()
+    const opened = (this.#opened ??= this.#begin())
     try {
-      return (await this.#opened).inner
+      return (await opened).inner
     } catch (error) {
-      this.#opened = undefined
+      // Another one may be opening by now.
+      if (this.#opened === opened) this.#opened = undefined
       throw error
     }
   }

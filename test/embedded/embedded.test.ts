@@ -11,7 +11,8 @@ import { createService } from 'concordat/service'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'
-import { ownLock, placeOf } from './inside.ts'
+import { freshPglite } from '../support/pglite.ts'
+import { LazyDatabase, ownLock, placeOf } from './inside.ts'
 
 const KILLS = 5
 const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }), groups: ['g'] })
@@ -78,6 +79,28 @@ describe('embedded', () => {
     await sender.close()
     await until('it came after the sender was gone', () => got.length === 1)
     await reader.close()
+  })
+
+  it('that is closed while it opens in vain is opened once by the statements behind', async () => {
+    const opens: Array<PromiseWithResolvers<never>> = []
+    const lazy = new LazyDatabase(true, () => {
+      const opening = Promise.withResolvers<never>()
+      opens.push(opening)
+      return opening.promise
+    })
+    const first = lazy.sql.query('SELECT 1')
+    const closing = lazy.close()
+    const second = lazy.sql.query('SELECT 1')
+    opens[0]?.reject(new Error('in use (made by the test)'))
+    await expect(first).rejects.toThrow('in use')
+    await closing
+    const third = lazy.sql.query('SELECT 1')
+    const database = freshPglite()
+    opens[1]?.resolve({ database, close: () => database.close() } as never)
+    expect(await Promise.all([second, third])).toMatchObject([{ rowCount: 1 }, { rowCount: 1 }])
+    expect(opens).toHaveLength(2)
+    await lazy.close()
+    expect(database.closed).toBe(true)
   })
 
   it('is closed by `await using` of its locks', async () => {
