@@ -4,6 +4,8 @@ import type { PgPool, PgPoolConnection } from '../support/inside/core.ts'
 
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
 
+const readOnly = (): Error => Object.assign(new Error('cannot execute INSERT'), { code: '25006' })
+
 /** Server that accepts writes, only reads, or is down. */
 class Server implements PgPool {
   readonly options = { max: 5 }
@@ -30,6 +32,7 @@ class Server implements PgPool {
     const own: PgPoolConnection = {
       query: async (text) => {
         this.log.push(text)
+        if (this.reads && !text.includes('recovery')) throw readOnly()
         return { rows: text.includes('recovery') ? [{ reads: this.reads }] : [], rowCount: 0 }
       },
       release: (destroy) => {
@@ -63,6 +66,16 @@ describe('the primary among several servers', () => {
     b.reads = false
     await pool.query('three')
     expect(b.log.at(-1)).toBe('three')
+  })
+
+  it('is looked up again when its server has turned read-only', async () => {
+    const [a, b] = [new Server(), new Server()]
+    const pool = pgPrimary([a, b])
+    await pool.query('one')
+    a.reads = true
+    await expect(pool.query('two')).rejects.toMatchObject({ code: '25006' })
+    await pool.query('three')
+    expect(b.log).toEqual(['SELECT pg_is_in_recovery() AS reads', 'three'])
   })
 
   it('is none while all of them only read', async () => {

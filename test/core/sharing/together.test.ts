@@ -109,6 +109,19 @@ describe('work of one statement each', () => {
     expect(Object.fromEntries(found)).toEqual({ a: { id: 'a' }, b: { id: 'b' }, c: { id: 'c' } })
   })
 
+  test('sends the values that its statement was asked with, though the piece changes its list', async () => {
+    const { run, batches } = await together()
+    const reusing = (id: string): Work => async (tx) => {
+      const values = [id]
+      const asked = tx.query(ADD, values)
+      values[0] = 'changed'
+      await asked
+    }
+    await Promise.all(['a', 'b'].map((id) => run(reusing(id))))
+    expect(batches).toEqual([['a', 'b']])
+    expect(await effects()).toEqual(['a', 'b'])
+  })
+
   test('takes effect also without await, and without parameters', async () => {
     const { run, most } = await together()
     const careless: Work = async (tx) => void tx.query(ADD, ['a'])
