@@ -10,8 +10,8 @@ import { postgresLocks } from 'concordat/postgres'
 import { createService } from 'concordat/service'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { until } from '../support/until.ts'
 import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
 import { LazyDatabase, ownLock, placeOf } from './inside.ts'
 
 const KILLS = 5

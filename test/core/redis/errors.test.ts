@@ -29,8 +29,12 @@ test('what was sent is taken off an error and all errors in it, and the name of 
     errors: [sent('one of several')],
   })
   expect(redactCommandArguments(error)).toBe(error)
-  const { cause, lastNodeError, previousErrors, errors } = error as Error & { [name in 'lastNodeError' | 'previousErrors' | 'errors']: never }
+  const { cause, lastNodeError, previousErrors, errors } = error as Error & {
+    [name in 'lastNodeError' | 'previousErrors' | 'errors']: never
+  }
   const all = [error, cause, lastNodeError, previousErrors[0], errors[0], unknown] as unknown as Error[]
-  expect(all.map((each) => (each as unknown as { command: unknown }).command)).toEqual(all.map(() => ({ name: 'auth' })))
+  expect(all.map((each) => (each as unknown as { command: unknown }).command)).toEqual(
+    all.map(() => ({ name: 'auth' })),
+  )
   for (const each of all) expect(`${JSON.stringify(each)} ${each.stack}`).not.toContain('S3CR3T')
 })

@@ -111,12 +111,14 @@ describe('work of one statement each', () => {
 
   test('sends the values that its statement was asked with, though the piece changes its list', async () => {
     const { run, batches } = await together()
-    const reusing = (id: string): Work => async (tx) => {
-      const values = [id]
-      const asked = tx.query(ADD, values)
-      values[0] = 'changed'
-      await asked
-    }
+    const reusing =
+      (id: string): Work =>
+      async (tx) => {
+        const values = [id]
+        const asked = tx.query(ADD, values)
+        values[0] = 'changed'
+        await asked
+      }
     await Promise.all(['a', 'b'].map((id) => run(reusing(id))))
     expect(batches).toEqual([['a', 'b']])
     expect(await effects()).toEqual(['a', 'b'])
