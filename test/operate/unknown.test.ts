@@ -132,6 +132,28 @@ describe('doctor', () => {
     })
   })
 
+  test('advises no command that runs what a name in the log says', async () => {
+    const sql = await database()
+    await postgresTransport({ sql }).migrate()
+    const channels = ['orders', 'orders.$(id).dlq']
+    for (const [n, name] of [...channels.entries()]) {
+      await sql.query('INSERT INTO concordat.transport_partition (destination, n) VALUES ($1, 0)', [name])
+      await sql.query(`INSERT INTO concordat.transport_tick VALUES ($1, 0, 12, '1:1:', '{}', '{}', '{}')`, [n + 1])
+    }
+    await sql.query(
+      `INSERT INTO concordat.transport_group (destination, name) VALUES ($1, '$(id)'), ($2, 'redrive')`,
+      channels,
+    )
+    await sql.query(
+      `INSERT INTO concordat.transport_progress SELECT id, id, 1, 1, NULL, CASE id WHEN 1 THEN 12 ELSE 5 END, 12, '{}'
+       FROM concordat.transport_group`,
+    )
+    expect(await groupsOf(createOperator({ sql }))).toMatchObject({
+      said: expect.arrayContaining(['warn 7 dead letters of orders.$(id)']),
+      remedies: expect.arrayContaining(["npx concordat dlq list orders '$(id)'"]),
+    })
+  })
+
   test('says that a group on a broker is far behind', async () => {
     const operator = createOperator({ sql: await database(), transport: broker({ lag: 10_001, letters: 0 }) })
     await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })

@@ -216,9 +216,13 @@ function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
   return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
     if (lag === 0) return []
     const name = letters.slice(0, -'.dlq'.length)
-    const own = rows.find(({ channel, group }) => `${channel}.${group}` === name)
-    const place = own === undefined ? name.replace(/\.([^.]*)$/, ' $1') : `${own.channel} ${own.group}`
-    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, `npx concordat dlq list ${place}`)]
+    const dot = name.lastIndexOf('.')
+    const { channel, group } = rows.find((row) => nameOf(row) === name) ?? {
+      channel: name.slice(0, dot),
+      group: name.slice(dot + 1),
+    }
+    const list = `npx concordat dlq list ${shellWord(channel)} ${shellWord(group)}`
+    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, list)]
   })
 }
 
