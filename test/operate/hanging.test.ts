@@ -2,7 +2,7 @@
 /** A handler call that hangs: what the operator's commands say of it. */
 
 import { createOperator, type InstancesView } from '@concordat/cli'
-import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { Transport } from 'concordat/extension'
@@ -202,4 +202,14 @@ describe('a bus that is lost while it is watched', () => {
       json: { groups: [{ lag: 0, held: null }] },
     })
   })
+})
+
+test('a number of partitions that was given for a lag is not replaced by that of the broker', async () => {
+  const lag: Transport['lag'] = async ({ partitions }) => {
+    if (partitions === 3) return 5
+    throw new TransportError({ transport: 'fake', kind: 'mismatch', message: 'it has 3 partitions', partitions: 3 })
+  }
+  const { letters } = createOperator({ sql, transport: () => ({ ...counting(0), lag }) as Transport })
+  expect(await letters.lag({ ...place, partitions: undefined })).toBe(5)
+  await expect(letters.lag({ ...place, partitions: 2 })).rejects.toThrow('it has 3 partitions')
 })

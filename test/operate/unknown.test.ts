@@ -136,7 +136,7 @@ describe('doctor', () => {
     const sql = await database()
     await postgresTransport({ sql }).migrate()
     const channels = ['orders', 'orders.$(id).dlq']
-    for (const [n, name] of [...channels.entries()]) {
+    for (const [n, name] of channels.entries()) {
       await sql.query('INSERT INTO concordat.transport_partition (destination, n) VALUES ($1, 0)', [name])
       await sql.query(`INSERT INTO concordat.transport_tick VALUES ($1, 0, 12, '1:1:', '{}', '{}', '{}')`, [n + 1])
     }
@@ -312,20 +312,6 @@ test('lag shows dead letters as unknown where they cannot be counted for a group
     code: 1,
     json: { groups: [{ lag: null, letters: null, problem: expect.stringContaining('has committed nothing') }] },
   })
-})
-
-test('a number of partitions that was given is not replaced by that of the broker', async () => {
-  const transport = () => {
-    const lag: Transport['lag'] = async ({ partitions }) => {
-      if (partitions === 3) return 5
-      const message = 'orders.placed has 3 partitions'
-      throw new TransportError({ transport: 'fake', kind: 'mismatch', message, partitions: 3 })
-    }
-    return { ...broker({ lag: 0, letters: 0 })(), lag }
-  }
-  const { letters } = createOperator({ sql: await database(), transport })
-  expect(await letters.lag({ ...place, partitions: undefined })).toBe(5)
-  await expect(letters.lag({ ...place, partitions: 2 })).rejects.toThrow('has 3 partitions')
 })
 
 test('a process whose lease is over reads no group', async () => {
