@@ -5,9 +5,14 @@ export function printable(value: string): string {
   return value.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ')
 }
 
-/** Passwords in addresses, wherever they come from. */
+/** Hides passwords in addresses, wherever they come from. Takes time in proportion to the length of the line, whatever is in it. */
 export function withoutSecrets(line: string): string {
-  return line
-    .replaceAll(/(:\/\/[^\s:/]*):[^\s]*@/g, '$1:***@')
-    .replaceAll(/([?&](?:password|sslpassword)=)[^&\s"']*/gi, '$1***')
+  return line.replaceAll(/:\/\/\S*/g, hidden).replaceAll(/([?&](?:password|sslpassword)=)[^&\s"']*/gi, '$1***')
+}
+
+/** @param address from its `://` on; more text, such as a second address, may follow its host */
+function hidden(address: string): string {
+  const host = address.lastIndexOf('@')
+  const user = /:\/\/[^:/]*:/.exec(address.slice(0, Math.max(0, host)))
+  return user === null ? address : `${address.slice(0, user.index + user[0].length)}***${address.slice(host)}`
 }

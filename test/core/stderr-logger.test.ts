@@ -107,6 +107,11 @@ it('stderrLogger hides a password also where a long text is cut, and behind a us
   expect(lines.join('\n')).not.toContain('S3CR')
 })
 
+it('stderrLogger hides a password behind two megabytes that could each begin an address', () => {
+  stderrLogger.warn({ text: `${'://a:'.repeat(400_000)}S3CR3T@db` }, 'received')
+  expect(lines[0]).toContain('://a:***@db')
+})
+
 it('stderrLogger names the code of an error, and where the package explains it', () => {
   stderrLogger.warn({ err: new LockError('locks.reentered', { key: 'sku' }) }, 'failed')
   expect(lines[0]).toMatch(
