@@ -1,9 +1,13 @@
 /**
  * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
- * one their commands; each still stands or falls by its own revision. Starts share commits with starts alone: an open transaction that
- * has inserted or deleted a saga with one of their ids, maybe that of a frozen process, makes them wait for its end.
+ * one their commands; each still stands or falls by its own revision.
+ *
+ * A commit that begins sagas waits for an open transaction that has inserted or deleted a saga with one of their ids, maybe that of a
+ * frozen process. While one waits, no further sagas are begun, and transitions that come later go on in commits of their own.
  */
+
 import { lastingContext } from '../../core/async-contexts.ts'
+import { SECOND } from '../../core/clock.ts'
 import { andCommit } from '../../core/commit-with-last-statement.ts'
 import { refuseOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
@@ -20,24 +24,24 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-/** Transitions that may share a commit, and how many commits of them are under way. */
-interface Line {
-  readonly waiting: Waiting[]
-  open: number
-}
-
-/** Transitions per commit, and commits of a line at once. */
+/** Transitions per commit, and commits at once beside those that are late. */
 const MAX_BATCH = 128
 const MAX_OPEN = 2
+/** A commit that begins sagas and takes longer seems to wait for another transaction. */
+const LATE_MS = 0.5 * SECOND
+
+type CommitterRuntime = Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox' | 'clock'>
 
 export class Committer {
-  readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>
-  readonly #starts: Line = { waiting: [], open: 0 }
-  readonly #others: Line = { waiting: [], open: 0 }
+  readonly #runtime: CommitterRuntime
+  #waiting: Waiting[] = []
   /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
+  #open = 0
+  /** How many of the open ones are late. */
+  #late = 0
 
-  constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>) {
+  constructor(runtime: CommitterRuntime) {
     this.#runtime = runtime
   }
 
@@ -47,21 +51,47 @@ export class Committer {
    */
   async commit(plan: Plan): Promise<boolean> {
     refuseOwnTransaction(this.#runtime.sql)
-    const line = plan.write.previous === 0 ? this.#starts : this.#others
     return new Promise((resolve, reject) => {
-      line.waiting.push({ plan, resolve, reject })
-      if (line.waiting.length === 1) queueMicrotask(() => this.#pump(line))
+      this.#waiting.push({ plan, resolve, reject })
+      if (this.#waiting.length === 1 || this.#late > 0) queueMicrotask(() => this.#pump())
     })
   }
 
-  #pump(line: Line): void {
-    while (line.waiting.length > 0 && line.open < MAX_OPEN) {
-      line.open++
-      const batch = line.waiting.splice(0, MAX_BATCH)
+  #pump(): void {
+    while (this.#open - this.#late < MAX_OPEN) {
+      const batch = this.#take()
+      if (batch.length === 0) return
+      this.#open++
+      const watch = batch.some(beginsSagas) ? this.#watch() : undefined
       void this.#detached(() => this.#flush(batch)).finally(() => {
-        line.open--
-        this.#pump(line)
+        this.#open--
+        watch?.end()
+        this.#pump()
       })
+    }
+  }
+
+  #take(): readonly Waiting[] {
+    if (this.#late === 0) return this.#waiting.splice(0, MAX_BATCH)
+    const batch = this.#waiting.filter((each) => !beginsSagas(each)).slice(0, MAX_BATCH)
+    const taken = new Set(batch)
+    this.#waiting = this.#waiting.filter((each) => !taken.has(each))
+    return batch
+  }
+
+  /** Watches whether a commit is late, until its end. */
+  #watch(): { end(): void } {
+    let isLate = false
+    const cancel = this.#runtime.clock.setTimer(LATE_MS, () => {
+      isLate = true
+      this.#late++
+      this.#pump()
+    })
+    return {
+      end: () => {
+        cancel()
+        if (isLate) this.#late--
+      },
     }
   }
 
@@ -189,6 +219,10 @@ async function deliver(tx: SqlTransaction, store: SagaStore, post: SagaPost): Pr
   const isThere = known !== undefined && (of === undefined || isChildOf(known.state.parent, of))
   const instead = isThere ? otherwise : missing
   if (instead !== undefined) await deliver(tx, store, instead)
+}
+
+function beginsSagas({ plan: { write } }: Waiting): boolean {
+  return write.previous === 0 || write.starts !== undefined
 }
 
 function toWrite({ write }: Plan): Plan['write'] {

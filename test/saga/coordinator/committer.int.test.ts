@@ -1,5 +1,5 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: two transactions that meet in the middle
-import type { SqlTransaction } from 'concordat/core'
+import { type SqlTransaction, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { it } from 'vitest'
@@ -91,7 +91,7 @@ describeWith(['postgres'], 'starts of a saga that an open transaction has starte
     const store = new SagaStore(schema)
     await store.write(sql, [write('running', 1)])
     const planOf = (id: string, revision: number) => ({ write: write(id, revision), messages: [] }) as unknown as Plan
-    const committer = new Committer({ sql, store, outbox })
+    const committer = new Committer({ sql, store, outbox, clock: systemClock })
     const [inserted, frozen] = [gate(), gate()]
     const open = sql.transaction(async (tx) => {
       await store.write(tx, [write('a', 1)])
