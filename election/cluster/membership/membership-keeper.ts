@@ -213,14 +213,17 @@ export class MembershipKeeper {
     }
   }
 
-  /** Tells a later process from a lost request of this one, whose generation has no process. `undefined`: the store is away. */
+  /**
+   * Tells a later process from a lost request of this one, whose generation has no process. One that has ended since replaces no longer.
+   * `undefined`: the store is away.
+   */
   async #replacedBy(presence: HeldPresence): Promise<EvictedReason | undefined> {
     if (this.#uncertain.size === 0) return 'replaced'
     const { store, cluster, instance } = this.#options
     try {
       const { records } = await store.members(cluster)
       const current = records.find((record) => record.instance === instance)
-      return current !== undefined && this.#uncertain.has(current.joinId) ? 'dead' : 'replaced'
+      return current === undefined || this.#uncertain.has(current.joinId) ? 'dead' : 'replaced'
     } catch (error) {
       this.#isolate(presence)
       if (!this.#isOver(error)) this.#news.warn(error, 'membership: cannot read what has replaced it, trying again')

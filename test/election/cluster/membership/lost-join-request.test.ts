@@ -82,6 +82,26 @@ describe('a member with a join request whose answer was lost', () => {
     await close(membership, clock)
   })
 
+  it('joins again when that request has replaced it, and its generation has ended before it is read', async () => {
+    const { membership, clock, presence, inner, instead, generations, arrive } = await uncertain()
+    const end = async () => {
+      const [record] = (await inner.members('c')).records
+      await inner.leave('c', 'a', record?.joinId ?? '', false)
+    }
+    await end()
+    await arrive()
+    instead.members = async () => {
+      delete instead.members
+      await end()
+      return inner.members('c')
+    }
+    await clock.advance(2_000)
+    expect(presence.signal.reason).toMatchObject({ reason: 'dead' })
+    expect(membership.status().state).toBe('alive')
+    expect(await generations()).toEqual([membership.self()?.generation])
+    await close(membership, clock)
+  })
+
   it('is in doubt while it cannot read who has replaced it', async () => {
     const { membership, clock, presence, inner, instead, arrive } = await uncertain()
     const [record] = (await inner.members('c')).records
