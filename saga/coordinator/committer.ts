@@ -3,9 +3,9 @@
  * one their commands; each still stands or falls by its own revision.
  *
  * A commit that begins sagas waits for an open transaction that has inserted or deleted a saga with one of their ids, maybe that of a
- * frozen process. While one waits, no further sagas are begun, and transitions that come later go on in commits of their own.
+ * frozen process. While one waits, other commits begin sagas or carry other transitions, not both; while two wait, none begins sagas.
+ * Transitions that share a commit with such a start wait with it.
  */
-
 import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
 import { andCommit } from '../../core/commit-with-last-statement.ts'
@@ -38,7 +38,8 @@ export class Committer {
   /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
   #open = 0
-  /** How many of the open ones are late. */
+  /** How many of the open ones begin sagas, and how many of these are late. */
+  #beginning = 0
   #late = 0
 
   constructor(runtime: CommitterRuntime) {
@@ -73,7 +74,9 @@ export class Committer {
 
   #take(): readonly Waiting[] {
     if (this.#late === 0) return this.#waiting.splice(0, MAX_BATCH)
-    const batch = this.#waiting.filter((each) => !beginsSagas(each)).slice(0, MAX_BATCH)
+    const [first] = this.#waiting
+    const begins = first !== undefined && beginsSagas(first) && this.#beginning < MAX_OPEN
+    const batch = this.#waiting.filter((each) => beginsSagas(each) === begins).slice(0, MAX_BATCH)
     const taken = new Set(batch)
     this.#waiting = this.#waiting.filter((each) => !taken.has(each))
     return batch
@@ -82,6 +85,7 @@ export class Committer {
   /** Watches whether a commit is late, until its end. */
   #watch(): { end(): void } {
     let isLate = false
+    this.#beginning++
     const cancel = this.#runtime.clock.setTimer(LATE_MS, () => {
       isLate = true
       this.#late++
@@ -90,6 +94,7 @@ export class Committer {
     return {
       end: () => {
         cancel()
+        this.#beginning--
         if (isLate) this.#late--
       },
     }

@@ -5,6 +5,7 @@ import { Committer } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/write-plan.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
 import type { SagaWrite } from '../../../saga/store/store-types.ts'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const planOf = (id: string, previous = 0): Plan =>
   ({ write: { row: { name: 'order', id, revision: previous + 1 }, previous }, messages: [] }) as unknown as Plan
@@ -45,6 +46,33 @@ test('a batch waits for no more than two time limits of a database that is away'
   const ends = await Promise.allSettled(Array.from({ length: 60 }, (_, n) => committer.commit(planOf(`s${n}`))))
   expect(ends).toEqual(ends.map(() => ({ status: 'rejected', reason: lost })))
   expect(statements).toBe(2)
+})
+
+test('a start that waits for an open transaction keeps no other start from being written', {
+  timeout: 2_000,
+}, async () => {
+  const clock = new FakeClock()
+  const waiting = Promise.withResolvers<never>()
+  const write = (_: unknown, writes: readonly SagaWrite[]) =>
+    writes.some(({ row }) => row.id === 'taken') ? waiting.promise : Promise.resolve(new Set(writes.keys()))
+  const store = { write } as unknown as SagaStore
+  const committer = new Committer({ sql: away, store, outbox: { addEncoded: async () => {} }, clock })
+  const written: string[] = []
+  const commit = (id: string, previous = 0): Promise<unknown> =>
+    committer.commit(planOf(id, previous)).then(
+      () => written.push(id),
+      () => undefined,
+    )
+  const blocked = [commit('taken')]
+  await clock.advance(500)
+  await Promise.all([commit('free'), commit('running', 1)])
+  blocked.push(commit('taken'))
+  await clock.advance(500)
+  void commit('later')
+  await commit('running', 2)
+  expect(written.sort()).toEqual(['free', 'running', 'running'])
+  waiting.reject(refused)
+  await Promise.all(blocked)
 })
 
 describe('two transitions in one batch', () => {
