@@ -30,7 +30,7 @@ export class LazyDatabase {
     const opened = this.#opened
     this.#opened = undefined
     this.#inner = undefined
-    // One that was never opened is not to be closed: its statements reject with the reason.
+    // A database that failed to open needs no close: its statements reject with the reason.
     await (await opened?.catch(() => undefined))?.close()
   }
 

@@ -36,7 +36,7 @@ const RENEWAL_MS = 1 * SECOND
 export class Leases {
   readonly #runtime: CoordinatorRuntime
   readonly #trouble: RepeatedFailureLog
-  /** By saga. */
+  /** Held leases by the `cacheKey` of their saga. */
   readonly #held = new Map<string, Entry>()
   #cancelTimer: (() => void) | undefined
   #renewing: Promise<void> | undefined

@@ -50,7 +50,7 @@ test.each(PARTS)('an unknown option of %s is named by its path in the options of
   )
 })
 
-test('so is one with a wrong value', () => {
+test('a wrong value of an option of a part is named by its path in the options of the service', () => {
   expect(() => made({ relay: { leaseMs: -1 } })).toThrow(
     expect.objectContaining({
       name: 'RangeError',

@@ -79,8 +79,8 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
 }
 
 /**
- * Known groups that the log in the database does not count. A broker may have a group of the same name as the log: the services have moved,
- * or another service uses the log.
+ * Known groups to count on the broker: all that the log in the database does not have, and those that both have. The services may have
+ * moved, or another service may use the log.
  */
 export async function placesBeside(
   log: readonly GroupLine[],

@@ -104,7 +104,7 @@ export class Joins {
       throw error
     } finally {
       this.#open--
-      // kafkajs makes the next call at once, unless an answer or the assignment is none that it understands.
+      // kafkajs makes the next call in the same turn, unless it throws: an answer cannot be decoded, or the assigner fails.
       setImmediate(() => {
         if (this.#open === 0 && this.#state === 'joining') this.#ended('failed')
       })

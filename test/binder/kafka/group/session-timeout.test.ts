@@ -41,7 +41,7 @@ describe('membership', () => {
     expect(membership.isForgotten()).toBe(false)
   })
 
-  it('counts from when its share was asked for: what lay in the socket is not certain before a heartbeat is answered', ({
+  it('counts from the request for its share: an answer that waited in the socket is not certain before a heartbeat is answered', ({
     expect,
   }) => {
     const clock = new FakeClock()

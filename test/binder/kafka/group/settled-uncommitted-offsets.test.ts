@@ -119,7 +119,7 @@ describe('a settled message of a lost lending', () => {
     expect(second.lending.partitions.get(0)?.uncommitted).toBeUndefined()
   })
 
-  it('is remembered when it lies at the committed position: only what is below that is committed', () => {
+  it('is remembered when it is at the committed position: only offsets below that are committed', () => {
     const member = process()
     const first = member()
     first.feed(0, 5)
