@@ -74,34 +74,43 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
   const replies = await replyPlaces(sql, schema, tables).catch(() => [])
   const given = new Set(places.map(nameOf))
   const found: DeadLetterPlace[] = []
-  for (const place of replies) if (!given.has(nameOf(place)) && (await isThere(letters, place))) found.push(place)
+  for (const place of replies)
+    if (!given.has(nameOf(place)) && (await isThere(letters, place)) !== false) found.push(place)
   return [...places, ...found]
 }
 
 /**
  * Known groups to count on the broker: all that the log in the database does not have, and those that both have. The services may have
- * moved, or another service may use the log.
+ * moved, or another service may use the log. A broker that does not answer is asked once.
  */
 export async function placesBeside(
   log: readonly GroupLine[],
   known: readonly DeadLetterPlace[],
   { letters, hasBroker }: Pick<ExaminedGroups, 'letters' | 'hasBroker'>,
 ): Promise<readonly DeadLetterPlace[]> {
+  const inLog = new Set(log.map(nameOf))
   const found: DeadLetterPlace[] = []
+  let answers = true
   for (const place of known) {
-    const isInLog = log.some(({ channel, group }) => channel === place.channel && group === place.group)
-    if (!isInLog || (hasBroker && (await isThere(letters, place)))) found.push(place)
+    const isInLog = inLog.has(nameOf(place))
+    if (isInLog && !hasBroker) continue
+    const there: boolean | undefined = isInLog && answers ? await isThere(letters, place) : true
+    answers &&= there !== undefined
+    if (there !== false) found.push(place)
   }
   return found
 }
 
-/** Sagas without remote steps have no such group. A broker that does not answer leaves it unknown, so it counts as there. */
-function isThere(letters: ExaminedGroups['letters'], place: DeadLetterPlace): Promise<boolean> {
-  return letters.backlog(place).then(
-    () => true,
-    (error: unknown) =>
-      !(error instanceof OperatorTransportMissing) && !(error instanceof TransportError && error.kind === 'unroutable'),
-  )
+/** `undefined`: the broker does not answer. Sagas without remote steps have no group of replies. */
+async function isThere(letters: ExaminedGroups['letters'], place: DeadLetterPlace): Promise<boolean | undefined> {
+  try {
+    await letters.backlog(place)
+    return true
+  } catch (error) {
+    const isMissing =
+      error instanceof OperatorTransportMissing || (error instanceof TransportError && error.kind === 'unroutable')
+    return isMissing ? false : undefined
+  }
 }
 
 /** Neither a log in this database nor a broker: what is known of groups cannot be counted. */
