@@ -142,3 +142,8 @@ export const never = (): never => {
 export async function ticks(): Promise<void> {
   for (let i = 0; i < 20; i++) await Promise.resolve()
 }
+
+/** A heartbeat of a member that the group has forgotten. */
+export function expelled(): Promise<void> {
+  return Promise.reject(Object.assign(new Error(), { type: 'UNKNOWN_MEMBER_ID' }))
+}
