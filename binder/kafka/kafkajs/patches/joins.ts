@@ -94,7 +94,7 @@ export class Joins {
     }
   }
 
-  /** A refresh requested by a failed fetch counts as well: an extra join does no harm. */
+  /** A refresh that a failed fetch requests counts, too: at worst the next join begins beside the one that is under way. */
   async #step<T>(take: () => Promise<T>, isPartOfJoin = () => true): Promise<T> {
     this.#open++
     try {
