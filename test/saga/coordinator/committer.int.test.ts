@@ -8,6 +8,7 @@ import type { Plan } from '../../../saga/coordinator/write-plan.ts'
 import { SagaStore } from '../../../saga/store/store.ts'
 import type { SagaRow, SagaWrite } from '../../../saga/store/store-types.ts'
 import { migrateSagas } from '../../../saga/store/tables.ts'
+import { uniqueName } from '../../outbox/support/messages.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { gate, until } from '../../support/until.ts'
 
@@ -40,17 +41,22 @@ const plansOf = (goesOn: string, begins: string): readonly Plan[] => [
   { write: write(goesOn, 2, [write(begins, 1)]), messages: [] } as unknown as Plan,
 ]
 
+/** The tables of sagas in a schema of their own. */
+async function tables(atEnd: (work: () => Promise<void>) => void) {
+  const schema = uniqueName('committer')
+  const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 6, application_name: schema })
+  const sql = pgClient(pool)
+  atEnd(async () => {
+    await pool.query(`DROP SCHEMA "${schema}" CASCADE`)
+    await pool.end()
+  })
+  await migrateSagas(sql, schema)
+  return { schema, pool, sql, store: new SagaStore(schema) }
+}
+
 describeWith(['postgres'], 'two batches, each of which begins a saga that the other one writes', () => {
   it('wait for each other in one order, and do not deadlock', async ({ expect, onTestFinished }) => {
-    const schema = `committer_${Date.now().toString(36)}`
-    const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 4, application_name: schema })
-    const sql = pgClient(pool)
-    onTestFinished(async () => {
-      await pool.query(`DROP SCHEMA "${schema}" CASCADE`)
-      await pool.end()
-    })
-    await migrateSagas(sql, schema)
-    const store = new SagaStore(schema)
+    const { schema, pool, sql, store } = await tables(onTestFinished)
     await store.write(sql, [write('a', 1), write('b', 1)])
     let written = 0
     const isBlocked = async (): Promise<boolean> => {
@@ -80,15 +86,7 @@ describeWith(['postgres'], 'two batches, each of which begins a saga that the ot
 
 describeWith(['postgres'], 'starts of a saga that an open transaction has started, as of a frozen process', () => {
   it('keep no other saga from being written', async ({ expect, onTestFinished }) => {
-    const schema = `committer_open_${Date.now().toString(36)}`
-    const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 6 })
-    const sql = pgClient(pool)
-    onTestFinished(async () => {
-      await pool.query(`DROP SCHEMA "${schema}" CASCADE`)
-      await pool.end()
-    })
-    await migrateSagas(sql, schema)
-    const store = new SagaStore(schema)
+    const { pool, sql, store } = await tables(onTestFinished)
     await store.write(sql, [write('running', 1)])
     const planOf = (id: string, revision: number) => ({ write: write(id, revision), messages: [] }) as unknown as Plan
     const committer = new Committer({ sql, store, outbox, clock: systemClock })

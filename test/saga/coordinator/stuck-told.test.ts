@@ -116,7 +116,7 @@ test('mail that came before a saga was stuck is read after the alarm', async () 
   })
   await coordinator.start(saga, { id: 's1', input })
   await called.opened
-  // It has not loaded the saga.
+  // The other coordinator has not loaded the saga.
   const other = another({ sagas: [stuckAtStart()] })
   await other.signal(saga, 's1', 'b', input)
   await other.close()

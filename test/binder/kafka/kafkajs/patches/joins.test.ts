@@ -17,7 +17,7 @@ function setup() {
   }
   const joins = new Joins(() => {})
   joins.watch(cluster as never)
-  /** As kafkajs joins: one call after the other. */
+  /** Makes the calls of a join in the order of kafkajs. */
   const join = async (): Promise<void> => {
     const found = await cluster.findGroupCoordinator()
     await found.joinGroup()
@@ -69,7 +69,7 @@ it('a join that is broken off between two calls has failed, and the next one beg
   await next
 })
 
-it('a fetch that begins after a failed join is told to join again, until one is complete', async () => {
+it('after a failed join each round of fetches fails with a rebalance, until a join is complete', async () => {
   const { cluster, join, answer } = setup()
   const failing = join().catch(() => {})
   await new Promise((resolve) => setImmediate(resolve))
