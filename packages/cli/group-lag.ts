@@ -9,6 +9,8 @@ export interface GroupLine {
   readonly group: string
   /** Messages that it has not settled. */
   readonly lag: number
+  /** True: there are more; counting stopped. */
+  readonly isCut: boolean
   /** Processes that read it now. */
   readonly readers: number
 }
@@ -16,7 +18,8 @@ export interface GroupLine {
 const MAX_GROUPS = 1_000
 /** Reads one row more than a report shows, to find out whether there are more. */
 const READ_GROUPS = MAX_GROUPS + 1
-const MAX_FRESH = 10_000
+/** In a partition, of messages that no reader has seen: their number tells nobody more. */
+const MAX_FRESH = 100_000
 
 /**
  * Services may have a schema each and share a log, so the log is looked for in their schema, then in the default one, then in whichever single
@@ -49,26 +52,35 @@ export function missingGroups(groups: readonly GroupLine[]): string | undefined 
 
 /**
  * None without the log. At most 1 001, those made first: `missingGroups` takes more than 1 000 for a cut. Messages get their positions
- * when a reader comes, so those without one count, too: up to 10 000 per partition.
+ * when a reader comes, so those without one count, too: up to 100 000 per partition. So do delayed ones that are due.
  */
 export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
   if (schema === undefined) return []
   const s = quoteIdentifier(schema)
   const { rows } = await sql.query<GroupLine>(
-    `SELECT g.destination AS channel, g.name AS "group",
-       coalesce(sum(t.next - p.settled - cardinality(p.done) + fresh.n), 0)::float8 AS lag,
+    `WITH chosen AS MATERIALIZED (SELECT * FROM ${s}.transport_group ORDER BY id LIMIT ${READ_GROUPS}),
+     due AS MATERIALIZED (SELECT y.part, count(*) AS n FROM (
+       SELECT part FROM ${s}.transport_delayed WHERE due <= now() ORDER BY due, seq LIMIT ${MAX_FRESH}) y GROUP BY y.part),
+     part AS MATERIALIZED (
+       SELECT d.id, d.destination, t.next + fresh.n + coalesce(due.n, 0) AS next,
+         fresh.n >= ${MAX_FRESH} OR (SELECT sum(n) FROM due) >= ${MAX_FRESH} AS cut
+       FROM ${s}.transport_partition d
+       CROSS JOIN LATERAL (
+         SELECT first + n AS next, snap FROM ${s}.transport_tick WHERE part = d.id ORDER BY first DESC LIMIT 1) t
+       CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+         SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid >= pg_snapshot_xmax(t.snap)
+         UNION ALL
+         SELECT FROM pg_snapshot_xip(t.snap) x(x), LATERAL (
+           SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid = x.x OFFSET 0) l
+         LIMIT ${MAX_FRESH}) f) fresh
+       LEFT JOIN due ON due.part = d.id
+       WHERE d.destination IN (SELECT destination FROM chosen))
+     SELECT g.destination AS channel, g.name AS "group",
+       coalesce(sum(d.next - p.settled - cardinality(p.done)), 0)::float8 AS lag, coalesce(bool_or(d.cut), false) AS "isCut",
        (SELECT count(*)::int FROM ${s}.transport_session x
           WHERE g.id = ANY (x.groups) AND x.live_until > clock_timestamp()) AS readers
-     FROM (SELECT * FROM ${s}.transport_group ORDER BY id LIMIT ${READ_GROUPS}) g
-     JOIN ${s}.transport_partition d ON d.destination = g.destination
-     CROSS JOIN LATERAL (
-       SELECT first + n AS next, snap FROM ${s}.transport_tick WHERE part = d.id ORDER BY first DESC LIMIT 1) t
-     CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
-       SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid >= pg_snapshot_xmax(t.snap)
-       UNION ALL
-       SELECT FROM pg_snapshot_xip(t.snap) x(x), LATERAL (
-         SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid = x.x OFFSET 0) l
-       LIMIT ${MAX_FRESH}) f) fresh
+     FROM chosen g
+     JOIN part d ON d.destination = g.destination
      CROSS JOIN LATERAL (
        SELECT settled, done FROM ${s}.transport_progress WHERE grp = g.id AND part = d.id ORDER BY ver DESC LIMIT 1) p
      GROUP BY g.id, g.destination, g.name ORDER BY g.destination, g.name`,

@@ -2,12 +2,13 @@
 
 import { randomUUID } from 'node:crypto'
 import { type Channel, type DeadLetter, deadLetterName, defineChannel, redrive, TransportError } from 'concordat/binder'
-import { type Logger, systemClock } from 'concordat/core'
+import { type Logger, type SqlClient, systemClock } from 'concordat/core'
 import { invalidOption, requireInteger, type Transport } from 'concordat/extension'
 import { lagWithRetries, leavesOutHeld, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import { readCursor, writeCursor } from './cursor.ts'
 import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine-types.ts'
+import type { GroupLine } from './group-lag.ts'
 import { OperatorLettersOutOfReach, OperatorTransportMissing } from './operator-errors.ts'
 import { countsText } from './redrive-counts-text.ts'
 
@@ -111,6 +112,11 @@ export interface DeadLetterAdmin {
   lag(place: DeadLetterPlace): Promise<number>
   /** Same as `lag`, with the meaning of the number. @throws as `lag` */
   backlog(place: DeadLetterPlace): Promise<GroupBacklog>
+  /**
+   * Those of `places` that `groups` of the operator do not count: all that are not in the log, and on another transport those that both
+   * have, since the services may have moved. A transport that does not answer is asked once.
+   */
+  besideLog(groups: readonly GroupLine[], places: readonly DeadLetterPlace[]): Promise<readonly DeadLetterPlace[]>
 }
 
 /** How many messages a group has not settled. */
@@ -150,11 +156,14 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   readonly #open: OpenTransport
   readonly #trail: OperatorTrail
   readonly #logger: Logger
+  readonly #sql: SqlClient
 
-  constructor(open: OpenTransport, trail: OperatorTrail, logger: Logger) {
+  /** @param sql has the log of `Operator.groups()` */
+  constructor(open: OpenTransport, trail: OperatorTrail, logger: Logger, sql: SqlClient) {
     this.#open = open
     this.#trail = trail
     this.#logger = logger
+    this.#sql = sql
   }
 
   async list(place: DeadLetterPlace, options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
@@ -211,6 +220,31 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
       const { name, partitions } = channelOf(of)
       return this.#backlog({ destination: name, partitions, group: of.group }, lagWithRetries)
     })
+  }
+
+  async besideLog(
+    groups: readonly GroupLine[],
+    places: readonly DeadLetterPlace[],
+  ): Promise<readonly DeadLetterPlace[]> {
+    const inLog = new Set(groups.map(nameOf))
+    const isShared = (place: DeadLetterPlace): boolean => inLog.has(nameOf(place))
+    if (places.some(isShared) && (await this.#readsLog())) return places.filter((place) => !isShared(place))
+    const found: DeadLetterPlace[] = []
+    let answers = true
+    for (const place of places) {
+      const there: boolean | undefined = isShared(place) && answers ? await isThere(this, place) : true
+      answers &&= there !== undefined
+      if (there !== false) found.push(place)
+    }
+    return found
+  }
+
+  /** Whether the transport is the log itself; one that cannot be made fails when it is asked for a group. */
+  async #readsLog(): Promise<boolean> {
+    const transport = await Promise.resolve(this.#open()).catch(() => undefined)
+    const isLog = transport?.isOn?.(this.#sql) === true
+    await transport?.close()
+    return isLog
   }
 
   /** @param count @default what the place itself has */
@@ -271,6 +305,23 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
       onProgress?.({ ...counts, of })
     }
     return redrive(host, channel, place.group, { ...options, onProgress: tell, filter, limit })
+  }
+}
+
+export const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
+
+/** Whether the transport has the group; `undefined` when it does not answer. */
+export async function isThere(
+  letters: Pick<DeadLetterAdmin, 'backlog'>,
+  place: DeadLetterPlace,
+): Promise<boolean | undefined> {
+  try {
+    await letters.backlog(place)
+    return true
+  } catch (error) {
+    const isMissing =
+      error instanceof OperatorTransportMissing || (error instanceof TransportError && error.kind === 'unroutable')
+    return isMissing ? false : undefined
   }
 }
 

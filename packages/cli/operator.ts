@@ -125,7 +125,7 @@ export function createOperator(options: OperatorOptions): Operator {
   const resources = requireResources(`${path}.resources`, options.resources ?? [])
   const hasBroker = options.transport !== undefined
   const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
-  const letters = new TransportDeadLetterAdmin(() => stores.transport(), trail, logger)
+  const letters = new TransportDeadLetterAdmin(() => stores.transport(), trail, logger, sql)
   const cluster = new StoreClusterAdmin(() => stores.cluster())
   const locks = new StoreLockAdmin(() => stores.locks(), trail)
   return Object.freeze({

@@ -48,7 +48,7 @@ export interface Snapshot {
   readonly letters?: Part<readonly DeadLetterCount[]> | undefined
 }
 
-/** Dead letters of a group that is not in the log of the database. */
+/** Dead letters that the log of the database does not hold. */
 export interface DeadLetterCount {
   readonly channel: string
   readonly group: string
@@ -201,8 +201,8 @@ async function countLetters(backend: Backend): Promise<readonly DeadLetterCount[
   const { operator, clock } = backend
   const end = clock.monotonic() + COUNT_MS
   const groups = await operator.groups()
-  const inLog = new Set(groups.map(({ channel }) => channel))
-  const places = (await placesOf(backend)).filter(({ channel, group }) => !inLog.has(`${channel}.${group}.dlq`))
+  const known = await placesOf(backend)
+  const places = await within(clock, COUNT_MS, operator.letters.besideLog(groups, known), known)
   if (places.length === 0 && groups.length === 0)
     throw new Problem(409, 'console.groups_unknown', 'no group is known here: name a file that exports the services')
   const counts: DeadLetterCount[] = []

@@ -283,7 +283,7 @@ describe('letters', () => {
     expect(await operator.letters.list(place)).toMatchObject([{ error: { message: 'closed' } }])
     const group = async () => (await operator.groups()).find((each) => each.group === 'stock')
     await until('the group has settled it', async () => (await group())?.lag === 0)
-    expect(await group()).toEqual({ channel: 'orders.placed', group: 'stock', lag: 0, readers: 1 })
+    expect(await group()).toEqual({ channel: 'orders.placed', group: 'stock', lag: 0, isCut: false, readers: 1 })
   })
 
   test('messages that were not read since they were sent count as behind', async () => {
@@ -297,7 +297,7 @@ describe('letters', () => {
     await shop.start()
     await shop.sendBatch(placed, [{ n: 1 }, { n: 2 }, { n: 3 }])
     const operator = createOperator({ sql, schema })
-    expect(await operator.groups()).toContainEqual({ channel: 'orders.placed', group: 'stock', lag: 3, readers: 0 })
+    expect(await operator.groups()).toContainEqual(expect.objectContaining({ group: 'stock', lag: 3, readers: 0 }))
     const { lines } = await operator.doctor()
     expect(lines).toContainEqual(
       expect.objectContaining({ text: 'orders.placed.stock is 3 behind, and no instance reads it' }),

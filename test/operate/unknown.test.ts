@@ -5,36 +5,16 @@ import { createOperator, type Operator } from '@concordat/cli'
 import { createConsole } from '@concordat/console'
 import { createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
 import type { Transport } from 'concordat/extension'
 import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import type { Invocation } from '../../packages/cli/commands/command.ts'
 import { LAG_COMMANDS } from '../../packages/cli/commands/lag.ts'
-import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
+import { database, groupsOf, lagOf, place, withLog } from './support/log-groups.ts'
 
 const note = { by: 'ann', reason: 'a test' }
-const place = { channel: 'orders.placed', group: 'stock', partitions: 1 }
-
-/** A database of its own: the log is looked for in all of it. */
-async function database(): Promise<SqlClient> {
-  const opened = freshPglite()
-  onTestFinished(() => opened.close())
-  await opened.waitReady
-  return pgliteClient(opened)
-}
-
-/** A database whose log has the group `stock` of a channel, which has read everything. */
-async function withLog(channel = place.channel): Promise<SqlClient> {
-  const sql = await database()
-  const orders = defineChannel(channel, { payload: z.object({}), partitions: 1, groups: ['stock'] })
-  const binder = createBinder({ service: 'shop', transport: postgresTransport({ sql }), sends: [orders] })
-  await binder.start()
-  await binder.close()
-  return sql
-}
 
 interface Counts {
   readonly lag: number
@@ -56,12 +36,6 @@ function broker(counts: Counts) {
     const rest = { attach: () => {}, close: async () => {} }
     return { name: 'broker', features, lag, hasReaders, ...rest } as unknown as Transport
   }
-}
-
-const groupsOf = async (operator: Operator, places?: readonly (typeof place)[]) => {
-  const { status, lines } = await operator.doctor({ places })
-  const said = lines.filter(({ check }) => check === 'groups' || check === 'letters')
-  return { status, said: said.map((line) => `${line.status} ${line.text}`), remedies: said.map(({ remedy }) => remedy) }
 }
 
 describe('doctor', () => {
@@ -263,7 +237,9 @@ test('the log is found in another schema than that of the service', async () => 
   await binder.start()
   await binder.close()
   const operator = createOperator({ sql, schema: 'booking' })
-  expect(await operator.groups()).toEqual([{ channel: 'orders.placed', group: 'stock', lag: 0, readers: 0 }])
+  expect(await operator.groups()).toEqual([
+    { channel: 'orders.placed', group: 'stock', lag: 0, isCut: false, readers: 0 },
+  ])
   expect(await operator.letters.lag(place)).toBe(0)
 })
 
@@ -276,10 +252,6 @@ test('lag shows dead letters as unknown while a reader may hold some that the br
     json: { groups: [{ lag: 3, letters: null, problem: expect.stringContaining('RabbitMQ does not count') }] },
   })
 })
-
-/** `lag` with these arguments. */
-const lagOf = (operator: Operator, ...positionals: readonly string[]) =>
-  LAG_COMMANDS[0]?.run({ positionals, values: {}, env: {}, operator: async () => operator } as unknown as Invocation)
 
 test('lag of one group in the log has its readers, as lag of all groups has them', async () => {
   const sql = await database()
@@ -347,57 +319,6 @@ test('lag has null for readers that a broker does not count, which leaves the ex
     code: 0,
     text: expect.stringMatching(/orders\.placed +stock +3 +0 +unknown/u),
     json: { groups: [{ lag: 3, letters: 0, readers: null }] },
-  })
-})
-
-describe('a log with more than 1 000 groups', () => {
-  const missing = 'the log in the database has more than 1000 groups: those made after the first 1001 were not counted'
-
-  /** An operator over a log whose last group has seven messages and no reader. */
-  async function withGroups(count: number): Promise<Operator> {
-    const sql = await database()
-    await postgresTransport({ sql }).migrate()
-    await sql.query(`INSERT INTO concordat.transport_partition (destination, n) VALUES ('orders', 0)`)
-    await sql.query(`INSERT INTO concordat.transport_tick VALUES (1, 0, 12, '1:1:', '{}', '{}', '{}')`)
-    await sql.query(
-      `INSERT INTO concordat.transport_group (destination, name) SELECT 'orders', 'g' || n FROM generate_series(1, $1::int) n`,
-      [count],
-    )
-    await sql.query(
-      `INSERT INTO concordat.transport_progress
-       SELECT id, 1, 1, 1, NULL, CASE id WHEN $1::int THEN 5 ELSE 12 END, 12, '{}' FROM concordat.transport_group`,
-      [count],
-    )
-    return createOperator({ sql })
-  }
-
-  test('is a line of doctor that says which groups are not counted', async () => {
-    const unknown = `unknown ${missing}`
-    const behind = 'warn orders.g1001 is 7 behind, and no instance reads it'
-    expect((await groupsOf(await withGroups(1_001))).said).toEqual([behind, unknown])
-    expect((await groupsOf(await withGroups(1_002))).said).toEqual(['ok 1001 groups, none is behind', unknown])
-  })
-
-  test('has dead letters that lag shows as unknown, with exit code 1', async () => {
-    const operator = await withGroups(1_001)
-    const asked = { positionals: [], values: {}, env: {}, operator: async () => operator }
-    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
-      code: 1,
-      text: expect.stringContaining(missing),
-      json: {
-        problem: missing,
-        groups: expect.arrayContaining([{ channel: 'orders', group: 'g1001', lag: 7, readers: 0, letters: null }]),
-      },
-    })
-  })
-
-  test('is whole for lag with 1 000 groups', async () => {
-    const operator = await withGroups(1_000)
-    const asked = { positionals: [], values: {}, env: {}, operator: async () => operator }
-    expect(await LAG_COMMANDS[0]?.run(asked as unknown as Invocation)).toMatchObject({
-      code: 0,
-      json: { groups: expect.arrayContaining([expect.objectContaining({ group: 'g1000', lag: 7, letters: 0 })]) },
-    })
   })
 })
 

@@ -1,6 +1,7 @@
 /** The `lag` command: how many messages groups have not settled, and their dead letters. */
 import { toError } from 'concordat/extension'
-import { LETTERS_HELD, nothingCommitted, placesBeside } from '../doctor/groups.ts'
+import { LETTERS_HELD, nothingCommitted } from '../doctor/groups.ts'
+import { orMore } from '../doctor/line.ts'
 import { type GroupLine, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
@@ -28,8 +29,7 @@ const lag: Command = {
     }
     const instances = namesBroker(invocation) ? await instancesOn(operator) : undefined
     const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0], instances)]
-    const { letters } = operator
-    const places = await placesBeside(groups, known, { letters, hasBroker: namesBroker(invocation) })
+    const places = await operator.letters.besideLog(groups, known)
     const others: CountedPlace[] = []
     for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
     const isReadyOnly = others.some((each) => each.isReadyOnly)
@@ -43,6 +43,9 @@ interface CountedPlace {
   /** `null`: not known. */
   readonly lag: number | null
   readonly letters: number | null
+  /** Where counting stopped: there are more. */
+  readonly isCut?: boolean | undefined
+  readonly isLettersCut?: boolean | undefined
   /** The broker leaves out what consumers hold. */
   readonly isReadyOnly?: boolean | undefined
   /** Part of the lag that instances hold, as they report; `null`: unknown. */
@@ -94,23 +97,25 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
   const missing = missingGroups(log)
   // The group of its dead letters may be one of those that were not read.
   const withoutLetters = missing === undefined ? 0 : null
-  const lettersOf = ({ channel, group }: GroupLine): number | null =>
-    log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? withoutLetters
+  const lettersOf = ({ channel, group }: GroupLine): Pick<CountedPlace, 'letters' | 'isLettersCut'> => {
+    const line = log.find((each) => each.channel === `${channel}.${group}.dlq` && each.group === 'redrive')
+    return { letters: line?.lag ?? withoutLetters, isLettersCut: line?.isCut === true }
+  }
   const inLog = log
     .filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq')))
-    .map((line): CountedPlace => ({ ...line, letters: lettersOf(line) }))
+    .map((line): CountedPlace => ({ ...line, ...lettersOf(line) }))
   const groups = [...inLog, ...others]
   if (groups.length === 0) {
     const text =
       'unknown: no log is in this database and no group is known. Name one (CHANNEL GROUP), or give a file that exports your services.\n'
     return { text, json: { groups }, code: 1 }
   }
-  const known = (count: number | null | undefined): string => (typeof count === 'number' ? String(count) : 'unknown')
+  const known = (count: number | null, isCut = false): string => (count === null ? 'unknown' : orMore(count, isCut))
   const rows = groups.map((each) => [
     each.channel,
     each.group,
-    known(each.lag),
-    known(each.letters),
+    known(each.lag, each.isCut),
+    known(each.letters, each.isLettersCut),
     known(each.readers),
   ])
   const said = table(['CHANNEL', 'GROUP', 'LAG', 'DEAD LETTERS', 'READERS'], rows)

@@ -1,6 +1,6 @@
 /** `outbox`: messages that the relay gave up on. */
 
-import { duration } from '../doctor/line.ts'
+import { duration, orMore } from '../doctor/line.ts'
 import type { HeldMessage, ParkedLine } from '../engine-types.ts'
 import { counted } from '../words.ts'
 import {
@@ -36,7 +36,7 @@ const list: Command = {
     const stats = await outbox.stats()
     const limit = whole(values, 'limit')
     const [failing, parked] = [await outbox.failing({ limit }), await outbox.parked({ limit })]
-    const summary = `${stats.pending} pending, the oldest ${duration(stats.oldestAgeMs)}; ${stats.parked} parked, ${counted(stats.blockedKeys, 'key')} held back`
+    const summary = `${orMore(stats.pending)} pending, the oldest ${duration(stats.oldestAgeMs)}; ${stats.parked} parked, ${counted(stats.blockedKeys, 'key')} held back`
     const tables = [
       linesOf('FAILING SINCE', failing, ({ addedAt }) => addedAt),
       linesOf('PARKED', parked, ({ parkedAt }) => parkedAt),

@@ -39,7 +39,7 @@ export interface Patient {
   readonly records: OperatorRecords
   readonly clock: Clock
   readonly resources: readonly OperatedResource[]
-  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
+  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog' | 'besideLog'>
   readonly places: readonly DeadLetterPlace[]
   readonly instances: InstancesView | undefined
   /** A broker was named: services send and handle messages, whatever tables there are. */

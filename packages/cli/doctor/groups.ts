@@ -1,23 +1,21 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
-import { TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
 import { schemasWith } from '../find-table-schemas.ts'
 import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
-import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
-import { OperatorTransportMissing } from '../operator-errors.ts'
+import { type DeadLetterAdmin, type DeadLetterPlace, isThere, nameOf } from '../letters.ts'
 import { counted } from '../words.ts'
 import { withError } from './check-context.ts'
-import { type DoctorLine, fail, ok, unknown, warn } from './line.ts'
+import { type DoctorLine, fail, ok, orMore, unknown, warn } from './line.ts'
 import { replyPlaces } from './reply-places.ts'
 
 /** The groups and the places to look at. */
 export interface ExaminedGroups {
   readonly sql: SqlClient
   readonly schema: string
-  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
+  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog' | 'besideLog'>
   /** Groups that are declared, or that instances report. */
   readonly places: readonly DeadLetterPlace[]
   /** Reports of instances over the bus; `undefined` without one. */
@@ -39,7 +37,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   const { sql, schema, hasMessages } = examined
   const log = await logSchemaOf(sql, schema)
   const rows = await groupsIn(sql, log)
-  const others = await placesBeside(rows, await knownPlaces(examined), examined)
+  const others = await examined.letters.besideLog(rows, await knownPlaces(examined))
   if (others.length > 0 && (await isLogElsewhere(examined))) return [uncountedElsewhere(others.length)]
   const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...linesOfLog(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
@@ -65,8 +63,6 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   return lines
 }
 
-const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
-
 /** Groups that the caller named, and the group that reads the replies to the sagas of this schema, unless it does not exist. */
 async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLetterPlace[]> {
   const { sql, schema, tables, places, letters } = examined
@@ -77,40 +73,6 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
   for (const place of replies)
     if (!given.has(nameOf(place)) && (await isThere(letters, place)) !== false) found.push(place)
   return [...places, ...found]
-}
-
-/**
- * Known groups to count on the broker: all that the log in the database does not have, and those that both have. The services may have
- * moved, or another service may use the log. A broker that does not answer is asked once.
- */
-export async function placesBeside(
-  log: readonly GroupLine[],
-  known: readonly DeadLetterPlace[],
-  { letters, hasBroker }: Pick<ExaminedGroups, 'letters' | 'hasBroker'>,
-): Promise<readonly DeadLetterPlace[]> {
-  const inLog = new Set(log.map(nameOf))
-  const found: DeadLetterPlace[] = []
-  let answers = true
-  for (const place of known) {
-    const isInLog = inLog.has(nameOf(place))
-    if (isInLog && !hasBroker) continue
-    const there: boolean | undefined = isInLog && answers ? await isThere(letters, place) : true
-    answers &&= there !== undefined
-    if (there !== false) found.push(place)
-  }
-  return found
-}
-
-/** `undefined`: the broker does not answer. Sagas without remote steps have no group of replies. */
-async function isThere(letters: ExaminedGroups['letters'], place: DeadLetterPlace): Promise<boolean | undefined> {
-  try {
-    await letters.backlog(place)
-    return true
-  } catch (error) {
-    const isMissing =
-      error instanceof OperatorTransportMissing || (error instanceof TransportError && error.kind === 'unroutable')
-    return isMissing ? false : undefined
-  }
 }
 
 /** Neither a log in this database nor a broker: what is known of groups cannot be counted. */
@@ -222,7 +184,7 @@ function unread(name: string, lag: number, isReadyOnly: boolean): readonly Docto
 
 /** Dead letters wait for a person by design; this line reports them. */
 function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
-  return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
+  return rows.filter(isOfLetters).flatMap(({ channel: letters, lag, isCut }) => {
     if (lag === 0) return []
     const name = letters.slice(0, -'.dlq'.length)
     const dot = name.lastIndexOf('.')
@@ -231,7 +193,8 @@ function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
       group: name.slice(dot + 1),
     }
     const list = `npx concordat dlq list ${shellWord(channel)} ${shellWord(group)}`
-    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, list)]
+    const dead = isCut ? `${orMore(lag, true)} dead letters` : counted(lag, 'dead letter')
+    return [warn('letters', `${dead} of ${name}`, list)]
   })
 }
 
@@ -239,16 +202,16 @@ function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
   const read = rows.filter((row) => !isOfLetters(row))
   const behind = read.filter(isBehind)
   if (behind.length === 0) return [ok('groups', `${counted(read.length, 'group')}, none is behind`)]
-  return behind.map(({ channel, group, lag, readers }) =>
+  return behind.map(({ channel, group, lag, isCut, readers }) =>
     readers === 0
       ? warn(
           'groups',
-          `${channel}.${group} is ${lag} behind, and no instance reads it`,
+          `${channel}.${group} is ${orMore(lag, isCut)} behind, and no instance reads it`,
           'start its service; if it is gone for good, the page on PostgreSQL says how its group is forgotten (forgetGroup)',
         )
       : warn(
           'groups',
-          `${channel}.${group} is ${lag} behind with ${readers} readers`,
+          `${channel}.${group} is ${orMore(lag, isCut)} behind with ${readers} readers`,
           'add instances, or look for a slow handler',
         ),
   )

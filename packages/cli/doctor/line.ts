@@ -36,3 +36,14 @@ export function duration(ms: number): string {
   if (seconds < 48 * 3_600) return `${Math.round(seconds / 3_600)} h`
   return `${Math.round(seconds / 86_400)} d`
 }
+
+/** Counts of sagas stop here, and those of `OutboxStats`. */
+export const MOST_COUNTED = 100_000
+
+/**
+ * A count that may have stopped early: `100000+`.
+ * @param isCut @default whether it has come to MOST_COUNTED
+ */
+export function orMore(count: number, isCut: boolean = count >= MOST_COUNTED): string {
+  return isCut ? `${count}+` : `${count}`
+}

@@ -3,12 +3,11 @@
 import { MINUTE, quoteIdentifier } from 'concordat/core'
 import { counted } from '../words.ts'
 import { attempt, type Examined } from './check-context.ts'
-import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
+import { type DoctorLine, duration, fail, MOST_COUNTED, ok, orMore, warn } from './line.ts'
 import { examineUndo } from './undo.ts'
 
 /** A relay, a coordinator or a reader that works is never so far behind. */
 const LATE_MS = 1 * MINUTE
-const COUNT_LIMIT = 10_000
 /** A message that fails so often is not late by chance. */
 const OFTEN = 3
 
@@ -39,11 +38,11 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
   const saga = `${quoteIdentifier(schema)}.saga`
   const { rows } = await sql.query<{ stuck: number; oldest: number; late: number; latest: number }>(
     `SELECT
-       (SELECT count(*)::int FROM (SELECT 1 FROM ${saga} WHERE status = 'stuck' AND ended_at IS NULL LIMIT ${COUNT_LIMIT}) s) AS stuck,
+       (SELECT count(*)::int FROM (SELECT 1 FROM ${saga} WHERE status = 'stuck' AND ended_at IS NULL LIMIT ${MOST_COUNTED}) s) AS stuck,
        (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - created_at)) * 1000, 0)::float8 FROM ${saga}
           WHERE status = 'stuck' AND ended_at IS NULL) AS oldest,
        (SELECT count(*)::int FROM (SELECT 1 FROM ${saga}
-          WHERE due_at < (SELECT clock_timestamp() - interval '1 minute') LIMIT ${COUNT_LIMIT}) d) AS late,
+          WHERE due_at < (SELECT clock_timestamp() - interval '1 minute') LIMIT ${MOST_COUNTED}) d) AS late,
        (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due_at)) * 1000, 0)::float8 FROM ${saga}
           WHERE due_at IS NOT NULL) AS latest`,
   )
@@ -53,7 +52,7 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
       ? ok('sagas', 'none is stuck')
       : warn(
           'sagas',
-          `${stuck} stuck, the oldest started ${duration(oldest)} ago`,
+          `${orMore(stuck)} stuck, the oldest started ${duration(oldest)} ago`,
           'npx concordat saga list --status stuck',
         ),
     ...(late === 0
@@ -61,7 +60,7 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
       : [
           warn(
             'sagas',
-            `${late} wait for a coordinator, ${duration(latest)} overdue`,
+            `${orMore(late)} wait for a coordinator, ${duration(latest)} overdue`,
             'run an instance that has their versions: npx concordat saga list --status running --older-than 1m',
           ),
         ]),
@@ -89,10 +88,10 @@ async function examineOutbox({ records: { outbox } }: Examined): Promise<readonl
           ),
         ]),
     oldestAgeMs <= LATE_MS || pending === parked
-      ? ok('outbox', `${pending} pending, the oldest ${duration(oldestAgeMs)}`)
+      ? ok('outbox', `${orMore(pending)} pending, the oldest ${duration(oldestAgeMs)}`)
       : warn(
           'outbox',
-          `${pending} pending, the oldest ${duration(oldestAgeMs)}`,
+          `${orMore(pending)} pending, the oldest ${duration(oldestAgeMs)}`,
           parked === 0
             ? 'start an instance of the service, whose relay sends them; if one runs, its health names the destination that is away'
             : 'settle what is parked first: it holds back what has its key',

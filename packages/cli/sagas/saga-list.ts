@@ -10,6 +10,7 @@ import {
   requireText,
 } from 'concordat/extension'
 import { readCursor, writeCursor } from '../cursor.ts'
+import { MOST_COUNTED } from '../doctor/line.ts'
 import type { SagaFailure, SagaStatus } from '../engine-types.ts'
 
 /** Which sagas; all that is given must fit. */
@@ -187,11 +188,9 @@ export interface SagaCounts {
   readonly stuck: number
 }
 
-const COUNT_LIMIT = 100_000
-
 export async function countOpen({ sql, query, table }: SagaTable): Promise<SagaCounts> {
   const open = (status: keyof SagaCounts): string =>
-    `(SELECT count(*)::int FROM (SELECT FROM ${table} WHERE ended_at IS NULL AND status = '${status}' LIMIT ${COUNT_LIMIT}) n) AS ${status}`
+    `(SELECT count(*)::int FROM (SELECT FROM ${table} WHERE ended_at IS NULL AND status = '${status}' LIMIT ${MOST_COUNTED}) n) AS ${status}`
   const { rows } = await query<SagaCounts>(sql, `SELECT ${open('running')}, ${open('compensating')}, ${open('stuck')}`)
   return rows[0] as SagaCounts
 }

@@ -6,7 +6,7 @@ import type { BindingStatus } from '../engine-types.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
 import { useMay } from './action-dialog.tsx'
 import { get } from './api.ts'
-import { type Live, useLive } from './live.ts'
+import { type LettersSeen, type Live, lettersOf, useLive } from './live.ts'
 import { PauseOrResume } from './pause-resume.tsx'
 import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
@@ -24,7 +24,7 @@ interface Row {
   readonly own?: LiveBinding | undefined
   /** Counters of all instances. */
   readonly all?: BindingLine | undefined
-  readonly letters?: number | undefined
+  readonly letters?: Pick<LettersSeen, 'count' | 'isCut'> | undefined
 }
 
 export function Bindings() {
@@ -83,7 +83,7 @@ function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Co
         ) : (
           <span class="moving">
             <Spark of={live.history(`lag ${key}`)} label={`lag of ${name}, the last minutes`} />
-            <b>{count(line?.lag ?? all?.lag)}</b>
+            <b>{count(line?.lag ?? all?.lag, line?.isCut)}</b>
           </span>
         ),
     },
@@ -98,10 +98,12 @@ function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Co
       head: 'Dead letters',
       number: true,
       cell: ({ channel, group, letters }) =>
-        (letters ?? 0) > 0 ? (
-          <a href={`#/letters?${new URLSearchParams({ channel, group: group ?? '' })}`}>{count(letters)}</a>
+        (letters?.count ?? 0) > 0 ? (
+          <a href={`#/letters?${new URLSearchParams({ channel, group: group ?? '' })}`}>
+            {count(letters?.count, letters?.isCut)}
+          </a>
         ) : (
-          count(letters)
+          count(letters?.count)
         ),
     },
   ]
@@ -200,12 +202,9 @@ function Trend({ rate }: { rate: number | undefined }) {
 }
 
 /** Reports of instances override the knowledge of this process. */
-function rowsOf({ groups, bindings, instances, letters }: Snapshot): readonly Row[] {
+function rowsOf(snapshot: Snapshot): readonly Row[] {
+  const { groups, bindings, instances } = snapshot
   const rows = new Map<string, Row>()
-  const dead = new Map<string, number>()
-  for (const { channel, group, count: n } of letters?.data ?? []) if (n !== null) dead.set(`${channel}.${group}`, n)
-  for (const { channel, group, lag } of groups?.data ?? [])
-    if (group === 'redrive') dead.set(channel.replace(/\.dlq$/, ''), lag)
   for (const line of groups?.data ?? []) {
     const key = `${line.channel}.${line.group}`
     if (line.group !== 'redrive') rows.set(key, { key, name: key, channel: line.channel, group: line.group, line })
@@ -223,6 +222,6 @@ function rowsOf({ groups, bindings, instances, letters }: Snapshot): readonly Ro
     rows.set(key, { key, name, channel, group, line: known?.line, own: known?.own, all })
   }
   return [...rows.values()]
-    .map((row) => ({ ...row, letters: dead.get(`${row.channel}.${row.group}`) }))
+    .map((row) => ({ ...row, letters: lettersOf(snapshot, row) }))
     .sort((a, b) => (a.key < b.key ? -1 : 1))
 }

@@ -8,7 +8,7 @@ import type { DeadLetterView, PayloadView } from '../redacted-views.ts'
 import { Act, AskContext, type Order, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
 import { queryInHash } from './hash-query.ts'
-import { useLive } from './live.ts'
+import { lettersOf, useLive } from './live.ts'
 import { PartialGroups } from './partial-groups.tsx'
 import { Redrives } from './redrives.tsx'
 import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './ui-components.tsx'
@@ -66,11 +66,9 @@ function Groups({
 }) {
   const { snapshot } = useLive()
   const may = useMay('letters.look')
-  const counted = ({ channel, group }: DeadLetterPlace): number | undefined =>
-    snapshot.groups?.data?.find((line) => line.channel === `${channel}.${group}.dlq`)?.lag ??
-    snapshot.letters?.data?.find((line) => line.channel === channel && line.group === group)?.count ??
-    undefined
-  const sorted = [...(places.data ?? [])].sort((a, b) => (counted(b) ?? 0) - (counted(a) ?? 0))
+  const sorted = (places.data ?? [])
+    .map((place) => ({ ...place, dead: lettersOf(snapshot, place) }))
+    .sort((a, b) => (b.dead.count ?? 0) - (a.dead.count ?? 0))
   return (
     <Panel title="Groups">
       {places.problem !== undefined && <Trouble problem={places.problem} again={places.again} />}
@@ -92,9 +90,9 @@ function Groups({
           {
             head: 'Dead letters',
             number: true,
-            cell: (place) => (
-              <Badge is="n" tone={toneOf(counted(place))}>
-                {count(counted(place))}
+            cell: ({ dead }) => (
+              <Badge is="n" tone={toneOf(dead.count)}>
+                {count(dead.count, dead.isCut)}
               </Badge>
             ),
           },
@@ -104,7 +102,7 @@ function Groups({
               <Button
                 class="small"
                 disabled={!may}
-                onClick={() => choose({ ...place })}
+                onClick={() => choose(place)}
                 aria-label={`Look at the dead letters of ${place.group} on ${place.channel}`}
               >
                 Look

@@ -160,6 +160,8 @@ export interface LettersSeen {
   readonly count: number | undefined
   /** Groups whose letters could not be counted. */
   readonly uncounted: number
+  /** True: there are more in a group, where counting stopped. */
+  readonly isCut: boolean
   /** True: the log has more groups than are read, or what is shown of them is old. */
   readonly isPartial: boolean
 }
@@ -180,8 +182,30 @@ export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   return {
     count: isCounted || known > 0 ? known : undefined,
     uncounted: others.length - counts.length,
+    isCut: inLog.some(({ group, isCut }) => group === 'redrive' && isCut),
     isPartial: partialGroups({ groups }) !== undefined,
   }
+}
+
+/**
+ * Dead letters of one group: those in the log of the database, and those on a broker that has a group of its name.
+ * @returns no count when one of them is not known
+ */
+export function lettersOf(
+  { groups, letters }: Snapshot,
+  { channel, group }: { readonly channel: string; readonly group: string | null },
+): Pick<LettersSeen, 'count' | 'isCut'> {
+  const isIts = (line: { readonly channel: string; readonly group: string }): boolean =>
+    line.channel === channel && line.group === group
+  const log = groups?.data ?? []
+  const inLog = log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')
+  // Without a group of letters the log has none, unless it was not read whole.
+  const others = log.some(isIts) && partialGroups({ groups }) === undefined ? 0 : undefined
+  const onBroker = letters?.data?.find(isIts)
+  const counts = [inLog?.lag ?? others, onBroker?.count].filter((count) => count !== undefined)
+  const isKnown = counts.length > 0 && !counts.includes(null)
+  const count = isKnown ? counts.reduce<number>((sum, each) => sum + (each ?? 0), 0) : undefined
+  return { count, isCut: inLog?.isCut === true }
 }
 
 /** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */

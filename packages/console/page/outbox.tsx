@@ -4,7 +4,7 @@ import type { FailingLine, OutboxStats, ParkedLine } from '../engine-types.ts'
 import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
-import { Ago, count, lasting, Panel, Spark, Table, Trouble } from './ui-components.tsx'
+import { Ago, count, isMost, lasting, Panel, Spark, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
 
 interface Shown {
@@ -23,7 +23,7 @@ export function Outbox() {
       {stats !== undefined && (
         <div class="cards">
           <div class="card info">
-            <b>{count(stats.pending)}</b>
+            <b>{count(stats.pending, isMost(stats.pending))}</b>
             <span>pending</span>
             <Spark of={live.history('outbox')} label="pending, the last minutes" />
           </div>

@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact'
 import type { Snapshot } from '../snapshot.ts'
 import { Bindings } from './bindings.tsx'
 import { type LettersSeen, lettersIn, useLive } from './live.ts'
-import { count, lasting, Spark, type Tone } from './ui-components.tsx'
+import { count, isMost, lasting, Spark, type Tone } from './ui-components.tsx'
 
 export function Overview() {
   return (
@@ -24,6 +24,7 @@ function Cards() {
         href="#/sagas?status=stuck"
         label="stuck sagas"
         value={sagas?.data?.stuck}
+        isCut={isMost(sagas?.data?.stuck)}
         tone={(sagas?.data?.stuck ?? 0) > 0 ? 'bad' : 'good'}
         problem={sagas?.problem}
       />
@@ -43,6 +44,7 @@ function Cards() {
             : 'pending in the outbox'
         }
         value={outbox?.data?.pending}
+        isCut={isMost(outbox?.data?.pending)}
         tone={(outbox?.data?.oldestAgeMs ?? 0) > 60_000 ? 'warn' : 'info'}
         problem={outbox?.problem}
       >
@@ -52,6 +54,7 @@ function Cards() {
         href="#/sagas?status=running"
         label="sagas under way"
         value={sagas?.data === undefined ? undefined : sagas.data.running + sagas.data.compensating}
+        isCut={isMost(sagas?.data?.running) || isMost(sagas?.data?.compensating)}
         tone="info"
         problem={sagas?.problem}
       >
@@ -79,6 +82,7 @@ function LettersCard({ snapshot }: { snapshot: Snapshot }) {
       href="#/letters"
       label={`dead letters${uncounted(letters)}`}
       value={letters.count}
+      isCut={letters.isCut}
       tone={toneOf(letters)}
       problem={snapshot.letters?.problem}
     />
@@ -128,6 +132,8 @@ function Card(props: {
   href: string
   label: string
   value: number | undefined
+  /** Counting stopped there. */
+  isCut?: boolean
   tone: Tone
   problem?: { readonly code: string; readonly message: string } | undefined
   children?: ComponentChildren
@@ -141,7 +147,7 @@ function Card(props: {
       href={props.href}
       title={props.problem?.message}
     >
-      <b>{isAbsent ? '-' : count(props.value)}</b>
+      <b>{isAbsent ? '-' : count(props.value, props.isCut)}</b>
       <span>{props.label}</span>
       {unknown !== undefined ? (
         <small>{unknown}</small>

@@ -147,9 +147,15 @@ export function lasting(ms: number): string {
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const exact = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 
-export function count(value: number | undefined): string {
+/** Counts of sagas and of the outbox stop here. */
+const MOST_COUNTED = 100_000
+
+export const isMost = (value: number | undefined): boolean => value !== undefined && value >= MOST_COUNTED
+
+/** @param isCut counting stopped there: a plus behind it says so */
+export function count(value: number | undefined, isCut = false): string {
   if (value === undefined) return '-'
-  return Math.abs(value) >= 100 ? whole.format(value) : exact.format(value)
+  return `${Math.abs(value) >= 100 ? whole.format(value) : exact.format(value)}${isCut ? '+' : ''}`
 }
 
 export function perSecond(value: number | undefined): string {

@@ -9,6 +9,7 @@ import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 interface LiveModule {
   readonly Live: new () => { readonly state: string; start(): void }
   readonly lettersIn: (snapshot: Snapshot) => object
+  readonly lettersOf: (snapshot: Snapshot, place: object) => object
 }
 /** Members of `page/api.ts`. */
 interface ApiModule {
@@ -16,7 +17,7 @@ interface ApiModule {
   readonly ofAction: (refused: Error) => Error
 }
 const compiled = (name: string): string => new URL(`../../../packages/console/page/${name}`, import.meta.url).pathname
-const { Live, lettersIn } = (await import(compiled('live.ts'))) as LiveModule
+const { Live, lettersIn, lettersOf } = (await import(compiled('live.ts'))) as LiveModule
 const { Refused, ofAction } = (await import(compiled('api.ts'))) as ApiModule
 
 test('the page shows a console as away after 35 s without a byte, and connects again', async () => {
@@ -64,9 +65,13 @@ test('an action without an answer may have been done; one that was refused was n
 const inLog = (lag: number): Snapshot['groups'] => ({
   at: 0,
   data: [
-    { channel: 'orders', group: 'stock', lag: 0, readers: 1 },
-    { channel: 'orders.stock.dlq', group: 'redrive', lag, readers: 0 },
+    { channel: 'orders', group: 'stock', lag: 0, isCut: false, readers: 1 },
+    { channel: 'orders.stock.dlq', group: 'redrive', lag, isCut: lag === 100_000, readers: 0 },
   ],
+})
+const counted = (count: number | null): Snapshot['letters'] => ({
+  at: 0,
+  data: [{ channel: 'orders', group: 'stock', count }],
 })
 const timedOut = { code: 'console.timeout', message: 'no answer in 10 s' }
 
@@ -77,6 +82,7 @@ test.each([
     { groups: inLog(0), letters: { at: 0, problem: timedOut } },
     { count: undefined, uncounted: 0 },
   ],
+  ['is at least what was counted', { groups: inLog(100_000) }, { count: 100_000, uncounted: 0, isCut: true }],
   ['has the letters of the log before the broker was asked', { groups: inLog(2) }, { count: 2, uncounted: 0 }],
   [
     'adds up what the log and the broker hold, and names how many groups are missing',
@@ -103,7 +109,24 @@ test.each([
     { count: 0, uncounted: 0, isPartial: true },
   ],
 ])('the number of dead letters %s', (_title, snapshot, seen) => {
-  expect(lettersIn(snapshot as Snapshot)).toEqual({ isPartial: false, ...seen })
+  expect(lettersIn(snapshot as Snapshot)).toEqual({ isPartial: false, isCut: false, ...seen })
+})
+
+test.each([
+  ['has those of the log and of a broker that has a group of its name', { groups: inLog(2), letters: counted(3) }, 5],
+  [
+    'is unknown while the broker has not counted those of its own',
+    { groups: inLog(2), letters: counted(null) },
+    undefined,
+  ],
+  [
+    'is zero for a group of the log that has no group of letters',
+    { groups: { at: 0, data: [inLog(0)?.data?.[0]] } },
+    0,
+  ],
+  ['is unknown for a group that nobody counted', { groups: { at: 0, data: [] } }, undefined],
+])('the number of dead letters of one group %s', (_title, snapshot, count) => {
+  expect(lettersOf(snapshot as Snapshot, { channel: 'orders', group: 'stock' })).toEqual({ count, isCut: false })
 })
 
 const never = new Promise<never>(() => {})
@@ -118,7 +141,7 @@ function listenTo({
     sagas: { count: () => never },
     outbox: { stats: () => never },
     leaders: { list: () => never },
-    letters: { count },
+    letters: { count, besideLog: async (_groups: unknown, known: unknown) => known },
   }
   const instances = { view: async () => ({ bindings: [] }) }
   const backend = { operator, places: [], clusters: [], instances, underWay: { lines: [] }, ...given }

@@ -18,7 +18,7 @@ function counting() {
   const asked = { groups: 0, doctor: 0 }
   const operator: Operator = {
     ...createOperator({ sql: nothing }),
-    groups: async () => [{ channel: 'orders', group: 'stock', lag: ++asked.groups, readers: 1 }],
+    groups: async () => [{ channel: 'orders', group: 'stock', lag: ++asked.groups, isCut: false, readers: 1 }],
     doctor: async () => {
       asked.doctor++
       return { status: 'ok', lines: [] }
@@ -157,7 +157,7 @@ test('a part that fails says so, and the others go on', async () => {
 
 test('a picture that is larger than what may wait unsent is sent, and its stream ends and leaves nothing behind', async () => {
   const { operator } = counting()
-  const huge = [{ channel: 'c'.repeat(1_200_000), group: 'stock', lag: 1, readers: 1 }]
+  const huge = [{ channel: 'c'.repeat(1_200_000), group: 'stock', lag: 1, isCut: false, readers: 1 }]
   const asked = { groups: 0 }
   const page = createConsole({ operator: { ...operator, groups: async () => (asked.groups++, huge) } })
   onTestFinished(() => page.close())

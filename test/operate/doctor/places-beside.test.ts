@@ -1,17 +1,28 @@
-// oxlint-disable no-restricted-imports -- inside of the command line: which groups it counts on a broker
+import { createOperator } from '@concordat/cli'
 import { TransportError } from 'concordat/binder'
+import type { SqlClient } from 'concordat/core'
 import { expect, test } from 'vitest'
-import { placesBeside } from '../../../packages/cli/doctor/groups.ts'
 
 const known = [1, 2, 3].map((n) => ({ channel: `c${n}`, group: 'g' }))
-const log = known.map((each) => ({ ...each, lag: 0, readers: 0 }))
+const log = known.slice(0, 2).map((each) => ({ ...each, lag: 0, isCut: false, readers: 0 }))
+const sql = { query: async () => ({ rows: [] }), transaction: async () => {} } as unknown as SqlClient
+
+function lettersOn(transport: object) {
+  return createOperator({ sql, transport: () => ({ attach: () => {}, close: async () => {}, ...transport }) as never })
+    .letters
+}
 
 test('a broker that does not answer is asked for one group of the log, and none is left out', async () => {
   let asked = 0
-  const backlog = async (): Promise<never> => {
+  const lag = async (): Promise<never> => {
     asked++
     throw new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'away' })
   }
-  expect(await placesBeside(log, known, { letters: { backlog } as never, hasBroker: true })).toEqual(known)
+  expect(await lettersOn({ lag }).besideLog(log, known)).toEqual(known)
   expect(asked).toBe(1)
+})
+
+test('a transport that is the log itself is not asked, and has only what the log does not have', async () => {
+  const isOn = (other: SqlClient): boolean => other === sql
+  expect(await lettersOn({ isOn }).besideLog(log, known)).toEqual(known.slice(2))
 })
