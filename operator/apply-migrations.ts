@@ -6,7 +6,7 @@ import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
-import { PARTS, partOf } from './migration-and-grant-sql.ts'
+import { PARTS, partsOf } from './migration-and-grant-sql.ts'
 import { type MigrationState, migrationStates } from './migration-states.ts'
 import { OPERATOR_PART, SqlOperatorTrail } from './trail.ts'
 
@@ -43,7 +43,7 @@ export async function applyMigrations(
   const { by, reason } = requireNote('migrate', options)
   const partitions = requireInteger('migrate.partitions', options.partitions ?? 4, 1, 1_000)
   const service = options.service === undefined ? null : requireText('migrate.service', options.service)
-  const parts = options.parts?.map((name) => partOf('migrate.parts', name)) ?? (await present(sql, schema))
+  const parts = partsOf('migrate.parts', options.parts) ?? (await present(sql, schema))
   const versions = new Map((await migrationStates(sql, schema)).map(({ part, version }) => [part, version]))
   const trail = new SqlOperatorTrail(sql, schema)
   for (const part of auditFirst(parts)) {

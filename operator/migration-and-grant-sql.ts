@@ -4,7 +4,7 @@ import { PIPELINE_PART } from '../binder/pipeline/window-table.ts'
 import { TRANSPORT_PART } from '../binder/postgres/tables.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { latestOf, migrationText, type SqlPart } from '../core/migrate.ts'
-import { optionNames, refuseUnknown } from '../core/option-checks.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier } from '../core/sql.ts'
 import { CLUSTER_PART } from '../election/cluster/postgres/tables.ts'
 import { FENCE_PART } from '../locks/fence.ts'
@@ -91,7 +91,7 @@ export function printMigrations(options: MigrationPrintOptions = {}): string {
   const partitions = requireInteger('printMigrations.partitions', options.partitions ?? 4, 1, 1_000)
   const service = options.service === undefined ? null : requireText('printMigrations.service', options.service)
   for (const name of Object.keys(above)) partOf('printMigrations.above', name)
-  const parts = options.parts?.map((name) => partOf('printMigrations.parts', name)) ?? PARTS
+  const parts = partsOf('printMigrations.parts', options.parts) ?? PARTS
   return parts
     .map((part) => {
       const from = requireInteger(`printMigrations.above.${part.name}`, above[part.name] ?? 0, 0)
@@ -121,7 +121,13 @@ export function printGrants(options: GrantPrintOptions): string {
   ].join('\n')
 }
 
-export function partOf(path: string, name: string): SqlPart {
+/** @throws TypeError naming the path */
+export function partsOf(path: string, names: readonly string[] | undefined): readonly SqlPart[] | undefined {
+  if (names === undefined || Array.isArray(names)) return names?.map((name) => partOf(path, name))
+  throw wrongKind(path, names, "a list such as ['outbox', 'inbox']")
+}
+
+function partOf(path: string, name: string): SqlPart {
   const part = PARTS.find((each) => each.name === name)
   if (part === undefined) throw invalidOption(path, name, `one of ${PARTS.map((each) => each.name).join(', ')}`)
   return part

@@ -172,6 +172,9 @@ describe('migrations', () => {
     await operator.migrate({ ...note, parts: ['inbox'] })
     expect(await state()).toMatchObject({ inbox: 'current', outbox: 'absent' })
     await expect(operator.migrate({ ...note, parts: ['sagas'] })).rejects.toThrow('migrate.parts')
+    await expect(operator.migrate({ ...note, parts: 'all' as never })).rejects.toThrow(
+      /^migrate\.parts: expected a list/,
+    )
   })
 
   test('makes an outbox that its service takes as its own', async () => {
