@@ -86,10 +86,12 @@ export class DestinationDirectory {
     return this.#destination(spec.name, rows)
   }
 
+  /** The ring has one row. Its limit tells the planner, which would have the statement compiled for many. */
   #provision(spec: DestinationSpec): readonly [text: string, parameters: readonly unknown[]] {
+    const { provision, ring } = this.#tables
     return [
-      `SELECT p.id, r.tableoid::text AS log FROM ${this.#tables.provision}($1, $2, $3::text[], $4::bigint) p
-       CROSS JOIN ${this.#tables.ring} r ORDER BY p.n`,
+      `SELECT p.id, r.log FROM ${provision}($1, $2, $3::text[], $4::bigint) p
+       CROSS JOIN (SELECT tableoid::text AS log FROM ${ring} LIMIT 1) r ORDER BY p.n`,
       [spec.name, spec.partitions, [...spec.groups], spec.retentionMs ?? null],
     ]
   }

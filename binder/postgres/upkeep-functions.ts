@@ -119,10 +119,13 @@ const TRUNCATE = `
     RETURN true;
   END $transport$`
 
+/** Small tables that are never analysed look large to the planner: PostgreSQL would compile the statement for up to a second. */
+const WITHOUT_JIT = 'SET jit = off'
+
 /** Which groups keep the closed segments: the furthest behind first. */
 const HOLDERS = `
   CREATE FUNCTION {schema}.transport_holders() RETURNS TABLE (destination text, name text, messages bigint, bytes bigint, since timestamptz)
-  LANGUAGE sql
+  LANGUAGE sql ${WITHOUT_JIT}
   AS $transport$
     SELECT g.destination, g.name, sum(newest.next - l.settled - cardinality(l.done))::bigint,
       (SELECT sum(pg_total_relation_size(i.inhrelid))::bigint FROM pg_catalog.pg_inherits i WHERE i.inhparent = ${tableOf(`'transport_log'`)}),
@@ -134,6 +137,40 @@ const HOLDERS = `
       SELECT t.first + t.n AS next FROM {schema}.transport_tick t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1
     ) newest
     GROUP BY 1, 2 HAVING sum(newest.next - l.settled - cardinality(l.done)) > 0 ORDER BY 3 DESC LIMIT 10
+  $transport$`
+
+/**
+ * How far each group is behind, and how many processes read it: the groups made first. Positions are given when a reader comes, so
+ * messages without one count as well, and delayed ones that are due: up to \`p_most\` in a partition.
+ */
+const GROUPS = `
+  CREATE FUNCTION {schema}.transport_groups(p_limit int, p_most int)
+  RETURNS TABLE (destination text, name text, lag float8, is_cut boolean, readers int) LANGUAGE sql ${WITHOUT_JIT}
+  AS $transport$
+    WITH chosen AS MATERIALIZED (SELECT * FROM {schema}.transport_group ORDER BY id LIMIT p_limit),
+    due AS MATERIALIZED (SELECT y.part, count(*) AS n FROM (
+      SELECT d.part FROM {schema}.transport_delayed d WHERE d.due <= now() ORDER BY d.due, d.seq LIMIT p_most) y GROUP BY y.part),
+    part AS MATERIALIZED (
+      SELECT p.id, p.destination, t.next + fresh.n + coalesce(due.n, 0) AS next,
+        fresh.n >= p_most OR (SELECT sum(n) FROM due) >= p_most AS cut
+      FROM {schema}.transport_partition p
+      CROSS JOIN LATERAL (
+        SELECT k.first + k.n AS next, k.snap FROM {schema}.transport_tick k WHERE k.part = p.id ORDER BY k.first DESC LIMIT 1) t
+      CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+        SELECT FROM {schema}.transport_log l WHERE l.part = p.id AND l.xid >= pg_snapshot_xmax(t.snap)
+        UNION ALL
+        SELECT FROM pg_snapshot_xip(t.snap) x(x), LATERAL (
+          SELECT FROM {schema}.transport_log l WHERE l.part = p.id AND l.xid = x.x OFFSET 0) l
+        LIMIT p_most) f) fresh
+      LEFT JOIN due ON due.part = p.id
+      WHERE p.destination IN (SELECT c.destination FROM chosen c))
+    SELECT g.destination, g.name, coalesce(sum(p.next - l.settled - cardinality(l.done)), 0)::float8, coalesce(bool_or(p.cut), false),
+      (SELECT count(*)::int FROM {schema}.transport_session x WHERE g.id = ANY (x.groups) AND x.live_until > clock_timestamp())
+    FROM chosen g JOIN part p ON p.destination = g.destination
+    CROSS JOIN LATERAL (
+      SELECT x.settled, x.done FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
+    ) l
+    GROUP BY g.id, g.destination, g.name ORDER BY g.destination, g.name
   $transport$`
 
 /**
@@ -220,4 +257,4 @@ const REPAIR = `
     RETURN missing;
   END $transport$`
 
-export const UPKEEP_FUNCTIONS: readonly string[] = [ROTATE, CLEAR, TRUNCATE, HOLDERS, IS_RESTORED, REPAIR]
+export const UPKEEP_FUNCTIONS: readonly string[] = [ROTATE, CLEAR, TRUNCATE, HOLDERS, GROUPS, IS_RESTORED, REPAIR]

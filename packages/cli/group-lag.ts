@@ -56,34 +56,9 @@ export function missingGroups(groups: readonly GroupLine[]): string | undefined 
  */
 export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
   if (schema === undefined) return []
-  const s = quoteIdentifier(schema)
   const { rows } = await sql.query<GroupLine>(
-    `WITH chosen AS MATERIALIZED (SELECT * FROM ${s}.transport_group ORDER BY id LIMIT ${READ_GROUPS}),
-     due AS MATERIALIZED (SELECT y.part, count(*) AS n FROM (
-       SELECT part FROM ${s}.transport_delayed WHERE due <= now() ORDER BY due, seq LIMIT ${MAX_FRESH}) y GROUP BY y.part),
-     part AS MATERIALIZED (
-       SELECT d.id, d.destination, t.next + fresh.n + coalesce(due.n, 0) AS next,
-         fresh.n >= ${MAX_FRESH} OR (SELECT sum(n) FROM due) >= ${MAX_FRESH} AS cut
-       FROM ${s}.transport_partition d
-       CROSS JOIN LATERAL (
-         SELECT first + n AS next, snap FROM ${s}.transport_tick WHERE part = d.id ORDER BY first DESC LIMIT 1) t
-       CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
-         SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid >= pg_snapshot_xmax(t.snap)
-         UNION ALL
-         SELECT FROM pg_snapshot_xip(t.snap) x(x), LATERAL (
-           SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid = x.x OFFSET 0) l
-         LIMIT ${MAX_FRESH}) f) fresh
-       LEFT JOIN due ON due.part = d.id
-       WHERE d.destination IN (SELECT destination FROM chosen))
-     SELECT g.destination AS channel, g.name AS "group",
-       coalesce(sum(d.next - p.settled - cardinality(p.done)), 0)::float8 AS lag, coalesce(bool_or(d.cut), false) AS "isCut",
-       (SELECT count(*)::int FROM ${s}.transport_session x
-          WHERE g.id = ANY (x.groups) AND x.live_until > clock_timestamp()) AS readers
-     FROM chosen g
-     JOIN part d ON d.destination = g.destination
-     CROSS JOIN LATERAL (
-       SELECT settled, done FROM ${s}.transport_progress WHERE grp = g.id AND part = d.id ORDER BY ver DESC LIMIT 1) p
-     GROUP BY g.id, g.destination, g.name ORDER BY g.destination, g.name`,
+    `SELECT destination AS channel, name AS "group", lag, is_cut AS "isCut", readers
+     FROM ${quoteIdentifier(schema)}.transport_groups(${READ_GROUPS}, ${MAX_FRESH})`,
   )
   return rows
 }
