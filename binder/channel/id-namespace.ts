@@ -13,6 +13,18 @@ export function isDeadLetter({ destination, headers }: Pick<EncodedMessage, 'des
 }
 
 /**
+ * Whether the dead letter is of another group than this one: the names of another channel and its group, put together, can name the same
+ * channel of dead letters (`orders` and `placed.stock`, `orders.placed` and `stock`).
+ */
+export function isLetterOfOther(
+  message: EncodedMessage,
+  of: { readonly channel: string; readonly group: string },
+): boolean {
+  const { [`${DEAD_LETTER_PREFIX}channel`]: channel, [`${DEAD_LETTER_PREFIX}group`]: group } = message.headers
+  return isDeadLetter(message) && (channel !== of.channel || group !== of.group)
+}
+
+/**
  * Returns the source within which an id is unique. A dead letter keeps the id and source of its message, and each failure is a
  * letter of its own, so its time and position belong to the source. A redelivered letter has the same.
  */

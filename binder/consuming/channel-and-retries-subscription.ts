@@ -7,7 +7,7 @@ import type {
   Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
-import { RetryDelivery, retryName } from './failure/retry-destination.ts'
+import { isRetryOfOther, RetryDelivery, retryName } from './failure/retry-destination.ts'
 
 /**
  * A binding's place in its channel and, from the start or from later on, in the channel of its group's retries, as one
@@ -51,7 +51,11 @@ export class ChannelAndRetriesSubscription implements Subscription {
   async addRetries(): Promise<void> {
     const { destination, group } = this.#spec
     const retries = { ...this.#spec, destination: retryName(destination, group ?? '') }
-    await this.#add(retries, (copy) => this.#receiver.deliver(new RetryDelivery(copy, destination)), 0)
+    const deliver = (copy: TransportDelivery): void => {
+      if (isRetryOfOther(copy, destination)) copy.ack()
+      else this.#receiver.deliver(new RetryDelivery(copy, destination))
+    }
+    await this.#add(retries, deliver, 0)
   }
 
   /** The retries are not read, for this reason; `undefined`: there is none. */

@@ -1,8 +1,17 @@
+import { isLetterOfOther } from '../channel/id-namespace.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { type DeadLetter, readDeadLetter } from './letter.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 
-type ListingOptions = Pick<ResolvedRedrive, 'after' | 'filter' | 'limit' | 'lookAt' | 'lookAtBytes' | 'payloads'>
+type ListingOptions = Pick<
+  ResolvedRedrive,
+  'after' | 'channel' | 'filter' | 'group' | 'limit' | 'lookAt' | 'lookAtBytes' | 'payloads'
+>
+
+interface Seen {
+  readonly letter: DeadLetter
+  readonly isOfOther: boolean
+}
 
 /** Messages that a dry run has read, in order, from after the last one of the previous list. */
 export class DryRunListing {
@@ -14,7 +23,7 @@ export class DryRunListing {
   /** Number of skipped messages for `after`. */
   #skipped = 0
   /** Candidates for skipping, until that is known. */
-  readonly #before: DeadLetter[] = []
+  readonly #before: Seen[] = []
   #isBehind: boolean
   #isBeyondLimit = false
 
@@ -43,10 +52,12 @@ export class DryRunListing {
   }
 
   async add(message: EncodedMessage): Promise<void> {
+    const { channel, group } = this.#options
     const letter = readDeadLetter(message)
+    const seen = { letter, isOfOther: isLetterOfOther(message, { channel: channel.name, group }) }
     this.#bytes += letter.bytes
-    if (this.#isBehind) return this.#list(letter)
-    this.#before.push(letter)
+    if (this.#isBehind) return this.#list(seen)
+    this.#before.push(seen)
     this.#skipped = this.#before.length
     if (this.#skipped >= (this.#options.after?.skip ?? 0)) await this.#goBehind()
   }
@@ -66,8 +77,9 @@ export class DryRunListing {
     this.#isBeyondLimit = false
   }
 
-  async #list(letter: DeadLetter): Promise<void> {
-    if (!(await this.#options.filter(letter))) {
+  /** The filter sees those of other groups too: a page counts what it has looked at. */
+  async #list({ letter, isOfOther }: Seen): Promise<void> {
+    if (!(await this.#options.filter(letter)) || isOfOther) {
       this.#counts.kept++
       return
     }
@@ -81,14 +93,14 @@ export class DryRunListing {
    */
   async #goBehind(): Promise<void> {
     const before = this.#before.splice(0)
-    this.#skipped = before.findLastIndex(({ id }) => id === this.#options.after?.id) + 1
+    this.#skipped = before.findLastIndex(({ letter }) => letter.id === this.#options.after?.id) + 1
     this.#isBehind = true
-    for (const letter of before.slice(this.#skipped)) {
+    for (const seen of before.slice(this.#skipped)) {
       if (this.isFull) {
         this.#isBeyondLimit = true
         return
       }
-      await this.#list(letter)
+      await this.#list(seen)
     }
   }
 }

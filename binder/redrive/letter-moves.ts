@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { DAY } from '../../core/clock.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
-import { sourceOf } from '../channel/id-namespace.ts'
+import { isLetterOfOther, sourceOf } from '../channel/id-namespace.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { SendError } from '../errors.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
@@ -49,6 +49,8 @@ export class LetterMoves {
   /** Confirmed at its new place when this resolves. @throws, and publishes nothing, when the delivery is withdrawn before */
   async move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
     this.#uncount(delivery)
+    const { channel, group } = this.#options
+    if (isLetterOfOther(message, { channel: channel.name, group })) return this.#keep(message, delivery)
     const before = asBefore(message, this.#options)
     const copyKey = copyKeyOf(before)
     if (this.#passed.has(copyKey)) {
@@ -62,11 +64,16 @@ export class LetterMoves {
     }
     delivery.signal.throwIfAborted()
     const isSent = isChosen && (await this.#counted('sent', delivery, this.#goesBack(before, delivery)))
-    if (!isSent) await this.#counted('kept', delivery, this.#publisher.keep(message, delivery))
-    this.#counts[isSent ? 'sent' : 'kept']++
+    if (isSent) this.#counts.sent++
+    else await this.#keep(message, delivery)
     if (isSent && this.#options.to === 'nowhere') return
     this.#passed.add(copyKey)
     if (this.#passed.size > MAX_COPY_KEYS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  async #keep(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
+    await this.#counted('kept', delivery, this.#publisher.keep(message, delivery))
+    this.#counts.kept++
   }
 
   /** Counts a letter whose move may have succeeded: if it did, the letter never comes again. */

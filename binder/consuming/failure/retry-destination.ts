@@ -8,6 +8,7 @@ import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } 
 import type { DestinationSpec, GroupPlace, Transport, TransportDelivery } from '../../transport/transport.ts'
 
 const ATTEMPTS = `${INTERNAL_PREFIX}retry-attempts`
+const CHANNEL = `${INTERNAL_PREFIX}retry-channel`
 const POSITION = `${INTERNAL_PREFIX}retry-position`
 
 /** Where a group's messages wait for their next attempt. */
@@ -65,7 +66,7 @@ export function toRetry(
   return {
     ...message,
     destination: retryName(message.destination, group),
-    headers: { ...message.headers, [ATTEMPTS]: attempts, [POSITION]: position },
+    headers: { ...message.headers, [ATTEMPTS]: attempts, [CHANNEL]: message.destination, [POSITION]: position },
     notBefore,
   }
 }
@@ -75,8 +76,17 @@ export function toGroup(message: EncodedMessage, group: string): EncodedMessage 
   return {
     ...message,
     destination: retryName(message.destination, group),
-    headers: { ...message.headers, [ATTEMPTS]: 0 },
+    headers: { ...message.headers, [ATTEMPTS]: 0, [CHANNEL]: message.destination },
   }
+}
+
+/**
+ * Whether the copy is for the group of another channel than this one, whose name with its group is the same (`orders` and `placed.stock`,
+ * `orders.placed` and `stock`). That group has a place of its own there.
+ */
+export function isRetryOfOther({ message }: TransportDelivery, destination: string): boolean {
+  const channel = message.headers[CHANNEL]
+  return typeof channel === 'string' && channel !== destination
 }
 
 /** Handler calls that a delivery had before it came here, in whatever process. */
@@ -132,6 +142,7 @@ function positionIn(headers: Headers): string | undefined {
 function withoutOwn(headers: Headers): Headers {
   const kept: Record<string, HeaderValue> = { ...headers }
   delete kept[ATTEMPTS]
+  delete kept[CHANNEL]
   delete kept[POSITION]
   return kept
 }

@@ -99,6 +99,7 @@ export const HEADER_SCHEMAS: Readonly<Record<string, JsonObject>> = {
     'A message that waits for its next attempt.',
     {
       'concordat-retry-attempts': { type: ['integer', 'string'], description: 'Number of handler calls so far.' },
+      'concordat-retry-channel': text('The channel that it comes from.'),
       'concordat-retry-position': text('Where the original lay.'),
     },
     ['concordat-retry-attempts'],

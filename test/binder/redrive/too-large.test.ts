@@ -41,7 +41,11 @@ describe('a letter that is too large with what a redrive adds to it', () => {
   })
 
   it.each([
-    ['that it was not tried, where that fits', 50, { 'concordat-retry-attempts': 0 }],
+    [
+      'that it was not tried, where that fits',
+      80,
+      { 'concordat-retry-attempts': 0, 'concordat-retry-channel': 'orders' },
+    ],
     ['nothing more', 2, {}],
   ])('goes back to its group with headers that say %s', async (_, most, headers) => {
     const { broker } = await withLetters(2)
