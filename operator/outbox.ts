@@ -1,6 +1,7 @@
 /** The outbox for an operator who has the database and none of the code. */
 import { requireInteger } from '../core/errors.ts'
 import { explainMissing, type SqlClient } from '../core/sql.ts'
+import { epochMs } from '../core/sql-function-snippets.ts'
 import { dropHeld, type HeldMessage, retryHeld } from '../outbox/parked-messages.ts'
 import { type OutboxStats, readStats } from '../outbox/stats.ts'
 import { type OutboxTables, outboxTables } from '../outbox/tables.ts'
@@ -45,11 +46,10 @@ export interface OutboxAdmin {
 
 /** Leaves out bodies and headers: a page reads these lists every few seconds, and each body may have megabytes. */
 const LINE_COLUMNS = `id, aggregatetype AS destination, source, aggregateid AS key, coalesce(octet_length(payload), 0) AS bytes,
-  attempts, coalesce(last_error, '') AS last_error, added_at`
+  attempts, coalesce(last_error, '') AS last_error, ${epochMs('added_at')} AS "addedAt"`
 
-interface LineRow extends Omit<ParkedLine, 'lastError' | 'addedAt' | 'parkedAt'> {
+interface LineRow extends Omit<ParkedLine, 'lastError' | 'parkedAt'> {
   readonly last_error: string
-  readonly added_at: Date
 }
 
 export class SqlOutboxAdmin implements OutboxAdmin {
@@ -70,25 +70,25 @@ export class SqlOutboxAdmin implements OutboxAdmin {
   async parked(options: { readonly limit?: number | undefined } = {}): Promise<readonly ParkedLine[]> {
     const limit = requireInteger('outbox.parked.limit', options.limit ?? 100, 1, 10_000)
     const { rows } = await this.#explained(() =>
-      this.#sql.query<LineRow & { readonly parked_at: Date }>(
-        `SELECT ${LINE_COLUMNS}, parked_at FROM ${this.#tables.outbox}
+      this.#sql.query<LineRow & { readonly parkedAt: number }>(
+        `SELECT ${LINE_COLUMNS}, ${epochMs('parked_at')} AS "parkedAt" FROM ${this.#tables.outbox}
          WHERE next_attempt_at = 'infinity' ORDER BY parked_at, seq LIMIT $1`,
         [limit],
       ),
     )
-    return rows.map((row) => ({ ...lineOf(row), parkedAt: row.parked_at.getTime() }))
+    return rows.map((row) => ({ ...lineOf(row), parkedAt: row.parkedAt }))
   }
 
   async failing(options: { readonly limit?: number | undefined } = {}): Promise<readonly FailingLine[]> {
     const limit = requireInteger('outbox.failing.limit', options.limit ?? 100, 1, 10_000)
     const { rows } = await this.#explained(() =>
-      this.#sql.query<LineRow & { readonly next_attempt_at: Date }>(
-        `SELECT ${LINE_COLUMNS}, next_attempt_at FROM ${this.#tables.outbox}
+      this.#sql.query<LineRow & { readonly nextAttemptAt: number }>(
+        `SELECT ${LINE_COLUMNS}, ${epochMs('next_attempt_at')} AS "nextAttemptAt" FROM ${this.#tables.outbox}
          WHERE next_attempt_at < 'infinity' AND attempts > 0 ORDER BY attempts DESC, seq LIMIT $1`,
         [limit],
       ),
     )
-    return rows.map((row) => ({ ...lineOf(row), nextAttemptAt: row.next_attempt_at.getTime() }))
+    return rows.map((row) => ({ ...lineOf(row), nextAttemptAt: row.nextAttemptAt }))
   }
 
   async retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean> {
@@ -111,6 +111,6 @@ export class SqlOutboxAdmin implements OutboxAdmin {
 }
 
 function lineOf(row: LineRow): Omit<ParkedLine, 'parkedAt'> {
-  const { id, destination, source, key, bytes, attempts, last_error: lastError, added_at: addedAt } = row
-  return { id, destination, source, key, bytes, attempts, lastError, addedAt: addedAt.getTime() }
+  const { id, destination, source, key, bytes, attempts, last_error: lastError, addedAt } = row
+  return { id, destination, source, key, bytes, attempts, lastError, addedAt }
 }

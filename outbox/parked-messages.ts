@@ -3,6 +3,7 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { requireStorable } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
+import { epochMs } from '../core/sql-function-snippets.ts'
 import { OutboxError } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
@@ -42,8 +43,8 @@ export interface RetryReason {
 interface ParkedRow extends MessageRow {
   readonly attempts: number
   readonly last_error: string | null
-  readonly added_at: Date
-  readonly parked_at: Date
+  readonly added_ms: number
+  readonly parked_ms: number
 }
 
 export async function listParked(
@@ -52,7 +53,7 @@ export async function listParked(
   limit: number,
 ): Promise<readonly ParkedMessage[]> {
   const { rows } = await sql.query<ParkedRow>(
-    `SELECT ${MESSAGE_COLUMNS}, attempts, last_error, added_at, parked_at FROM ${tables.outbox}
+    `SELECT ${MESSAGE_COLUMNS}, attempts, last_error, ${epochMs('added_at')} AS added_ms, ${epochMs('parked_at')} AS parked_ms FROM ${tables.outbox}
      WHERE next_attempt_at = 'infinity' ORDER BY parked_at, seq LIMIT $1`,
     [limit],
   )
@@ -60,8 +61,8 @@ export async function listParked(
     message: readableMessage(row),
     attempts: row.attempts,
     lastError: row.last_error ?? '',
-    addedAt: row.added_at.getTime(),
-    parkedAt: row.parked_at.getTime(),
+    addedAt: row.added_ms,
+    parkedAt: row.parked_ms,
   }))
 }
 

@@ -1,5 +1,6 @@
 import { MINUTE } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
+import { epochMs } from '../../core/sql-function-snippets.ts'
 import { sqlStateOf } from '../../core/sql-unavailable.ts'
 import type { LogContext } from './context.ts'
 import { sweep } from './delete-settled-positions.ts'
@@ -25,7 +26,8 @@ interface Holder {
   readonly name: string
   readonly messages: string
   readonly bytes: string
-  readonly since: Date | string | null
+  /** Epoch ms. */
+  readonly since: number | null
 }
 
 /** Closes the segment that is written, and frees those that all groups have behind them. A slow group costs disk, never delivery. */
@@ -129,7 +131,7 @@ export class SegmentRotation {
     const { database, tables } = this.#context
     const { rows } = await database.query<Holder>(
       'look who keeps the log',
-      `SELECT destination, name, messages::text AS messages, bytes::text AS bytes, since FROM ${tables.holders}()`,
+      `SELECT destination, name, messages::text AS messages, bytes::text AS bytes, ${epochMs('since')} AS since FROM ${tables.holders}()`,
       [],
       UPKEEP,
     )
@@ -159,6 +161,6 @@ function whyInUse(error: unknown): string {
   return `closed segments of the log cannot be freed: ${isBusy ? IN_USE : toError(error).message}`
 }
 
-function dateOf(since: Date | string | null): string {
+function dateOf(since: number | null): string {
   return since === null ? 'a while' : new Date(since).toISOString()
 }

@@ -3,14 +3,14 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sqlConformance } from '../conformance/sql.ts'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 
 describeWith(['postgres'], 'Kysely on pg', () => {
   let database: TestDatabase
   let db: Kysely<unknown>
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
     const pool = new pg.Pool({ connectionString: database.url })
     // A connection that dies must not end the process; `pgClient` does this for you, Kysely does not.
     pool.on('error', () => {})

@@ -3,7 +3,7 @@ import type { SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import type { SqlOutcome, SqlStatement } from '../support/inside/core.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { sharingOn, type Work } from '../support/sharing.ts'
@@ -19,7 +19,7 @@ const unsendable = {
 describeWith(['postgres'], 'several statements in one round trip of pg', () => {
   let database: TestDatabase
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
     await database.sql.query('CREATE TABLE t (n int UNIQUE CHECK (n > 0))')
   })
   beforeEach(() => database.sql.query('TRUNCATE t'))

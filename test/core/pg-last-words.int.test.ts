@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 
 describeWith(['postgres'], 'a session that the server ends between two statements', () => {
   let database: TestDatabase
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
   })
   afterAll(() => database.drop())
 

@@ -3,14 +3,14 @@ import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { uniqueName } from '../outbox/support/messages.ts'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith, startServer } from '../support/servers/index.ts'
 
 describeWith(['postgres'], 'a transaction that is prepared', () => {
   let database: TestDatabase
   let sql: SqlClient
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
     sql = database.sql
     await sql.query('CREATE TABLE kept (n int)')
   })

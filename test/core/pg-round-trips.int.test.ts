@@ -7,7 +7,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { andCommit } from '../../core/commit-with-last-statement.ts'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 
 const INSERT = 'INSERT INTO t (n) VALUES ($1::int)'
@@ -16,7 +16,7 @@ const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }) 
 describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
   let database: TestDatabase
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
     await database.sql.query('CREATE TABLE t (n int UNIQUE DEFERRABLE INITIALLY DEFERRED CHECK (n > 0))')
   })
   beforeEach(() => database.sql.query('TRUNCATE t'))

@@ -4,13 +4,13 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { sqlConformance } from '../conformance/sql.ts'
 import { until } from '../outbox/support/messages.ts'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 
 describeWith(['postgres'], 'pg', () => {
   let database: TestDatabase
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
   })
   afterAll(() => database.drop())
 

@@ -97,13 +97,17 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
   const missing = missingGroups(log)
   // The group of its dead letters may be one of those that were not read.
   const withoutLetters = missing === undefined ? 0 : null
-  const lettersOf = ({ channel, group }: GroupLine): Pick<CountedPlace, 'letters' | 'isLettersCut'> => {
-    const line = log.find((each) => each.channel === `${channel}.${group}.dlq` && each.group === 'redrive')
-    return { letters: line?.lag ?? withoutLetters, isLettersCut: line?.isCut === true }
+  const placeIn = ({ isCut, ...line }: GroupLine): CountedPlace => {
+    const { channel, group } = line
+    const ofLetters = log.find((each) => each.channel === `${channel}.${group}.dlq` && each.group === 'redrive')
+    return {
+      ...line,
+      letters: ofLetters?.lag ?? withoutLetters,
+      ...(isCut && { isCut }),
+      ...(ofLetters?.isCut === true && { isLettersCut: true }),
+    }
   }
-  const inLog = log
-    .filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq')))
-    .map((line): CountedPlace => ({ ...line, ...lettersOf(line) }))
+  const inLog = log.filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq'))).map(placeIn)
   const groups = [...inLog, ...others]
   if (groups.length === 0) {
     const text =

@@ -8,7 +8,7 @@ import { defineSaga } from 'concordat/saga'
 import { createCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
 import { LIBRARIES, type Library } from './libraries.ts'
 
 const Order = z.object({ orderId: z.string() })
@@ -25,7 +25,7 @@ export function tests(): void {
   let database: TestDatabase
   let calls: Readonly<Record<string, (tx: SqlTransaction, orderId: string) => Promise<unknown>>>
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
     const { sql } = database
     await sql.query('CREATE TABLE orders (order_id text PRIMARY KEY, by text)')
     const outbox = createOutbox({ sql, service: 'orders' })

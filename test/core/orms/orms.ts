@@ -13,7 +13,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
+import { createPlainDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
 import { until } from '../../support/until.ts'
 import { DataSource, drizzle, eq, knexOf } from './installed/packages.ts'
 import { LIBRARIES, type Library, OrderEntity, orders, type Tables } from './libraries.ts'
@@ -37,7 +37,7 @@ export function tests(): void {
 
   let database: TestDatabase
   beforeAll(async () => {
-    database = await createDatabase()
+    database = await createPlainDatabase()
     await database.sql.query('CREATE TABLE orders (order_id text PRIMARY KEY, by text)')
   })
   afterAll(() => database.drop())
