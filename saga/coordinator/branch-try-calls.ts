@@ -62,11 +62,6 @@ export class BranchTryCalls {
     return this.#stop.signal
   }
 
-  /** False: news of the transaction no longer affects the caller. */
-  get isWaiting(): boolean {
-    return this.#answers.size > 0
-  }
-
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
     let asked: unknown
     try {
