@@ -1,9 +1,11 @@
 /** Code in another process that joins a global transaction: its header, and its possible actions. */
 
+import { once } from 'node:events'
 import { Refusal } from 'concordat/saga'
 import {
   BranchRefused,
   currentGlobalTransaction,
+  type GlobalTransaction,
   GlobalTransactionError,
   outsideGlobalTransaction,
   TRANSACTION_HEADER,
@@ -11,6 +13,7 @@ import {
 } from 'concordat/saga/global'
 import { describe, expect, test } from 'vitest'
 import { refusingSql, serverError } from '../../support/refusing-sql.ts'
+import { until } from '../../support/until.ts'
 import { closeWorlds, type Joining, setupJoining as setup } from '../support/joining.ts'
 import { embedded } from '../support/world.ts'
 
@@ -179,6 +182,33 @@ describe('a transaction that code in another process joins', () => {
     })
     await expect(run).rejects.toMatchObject({ code: 'saga.transaction_cancelled' })
   })
+
+  test.each(['the answer of a branch', 'its signal'])(
+    'code that waits for %s learns that its transaction is gone, although another one has its id',
+    async (awaited) => {
+      const world = await setup({ gate: (request, _, pass) => void (request.operation === 'try' || pass()) })
+      const { other, move, sql, run } = world
+      const begun = world.begin('j-anew', () => {
+        const headers = transactionHeaders()
+        return outsideGlobalTransaction(() =>
+          other.inheritTransaction(headers, async () => {
+            const global = currentGlobalTransaction() as GlobalTransaction
+            const ended =
+              awaited === 'its signal'
+                ? once(global.signal, 'abort').then(() => Promise.reject(global.signal.reason as Error))
+                : global.call(move, { account: 'b', cents: 2 })
+            ended.catch(() => {})
+            if (awaited !== 'its signal') await until('it was asked', () => world.seen.length > 0)
+            await sql.query(`UPDATE ${run}.saga SET birth = reverse(birth)`)
+            await expect(ended).rejects.toMatchObject({ code: 'saga.transaction_ended' })
+            await sql.query(`UPDATE ${run}.saga SET birth = reverse(birth)`)
+            throw new Error('nothing is left to do')
+          }),
+        )
+      })
+      await expect(begun).rejects.toThrow('nothing is left to do')
+    },
+  )
 
   test('the headers of a message, and of `node:http`, name it as well', async () => {
     const world = await setup()
