@@ -168,6 +168,26 @@ describe('a destination whose broker is down', () => {
     }
   })
 
+  test('that answers late is away when the answer is an outage, and any other refusal is the last of its message', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const answers = gate()
+    let isAway = true
+    t.publisher.before = ([first]) => (first?.destination === 'here' ? Promise.resolve() : answers.opened)
+    t.publisher.verdict = ({ destination }) =>
+      destination === 'strict' ? 'too_large' : isAway && destination === 'away' ? 'unavailable' : undefined
+    const added = ['away', 'strict', 'here'].map((destination) => message(destination, 'k', { destination }))
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, added))
+    const relay = t.relay()
+    await relay.start()
+    await until(async () => (await t.outbox.stats()).pending === 2, 'the answers of the others are late')
+    answers.open()
+    await until(() => relay.health().detail === 'unavailable on purpose', 'it is away')
+    await until(async () => (await t.outbox.parked()).length === 1, 'the refused message is parked')
+    expect(t.publisher.calls.flat().filter(({ id }) => id === 'strict')).toHaveLength(1)
+    isAway = false
+    await until(() => relay.health().status === 'up' && t.publisher.ids.includes('away'), 'it is back')
+  })
+
   test('is settled when its answer comes while the relay closes: nothing leaves twice', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     const answers = gate()
