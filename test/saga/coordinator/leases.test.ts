@@ -280,3 +280,46 @@ test('a coordinator that closes while a due saga hangs in its schema ends its ot
   const { rows } = await world.sql.query(`SELECT owner FROM ${world.schema}.saga WHERE id = 'x'`)
   expect(rows).toEqual([{ owner: null }])
 })
+
+test('a coordinator that closes hands over a due saga that is written after the drain, before it is closed', async () => {
+  const [writing, drained] = [gate(), gate()]
+  const calls: string[] = []
+  const due = defineSaga('due', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: () => void calls.push('due'),
+  })
+  const long = defineSaga('long', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: async ({ signal }) => {
+      calls.push('long')
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      drained.open()
+    },
+  })
+  const inner = embedded()
+  const written = { begun: 0, ended: 0 }
+  const sql: SqlClient = {
+    ...inner,
+    query: async <Row extends object>(text: string, parameters?: readonly unknown[]) => {
+      if (!text.includes('saga_write(') || !JSON.stringify(parameters).includes('due'))
+        return inner.query<Row>(text, parameters)
+      written.begun++
+      writing.open()
+      await drained.opened
+      await systemClock.sleep(20)
+      return inner.query<Row>(text, parameters).finally(() => void written.ended++)
+    },
+  }
+  const world = await setupWorld({ sagas: [due, long], sql, coordinator: { leaseMs: 60_000, drainTimeoutMs: 0 } })
+  onTestFinished(world.close)
+  await world.start()
+  await world.coordinator.start(long, { id: 'x', input: {} })
+  await until('the step runs', () => calls.length === 1)
+  const other = world.another({ sql: inner })
+  onTestFinished(() => other.close())
+  await other.start(due, { id: 'y', input: {} })
+  await writing.opened
+  await world.coordinator.close()
+  const { rows } = await inner.query(`SELECT owner FROM ${world.schema}.saga`)
+  expect([rows, written, calls]).toEqual([[{ owner: null }, { owner: null }], { begun: 2, ended: 2 }, ['long']])
+})
