@@ -98,6 +98,23 @@ test.each(['40001', '40P01', '55P03'])(
   },
 )
 
+test.each(['command', 'tcc'] as const)(
+  'a %s whose handler meets a closed part, as while its process ends, is not refused: it is called again',
+  async (kind) => {
+    const broker = memoryBroker()
+    const closed = createBinder({ service: 'shop', transport: memoryTransport({ broker }), sends: [commands] })
+    await closed.close()
+    let calls = 0
+    const { start } = await setup(kind, async (who) => {
+      if (++calls === 1) await closed.send(commands, { who })
+      return 'paid'
+    })
+    const run = await start('fine', 's')
+    expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed' })
+    expect(calls).toBe(2)
+  },
+)
+
 test('an answer that a busy database refuses for long is a failure in the end', { timeout: 60_000 }, async () => {
   let calls = 0
   const { start, sql, schema } = await setup('command', () => {
