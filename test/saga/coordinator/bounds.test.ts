@@ -76,6 +76,17 @@ describe('an input that the schema of a new release refuses', () => {
     await release.close()
   })
 
+  test('is counted once for each saga that has it, however many are open', async () => {
+    const { coordinator, sql, schema, another } = await setup({ sagas: [old] })
+    await coordinator.start(old, { id: 's1', input })
+    await sql.query(
+      `INSERT INTO ${schema}.saga
+       SELECT (jsonb_populate_record(s, jsonb_build_object('id', 's' || n))).* FROM ${schema}.saga s, generate_series(2, 501) n`,
+    )
+    const ids = ['s1', 's10', 's100', 's101', 's102']
+    await expect(another({ sagas: [asNew()] }).run()).rejects.toMatchObject({ sagas: [{ count: 501, ids }] })
+  })
+
   test('is left to the release that can read it, when it was started beside the new one', async () => {
     const world = await setup({ sagas: [old], coordinator: { leaseMs: 300 } })
     const release = world.another({ sagas: [asNew()] })
