@@ -157,3 +157,46 @@ test.each(['transactional', 'tcc'] as const)(
     expect(attempts).toEqual([1, 1, 1, 1, 1])
   },
 )
+
+test('a step that was set aside while the database was busy runs within the concurrency of its coordinator again', async () => {
+  let [isBusy, running, most] = [true, 0, 0]
+  const saga = defineSaga('slots', { version: 1, input: Input })
+    .step('busy', {
+      transactional: true,
+      compensate: 'none',
+      invoke: () => {
+        if (!isBusy) return
+        isBusy = false
+        throw serverError('40P01', 'deadlock detected')
+      },
+    })
+    .step('count', {
+      compensate: 'none',
+      invoke: async () => {
+        most = Math.max(most, ++running)
+        await new Promise((resolve) => setImmediate(resolve))
+        running--
+      },
+    })
+  const schema = `slots_${Date.now().toString(36)}_${++runs}`
+  const sql = embedded()
+  const outbox = createOutbox({ sql, service: 'shop', schema })
+  const coordinator = createCoordinator({
+    service: 'shop',
+    sql,
+    outbox,
+    schema,
+    sagas: [saga],
+    pollMs: 50,
+    concurrency: 1,
+  })
+  await outbox.migrate()
+  await coordinator.migrate()
+  await coordinator.run()
+  closing.push(() => coordinator.close())
+  const end = async (id: string) =>
+    (await coordinator.start(saga, { id, input: { who: 'x' } })).outcome({ timeoutMs: 20_000 })
+  await end('first')
+  await Promise.all(Array.from({ length: 20 }, (_, n) => end(`s${n}`)))
+  expect([isBusy, most]).toEqual([false, 1])
+})
