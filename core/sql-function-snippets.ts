@@ -15,9 +15,6 @@ export const REQUIRE_READ_COMMITTED = `IF current_setting('transaction_isolation
  */
 export const BY_INDEX = 'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off'
 
-/** An instant in epoch ms. A driver may hand over timestamps as its user likes: as texts, or unread where `DateStyle` is another. */
-export const epochMs = (column: string): string => `(extract(epoch FROM ${column}) * 1000)::float8`
-
 /** The server's clock now, in microseconds. */
 export const NOW = '(extract(epoch FROM clock_timestamp()) * 1000000)::bigint'
 

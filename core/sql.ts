@@ -275,3 +275,8 @@ export function quoteIdentifier(name: string): string {
   if (!isSqlName(name)) throw new TypeError(`SQL name ${JSON.stringify(name)}: ${SQL_NAME}`)
   return `"${name.replaceAll('"', '""')}"`
 }
+
+/** An instant in epoch ms. A driver may hand over timestamps as its user likes: as texts, or unread where `DateStyle` is another. */
+export function epochMs(column: string): string {
+  return `(extract(epoch FROM ${column}) * 1000)::float8`
+}

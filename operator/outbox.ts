@@ -1,7 +1,6 @@
 /** The outbox for an operator who has the database and none of the code. */
 import { requireInteger } from '../core/errors.ts'
-import { explainMissing, type SqlClient } from '../core/sql.ts'
-import { epochMs } from '../core/sql-function-snippets.ts'
+import { epochMs, explainMissing, type SqlClient } from '../core/sql.ts'
 import { dropHeld, type HeldMessage, retryHeld } from '../outbox/parked-messages.ts'
 import { type OutboxStats, readStats } from '../outbox/stats.ts'
 import { type OutboxTables, outboxTables } from '../outbox/tables.ts'

@@ -1,6 +1,6 @@
 import { MINUTE } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import { epochMs } from '../../core/sql-function-snippets.ts'
+import { epochMs } from '../../core/sql.ts'
 import { sqlStateOf } from '../../core/sql-unavailable.ts'
 import type { LogContext } from './context.ts'
 import { sweep } from './delete-settled-positions.ts'
