@@ -227,24 +227,31 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     places: readonly DeadLetterPlace[],
   ): Promise<readonly DeadLetterPlace[]> {
     const inLog = new Set(groups.map(nameOf))
-    const isShared = (place: DeadLetterPlace): boolean => inLog.has(nameOf(place))
-    if (places.some(isShared) && (await this.#readsLog())) return places.filter((place) => !isShared(place))
+    const shared = new Set(places.filter((place) => inLog.has(nameOf(place))))
+    const counted = await this.#channelsInLog([...shared])
     const found: DeadLetterPlace[] = []
     let answers = true
     for (const place of places) {
-      const there: boolean | undefined = isShared(place) && answers ? await isThere(this, place) : true
+      if (counted.has(place.channel) && shared.has(place)) continue
+      const there: boolean | undefined = shared.has(place) && answers ? await isThere(this, place) : true
       answers &&= there !== undefined
       if (there !== false) found.push(place)
     }
     return found
   }
 
-  /** Whether the transport is the log itself; one that cannot be made fails when it is asked for a group. */
-  async #readsLog(): Promise<boolean> {
-    const transport = await Promise.resolve(this.#open()).catch(() => undefined)
-    const isLog = transport?.isOn?.(this.#sql) === true
-    await transport?.close()
-    return isLog
+  /** Channels whose transport is the log itself. None when it cannot be made or closed: that fails when it is asked for a group. */
+  async #channelsInLog(places: readonly DeadLetterPlace[]): Promise<ReadonlySet<string>> {
+    if (places.length === 0) return new Set()
+    try {
+      const transport = await this.#open()
+      const isLog = (channel: string): boolean => (transport.ownerOf?.(channel) ?? transport).isOn?.(this.#sql) === true
+      const channels = places.map(({ channel }) => channel).filter(isLog)
+      await transport.close()
+      return new Set(channels)
+    } catch {
+      return new Set()
+    }
   }
 
   /** @param count @default what the place itself has */

@@ -26,3 +26,15 @@ test('a transport that is the log itself is not asked, and has only what the log
   const isOn = (other: SqlClient): boolean => other === sql
   expect(await lettersOn({ isOn }).besideLog(log, known)).toEqual(known.slice(2))
 })
+
+test('the log is not asked either where it is one of several transports, and the others are', async () => {
+  const isOn = (other: SqlClient): boolean => other === sql
+  const broker = { lag: async () => 0 }
+  const ownerOf = (channel: string): object => (channel === 'c1' ? { isOn } : broker)
+  expect(await lettersOn({ ...broker, features: {}, ownerOf }).besideLog(log, known)).toEqual(known.slice(1))
+})
+
+test('a transport that cannot be closed is asked for its groups, which says what is wrong', async () => {
+  const close = (): Promise<void> => Promise.reject(new Error('closed badly'))
+  expect(await lettersOn({ lag: async () => 0, features: {}, close }).besideLog(log, known)).toEqual(known)
+})
