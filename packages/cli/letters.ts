@@ -226,8 +226,8 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     groups: readonly GroupLine[],
     places: readonly DeadLetterPlace[],
   ): Promise<readonly DeadLetterPlace[]> {
-    const inLog = new Set(groups.map(nameOf))
-    const shared = new Set(places.filter((place) => inLog.has(nameOf(place))))
+    const inLog = new Set(groups.map(keyOf))
+    const shared = new Set(places.filter((place) => inLog.has(keyOf(place))))
     const counted = await this.#channelsInLog([...shared])
     const found: DeadLetterPlace[] = []
     let answers = true
@@ -316,6 +316,9 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
 }
 
 export const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
+
+/** Tells apart groups whose names run together: `:` is in no name of a channel or a group. */
+export const keyOf = ({ channel, group }: DeadLetterPlace): string => `${channel}:${group}`
 
 /** Whether the transport has the group; `undefined` when it does not answer. */
 export async function isThere(

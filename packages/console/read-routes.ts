@@ -213,11 +213,13 @@ export async function placesOf({
   const reported = bindings.flatMap(({ channel, group, partitions }) =>
     group === null ? [] : [{ channel, group, partitions }],
   )
-  const found = new Map([...reported, ...places].map((place) => [`${place.channel}.${place.group}`, place]))
+  // `:` is in no name of a channel or a group.
+  const keyOf = ({ channel, group }: DeadLetterPlace): string => `${channel}:${group}`
+  const found = new Map([...reported, ...places].map((place) => [keyOf(place), place]))
   const letters = new Set(groups.filter(({ group }) => group === 'redrive').map(({ channel }) => channel))
   for (const { channel, group } of groups) {
-    const name = `${channel}.${group}`
-    if (letters.has(`${name}.dlq`) && !found.has(name)) found.set(name, { channel, group })
+    const place = { channel, group }
+    if (letters.has(`${channel}.${group}.dlq`) && !found.has(keyOf(place))) found.set(keyOf(place), place)
   }
   return [...found.values()]
 }

@@ -5,7 +5,7 @@ import { shellWord } from 'concordat/extension'
 import { schemasWith } from '../find-table-schemas.ts'
 import { type GroupLine, groupsIn, isRestored, logSchemaOf, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
-import { type DeadLetterAdmin, type DeadLetterPlace, isThere, nameOf } from '../letters.ts'
+import { type DeadLetterAdmin, type DeadLetterPlace, isThere, keyOf, nameOf } from '../letters.ts'
 import { counted } from '../words.ts'
 import { withError } from './check-context.ts'
 import { type DoctorLine, fail, ok, orMore, unknown, warn } from './line.ts'
@@ -68,10 +68,10 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
   const { sql, schema, tables, places, letters } = examined
   // A role without rights to its tables has a line of its own.
   const replies = await replyPlaces(sql, schema, tables).catch(() => [])
-  const given = new Set(places.map(nameOf))
+  const given = new Set(places.map(keyOf))
   const found: DeadLetterPlace[] = []
   for (const place of replies)
-    if (!given.has(nameOf(place)) && (await isThere(letters, place)) !== false) found.push(place)
+    if (!given.has(keyOf(place)) && (await isThere(letters, place)) !== false) found.push(place)
   return [...places, ...found]
 }
 

@@ -76,7 +76,7 @@ function Groups({
       <Table
         label="Groups"
         rows={sorted}
-        keyOf={({ channel, group }) => `${channel}.${group}`}
+        keyOf={({ channel, group }) => `${channel}:${group}`}
         empty={places.data === undefined ? 'Looking for groups...' : NO_GROUPS}
         columns={[
           {

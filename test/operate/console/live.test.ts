@@ -170,6 +170,16 @@ test('a broker that is slow to count leaves the groups that it counted', async (
   ])
 })
 
+test('dead letters of groups whose names read the same with those of their channels are counted for each', async () => {
+  const places = [
+    { channel: 'orders', group: 'placed.stock' },
+    { channel: 'orders.placed', group: 'stock' },
+  ]
+  const snapshot = listenTo({ clock: new FakeClock(), places, groups: [], count: async () => 1 })
+  await drain()
+  expect(snapshot.current.letters?.data).toEqual(places.map((place) => ({ ...place, count: 1 })))
+})
+
 test('a part that is no longer set up here shows nothing of what it was', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   onTestFinished(() => void vi.useRealTimers())

@@ -34,6 +34,13 @@ test('the log is not asked either where it is one of several transports, and the
   expect(await lettersOn({ ...broker, features: {}, ownerOf }).besideLog(log, known)).toEqual(known.slice(1))
 })
 
+test('a group whose name and channel, put together, read as those of a group of the log is not taken for it', async () => {
+  const isOn = (other: SqlClient): boolean => other === sql
+  const inLog = { channel: 'orders', group: 'placed.stock', lag: 0, isCut: false, readers: 0 }
+  const other = { channel: 'orders.placed', group: 'stock' }
+  expect(await lettersOn({ isOn }).besideLog([inLog], [inLog, other])).toEqual([other])
+})
+
 test('a transport that cannot be closed is asked for its groups, which says what is wrong', async () => {
   const close = (): Promise<void> => Promise.reject(new Error('closed badly'))
   expect(await lettersOn({ lag: async () => 0, features: {}, close }).besideLog(log, known)).toEqual(known)
