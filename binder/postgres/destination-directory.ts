@@ -86,7 +86,7 @@ export class DestinationDirectory {
     return this.#destination(spec.name, rows)
   }
 
-  /** The ring has one row. Its limit tells the planner, which would have the statement compiled for many. */
+  /** The ring has one row. `LIMIT` tells the planner: for many rows PostgreSQL would compile the statement. */
   #provision(spec: DestinationSpec): readonly [text: string, parameters: readonly unknown[]] {
     const { provision, ring } = this.#tables
     return [

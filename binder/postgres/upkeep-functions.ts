@@ -140,8 +140,8 @@ const HOLDERS = `
   $transport$`
 
 /**
- * How far each group is behind, and how many processes read it: the groups made first. Positions are given when a reader comes, so
- * messages without one count as well, and delayed ones that are due: up to \`p_most\` in a partition.
+ * Lag and number of readers of each group, oldest groups first. A reader gives messages their positions, so messages without one count as
+ * well, up to \`p_most\` in a partition, and delayed ones that are due, up to \`p_most\` in all.
  */
 const GROUPS = `
   CREATE FUNCTION {schema}.transport_groups(p_limit int, p_most int)

@@ -77,7 +77,7 @@ export class DryRunListing {
     this.#isBeyondLimit = false
   }
 
-  /** The filter sees those of other groups too: a page counts what it has looked at. */
+  /** Calls the filter with letters of other groups too: a page counts every letter that it reads. */
   async #list({ letter, isOfOther }: Seen): Promise<void> {
     if (!(await this.#options.filter(letter)) || isOfOther) {
       this.#counts.kept++

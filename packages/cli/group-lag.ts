@@ -18,7 +18,7 @@ export interface GroupLine {
 const MAX_GROUPS = 1_000
 /** Reads one row more than a report shows, to find out whether there are more. */
 const READ_GROUPS = MAX_GROUPS + 1
-/** In a partition, of messages that no reader has seen: their number tells nobody more. */
+/** Counting of messages without a position stops here, in each partition. */
 const MAX_FRESH = 100_000
 
 /**

@@ -113,8 +113,8 @@ export interface DeadLetterAdmin {
   /** Same as `lag`, with the meaning of the number. @throws as `lag` */
   backlog(place: DeadLetterPlace): Promise<GroupBacklog>
   /**
-   * Those of `places` that `groups` of the operator do not count: all that are not in the log, and on another transport those that both
-   * have, since the services may have moved. A transport that does not answer is asked once.
+   * Returns the places that `groups` of the operator does not count: groups that the log does not have, and groups that another transport
+   * has as well, since the services may have moved. Asks a transport that does not answer once.
    */
   besideLog(groups: readonly GroupLine[], places: readonly DeadLetterPlace[]): Promise<readonly DeadLetterPlace[]>
 }

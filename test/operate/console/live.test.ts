@@ -124,7 +124,7 @@ test.each([
     { groups: { at: 0, data: [inLog(0)?.data?.[0]] } },
     0,
   ],
-  ['is unknown for a group that nobody counted', { groups: { at: 0, data: [] } }, undefined],
+  ['is unknown for a group without a count', { groups: { at: 0, data: [] } }, undefined],
 ])('the number of dead letters of one group %s', (_title, snapshot, count) => {
   expect(lettersOf(snapshot as Snapshot, { channel: 'orders', group: 'stock' })).toEqual({ count, isCut: false })
 })

@@ -11,7 +11,7 @@ export interface TestDatabase {
   drop(): Promise<void>
 }
 
-/** What a team may have chosen for all that it keeps there. Nothing that we read or write may depend on it. */
+/** Settings that a team may have changed for its database. Nothing that Concordat reads or writes may depend on them. */
 const SETTINGS: Readonly<Record<string, string>> = {
   DateStyle: "'German, DMY'",
   IntervalStyle: 'iso_8601',
@@ -35,7 +35,7 @@ export function createDatabase(max = 10): Promise<TestDatabase> {
   return databaseWith(SETTINGS, { max, types: TYPES })
 }
 
-/** A database of its own on the shared server, as the server and the driver come. */
+/** A database of its own on the shared server, with the defaults of the server and the driver. */
 export function createPlainDatabase(): Promise<TestDatabase> {
   return databaseWith({}, { max: 10 })
 }
