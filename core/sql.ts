@@ -276,7 +276,7 @@ export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
 
-/** An instant in epoch ms. A driver may hand over timestamps as its user likes: as texts, or unread where `DateStyle` is another. */
+/** An instant in whole epoch ms. A driver may hand over timestamps as its user likes: as texts, or unread where `DateStyle` is another. */
 export function epochMs(column: string): string {
-  return `(extract(epoch FROM ${column}) * 1000)::float8`
+  return `floor(extract(epoch FROM ${column}) * 1000)::float8`
 }

@@ -140,7 +140,8 @@ function Sagas({ services }: Pick<SystemTopology, 'services'>) {
 
 function Drawing({ picture }: { picture: Picture }) {
   const { snapshot } = useLive()
-  const lags = new Map((snapshot.groups?.data ?? []).map(({ channel, group, lag }) => [`${channel}.${group}`, lag]))
+  const all = snapshot.groups?.data ?? []
+  const lags = new Map(all.map(({ channel, group, lag }) => [`${channel}.${group}`, lag]))
   const { nodes, edges, width, height } = picture
   const label = `${counted(nodes.filter(({ kind }) => kind === 'service').length, 'service')} and ${counted(nodes.filter(({ kind }) => kind === 'channel').length, 'channel')}; the tables below say the same`
   return (
@@ -173,6 +174,9 @@ function Drawing({ picture }: { picture: Picture }) {
           <Box
             node={node}
             waiting={node.groups.reduce((sum, group) => sum + (lags.get(`${node.name}.${group}`) ?? 0), 0)}
+            isCut={all.some(
+              ({ channel, group, isCut }) => channel === node.name && node.groups.includes(group) && isCut,
+            )}
             key={`${node.kind} ${node.name}`}
           />
         ))}
@@ -181,7 +185,7 @@ function Drawing({ picture }: { picture: Picture }) {
   )
 }
 
-function Box({ node, waiting }: { node: Node; waiting: number }) {
+function Box({ node, waiting, isCut }: { node: Node; waiting: number; isCut: boolean }) {
   const { kind, name, x, y, width, height, below } = node
   return (
     <g class={`node ${kind}`} transform={`translate(${x} ${y})`}>
@@ -199,7 +203,7 @@ function Box({ node, waiting }: { node: Node; waiting: number }) {
         <g class="lag" transform={`translate(${width - 6} 0)`}>
           <rect x={-18} y={-9} width={36} height={18} rx={9} />
           <text x={0} y={4} text-anchor="middle">
-            {count(waiting)}
+            {count(waiting, isCut)}
           </text>
         </g>
       )}
