@@ -35,7 +35,7 @@ export async function withLog(channel = place.channel): Promise<SqlClient> {
 export const lagOf = (operator: Operator, ...positionals: readonly string[]) =>
   LAG_COMMANDS[0]?.run({ positionals, values: {}, env: {}, operator: async () => operator } as unknown as Invocation)
 
-/** What doctor says of groups and their dead letters. */
+/** The lines of doctor on groups and their dead letters. */
 export const groupsOf = async (operator: Operator, places?: readonly (typeof place)[]) => {
   const { status, lines } = await operator.doctor({ places })
   const said = lines.filter(({ check }) => check === 'groups' || check === 'letters')
