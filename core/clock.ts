@@ -15,7 +15,8 @@ export interface Clock {
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>
   /**
-   * Calls `callback` once after `durationMs`, any duration; the returned function cancels it.
+   * Calls `callback` once after `durationMs`, any duration; the returned function cancels it. A process that stood still (paused,
+   * or busy with one long call) reads its sockets first: the answer that the timer limits may have come in the meantime.
    * @param keepsAlive the process does not end before; else the timer does not keep it alive
    */
   setTimer(durationMs: number, callback: () => void, keepsAlive?: boolean): () => void
@@ -31,6 +32,8 @@ export const HOUR = 60 * MINUTE
 export const DAY = 24 * HOUR
 
 const MAX_TIMER_MS = 2 ** 31 - 1
+/** Node runs timers before it reads sockets; a timer that fires so much too late waits for one read of them. */
+const STANDSTILL_MS = 20
 
 /** The machine's own clocks. */
 export const systemClock: Clock = Object.freeze({
@@ -69,12 +72,23 @@ function toReason(signal: AbortSignal | undefined): Error {
 function startTimer(durationMs: number, callback: () => void, letsExit: boolean): () => void {
   const thisMs = Math.min(Math.max(durationMs, 0), MAX_TIMER_MS)
   const restMs = durationMs - thisMs
+  const lateAt = performance.now() + thisMs + STANDSTILL_MS
   let cancelRest = (): void => {}
-  const onTime = restMs > 0 ? () => void (cancelRest = startTimer(restMs, callback, letsExit)) : callback
+  const onTime = (): void => {
+    if (restMs > 0) cancelRest = startTimer(restMs, callback, letsExit)
+    else if (performance.now() < lateAt) callback()
+    else cancelRest = afterOneRead(callback)
+  }
   const timer = setTimeout(onTime, thisMs)
   if (letsExit) timer.unref()
   return () => {
     clearTimeout(timer)
     cancelRest()
   }
+}
+
+/** @returns cancels it */
+function afterOneRead(callback: () => void): () => void {
+  const turn = setImmediate(callback)
+  return () => clearImmediate(turn)
 }

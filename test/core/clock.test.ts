@@ -1,5 +1,10 @@
+// oxlint-disable no-restricted-imports -- tests what users do not import
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { DAY, HOUR, MINUTE, SECOND, systemClock } from 'concordat/core'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { within } from '../../core/time-limit.ts'
 
 afterEach(() => {
   vi.useRealTimers()
@@ -107,7 +112,58 @@ describe('systemClock.setTimer', () => {
   })
 })
 
+describe('a process that stood still', () => {
+  it('reads its sockets before a limit is over', async () => {
+    const hasAnswered = new Int32Array(new SharedArrayBuffer(4))
+    await using peer = await startPeer(hasAnswered)
+    const answer = once(peer.socket, 'data').then(String)
+    const limited = within(systemClock, 50, answer, 'no answer')
+    peer.socket.write('question')
+    // The loop of this thread does not turn until the answer is there and the limit is over.
+    Atomics.wait(hasAnswered, 0, 0)
+    standStill(100)
+    expect(await limited).toBe('answer')
+  })
+
+  it('still ends a wait without an answer', async () => {
+    const limited = within(systemClock, 50, new Promise(() => {}), 'no answer')
+    standStill(100)
+    expect(await limited).toBe('no answer')
+  })
+
+  it('never calls back after it was cancelled while the sockets are read', async () => {
+    const callback = vi.fn()
+    setTimeout(() => setImmediate(cancel), 40)
+    const cancel = systemClock.setTimer(50, callback)
+    standStill(100)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(callback).not.toHaveBeenCalled()
+  })
+})
+
 it('systemClock.monotonic never goes back', () => {
   const samples = Array.from({ length: 1_000 }, () => systemClock.monotonic())
   expect(samples.toSorted((a, b) => a - b)).toEqual(samples)
 })
+
+function standStill(durationMs: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs)
+}
+
+/** A connection to a server in another thread, which answers all that it gets and then sets `hasAnswered`. */
+async function startPeer(hasAnswered: Int32Array) {
+  const code = `
+    const { workerData, parentPort } = require('node:worker_threads')
+    const sent = () => { Atomics.store(workerData, 0, 1); Atomics.notify(workerData, 0) }
+    const server = require('node:net').createServer((socket) => socket.on('data', () => socket.write('answer', sent)))
+    server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port))`
+  const worker = new Worker(code, { eval: true, workerData: hasAnswered })
+  const [port] = await once(worker, 'message')
+  const socket = connect(port as number, '127.0.0.1')
+  await once(socket, 'connect')
+  const dispose = async (): Promise<void> => {
+    socket.destroy()
+    await worker.terminate()
+  }
+  return { socket, [Symbol.asyncDispose]: dispose }
+}
