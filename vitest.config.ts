@@ -59,8 +59,8 @@ const inProcess = (name: SuiteProject, files: Files, options: object) => ({
 /** Files that need servers. */
 export const onServers = {
   ...begun,
-  testTimeout: 180_000,
-  hookTimeout: 180_000,
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
   // Servers, processes and clocks of a shared machine stall at times. The second try is named in the report.
   retry: 1,
   // They wait more than they work. Each worker has servers of its own: test/support/servers/global-setup.ts.

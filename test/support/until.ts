@@ -1,17 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import { slowness } from './slowness.ts'
 
 /**
- * Resolves when `condition` holds; fails after `timeoutMs` and names the awaited condition. Waits for a fact, never for
- * a time.
+ * Resolves when `condition` holds; fails after `timeoutMs`, times the slowness of the machine, and names the awaited condition. Waits
+ * for a fact, never for a time.
  */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
   timeoutMs = 30_000,
 ): Promise<void> {
-  const deadline = performance.now() + timeoutMs
+  const begun = performance.now()
+  let limitMs = timeoutMs
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`timed out after ${timeoutMs} ms waiting until ${what}`)
+    if (performance.now() - begun > limitMs) {
+      limitMs = timeoutMs * (await slowness())
+      if (performance.now() - begun > limitMs) throw new Error(`timed out after ${timeoutMs} ms waiting until ${what}`)
+    }
     await pause(5)
   }
 }

@@ -6,6 +6,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
+import { expectWithin } from '../../support/expect-within.ts'
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
@@ -57,7 +58,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     await other.query('COMMIT')
     await other.end()
     await until('it is handled', () => handledAt > 0, 20_000)
-    expect(handledAt - freedAt).toBeLessThan(2_000)
+    await expectWithin(handledAt - freedAt, 2_000)
   }, 90_000)
 
   it('polls until the message has come after a notification before the commit of its transaction', async () => {
@@ -90,6 +91,6 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     await client.query('COMMIT')
     client.release()
     await until('it is handled', () => handledAt > 0, 20_000)
-    expect(handledAt - committedAt).toBeLessThan(5_000)
+    await expectWithin(handledAt - committedAt, 5_000)
   }, 90_000)
 })

@@ -3,6 +3,7 @@ import type { Claim } from 'concordat/extension'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { inLine } from '../../conformance/locks-kit.ts'
+import { expectWithin } from '../../support/expect-within.ts'
 import type { ClaimTerms } from '../../support/inside/locks.ts'
 import { type LocksDatabase, locksDatabase, storeOn } from '../../support/locks/postgres-table.ts'
 import { describeWith } from '../../support/servers/index.ts'
@@ -53,7 +54,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     const begun = performance.now()
     await held.release()
     await until('the next is told', () => next.told.length > 0)
-    expect(performance.now() - begun).toBeLessThan(1_000)
+    await expectWithin(performance.now() - begun, 1_000)
     expect(dead.told).toEqual([])
     await locks.close()
   })
@@ -69,7 +70,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     await held.release()
     await (await next).release()
     expect(mute.told.length).toBeGreaterThan(0)
-    expect(performance.now() - begun).toBeLessThan(8_000)
+    await expectWithin(performance.now() - begun, 8_000)
     await waiting.close()
     await locks.close()
   })
@@ -109,7 +110,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     const begun = performance.now()
     await held.release()
     await (await waiting).release()
-    expect(performance.now() - begun).toBeLessThan(4_000)
+    await expectWithin(performance.now() - begun, 4_000)
     await locks.close()
     await other.close()
   })

@@ -3,6 +3,7 @@ import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { expectWithin } from '../../support/expect-within.ts'
 import type { RedisLocksOptions } from '../../support/inside/locks.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
@@ -62,7 +63,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     for (let n = 0; n < 3; n++) {
       const { tookMs, error } = await timed(() => locks.tryAcquire('k'))
       expect(error).toMatchObject({ code: 'locks.store_unavailable', retryable: true, outcome: 'not_done' })
-      expect(tookMs).toBeLessThan(600)
+      await expectWithin(tookMs, 600)
     }
     expect(locks.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('ECONNREFUSED') })
     await context.server.start()
@@ -79,7 +80,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     lease.assertValid()
     const { tookMs, error } = await timed(() => locks.tryAcquire('other'))
     expect(error).toMatchObject({ code: 'locks.store_unavailable' })
-    expect(tookMs).toBeLessThan(100)
+    await expectWithin(tookMs, 100)
     await context.server.start()
     await until('the lease is verified', () => signal.aborted, 10_000)
     expect(signal.reason).toMatchObject({ code: 'locks.lost', reason: 'displaced' })
@@ -98,10 +99,10 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     pause()
     const attempt = await timed(() => locks.acquire('other', { ttlMs: 60_000 }))
     expect(attempt.error).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown' })
-    expect(attempt.tookMs).toBeLessThan(700)
+    await expectWithin(attempt.tookMs, 700)
     const again = await timed(() => locks.tryAcquire('other'))
     expect(again.error).toMatchObject({ code: 'locks.store_unavailable' })
-    expect(again.tookMs).toBeLessThan(700)
+    await expectWithin(again.tookMs, 700)
     await lost
     expect(lease.signal.reason).toMatchObject({ reason: 'expired' })
     resume()
@@ -123,7 +124,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     pause()
     const { tookMs, value } = await timed(() => lease.release())
     expect(value).toBe('unconfirmed')
-    expect(tookMs).toBeLessThan(2_000)
+    await expectWithin(tookMs, 2_000)
     resume()
     await until('it is free', async () => (await contender().tryAcquire('k')) !== undefined)
   })

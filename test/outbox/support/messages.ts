@@ -1,5 +1,6 @@
 import { type EncodedMessage, type Headers } from 'concordat/binder'
 import { newId } from '../../support/inside/core.ts'
+import { until as untilItHolds } from '../../support/until.ts'
 
 const encoder = new TextEncoder()
 
@@ -19,16 +20,8 @@ export function message(id: string, key: string | null = 'k', more: Partial<Enco
 }
 
 /** Polls a condition that has no signal. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  timeoutMs = 20_000,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
+export function until(condition: () => boolean | Promise<boolean>, what: string, timeoutMs = 20_000): Promise<void> {
+  return untilItHolds(what, condition, timeoutMs)
 }
 
 export function uniqueName(prefix: string): string {

@@ -21,7 +21,7 @@ type Testcontainers = typeof testcontainers
 type Engine = testcontainers.ContainerRuntimeClient
 
 /** As long as a local server gets; the pull of its image comes before. */
-const ANSWER_WITHIN_MS = 90_000
+const ANSWER_WITHIN_MS = 240_000
 /** A port that is free on this machine may be taken on the engine's. */
 const PORT_TRIES = 5
 const PORT_TAKEN = /port is already allocated|address already in use/

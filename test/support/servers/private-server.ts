@@ -78,7 +78,7 @@ export interface Ports {
 }
 
 /** Time for a server to answer, on a loaded machine; an idle one needs 0.1 s (Redis) to 5 s (RabbitMQ). */
-const ANSWER_WITHIN_MS = 90_000
+const ANSWER_WITHIN_MS = 240_000
 const PING_WITHIN_MS = 30_000
 const STOP_GRACE_MS = 5_000
 /** How long the watchdog of a process that is gone may take to end its server. */
