@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs'
 
-const MOST = 8
+const MOST = 16
 
 interface Report {
   readonly testResults: ReadonlyArray<{ readonly name: string; readonly status: string }>
