@@ -149,3 +149,11 @@ it('runs no script when a user installs a package: npm asks whether to allow eac
   )
   expect(found).toEqual([])
 })
+
+it('tests hold a measured time to a limit with expectWithin, which knows slow machines', () => {
+  const measured = /expect\([^\n]*(?:performance\.now\(\) - |[tT]ookMs\b)[^\n]*\.toBeLessThan/
+  const own = ['test/house/structure.test.ts', 'test/support/expect-within.ts']
+  const files = globSync('test/**/*.ts').filter((file) => !own.includes(file))
+  expect(files.filter((file) => measured.test(readFileSync(file, 'utf8')))).toEqual([])
+  expect(measured.test('expect(performance.now() - begun).toBeLessThan(500)')).toBe(true)
+})
