@@ -15,8 +15,7 @@ export interface Clock {
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>
   /**
-   * Calls `callback` once after `durationMs`, any duration; the returned function cancels it. A process that stood still (paused,
-   * or busy with one long call) reads its sockets first: the answer that the timer limits may have come in the meantime.
+   * Calls `callback` once after `durationMs`, any duration; the returned function cancels it.
    * @param keepsAlive the process does not end before; else the timer does not keep it alive
    */
   setTimer(durationMs: number, callback: () => void, keepsAlive?: boolean): () => void
@@ -35,7 +34,10 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 /** Node runs timers before it reads sockets; a timer that fires so much too late waits for one read of them. */
 const STANDSTILL_MS = 20
 
-/** The machine's own clocks. */
+/**
+ * The machine's own clocks. A process that stood still (paused, or busy with one long call) reads its sockets before late timers fire:
+ * the answers that they limit may have come in the meantime.
+ */
 export const systemClock: Clock = Object.freeze({
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -76,7 +78,7 @@ function startTimer(durationMs: number, callback: () => void, letsExit: boolean)
   let cancelRest = (): void => {}
   const onTime = (): void => {
     if (restMs > 0) cancelRest = startTimer(restMs, callback, letsExit)
-    else if (performance.now() < lateAt) callback()
+    else if (performance.now() < lateAt || isOnVirtualTime()) callback()
     else cancelRest = afterOneRead(callback)
   }
   const timer = setTimeout(onTime, thisMs)
@@ -91,4 +93,24 @@ function startTimer(durationMs: number, callback: () => void, letsExit: boolean)
 function afterOneRead(callback: () => void): () => void {
   const turn = setImmediate(callback)
   return () => clearImmediate(turn)
+}
+
+let tellsVirtual = (): boolean => false
+
+/** Whether the running code lives on the virtual time of a simulator, where nothing waits for sockets. */
+export function isOnVirtualTime(): boolean {
+  return tellsVirtual()
+}
+
+/**
+ * Sets the function that tells whether the running code lives on virtual time. Simulators call it, since their worlds share the
+ * clock of the process.
+ * @returns restores the function before
+ */
+export function virtualTimeIn(isVirtual: () => boolean): () => void {
+  const before = tellsVirtual
+  tellsVirtual = isVirtual
+  return () => {
+    tellsVirtual = before
+  }
 }

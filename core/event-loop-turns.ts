@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from './clock.ts'
+import { type Clock, isOnVirtualTime, systemClock } from './clock.ts'
 
 /** Longest run of callbacks and microtasks before the event loop gets a turn. */
 export const LONGEST_RUN_MS = 10
@@ -80,21 +80,6 @@ export class EventLoopTurns {
     const goOn = this.#waiting.shift()
     if (this.#waiting.length > 0) this.#askForTurn()
     goOn?.()
-  }
-}
-
-let isOnVirtualTime = (): boolean => false
-
-/**
- * Sets the function that tells whether the running code lives on virtual time. Simulators call it, since their worlds share the
- * clock of the process.
- * @returns restores the function before
- */
-export function virtualTimeIn(isVirtual: () => boolean): () => void {
-  const before = isOnVirtualTime
-  isOnVirtualTime = isVirtual
-  return () => {
-    isOnVirtualTime = before
   }
 }
 

@@ -17,8 +17,8 @@ export type {
   TransportFeatures,
   TransportHost,
 } from '../binder/transport/transport.ts'
+export { virtualTimeIn } from '../core/clock.ts'
 export { causesOf, invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
-export { virtualTimeIn } from '../core/event-loop-turns.ts'
 export { restartIds } from '../core/ids.ts'
 export { isDeeperThan } from '../core/json-nesting.ts'
 export { checkLogger } from '../core/logger.ts'

@@ -8,14 +8,14 @@ import type { SagaCapacity } from './saga-capacity.ts'
 
 /** Room reserved for a plan. */
 export class CapacityReservation {
-  readonly #runtime: CoordinatorRuntime
+  readonly #runtime: Pick<CoordinatorRuntime, 'clock' | 'leaseMs'>
   readonly #capacity: SagaCapacity
   readonly #owned: boolean
   #answer: boolean | undefined
   #cancel: (() => void) | undefined
   #isKept = false
 
-  constructor(runtime: CoordinatorRuntime, capacity: SagaCapacity, owned: boolean) {
+  constructor(runtime: Pick<CoordinatorRuntime, 'clock' | 'leaseMs'>, capacity: SagaCapacity, owned: boolean) {
     this.#runtime = runtime
     this.#capacity = capacity
     this.#owned = owned

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { DAY, HOUR, MINUTE, SECOND, systemClock } from 'concordat/core'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { virtualTimeIn } from '../../core/clock.ts'
 import { within } from '../../core/time-limit.ts'
 
 afterEach(() => {
@@ -129,6 +130,18 @@ describe('a process that stood still', () => {
     const limited = within(systemClock, 50, new Promise(() => {}), 'no answer')
     standStill(100)
     expect(await limited).toBe('no answer')
+  })
+
+  it('fires late timers at once on virtual time, where the order of all calls is decided by the simulator', async () => {
+    const undo = virtualTimeIn(() => true)
+    onTestFinished(undo)
+    const order: string[] = []
+    setTimeout(() => order.push('before'), 40)
+    systemClock.setTimer(50, () => order.push('limit'))
+    setTimeout(() => order.push('after'), 60)
+    standStill(100)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(order).toEqual(['before', 'limit', 'after'])
   })
 
   it('never calls back after it was cancelled while the sockets are read', async () => {

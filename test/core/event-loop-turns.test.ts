@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- tests what users do not import
 import { describe, expect, it } from 'vitest'
-import { systemClock } from '../../core/clock.ts'
-import { EventLoopTurns, LONGEST_RUN_MS, virtualTimeIn } from '../../core/event-loop-turns.ts'
+import { systemClock, virtualTimeIn } from '../../core/clock.ts'
+import { EventLoopTurns, LONGEST_RUN_MS } from '../../core/event-loop-turns.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 function busy(durationMs: number): void {

@@ -1,7 +1,6 @@
 // oxlint-disable no-restricted-imports -- tests what users do not import
 import { expect, test } from 'vitest'
 import { CapacityReservation } from '../../../saga/coordinator/capacity-reservation.ts'
-import type { CoordinatorRuntime } from '../../../saga/coordinator/runtime.ts'
 import { SagaCapacity } from '../../../saga/coordinator/saga-capacity.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
@@ -13,7 +12,7 @@ function setup() {
   capacity.open()
   const whole = capacity.free
   const reserve = (owned = false): CapacityReservation =>
-    new CapacityReservation({ clock, leaseMs: LEASE_MS } as CoordinatorRuntime, capacity, owned)
+    new CapacityReservation({ clock, leaseMs: LEASE_MS }, capacity, owned)
   return { clock, capacity, whole, reserve }
 }
 
