@@ -32,10 +32,10 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
   const { context, fresh, votes } = setup(3)
 
   /** Holds `key` by the votes of servers 0 and 1, and believes in it without ever asking them again. */
-  const heldByTwo = async (holder: Locks): Promise<Lease> => {
+  const heldByTwo = async (holder: Locks, ttlMs = 30_000): Promise<Lease> => {
     const { quorum } = context
     quorum.link(2).cut()
-    const lease = await holder.acquire(fresh(), { ttlMs: 3_000, maxHoldMs: 0 })
+    const lease = await holder.acquire(fresh(), { ttlMs, maxHoldMs: 0 })
     expect(await votes()).toEqual([1, 1, 0])
     quorum.link(2).heal()
     return lease
@@ -73,7 +73,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     await until('the servers are old enough', async () => {
       return Math.min(...(await quorum.everywhere(uptimeMs))) >= graceMs + 1_000
     })
-    const first = await heldByTwo(contender())
+    const first = await heldByTwo(contender(), graceMs)
     await quorum.server(1).kill()
     await quorum.server(1).start()
     const other = contender()
