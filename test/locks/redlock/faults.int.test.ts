@@ -150,7 +150,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     const terms: number[] = []
     const candidates = [1, 2].map(() => {
       const locks = quorum.contender()
-      return createElection({ locks, role, ttlMs: 1_500, onGranted: ({ term }) => void terms.push(term) })
+      return createElection({ locks, role, ttlMs: 6_000, onGranted: ({ term }) => void terms.push(term) })
     })
     for (const candidate of candidates) candidate.start()
     await until('one of them leads', () => terms.length === 1)
