@@ -33,17 +33,7 @@ export interface RedisCopy {
 
 /** A connection of our own; in a cluster one to each node, chosen by the first key of a command. */
 export interface RedisConnectionClient extends RedisCopy {
-  /** The socket; only corked and uncorked, and asked whom it is connected to. */
-  readonly stream?:
-    | {
-        cork(): void
-        uncork(): void
-        ref?(): unknown
-        unref?(): unknown
-        readonly remoteAddress?: string | undefined
-        readonly remotePort?: number | undefined
-      }
-    | undefined
+  readonly stream?: RedisSocket | undefined
   connect(): Promise<unknown>
   disconnect(reconnect?: boolean): void
   eval(script: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
@@ -60,6 +50,18 @@ export interface RedisConnectionClient extends RedisCopy {
   /** Only on clusters. */
   nodes?(role: 'master'): RedisNode[]
   refreshSlotsCache?(): void
+}
+
+/** The part of a socket that is used. */
+export interface RedisSocket {
+  cork(): void
+  uncork(): void
+  ref?(): unknown
+  unref?(): unknown
+  destroy?(error?: Error): unknown
+  readonly bytesRead?: number | undefined
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
 }
 
 /** `address:port` of the server connected to; undefined when there is none, or many. */
@@ -141,6 +143,23 @@ function failFastCluster(answerMs: number, name: string): Readonly<Record<string
     keyPrefix: '',
     himportFieldsets: undefined,
     redisOptions: perServer(answerMs, name),
+  }
+}
+
+/**
+ * Lets a new socket be read once more before ioredis destroys it for its silence. Node fires timers first: after a standstill of the
+ * process the answer may have come in the meantime.
+ */
+export function readBeforeSilence(socket: RedisSocket | undefined): void {
+  const destroy = socket?.destroy
+  if (socket === undefined || destroy === undefined) return
+  socket.destroy = (error) => {
+    if (error?.message.startsWith('Socket timeout.') !== true) return destroy.call(socket, error)
+    const { bytesRead } = socket
+    setImmediate(() => {
+      if (socket.bytesRead === bytesRead) destroy.call(socket, error)
+    })
+    return socket
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type RedisClient,
   type RedisConnectionClient,
   type RedisNode,
+  readBeforeSilence,
 } from './client.ts'
 import { redactCommandArguments } from './redact-command-arguments.ts'
 
@@ -116,7 +117,10 @@ export class ReconnectingClient {
     try {
       const client = await this.#newClient()
       this.#client = client
-      client.on('connect', () => (this.#isAstray = false))
+      client.on('connect', () => {
+        this.#isAstray = false
+        readBeforeSilence(client.stream)
+      })
       client.on('error', (error: Error) => {
         this.#isAstray ||= isReplyTo(error, 'select')
         this.#connectionFailed(redactCommandArguments(error))
@@ -169,6 +173,7 @@ export class ReconnectingClient {
   /** A connection to a node of the cluster was made; one that was lost before comes back like this. */
   #nodeAdded(client: RedisConnectionClient, node: RedisNode): void {
     const address = `${node.options.host}:${node.options.port}`
+    node.on('connect', () => readBeforeSilence(node.stream))
     node.on('ready', () => {
       const known = this.#met.has(address)
       this.#met.add(address)
