@@ -134,7 +134,7 @@ function readWriteCases({ contender }: LocksContext): void {
 
     it('renews each reader by itself, and the end of one is not the end of the others', async () => {
       const [a, b, key] = [contender(), contender(), randomUUID()]
-      const renewed = await a.acquire(key, { ...SHARED, ttlMs: 500 })
+      const renewed = await a.acquire(key, { ...SHARED, ttlMs: 1_500 })
       const ended = await b.acquire(key, { ...SHARED, ttlMs: 500, maxHoldMs: 0 })
       await until('one is lost', () => ended.state === 'lost')
       const { token } = renewed
