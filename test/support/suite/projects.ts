@@ -20,6 +20,8 @@ export type SuiteProject = 'unit' | 'prop' | 'pglite' | 'local' | 'int' | 'relea
 /** Imports that make a file `local`, in the file or in a helper that it imports. */
 const APART =
   /(?:from|import)\s*\(?'(?:node:child_process|concordat\/embedded|[^']*suite\/packages\.ts)'|process\.memoryUsage\(/
+/** Starts processes, but only once a limit of a test was exceeded. */
+const AFTER_A_LIMIT = 'test/support/slowness.ts'
 /** Import that makes a file `pglite`, when it is not `local`. */
 const DATABASE = /(?:from|import)\s*\(?'@electric-sql\/pglite'/
 
@@ -29,7 +31,7 @@ export const usesPglite: (file: string) => boolean = importing((_file, text) => 
 /** @param files paths from the root of the repository. @default every test file */
 export function filesOf(project: SuiteProject, files: readonly string[] = globSync('test/**/*.test.ts')): string[] {
   const uses = {
-    apart: importing((_file, text) => APART.test(text)),
+    apart: importing((file, text) => file !== AFTER_A_LIMIT && APART.test(text)),
     database: usesPglite,
   }
   return files.map((file) => file.replaceAll('\\', '/')).filter((file) => projectOf(file, uses) === project)
