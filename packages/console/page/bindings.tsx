@@ -6,7 +6,7 @@ import type { BindingStatus } from '../engine-types.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
 import { useMay } from './action-dialog.tsx'
 import { get } from './api.ts'
-import { type LettersSeen, type Live, lettersOf, useLive } from './live.ts'
+import { keyOf, type LettersSeen, type Live, lettersOf, useLive } from './live.ts'
 import { PauseOrResume } from './pause-resume.tsx'
 import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
@@ -202,23 +202,26 @@ function Trend({ rate }: { rate: number | undefined }) {
 }
 
 /** Reports of instances override the knowledge of this process. */
-function rowsOf(snapshot: Snapshot): readonly Row[] {
+export function rowsOf(snapshot: Snapshot): readonly Row[] {
   const { groups, bindings, instances } = snapshot
   const rows = new Map<string, Row>()
   for (const line of groups?.data ?? []) {
-    const key = `${line.channel}.${line.group}`
-    if (line.group !== 'redrive') rows.set(key, { key, name: key, channel: line.channel, group: line.group, line })
+    const { channel, group } = line
+    const key = keyOf(line)
+    if (group !== 'redrive') rows.set(key, { key, name: `${channel}.${group}`, channel, group, line })
   }
   for (const own of bindings?.data ?? []) {
     const { name, channel, group } = own
-    rows.set(name, { key: name, name, channel, group, line: rows.get(name)?.line, own })
+    const key = group === null ? name : keyOf({ channel, group })
+    rows.set(key, { key, name, channel, group, line: rows.get(key)?.line, own })
   }
   for (const all of instances?.data?.bindings ?? []) {
     const { name, channel, group } = all
-    const known = rows.get(`${channel}.${group}`)
+    const ownKey = group === null ? name : keyOf({ channel, group })
+    const known = rows.get(ownKey)
     // Two services may have anonymous bindings of one channel, or groups of one name.
-    const key = known?.all === undefined && group !== null ? `${channel}.${group}` : `${all.service} ${name}`
-    if (key !== name) rows.delete(name)
+    const key = known?.all === undefined && group !== null ? ownKey : `${all.service} ${name}`
+    if (group === null) rows.delete(name)
     rows.set(key, { key, name, channel, group, line: known?.line, own: known?.own, all })
   }
   return [...rows.values()]

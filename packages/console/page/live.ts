@@ -117,12 +117,12 @@ export class Live {
   #keep(): void {
     if (document.hidden || this.state !== 'live') return
     const { groups, bindings, instances, outbox, sagas } = this.snapshot
-    for (const { channel, group, lag } of groups?.data ?? []) this.#push(`lag ${channel}.${group}`, lag)
+    for (const line of groups?.data ?? []) this.#push(`lag ${keyOf(line)}`, line.lag)
     for (const { name, handled, deadLettered, retried } of bindings?.data ?? []) {
       this.#push(`handled ${name}`, handled)
       this.#push(`failed ${name}`, deadLettered + retried)
     }
-    const inLog = new Set((groups?.data ?? []).map(({ channel, group }) => `${channel}.${group}`))
+    const inLog = new Set((groups?.data ?? []).map(keyOf))
     for (const line of instances?.data?.bindings ?? []) {
       const key = keyOfLine(line)
       this.#push(`rate ${key}`, line.handledPerSecond)
@@ -208,7 +208,12 @@ export function lettersOf(
   return { count, isCut: inLog?.isCut === true }
 }
 
+/** Tells apart groups whose names read the same with those of their channels: `:` is in no name of a channel or a group. */
+export function keyOf({ channel, group }: { readonly channel: string; readonly group: string }): string {
+  return `${channel}:${group}`
+}
+
 /** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */
 export function keyOfLine({ service, name, channel, group }: BindingLine): string {
-  return group === null ? `${service} ${name}` : `${channel}.${group}`
+  return group === null ? `${service} ${name}` : keyOf({ channel, group })
 }

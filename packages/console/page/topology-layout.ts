@@ -1,6 +1,7 @@
 /** Places for services and channels, in columns from senders to readers. A cycle is cut where it was begun. */
 import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'
+import { keyOf } from './live.ts'
 
 export interface Node {
   readonly kind: 'service' | 'channel'
@@ -17,7 +18,7 @@ export interface Node {
 export interface Edge {
   readonly from: string
   readonly to: string
-  /** `<channel>.<group>` of a reader. */
+  /** `keyOf` of a reader's group. */
   readonly binding: string | undefined
   readonly path: string
   readonly said: string
@@ -52,7 +53,7 @@ export function layOut({ services, channels }: SystemTopology): Picture {
     ...readers.map(({ service, group }) => ({
       from: `c ${name}`,
       to: `s ${service}`,
-      binding: group === null ? undefined : `${name}.${group}`,
+      binding: group === null ? undefined : keyOf({ channel: name, group }),
       said: `${service} reads ${name}${group === null ? '' : ` as ${group}`}`,
     })),
   ])

@@ -4,7 +4,7 @@ import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'
 import type { PipelineStage } from '../engine-types.ts'
 import { get } from './api.ts'
-import { useLive } from './live.ts'
+import { keyOf, useLive } from './live.ts'
 import { PartialGroups } from './partial-groups.tsx'
 import { layOut, type Node, type Picture } from './topology-layout.ts'
 import { count, Panel, Table, Trouble } from './ui-components.tsx'
@@ -141,7 +141,7 @@ function Sagas({ services }: Pick<SystemTopology, 'services'>) {
 function Drawing({ picture }: { picture: Picture }) {
   const { snapshot } = useLive()
   const all = snapshot.groups?.data ?? []
-  const lags = new Map(all.map(({ channel, group, lag }) => [`${channel}.${group}`, lag]))
+  const lags = new Map(all.map((line) => [keyOf(line), line.lag]))
   const { nodes, edges, width, height } = picture
   const label = `${counted(nodes.filter(({ kind }) => kind === 'service').length, 'service')} and ${counted(nodes.filter(({ kind }) => kind === 'channel').length, 'channel')}; the tables below say the same`
   return (
@@ -173,7 +173,7 @@ function Drawing({ picture }: { picture: Picture }) {
         {nodes.map((node) => (
           <Box
             node={node}
-            waiting={node.groups.reduce((sum, group) => sum + (lags.get(`${node.name}.${group}`) ?? 0), 0)}
+            waiting={node.groups.reduce((sum, group) => sum + (lags.get(keyOf({ channel: node.name, group })) ?? 0), 0)}
             isCut={all.some(
               ({ channel, group, isCut }) => channel === node.name && node.groups.includes(group) && isCut,
             )}

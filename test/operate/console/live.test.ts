@@ -1,6 +1,7 @@
 // oxlint-disable no-restricted-imports -- the live picture without a browser and without a console around it
 /** What the page shows of a console that froze, and of dead letters that were not counted. */
 import { silentLogger } from 'concordat/core'
+import type { SystemTopology } from 'concordat/operator'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { LiveSnapshot, type Snapshot } from '../../../packages/console/snapshot.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
@@ -11,6 +12,16 @@ interface LiveModule {
   readonly lettersIn: (snapshot: Snapshot) => object
   readonly lettersOf: (snapshot: Snapshot, place: object) => object
 }
+/** Members of `page/bindings.tsx`. */
+interface BindingsModule {
+  readonly rowsOf: (
+    snapshot: Snapshot,
+  ) => ReadonlyArray<{ readonly key: string; readonly name: string; readonly letters?: object }>
+}
+/** Members of `page/topology-layout.ts`. */
+interface LayoutModule {
+  readonly layOut: (topology: SystemTopology) => { readonly edges: ReadonlyArray<{ readonly binding?: string }> }
+}
 /** Members of `page/api.ts`. */
 interface ApiModule {
   readonly Refused: new (status: number, code: string, message: string) => Error
@@ -18,6 +29,8 @@ interface ApiModule {
 }
 const compiled = (name: string): string => new URL(`../../../packages/console/page/${name}`, import.meta.url).pathname
 const { Live, lettersIn, lettersOf } = (await import(compiled('live.ts'))) as LiveModule
+const { rowsOf } = (await import(compiled('bindings.tsx'))) as BindingsModule
+const { layOut } = (await import(compiled('topology-layout.ts'))) as LayoutModule
 const { Refused, ofAction } = (await import(compiled('api.ts'))) as ApiModule
 
 test('the page shows a console as away after 35 s without a byte, and connects again', async () => {
@@ -129,6 +142,49 @@ test.each([
   expect(lettersOf(snapshot as Snapshot, { channel: 'orders', group: 'stock' })).toEqual({ count, isCut: false })
 })
 
+/** Groups whose names read the same with those of their channels. */
+const ALIKE = [
+  { channel: 'orders', group: 'placed.stock' },
+  { channel: 'orders.placed', group: 'stock' },
+] as const
+
+test('groups whose names read the same with those of their channels have a line each', () => {
+  const lines = ALIKE.map((place, n) => ({ ...place, lag: n, isCut: false, readers: 1 }))
+  const own = { ...ALIKE[1], name: 'orders.placed.stock', state: 'running' }
+  const all = ALIKE.map((place, n) => ({ ...place, service: `s${n}`, name: 'orders.placed.stock' }))
+  const shown = (...parts: readonly object[]) =>
+    rowsOf(Object.assign({}, ...parts)).map(({ key: _key, name: _name, letters: _letters, ...row }) => row)
+  const groups = { groups: { at: 0, data: lines } }
+  const bindings = { bindings: { at: 0, data: [own] } }
+  const instances = { instances: { at: 0, data: { bindings: all, instances: [], leftOut: 0 } } }
+  expect(shown(groups, bindings)).toMatchObject([
+    { ...ALIKE[1], line: lines[1], own },
+    { ...ALIKE[0], line: lines[0] },
+  ])
+  expect(shown(groups, instances)).toMatchObject([
+    { ...ALIKE[1], line: lines[1], all: all[1] },
+    { ...ALIKE[0], line: lines[0], all: all[0] },
+  ])
+})
+
+test('a group that two services read has a line for each of them', () => {
+  const all = ['shop', 'store'].map((service) => ({ ...ALIKE[1], service, name: 'orders.placed.stock' }))
+  const rows = rowsOf({ instances: { at: 0, data: { bindings: all, instances: [], leftOut: 0 } } } as never)
+  expect(rows).toMatchObject([{ all: all[0] }, { all: all[1] }])
+})
+
+test('the arrows of groups whose names read the same with those of their channels differ', () => {
+  const channels = ALIKE.map(({ channel: name, group }) => ({
+    name,
+    role: 'channel',
+    senders: [],
+    readers: [{ service: 'shop', group }],
+  }))
+  const services = [{ name: 'shop', bindings: [], sagas: [], leads: [], schedules: [] }]
+  const { edges } = layOut({ services, channels } as never)
+  expect(new Set(edges.map(({ binding }) => binding)).size).toBe(2)
+})
+
 const never = new Promise<never>(() => {})
 
 function listenTo({
@@ -171,13 +227,9 @@ test('a broker that is slow to count leaves the groups that it counted', async (
 })
 
 test('dead letters of groups whose names read the same with those of their channels are counted for each', async () => {
-  const places = [
-    { channel: 'orders', group: 'placed.stock' },
-    { channel: 'orders.placed', group: 'stock' },
-  ]
-  const snapshot = listenTo({ clock: new FakeClock(), places, groups: [], count: async () => 1 })
+  const snapshot = listenTo({ clock: new FakeClock(), places: ALIKE, groups: [], count: async () => 1 })
   await drain()
-  expect(snapshot.current.letters?.data).toEqual(places.map((place) => ({ ...place, count: 1 })))
+  expect(snapshot.current.letters?.data).toEqual(ALIKE.map((place) => ({ ...place, count: 1 })))
 })
 
 test('a part that is no longer set up here shows nothing of what it was', async () => {
