@@ -174,7 +174,9 @@ export function partialGroups({ groups }: Pick<Snapshot, 'groups'>): NonNullable
 /** Groups of the log in the database have their letters as the lag of another group. */
 export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   const inLog = groups?.data ?? []
-  const others = letters?.data ?? []
+  // Groups whose names read the same with those of their channels share their letters.
+  const shared = new Map((letters?.data ?? []).map((line) => [`${line.channel}.${line.group}`, line]))
+  const others = [...shared.values()]
   const counts = others.flatMap(({ count }) => count ?? [])
   const inLogs = inLog.filter(({ group }) => group === 'redrive').map(({ lag }) => lag)
   const known = [...inLogs, ...counts].reduce((sum, each) => sum + each, 0)

@@ -185,6 +185,11 @@ test('the arrows of groups whose names read the same with those of their channel
   expect(new Set(edges.map(({ binding }) => binding)).size).toBe(2)
 })
 
+test('the number of dead letters has those once that two groups share, whose names read the same', () => {
+  const data = ALIKE.map((place) => ({ ...place, count: 3 }))
+  expect(lettersIn({ letters: { at: 0, data } })).toMatchObject({ count: 3, uncounted: 0 })
+})
+
 const never = new Promise<never>(() => {})
 
 function listenTo({
