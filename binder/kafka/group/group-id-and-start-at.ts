@@ -24,7 +24,10 @@ interface GroupPlace {
   readonly group: string
 }
 
-/** Refuses a Kafka group that `groupIds` gives to a second group: the members would each read a part of both topics. */
+/**
+ * Refuses a Kafka group that a second group has, by `groupIds` or because their names read the same: the members would each read a
+ * part of both topics.
+ */
 export class GroupPlaces {
   readonly #settings: { readonly groupIds: GroupIds }
   readonly #places = new Map<string, GroupPlace>()
@@ -39,8 +42,7 @@ export class GroupPlaces {
     const place = { topic, group }
     const other = this.#places.get(groupId) ?? place
     this.#places.set(groupId, other)
-    const isGiven = [place, other].some((each) => groupIdOf(each.group, each.topic) !== groupId)
-    if (isGiven && (other.topic !== topic || other.group !== group)) throw sharedGroup(groupId, place, other)
+    if (other.topic !== topic || other.group !== group) throw sharedGroup(groupId, place, other)
   }
 }
 
@@ -48,7 +50,7 @@ function sharedGroup(groupId: string, { topic, group }: GroupPlace, other: Group
   const places = `the group "${group}" of "${topic}" and the group "${other.group}" of "${other.topic}"`
   return transportError(
     'mismatch',
-    `groupIds give the Kafka group "${groupId}" to ${places}: each would get a part of the messages`,
+    `${places} have one Kafka group, "${groupId}": each would get a part of the messages`,
     topic,
     undefined,
     'Give one of them another Kafka group in groupIds.',

@@ -31,7 +31,7 @@ it('a subscription does not join a group after the transport closes, at any step
   expect(members).toBe(0)
 })
 
-describe('a Kafka group that groupIds give to a second group', () => {
+describe('a Kafka group of two groups', () => {
   /** Group ids by channel and group, in the form of the options. */
   const claimed = (
     groupIds: Readonly<Record<string, string>>,
@@ -46,7 +46,7 @@ describe('a Kafka group that groupIds give to a second group', () => {
 
   it('is refused when it is the one that another group of the channel has by default', () => {
     expect(claimed({ 'orders:pay': 'stock.orders' }, [['orders', ['stock', 'pay']]])).toThrow(
-      'kafka: groupIds give the Kafka group "stock.orders" to the group "pay" of "orders" and the group "stock" of "orders": ' +
+      'kafka: the group "pay" of "orders" and the group "stock" of "orders" have one Kafka group, "stock.orders": ' +
         'each would get a part of the messages. Give one of them another Kafka group in groupIds.',
     )
   })
@@ -55,6 +55,12 @@ describe('a Kafka group that groupIds give to a second group', () => {
     const specs = [['a', ['g']] as const, ['b', ['g']] as const]
     expect(claimed({ 'a:g': 'g.b' }, specs)).toThrow('"g.b"')
     expect(claimed({ 'a:g': 'g.b' }, specs.toReversed())).toThrow('"g.b"')
+  })
+
+  it('is refused when the names of both groups and channels read the same by default', () => {
+    const specs = [['orders', ['placed.stock']] as const, ['stock.orders', ['placed']] as const]
+    expect(claimed({}, specs)).toThrow('"placed.stock.orders"')
+    expect(claimed({ 'orders:placed.stock': 'stock-1' }, specs)).not.toThrow()
   })
 
   it('is refused to a subscription of a channel that was not provisioned', async () => {
