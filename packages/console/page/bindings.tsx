@@ -67,7 +67,7 @@ function asideOf(rows: number, { instances }: Snapshot): string {
   return n === 0 ? `${rows}${more}` : `${rows}, of ${n} ${n === 1 ? 'instance' : 'instances'}${more}`
 }
 
-function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Column<Row>[] {
+export function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Column<Row>[] {
   return [
     { head: 'Binding', cell: (row) => <Name row={row} error={errors.get(row.name)} /> },
     { head: 'State', cell: (row) => <State row={row} /> },
@@ -91,7 +91,12 @@ function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Co
       head: 'Trend',
       number: true,
       cell: ({ key, line, all }) =>
-        (line?.lag ?? all?.lag) === undefined ? '-' : <Trend rate={live.rate(`lag ${key}`)} />,
+        (line?.lag ?? all?.lag) === undefined ? (
+          '-'
+        ) : (
+          // Nothing is known of how a lag moves that is at least what was counted.
+          <Trend rate={line?.isCut === true ? undefined : live.rate(`lag ${key}`)} />
+        ),
     },
     { head: 'Readers', number: true, cell: ({ line, all }) => count(all?.instances ?? line?.readers) },
     {
@@ -193,7 +198,8 @@ function Errors({ row: { name, own, all } }: { row: Row }) {
 }
 
 function Trend({ rate }: { rate: number | undefined }) {
-  if (rate === undefined || Math.abs(rate) < 0.1) return <span class="quiet">steady</span>
+  if (rate === undefined) return <span class="quiet">unknown</span>
+  if (Math.abs(rate) < 0.1) return <span class="quiet">steady</span>
   return rate > 0 ? (
     <span class="bad-text">▲ {perSecond(rate)}</span>
   ) : (

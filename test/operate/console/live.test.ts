@@ -17,6 +17,15 @@ interface BindingsModule {
   readonly rowsOf: (
     snapshot: Snapshot,
   ) => ReadonlyArray<{ readonly key: string; readonly name: string; readonly letters?: object }>
+  readonly columnsOf: (
+    live: { rate(name: string): number | undefined },
+    errors: ReadonlyMap<string, string>,
+  ) => ReadonlyArray<{ readonly head: string; readonly cell: (row: object) => Drawn }>
+}
+/** An element that a component draws. */
+interface Drawn {
+  readonly type: (props: object) => Drawn
+  readonly props: { readonly children: unknown }
 }
 /** Members of `page/topology-layout.ts`. */
 interface LayoutModule {
@@ -29,7 +38,7 @@ interface ApiModule {
 }
 const compiled = (name: string): string => new URL(`../../../packages/console/page/${name}`, import.meta.url).pathname
 const { Live, lettersIn, lettersOf } = (await import(compiled('live.ts'))) as LiveModule
-const { rowsOf } = (await import(compiled('bindings.tsx'))) as BindingsModule
+const { columnsOf, rowsOf } = (await import(compiled('bindings.tsx'))) as BindingsModule
 const { layOut } = (await import(compiled('topology-layout.ts'))) as LayoutModule
 const { Refused, ofAction } = (await import(compiled('api.ts'))) as ApiModule
 
@@ -171,6 +180,17 @@ test('a group that two services read has a line for each of them', () => {
   const all = ['shop', 'store'].map((service) => ({ ...ALIKE[1], service, name: 'orders.placed.stock' }))
   const rows = rowsOf({ instances: { at: 0, data: { bindings: all, instances: [], leftOut: 0 } } } as never)
   expect(rows).toMatchObject([{ all: all[0] }, { all: all[1] }])
+})
+
+test.each([
+  ['unknown for a lag that is at least what was counted', 0, true, 'unknown'],
+  ['unknown until there are two counts', undefined, false, 'unknown'],
+  ['steady for two counts that are the same', 0, false, 'steady'],
+])('the trend of a group is %s', (_title, rate, isCut, said) => {
+  const [row = {}] = rowsOf({ groups: { at: 0, data: [{ ...ALIKE[0], lag: 100_000, isCut, readers: 1 }] } })
+  const trend = columnsOf({ rate: () => rate }, new Map()).find(({ head }) => head === 'Trend')
+  const { type, props } = trend?.cell(row) as Drawn
+  expect(type(props).props.children).toBe(said)
 })
 
 test('the arrows of groups whose names read the same with those of their channels differ', () => {
