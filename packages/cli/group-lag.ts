@@ -2,6 +2,7 @@
 
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { DEFAULT_SCHEMA } from 'concordat/extension'
+import { MOST_COUNTED } from './words.ts'
 
 /** A group of a channel on the PostgreSQL transport. */
 export interface GroupLine {
@@ -18,8 +19,6 @@ export interface GroupLine {
 const MAX_GROUPS = 1_000
 /** Reads one row more than a report shows, to find out whether there are more. */
 const READ_GROUPS = MAX_GROUPS + 1
-/** Counting of messages without a position stops here, in each partition. */
-const MAX_FRESH = 100_000
 
 /**
  * Services may have a schema each and share a log, so the log is looked for in their schema, then in the default one, then in whichever single
@@ -58,7 +57,7 @@ export async function groupsIn(sql: SqlClient, schema: string | undefined): Prom
   if (schema === undefined) return []
   const { rows } = await sql.query<GroupLine>(
     `SELECT destination AS channel, name AS "group", lag, is_cut AS "isCut", readers
-     FROM ${quoteIdentifier(schema)}.transport_groups(${READ_GROUPS}, ${MAX_FRESH})`,
+     FROM ${quoteIdentifier(schema)}.transport_groups(${READ_GROUPS}, ${MOST_COUNTED})`,
   )
   return rows
 }

@@ -12,6 +12,9 @@ export function counted(count: number, one: string, many: string = `${one}s`): s
   return `${count} ${count === 1 ? one : many}`
 }
 
+/** Counts of rows stop here: a count that has come to it means at least that many. So do those of `OutboxStats`. */
+export const MOST_COUNTED = 100_000
+
 const WORDS = 6
 const MAX_LENGTH = 48
 

@@ -225,7 +225,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'systemText',
   ],
   '@concordat/cli/asyncapi': ['asyncapi', 'asyncapiDiff'],
-  '@concordat/cli/words': ['counted', 'failureName'],
+  '@concordat/cli/words': ['MOST_COUNTED', 'counted', 'failureName'],
   '@concordat/console': ['CONSOLE_ACTIONS', 'createConsole', 'oneTimeSession'],
   '@concordat/mysql': ['MysqlUnanswered', 'XA_TABLE_DDL', 'mysqlResource'],
   '@concordat/nest': [

@@ -1,3 +1,5 @@
+import { MOST_COUNTED } from '../words.ts'
+
 /** A check and its result. */
 export interface DoctorLine {
   /** What: `connection`, `server`, `tables`, ... Several lines may be of one. */
@@ -36,9 +38,6 @@ export function duration(ms: number): string {
   if (seconds < 48 * 3_600) return `${Math.round(seconds / 3_600)} h`
   return `${Math.round(seconds / 86_400)} d`
 }
-
-/** Counts of sagas stop here, and those of `OutboxStats`. */
-export const MOST_COUNTED = 100_000
 
 /**
  * A count that may have stopped early: `100000+`.

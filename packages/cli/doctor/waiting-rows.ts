@@ -1,9 +1,9 @@
 /** Checks waiting rows in the tables: for a person, for a relay, for a reader. Bounded work. */
 
 import { MINUTE, quoteIdentifier } from 'concordat/core'
-import { counted } from '../words.ts'
+import { counted, MOST_COUNTED } from '../words.ts'
 import { attempt, type Examined } from './check-context.ts'
-import { type DoctorLine, duration, fail, MOST_COUNTED, ok, orMore, warn } from './line.ts'
+import { type DoctorLine, duration, fail, ok, orMore, warn } from './line.ts'
 import { examineUndo } from './undo.ts'
 
 /** A relay, a coordinator or a reader that works is never so far behind. */

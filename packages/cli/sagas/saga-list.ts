@@ -10,8 +10,8 @@ import {
   requireText,
 } from 'concordat/extension'
 import { readCursor, writeCursor } from '../cursor.ts'
-import { MOST_COUNTED } from '../doctor/line.ts'
 import type { SagaFailure, SagaStatus } from '../engine-types.ts'
+import { MOST_COUNTED } from '../words.ts'
 
 /** Which sagas; all that is given must fit. */
 export interface SagaFilter {

@@ -1,4 +1,5 @@
 /** Pieces that every view is made of. */
+import { MOST_COUNTED } from '@concordat/cli/words'
 import type { ButtonHTMLAttributes, ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
 import type { Refused } from './api.ts'
@@ -146,9 +147,6 @@ export function lasting(ms: number): string {
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const exact = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
-
-/** Counts of sagas and of the outbox stop here. */
-const MOST_COUNTED = 100_000
 
 export const isMost = (value: number | undefined): boolean => value !== undefined && value >= MOST_COUNTED
 
