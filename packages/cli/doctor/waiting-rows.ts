@@ -1,6 +1,7 @@
 /** Checks waiting rows in the tables: for a person, for a relay, for a reader. Bounded work. */
 
 import { MINUTE, quoteIdentifier } from 'concordat/core'
+import type { OutboxStats } from '../engine-types.ts'
 import { counted, MOST_COUNTED } from '../words.ts'
 import { attempt, type Examined } from './check-context.ts'
 import { type DoctorLine, duration, fail, ok, orMore, warn } from './line.ts'
@@ -68,7 +69,8 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
 }
 
 async function examineOutbox({ records: { outbox } }: Examined): Promise<readonly DoctorLine[]> {
-  const { pending, oldestAgeMs, blockedKeys, parked } = await outbox.stats()
+  const stats = await outbox.stats()
+  const { blockedKeys, parked } = stats
   const [failing] = await outbox.failing({ limit: 1 })
   return [
     parked === 0
@@ -87,14 +89,22 @@ async function examineOutbox({ records: { outbox } }: Examined): Promise<readonl
             'npx concordat outbox list',
           ),
         ]),
-    oldestAgeMs <= LATE_MS || pending === parked
-      ? ok('outbox', `${orMore(pending)} pending, the oldest ${duration(oldestAgeMs)}`)
-      : warn(
-          'outbox',
-          `${orMore(pending)} pending, the oldest ${duration(oldestAgeMs)}`,
-          parked === 0
-            ? 'start an instance of the service, whose relay sends them; if one runs, its health names the destination that is away'
-            : 'settle what is parked first: it holds back what has its key',
-        ),
+    waitingLine(stats),
   ]
+}
+
+const SETTLE_PARKED =
+  'settle what is parked first, it holds back what has its key: npx concordat outbox list shows it; outbox retry ID sends it again, outbox drop ID gives it up'
+
+/** Parked messages are among the pending ones, but all of them are counted. */
+function waitingLine({ pending, parked, oldestAgeMs }: OutboxStats): DoctorLine {
+  const age = `the oldest ${duration(oldestAgeMs)}`
+  if (oldestAgeMs <= LATE_MS || (pending === parked && pending < MOST_COUNTED))
+    return ok('outbox', `${orMore(pending)} pending, ${age}`)
+  if (parked > 0) return warn('outbox', `${orMore(pending)} pending, ${parked} of them parked, ${age}`, SETTLE_PARKED)
+  return warn(
+    'outbox',
+    `${orMore(pending)} pending, ${age}`,
+    'start an instance of the service, whose relay sends them; if one runs, its health names the destination that is away',
+  )
 }
