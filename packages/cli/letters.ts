@@ -2,8 +2,8 @@
 
 import { randomUUID } from 'node:crypto'
 import { type Channel, type DeadLetter, deadLetterName, defineChannel, redrive, TransportError } from 'concordat/binder'
-import { type Logger, type SqlClient, systemClock } from 'concordat/core'
-import { invalidOption, requireInteger, type Transport } from 'concordat/extension'
+import { type Logger, MINUTE, SECOND, type SqlClient, systemClock } from 'concordat/core'
+import { invalidOption, requireInteger, type Transport, within } from 'concordat/extension'
 import { lagWithRetries, leavesOutHeld, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import { readCursor, writeCursor } from './cursor.ts'
@@ -141,6 +141,8 @@ const LETTERS = { partitions: 1, group: 'redrive' } as const
 const MAX_WINDOW = 10_000
 /** Limit of a reading. */
 const MAX_LOOK = 65_535
+/** A transport that has not answered by then is taken for one that never does. */
+const ANSWER_MS = 1 * MINUTE
 
 type Run = Omit<DeadLetterRedrive, keyof OperatorNote | 'to'> &
   Pick<DeadLetterListOptions, 'payloads'> & {
@@ -243,19 +245,25 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   /** Channels whose transport is the log itself. None when it cannot be made or closed: that fails when it is asked for a group. */
   async #channelsInLog(places: readonly DeadLetterPlace[]): Promise<ReadonlySet<string>> {
     if (places.length === 0) return new Set()
-    try {
+    const look = async (): Promise<ReadonlySet<string>> => {
       const transport = await this.#open()
       const isLog = (channel: string): boolean => (transport.ownerOf?.(channel) ?? transport).isOn?.(this.#sql) === true
       const channels = places.map(({ channel }) => channel).filter(isLog)
       await transport.close()
       return new Set(channels)
-    } catch {
-      return new Set()
     }
+    const none: ReadonlySet<string> = new Set()
+    return within(systemClock, ANSWER_MS, look(), none).catch(() => none)
   }
 
   /** @param count @default what the place itself has */
   async #backlog(group: GroupPlace, count: typeof lagWithRetries = lagOf): Promise<GroupBacklog> {
+    const backlog = await within(systemClock, ANSWER_MS, this.#ask(group, count), undefined)
+    if (backlog === undefined) throw unanswered(group)
+    return backlog
+  }
+
+  async #ask(group: GroupPlace, count: typeof lagWithRetries): Promise<GroupBacklog> {
     const transport = await this.#open()
     const instance = `operator-${randomUUID().slice(-12)}`
     transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
@@ -333,6 +341,12 @@ export async function isThere(
       error instanceof OperatorTransportMissing || (error instanceof TransportError && error.kind === 'unroutable')
     return isMissing ? false : undefined
   }
+}
+
+function unanswered({ destination, group }: GroupPlace): TransportError {
+  const asked = `counting the messages of the group "${group}" on "${destination}"`
+  const message = `${asked}: the transport did not answer within ${ANSWER_MS / SECOND} s`
+  return new TransportError({ transport: 'unknown', kind: 'timeout', destination, message })
 }
 
 async function lagOf(transport: Pick<Transport, 'lag'>, place: GroupPlace): Promise<number | undefined> {

@@ -1,6 +1,7 @@
 /** The group that a command is about, the groups that it can know, and the instances that it can hear. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SECOND } from 'concordat/core'
+import { MINUTE, SECOND, systemClock } from 'concordat/core'
+import { within } from 'concordat/extension'
 import { describeSystem } from 'concordat/operator'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
@@ -11,6 +12,8 @@ import { type Declarations, declarationsHere, readDeclarations } from './read-de
 import { several, whole } from './values.ts'
 
 const LISTEN_MS = 3 * SECOND
+/** Joining the bus and leaving it take no longer, unless the transport never answers. */
+const BUS_MS = 1 * MINUTE
 
 /** Positional arguments of a command about one group. */
 export const PLACE = ['CHANNEL', 'GROUP'] as const
@@ -56,11 +59,10 @@ export function namesBroker({ values, env }: Invocation): boolean {
 
 /** Reports of instances within the time; `undefined` without a bus, while it is not reached, and without a named broker. */
 export async function instancesOn({ bus }: Operator, listenMs = LISTEN_MS): Promise<InstancesView | undefined> {
-  try {
+  const listen = async (): Promise<InstancesView | undefined> => {
     await using watched = await bus.watch({ everyMs: 1 * SECOND })
     await sleep(listenMs)
     return watched.trouble() === undefined ? watched.view() : undefined
-  } catch {
-    return undefined
   }
+  return within(systemClock, BUS_MS + listenMs, listen(), undefined).catch(() => undefined)
 }
