@@ -7,7 +7,7 @@ import type { PreparedTransaction } from './engine-types.ts'
 /** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `@concordat/mysql`. */
 export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>
 
-const MOST = 20
+export const MOST_PREPARED = 20
 
 /** The oldest first, at most twenty. @throws what a database says that does not answer */
 export async function preparedIn(
@@ -21,7 +21,7 @@ export async function preparedIn(
   return found
     .flat()
     .toSorted((a, b) => b.ageMs - a.ageMs)
-    .slice(0, MOST)
+    .slice(0, MOST_PREPARED)
 }
 
 /** @throws TypeError */

@@ -183,7 +183,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect((await cli('undo', 'list')).stdout).toMatch(/^SAGA\/ID +STEP .*\norder\/o-1 +reserve +orders /)
       expect(await json('undo', 'show', 'order/o-1', 'reserve')).toMatchObject({ id: 'o-1', differences: [] })
       expect((await cli('undo', 'settle', 'order/o-1', 'reserve', '--reason', 'x', '--yes')).code).toBe(2)
-      expect(await json('prepared')).toEqual({ prepared: [] })
+      expect(await json('prepared')).toEqual({ prepared: [], more: false })
     })
 
     test('locks, leaders, members and state', async () => {

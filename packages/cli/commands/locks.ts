@@ -9,9 +9,10 @@ import {
   REDIS_OPTIONS,
   WATCH_OPTION,
 } from './command.ts'
-import { ago, iso, printable, table } from './output.ts'
+import { ago, cutLine, iso, printable, table } from './output.ts'
 import { none, note, only, text, whole } from './values.ts'
 
+const LISTED = 100
 const STORE: OptionSpecs = { ...REDIS_OPTIONS, ...DATABASE_OPTIONS }
 
 const list: Command = {
@@ -27,8 +28,11 @@ const list: Command = {
   async run({ values, positionals, operator }) {
     none(positionals)
     const { locks } = await operator()
-    const found = await locks.list({ prefix: text(values, 'keys'), limit: whole(values, 'limit') })
-    return { text: `${lines(found)}\n`, json: { locks: found } }
+    const limit = whole(values, 'limit') ?? LISTED
+    const found = await locks.list({ prefix: text(values, 'keys'), limit })
+    const more = found.length >= limit
+    const said = cutLine(more, limit, ': raise --limit, or give --keys')
+    return { text: `${lines(found)}\n${said}`, json: { locks: found, more } }
   },
 }
 

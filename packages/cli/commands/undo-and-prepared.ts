@@ -1,6 +1,7 @@
 /** `undo` and `prepared`: what the branches of transactions hold in this database. */
 import { duration } from '../doctor/line.ts'
 import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from '../engine-types.ts'
+import { MOST_PREPARED } from '../prepared-transactions.ts'
 import {
   ACTION_OPTIONS,
   type Command,
@@ -10,7 +11,7 @@ import {
   UsageError,
   WATCH_OPTION,
 } from './command.ts'
-import { ago, printable, table } from './output.ts'
+import { ago, cutLine, printable, table } from './output.ts'
 import { targetOf } from './saga-filter.ts'
 import { none, note, several, text } from './values.ts'
 
@@ -23,6 +24,8 @@ const WHOSE = {
   },
 } as const
 const TAKES = 'SAGA/ID STEP'
+/** Limit of `UndoAdmin.open`. */
+const MOST_BRANCHES = 1_000
 
 const list: Command = {
   name: 'undo list',
@@ -32,7 +35,10 @@ const list: Command = {
   async run({ positionals, operator }) {
     none(positionals)
     const branches = await (await operator()).undo.open()
-    return { text: `${branches.length === 0 ? 'No rows are held.' : openLines(branches)}\n`, json: { branches } }
+    const more = branches.length >= MOST_BRANCHES
+    const said = branches.length === 0 ? 'No rows are held.' : openLines(branches)
+    const cut = cutLine(more, MOST_BRANCHES, ': settle some first')
+    return { text: `${said}\n${cut}`, json: { branches, more } }
   },
 }
 
@@ -97,7 +103,9 @@ const prepared: Command = {
     const rows = transactions.map(({ gid, ageMs, key, on = 'PostgreSQL' }) => [key ?? '-', duration(ageMs), on, gid])
     const lines =
       rows.length === 0 ? 'No transaction is prepared.' : table(['SAGA/ID/STEP', 'FOR', 'ON', 'TRANSACTION'], rows)
-    return { text: `${lines}\n`, json: { prepared: transactions } }
+    const more = transactions.length >= MOST_PREPARED
+    const cut = cutLine(more, MOST_PREPARED, ': look into the databases, or end some first')
+    return { text: `${lines}\n${cut}`, json: { prepared: transactions, more } }
   },
 }
 

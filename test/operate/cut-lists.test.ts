@@ -1,0 +1,38 @@
+// oxlint-disable no-restricted-imports -- inside of the command line: lists as long as its limits
+/** Lists of the operator's commands that end at a limit say so. */
+import type { Operator } from '@concordat/cli'
+import { expect, test } from 'vitest'
+import type { Command, Invocation } from '../../packages/cli/commands/command.ts'
+import { LOCK_COMMANDS } from '../../packages/cli/commands/locks.ts'
+import { UNDO_COMMANDS } from '../../packages/cli/commands/undo-and-prepared.ts'
+
+const lock = (n: number) => ({ key: `k${n}`, holders: [], waiters: [] })
+const branch = (n: number) => ({ saga: 's', id: `${n}`, step: 'a', service: 'shop', since: 0, changes: 1, tables: [] })
+const transaction = (n: number) => ({ gid: `g${n}`, ageMs: 1, key: undefined })
+const several = <T>(count: number, of: (n: number) => T): readonly T[] => Array.from({ length: count }, (_, n) => of(n))
+
+function listed(name: string, count: number, values: object = {}) {
+  const operator = {
+    locks: { list: async () => several(count, lock) },
+    undo: { open: async () => several(count, branch) },
+    prepared: async () => several(count, transaction),
+  } as unknown as Operator
+  const command = [...LOCK_COMMANDS, ...UNDO_COMMANDS].find((each) => each.name === name) as Command
+  return command.run({ positionals: [], values, env: {}, operator: async () => operator } as unknown as Invocation)
+}
+
+test.each([
+  ['locks list', 100, {}],
+  ['locks list', 7, { limit: '7' }],
+  ['undo list', 1_000, {}],
+  ['prepared', 20, {}],
+])('%s says that there may be more than the %i that it shows', async (name, most, values) => {
+  expect(await listed(name, most, values)).toMatchObject({
+    text: expect.stringContaining(`\nthere may be more than these ${most}`),
+    json: { more: true },
+  })
+  expect(await listed(name, most - 1, values)).toMatchObject({
+    text: expect.not.stringContaining('there may be more'),
+    json: { more: false },
+  })
+})
