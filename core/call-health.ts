@@ -1,6 +1,7 @@
 import { lastingContext } from './async-contexts.ts'
 import { type Clock, SECOND } from './clock.ts'
-import { toError } from './errors.ts'
+import { causesOf, toError } from './errors.ts'
+import { isConflict } from './sql-conflicts.ts'
 
 /** Answer of a part that calls a server. `idle`: it has called nothing yet. */
 export interface CallState {
@@ -34,8 +35,8 @@ export interface CallHealthFields {
 }
 
 /**
- * Health of a part that calls a server: `up` means that the last call of each kind succeeded, or was not repeated for 8 s while
- * a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads and refuse writes, or write
+ * Health of a part that calls a server: `up` means that the last call of each kind succeeded or conflicted with others, or was not
+ * repeated for 8 s while a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads and refuse writes, or write
  * one key and not another. A part without calls, or with one that failed, probes the server every few seconds, so a server that stopped
  * or is back is reported within ten seconds.
  *
@@ -96,6 +97,8 @@ export class CallHealth {
   }
 
   #fail(kind: string, error: unknown): void {
+    // A server that takes a call back because of others has answered it.
+    if (causesOf(error).some(isConflict)) return this.#succeeded(kind)
     if (!this.#fields.isFailure(error)) return
     const wasUp = this.#failed === undefined
     this.#failures.set(kind, { detail: toError(error).message, at: this.#fields.clock.monotonic() })

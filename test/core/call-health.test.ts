@@ -37,6 +37,15 @@ describe('the health of calls', () => {
     expect(health.state()).toEqual({ status: 'up' })
   })
 
+  it('is up again with a call that other transactions were in the way of, since the server answered it', async () => {
+    const { server, health, call } = setup()
+    server.isUp = false
+    await expect(call()).rejects.toThrow()
+    const conflict = Object.assign(new Error('could not serialize access'), { code: '40001' })
+    await expect(health.track(Promise.reject(conflict), 'write')).rejects.toThrow()
+    expect(health.state()).toEqual({ status: 'up' })
+  })
+
   it('is not hidden by calls of another kind that succeed', async () => {
     const { clock, server, health, call } = setup()
     const reads = async (seconds: number): Promise<readonly string[]> => {

@@ -6,6 +6,7 @@ import { pgliteClient } from 'concordat/core/pglite'
 import { postgresLocks, postgresStateStore } from 'concordat/postgres'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { freshPglite } from '../../support/pglite.ts'
 
 const failing = (error: Error): SqlClient => ({
@@ -44,6 +45,26 @@ describe('a PostgreSQL that fails calls of locks', () => {
     const error = await locks.tryAcquire('k').catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: expected, ...(outcome === undefined ? {} : { outcome }) })
     await locks.close()
+  })
+
+  it('is not down while other transactions are in the way of each call, as it answers', async () => {
+    const clock = new FakeClock()
+    let error: Error | undefined
+    const rows = [{ status: 'granted', token: '1', calls: [] }]
+    const query = (): Promise<unknown> => (error === undefined ? Promise.resolve({ rows }) : Promise.reject(error))
+    const locks = postgresLocks({ sql: { ...failing(withCode('40001')), query } as unknown as SqlClient, clock })
+    const store = postgresStateStore({ sql: { ...failing(withCode('40001')), query } as unknown as SqlClient, clock })
+    await locks.inspect('k').catch(() => undefined)
+    error = withCode('40001')
+    const refused = locks.tryAcquire('k').catch((caught: unknown) => caught)
+    const read = store.members('c').catch((caught: unknown) => caught)
+    for (let n = 0; n < 30; n++) await clock.advance(1_000)
+    expect(await refused).toMatchObject({ code: 'locks.store_unavailable', outcome: 'not_done' })
+    expect(await read).toMatchObject({ code: 'cluster.store_unavailable' })
+    expect(locks.health().status).not.toBe('down')
+    expect(store.health().status).not.toBe('down')
+    await locks.close()
+    await store.close()
   })
 
   it('a server that does not answer is given up after answerMs, and pending calls end with close()', async () => {
