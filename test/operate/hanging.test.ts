@@ -65,6 +65,12 @@ async function setup(schema: string) {
   return { operator }
 }
 
+/** Remedies of the lines on handlers. */
+const remediesIn = async (operator: ReturnType<typeof createOperator>) =>
+  (await operator.doctor({ places: [place] })).lines
+    .filter(({ check }) => check === 'handlers')
+    .map(({ remedy }) => remedy)
+
 const handlersIn = async (
   operator: ReturnType<typeof createOperator>,
   instances: InstancesView | undefined,
@@ -92,6 +98,10 @@ describe('a handler call that hangs', () => {
     ])
     expect(await handlersIn(operator, undefined)).toEqual([
       'unknown no instance reports over a bus: a handler that hangs is not seen',
+    ])
+    // A bus that is lost looks the same to the doctor.
+    expect(await remediesIn(operator)).toEqual([
+      expect.stringMatching(/^where the services have a bus, npx concordat instances says whether it is reached;/),
     ])
   })
 

@@ -101,7 +101,7 @@ function fine(places: readonly DeadLetterPlace[]): DoctorLine {
 }
 
 const NO_BUS =
-  'give the services a bus (option bus of createService), and here $CONCORDAT_BUS_SECRET if it is signed; else look at health() of each instance, and at the metric concordat_binding_slow'
+  'where the services have a bus, npx concordat instances says whether it is reached; if it is signed, this needs $CONCORDAT_BUS_SECRET. Without one, give them a bus (option bus of createService), or look at health() of each instance and at the metric concordat_binding_slow'
 
 function isBlind({ instances }: ExaminedGroups): boolean {
   return instances === undefined || instances.instances.length === 0
