@@ -171,7 +171,7 @@ export class DueSagaRunner {
       const refusal = refusalOf(mail, why)
       if (refusal === undefined) return
       try {
-        return await store.appendTimeline(sql, row, refusal)
+        return await store.appendRefusal(sql, row, refusal)
       } catch (error) {
         // A mail that stays in the row blocks all mail behind it.
         if (!isUnwritable(error)) throw error

@@ -91,11 +91,13 @@ export class SagaStore {
     return result.rowCount === 1
   }
 
-  /** A line of the timeline that changes nothing. */
-  async appendTimeline(sql: SqlExecutor, { name, id }: SagaKey, { kind, step, detail }: TimelineEntry): Promise<void> {
+  /** A line of the timeline about an operator's action that was refused: one for each request, however often its mail is read. */
+  async appendRefusal(sql: SqlExecutor, { name, id }: SagaKey, { kind, step, detail }: TimelineEntry): Promise<void> {
     await this.#query(
       sql,
-      `INSERT INTO ${this.#event} (saga, id, kind, step, detail) VALUES ($1, $2, $3, $4, $5::jsonb)`,
+      `INSERT INTO ${this.#event} (saga, id, kind, step, detail) SELECT $1::text, $2::text, $3::text, $4::text, $5::jsonb
+       WHERE NOT EXISTS (SELECT FROM ${this.#event}
+         WHERE saga = $1 AND id = $2 AND kind = $3 AND detail->>'request' = $5::jsonb->>'request')`,
       [name, id, kind, step ?? null, detail === undefined ? null : JSON.stringify(detail)],
     )
   }
