@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: what a batch becomes whose answer is lost
-import { type SqlClient, systemClock } from 'concordat/core'
+import { type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
 import { describe, expect, it, test } from 'vitest'
-import { Committer } from '../../../saga/coordinator/committer.ts'
+import { Committer, writePlans } from '../../../saga/coordinator/committer.ts'
 import type { Plan } from '../../../saga/coordinator/write-plan.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
 import type { SagaWrite } from '../../../saga/store/store-types.ts'
@@ -73,6 +73,32 @@ test('a start that waits for an open transaction keeps no other start from being
   expect(written.sort()).toEqual(['free', 'running', 'running'])
   waiting.reject(refused)
   await Promise.all(blocked)
+})
+
+test.each([
+  ['hears again from an earlier run that has completed', 'completed', ['ok'], []],
+  ['waits for an earlier run that is still running', 'running', [], []],
+  ['begins a new run when the earlier one was compensated', 'compensated', [], ['order/x/ship#1']],
+])('a step that is begun again %s', async (_title, status, told, begun) => {
+  const parent = { name: 'order', id: 'x', step: 'ship', operation: 'invoke', birth: 'b' }
+  const run = { name: 'ship', id: 'order/x/ship', state: { parent, status, steps: [] } }
+  const next = { row: { name: 'ship', id: 'order/x/ship#1', state: { parent, status: 'running' } }, earlier: [run] }
+  const reports: string[] = []
+  const written: string[] = []
+  const store = {
+    lock: async () => {},
+    load: async () => run,
+    write: async (_: unknown, writes: readonly SagaWrite[]) => {
+      written.push(...writes.map(({ row }) => row.id))
+      return new Set(writes.keys())
+    },
+    post: async (_: unknown, __: unknown, mail: { readonly status: string }) => reports.push(mail.status),
+  } as unknown as SagaStore
+  const plan = planOf('x')
+  Object.assign(plan.write, { starts: [next] })
+  await writePlans({} as SqlTransaction, { store, outbox: { addEncoded: async () => {} } }, [plan])
+  expect(reports).toEqual(told)
+  expect(written).toEqual(['x', ...begun])
 })
 
 describe('two transitions in one batch', () => {

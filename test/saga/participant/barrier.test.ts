@@ -1,8 +1,11 @@
+// oxlint-disable no-restricted-imports -- inside of the participant: the statements of its barrier
 /** Owner of a step for a participant: its saga's service and birth, beside the key. */
 import type { Headers, SinkBinding } from 'concordat/binder'
+import type { SqlTransaction } from 'concordat/core'
 import { defineSaga, participant, Refusal, SAGA_HEADERS } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { Barrier } from '../../../saga/participant/barrier.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { type StockCommand, setupWorld, stockCommands } from '../support/world.ts'
@@ -38,6 +41,13 @@ const of = (service: string, birth?: string, operation: 'invoke' | 'compensate' 
   ...commandHeaders(id, operation),
   [SAGA_HEADERS.replyTo]: `${service}.saga-replies`,
   ...(birth !== undefined && { 'saga-birth': birth }),
+})
+
+test('keeping no answers costs no statement', async () => {
+  const barrier = new Barrier('stock')
+  const tx = { query: () => Promise.reject(new Error('a statement')) } as unknown as SqlTransaction
+  await barrier.enterAll(tx, [])
+  await barrier.keepAll(tx, [])
 })
 
 describe('two services whose sagas have one name and id', () => {
