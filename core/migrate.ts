@@ -70,6 +70,16 @@ export async function migrate(
   migrations: readonly SqlMigration[],
   options: MigrateOptions = {},
 ): Promise<void> {
+  await migrateTogether(sql, schema, [{ name: part, migrations, call: 'migrate' }], options)
+}
+
+/** Does the same for several parts in one transaction: all of them are there afterwards, or none was changed. */
+export async function migrateTogether(
+  sql: SqlClient,
+  schema: string,
+  parts: readonly SqlPart[],
+  options: MigrateOptions = {},
+): Promise<void> {
   requireSqlClient('migrate.sql', sql)
   const lockTimeoutMs = requireInteger(
     'migrate.lockTimeoutMs',
@@ -78,30 +88,38 @@ export async function migrate(
     MAX_MS,
   )
   const waitMs = requireInteger('migrate.waitMs', options.waitMs ?? LOCK_WAIT.waitMs, 0, MAX_MS)
-  const owned: SqlPart = { name: part, migrations, call: 'migrate' }
-  if (isDone(await migrationState(sql, schema, part), schema, owned)) return
+  const missing: SqlPart[] = []
+  for (const part of parts) {
+    if (!isDone(await migrationState(sql, schema, part.name), schema, part)) missing.push(part)
+  }
+  if (missing.length === 0) return
+  const part = missing.map(({ name }) => name).join(', ')
   await untilFree(
     { lockTimeoutMs, waitMs },
-    () => apply(sql, schema, owned, lockTimeoutMs),
+    () => apply(sql, schema, missing, lockTimeoutMs),
     async (cause) =>
       new SqlError('core.migration_blocked', { schema, part, holders: await holdersOf(sql, HELD, schema) }, cause),
   )
 }
 
 /** Makes one try, in one transaction. */
-async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeoutMs: number): Promise<void> {
-  const { name: part, migrations } = owned
+async function apply(sql: SqlClient, schema: string, parts: readonly SqlPart[], lockTimeoutMs: number): Promise<void> {
   await limitedTransaction(sql, IDLE_MS, async (tx) => {
     await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
     await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
-    const state = await migrationState(tx, schema, part)
-    if (isDone(state, schema, owned)) return
-    for (const statement of bookkeeping(schema, state)) await tx.query(statement)
-    for (const migration of migrations) {
-      if (migration.version <= state.version) continue
-      for (const statement of migrationStatements(schema, part, migration)) await tx.query(statement)
-    }
+    for (const part of parts) await applyMissing(tx, schema, part)
   })
+}
+
+async function applyMissing(tx: SqlExecutor, schema: string, owned: SqlPart): Promise<void> {
+  const { name: part, migrations } = owned
+  const state = await migrationState(tx, schema, part)
+  if (isDone(state, schema, owned)) return
+  for (const statement of bookkeeping(schema, state)) await tx.query(statement)
+  for (const migration of migrations) {
+    if (migration.version <= state.version) continue
+    for (const statement of migrationStatements(schema, part, migration)) await tx.query(statement)
+  }
 }
 
 /**

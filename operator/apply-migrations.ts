@@ -1,7 +1,7 @@
 /** Migration of the tables of every part by an operator. */
 import { requireInteger, requireText } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { latestOf, migrate, migrationState, type SqlPart } from '../core/migrate.ts'
+import { latestOf, migrate, migrateTogether, migrationState, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
@@ -29,8 +29,9 @@ const APPLY_NAMES = optionNames<MigrationApplyOptions>({
 })
 
 /**
- * Migrates part after part. Right after a part whose tables it changed it writes a line of the audit, if the table of the audit exists, so
- * that a failure later leaves the lines of what was changed before.
+ * Migrates part after part. A schema without tables gets all of them in one transaction: the next run, or one beside it, would take half
+ * of them for all that are wanted. Right after a part whose tables it changed it writes a line of the audit, if the table of the audit
+ * exists, so that a failure later leaves the lines of what was changed before.
  * @returns the state after it
  */
 export async function applyMigrations(
@@ -46,6 +47,7 @@ export async function applyMigrations(
   const parts = partsOf('migrate.parts', options.parts) ?? (await present(sql, schema))
   const versions = new Map((await migrationStates(sql, schema)).map(({ part, version }) => [part, version]))
   const trail = new SqlOperatorTrail(sql, schema)
+  if (parts === PARTS) await migrateTogether(sql, schema, PARTS)
   for (const part of auditFirst(parts)) {
     await migrate(sql, schema, part.name, part.migrations)
     const { version } = await migrationState(sql, schema, part.name)

@@ -147,6 +147,14 @@ test('a first migration that fails midway has lines too: it makes the table of t
   expect((await operator.audit()).map(({ target }) => target).toReversed()).toEqual(['operator', 'saga'])
 })
 
+test('a first migration of all parts that fails midway leaves none, and the next one makes all', async () => {
+  const schema = 'none_made'
+  const cutOff = createOperator({ sql: withoutInbox, schema, logger: silentLogger })
+  await expect(cutOff.migrate(note)).rejects.toThrow('disk full')
+  const states = await createOperator({ sql, schema, logger: silentLogger }).migrate(note)
+  expect(states.filter(({ state }) => state !== 'current')).toEqual([])
+})
+
 test('inboxes are counted by consumer and channel', async () => {
   const { operator, schema, quoted } = await setup()
   await createInbox({ sql, schema }).migrate()
