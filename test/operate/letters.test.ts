@@ -122,6 +122,27 @@ describe('letters', () => {
     expect(await deeds(operator)).toMatchObject([{ outcome: '2 sent back, 0 kept, 1 second copy dropped' }])
   })
 
+  test('are said to be left when the limit ended a redrive before all of them were seen', async () => {
+    const { operator, state } = await withLetters(3)
+    state.broken = false
+    const run = async (values: object) => {
+      const invocation = {
+        values: { ...note, ...values },
+        positionals: [place.channel, place.group],
+        operator: async () => operator,
+        confirm: async () => true,
+        progress: () => {},
+      } as unknown as Invocation
+      const outcome = await DLQ_COMMANDS.find(({ name }) => name === 'dlq redrive')?.run(invocation)
+      return outcome?.text.trimEnd().split('\n').at(-1)
+    }
+    expect(await run({ limit: '2', 'dry-run': true })).toBe(
+      '2 of 2 dead letters looked at would be sent back to the channel. More dead letters are behind them.',
+    )
+    expect(await run({ limit: '2' })).toBe('2 sent back to the channel, 0 kept. More dead letters are behind them.')
+    expect(await run({ limit: '2' })).toBe('1 sent back to the channel, 0 kept.')
+  })
+
   test('are not said to be absent when not all of them were read', async () => {
     const { operator, ids } = await withLetters(3)
     const letters = {

@@ -168,7 +168,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   })
   const dry = outcome(false, plan)
   const verb = action === 'drop' ? 'given up for good' : `sent back to the ${plan.to}`
-  const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.`
+  const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.${rest(plan)}`
   if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
   if (plan.sent === 0) {
     const among = plan.complete ? '' : ` among the first ${plan.kept}, and more are behind them`
@@ -183,8 +183,11 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
     if (last !== undefined) invocation.progress(`${action}: ${countsText(last, verb)}, then it failed`)
     throw error
   })
-  return { text: `${countsText(report, verb)}.\n`, json: outcome(true, report) }
+  return { text: `${countsText(report, verb)}.${rest(report)}\n`, json: outcome(true, report) }
 }
+
+/** Says that a run ended at its limit, before it had seen all dead letters. */
+const rest = ({ complete }: RedriveReport): string => (complete ? '' : ' More dead letters are behind them.')
 
 /** Prints progress periodically: thousands at a hundred per second take a while. */
 function progressOf({ progress }: Invocation, action: string): (at: DeadLetterProgress) => void {
