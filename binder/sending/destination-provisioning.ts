@@ -73,7 +73,7 @@ function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): De
   return { name, partitions, groups: all, retentionMs, transactional }
 }
 
-/** Provisioned destinations. Each is provisioned once; the transport restores deleted ones. */
+/** Provisioned destinations. Each is provisioned once, and again after the broker did not find it. */
 export class ProvisionedDestinations {
   readonly #transport: Transport
   readonly #specs: Map<string, DestinationSpec>
@@ -127,9 +127,17 @@ export class ProvisionedDestinations {
   async provision(specs: readonly DestinationSpec[]): Promise<void> {
     await this.#transport.provision(specs)
     for (const spec of specs) {
+      // Names that no declaration has, such as those of dead letters: what is made again is made the same.
+      if (spec.assumed !== true && !this.#specs.has(spec.name)) this.#specs.set(spec.name, spec)
       this.#known.add(spec.name)
       if (spec.delays === true) this.#delayed.add(spec.name)
       if (spec.transactional === true) this.#transactional.add(spec.name)
     }
+  }
+
+  /** The broker did not find the destination: it is provisioned before the next message to it. */
+  forget(name: string): void {
+    this.#known.delete(name)
+    this.#delayed.delete(name)
   }
 }

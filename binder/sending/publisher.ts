@@ -192,6 +192,7 @@ export class Publisher {
 
   #settle(entry: Entry, outcome: PublishOutcome): void {
     this.#windows.leave(entry)
+    if (outcome?.kind === 'unroutable') this.#destinations.forget(entry.message.destination)
     entry.resolve(outcome)
     if (this.#telemetry !== undefined) {
       const sinceMs = this.#clock.monotonic() - (entry.deadline - this.#timeoutMs)

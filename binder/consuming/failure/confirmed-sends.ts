@@ -1,5 +1,6 @@
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import { SendError, TransportError } from '../../errors.ts'
 import type { Answer } from '../../requests/failed-request-answer.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingDependencies } from '../handling-dependencies.ts'
@@ -53,7 +54,10 @@ export class ConfirmedSends {
     await publishUntilConfirmed(this.#confirming(publish), [message], () => AbortSignal.any([delivery.signal, drain]))
   }
 
-  /** Publishes the message unchanged. If the broker permanently refuses it, with fewer headers, at last with none: the body is worth more. */
+  /**
+   * Publishes the message unchanged. If the broker permanently refuses it, with fewer headers, at last with none: the body is worth more.
+   * To a channel that is not there it goes unchanged, too: the publisher makes the channel again.
+   */
   async letter(delivery: TransportDelivery, failure: Failure): Promise<void> {
     const { message } = delivery
     const parent = parentOf(delivery)
@@ -65,6 +69,10 @@ export class ConfirmedSends {
       } catch (refused) {
         if (this.#gone(delivery)) throw refused
         const fields = { err: refused, binding: this.#binding, messageId: message.id, position: delivery.position }
+        if (isUnroutable(refused)) {
+          this.#dependencies.logger.warn(fields, 'the dead letter channel is missing, sending again')
+          continue
+        }
         this.#dependencies.logger.warn(fields, 'the dead letter is refused as it is, headers are left out')
         letter = toTrimmedDeadLetter(message, failure, headerBytes)
       }
@@ -97,4 +105,8 @@ export class ConfirmedSends {
 /** Parent for spans about a delivery without a handler call under way. */
 export function parentOf({ message }: TransportDelivery): TraceContext | 'none' {
   return readTraceContext(message.headers) ?? 'none'
+}
+
+function isUnroutable(error: unknown): boolean {
+  return error instanceof SendError && error.cause instanceof TransportError && error.cause.kind === 'unroutable'
 }

@@ -52,6 +52,17 @@ describe('sending', () => {
     expect(calls()).toEqual([[1, 2, 3]])
   })
 
+  it('makes a destination again after the broker did not find it', async () => {
+    const { transport, send } = await setup()
+    await send(1)
+    const refusal = new TransportError({ transport: 'scripted', kind: 'unroutable', message: 'it was deleted' })
+    transport.onPublish = async () => [refusal]
+    await expect(send(2)).rejects.toMatchObject({ cause: refusal })
+    transport.onPublish = async () => [undefined]
+    await Promise.all([send(3), send(4)])
+    expect(transport.provisioned.map((specs) => specs.map(({ name }) => name))).toEqual([['numbers'], ['numbers']])
+  })
+
   it('describes an invalid batch', async () => {
     const { binder } = await setup()
     const one = { n: 1 } as unknown as readonly []

@@ -91,6 +91,30 @@ describe('a dead letter', () => {
     )
   })
 
+  it('whose channel was deleted is written in full once the channel is made again', async () => {
+    const transport = new ScriptedTransport()
+    let exists = false
+    transport.onProvision = async (specs) => {
+      exists ||= specs.some(({ name }) => name === 'orders.g.dlq')
+    }
+    const refusal = new TransportError({ transport: 'scripted', kind: 'unroutable', message: 'no such channel' })
+    transport.onPublish = async () => [exists ? undefined : refusal]
+    const failing = sink(channel, { group: 'g', maxAttempts: 1 }, () => {
+      throw new Error('always')
+    })
+    const binder = createBinder({ service: 'shop', transport, bindings: [failing] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    exists = false
+    const delivery = transport.subscription.deliver('k', 'payload')
+    await until('it has ended', () => delivery.end !== undefined)
+    expect(delivery.end).toBe('acked')
+    expect(transport.provisioned.at(-1)).toMatchObject([
+      { name: 'orders.g.dlq', partitions: 1, groups: ['redrive'], deadLetters: true },
+    ])
+    expect(transport.published.at(-1)?.[0]?.headers).toHaveProperty('dead-letter-error-stack')
+  })
+
   it('that the broker can never accept halts the binding with the message unsettled', async () => {
     const transport = new ScriptedTransport()
     transport.onPublish = async () => [
