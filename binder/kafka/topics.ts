@@ -71,24 +71,18 @@ export class Topics {
     const wanted = new Map(destinations.map((spec) => [spec.name, spec]))
     for (const { name, deadLetters } of wanted.values()) if (deadLetters === true) this.#deadLetters.add(name)
     if (wanted.size === 0 || this.#settings.provision === 'none') return
-    await this.#admin.use('creating topics', async (admin) => {
-      const existing = new Set(await admin.listTopics())
-      const missing = [...wanted.values()].filter(({ name }) => !existing.has(name))
-      if (this.#settings.provision === 'check') {
-        await this.#awaitTopics(
-          admin,
-          [...wanted.keys()].filter((name) => existing.has(name)),
-        )
-        const [absence] = missing.map(({ name }) => this.passingAbsence(name)).filter((each) => each !== undefined)
-        if (absence !== undefined) throw absence
-        this.#compareAll([...wanted.values()], missing)
-        await this.#checkSettings(admin, [...wanted.values()])
-        return
-      }
-      if (missing.length > 0) await this.#create(admin, missing)
-      await this.#awaitTopics(admin, [...wanted.keys()], new Set(missing.map(({ name }) => name)))
-      await this.#checkSettings(admin, [...wanted.values()])
-    })
+    try {
+      await this.#admin.use('creating topics', (admin) => this.#provisionOn(admin, wanted))
+    } catch (error) {
+      if (!hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION')) throw error
+      // Before it creates topics, kafkajs asks for those that its connection has used. The next try has a new connection.
+      throw transportError(
+        'unavailable',
+        'creating topics failed: a topic is not known to the broker',
+        undefined,
+        error,
+      )
+    }
     for (const spec of wanted.values()) this.#compare(spec)
   }
 
@@ -123,6 +117,25 @@ export class Topics {
   /** Looks again next time: the broker said something about the topic that does not fit. */
   forget(topic: string): void {
     this.#partitions.delete(topic)
+  }
+
+  async #provisionOn(admin: Admin, wanted: ReadonlyMap<string, DestinationSpec>): Promise<void> {
+    const existing = new Set(await admin.listTopics())
+    const missing = [...wanted.values()].filter(({ name }) => !existing.has(name))
+    if (this.#settings.provision === 'check') {
+      await this.#awaitTopics(
+        admin,
+        [...wanted.keys()].filter((name) => existing.has(name)),
+      )
+      const [absence] = missing.map(({ name }) => this.passingAbsence(name)).filter((each) => each !== undefined)
+      if (absence !== undefined) throw absence
+      this.#compareAll([...wanted.values()], missing)
+      await this.#checkSettings(admin, [...wanted.values()])
+      return
+    }
+    if (missing.length > 0) await this.#create(admin, missing)
+    await this.#awaitTopics(admin, [...wanted.keys()], new Set(missing.map(({ name }) => name)))
+    await this.#checkSettings(admin, [...wanted.values()])
   }
 
   async #create(admin: Admin, missing: readonly DestinationSpec[]): Promise<void> {

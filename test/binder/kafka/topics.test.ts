@@ -57,7 +57,7 @@ describe('how long topics keep messages', () => {
 function setup(led: ReadonlyMap<string, boolean>, provision: 'create' | 'check' = 'create') {
   const topics = new Map(led)
   const made: string[] = []
-  const admin: Partial<Admin> = {
+  const admin: { -readonly [Call in keyof Admin]?: Admin[Call] } = {
     listTopics: async () => [...topics.keys()],
     createTopics: async (wanted) => {
       for (const { name } of wanted) {
@@ -81,6 +81,7 @@ function setup(led: ReadonlyMap<string, boolean>, provision: 'create' | 'check' 
     provision,
   })
   return {
+    admin,
     topics: new Topics(settings, link, { clock, logger: silentLogger }),
     existing: topics,
     made,
@@ -89,6 +90,8 @@ function setup(led: ReadonlyMap<string, boolean>, provision: 'create' | 'check' 
     elapse: sleep,
   }
 }
+
+const protocolError = (type: string): Error => Object.assign(new Error('refused'), { type })
 
 const orders = { name: 'orders', partitions: 3, groups: ['g'] }
 const letters = { name: 'orders.g.dlq', partitions: 3, groups: [], deadLetters: true }
@@ -109,6 +112,20 @@ describe('provisioning while a partition has no leader', () => {
     const { topics, made } = setup(new Map([['orders', false]]))
     await expect(topics.provision([orders, letters])).rejects.toThrow('topics orders.g.dlq have no leader')
     expect(made).toEqual(['orders.g.dlq'])
+  })
+})
+
+describe('a topic that was deleted', () => {
+  it('is no permanent failure of creating it: kafkajs asks for each topic that its connection has used', async () => {
+    const { topics, existing, admin } = setup(new Map([['orders', true]]))
+    await topics.provision([orders])
+    existing.delete('orders')
+    const { createTopics } = admin
+    admin.createTopics = () => Promise.reject(protocolError('UNKNOWN_TOPIC_OR_PARTITION'))
+    await expect(topics.provision([orders])).rejects.toMatchObject({ kind: 'unavailable', retryable: true })
+    admin.createTopics = createTopics
+    existing.set('orders', true)
+    await topics.provision([orders])
   })
 })
 

@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { silentLogger, systemClock } from 'concordat/core'
 import type { Transport } from 'concordat/extension'
 import { expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
 import { withDeadline } from '../../../support/deadline.ts'
 import { kafkajsOn, platformaticOn } from '../../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
@@ -63,6 +66,35 @@ describeWith(['kafka'], 'a topic that is deleted and made again', () => {
     await send(transport, topic, 100, 1_000)
     await subscribe(transport, topic, after)
     await until('they came', () => after.got.length === 100)
+  })
+})
+
+describeWith(['kafka'], 'a topic that is deleted', () => {
+  it.for([
+    ['kafkajs', kafkajsOn],
+    ['platformatic', platformaticOn],
+  ] as const)('is made again by the member that reads it: %s', { timeout: 120_000 }, async ([, on]) => {
+    const name = `deleted-${randomUUID().slice(0, 8)}`
+    const channel = defineChannel(name, { payload: z.number(), partitions: 1 })
+    const got: number[] = []
+    const bindings = [sink(channel, { group: 'g' }, (n) => void got.push(n))]
+    const binder = createBinder({ service: 'remade', transport: on(url()), bindings, logger: silentLogger })
+    const admin = client(url()).admin()
+    await admin.connect()
+    onTestFinished(async () => {
+      await binder.close()
+      await admin.deleteTopics({ topics: [name, `${name}.g.dlq`] })
+      await admin.disconnect()
+    })
+    await binder.start()
+    await binder.send(channel, 1)
+    await until('it came', () => got.includes(1))
+    await admin.deleteTopics({ topics: [name] })
+    await until('it is gone', async () => !(await admin.listTopics()).includes(name))
+    await until('it is made again', async () => (await admin.listTopics()).includes(name), 60_000)
+    await until('it is read', () => binder.binding(`${name}.g`).status().state === 'running', 30_000)
+    await binder.send(channel, 2)
+    await until('it came', () => got.includes(2))
   })
 })
 
