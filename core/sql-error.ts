@@ -2,6 +2,10 @@ import { type ErrorClass, type ErrorOf, errorClass } from './define-error-class.
 import { shellWord } from './shell-word.ts'
 import { messageOf } from './thrown-values.ts'
 
+/** The server says the same of a replica and of a role or database. */
+export const READ_ONLY_REMEDY =
+  '. If it is a replica, connect to the primary; else set default_transaction_read_only of the role or database to off.'
+
 /** Fields of a `SqlError`, by code. */
 export interface SqlErrors {
   /**
@@ -33,6 +37,8 @@ export interface SqlErrors {
    * most five: a prepared transaction (of an XA participant, until its saga is decided) or a session.
    */
   'core.migration_blocked': { schema: string; part: string; holders: readonly string[] }
+  /** Tables are missing or older than this release needs, and the server is a replica or takes no writes. Nothing was changed. */
+  'core.read_only': { schema: string; part: string }
   /**
    * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message
    * has the statement that repairs it.
@@ -103,6 +109,8 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
       const who = holders.length === 0 ? 'a session that is gone by now' : holders.join('; ')
       return `the tables of "${part}" in schema "${schema}" cannot be migrated while others hold them: ${who}. Let these end (a prepared transaction ends with its saga: npx concordat saga list), then migrate again`
     },
+    'core.read_only': ({ schema, part }) =>
+      `the tables of "${part}" in schema "${schema}" cannot be made, since the server is read-only${READ_ONLY_REMEDY}`,
     'core.sequence_behind': ({ sequence, table, column, last, highest, remedy }) =>
       `the sequence ${sequence} has come to ${last}, and ${table}.${column} to ${highest}: rows were copied without their sequences, as by logical replication. Stop what writes to this schema, run "${remedy}", and start again`,
     'core.sql_transaction_ended': ({ reason = 'await every query inside its callback, and keep `tx` nowhere else' }) =>
@@ -120,7 +128,7 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
     'core.sql_row_count': ({ written, rowCount }) =>
       `query() told ${String(rowCount)} of ${written} written: an adapter returns how many rows an INSERT, UPDATE or DELETE touched, and the rows of a SELECT`,
   },
-  ['core.sql_statement_lost', 'core.migration_blocked', 'core.rights_missing'],
+  ['core.sql_statement_lost', 'core.migration_blocked', 'core.read_only', 'core.rights_missing'],
 )
 
 /** Says which rights are missing, and how the owner of the tables gives them. */

@@ -1,5 +1,6 @@
 import { hasCode, toError } from '../../core/errors.ts'
 import { explainMissing } from '../../core/sql.ts'
+import { READ_ONLY_REMEDY } from '../../core/sql-error.ts'
 import { sqlStateOf } from '../../core/sql-unavailable.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
@@ -25,10 +26,6 @@ export function toTransportError(what: string, cause: unknown, schema: string, d
   return failure(kind, `could not ${what}: ${toError(explained).message}${remedy}`, { destination, cause: explained })
 }
 
-/** The server says the same of both. */
-const READ_ONLY =
-  '. Of a replica: connect to the primary. Of a role or database: set its default_transaction_read_only to off.'
-
 /** For readers of the log. */
 export const LOG_MADE_AGAIN = 'the log was dropped while this process read it'
 const MADE_AGAIN =
@@ -48,7 +45,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
     }
   if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
   if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
-  if (state === '25006') return { kind: 'refused', remedy: READ_ONLY }
+  if (state === '25006') return { kind: 'refused', remedy: hasCode(cause, 'core.read_only') ? '' : READ_ONLY_REMEDY }
   if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
     return { kind: 'refused', remedy: '. Check the certificates of the connection.' }
   return { kind: 'unavailable', remedy: '' }

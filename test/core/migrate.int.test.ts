@@ -2,7 +2,7 @@
 import { migrate, type SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest'
 import { expectWithin } from '../support/expect-within.ts'
 import type { SqlMigration } from '../support/inside/core.ts'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
@@ -34,6 +34,21 @@ describeWith(['postgres'], 'a migration of a locked table', () => {
   const endIt = (): Promise<unknown> => sql.query(`ROLLBACK PREPARED '${gid}'`).catch(() => {})
   const begin = (waitMs: number): Promise<void> =>
     migrate(sql, schema, 'held', [first, second], { lockTimeoutMs: 100, waitMs })
+
+  test('on a server that takes no writes names the part and the remedy, and succeeds where nothing is missing', async () => {
+    const options = '-c default_transaction_read_only=on'
+    const readOnly = new pg.Pool({ connectionString: serverUrl('postgres'), max: 1, options })
+    onTestFinished(() => readOnly.end())
+    await migrate(pgClient(readOnly), schema, 'held', [first])
+    await expect(migrate(pgClient(readOnly), schema, 'held', [first, second])).rejects.toMatchObject({
+      code: 'core.read_only',
+      retryable: true,
+      schema,
+      part: 'held',
+      message: expect.stringContaining('connect to the primary'),
+      cause: { code: '25006' },
+    })
+  })
 
   test('gives up after its time, changes nothing, and names the session that holds the table', async () => {
     await expect(begin(300)).rejects.toMatchObject({

@@ -88,6 +88,7 @@ export const ERRORS: readonly Row[] = [
     role: 'shop',
     lacking: ['USAGE on s', 'SELECT on outbox'],
   }),
+  sql('core.read_only', true, 'connect to the primary', { schema: 's', part: 'outbox' }),
   sql('core.migration_blocked', true, 'prepared transaction concordat:x since 9 s. Let these end', {
     schema: 's',
     part: 'saga',
