@@ -27,6 +27,10 @@ const CUT: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ETIME
 const BROKEN: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE'])
 /** `pg` has no codes for these: no connection was made in time, or none was free. */
 const NOT_MADE = /^(Connection terminated due to connection timeout|timeout exceeded when trying to connect)/
+/** Only said by a pool that is full: one that cannot reach its server has other words. */
+const POOL_FULL = 'timeout exceeded when trying to connect'
+const POOL_FULL_REMEDY =
+  ': all connections of the pool were in use. Raise its max, or give the transport and the locks a pool of their own'
 /** And for one that ended. */
 const ENDED =
   /^(Connection terminated|Client has encountered a connection error|Client was closed and is not queryable)/
@@ -73,9 +77,10 @@ async function isReadOnly(ask: Pick<SqlExecutor, 'query'>['query']): Promise<boo
   }
 }
 
-/** For adapters: this error came from the database's driver. @returns the error */
+/** For adapters: this error came from the database's driver. @returns the error, which names the pool if that has no free connection */
 export function fromDriver(error: unknown): unknown {
   if (typeof error === 'object' && error !== null) ofDatabases.add(error)
+  if (error instanceof Error && error.message === POOL_FULL) error.message += POOL_FULL_REMEDY
   return error
 }
 

@@ -104,6 +104,18 @@ describeWith(['postgres'], 'pg', () => {
     })
   })
 
+  test('a pool without a free connection is named, with what to do', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1, connectionTimeoutMillis: 100 })
+    const sql = pgClient(pool)
+    await sql.transaction(async (tx) => {
+      await tx.query('SELECT 1')
+      const full = /^timeout exceeded when trying to connect: .* in use.*max/
+      await expect(sql.query('SELECT 1')).rejects.toThrow(full)
+      await expect(sql.transaction((other) => other.query('SELECT 1'))).rejects.toThrow(full)
+    })
+    await pool.end()
+  })
+
   describe('a connection that is killed', () => {
     test('in a transaction rejects it, and the pool continues', async () => {
       const pool = new pg.Pool({ connectionString: database.url, max: 1 })
