@@ -1,7 +1,6 @@
 import { lastingContext } from './async-contexts.ts'
 import { type Clock, SECOND } from './clock.ts'
-import { causesOf, toError } from './errors.ts'
-import { isConflict } from './sql-conflicts.ts'
+import { causesOf, hasCode, toError } from './errors.ts'
 
 /** Answer of a part that calls a server. `idle`: it has called nothing yet. */
 export interface CallState {
@@ -36,8 +35,8 @@ export interface CallHealthFields {
 
 /**
  * Health of a part that calls a server: `up` means that the last call of each kind succeeded or conflicted with others, or was not
- * repeated for 8 s while a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads and refuse writes, or write
- * one key and not another. A part without calls, or with one that failed, probes the server every few seconds, so a server that stopped
+ * repeated for 8 s while a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads
+ * and refuse writes, or write one key and not another. A part without calls, or with one that failed, probes the server every few seconds, so a server that stopped
  * or is back is reported within ten seconds.
  *
  * Its timers do not keep the process alive. A part that has called nothing yet is `idle`, and probes nothing.
@@ -97,8 +96,7 @@ export class CallHealth {
   }
 
   #fail(kind: string, error: unknown): void {
-    // A server that takes a call back because of others has answered it.
-    if (causesOf(error).some(isConflict)) return this.#succeeded(kind)
+    if (causesOf(error).some(isTakenBack)) return this.#succeeded(kind)
     if (!this.#fields.isFailure(error)) return
     const wasUp = this.#failed === undefined
     this.#failures.set(kind, { detail: toError(error).message, at: this.#fields.clock.monotonic() })
@@ -127,4 +125,9 @@ export class CallHealth {
     if (this.#failed === undefined && leftMs > 0) this.#arm(leftMs)
     else void this.#detached(() => this.track(this.#fields.probe(), PROBE)).catch(() => this.#arm(RETRY_MS))
   }
+}
+
+/** Whether the server answered, and took the call back because of others: serialization failure, deadlock. */
+function isTakenBack(error: unknown): boolean {
+  return hasCode(error, '40001') || hasCode(error, '40P01')
 }

@@ -98,7 +98,8 @@ export async function migrateTogether(
   const part = missing.map(({ name }) => name).join(', ')
   await untilFree(
     { lockTimeoutMs, waitMs },
-    () => apply(sql, schema, missing, lockTimeoutMs).catch((error: unknown) => throwNamingReadOnly(error, schema, part)),
+    () =>
+      apply(sql, schema, missing, lockTimeoutMs).catch((error: unknown) => throwNamingReadOnly(error, schema, part)),
     async (cause) =>
       new SqlError('core.migration_blocked', { schema, part, holders: await holdersOf(sql, HELD, schema) }, cause),
   )

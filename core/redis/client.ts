@@ -151,13 +151,13 @@ function failFastCluster(answerMs: number, name: string): Readonly<Record<string
  * process the answer may have come in the meantime.
  */
 export function readBeforeSilence(socket: RedisSocket | undefined): void {
-  const destroy = socket?.destroy
+  const destroy = socket?.destroy?.bind(socket)
   if (socket === undefined || destroy === undefined) return
   socket.destroy = (error) => {
-    if (error?.message.startsWith('Socket timeout.') !== true) return destroy.call(socket, error)
+    if (error?.message.startsWith('Socket timeout.') !== true) return destroy(error)
     const { bytesRead } = socket
     setImmediate(() => {
-      if (socket.bytesRead === bytesRead) destroy.call(socket, error)
+      if (socket.bytesRead === bytesRead) destroy(error)
     })
     return socket
   }

@@ -9,7 +9,7 @@ import { drain } from '../support/locks/fake-clock.ts'
 
 const sql = { query: async () => ({ rows: [] }), transaction: async () => {} } as unknown as SqlClient
 const place = { channel: 'orders', group: 'stock' }
-const never = (): Promise<never> => new Promise(() => {})
+const silence = (): Promise<never> => new Promise(() => {})
 
 function operatorOn(transport: object) {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
@@ -37,10 +37,10 @@ const UNANSWERED = {
   message: expect.stringMatching(/"orders(\.stock\.dlq)?".*within 60 s/),
 }
 
-test.each([
-  ['counts no messages', { lag: never }],
-  ['is asked for a position', { lag: async () => 1, withoutPosition: never }],
-  ['is closed', { lag: async () => 1, close: never }],
+test.each<[string, object]>([
+  ['counts no messages', { lag: silence }],
+  ['is asked for a position', { lag: async () => 1, withoutPosition: silence }],
+  ['is closed', { lag: async () => 1, close: silence }],
 ])('a transport that does not answer when it %s is an error that names the channel', async (_title, transport) => {
   const { letters } = operatorOn(transport)
   expect(await outcomeOf(letters.lag(place))).toMatchObject({ error: UNANSWERED })
@@ -50,7 +50,7 @@ test.each([
 test('a transport that is never made is an error that names the channel, and exit code 3', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   onTestFinished(() => void vi.useRealTimers())
-  const { letters } = createOperator({ sql, transport: never })
+  const { letters } = createOperator({ sql, transport: silence })
   const outcome = await outcomeOf(letters.lag(place))
   expect(outcome).toMatchObject({ error: UNANSWERED })
   const { error } = outcome as { readonly error: unknown }
@@ -58,12 +58,12 @@ test('a transport that is never made is an error that names the channel, and exi
 })
 
 test('a transport that cannot be closed does not hold up the groups beside the log', async () => {
-  const { letters } = operatorOn({ isOn: () => false, close: never, lag: never })
+  const { letters } = operatorOn({ isOn: () => false, close: silence, lag: silence })
   const line = { ...place, lag: 0, isCut: false, readers: 0 }
   expect(await outcomeOf(letters.besideLog([line], [place]))).toEqual({ value: [place] })
 })
 
 test('a bus whose transport does not answer is one that is not reached', async () => {
-  const silent = { provision: never, subscribe: never, publish: never, health: () => ({ status: 'idle' }) }
-  expect(await outcomeOf(instancesOn(operatorOn({ ...silent, lag: never }), 1_000))).toEqual({ value: undefined })
+  const silent = { provision: silence, subscribe: silence, publish: silence, health: () => ({ status: 'idle' }) }
+  expect(await outcomeOf(instancesOn(operatorOn({ ...silent, lag: silence }), 1_000))).toEqual({ value: undefined })
 })

@@ -256,7 +256,11 @@ describe('doctor', () => {
       { status: 'warn', remedy: expect.stringContaining('npx concordat outbox list') },
     ])
     expect(of(lines, 'outbox')).toMatchObject([
-      { status: 'warn', text: '2 pending, 1 of them parked, the oldest 3 h', remedy: expect.stringContaining('parked first') },
+      {
+        status: 'warn',
+        text: '2 pending, 1 of them parked, the oldest 3 h',
+        remedy: expect.stringContaining('parked first'),
+      },
     ])
   })
 

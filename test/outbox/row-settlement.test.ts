@@ -1,11 +1,12 @@
 // oxlint-disable no-restricted-imports -- inside of the outbox: how long a refusal counts
-import { TransportError, type TransportErrorKind } from 'concordat/binder'
+import { TransportError } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
 import type { OutagePauses } from '../../outbox/outage-pauses.ts'
 import type { PartitionContext } from '../../outbox/partition-relay-context.ts'
 import type { WindowRow } from '../../outbox/publish-window.ts'
 import { RowSettlement } from '../../outbox/row-settlement.ts'
+import type { TransportErrorKind } from '../support/inside/binder.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 const row = {

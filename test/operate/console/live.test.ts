@@ -189,7 +189,8 @@ test.each([
 ])('the trend of a group is %s', (_title, rate, isCut, said) => {
   const [row = {}] = rowsOf({ groups: { at: 0, data: [{ ...ALIKE[0], lag: 100_000, isCut, readers: 1 }] } })
   const trend = columnsOf({ rate: () => rate }, new Map()).find(({ head }) => head === 'Trend')
-  const { type, props } = trend?.cell(row) as Drawn
+  if (trend === undefined) throw new Error('unreachable: there is such a column')
+  const { type, props } = trend.cell(row) as Drawn
   expect(type(props).props.children).toBe(said)
 })
 
