@@ -27,10 +27,10 @@ const CUT: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ETIME
 const BROKEN: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE'])
 /** `pg` has no codes for these: no connection was made in time, or none was free. */
 const NOT_MADE = /^(Connection terminated due to connection timeout|timeout exceeded when trying to connect)/
-/** Only said by a pool that is full: one that cannot reach its server has other words. */
+/** Said by a pool whose connections were all in use, or all being made to a server that is away. */
 const POOL_FULL = 'timeout exceeded when trying to connect'
 const POOL_FULL_REMEDY =
-  ': all connections of the pool were in use. Raise its max, or give the transport and the locks a pool of their own'
+  ': no connection of the pool became free. If the server is up, raise the max of the pool, or give the transport and the locks pools of their own'
 /** And for one that ended. */
 const ENDED =
   /^(Connection terminated|Client has encountered a connection error|Client was closed and is not queryable)/
@@ -77,7 +77,7 @@ async function isReadOnly(ask: Pick<SqlExecutor, 'query'>['query']): Promise<boo
   }
 }
 
-/** For adapters: this error came from the database's driver. @returns the error, which names the pool if that has no free connection */
+/** For adapters: this error came from the database's driver. @returns the error, with a remedy if no connection of a pool became free */
 export function fromDriver(error: unknown): unknown {
   if (typeof error === 'object' && error !== null) ofDatabases.add(error)
   if (error instanceof Error && error.message === POOL_FULL) error.message += POOL_FULL_REMEDY
