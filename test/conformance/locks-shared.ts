@@ -139,7 +139,7 @@ function readWriteCases({ contender }: LocksContext): void {
       await until('one is lost', () => ended.state === 'lost')
       const { token } = renewed
       const first = renewed.validUntil()
-      await until('the other is renewed', () => renewed.validUntil() > first + 500)
+      await until('the other is renewed', () => renewed.validUntil() > first + 1_000)
       expect(renewed).toMatchObject({ state: 'held', token })
       expect(await b.tryAcquire(key)).toBeUndefined()
       expect((await b.inspect(key))?.holders.map((holder) => holder.token)).toEqual([token])
