@@ -36,8 +36,8 @@ export interface CallHealthFields {
 /**
  * Health of a part that calls a server: `up` means that the last call of each kind succeeded or conflicted with others, or was not
  * repeated for 8 s while a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads
- * and refuse writes, or write one key and not another. A part without calls, or with one that failed, probes the server every few seconds, so a server that stopped
- * or is back is reported within ten seconds.
+ * and refuse writes, or write one key and not another. A part without calls, or with one that failed, probes the server every few
+ * seconds, so a server that stopped or is back is reported within ten seconds.
  *
  * Its timers do not keep the process alive. A part that has called nothing yet is `idle`, and probes nothing.
  */

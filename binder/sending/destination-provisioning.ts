@@ -127,7 +127,7 @@ export class ProvisionedDestinations {
   async provision(specs: readonly DestinationSpec[]): Promise<void> {
     await this.#transport.provision(specs)
     for (const spec of specs) {
-      // Names that no declaration has, such as those of dead letters: what is made again is made the same.
+      // Remembers names without a declaration, such as those of dead letters: they are made again with the same settings.
       if (spec.assumed !== true && !this.#specs.has(spec.name)) this.#specs.set(spec.name, spec)
       this.#known.add(spec.name)
       if (spec.delays === true) this.#delayed.add(spec.name)

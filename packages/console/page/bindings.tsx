@@ -94,7 +94,7 @@ export function columnsOf(live: Live, errors: ReadonlyMap<string, string>): read
         (line?.lag ?? all?.lag) === undefined ? (
           '-'
         ) : (
-          // Nothing is known of how a lag moves that is at least what was counted.
+          // A lag that was cut has no known trend: its count stays at the limit.
           <Trend rate={line?.isCut === true ? undefined : live.rate(`lag ${key}`)} />
         ),
     },
