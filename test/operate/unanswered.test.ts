@@ -1,5 +1,5 @@
 // oxlint-disable no-restricted-imports -- inside of the command line: its time limits without waiting for them
-/** What the operator's commands say of a transport that never answers. */
+/** The operator's commands on a transport that never answers. */
 import { createOperator } from '@concordat/cli'
 import type { SqlClient } from 'concordat/core'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -18,7 +18,7 @@ function operatorOn(transport: object) {
   return createOperator({ sql, transport: async () => given as never })
 }
 
-/** What came of it within three minutes. */
+/** The outcome of the work within three minutes. */
 async function outcomeOf<T>(work: Promise<T>): Promise<{ readonly value: T } | { readonly error: unknown } | 'none'> {
   const done = work.then(
     (value) => ({ value }),

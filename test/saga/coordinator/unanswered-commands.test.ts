@@ -29,7 +29,7 @@ const late = (id: string) => ({
   attempts: 1,
 })
 
-test('a command that is late is told of when it was sent again, and not when something else was written', () => {
+test('a late command is reported when it was sent again, and not when something else was written', () => {
   const seen = new UnansweredCommands()
   expect(seen.seen(written('a', 1), true)).toEqual([{ late: late('a'), isFirst: true }])
   expect(seen.seen(written('a', 1), false)).toEqual([])
