@@ -3,16 +3,16 @@ import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/def
 import { ConcordatError } from '../core/errors.ts'
 
 /**
- * A participant or a local step says no, having done nothing: the card is declined, the stock is empty. Terminal: the
- * saga turns back, and its failure carries `code` and the message. Thrown by the user.
+ * Thrown by a participant or a local step to refuse its work after having done nothing, such as when a card is declined or stock
+ * is empty. Terminal: the saga is undone, and its failure carries `code` and the message.
  */
 export class Refusal extends ConcordatError {
   readonly code: string
   readonly retryable = false as const
-  /** Tells a refusal from any other error, whichever copy of the package made it. */
+  /** Distinguishes a refusal from other errors, also from another copy of the package. */
   readonly refusal = true as const
 
-  /** @param code stable and machine-readable, e.g. `payments.declined`; it reaches `failure.code` */
+  /** @param code stable and machine-readable, such as `payments.declined`; becomes `failure.code` */
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code
@@ -31,44 +31,49 @@ export interface UnreadableSagas {
 /** Fields of a `SagaError`, by code. */
 export interface SagaErrors {
   /**
-   * `start` was called with an id that a saga with another input already has, or on shards with one that belongs to a step of another
+   * `start` was called with the id of a saga that has another input, or, on shards, with an id that belongs to a step of another
    * saga.
    */
   'saga.conflict': { saga: string; id: string; problem?: string }
-  /** A definition was changed without a new version while the database knows the old one. */
+  /** A definition was changed without a new version, and the database knows the old definition. */
   'saga.graph_changed': { saga: string; version: number }
   /**
-   * Sagas were started with inputs that the definition's schema refuses now. From `run()`: nothing was touched. Later it is
-   * logged, and the saga is left to an instance that can read it.
+   * The definition's schema refuses inputs of existing sagas. Thrown by `run()`, before anything was changed. Later the
+   * coordinator logs it, and leaves the saga to an instance that can read it.
    */
   'saga.input_unreadable': { sagas: readonly UnreadableSagas[] }
   /**
-   * The result of an earlier step does not fit its `reply`, or the `payload` of a signal, as this release has it. The saga was not
-   * touched: it is left to an instance that can read it.
+   * The result of an earlier step does not fit this release's `reply` schema, or a signal does not fit its `payload` schema. The
+   * saga was not changed, and is left to an instance that can read it.
    */
   'saga.result_unreadable': { saga: string; id: string; version: number; step: string }
-  /** No saga with this name and id. `outcome()` without `timeoutMs` says so after 30 s, for the saga may begin a little later. */
+  /**
+   * No saga has this name and id. `outcome()` without `timeoutMs` throws this after 30 s, because the saga may begin a little
+   * later.
+   */
   'saga.not_found': { saga: string; id: string }
   /** An input, a result, a reply or a signal is larger than the coordinator's `maxPayloadBytes`. Nothing was stored. */
   'saga.payload_too_large': { subject: string; bytes: number; maxBytes: number }
-  /** An operator action that the saga's state does not allow. Nothing was changed. `why` is a clause: `it is completed`. */
+  /**
+   * An operator action that the saga's state does not allow. Nothing was changed. `why` is a clause such as `it is completed`.
+   */
   'saga.action_refused': { saga: string; id: string; action: string; why: string }
-  /** `outcome()` ran out of time; the saga goes on. */
+  /** `outcome()` reached its time limit; the saga continues. */
   'saga.pending': { saga: string; id: string; timeoutMs: number }
   /** The coordinator was closed. */
   'saga.closed': object
-  /** A local step ran longer than its `timeoutMs`. Whether it had an effect is unknown unless it is transactional. */
+  /** A local step ran longer than its `timeoutMs`. Unless it is transactional, its effect is unknown. */
   'saga.step_timeout': { key: string; timeoutMs: number }
   /**
-   * A transactional step left its transaction under a role that may not write the coordinator's tables, or an XA participant its own under
-   * another role than it began with. It is rolled back.
+   * A transactional step left its transaction under a role that may not write the coordinator's tables, or an XA participant left
+   * its transaction under another role than at the start. The transaction is rolled back.
    */
   'saga.step_role': { key: string }
-  /** Another coordinator has taken the saga over; what this one did for it was not written. */
+  /** Another coordinator has taken over the saga; the changes of this one were not written. */
   'saga.ownership_lost': { saga: string; id: string }
   /**
-   * A reply is for a saga of another database. It becomes a dead letter: a coordinator of the other database gets it when it is sent back,
-   * once this one has another name.
+   * A reply to a saga of another database. It becomes a dead letter. Give this coordinator another name, then redrive the letter:
+   * the coordinator of the other database receives it.
    */
   'saga.reply_strayed': {
     saga: string
@@ -79,13 +84,15 @@ export interface SagaErrors {
     other: string
     own: string
   }
-  /** A local participant has as many calls at work as it may. The coordinator calls again. */
+  /** A local participant already runs its maximum number of calls. The coordinator calls again. */
   'saga.local_busy': { channel: string; calls: number }
-  /** A request to an HTTP participant that must not be sent. */
+  /** A request to an HTTP participant is larger than its limit, and was not sent. */
   'saga.http_too_large': { channel: string; bytes: number; maxBytes: number }
-  /** A transaction of an XA participant is under way elsewhere, or not yet decided: the command is tried again. */
+  /**
+   * Another process runs a transaction of this XA participant, or the transaction is not decided yet. The command is tried again.
+   */
   'saga.xa_not_yet': { message: string }
-  /** An administrator committed a prepared transaction: doing it again would do it twice. */
+  /** An administrator committed a prepared transaction, so repeating it would apply its effect twice. */
   'saga.committed_by_hand': { key: string }
 }
 

@@ -1,9 +1,9 @@
-/** Ended sagas, as the option `archive` receives them before they are deleted. */
+/** Ended sagas that the option `archive` receives before they are deleted. */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
 import type { TimelineRow } from '../store/store-types.ts'
 
-/** Everything there was of a saga. */
+/** Complete stored state of a saga. */
 export interface ArchivedSaga {
   readonly saga: string
   readonly id: string
@@ -19,8 +19,8 @@ export interface ArchivedSaga {
 }
 
 /**
- * Called before sagas are deleted, at most 200 at a time. What it writes through `tx` is there exactly if they are
- * deleted; anything else it does may happen again. What it throws keeps them: they are given to it again in halves, so that only
- * those stay that it does not take alone.
+ * Called before sagas are deleted, with at most 200 at a time. Rows that it writes through `tx` commit if and only if the sagas
+ * are deleted; its other effects may be repeated. If it throws, the sagas are kept, and the coordinator passes them again in
+ * halves, so that only the sagas that it refuses on their own remain.
  */
 export type Archive = (sagas: readonly ArchivedSaga[], context: { readonly tx: SqlTransaction }) => void | Promise<void>

@@ -1,9 +1,9 @@
 /**
- * The coordinator: starts sagas, drives them, and gives people a view of them. Several instances of a service share the work through the
- * database; none of them is special.
+ * The coordinator: starts sagas, drives them, and shows their state to operators. Several instances of a service share the work
+ * through the database, and all instances are equal.
  *
- * A saga has an owner only while a process runs a local step for it. While it waits for a reply or a pause it has none: the instance that
- * receives a reply applies it, and the first instance that polls takes what is due.
+ * A saga has an owner only while a process runs a local step for it. While it waits for a reply or a pause it has no owner: the
+ * instance that receives a reply applies it, and the first instance that polls takes the sagas that are due.
  *
  * Not guaranteed: isolation. Other transactions see the effects of a saga's first steps before its end.
  */
@@ -36,47 +36,49 @@ import { type GlobalTransactionRunOptions, resolvePropagation } from './transact
 /** Options of `coordinator.run`. */
 export interface RunOptions {
   /**
-   * True: sends every unanswered command again at once instead of when its time is up; it counts as no attempt. For a
-   * transport that loses what is in flight when the process dies (memory). @default false
+   * True: sends every unanswered command again at once instead of after its timeout, without counting an attempt. For a transport
+   * that loses messages in flight when the process dies (memory). @default false
    */
   readonly resend?: boolean | undefined
 }
 
-/** Drives the sagas of one service, together with its other instances: each saga is in one hand at a time. */
+/** Drives the sagas of one service. Its instances share the sagas: one process at a time works on a saga. */
 export interface Coordinator extends AsyncDisposable {
   readonly instance: string
-  /** The reply sink, and one for each channel whose messages are signals: give them to `createBinder`. */
+  /** The reply sink, and a sink for each channel whose messages are signals: pass them to `createBinder`. */
   readonly bindings: readonly Binding[]
-  /** The command channels: the binder's `sends`. */
+  /** The command channels: pass them to the binder as `sends`. */
   readonly channels: readonly Channel[]
   /** Creates the tables. Idempotent; safe when several processes start at once. */
   migrate(): Promise<void>
   /**
-   * Begins to drive sagas; resolves once it does. Until then `start` leaves local steps to other instances.
-   * @throws `saga.graph_changed`; `saga.closed`, also when `close` is called before it drives
+   * Starts to drive sagas, and resolves when it does. Until then `start` leaves local steps to other instances.
+   * @throws `saga.graph_changed`; `saga.closed`, also when `close` is called while it starts
    */
   run(options?: RunOptions): Promise<void>
   /**
-   * Starts a saga, or finds the one that has this id already: idempotent by (saga name, id). Resolves when it is durable.
-   * @throws `saga.conflict` when the id has another input; SchemaError; `saga.graph_changed`; `saga.closed`
+   * Starts a saga, or finds the saga that already has this id: idempotent by (saga name, id). Resolves when the saga is durable.
+   * @throws `saga.conflict` when the saga with this id has another input; SchemaError; `saga.graph_changed`; `saga.closed`
    */
   start<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
     options: StartOptions<In>,
   ): Promise<SagaRun<Results>>
-  /** The same within the caller's transaction: the saga exists if that commits. */
+  /** Starts the saga within the caller's transaction: the saga exists if that transaction commits. */
   start<In, Out, Results extends object>(
     tx: SqlTransaction,
     saga: Saga<In, Out, Results>,
     options: StartOptions<In>,
   ): Promise<SagaRun<Results>>
   /**
-   * Runs code as one transaction over all branches that it calls: when the code has returned all are confirmed, when it
-   * threw, its process died or its time was up all are cancelled. Resolves with what the code returned (as JSON) when all
-   * are confirmed. Called again with an id that is there already it runs nothing, and waits for what becomes of that one.
-   * Within the code of another global transaction it joins that one, unless `propagation` says otherwise.
-   * @throws what the code threw, when all is cancelled because of that; `saga.transaction_cancelled` when it is for another reason;
-   * `saga.transaction_stuck`; `saga.pending` after `timeoutMs` (the transaction goes on); as `start`
+   * Runs code as one transaction over all branches that it calls. The coordinator confirms all of them after the code has
+   * returned, and cancels all of them if the code throws, its process dies or its time limit passes. Resolves with the value that
+   * the code returned (as JSON) when all branches are confirmed. If the id already exists, the code does not run: the call waits
+   * for the outcome of the existing transaction. Inside the code of another global transaction it joins that one, unless
+   * `propagation` says otherwise.
+   * @throws the error of the code, when all branches are cancelled because of it; `saga.transaction_cancelled` when they are
+   * cancelled for another reason; `saga.transaction_stuck`; `saga.pending` after `timeoutMs` (the transaction continues); the
+   * errors of `start`
    */
   globalTransaction<In, Out, Result>(
     definition: GlobalTransactionDefinition<In, Out>,
@@ -84,22 +86,24 @@ export interface Coordinator extends AsyncDisposable {
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>>
   /**
-   * Runs `work` in the global transaction that a request or a message came with (`transactionHeaders()`), whose code runs in
-   * another process on the same database; without such a header as it is. Within, `globalTransaction` joins it as if its code
-   * were around, and `currentGlobalTransaction()` gives it: each branch is durable before it is called, and refused
-   * (`saga.transaction_ended`) once the transaction is decided, cancelled or late. What the header says is a stranger's word:
-   * let those in whom you would let call the branches themselves.
+   * Runs `work` in the global transaction named by the headers of a request or message (`transactionHeaders()`). The code of that
+   * transaction runs in another process on the same database. Without such a header `work` runs outside of any transaction.
+   * Inside `work`, `globalTransaction` joins the transaction as if its code were around it, and `currentGlobalTransaction()`
+   * returns it. Each branch is durable before it is called, and refused (`saga.transaction_ended`) once the transaction is
+   * decided, cancelled or timed out. The header proves nothing about its sender: accept it only from callers that you would allow
+   * to call the branches themselves.
    *
-   * When `work` throws, or returns a `Response` with a status of 500 or more, the transaction is cancelled before this settles.
-   * @throws `saga.transaction_header`, `saga.transaction_not_here`; what `work` throws
+   * If `work` throws, or returns a `Response` with a status of 500 or more, the transaction is cancelled before this promise
+   * settles.
+   * @throws `saga.transaction_header`, `saga.transaction_not_here`; the error of `work`
    */
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
-  /** A handle on a saga; reads nothing yet. @throws TypeError for an id that no saga can have */
+  /** Returns a handle on a saga, without reading anything. @throws TypeError for an id that no saga can have */
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
   /**
-   * Tells a saga what its step `.signal(step, ...)` waits for, maybe before it waits. Resolves when that is durable: false
-   * when the step is over already, or the saga; so a repetition is harmless. False, too, when the saga's version has no such step.
-   * @throws SchemaError, `saga.not_found`; TypeError when the saga has no such step
+   * Sends a signal to the step `.signal(step, ...)` of a saga, which may not have reached that step yet. Resolves when the signal
+   * is durable. Resolves with false when the step or the saga has already ended, so repeating the call is harmless, and when the
+   * saga's version has no such step. @throws SchemaError, `saga.not_found`; TypeError when the saga has no such step
    */
   signal<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
@@ -107,38 +111,44 @@ export interface Coordinator extends AsyncDisposable {
     step: keyof Results & string,
     payload: unknown,
   ): Promise<boolean>
-  /** Oldest first; page by page with `after`. @throws TypeError / RangeError naming what is wrong in the filter */
+  /**
+   * Lists sagas, oldest first, page by page with `after`. @throws TypeError / RangeError naming the invalid part of the filter
+   */
   list(filter?: ListFilter): Promise<readonly SagaSummary[]>
-  /** All that is known of a saga, its timeline included, whether its version is loaded here or not. @throws `saga.not_found` */
+  /**
+   * Returns the full state of a saga with its timeline, even if this process did not load its version. @throws `saga.not_found`
+   */
   report(target: SagaTarget): Promise<SagaReport>
   /**
-   * Turns a running saga back: what was done is undone, and it ends `compensated` with the failure `saga.cancelled`. A
-   * local call that runs at this moment is let finish first. Refused from the pivot on.
+   * Cancels a running saga: its completed steps are undone, and it ends `compensated` with the failure `saga.cancelled`. A local
+   * call that runs at this moment finishes first. Refused from the pivot on.
    */
   cancel(target: SagaTarget, note: OperatorNote): Promise<void>
-  /** Calls the step again on which the saga is stuck. @throws `saga.not_found`, `saga.action_refused` (also those below) */
+  /** Calls again the step on which the saga is stuck. @throws `saga.not_found`, `saga.action_refused`, as all actions below */
   retry(target: SagaTarget, note: OperatorNote): Promise<void>
-  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call, and goes on. @throws also CodecError,
-   * `saga.payload_too_large`, SchemaError for a `result` that a reply could not have had */
+  /**
+   * Marks the step as done (forward, with `result`) or as undone (backward) without calling it, and continues. @throws also
+   * CodecError, `saga.payload_too_large`, and SchemaError for a `result` that the step's reply schema refuses
+   */
   skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void>
-  /** Stuck on the pivot only: it certainly did not happen, undo what came before. */
+  /** For a saga that is stuck on the pivot, when the pivot certainly did not happen: undoes the steps before it. */
   compensate(target: SagaTarget, note: OperatorNote): Promise<void>
-  /** Ends the saga: the rest was settled by hand. */
+  /** Ends the saga, after an operator has settled the rest by hand. */
   resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void>
   /**
-   * Deletes sagas that ended longer ago than this, with their timelines, after `archive` was told; returns how many. With
-   * `retentionMs` it is done by itself, every hour.
+   * Deletes sagas that ended longer ago than `olderThanMs`, with their timelines, after `archive` has received them. Returns how
+   * many. With `retentionMs` the coordinator does this every hour.
    */
   purge(options: { readonly olderThanMs: number }): Promise<number>
   health(): SagaHealth
   /**
-   * Stops taking work, lets running local steps finish (at most `drainTimeoutMs`), and gives every lease back at once.
-   * Before or after the binder, but before the database. Idempotent, never rejects.
+   * Stops taking work, lets running local steps finish (for at most `drainTimeoutMs`), and gives all leases back at once. Call it
+   * before or after closing the binder, but before closing the database. Idempotent, never rejects.
    */
   close(): Promise<void>
 }
 
-/** @throws TypeError / RangeError naming the option */
+/** Creates a coordinator; `run` starts it. @throws TypeError / RangeError naming the option */
 export function createCoordinator(options: CoordinatorOptions): Coordinator {
   return new SagaCoordinator(resolveCoordinatorOptions(options))
 }
@@ -152,7 +162,7 @@ export class SagaCoordinator implements Coordinator {
   readonly #parts: CoordinatorParts
   readonly #life = new Lifecycle(() => new SagaError('saga.closed'))
 
-  /** @param handOn delivers signals whose sagas are in the databases of other shards */
+  /** @param handOn delivers signals to sagas in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#options = options
     this.#parts = new CoordinatorParts(options, handOn)
@@ -182,7 +192,7 @@ export class SagaCoordinator implements Coordinator {
     return this.startAt(undefined, tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
   }
 
-  /** @param shardMark what the saga is marked with on a shard. @throws as `start`, and `saga.shards_changed` */
+  /** @param shardMark mark that the saga gets on a shard. @throws the errors of `start`, and `saga.shards_changed` */
   async startAt<Results extends object>(
     shardMark: string | undefined,
     tx: SqlTransaction | undefined,
@@ -194,7 +204,7 @@ export class SagaCoordinator implements Coordinator {
     return this.get(saga, options.id)
   }
 
-  /** Whether there is a saga with this name and id in its database. */
+  /** Tells whether the coordinator's database has a saga with this name and id. */
   async has(key: SagaKey, sql?: SqlExecutor): Promise<boolean> {
     return this.#parts.has(key, sql)
   }
@@ -207,7 +217,7 @@ export class SagaCoordinator implements Coordinator {
     return this.globalTransactionAt(undefined, definition, options, code)
   }
 
-  /** @param shardMark as of `startAt` */
+  /** @param shardMark same as for `startAt` */
   async globalTransactionAt<In, Out, Result>(
     shardMark: string | undefined,
     definition: GlobalTransactionDefinition<In, Out>,
@@ -249,7 +259,7 @@ export class SagaCoordinator implements Coordinator {
     })
   }
 
-  /** Hands a message's signal to a saga of its database. @throws `saga.not_found`, SchemaError */
+  /** Passes the signal in a message to a saga in this database. @throws `saga.not_found`, SchemaError */
   async take(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     this.#life.requireOpen()
     return this.#parts.signals.send(key, signal)

@@ -7,45 +7,47 @@ import type { Call } from '../machine/state.ts'
 import { listOf } from '../machine/step-shape-lookup.ts'
 import type { UnarchivedSaga } from './archive-failures.ts'
 
-/** The coordinator's knowledge without I/O. */
+/** State of the coordinator as known in memory, without I/O. */
 export interface SagaHealth {
   /**
-   * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
-   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input, a result or a
-   * signal of a saga, messages that were left for a version could not be applied, or a participant cannot confirm or cancel a step
-   * because another process still works on it; `detail` says which.
+   * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds;
+   * `closed` after `close`. `degraded`, with the reason in `detail`: a local step has not returned within its `timeoutMs`; this
+   * release cannot read an input, a result or a signal of a saga; stored messages for a version could not be applied; or a
+   * participant cannot confirm or cancel a step because another process still works on it.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
   readonly detail?: string | undefined
   /** Sagas whose local step runs in this process. */
   readonly inHand: number
-  /** Unfinished sagas in the database, all instances; 30 s old as a rule. `undefined`: not counted yet, or not in the last 90 s. */
+  /** Unfinished sagas in the database, of all instances; usually up to 30 s old. `undefined`: no count in the last 90 s. */
   readonly open: number | undefined
   /** Number of sagas that wait for an operator. `undefined` as for `open`. */
   readonly stuck: number | undefined
-  /** Commands that were not answered in time and are waited for, as far as this process has sent them again; at most 30 s old. */
+  /** Commands without a reply in time that are still awaited, as far as this process has sent them again; at most 30 s old. */
   readonly late: readonly LateStep[]
   /**
-   * Functions of local steps of this process that have not returned within the `timeoutMs` of their step, so that they may hold a
-   * connection or a lock. The sagas go on without them.
+   * Functions of local steps in this process that have not returned within the `timeoutMs` of their step, and may still hold a
+   * connection or a lock. The sagas continue without them.
    */
   readonly slow: ReadonlyArray<{
     readonly saga: string
     readonly step: string
     readonly operation: Operation
     readonly count: number
-    /** The oldest of them. */
+    /** How long the oldest of them has been running. */
     readonly runningForMs: number
   }>
-  /** Unfinished sagas of versions that this process did not load: another instance must, or they stay. `undefined` as for `open`. */
+  /**
+   * Unfinished sagas of versions that this process did not load. Another instance has to drive them. `undefined` as for `open`.
+   */
   readonly unloaded:
     | ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
     | undefined
   /**
-   * Messages of channels that wait for an instance with a version of a saga, all instances; at most 30 s old. `failed`: how many could
-   * not be applied and are not tried again. When the version has no open saga they are deleted, after an hour, and those after a week.
-   * `undefined` as for `open`.
+   * Messages stored for an instance that has the saga's version loaded, of all instances; at most 30 s old. `failed`: messages
+   * that could not be applied, and are not tried again. The coordinator deletes messages an hour after the last saga of their
+   * version has ended, failed ones after a week. `undefined` as for `open`.
    */
   readonly leftMessages:
     | ReadonlyArray<{
@@ -55,11 +57,11 @@ export interface SagaHealth {
         readonly failed: number
       }>
     | undefined
-  /** Ended sagas that this process could not archive, the oldest first: they are kept, and tried again by the next purge. */
+  /** Ended sagas that this process could not archive, oldest first. They are kept, and the next purge tries them again. */
   readonly unarchived: readonly UnarchivedSaga[]
 }
 
-/** Commands of one step that wait for a participant. */
+/** Late commands of one step that wait for a participant. */
 export interface LateStep {
   readonly saga: string
   readonly step: string

@@ -28,86 +28,88 @@ import type { SagaFailure } from '../machine/state.ts'
 import type { Archive } from './archive-types.ts'
 import { requireTimelineText } from './operator-checks.ts'
 
-/** Replies, and messages that are signals, of one channel that are handled at once in this process. */
+/** Concurrency of a channel with replies or signals in this process. */
 export const REPLY_CONCURRENCY = 16
 
-/** Options of `createCoordinator`: sagas, outbox and the effects of transactional steps live together in its database. */
+/** Options of `createCoordinator`. Sagas, outbox and the effects of transactional steps share its database. */
 export interface CoordinatorOptions extends SqlOptions, RuntimeOptions {
-  /** The service. Replies come to `<service>.saga-replies`. */
+  /** Name of the service. Replies arrive on the channel `<service>.saga-replies`. */
   readonly service: string
   /**
-   * Commands leave through it, in the transaction of the state change, and what steps send in theirs. Made by `createOutbox` on the
-   * same `sql`. Without `add` no step can send.
+   * Outbox for commands, written in the transaction of the state change, and for messages that steps send in their transactions.
+   * Create it with `createOutbox` on the same `sql`. Without `add`, steps cannot send.
    */
   readonly outbox: Partial<TransactionOutbox> & {
     addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
   }
-  /** Every definition whose instances this process drives; several versions of one name may stand side by side. */
+  /** All definitions whose sagas this process drives. Several versions of one name are allowed. */
   readonly sagas: readonly Saga<unknown, unknown, object>[]
-  /** Unique per process, for the `owner` column and logs. @default a new id */
+  /** Name of this process in the `owner` column and in logs, unique per process. @default a new id */
   readonly instance?: string | undefined
-  /** How long a dead process keeps the sagas whose local step it ran. @default 10 seconds */
+  /** How long a dead process keeps the sagas whose local steps it ran. @default 10 seconds */
   readonly leaseMs?: number | undefined
-  /** Due sagas of other instances are found within this. @default 1 second */
+  /** Interval at which the coordinator looks for due sagas of other instances. @default 1 second */
   readonly pollMs?: number | undefined
-  /** Chains of local steps that run at once in this process. @default 64 */
+  /** Maximum number of chains of local steps that run at once in this process. @default 64 */
   readonly concurrency?: number | undefined
   /**
-   * Of those, calls of transactional steps at once: each has a connection of the pool for as long as it takes. Leave the pool
-   * some more for renewals, replies and starts: 4 are enough. A pool that tells its size is not filled by more than its size
-   * less 2. @default 8
+   * Maximum number of transactional steps that run at once, part of `concurrency`. Each holds a connection of the pool until it
+   * ends. Leave at least four connections for renewals, replies and starts. If the pool reports its size, the limit is at most
+   * that size less 2.
+   * @default 8
    */
   readonly transactions?: number | undefined
   /**
-   * Calls of a transactional step that are ready together share a transaction and its commit, each between savepoints. So a step may be
-   * called twice without a failure of its own, as after a crash: what it did through `tx` is undone then. False: each has its own
-   * transaction. @default true
+   * True: calls of a transactional step that are ready together share a transaction and its commit, each between savepoints. The
+   * coordinator may then call a step twice without a failure of that step, as after a crash; the effects of the first call
+   * through `tx` are rolled back. False: each call has its own transaction. @default true
    */
   readonly sharesTransactions?: boolean | undefined
   /** How long `close` waits for running local steps. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
-  /** Largest input, result, reply or signal, in bytes of its JSON. @default 1 MiB */
+  /** Maximum size of an input, result, reply or signal, in bytes of JSON. @default 1 MiB */
   readonly maxPayloadBytes?: number | undefined
-  /** How long ended sagas are kept; then they are deleted, and their ids may be started again. @default forever */
+  /** How long ended sagas are kept. After that they are deleted, and their ids can be started again. @default forever */
   readonly retentionMs?: number | undefined
   /** Receives ended sagas before they are deleted. @default none */
   readonly archive?: Archive | undefined
   /**
-   * How long one call of `archive` may take, and each of its statements: then it counts as failed, and its transaction is rolled
-   * back. @default 30 seconds
+   * Time limit of one call of `archive`, and of each of its statements. After it the call has failed, and its transaction is
+   * rolled back. @default 30 seconds
    */
   readonly archiveTimeoutMs?: number | undefined
   /**
-   * Called when a saga needs a person: at least once, after the commit, by the instance that parked it; if that instance is gone or has no
-   * answer, by another one after the lease. Must not throw.
+   * Called when a saga needs an operator: at least once, after the commit, by the instance that parked the saga. If that instance
+   * dies or does not answer, another one calls it after the lease. Must not throw.
    */
   readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
   /**
-   * Called when a command is not answered in time. It is sent again, so nothing is lost. Called after the commit, by the instance that sends
-   * it again; must not throw. `health().late` counts the commands that are late now.
+   * Called when a command has no reply in time. The coordinator sends the command again, so nothing is lost. The instance that
+   * sends it calls this after the commit; it must not throw. `health().late` counts the commands that are late now.
    */
   readonly onLate?: ((late: LateCommand) => void) | undefined
   /**
-   * One trace per saga, from its start to its last compensation, and metrics: from `openTelemetry()` of
+   * Records one trace per saga, from its start to its last compensation, and metrics. Create it with `openTelemetry()` from
    * `concordat/core/opentelemetry`. @default none
    */
   readonly telemetry?: Telemetry | undefined
   /**
-   * Headers for every command, as the option of `createBinder`: called each time one is sent, in its saga (`currentSaga()`),
-   * by whichever process sends it. Give the same for the same saga: a resend and the compensation may come from
-   * elsewhere and later. `saga-*` headers win over it. For replies: the `headers` of the participant's outbox. @default none
+   * Headers for every command, same as the option of `createBinder`. Called for each command, in the context of its saga
+   * (`currentSaga()`), by the process that sends it. Return the same headers each time for one saga: other processes may send a
+   * repetition or the compensation later. `saga-*` headers override these. For replies use the `headers` of the participant's
+   * outbox. @default none
    */
   readonly headers?: AmbientHeaders | undefined
 }
 
-/** A saga that waits for an operator, and why. */
+/** A saga that waits for an operator, and the reason. */
 export interface StuckSaga {
   readonly saga: string
   readonly id: string
   readonly failure: SagaFailure
 }
 
-/** A command that was not answered in time and is sent again. */
+/** A command without a reply in time, which is sent again. */
 export interface LateCommand {
   readonly saga: string
   readonly id: string
@@ -115,12 +117,12 @@ export interface LateCommand {
   readonly operation: Operation
   /** The command channel of the participant. */
   readonly to: string
-  /** How often it was sent. */
+  /** How many times the command was sent. */
   readonly attempts: number
 }
 
 export type ResolvedOptions = Resolved<CoordinatorOptions, 'telemetry' | 'headers'> & {
-  /** The shard that its database is; absent: there are none. */
+  /** Name of the shard with this database; absent without shards. */
   readonly shard?: string
 }
 
@@ -158,7 +160,7 @@ export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorO
 })
 
 const MAX_MS = 2 ** 31 - 1
-/** jsonb ends at 256 MiB. */
+/** Limit of jsonb is 256 MiB. */
 const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024
 
 /** @throws TypeError / RangeError naming the option */

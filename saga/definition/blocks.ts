@@ -1,4 +1,4 @@
-/** The methods of a builder that take a function: what is around the steps that the function adds. */
+/** Builder methods that take a function which adds steps: conditions, choices and groups. */
 import { invalidOption } from '../../core/errors.ts'
 import type { Choice } from '../machine/state.ts'
 import { conditional, requireCondition } from './condition.ts'
@@ -6,7 +6,7 @@ import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBr
 import { CHOICE } from './kinds/choice.ts'
 import type { Condition, StepDefinition } from './saga-definition-types.ts'
 
-/** Surroundings of added steps: conditions, branches, their group. */
+/** Context of added steps: conditions, branches, their group. */
 export interface Around {
   readonly conditions: readonly Condition[]
   readonly group?: number | undefined
@@ -14,7 +14,7 @@ export interface Around {
   readonly forward?: true | undefined
 }
 
-/** A builder, and how another one is made of it. */
+/** A builder, and the way to derive another one. */
 export interface Site {
   /** For error messages: `defineSaga("place-order")`. */
   readonly path: string
@@ -23,7 +23,7 @@ export interface Site {
   readonly make: (steps: readonly StepDefinition[], around: Around) => object
 }
 
-/** The step as it stands here. @throws TypeError when it must not stand here */
+/** Returns the step for this position. @throws TypeError when this position does not allow it */
 export function placed({ path, around }: Site, step: StepDefinition): StepDefinition {
   return placedIn(path, conditional(path, step, around.conditions), around)
 }
@@ -35,7 +35,7 @@ export function blockMethods(site: Site): object {
     when: (condition: unknown, more: unknown) => {
       alone('when')
       const given = requireCondition(path, condition)
-      // A function of this block alone: what it was decided to is told by the steps that have it.
+      // A function for this block alone: its steps store the decision.
       const asked: Condition = (context) => given(context)
       return block(site, 'when', more, { ...around, conditions: [...around.conditions, asked] })
     },
@@ -55,13 +55,13 @@ export function blockMethods(site: Site): object {
   }
 }
 
-/** Adds what `more` adds to a builder with something else around it. */
+/** Adds the steps of `more` to a builder with another context. */
 function block({ path, steps, around, make }: Site, method: string, more: unknown, inside: Around): object {
   if (typeof more !== 'function') throw invalidOption(`${path}.${method}`, more, 'a function: (saga) => saga.step(...)')
   return make(stepsOfBlock(path, method, steps, more(make(steps, inside))), around)
 }
 
-/** Adds the step that chooses, and behind it the steps of all branches. */
+/** Adds the step that chooses, then the steps of all branches. */
 function choose(site: Site, name: string, by: unknown, branches: unknown): object {
   const { path, steps, around, make } = site
   const blocks = branchesOf(`${path}.choose("${name}")`, branches)

@@ -1,4 +1,4 @@
-/** The builders of a definition as types: what may be added where, and what each step knows of those before it. */
+/** Types of the builders: which steps each position allows, and which earlier results each step sees. */
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Stored } from '../json.ts'
 import type { CommandOptions, ForwardCommandOptions } from './kinds/command.ts'
@@ -20,7 +20,7 @@ import type { TimerOptions } from './kinds/timer.ts'
 import type { Saga } from './saga-definition-types.ts'
 import type { RequestContext } from './step-contexts.ts'
 
-/** The results with one more. */
+/** Adds one result to the results. */
 export type WithResult<Results extends object, Name extends string, Result> = Results & {
   readonly [K in Name]: Result
 }
@@ -28,12 +28,12 @@ export type WithResult<Results extends object, Name extends string, Result> = Re
 type NewName<Results, Name extends string> = Name extends keyof Results ? never : Name
 type Pivot = { readonly pivot: true }
 
-/** A condition, with its context. */
+/** Condition of a step, with its context. */
 type When<Out, Results extends object> = (context: RequestContext<Out, Results>) => boolean
-/** The results with those of steps that may have been left out. */
+/** Adds the results of steps that the saga may omit. */
 type WithOptional<Results extends object, After extends object> = Results & Partial<Omit<After, keyof Results>>
 
-/** The builder that a method gives, by the one that it is called on. `Known`: the results that a step's functions see. */
+/** Builder that a method returns, by the builder it is called on. `Known`: the results that the functions of a step see. */
 interface Builders<In, Out, Known extends object, Results extends object> {
   readonly undoable: SagaBuilder<In, Out, Results>
   readonly forward: ForwardSagaBuilder<In, Out, Results>
@@ -42,11 +42,11 @@ interface Builders<In, Out, Known extends object, Results extends object> {
 }
 
 type Scope = keyof Builders<unknown, unknown, object, object>
-/** Where no step can be the pivot, so that `step` and `command` have one form. */
+/** Scopes in which no step can be the pivot, so that `step` and `command` have one form. */
 type WithoutPivot = Exclude<Scope, 'undoable'>
 
 interface AddsTimers<P extends Scope, In, Out, Known extends object, Results extends object> {
-  /** Waits for a time. Durable, and free while it waits. */
+  /** Waits for a duration or a point in time. The wait is durable and uses no resources. */
   timer<Name extends string>(
     name: NewName<Results, Name>,
     options: TimerOptions<Out, Known>,
@@ -54,12 +54,12 @@ interface AddsTimers<P extends Scope, In, Out, Known extends object, Results ext
 }
 
 interface AddsSignals<P extends Scope, In, Out, Known extends object, Results extends object> {
-  /** Waits for `coordinator.signal`. One that comes before the step begins is kept for it. */
+  /** Waits for `coordinator.signal`. A signal that arrives before the step begins is kept for it. */
   signal<Name extends string, Payload extends StandardSchemaV1>(
     name: NewName<Results, Name>,
     options: SignalOptions<Payload>,
   ): Builders<In, Out, Known, WithResult<Results, Name, StandardSchemaV1.InferOutput<Payload>>>[P]
-  /** Waits for a message of a channel. One that comes before the step begins is kept for it. */
+  /** Waits for a message of a channel. A message that arrives before the step begins is kept for it. */
   signal<Name extends string, FromIn, Payload>(
     name: NewName<Results, Name>,
     options: MessageSignalOptions<FromIn, Payload>,
@@ -74,7 +74,7 @@ interface SubSagaAt<Out, Known extends object, ChildIn, ChildResults extends obj
 }
 
 interface AddsSagas<P extends Scope, In, Out, Known extends object, Results extends object> {
-  /** Adds another saga as a step: done when that has completed, refused when that was compensated. */
+  /** Adds another saga as a step. The step is done when that saga completes, and refused when that saga is compensated. */
   saga<Name extends string, ChildIn, ChildResults extends object>(
     name: NewName<Results, Name>,
     options: SubSagaAt<Out, Known, ChildIn, ChildResults>[P],
@@ -109,7 +109,7 @@ interface AddsCommands<P extends WithoutPivot, In, Out, Known extends object, Re
   ): Builders<In, Out, Known, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>[P]
 }
 
-/** Where a saga can still turn back. */
+/** Scopes from which the saga can still be undone. */
 type BeforePivot = Exclude<Scope, 'forward' | 'forwardGroup'>
 
 interface EachStepAt<Out, Known extends object, Item, Result, T> {
@@ -163,12 +163,12 @@ interface AddsLists<P extends Scope, In, Out, Known extends object, Results exte
     name: NewName<Results, Name>,
     options: EachTccCommandAt<Out, Known, Item, ToIn, Reply>[P],
   ): Builders<In, Out, Known, WithResult<Results, Name, readonly StandardSchemaV1.InferOutput<Reply>[]>>[P]
-  /** The same in the coordinator's process. */
+  /** Adds a reservation for each item of a list, made in the coordinator's process. */
   each<Name extends string, Item, Result>(
     name: NewName<Results, Name>,
     options: EachTccStepAt<Out, Known, Item, Result>[P],
   ): Builders<In, Out, Known, WithResult<Results, Name, readonly Stored<Result>[]>>[P]
-  /** Adds a local step for each item of a list; the result is the list of what they returned. */
+  /** Adds a local step for each item of a list; the result is the list of their results. */
   each<Name extends string, Item, Result, T extends boolean = false>(
     name: NewName<Results, Name>,
     options: EachStepAt<Out, Known, Item, Result, T>[P],
@@ -177,21 +177,21 @@ interface AddsLists<P extends Scope, In, Out, Known extends object, Results exte
 
 interface AddsTcc<P extends BeforePivot, In, Out, Known extends object, Results extends object> {
   /**
-   * Adds a step that reserves first, in another service (`tccParticipant`): it is confirmed when the saga is decided, and
-   * cancelled when it turns back.
+   * Adds a step that first reserves, in another service (`tccParticipant`). It is confirmed when the saga is decided, and
+   * cancelled when the saga is undone.
    */
   tcc<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
     name: NewName<Results, Name>,
     options: TccCommandOptions<Out, Known, ToIn, Reply>,
   ): Builders<In, Out, Known, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>[P]
-  /** The same in the coordinator's process. */
+  /** Adds a step that first reserves, in the coordinator's process. */
   tcc<Name extends string, Result>(
     name: NewName<Results, Name>,
     options: TccStepOptions<Out, Known, Result>,
   ): Builders<In, Out, Known, WithResult<Results, Name, Stored<Result>>>[P]
 }
 
-/** The steps that wait, or are sagas: added alike wherever one is. */
+/** Methods for steps that wait and steps that are sagas, the same in every scope. */
 interface AddsOthers<P extends Scope, In, Out, Known extends object, Results extends object>
   extends AddsSagas<P, In, Out, Known, Results>,
     AddsLists<P, In, Out, Known, Results>,
@@ -200,17 +200,17 @@ interface AddsOthers<P extends Scope, In, Out, Known extends object, Results ext
 
 interface AddsBlocks<P extends 'undoable' | 'forward', In, Out, Results extends object> {
   /**
-   * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
-   * and no result. Pure. It is asked once, for the first of them. The pivot cannot be among them.
+   * Adds steps that run only if `condition` holds when they are due; otherwise they are omitted, with nothing to undo and no
+   * result. The condition must be pure. It is evaluated once, for the first of the steps. The pivot cannot be one of them.
    */
   when<After extends Results>(
     condition: When<Out, Results>,
     steps: (saga: Builders<In, Out, Results, Results>[P]) => Builders<In, Out, Results, After>[P],
   ): Builders<In, Out, Results, WithOptional<Results, After>>[P]
   /**
-   * Adds steps in several branches, of which one is made: `choose('route', ({ input }) => input.far ? 'air' : 'road', { air:
-   * (saga) => ..., road: (saga) => ... })`. Decided once, when its turn comes, and kept; the result of `name` is the branch.
-   * The steps of the others are left out. A branch may have no steps: `(saga) => saga`. The pivot cannot be among them.
+   * Adds steps in several branches, of which one runs: `choose('route', ({ input }) => input.far ? 'air' : 'road', { air: (saga)
+   * => ..., road: (saga) => ... })`. The choice is made once, when it is due, and stored; the result of `name` is the branch. The
+   * steps of the other branches are omitted. A branch may have no steps: `(saga) => saga`. The pivot cannot be in a branch.
    */
   choose<Name extends string, Blocks extends Branches<P, In, Out, WithResult<Results, Name, string>>>(
     name: NewName<Results, Name>,
@@ -219,17 +219,17 @@ interface AddsBlocks<P extends 'undoable' | 'forward', In, Out, Results extends 
   ): Builders<In, Out, Results, WithBranches<Results, Name, Blocks>>[P]
 }
 
-/** Builders of a choice's branches. */
+/** Branches of a choice, as functions on builders. */
 type Branches<P extends 'undoable' | 'forward', In, Out, Results extends object> = Readonly<
   Record<string, (saga: Builders<In, Out, Results, Results>[P]) => Saga<In, Out, object>>
 >
 
-/** The results of the steps that a branch adds. */
+/** Results of the steps that a branch adds. */
 type Added<Block, Before> = Block extends (...args: never[]) => Saga<infer _In, infer _Out, infer After>
   ? Omit<After, keyof Before>
   : never
 
-/** Results of all branches, each step possibly omitted. */
+/** Results of all branches, in which each step may be absent. */
 type WithBranches<Results extends object, Name extends string, Blocks> = WithResult<
   Results,
   Name,
@@ -242,10 +242,11 @@ type Merged<Union> = (Union extends unknown ? (each: Union) => void : never) ext
   : never
 
 /**
- * A saga whose steps can still be undone.
+ * Builder of a saga that can still be undone.
  *
- * Each method's form for a step that can be undone stands twice. Of a call that fits none, as one without `compensate`, the compiler
- * shows the error of the last form, and goes on with the first one: so the steps behind it are no errors.
+ * Each method's form for a step that can be undone is declared twice. For a call that fits no form, such as one without
+ * `compensate`, the compiler shows the error of the last form and continues with the first one, so it reports no errors for the
+ * steps after it.
  */
 export interface SagaBuilder<In, Out, Results extends object>
   extends Saga<In, Out, Results>,
@@ -257,7 +258,7 @@ export interface SagaBuilder<In, Out, Results extends object>
     name: NewName<Results, Name>,
     options: StepOptions<Out, Results, Result, T>,
   ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
-  /** Adds the pivot as a local step: once it is done there is only forward. */
+  /** Adds the pivot as a local step. After it the saga only goes forward. */
   step<Name extends string, Result, T extends boolean = false>(
     name: NewName<Results, Name>,
     options: ForwardStepOptions<Out, Results, Result, T> & Pivot,
@@ -283,44 +284,44 @@ export interface SagaBuilder<In, Out, Results extends object>
     options: CommandOptions<Out, Results, ToIn, Reply>,
   ): SagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
   /**
-   * Adds steps that are begun together; the saga goes on when all are done. None sees the results of the others. If one says
-   * no, the others are undone too: those that wait at once, a local call when it has returned. The pivot cannot be among
+   * Adds steps that begin together. The saga continues when all are done, and no step sees the results of the others. If one
+   * refuses, the others are undone, too: those that wait at once, a local call after it has returned. The pivot cannot be one of
    * them.
    */
   parallel<After extends Results>(
     steps: (group: SagaGroup<Out, Results, Results>) => SagaGroup<Out, Results, After>,
   ): SagaBuilder<In, Out, After>
   /**
-   * Adds steps that are repeated instead of turning the saga back (forward recovery): one that is refused, or has used up
-   * its attempts, is parked `stuck`, and an operator has it tried again, or turns the saga back. They are undone when a later
-   * step, a cancellation or the deadline turns the saga back. The pivot cannot be among them.
+   * Adds steps that are repeated instead of undoing the saga (forward recovery). A step that refuses, or has used up its
+   * attempts, is parked `stuck`, and an operator retries it or cancels the saga. The steps are undone when a later step, a
+   * cancellation or the deadline undoes the saga. The pivot cannot be one of them.
    */
   forward<After extends Results>(
     steps: (saga: SagaBuilder<In, Out, Results>) => SagaBuilder<In, Out, After>,
   ): SagaBuilder<In, Out, After>
 }
 
-/** Steps that are begun together. `Before`: what they all see. */
+/** Steps that begin together. `Before`: the results that all of them see. */
 export interface SagaGroup<Out, Before extends object, Results extends object>
   extends AddsSteps<'group', unknown, Out, Before, Results>,
     AddsCommands<'group', unknown, Out, Before, Results>,
     AddsTcc<'group', unknown, Out, Before, Results>,
     AddsOthers<'group', unknown, Out, Before, Results> {}
 
-/** The same after the pivot: one that fails is repeated, or parked while the others go on. */
+/** Steps that begin together after the pivot: a failed one is repeated, or parked while the others continue. */
 export interface ForwardSagaGroup<Out, Before extends object, Results extends object>
   extends AddsSteps<'forwardGroup', unknown, Out, Before, Results>,
     AddsCommands<'forwardGroup', unknown, Out, Before, Results>,
     AddsOthers<'forwardGroup', unknown, Out, Before, Results> {}
 
-/** A saga past its pivot: each further step is repeated until it works, or parked `stuck`. */
+/** Builder of a saga after its pivot: each further step is repeated until it succeeds, or parked `stuck`. */
 export interface ForwardSagaBuilder<In, Out, Results extends object>
   extends Saga<In, Out, Results>,
     AddsSteps<'forward', In, Out, Results, Results>,
     AddsCommands<'forward', In, Out, Results, Results>,
     AddsOthers<'forward', In, Out, Results, Results>,
     AddsBlocks<'forward', In, Out, Results> {
-  /** Adds steps that are begun together. One that fails is repeated or parked, and holds up none of the others. */
+  /** Adds steps that begin together. A failed step is repeated or parked, and does not block the others. */
   parallel<After extends Results>(
     steps: (group: ForwardSagaGroup<Out, Results, Results>) => ForwardSagaGroup<Out, Results, After>,
   ): ForwardSagaBuilder<In, Out, After>

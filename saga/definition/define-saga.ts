@@ -1,9 +1,9 @@
 /**
- * Saga definitions: frozen data, importable and testable with no database. Each call of the builder gives a new, complete
- * definition, so there is no `build()`.
+ * Saga definitions: frozen data that can be imported and tested without a database. Each call of the builder returns a new,
+ * complete definition, so there is no `build()`.
  *
- * What a step may say is fixed here and checked twice: by the types, and at construction (a `TypeError` that names the
- * path and the remedy), because the order of steps decides what can still be undone.
+ * The rules for steps are defined here and checked twice: by the types, and at construction (a `TypeError` with the path and the
+ * remedy), because the order of the steps decides which of them can be undone.
  */
 
 import type { StandardSchemaV1 } from '../../core/schema.ts'
@@ -16,7 +16,7 @@ import type { Saga, StepDefinition } from './saga-definition-types.ts'
 import type { SagaOptions } from './step-options.ts'
 
 /**
- * Begins a definition; add steps with `.step` and `.command`.
+ * Begins a definition. Add steps with `.step` and `.command`.
  * @param name 1 to 100 characters of `A-Z a-z 0-9 . _ -`
  * @throws TypeError / RangeError naming the option
  */
@@ -58,7 +58,7 @@ function builder(
   })
 }
 
-/** A method for each kind of step. */
+/** Adds a builder method for each kind of step. */
 function stepMethods(path: string, pivoted: boolean, add: (step: StepDefinition) => object): object {
   const methods = Object.entries(KIND_OF_METHOD).map(([name, kind]) => {
     const method = `${path}.${name}`

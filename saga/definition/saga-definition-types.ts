@@ -1,30 +1,30 @@
-/** A definition as data: what the builder makes and the coordinator takes. */
+/** Data of a definition: the builder creates it, the coordinator uses it. */
 
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SagaShape, Script, StepShape } from '../machine/state.ts'
 import type { RequestContext } from './step-contexts.ts'
 
-/** Pure: asked once per block, and again when its first step did not begin after all. */
+/** Condition of steps. Pure: evaluated once per block, and again if its first step did not begin. */
 export type Condition = (context: RequestContext) => unknown
 
-/** A kind of step: what it does is a `StepKind`. */
+/** Kind of a step. A `StepKind` has its behaviour. */
 export interface NamedKind {
-  /** Part of the graph's hash, of which open sagas keep a copy: never to be changed. */
+  /** Part of the graph's hash, which open sagas store: must never change. */
   readonly name: string
 }
 
-/** A step. What its kind adds is known to the file of the kind alone (`kinds/`). */
+/** A step. Only the file of its kind (`kinds/`) knows the fields that the kind adds. */
 export interface StepDefinition extends StepShape {
   readonly kind: NamedKind
-  /** Branch of a step that was added while its saga ran: see `StepState`. */
+  /** Branch that added the step while its saga ran: see `StepState`. */
   readonly branch?: string | undefined
-  /** All must hold for the step to be made. */
+  /** Conditions that must all hold, or the step is omitted. */
   readonly conditions?: readonly Condition[] | undefined
-  /** True: each call is made in a transaction that commits with the saga's advance. @default what `transactional` says */
+  /** True: each call runs in a transaction that commits with the saga's progress. @default the value of `transactional` */
   readonly inTransaction?: boolean | undefined
 }
 
-/** A definition as the coordinator takes it. `Results` maps step names to what they returned. */
+/** Definition that the coordinator takes. `Results` maps step names to their results. */
 export interface Saga<In = unknown, Out = In, Results extends object = object> extends SagaShape {
   readonly name: string
   readonly version: number
@@ -32,7 +32,7 @@ export interface Saga<In = unknown, Out = In, Results extends object = object> e
   readonly steps: readonly StepDefinition[]
   /** Branches that the code of a global transaction can call, by name. */
   readonly branches?: Readonly<Record<string, StepDefinition>> | undefined
-  /** Script of a machine of the state language. */
+  /** Script of a saga that is a machine of the state language. */
   readonly script?: (Script & { readonly branches: Readonly<Record<string, StepDefinition>> }) | undefined
   readonly deadlineMs: number | undefined
   readonly upcast?: ((stored: unknown) => unknown) | undefined

@@ -1,4 +1,4 @@
-/** Contexts of a step's functions. */
+/** Contexts that the functions of a step receive. */
 import type { ContextLogger } from '../../core/logger.ts'
 import type { SendingTransaction } from '../../outbox/transaction-with-send.ts'
 import type { SagaFailure } from '../machine/state.ts'
@@ -9,28 +9,30 @@ export interface StepContext<Input = unknown, Results extends object = object> {
   readonly sagaId: string
   readonly step: string
   /**
-   * `<saga>/<id>/<step>`: the same in every attempt and in the compensation. Give it to whatever deduplicates. It is
-   * unique among the sagas of this service's database: to a system that several services use give the service's name with
-   * it, and `birth` where ids are started again after their sagas were deleted.
+   * `<saga>/<id>/<step>`: the same in every attempt and in the compensation. Use it as the deduplication key. It is unique among
+   * the sagas in this service's database. For a system that several services use, add the name of the service, and add `birth` if
+   * ids are started again after their sagas were deleted.
    */
   readonly key: string
-  /** Tells the saga from an earlier one with its id, that was deleted. */
+  /** Distinguishes the saga from a deleted one with the same id. */
   readonly birth: string
   readonly input: Input
-  /** Results of the steps before this one, as they come back from the database (JSON). */
+  /** Results of the previous steps, as read from the database (JSON). */
   readonly results: Results
-  /** From 1. A call cut short by the end of its process is made again under its number. */
+  /** Number of the attempt, from 1. A call that the end of its process cut short is repeated under the same number. */
   readonly attempt: number
-  /** Aborts when the attempt's time is up, the lease is lost, or the coordinator closes: stop, the call is repeated. */
+  /**
+   * Aborts when the attempt's time limit passes, the lease is lost or the coordinator closes. Stop then: the call is repeated.
+   */
   readonly signal: AbortSignal
   readonly log: ContextLogger
 }
 
 export interface CompensationContext<Input = unknown, Results extends object = object, Result = unknown>
   extends StepContext<Input, Results> {
-  /** Result of `invoke`; `undefined` when its outcome is unknown: then it may never have happened. */
+  /** Result of `invoke`; `undefined` when its outcome is unknown, so it may not have happened. */
   readonly result: Result | undefined
-  /** Why the saga turned back. */
+  /** Reason why the saga is undone. */
   readonly failure: SagaFailure
 }
 

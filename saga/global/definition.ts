@@ -1,6 +1,6 @@
 /**
- * Definitions of transactions that are just code. What the code calls is not known beforehand; what it can call is, so that
- * any instance can confirm or cancel what was done, also when the process that ran the code is gone.
+ * Definitions of transactions that are plain code. The calls of the code are not known beforehand, but the branches that it may
+ * call are, so any instance can confirm or cancel them, also after the process that ran the code has died.
  */
 import type { Channel } from '../../binder/channel/channel.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -19,9 +19,11 @@ import type { DirectTarget } from '../direct/target.ts'
 /** Options of `defineBranch`. */
 export interface BranchOptions<ToIn, Reply extends StandardSchemaV1>
   extends Pick<CallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
-  /** The command channel of a `tccParticipant`; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
+  /**
+   * The command channel of a `tccParticipant`; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`.
+   */
   readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
-  /** Schema of what its `try` returned. @default any JSON, typed `unknown` */
+  /** Schema of the result of `try`. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
   /** Retries of the confirmation. @default 10 attempts; an unavailable participant is awaited without end */
   readonly confirmRetry?: RetryOptions | undefined
@@ -40,15 +42,19 @@ export interface GlobalTransactionOptions<S extends StandardSchemaV1> {
   /** Stored as JSON with the transaction. */
   readonly input: S
   /**
-   * All that its code can call. Add one in a release before the one that calls it: an instance that has not got it cannot
-   * confirm or cancel it (`stuck`). Keep one, and its channel, until no transaction that called it is open.
+   * All branches that the code can call. Add a branch one release before the code that calls it: an instance without the branch
+   * cannot confirm or cancel it (`stuck`). Keep the branch and its channel until no open transaction has called it.
    */
   readonly branches: readonly Branch[]
-  /** From its begin until the code has returned: then all is cancelled. Waiting for answers counts. @default 30 seconds */
+  /**
+   * Time limit from the start until the code has returned, including time spent waiting for replies. After it all branches are
+   * cancelled.
+   * @default 30 seconds
+   */
   readonly timeoutMs?: number | undefined
 }
 
-/** A transaction that is just code, as `coordinator.globalTransaction` takes it; listed in `sagas` as a saga is. */
+/** A transaction that is plain code, for `coordinator.globalTransaction`. List it in `sagas`, like a saga. */
 export interface GlobalTransactionDefinition<In = unknown, Out = In> extends Saga<In, Out, { readonly code: unknown }> {
   readonly branches: Readonly<Record<string, StepDefinition>>
 }
@@ -63,8 +69,8 @@ const OPTIONS = optionNames<GlobalTransactionOptions<StandardSchemaV1>>({
 const TIMEOUT_MS = 30 * SECOND
 
 /**
- * Something that code of a global transaction can call: `try` of a `tccParticipant` in another service, which is confirmed
- * when the code has returned and cancelled when it has not.
+ * Defines a branch that the code of a global transaction can call: the `try` of a `tccParticipant` in another service. It is
+ * confirmed after the code has returned, and cancelled if the code fails.
  * @param name 1 to 80 characters of `A-Z a-z 0-9 . _ -`
  * @throws TypeError / RangeError naming the option
  */
@@ -85,9 +91,9 @@ export function defineBranch<ToIn, Reply extends StandardSchemaV1 = StandardSche
 }
 
 /**
- * A transaction that is just code: give it to `coordinator.globalTransaction` (or that of a service) with the code, and list
- * it in `sagas`.
- * @param name as of a saga; the two share their names
+ * Defines a transaction that is plain code. Pass it with the code to `coordinator.globalTransaction` (or that of a service), and
+ * list it in `sagas`.
+ * @param name same rules as for a saga; sagas and transactions share one set of names
  * @throws TypeError / RangeError naming the option
  */
 export function defineGlobalTransaction<S extends StandardSchemaV1>(

@@ -3,11 +3,11 @@ import { type ErrorClass, type ErrorOf, errorClass } from '../../core/define-err
 import { Refusal } from '../errors.ts'
 
 /**
- * A branch of a global transaction was refused: the participant said no and did nothing. Code that lets it through refuses
- * the whole transaction, with the same code.
+ * A participant refused a branch of a global transaction, and did nothing. If the code does not catch this error, the whole
+ * transaction is refused with the same code.
  */
 export class BranchRefused extends Refusal {
-  /** Which call: `2.withdraw`. */
+  /** Call that was refused: `2.withdraw`. */
   readonly branch: string
 
   constructor(branch: string, code: string, message: string) {
@@ -18,25 +18,26 @@ export class BranchRefused extends Refusal {
 
 /** Fields of a `GlobalTransactionError`, by code. */
 export interface GlobalTransactionErrors {
-  /** Whether a branch of a global transaction did something is not known: the transaction is cancelled. */
+  /** The effect of a branch of a global transaction is unknown, so the transaction is cancelled. */
   'saga.branch_failed': { branch: string; failure: GlobalFailure }
   /**
-   * Code was called within a global transaction that this process has no coordinator of: neither its service nor its definition
-   * is that of one here. Nothing was done. `owner` is the service of the transaction, `service` the one here.
+   * Code was called within a global transaction that no coordinator in this process can join: neither its service nor its
+   * definition belongs to a coordinator here. Nothing was done. `owner` is the service of the transaction, `service` the service
+   * here.
    */
   'saga.transaction_not_here': { owner: string; transaction: string; service: string }
-  /** A branch was called when the transaction accepted none any longer. It was not executed. */
+  /** A branch was called after the transaction had stopped accepting branches. It was not executed. */
   'saga.transaction_ended': { transaction: string; id: string; why: string }
   /**
-   * The global transaction of this id is cancelled: all its branches are, or never did anything. Its `failure` says why, its `cause` is
-   * what the code threw after that, if it did.
+   * The global transaction with this id was cancelled: its branches are cancelled or never had an effect. `failure` has the
+   * reason; `cause` is the error that the code threw afterwards, if any.
    */
   'saga.transaction_cancelled': { transaction: string; id: string; failure: GlobalFailure }
-  /** Confirming or cancelling the branches of a global transaction has come to where a person must look: see `retry`, `skip`, `resolve`. */
+  /** Confirming or cancelling the branches of a global transaction needs an operator: see `retry`, `skip`, `resolve`. */
   'saga.transaction_stuck': { transaction: string; id: string; failure: GlobalFailure }
   /**
-   * A header that names no transaction: the caller's mistake, or a stranger's. Nothing was done; answer 400. Express and Fastify do, by the
-   * `statusCode`.
+   * A header does not name a transaction, by mistake of the caller or from an unknown sender. Nothing was done. Respond with 400;
+   * Express and Fastify do so because of `statusCode`.
    */
   'saga.transaction_header': { why: string; statusCode: 400 }
 }

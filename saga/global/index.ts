@@ -1,5 +1,5 @@
 /**
- * Transactions that are just code: branches are called as the code goes, and confirmed or cancelled together.
+ * Transactions that are plain code: the code calls branches, and all of them are confirmed or cancelled together.
  *
  * @module
  */

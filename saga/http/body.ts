@@ -1,6 +1,9 @@
-/** Reading what a stranger sends: no more of it than is allowed. */
+/** Reads a request or response body up to a size limit. */
 
-/** The bytes, or `undefined` when there are more: then the rest is not read. @param signal ends the reading @throws what the stream throws */
+/**
+ * Returns the bytes, or `undefined` if there are more than the limit; the rest is not read. @param signal ends the reading
+ * @throws the error of the stream
+ */
 export async function readAtMost(
   body: ReadableStream<Uint8Array> | null,
   maxBytes: number,

@@ -1,6 +1,7 @@
 /**
- * Checks of every endpoint of this package before it acts: the method is POST, the caller is authorized, the body is small enough, and there
- * is room. Answers never repeat foreign input, and never contain internal errors.
+ * Checks that each endpoint of this package makes before it acts: the method is POST, the caller is authorized, the body is
+ * within its limit, and the endpoint is not at its maximum concurrency. Responses never repeat foreign input, and contain no
+ * internal errors.
  */
 import { timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
@@ -10,23 +11,23 @@ import type { FetchHandler } from '../../core/node-http-adapter.ts'
 import { readable } from '../../core/thrown-values.ts'
 import { readAtMost } from './body.ts'
 
-/** The caller and its request. */
+/** A caller and its request. */
 export interface HttpAsking<Asked> {
   readonly headers: Headers
   readonly url: string
-  /** The request as the headers state it. Unproven: authorize it for this caller. */
+  /** The claims in the request's headers. Unproven: check that this caller may make them. */
   readonly asked: Asked
   /** The body, for a signature. @throws HttpProblemError when it is too large */
   readonly body: () => Promise<Uint8Array>
 }
 
 /**
- * Authorizes callers. False: 403. An exception is a fault of its own: 503, and the caller repeats the request. `'none'`: every client that
- * reaches the URL is allowed, because something in front of it decides.
+ * Authorizes callers. False: 403. An exception counts as an internal failure: 503, and the caller repeats the request. `'none'`:
+ * every client that reaches the URL is allowed, because a proxy in front of it decides.
  */
 export type HttpAuthorize<Asked> = 'none' | ((asking: HttpAsking<Asked>) => boolean | Promise<boolean>)
 
-/** @throws TypeError: there is no default, for an open endpoint has to be meant */
+/** @throws TypeError when it is missing: there is no default, so an open endpoint is always deliberate */
 export function requireAuthorize<Asked>(path: string, authorize: unknown): HttpAuthorize<Asked> {
   if (authorize === 'none' || typeof authorize === 'function') return authorize as HttpAuthorize<Asked>
   throw invalidOption(
@@ -37,8 +38,8 @@ export function requireAuthorize<Asked>(path: string, authorize: unknown): HttpA
 }
 
 /**
- * For `authorize`: lets in who sends `authorization: Bearer <token>` with one of these tokens. Several, so that one can be
- * changed while the other holds; a function is asked for each request.
+ * Creates an `authorize` function that accepts `authorization: Bearer <token>` with one of these tokens. Pass several to rotate
+ * them; a function is called for each request.
  * @throws TypeError for an empty token
  */
 export function bearer(
@@ -57,7 +58,7 @@ export function bearer(
   }
 }
 
-/** Problem response instead of an answer. */
+/** Problem response that replaces the regular one. */
 export class HttpProblemError extends Error {
   readonly status: number
   readonly code: string
@@ -78,7 +79,9 @@ export interface Served<Asked> {
   readonly logger: Logger
   /** Reads the request from the headers alone. @throws HttpProblemError */
   read(request: Request): Asked
-  /** Does it. @throws HttpProblemError for what may be said; anything else is logged, and 503 */
+  /**
+   * Performs the request. @throws HttpProblemError for errors that the caller may see; other errors are logged, and answered 503
+   */
   answer(asked: Asked, body: Uint8Array, signal: AbortSignal): Promise<Response>
 }
 
@@ -102,7 +105,7 @@ export function serve<Asked>(served: Served<Asked>): FetchHandler {
   }
 }
 
-/** @param left told once when all that the request began has ended, maybe after the answer */
+/** @param left called once when all work of the request has ended, maybe after the response */
 async function answer<Asked>(served: Served<Asked>, request: Request, left: () => void): Promise<Response> {
   const limit = new AbortController()
   const timeout = Promise.withResolvers<never>()

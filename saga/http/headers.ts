@@ -1,6 +1,6 @@
 /**
- * A command's headers as those of an HTTP request, and back. What HTTP could not carry is percent-encoded, as CloudEvents say
- * for their headers: a saga's id may hold any character. All values are text there.
+ * Converts a command's headers to HTTP headers and back. Characters that HTTP cannot carry are percent-encoded, as CloudEvents
+ * specify for their headers: a saga's id may contain any character. All values are text in HTTP.
  *
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3132-http-header-values
  */
@@ -8,14 +8,14 @@ import type { EncodedMessage, Headers as MessageHeaders } from '../../binder/cha
 import { HEADERS } from '../wire/wire.ts'
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** Headers of the connection, of HTTP itself, or of the client: a message's headers are never among them. */
+/** Headers of the connection, of HTTP itself, or of the client. They never become headers of a message. */
 const OWN =
   /^(?:accept.*|authorization|connection|content-.*|cookie|date|expect|forwarded|host|keep-alive|origin|proxy-.*|sec-.*|te|trailer|transfer-encoding|upgrade|user-agent|via|x-forwarded-.*|ce-.*|concordat-.*)$/i
-/** Numbers among a command's headers. */
+/** Headers of a command that are numbers. */
 const NUMBERS: ReadonlySet<string> = new Set([HEADERS.attempt, HEADERS.round])
 const NUMBER = /^\d{1,15}$/
 
-/** The headers of the request that carries this command; those that HTTP has no name for are left out. */
+/** Returns the headers of the request that carries this command, without those whose names HTTP does not allow. */
 export function requestHeaders(message: EncodedMessage): Record<string, string> {
   const carried = Object.entries(message.headers).flatMap(([name, value]) => {
     const isText = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
@@ -32,7 +32,7 @@ export function requestHeaders(message: EncodedMessage): Record<string, string> 
   }
 }
 
-/** The message that a request carries, without its body. Credentials and all else that is HTTP's own stay outside. */
+/** Returns the message in a request, without its body and without credentials and other headers of HTTP itself. */
 export function messageOf(headers: Headers, destination: string): Omit<EncodedMessage, 'body'> {
   const text = (name: string): string => decoded(headers.get(name) ?? '') ?? ''
   const time = Date.parse(headers.get('ce-time') ?? '')
@@ -48,7 +48,10 @@ export function messageOf(headers: Headers, destination: string): Omit<EncodedMe
   }
 }
 
-/** The headers of the command that a request is. What cannot be decoded is left out, so that it is missed. */
+/**
+ * Returns the command headers of a request. Headers that cannot be decoded are omitted, so the check for required headers reports
+ * them.
+ */
 export function commandHeadersOf(headers: Headers): MessageHeaders {
   const read = [...headers].flatMap(([name, value]) => {
     if (OWN.test(name)) return []

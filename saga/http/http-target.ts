@@ -1,9 +1,9 @@
 /**
- * A participant reached by HTTP: its URL, and its requests. The channel defines the command, as for a participant reached by message: both
- * take the same commands, and their fence is the same.
+ * A participant over HTTP: its URL and its requests. The channel defines the command, as for a participant on a broker: both take
+ * the same commands and use the same fence.
  *
- * The URL comes from code or configuration. No part of a payload, a result or an answer goes into it, and redirects are not followed: the
- * author of an order cannot make the coordinator ask another machine.
+ * The URL comes from code or configuration. It never contains a part of a payload, a result or a response, and redirects are not
+ * followed, so the author of an order cannot make the coordinator call another machine.
  */
 
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
@@ -19,33 +19,35 @@ import { type HttpHeaders, type HttpSettings, type HttpUrl, requireHttpUrl } fro
 /** Options of `httpTarget`. */
 export interface HttpTargetOptions {
   /**
-   * `http:` or `https:`, without a user name. A function is called for each request: for an address that changes. It may
-   * change freely between releases: open transactions know the channel's name alone.
+   * An `http:` or `https:` URL without a user name. A function is called for each request, for an address that changes. The URL
+   * may change freely between releases, because open transactions store only the channel's name.
    */
   readonly url: HttpUrl
   /**
-   * Headers of each request, such as `authorization`. Called for each request, so that a token may be short-lived. Nothing of
-   * it is logged. @default none
+   * Headers of each request, such as `authorization`. A function is called for each request, so that tokens may be short-lived.
+   * Headers are never logged. @default none
    */
   readonly headers?: HttpHeaders | undefined
   /** A `fetch` with a proxy, a pool or a client certificate. Must honour `redirect: 'manual'`. @default Node's */
   readonly fetch?: typeof fetch | undefined
-  /** Time limit of a request including its answer. It is repeated within the step's `timeoutMs`. @default 10 seconds */
+  /**
+   * Time limit of a request including its response. The request is repeated within the step's `timeoutMs`. @default 10 seconds
+   */
   readonly requestTimeoutMs?: number | undefined
   /**
-   * Pauses between requests while none is answered by the participant: it is away, or a proxy answers for it.
+   * Pauses between requests while the participant does not answer, because it is unavailable or a proxy answers in its place.
    * @default 200 ms, doubled, at most 10 s, half of it random
    */
   readonly retry?: BackoffOptions | undefined
-  /** Requests at once from this process. Others wait in line. @default 64 */
+  /** Maximum number of concurrent requests of this process; further requests queue. @default 64 */
   readonly concurrency?: number | undefined
-  /** A larger request is not sent: the step fails permanently. @default 1 MiB */
+  /** Maximum size of a request. A larger one is not sent, and the step fails permanently. @default 1 MiB */
   readonly maxRequestBytes?: number | undefined
-  /** A larger answer is not read: the step fails permanently. @default 1 MiB */
+  /** Maximum size of a response. A larger one is not read, and the step fails permanently. @default 1 MiB */
   readonly maxResponseBytes?: number | undefined
 }
 
-/** A participant that is asked by HTTP: what `to` of `.tcc`, `.command` and `defineBranch` takes beside a channel. */
+/** A participant over HTTP. `.tcc`, `.command` and `defineBranch` accept it as `to`, instead of a channel. */
 export interface HttpTarget<In = unknown> extends DirectTarget<In> {
   readonly http: HttpSettings
 }
@@ -65,8 +67,8 @@ const MAX_BYTES = 64 * 1_024 * 1_024
 const DEFAULTS = Object.freeze({ requestTimeoutMs: 10 * SECOND, concurrency: 64, bytes: 1_024 * 1_024 })
 
 /**
- * A participant that is asked by HTTP instead of by message: `to: httpTarget(paymentCommands, { url, headers })`. On the other
- * side is `httpParticipants`, or a program in any language that keeps docs/reference/wire-format.md.
+ * Creates a target that calls a participant over HTTP instead of through a broker: `to: httpTarget(paymentCommands, { url,
+ * headers })`. The other side is `httpParticipants`, or a program in any language that follows docs/reference/wire-format.md.
  * @throws TypeError / RangeError naming the option
  */
 export function httpTarget<In, Out>(channel: Channel<In, Out>, options: HttpTargetOptions): HttpTarget<In> {

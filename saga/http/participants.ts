@@ -1,7 +1,7 @@
 /**
- * Participants that are asked by HTTP: the same declarations that a binder takes, the same fence, the same answers. A request
- * is a command, and its response is the answer, which is sent after the commit that holds it. One that is lost is asked for
- * again, and the fence gives it again.
+ * Participants over HTTP, with the declarations, the fence and the replies of participants on a broker. A request is a command,
+ * and its response is the reply, sent after the commit that contains it. If the response is lost, the coordinator repeats the
+ * request, and the fence returns the same reply.
  *
  * @see docs/reference/wire-format.md, "Participants over HTTP"
  */
@@ -18,23 +18,29 @@ import { type CommandHeaders, REPLIES, readCommandHeaders } from '../wire/wire.t
 import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './guard-http-requests.ts'
 import { commandHeadersOf, messageOf } from './headers.ts'
 
-/** The command that a request to a participant says it is. */
+/** The command that a request claims to be. */
 export interface AskedCommand extends Pick<CommandHeaders, 'saga' | 'sagaId' | 'step' | 'operation'> {
   /** The channel's name. */
   readonly channel: string
-  /** The service of the coordinator: what it does belongs to that one's saga. Let each caller speak for its own service alone. */
+  /** Service of the coordinator whose saga the command belongs to. Allow each caller only its own service. */
   readonly service: string
 }
 
 /** Options of `httpParticipants`. */
 export interface HttpParticipantsOptions extends AskedOptions, RuntimeOptions {
-  /** Authorizes callers, for the service in whose name they act. There is no default: write `'none'` explicitly. */
+  /** Authorizes callers for the service in whose name they act. There is no default: write `'none'` explicitly. */
   readonly authorize: HttpAuthorize<AskedCommand>
-  /** Larger requests are answered 413. @default 1 MiB */
+  /** Maximum size of a request; a larger one is answered 413. @default 1 MiB */
   readonly maxRequestBytes?: number | undefined
-  /** Then the handler's signal aborts and 503 is answered; what it commits all the same is found when it is asked again. @default 30 seconds */
+  /**
+   * Time limit of a request. After it the handler's signal aborts and the response is 503. If the handler commits all the same,
+   * the repeated request returns its result. @default 30 seconds
+   */
   readonly timeoutMs?: number | undefined
-  /** Requests at once; more are answered 503 with `retry-after`. Each may hold a connection of the pool. @default 64 */
+  /**
+   * Maximum number of concurrent requests; further ones are answered 503 with `retry-after`. Each may hold a connection of the
+   * pool. @default 64
+   */
   readonly concurrency?: number | undefined
 }
 
@@ -50,8 +56,8 @@ const DEFAULTS = Object.freeze({ maxRequestBytes: 1_024 * 1_024, timeoutMs: 30 *
 const MAX_BYTES = 64 * 1_024 * 1_024
 
 /**
- * A Fetch handler for participants: those of `participant`, `tccParticipant`, `xaParticipant` and `undoParticipant`, declared
- * as for a binder. Which one is asked is what the request's `ce-type` says: the channel's name.
+ * Creates a Fetch handler for participants, declared with `participant`, `tccParticipant`, `xaParticipant` and `undoParticipant`
+ * as for a binder. The request's `ce-type` names the channel, and so the participant.
  * @throws TypeError / RangeError naming the option
  */
 export function httpParticipants(participants: readonly SinkBinding[], options: HttpParticipantsOptions): FetchHandler {
@@ -75,7 +81,7 @@ export function httpParticipants(participants: readonly SinkBinding[], options: 
   })
 }
 
-/** A command that came, without its body. */
+/** A received command, without its body. */
 interface Command extends AskedCommand {
   readonly side: AskedParticipant
   readonly message: Omit<EncodedMessage, 'body'>
@@ -100,7 +106,7 @@ const NAME = /^[A-Za-z0-9._[\]-]{1,200}$/
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/
 
-/** Checks that a coordinator could have written it: its key is part of the fence, and must name no other step. */
+/** Checks that a coordinator could have written the command: its key is part of the fence, and must not name another step. */
 function isPlausible({ saga, sagaId, step, key, replyTo, birth }: CommandHeaders): boolean {
   const named = NAME.test(saga) && NAME.test(step) && NAME.test(replyTo) && replyTo.endsWith(REPLIES)
   const isShort = sagaId.length <= 200 && (birth === '' || NAME.test(birth))

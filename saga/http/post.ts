@@ -1,14 +1,14 @@
 /**
- * Sends one request to a participant and interprets the answer. There are three cases: the participant's own answer; a no from another
- * party, which is a failed attempt; or no answer, which is repeated. Only the participant can say that nothing was done, so only its own
- * answer is ever a refusal.
+ * Sends one request to a participant and interprets the response. There are three cases: the participant's own reply; an error
+ * from another program, which is a failed attempt; or no reply, after which the request is repeated. Only the participant knows
+ * that nothing was done, so only its own reply can be a refusal.
  *
  * | response                                          | meaning                                         |
  * |---------------------------------------------------|-------------------------------------------------|
- * | 200 with the answer to this command               | that answer                                     |
- * | no connection, a reset, a timeout, 5xx, 408, 425, 429, 2xx with anything else | no answer: asked again      |
+ * | 200 with the reply to this command                | that reply                                      |
+ * | no connection, a reset, a timeout, 5xx, 408, 425, 429, 2xx with anything else | no reply: the request is repeated |
  * | 3xx, 401, 403, 404 and any other 4xx              | a failed attempt                                |
- * | 400, 405, 413, 414, 415, 422, 431; more than `maxResponseBytes` | a permanent failure                             |
+ * | 400, 405, 413, 414, 415, 422, 431; more than `maxResponseBytes` | a permanent failure                 |
  */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -28,7 +28,7 @@ const LATER: ReadonlySet<number> = new Set([408, 425, 429])
 const MAX_AFTER_SECONDS = 3_600
 const OWN_CODE = /^[a-z]{1,20}\.[a-z_]{1,60}$/
 
-/** Sends it once. Never rejects. @param signal ends it: then another instance may send it again */
+/** Sends the request once. Never rejects. @param signal ends it, after which another instance may send the request again */
 export async function post(
   request: DirectRequest,
   http: HttpSettings,
@@ -48,7 +48,7 @@ export async function post(
     const url = requireHttpUrl(`httpTarget(${place}).url`, given)
     // A query may hold a secret.
     place = `${url.origin}${url.pathname}`
-    // A `fetch` or a function of the user's may not heed the signal.
+    // The user's `fetch` or functions may ignore the signal.
     return await unlessAborted(limit.signal, exchange(request, http, { url, place }, limit.signal))
   } catch (error) {
     return { again: { code: 'saga.http_no_answer', message: `POST ${place}: ${reasonOf(error, limit.signal)}` } }
@@ -75,13 +75,13 @@ async function exchange(
     signal,
   })
   const bytes = await readAtMost(response.body as ReadableStream<Uint8Array> | null, http.maxResponseBytes)
-  // By a `fetch` of the user's that follows them all the same: who answers is not who was asked.
+  // A user's `fetch` followed a redirect in spite of the option, so another server answered.
   if (response.redirected) return redirected(place)
   if (response.status === 200) return answerIn(bytes, command, place, http.maxResponseBytes)
   return statusAnswer(response, codeIn(bytes), place)
 }
 
-/** The command's headers win, in any spelling. */
+/** Merges headers. The command's headers override the given ones, regardless of case. */
 function headersOf(message: EncodedMessage, given: Readonly<Record<string, string>> = {}): Headers {
   const headers = new Headers({ accept: 'application/json', ...given })
   for (const [name, value] of Object.entries(requestHeaders(message))) headers.set(name, value)
@@ -104,7 +104,7 @@ async function answerIn(
   return { again: { code: 'saga.http_no_answer', message } }
 }
 
-/** `undefined`: it is none, or one to another command. */
+/** Returns `undefined` if the body is not a reply, or is a reply to another command. */
 async function replyIn(bytes: Uint8Array, command: CommandHeaders): Promise<SagaReply | undefined> {
   try {
     const { codec, schema } = replyChannel(command.replyTo)
@@ -139,12 +139,12 @@ function redirected(place: string): DirectAnswer {
   return { failed: { code: 'saga.http_redirect', message }, final: false }
 }
 
-/** Seconds; a date is not read: whose clock would it be? */
+/** Reads seconds. A date is ignored, because it depends on the other program's clock. */
 function afterMs(value: string | null): number | undefined {
   return value !== null && /^\d{1,6}$/.test(value) ? Math.min(Number(value), MAX_AFTER_SECONDS) * 1_000 : undefined
 }
 
-/** The code in the answer of a participant of this package. Nothing else of a stranger's text goes into errors and logs. */
+/** Returns the code in a response of a participant of this package. No other foreign text enters errors and logs. */
 function codeIn(bytes: Uint8Array | undefined): string | undefined {
   if (bytes === undefined || bytes.byteLength > 4_096) return undefined
   try {
@@ -159,7 +159,7 @@ async function urlOf({ url }: HttpSettings): Promise<string | URL> {
   return typeof url === 'function' ? url() : url
 }
 
-/** The code of what broke. Texts of other programs are left out: they may quote a header. */
+/** Returns the code of an error. Messages of other programs are omitted, because they may quote a header. */
 function reasonOf(error: unknown, signal: AbortSignal): string {
   if (signal.aborted) return toError(signal.reason).message
   const code = fieldOf(fieldOf(error, 'cause'), 'code')

@@ -7,9 +7,9 @@ import { responseFailure } from '../coordinator/joined-global-transaction.ts'
 import { type AnyHeaders, formatTransaction, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
 
 /**
- * The header of the global transaction that the calling code is part of; none outside of one. For a request or a message to a
- * service that shall take part, which reads it by `inheritTransaction`. Wait for the answer of what you call: what it adds
- * after the code has returned is refused.
+ * Returns the header of the global transaction that the calling code is part of, or no header outside of one. Add it to a request
+ * or message to a service that should take part and reads it with `inheritTransaction`. Await the response of that service:
+ * branches that it calls after the code has returned are refused.
  */
 export function transactionHeaders(): Readonly<Record<string, string>> {
   const ref = runningCode()?.ref
@@ -32,23 +32,24 @@ export function transactionFetch(through?: typeof fetch): typeof fetch {
   }
 }
 
-/** Runs code in the transaction that headers name: a coordinator, or a service. */
+/** Runs code in the transaction that headers name; implemented by coordinators and services. */
 export interface InheritsTransaction {
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
 }
 
 /**
- * For `app.use(...)` of Express and `app.addHook('onRequest', ...)` of Fastify: what handles a request is part of the global
- * transaction that the request came with, whose `signal` is kept up to date until the response is sent. A response with a status of 500 or
- * more cancels the transaction before it is sent; one whose connection is cut cancels it, too. A header that is none is
- * answered 400. A Fetch handler needs none of it: `(request) => service.inheritTransaction(request.headers, () => handle(request))`.
+ * Middleware for `app.use(...)` of Express and `app.addHook('onRequest', ...)` of Fastify: the handler of a request takes part in
+ * the global transaction named in the request's headers, and the transaction's `signal` stays up to date until the response is
+ * sent. A response with a status of 500 or more cancels the transaction before it is sent; a lost connection cancels it, too. An
+ * invalid header is answered 400. A Fetch handler needs no middleware: `(request) => service.inheritTransaction(request.headers,
+ * () => handle(request))`.
  */
 export function transactionMiddleware(
   here: InheritsTransaction,
 ): (request: { readonly headers: AnyHeaders }, response: unknown, next: (error?: Error) => void) => void {
   return (request, response, next) => {
     const settled = Promise.withResolvers<void>()
-    // Once what comes next has begun, its errors are the framework's.
+    // After `next` was called, the framework handles errors.
     let hasBegun = false
     const work = async (): Promise<void> => {
       hasBegun = true
@@ -69,9 +70,9 @@ export function transactionMiddleware(
 }
 
 /**
- * Resolves when the response has been sent: `next` returns while the handler is still at work. Rejects when the response fails or its
- * connection is gone.
- * @param settled until then, a response that fails is not ended
+ * Resolves when the response has been sent, because `next` returns while the handler still runs. Rejects when the response fails
+ * or its connection is lost.
+ * @param settled until then, a failed response is not ended
  */
 function succeeds(response: ServerResponse, settled: Promise<void>): Promise<void> {
   const end = response.end.bind(response) as (...given: unknown[]) => ServerResponse

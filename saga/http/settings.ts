@@ -10,11 +10,11 @@ export interface HttpCall {
   readonly sagaId: string
   readonly step: string
   readonly operation: Operation
-  /** The body as sent: for a signature. */
+  /** The body as sent, for a signature. */
   readonly body: Uint8Array
 }
 
-/** Where to: from code or configuration. */
+/** URL of the participant, from code or configuration. */
 export type HttpUrl = string | URL | (() => string | URL | Promise<string | URL>)
 
 /** Headers of each request, such as `authorization`. */
@@ -22,7 +22,7 @@ export type HttpHeaders = (
   call: HttpCall,
 ) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>
 
-/** The options of `httpTarget`, complete. */
+/** Options of `httpTarget` with all defaults applied. */
 export interface HttpSettings {
   readonly url: HttpUrl
   readonly headers: HttpHeaders | undefined
@@ -34,7 +34,7 @@ export interface HttpSettings {
   readonly maxResponseBytes: number
 }
 
-/** @throws TypeError; the value is not shown: a user name and a password may be in it */
+/** @throws TypeError without the value, which may contain a user name and a password */
 export function requireHttpUrl(path: string, value: unknown): URL {
   const url = typeof value === 'string' || value instanceof URL ? URL.parse(String(value)) : null
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {

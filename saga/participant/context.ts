@@ -6,23 +6,24 @@ import { type CommandHeaders, REPLIES } from '../wire/wire.ts'
 /** Context of a participant's handlers, beside the request. */
 export interface ParticipantContext {
   /**
-   * Write the effect through it; have no other effect, or deduplicate that by `key`. `tx.send(channel, payload)` sends a message
-   * that leaves if and only if the effect commits.
+   * Transaction for the effect. Have no other effects, or deduplicate them by `key`. `tx.send(channel, payload)` sends a message
+   * if and only if the effect commits.
    */
   readonly tx: SendingTransaction
   /**
-   * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas of one name
-   * and id: where these meet add `service`. An id may be started again once its saga was undone, or forgotten: add `birth`.
+   * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas with the same name
+   * and id: add `service` where both can occur. An id may be started again after its saga was compensated or deleted: add
+   * `birth`.
    */
   readonly key: string
-  /** The service of the coordinator: the reply channel without `.saga-replies`. */
+  /** Service of the coordinator: the reply channel without `.saga-replies`. */
   readonly service: string
-  /** Tells the saga from an earlier one with its id; empty when its coordinator does not say. */
+  /** Distinguishes the saga from an earlier one with the same id; empty when its coordinator does not send it. */
   readonly birth: string
   readonly saga: string
   readonly sagaId: string
   readonly step: string
-  /** The message: its signal, its log, its headers. */
+  /** The message, with its signal, log and headers. */
   readonly message: HandlerContext
 }
 

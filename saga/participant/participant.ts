@@ -1,14 +1,14 @@
 /**
- * The other side of a command: effect, deduplication and reply in one transaction of the participant's database.
+ * Participant of a command: effect, deduplication and reply commit in one transaction of the participant's database.
  *
- * - `Refusal` from `invoke` is a definite no: what the handler wrote is rolled back, the refusal is kept and answered in
- *   a second transaction. A crash between the two leaves nothing: the command comes again and is decided again. After an
- *   attempt that failed, maybe with an effect outside of the transaction, it is no definite no: the answer is `failed`,
- *   `final`, and the step is undone. With `effects: 'tx'` nothing is outside, and it is one.
- * - Any other error rolls back and is retried here first (the binding's `maxAttempts`, blocking). After the last attempt,
- *   or at once with `retryable === false`, the answer is `failed`: the coordinator asks again, or compensates. A command
- *   is therefore not dead-lettered because its handler failed; only when the database does not take the answer either,
- *   and then the coordinator's timeout asks again.
+ * - A `Refusal` from `invoke` is definite: the handler's writes are rolled back, and the refusal is stored and sent in a second
+ *   transaction. After a crash between the two nothing is stored: the command is redelivered and decided again. After a failed attempt
+ *   that may have had an effect outside of the transaction a refusal is not definite: the reply is `failed`, `final`, and the step is
+ *   undone. With `effects: 'tx'` there are no outside effects, so it is definite.
+ * - Any other error rolls back and is first retried here (the binding's `maxAttempts`, blocking). After the last attempt,
+ *   or at once with `retryable === false`, the reply is `failed`: the coordinator sends the command again, or compensates. So a command
+ *   is not dead-lettered because its handler failed, but only when the database does not accept the reply either; the coordinator's
+ *   timeout then sends the command again.
  */
 
 import type { NameOptions } from '../../binder/bindings/binding-name-types.ts'
@@ -20,18 +20,21 @@ import type { ParticipantContext } from './context.ts'
 import { stepDuties } from './operation-handlers.ts'
 import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
 
-/** Handlers of a participant: one that acts, one that undoes. */
+/** Handlers of a participant: one for the action, one for its compensation. */
 export interface ParticipantHandlers<Request> {
-  /** Does it. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
+  /** Performs the action. Returns the reply's result (JSON). Throw a `Refusal` to refuse, having done nothing. */
   readonly invoke: (request: Request, context: ParticipantContext) => unknown
-  /** Undoes it: called once, and only when `invoke` was committed or, with effects `'anywhere'`, began and did not refuse. Must not refuse. */
+  /**
+   * Undoes the action: called once, and only when `invoke` was committed or, with effects `'anywhere'`, began and did not refuse.
+   * Must not refuse.
+   */
   readonly compensate: (request: Request, context: ParticipantContext) => void | Promise<void>
 }
 
 const NAMES = optionNames<ParticipantOptions>(PARTICIPANT_OPTIONS)
 
 /**
- * A sink for a command channel. The binder's `sends` needs the reply channel: `sagaReplies('orders')`.
+ * Creates a sink for a command channel. Add the reply channel to the binder's `sends`: `sagaReplies('orders')`.
  * @throws TypeError / RangeError naming the option
  */
 export function participant<

@@ -1,4 +1,4 @@
-/** Options of a sharded coordinator, each shard's merged with those for all, and checked. */
+/** Options of a sharded coordinator, merged with the options of each shard and checked. */
 
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
@@ -13,22 +13,22 @@ import {
   resolveCoordinatorOptions,
 } from '../coordinator/options.ts'
 
-/** A database of a sharded coordinator. Its options override those for all. */
+/** A database of a sharded coordinator. Its options override the common ones. */
 export interface ShardOptions
   extends Pick<CoordinatorOptions, 'sql' | 'outbox'>,
     Partial<Pick<CoordinatorOptions, 'schema' | 'concurrency' | 'transactions'>> {
   /**
-   * Replies to the sagas of this shard come to `<service>.saga-replies`, so each shard has its own. Give a database that was
-   * there before the shards the name that it had. @default `<service of the coordinator>-<name of the shard>`
+   * Service name of this shard: replies to its sagas arrive on `<service>.saga-replies`, so each shard needs its own name. Keep
+   * the previous name for a database that was used before sharding. @default `<service of the coordinator>-<name of the shard>`
    */
   readonly service?: string | undefined
 }
 
-/** Options of `createShardedCoordinator`: those of `createCoordinator`, and the shards in the place of one database. */
+/** Options of `createShardedCoordinator`: those of `createCoordinator`, with shards instead of one database. */
 export interface ShardedCoordinatorOptions extends Omit<CoordinatorOptions, 'sql' | 'outbox'> {
   /**
-   * The databases by name: letters, digits, `.`, `_` and `-`, at most 40. A name stays with its database permanently: the place of every saga
-   * is computed from it. Include all shards that ever existed, also those that take no new sagas.
+   * Databases by name: letters, digits, `.`, `_` and `-`, at most 40 characters. The name of a database must never change,
+   * because the place of every saga is computed from it. Include all shards that ever existed, also those that take no new sagas.
    */
   readonly shards: Readonly<Record<string, ShardOptions>>
 }
@@ -78,12 +78,14 @@ export function resolveShardedOptions(options: ShardedCoordinatorOptions): Resol
   return { instance, ...runtime, shards: resolved }
 }
 
-/** An option that is there without a value leaves the one for all. */
+/** Ignores options of a shard that are `undefined`, so that the common ones apply. */
 function defined(shard: ShardOptions): Partial<ShardOptions> {
   return Object.fromEntries(Object.entries(shard).filter(([, value]) => value !== undefined))
 }
 
-/** @throws TypeError: the reply of one would be read by the other, and a row would be in both */
+/**
+ * @throws TypeError when shards share a name or a table: one would read the replies of the other, or a row would belong to both
+ */
 function requireDistinct(shards: readonly ResolvedOptions[]): void {
   const services = new Set<string>()
   for (const [index, { service, sql, schema }] of shards.entries()) {

@@ -1,6 +1,6 @@
 /**
- * The duties of a TCC participant: `invoke` is its `try`, `compensate` its `cancel`. Who confirms and who cancels both hold
- * the row of `invoke`, so of the two one comes first and the other sees it.
+ * Operations of a TCC participant: `invoke` is its `try`, `compensate` its `cancel`. Confirming and cancelling both lock the row
+ * of `invoke`, so one of them comes first and the other sees it.
  */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
@@ -20,7 +20,7 @@ import { answerTo, type CommandHeaders, TCC } from '../wire/wire.ts'
 
 /** Record of `try` for confirming or cancelling it. */
 export interface Tried {
-  /** True: it was committed. */
+  /** True if `try` was committed. */
   readonly tried: boolean
   /** Its result, if it was committed. */
   readonly result: unknown
@@ -32,7 +32,7 @@ export interface TccFunctions<Request, Context> {
   readonly cancel: (request: Request, context: Context & Tried) => void | Promise<void>
 }
 
-/** @param isInside all that `try` does is in its transaction: what was not committed needs no cancellation */
+/** @param isInside true: all effects of `try` are in its transaction, so an uncommitted `try` needs no cancellation */
 export function tccDuties<Request, Context>(
   barrier: Barrier,
   functions: TccFunctions<Request, Context>,
@@ -53,7 +53,7 @@ export function tccDuties<Request, Context>(
 
 type Handler<Request, Context> = (request: Request, context: Context & Tried) => Promise<void>
 
-/** Makes final what was reserved, once; what was not is nothing that can be confirmed. */
+/** Confirms a reservation, once. Only a committed reservation can be confirmed. */
 class Confirming<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = false
   readonly #barrier: Barrier
@@ -67,7 +67,7 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (!isReserved(tried)) {
-      // A confirmation stands even if the row of its try is gone: an operator accepted it, and a purge removed it.
+      // A confirmation holds even if the row of its `try` is missing: an operator accepted it, and a purge removed the row.
       const isDone = (await this.#barrier.find(tx, command, 'confirm')) !== undefined
       return isDone ? done(command) : notReserved(command)
     }
@@ -77,19 +77,19 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
     return reply
   }
 
-  /** Repeats a confirmation that stands; its payload is not needed. */
+  /** Repeats the reply of a recorded confirmation; the payload is not needed. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const entry = await this.#barrier.find(tx, command, 'confirm')
     return entry === undefined ? failed : done(command)
   }
 
-  /** Nothing is kept: asked again, it is tried again. */
+  /** Records nothing, so a repeated command is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
   }
 }
 
-/** Gives up what was reserved, once, and refuses a `try` that comes later; what was never begun is given up as it is. */
+/** Cancels a reservation, once, and bars a later `try`. A `try` that never began is cancelled without calling the handler. */
 class Cancelling<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = false
   readonly #barrier: Barrier
@@ -109,7 +109,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
     return this.#cancelled(tx, command, tried, entry)
   }
 
-  /** Cancels without the payload if nothing needs a cancellation. */
+  /** Cancels without the payload if there is nothing to cancel. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const tried = await this.#bar(tx, command)
     if ('final' in tried) return tried.final
@@ -122,12 +122,12 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
     )
   }
 
-  /** Nothing is kept: asked again, it is tried again. */
+  /** Records nothing, so a repeated command is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
   }
 
-  /** Bars a `try` that comes later. @returns its row, or the answer if there is nothing to give up any longer */
+  /** Bars a later `try`. @returns its row, or the reply if there is nothing left to cancel */
   async #bar(tx: SqlTransaction, command: CommandHeaders): Promise<BarrierEntry | { readonly final: SagaReply }> {
     if (await isForgotten(this.#barrier, tx, command)) return { final: forgotten(command) }
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')

@@ -1,10 +1,10 @@
 /**
- * The other side of `.tcc`: it reserves, and makes that final or gives it up when the saga says so. Each in one transaction
- * with the barrier's row and the answer, so a repetition is harmless, a cancellation without a `try` is empty, and a `try`
- * that comes after its cancellation is refused.
+ * The participant of `.tcc`: it reserves, and confirms or cancels the reservation when the saga asks for it. Each operation
+ * commits in one transaction with the barrier's row and the reply, so a repetition is harmless, a cancellation without a `try` is
+ * empty, and a `try` that arrives after its cancellation is refused.
  *
- * `try` may also do something outside of its transaction, such as a hold on a card. That it was begun is committed before it
- * is called; so when it throws, when its process dies in the middle or when its answer is lost, `cancel` is called for it.
+ * `try` may also have effects outside of its transaction, such as a hold on a card. The participant commits a record before it
+ * calls `try`, so it calls `cancel` when `try` throws, its process dies, or its reply is lost.
  */
 
 import type { NameOptions } from '../../binder/bindings/binding-name-types.ts'
@@ -26,19 +26,22 @@ export interface TccParticipantContext<Result = unknown> extends ParticipantCont
   /** Result of `try`; `undefined` when it was not committed. */
   readonly result: Result
   /**
-   * True: `try` was committed, what it wrote through `tx` is there. False: nothing of that is, but it was begun, so what it
-   * did elsewhere may have happened. Always true in `confirm`.
+   * True: `try` was committed with its writes through `tx`. False: these writes do not exist, but `try` began, so its effects
+   * elsewhere may have happened. Always true in `confirm`.
    */
   readonly tried: boolean
 }
 
 /** Handlers of a TCC participant. */
 export interface TccHandlers<Request, Result = unknown> {
-  /** Reserves. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
+  /** Reserves. Returns the reply's result (JSON). Throw a `Refusal` to refuse, having done nothing. */
   readonly try: (request: Request, context: ParticipantContext) => Result | Promise<Result>
-  /** Makes final what was reserved: called once, after `try` was committed. Must not refuse. */
+  /** Makes the reservation final: called once, after `try` was committed. Must not refuse. */
   readonly confirm: (request: Request, context: TccParticipantContext<Stored<Result>>) => void | Promise<void>
-  /** Gives it up: called once, and only when `try` was begun. Look at `tried` before you take back what is in the database. Must not refuse. */
+  /**
+   * Releases the reservation: called once, and only when `try` began. Check `tried` before you undo rows in the database. Must
+   * not refuse.
+   */
   readonly cancel: (
     request: Request,
     context: TccParticipantContext<Stored<Result> | undefined>,
@@ -48,8 +51,8 @@ export interface TccHandlers<Request, Result = unknown> {
 const NAMES = optionNames<TccParticipantOptions>(PARTICIPANT_OPTIONS)
 
 /**
- * A sink for the command channel of a `.tcc` step. The binder's `sends` needs the reply channel: `sagaReplies('orders')`. The
- * tables are those of `migrateParticipant`.
+ * Creates a sink for the command channel of a `.tcc` step. Add the reply channel to the binder's `sends`:
+ * `sagaReplies('orders')`. The tables are created by `migrateParticipant`.
  * @throws TypeError / RangeError naming the option
  */
 export function tccParticipant<

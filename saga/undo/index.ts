@@ -1,5 +1,5 @@
 /**
- * Participants of `.tcc` that commit at once: rows are put back from images when the saga turns back.
+ * Participants of `.tcc` that commit at once: if the saga is undone, rows are restored from images.
  *
  * @module
  */

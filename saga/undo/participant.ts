@@ -1,13 +1,14 @@
 /**
- * A participant of `.tcc` that writes one function and commits at once: how the rows were is kept by triggers, in the same
- * transaction, and put back when the saga turns back. Until it is decided the rows are refused to all other writers.
+ * A participant of `.tcc` that consists of one function and commits at once. Triggers record the previous state of rows in the
+ * same transaction, and the participant restores it if the saga is undone. Until the saga is decided, other writers cannot change
+ * the rows.
  *
- *   try       handler, images, answer: one commit
- *   confirm   images and row locks dropped, answer: one commit
- *   cancel    rows compared and put back, images and row locks dropped, answer: one commit
+ *   try       handler, images, reply: one commit
+ *   confirm   images and row locks dropped, reply: one commit
+ *   cancel    rows compared and restored, images and row locks dropped, reply: one commit
  *
- * So a process may die anywhere: what was not committed is done again. Not guaranteed: that others do not read what may still
- * be undone.
+ * So a process may die at any point: uncommitted work is repeated. Not guaranteed: that other transactions do not read changes
+ * that may still be undone.
  *
  * @see docs/transactions/xa-and-undo.md, "Undo"
  */
@@ -28,25 +29,27 @@ import { HELD_TIMEOUT_MS, MAX_HELD_TIMEOUT_MS } from './held-row-retries.ts'
 import { undoDuties } from './operation-handlers.ts'
 import { Relations } from './table-structure.ts'
 
-/** Options of `undoParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
+/** Options of `undoParticipant`: those of `participant`, except that each command has its own transaction. */
 export interface UndoParticipantOptions extends Omit<ParticipantOptions, 'effects' | 'sharesTransactions'> {
   /**
-   * How long a call waits for rows that another saga or transaction holds, in ms. While a saga holds one the call is rolled back and
-   * made again, so nothing is held meanwhile. Then it failed, and the saga's `retry` follows. At most half of `concurrency` wait,
-   * rounded down: any other call fails at once, so that confirmations and cancellations are not behind it. @default 5 seconds
+   * How long a call waits for rows that another saga or transaction holds, in ms. While a saga holds a row, the call is rolled
+   * back and repeated, so it holds nothing while it waits. After that the call has failed, and the saga's `retry` applies. At
+   * most half of `concurrency` wait, rounded down; further calls fail at once, so that confirmations and cancellations do not
+   * queue behind them.
+   * @default 5 seconds
    */
   readonly lockTimeoutMs?: number | undefined
   /**
-   * Unprotected tables that the handler may write, named as in SQL: its writes there stay when the saga turns back, such as lines of a log. A
-   * write to any other unprotected table fails permanently. @default none
+   * Unprotected tables that the handler may write, named as in SQL, such as a log. These writes are not undone. A write to any
+   * other unprotected table fails permanently. @default none
    */
   readonly alsoWrites?: readonly string[] | undefined
 }
 
 /**
- * What an undo participant does for a saga: all of it written through `tx`, to tables that `undo.protect` protects. Returns the
- * reply's result (JSON). Throw a `Refusal` to say no: nothing was done. Called again when it failed, and when a row that it wants is
- * held by another saga: what the call before wrote is rolled back.
+ * Handler of an undo participant. All its writes go through `tx`, to tables that `undo.protect` protects. Returns the reply's
+ * result (JSON). Throw a `Refusal` to refuse, having done nothing. Called again after a failure, and when another saga holds a
+ * row that it needs; the writes of the previous call are rolled back.
  */
 export type UndoHandler<Request, Result = unknown> = (
   request: Request,
@@ -57,8 +60,8 @@ const { effects: _, sharesTransactions: __, ...OWN_OPTIONS } = PARTICIPANT_OPTIO
 const NAMES = optionNames<UndoParticipantOptions>({ ...OWN_OPTIONS, lockTimeoutMs: true, alsoWrites: true })
 
 /**
- * A sink for the command channel of a `.tcc` step, or of a branch: to these it is a `tccParticipant`. The binder's `sends`
- * needs the reply channel: `sagaReplies('orders')`. The tables are those of `migrateParticipant`.
+ * Creates a sink for the command channel of a `.tcc` step or of a branch, which treat it as a `tccParticipant`. Add the reply
+ * channel to the binder's `sends`: `sagaReplies('orders')`. The tables are created by `migrateParticipant`.
  * @throws TypeError / RangeError naming the option
  */
 export function undoParticipant<

@@ -1,4 +1,4 @@
-/** `undo`, checked at its door. */
+/** `undo` with checked arguments. */
 import { invalidOption, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
@@ -12,7 +12,7 @@ import type { OpenUndo, ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget 
 const CHOICES: readonly UndoChoice[] = ['keep', 'restore', 'accept']
 const OPTIONS = optionNames<UndoOptions>({ schema: true })
 const TABLE = optionNames<ProtectTable>({ table: true, ignored: true, hidden: true })
-/** A line of `undo.open()` is a target, too. */
+/** Names of a target. A line of `undo.open()` is a target, too. */
 const TARGET = optionNames<OpenUndo>({
   saga: true,
   id: true,

@@ -1,102 +1,105 @@
-/** The contract of `undo`. */
+/** Types of `undo`. */
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { UndoDifference } from './errors.ts'
 
-/** Where the tables of undo are. */
+/** Location of the tables of undo. */
 export interface UndoOptions {
-  /** Where `migrateParticipant` put them: the participant's own. @default 'concordat' */
+  /** Schema in which `migrateParticipant` created the participant's tables. @default 'concordat' */
   readonly schema?: string | undefined
 }
 
-/** A table that is to be protected, and what is particular about it. */
+/** A table to protect, with exceptions for some of its columns. */
 export interface ProtectTable {
   /** Name in SQL: `accounts`, `shop.accounts`, `"My Table"`. */
   readonly table: string
   /**
-   * Columns that are neither compared nor put back, such as one that a trigger of the table sets at each change. A row that
-   * was deleted gets them back with all others. @default none
+   * Columns that are neither compared nor restored, such as a column that a trigger sets at each change. A deleted row is
+   * restored with all its columns. @default none
    */
   readonly ignored?: readonly string[] | undefined
-  /** Columns whose values are in no error and no list. @default none */
+  /** Columns whose values never appear in errors and lists. @default none */
   readonly hidden?: readonly string[] | undefined
 }
 
-/** A table that is protected, and whether it really is. */
+/** A protected table, and whether its protection is complete. */
 export interface ProtectedTable {
-  /** With its schema, as in SQL. */
+  /** Name with the schema, as in SQL. */
   readonly table: string
-  /** The columns that tell its rows apart. */
+  /** Columns of the key that identifies its rows. */
   readonly key: readonly string[]
-  /** Rows that sagas hold: a row counts once for each of its unique keys that is held. */
+  /** Rows that sagas hold. A row counts once for each of its unique keys that is held. */
   readonly held: number
   /** The problem with its remedy; `undefined`: none. */
   readonly problem?: string | undefined
 }
 
-/** Which branch: a step of one saga. A line of `undo.open()` is one. */
+/** A branch: a step of one saga. Lines of `undo.open()` are targets. */
 export interface UndoTarget {
   readonly saga: string
   readonly id: string
   readonly step: string
-  /** The service of the coordinator, where two have a saga of this name and id. */
+  /** Service of the coordinator, needed when two services have a saga with this name and id. */
   readonly service?: string | undefined
-  /** Tells the saga from an earlier one that had its id, where branches of both are open. */
+  /** Distinguishes the saga from an earlier one with the same id, when both have open branches. */
   readonly birth?: string | undefined
 }
 
-/** A branch whose saga is not decided, as far as this database knows. */
+/** A branch whose saga is undecided as far as this database knows. */
 export interface OpenUndo extends UndoTarget {
   readonly service: string
   readonly birth: string
-  /** Epoch ms, server time: when it wrote. */
+  /** Time of the write: epoch ms, server time. */
   readonly since: number
-  /** Changes that would be undone. */
+  /** Number of changes that undoing would revert. */
   readonly changes: number
   readonly tables: readonly string[]
 }
 
 /**
- * What becomes of rows that are not as the transaction left them: `keep` them as they are, or `restore` them to what they
- * were before it all the same. The other rows of the branch are put back in both cases. `accept`: what the branch did stays, as
- * if it had been confirmed; for a saga that was ended by hand before its confirmation came through.
+ * Treatment of rows that have changed since the transaction: `keep` leaves them as they are, `restore` overwrites them with their
+ * state before the transaction. Both restore the other rows of the branch. `accept` keeps all changes of the branch, as if it had
+ * been confirmed; use it for a saga that an operator ended before its confirmation arrived.
  */
 export type UndoChoice = 'keep' | 'restore' | 'accept'
 
-/** How long to try. */
+/** Time limit of retries. */
 export interface UndoRetryOptions {
-  /** In ms, from the first try; then the last error is thrown. @default 5 seconds */
+  /** Limit in ms, from the first try. After it the last error is thrown. @default 5 seconds */
   readonly timeoutMs?: number | undefined
-  /** Aborted, it is not tried again. */
+  /** Aborting it ends the retries. */
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * What goes with `undoParticipant`: protecting tables, reading what is committed, and what operators do.
+ * Companion of `undoParticipant`: protects tables, reads committed rows, and settles branches for operators.
  * @see docs/transactions/xa-and-undo.md, "Undo"
  */
 export interface Undo {
   /**
-   * Protects tables: from now on each change that an `undoParticipant` makes to them can be undone, and its rows are refused
-   * to all other writers until its saga is decided. Harmless again, so it can be part of a migration or of a start. Needs the
-   * right to create triggers on the tables. Waits for transactions that write to them: 2 seconds at a time, so that writers do
-   * not queue behind it, and 30 in all.
-   * A table that was renamed or moved is protected again by its new name; one that was restored from a dump needs nothing.
-   * @throws `saga.undo_table` naming the table with a remedy, and then none of the tables is protected: no primary key, a
-   * partition, row-level security that applies to the participant's role, a trigger that sets a column anew at each update and
-   * that is not in `ignored`, others that wrote to it all the time, ...
+   * Protects tables: from then on each change by an `undoParticipant` can be undone, and other writers cannot change its rows
+   * until the saga is decided. Idempotent, so it can be part of a migration or of startup. Needs the right to create triggers on
+   * the tables. Waits for transactions that write to them, for 2 seconds at a time so that writers do not queue behind it, and
+   * for 30 seconds in total. After renaming or moving a table, protect it again under its new name; a table restored from a dump
+   * needs nothing.
+   * @throws `saga.undo_table` naming the table and the remedy, after which none of the tables is protected: no primary key, a
+   * partition, row-level security that applies to the participant's role, a trigger that sets a column at each update and is not
+   * in `ignored`, constant writes by other transactions, ...
    */
   protect(sql: SqlClient, tables: readonly (string | ProtectTable)[], options?: UndoOptions): Promise<void>
-  /** Takes the protection away. @throws `saga.undo_table` while something of the table may still have to be undone */
+  /** Removes the protection. @throws `saga.undo_table` while a change of the table may still have to be undone */
   unprotect(sql: SqlClient, tables: readonly string[], options?: UndoOptions): Promise<void>
-  /** All protected tables, by name, with what limits their protection: a rename, a policy, a trigger, unique values that are not held, ... */
+  /**
+   * Lists all protected tables by name, with limits of their protection: a rename, a policy, a trigger, unique values that are
+   * not held, ...
+   */
   protected(sql: SqlClient, options?: UndoOptions): Promise<readonly ProtectedTable[]>
   /**
-   * Rows as no undecided saga has made them: `SELECT ... FOR UPDATE` by primary key, refused if another saga holds one of the
-   * keys. In the handler of an `undoParticipant` the rows of its own saga are seen as it left them. The rows stay locked to the
-   * end of `tx`; a key without a row gives none.
+   * Locks rows that no undecided saga has changed: `SELECT ... FOR UPDATE` by primary key, refused if another saga holds one of
+   * the keys. In the handler of an `undoParticipant`, rows of its own saga are returned as the saga left them. The rows stay
+   * locked to the end of `tx`; a key without a row returns none.
    * @param keys values of the key, or objects by column where it has several columns
-   * @throws `saga.undo_table` when it is not protected; what `isRowHeld` tells when another saga holds one: let the transaction fail
-   * and try it again
+   * @throws `saga.undo_table` when the table is not protected; an error for which `isRowHeld` is true when another saga holds a
+   * row: let the transaction fail and try it again
    */
   lockRows<Row extends object = Record<string, unknown>>(
     tx: SqlTransaction,
@@ -105,23 +108,24 @@ export interface Undo {
     options?: UndoOptions,
   ): Promise<readonly Row[]>
   /**
-   * True of the database's error for a row that a saga holds: SQLSTATE 55P03 (`lock_not_available`) with the constraint
-   * `concordat_undo`. Its transaction did nothing, and may be tried again.
+   * Tells whether an error of the database is about a row that a saga holds: SQLSTATE 55P03 (`lock_not_available`) with the
+   * constraint `concordat_undo`. The transaction had no effect and may be tried again.
    */
   isRowHeld(error: unknown): boolean
   /**
-   * A transaction of a writer that belongs to no saga, made again while a saga holds one of its rows. Nothing is held while
-   * it waits. @throws what the last try threw
+   * Runs a transaction of a writer outside of sagas, and repeats it while a saga holds one of its rows. It holds no connection
+   * between tries. @throws the error of the last try
    */
   retrying<T>(sql: SqlClient, work: (tx: SqlTransaction) => Promise<T>, options?: UndoRetryOptions): Promise<T>
-  /** Branches that are not decided, oldest first, at most 1 000. */
+  /** Lists undecided branches, oldest first, at most 1 000. */
   open(sql: SqlClient, options?: UndoOptions): Promise<readonly OpenUndo[]>
-  /** Obstacles to undoing a branch: rows that differ from its result. Empty: none. @throws `saga.undo_not_found` */
+  /** Lists obstacles to undoing a branch: rows that have changed since. Empty: none. @throws `saga.undo_not_found` */
   differences(sql: SqlClient, target: UndoTarget, options?: UndoOptions): Promise<readonly UndoDifference[]>
   /**
-   * Ends a branch by an operator's decision, where cancelling or confirming it failed or its saga was ended without it, and frees its
-   * rows. `keep` and `restore` undo it, with later steps of its saga that changed the same rows, or tables tied to theirs by a foreign
-   * key; then `retry` the saga: its cancellation finds nothing left to do, and a confirmation that comes later fails. After `accept` it is the other way round.
+   * Ends a branch by decision of an operator, where cancelling or confirming it failed, or its saga was ended without it, and
+   * releases its rows. `keep` and `restore` undo it together with later steps of its saga that changed the same rows, or tables
+   * tied to them by a foreign key; `retry` the saga then: its cancellation succeeds without a change, and a later confirmation
+   * fails. After `accept` the confirmation succeeds and a cancellation fails.
    * @throws `saga.undo_not_found`
    */
   settle(sql: SqlClient, target: UndoTarget, choice: UndoChoice, options?: UndoOptions): Promise<void>

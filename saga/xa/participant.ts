@@ -54,9 +54,9 @@ export interface XaContext<Tx> extends Omit<ParticipantContext, 'tx'> {
 }
 
 /**
- * What an XA participant does for a saga: all of it written through `tx`, which commits when the saga is decided. Returns the
- * reply's result (JSON). Throw a `Refusal` to say no: nothing was done. Called again when it failed, and when its process
- * died: what the call before wrote is rolled back.
+ * Handler of an XA participant. All its writes go through `tx`, which commits when the saga is decided. Returns the reply's
+ * result (JSON). Throw a `Refusal` to refuse, having done nothing. Called again after a failure, and after its process died; the
+ * writes of the previous call are rolled back.
  */
 export type XaHandler<Request, Result = unknown, Tx = SqlTransaction> = (
   request: Request,
@@ -69,11 +69,11 @@ const LOCK_TIMEOUT_MS = 5 * SECOND
 const MAX_LOCK_TIMEOUT_MS = 2 ** 31 - 1
 
 /**
- * A sink for the command channel of a `.tcc` step, or of a branch: to these it is a `tccParticipant`. The binder's `sends`
- * needs the reply channel: `sagaReplies('orders')`. The tables are those of `migrateParticipant`; the server needs
- * `max_prepared_transactions`, without which the binding does not begin (`core.sql_cannot_prepare`, in its health).
+ * Creates a sink for the command channel of a `.tcc` step or of a branch, which treat it as a `tccParticipant`. Add the reply
+ * channel to the binder's `sends`: `sagaReplies('orders')`. The tables are created by `migrateParticipant`. The server needs
+ * `max_prepared_transactions`; without it the binding does not start (`core.sql_cannot_prepare`, in its health).
  *
- * With a `resource` the effect is in that database instead, and `sql` prepares nothing: it may be PGlite.
+ * With a `resource` the effect is in that database instead, and `sql` prepares nothing, so it may be PGlite.
  * @throws `core.sql_cannot_prepare` when the `SqlClient` cannot prepare; TypeError / RangeError naming the option
  */
 export function xaParticipant<
@@ -120,7 +120,7 @@ export function xaParticipant<In, Out>(
     duties: (barrier, { sql, given, idleMs, schema, concurrency }) => {
       const rows = new BarrierRows(schema)
       const room = new RowWaitLimit(concurrency, resource ?? given)
-      // The duties only pass the transaction on to the handler, so its type does not matter to them.
+      // The operations only pass the transaction to the handler, so its type does not matter to them.
       const elsewhere = resource as XaResource<SqlTransaction> | undefined
       const gate = elsewhere === undefined ? ownGate(sql, rows) : new ResourceGate(sql, rows, elsewhere, idleMs)
       return xaDuties({ sql, rows, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
@@ -135,7 +135,7 @@ function ownGate(sql: SqlClient, rows: BarrierRows): OwnGate {
   return new OwnGate(sql, rows)
 }
 
-/** @throws `core.sql_cannot_prepare` when the client cannot */
+/** @throws `core.sql_cannot_prepare` when the client cannot prepare */
 function requirePrepare(sql: SqlClient): asserts sql is PreparingClient {
   if (sql.prepare !== undefined) return
   throw new SqlError('core.sql_cannot_prepare', {

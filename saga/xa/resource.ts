@@ -1,71 +1,80 @@
 /**
- * The contract of a database that an XA participant prepares on beside its own, such as MariaDB (`@concordat/mysql`). The commands and
- * their answers stay in the participant's PostgreSQL; the effect is in the resource, together with one row, the gate, written in the same
- * transaction. Each saga step has one gate, named by `whose`:
+ * Contract of a second database on which an XA participant prepares, such as MariaDB (`@concordat/mysql`). The commands and their
+ * replies stay in the participant's PostgreSQL; the effect is in the resource, together with one row, the gate, written in the
+ * same transaction. Each saga step has one gate, named by `whose`:
  *
  * - at most one transaction that has passed the gate is open or prepared at a time;
- * - a process that finds it free knows that no transaction of the step is open or prepared any longer;
- * - the name in it is that of the committed transaction.
+ * - a process that finds the gate free knows that no transaction of the step is open or prepared;
+ * - the gate contains the name of the committed transaction.
  */
 
-/** A call of the handler that is about to be made. */
+/** A call of the handler that is about to start. */
 export interface XaCall {
-  /** The name of the transaction: at most 128 ASCII characters, begins with `whose`. */
+  /** Name of the transaction: at most 128 ASCII characters, begins with `whose`. */
   readonly gid: string
-  /** Names the gate: `concordat:<hash>:`, the same for each call of one saga step. */
+  /** Name of the gate: `concordat:<hash>:`, the same for each call of one saga step. */
   readonly whose: string
-  /** `<saga>/<id>/<step>`, for people. */
+  /** `<saga>/<id>/<step>`, for display. */
   readonly key: string
   /** How long a statement waits for a row. */
   readonly lockTimeoutMs: number
-  /** Longest pause between two statements, in ms: then the server ends the transaction of a frozen or disconnected process. */
+  /**
+   * Longest pause between two statements, in ms. After it the server ends the transaction of a frozen or disconnected process.
+   */
   readonly idleMs: number
-  /** Asked once, with the gate locked: false when the call was given up meanwhile. */
+  /** Called once, while the gate is locked. False if the call has been abandoned. */
   isCurrent(): Promise<boolean>
 }
 
-/** `in`: prepared. `busy`: another call holds the gate, or this one was abandoned. `committed`: by an administrator, before. */
+/**
+ * `in`: prepared. `busy`: another call holds the gate, or this call was abandoned. `committed`: an administrator committed it
+ * before.
+ */
 export type XaPassage<T> = { readonly entered: 'in'; readonly result: T } | { readonly entered: 'busy' | 'committed' }
 
 /** State of a saga step's gate. */
 export interface GateState {
   /** Unlocked: no transaction of the step is open or prepared. */
   readonly isFree: boolean
-  /** The names of those that are prepared: one at most, but for a moment. */
+  /** Names of prepared transactions; usually at most one. */
   readonly prepared: readonly string[]
 }
 
-/** A transaction that is prepared. */
+/** A prepared transaction. */
 export interface PreparedTransaction {
-  /** Its name. Ours begin with `concordat:` and end with the key of the saga step. */
+  /** Name of the transaction. Names of this package begin with `concordat:` and end with the key of the saga step. */
   readonly gid: string
-  /** Since it was prepared, by the server's clock. */
+  /** Time since it was prepared, by the server's clock. */
   readonly ageMs: number
-  /** `<saga>/<id>/<step>` of one of ours, with `~` for characters that a name may not have; `undefined`: a foreign one. */
+  /**
+   * `<saga>/<id>/<step>` for transactions of this package, with `~` in place of characters that a name cannot contain;
+   * `undefined` for others.
+   */
   readonly key: string | undefined
-  /** The resource that has it: `MariaDB`; absent: the PostgreSQL that was asked. */
+  /** Name of the resource, such as `MariaDB`; absent for the participant's PostgreSQL. */
   readonly on?: string | undefined
 }
 
-/** A database in which an `xaParticipant` prepares, and commits or rolls back from any connection. Made by an adapter. */
+/** A database in which an `xaParticipant` prepares, and commits or rolls back from any connection. Implemented by an adapter. */
 export interface XaResource<Tx = unknown> {
-  /** For messages: `MariaDB "shop"`. */
+  /** Name in messages: `MariaDB "shop"`. */
   readonly name: string
-  /** @throws `core.sql_cannot_prepare`, `core.tables_missing` when it is not fit for it, with the remedy */
+  /** Checks the database. @throws `core.sql_cannot_prepare`, `core.tables_missing` with the remedy */
   ready(): Promise<void>
-  /** Tells its transactions from those of other databases on the server. */
+  /** Identifies the database among those of its server. */
   place(): Promise<string>
-  /** Passes the gate, calls `work` and prepares, on one connection. When `work` rejects all of it is rolled back. */
+  /** Passes the gate, calls `work` and prepares, on one connection. If `work` rejects, everything is rolled back. */
   prepare<T>(call: XaCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>>
   look(whose: string): Promise<GateState>
-  /** The name of the transaction that was committed; `null`: none was. */
+  /** Name of the committed transaction; `null` if there is none. */
   committed(whose: string): Promise<string | null>
   /**
-   * Commits or rolls back what is prepared. `gone`: no transaction of this name is. `busy`: it cannot be ended yet, ask again.
+   * Commits or rolls back a prepared transaction. `gone`: no transaction has this name. `busy`: it cannot be ended yet, try
+   * again.
    */
   end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'>
   /** True if a statement failed because another transaction holds its row. */
   isHeld(error: unknown): boolean
-  /** Its own ones that are older than that, the oldest first, at most twenty. */
+  /** Lists prepared transactions of this package older than the limit, oldest first, at most twenty. */
   old(olderThanMs: number): Promise<readonly PreparedTransaction[]>
 }
