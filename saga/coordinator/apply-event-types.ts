@@ -1,23 +1,23 @@
-/** Requests to the event applier with an event, and its answers. */
+/** Requests to apply an event to a saga, and the results. */
 import type { SagaMail } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
 export interface Applied {
   readonly snapshot: LoadedSaga
-  /** False: the event meant nothing in this state, nothing was written. */
+  /** False: the event has no meaning in this state, and nothing was written. */
   readonly changed: boolean
-  /** The event itself was taken: false when another one came before it, such as the end of the saga's time. */
+  /** True if the event itself was applied. False when another event came first, such as the saga's deadline. */
   readonly heard: boolean
 }
 
-/** Sender of an event, and what it has read of the saga. With `epoch` it is the owner, and must still be it. */
+/** Sender of an event, with its last read of the saga. A sender with `epoch` is the owner, and must still own the saga. */
 export interface EventSender {
   readonly snapshot?: LoadedSaga | undefined
   readonly epoch?: number | undefined
-  /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
+  /** Identifies one of the sagas that have had this id; absent: the current one. */
   readonly birth?: string | undefined
-  /** Mail that was read and that `snapshot` has no more: it is forgotten with what is written. */
+  /** Mail that was read and is no longer in `snapshot`. It is deleted by the same write. */
   readonly read?: readonly SagaMail[] | undefined
-  /** The sender of the event cannot be told: when it can never be written, the saga is parked. */
+  /** The event has no sender that waits for a result: if it can never be written, the saga is parked. */
   readonly parks?: true | undefined
 }

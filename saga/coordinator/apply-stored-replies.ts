@@ -3,9 +3,9 @@ import { type LoadedSaga, withoutMail } from './loaded-saga.ts'
 import { replyEvent } from './outcome-to-event.ts'
 
 /**
- * Applies the answers that instances without the definition left in the row. Other mail is for the instance that takes the saga when it is
- * due.
- * @returns the saga after that
+ * Applies replies that instances without the definition stored in the row. Other mail is left for the instance that takes the
+ * saga when it is due.
+ * @returns the saga afterwards
  */
 export async function applyStoredReplies(
   applier: EventApplier,

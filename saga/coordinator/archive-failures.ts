@@ -1,12 +1,12 @@
-/** Ended sagas that `archive` did not take: batches leave them out, and each purge tries them alone at its end. */
+/** Ended sagas that `archive` refused: batches skip them, and each purge tries them one by one at its end. */
 import type { SagaKey } from '../store/store-types.ts'
 import { cacheKey } from './loaded-saga.ts'
 
-/** An ended saga that could not be archived, and why. */
+/** An ended saga that could not be archived, and the reason. */
 export interface UnarchivedSaga {
   readonly saga: string
   readonly id: string
-  /** The message of what `archive`, or the commit of what it wrote, failed with. */
+  /** Error message of `archive`, or of the commit of its writes. */
   readonly error: string
 }
 
@@ -18,7 +18,7 @@ interface Kept {
 export class ArchiveFailures {
   readonly #kept = new Map<string, Kept>()
 
-  /** Again, it is tried after all others the next time. */
+  /** Adds a saga. One that fails again moves to the end of the queue. */
   add(key: SagaKey, { message }: Error): void {
     this.forget(key)
     this.#kept.set(cacheKey(key), { key, error: message })

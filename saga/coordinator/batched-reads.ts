@@ -1,4 +1,4 @@
-/** Reads that are asked for while one is under way share the next one: a round trip for many instead of one for each. */
+/** Batches reads: those requested while a read is under way share the next one, so many need one round trip. */
 
 import { lastingContext } from '../../core/async-contexts.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
@@ -6,7 +6,7 @@ import { retryIndividually } from './retry-individually.ts'
 
 const MAX_BATCH = 128
 
-/** Answers in the order of the keys. */
+/** Reads many keys. Returns the values in the order of the keys. */
 export type ReadMany<Key, Value> = (keys: readonly Key[]) => Promise<readonly Value[]>
 
 interface Asked<Key, Value> {
@@ -22,13 +22,13 @@ export class BatchedReads<Key, Value> {
   readonly #asked: Asked<Key, Value>[] = []
   #reading = false
 
-  /** @param sql what it reads from */
+  /** @param sql database that `read` uses */
   constructor(sql: Pick<SqlClient, 'isInTransaction'>, read: ReadMany<Key, Value>) {
     this.#sql = sql
     this.#read = read
   }
 
-  /** Never older than the call. @throws `core.sql_own_transaction`; what reading this key alone throws */
+  /** Reads a value, never one older than the call. @throws `core.sql_own_transaction`; the error of reading this key alone */
   async get(key: Key): Promise<Value> {
     refuseOwnTransaction(this.#sql)
     return new Promise((resolve, reject) => {

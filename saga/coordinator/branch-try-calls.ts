@@ -1,6 +1,6 @@
 /**
- * Calls of branches, by code that is part of a global transaction: in the process that runs it, or in one that has joined it.
- * Each is durable before it leaves, and refused from the moment at which the transaction is decided.
+ * Calls of branches by code in a global transaction, in the process that runs the transaction or in one that has joined it. Each
+ * call is durable before it is sent, and refused as soon as the transaction is decided.
  */
 
 import { lastingContext } from '../../core/async-contexts.ts'
@@ -28,13 +28,13 @@ export interface BranchCaller {
   readonly definition: Saga
   readonly id: string
   readonly log: () => Pick<Logger, 'warn'>
-  /** Before the number of each call: two callers of one transaction give no step the same name. */
+  /** Prefix of the number of each call, so that two callers in one transaction never use the same step name. */
   readonly prefix: string
-  /** Tells the transaction from a later one with its id. */
+  /** Distinguishes the transaction from a later one with the same id. */
   birth: string | undefined
 }
 
-/** Between looks at the row while an answer is waited for: another instance may have got it. */
+/** Pauses between reads of the row while a reply is awaited, because another instance may have received it. */
 const LOOK: Omit<Backoff, 'maxMs'> = { initialMs: 20, factor: 1.5, jitter: 0.2 }
 const WRITE: Backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 }
 
@@ -46,7 +46,7 @@ export class BranchTryCalls {
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
   /** Calls that are not durable yet. */
   readonly #asking = new Set<Promise<void>>()
-  /** Branches that were in the transaction, of other processes, too; without refused ones. */
+  /** Branches of the transaction, including those of other processes, without refused ones. */
   readonly #known = new Map<string, GrownStep>()
   readonly #refused = new Set<string>()
   #calls = 0
@@ -115,7 +115,7 @@ export class BranchTryCalls {
   }
 
   #keep({ step, branch, payload, to, status }: StepState): void {
-    // A read that began before the refusal may come after it.
+    // A read that began before the refusal may return after it.
     if (branch === undefined || this.#refused.has(step)) return
     if (status === 'refused') {
       this.#refused.add(step)
@@ -123,17 +123,20 @@ export class BranchTryCalls {
     } else this.#known.set(step, { step, branch, payload, to })
   }
 
-  /** Branches that were in the transaction, except refused ones. */
+  /** Returns the branches of the transaction, except refused ones. */
   known(): readonly GrownStep[] {
     return [...this.#known.values()]
   }
 
-  /** A branch that the code called and did not wait for is in the transaction before that is decided. */
+  /**
+   * Waits until all calls are durable: a branch that the code called without awaiting it is part of the transaction before the
+   * decision.
+   */
   async allAsked(): Promise<void> {
     while (this.#asking.size > 0) await Promise.all(this.#asking)
   }
 
-  /** Durable when it resolves. The name of the step makes it harmless to be asked twice when the database gave no answer. */
+  /** Resolves when the call is durable. The name of the step makes it safe to repeat when the database gave no answer. */
   async #ask(step: string, branch: string, payload: unknown): Promise<void> {
     const { clock } = this.#runtime
     const definition = this.#caller.definition.branches?.[branch]
@@ -166,7 +169,7 @@ export class BranchTryCalls {
     return this.#isThis(row) && row.state.steps.some((state) => state.step === step)
   }
 
-  /** False: this one ended and was deleted, and its id was given to another. */
+  /** False: this transaction ended and was deleted, and another one has its id. */
   #isThis({ birth }: SagaRow): boolean {
     return birth === this.#caller.birth
   }
@@ -181,7 +184,7 @@ export class BranchTryCalls {
     return schema === undefined ? result : validate(`reply of ${step}`, schema, result)
   }
 
-  /** Nothing more can be called, and nothing is waited for. */
+  /** Ends the calls: further ones are refused, and pending ones are no longer awaited. */
   end(why: string, cause?: unknown): void {
     if (this.signal.aborted) return
     const { definition, id } = this.#caller
@@ -199,7 +202,7 @@ export class BranchTryCalls {
     })
   }
 
-  /** While an answer is awaited: no sweep covers a transaction whose code runs, so late commands are sent again here. */
+  /** Resends late commands while a reply is awaited, because the poller skips a transaction whose code runs. */
   async #lookAgain(): Promise<void> {
     const { clock, loader, pollMs, maxPayloadBytes } = this.#runtime
     for (let tries = 1; this.#answers.size > 0 && !this.signal.aborted; tries++) {

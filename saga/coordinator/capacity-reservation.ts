@@ -1,6 +1,6 @@
 /**
- * Room that is kept for a saga while the calls of its next state are readied. A schema of a definition may never answer, so
- * it is given back after a lease at the latest: a saga that stands still holds up no other.
+ * Capacity reserved for a saga while the calls of its next state are prepared. A definition's schema may never answer, so the
+ * capacity is released after a lease at the latest, and a blocked saga does not block others.
  */
 
 import type { CoordinatorRuntime } from './runtime.ts'
@@ -21,13 +21,13 @@ export class CapacityReservation {
     this.#owned = owned
   }
 
-  /** Whether this process makes the local calls: one answer for all of the plan. */
+  /** Tells whether this process makes the local calls: one answer for the whole plan. */
   mayRun(): boolean {
     this.#answer ??= this.#ask()
     return this.#answer
   }
 
-  /** False: this process sends no requests itself now. */
+  /** False: this process cannot send requests itself now. */
   mayAsk(): boolean {
     return this.#capacity.isOpen
   }

@@ -1,10 +1,10 @@
 /**
- * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
- * one their commands; each still stands or falls by its own revision.
+ * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes all of them, and
+ * one their commands; each still succeeds or fails by its own revision.
  *
- * A commit that begins sagas waits for an open transaction that has inserted or deleted a saga with one of their ids, maybe that of a
- * frozen process. While one waits, other commits begin sagas or carry other transitions, not both; while two wait, none begins sagas.
- * Transitions that share a commit with such a start wait with it.
+ * A commit that begins sagas waits for an open transaction that has inserted or deleted a saga with one of their ids, perhaps in
+ * a frozen process. While one commit waits, other commits begin sagas or carry other transitions, not both; while two wait, none
+ * begins sagas. Transitions that share a commit with such a start wait with it.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -24,10 +24,10 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-/** Transitions per commit, and commits at once beside those that are late. */
+/** Maximum number of transitions per commit, and of concurrent commits in addition to late ones. */
 const MAX_BATCH = 128
 const MAX_OPEN = 2
-/** A commit that begins sagas and takes longer seems to wait for another transaction. */
+/** Time after which a commit that begins sagas is considered to wait for another transaction. */
 const LATE_MS = 0.5 * SECOND
 
 type CommitterRuntime = Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox' | 'clock'>
@@ -35,10 +35,10 @@ type CommitterRuntime = Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox' | 'c
 export class Committer {
   readonly #runtime: CommitterRuntime
   #waiting: Waiting[] = []
-  /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
+  /** Context of the coordinator's creation, so that a commit does not run in the transaction of one of its callers. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
   #open = 0
-  /** How many of the open ones begin sagas, and how many of these are late. */
+  /** Open commits that begin sagas, and the late ones among them. */
   #beginning = 0
   #late = 0
 
@@ -47,8 +47,9 @@ export class Committer {
   }
 
   /**
-   * True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on.
-   * @throws `core.sql_own_transaction`; what the database threw, it may have been written then
+   * Resolves with true when the transition and its commands are durable; with false when the saga has moved on from the revision
+   * of the plan.
+   * @throws `core.sql_own_transaction`; an error of the database, after which the transition may have been written
    */
   async commit(plan: Plan): Promise<boolean> {
     refuseOwnTransaction(this.#runtime.sql)
@@ -82,7 +83,7 @@ export class Committer {
     return batch
   }
 
-  /** Watches whether a commit is late, until its end. */
+  /** Watches until the commit ends whether it is late. */
   #watch(): { end(): void } {
     let isLate = false
     this.#beginning++
@@ -112,8 +113,8 @@ export class Committer {
   }
 
   /**
-   * Runs after the batch failed. A batch without an answer may have been written: then its transitions no longer fit, and that says
-   * nothing.
+   * Writes the transitions one by one after the batch failed. If the batch had no answer it may have been written: transitions
+   * that no longer fit then prove nothing.
    */
   async #flushAlone({ plan, resolve, reject }: Waiting, failure: unknown): Promise<void> {
     const written = (await this.#commit([plan])).has(0)
@@ -135,7 +136,7 @@ export class Committer {
 
 /**
  * Writes plans, and the commands of those that fitted, in the caller's transaction.
- * @param last through which the commands are written
+ * @param last client through which the commands are written
  */
 export async function writePlans(
   tx: SqlTransaction,
@@ -154,22 +155,22 @@ export async function writePlans(
   return written
 }
 
-/** Before mail is left for sagas, or sagas are begun, that others may be writing: all of them, in one order. */
+/** Locks all sagas that others may be writing, in one order, before mail is stored for them or sagas are begun. */
 async function lockAll(tx: SqlTransaction, store: SagaStore, writes: readonly SagaWrite[]): Promise<void> {
   const begun = writes.flatMap(({ starts = [] }) => starts.flatMap(({ row, earlier = [] }) => [row, ...earlier]))
   const told = writes.flatMap(({ posts = [] }) => posts.flatMap(whoever))
   if (begun.length + told.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...begun, ...told])
 }
 
-/** To whom a post may go in the end. */
+/** Returns all possible recipients of a post. */
 function whoever({ to, otherwise, missing }: SagaPost): readonly SagaKey[] {
   return [to, ...[otherwise, missing].flatMap((post) => (post === undefined ? [] : whoever(post)))]
 }
 
 /**
- * Begins the sagas that are steps of others. One that has the id already, or an earlier run of the step that was not compensated, is
- * left alone; its parent is told when that is another saga, and when it has ended: the parent was told that before an operator had
- * the step tried again.
+ * Begins the sagas that are steps of others. A saga that already has the id, or an earlier run of the step that was not
+ * compensated, is left alone. The parent is notified if that saga belongs to another parent, or has ended: the parent was
+ * notified of that end before an operator retried the step.
  */
 async function beginAll(tx: SqlTransaction, store: SagaStore, starts: readonly SagaWrite[]): Promise<void> {
   const fresh: SagaWrite[] = []
@@ -194,7 +195,7 @@ async function beginAll(tx: SqlTransaction, store: SagaStore, starts: readonly S
   }
 }
 
-/** The run of the step that is still the step. */
+/** Returns the run of the step that is still its current run. */
 async function runBefore(
   tx: SqlTransaction,
   store: SagaStore,

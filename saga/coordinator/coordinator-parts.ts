@@ -1,4 +1,4 @@
-/** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
+/** Assembles the parts of a coordinator: its inputs (starts, replies, due times) and the work that they cause. */
 
 import { requireSequences } from '../../core/check-sql-sequences.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -33,11 +33,11 @@ import { UserNotifications } from './user-notifications.ts'
 import { WatchedDatabase } from './watched-database.ts'
 import { type Plan, takesOwnership } from './write-plan.ts'
 
-/** Sagas whose commands are sent again at once. */
+/** Number of sagas whose commands are resent concurrently. */
 const RESEND_LIMIT = 64
-/** Time limit of closing beside the drain. */
+/** Time limit of closing, in addition to the drain. */
 const CLOSE_MS = 5 * SECOND
-/** When to look for a saga that the caller's transaction starts: it has to commit first. */
+/** Delay before the first read of a saga that the caller's transaction starts, because that transaction has to commit first. */
 const COMMIT_MS = 20
 
 export class CoordinatorParts implements RunSource {
@@ -61,7 +61,7 @@ export class CoordinatorParts implements RunSource {
   readonly #reports: BatchedReads<SagaKey, ReportedSaga | undefined>
   #unobserve: (() => void) | undefined
 
-  /** @param handOn as of `Signals` */
+  /** @param handOn same as for `Signals` */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#database = new WatchedDatabase(options.sql, options.schema, options.clock, () => this.#applier.forget())
     const runtime = createRuntime(options, this.#database)
@@ -88,7 +88,7 @@ export class CoordinatorParts implements RunSource {
     this.operators = new OperatorActions(runtime, this.#applier)
   }
 
-  /** Whether the database has a saga of this name and id. */
+  /** Tells whether the database has a saga with this name and id. */
   has(key: SagaKey, sql: SqlExecutor = this.#runtime.sql): Promise<boolean> {
     return this.#runtime.store.has(sql, key)
   }
@@ -101,7 +101,7 @@ export class CoordinatorParts implements RunSource {
     return this.#runtime.definition(version)
   }
 
-  /** @param requireOpen called before anything begins that only `close` ends */
+  /** @param requireOpen called before starting anything that only `close` ends */
   async run(resend: boolean, requireOpen: () => void): Promise<void> {
     const { sql, leaseStore, schema, sagas, clock, logger, telemetry, stepCalls } = this.#runtime
     await requireSequences(sql, schema, ['saga_event'])
@@ -122,7 +122,7 @@ export class CoordinatorParts implements RunSource {
     if (resend) await this.#resend()
   }
 
-  /** Asks again for every reply that is waited for. */
+  /** Sends every unanswered command again. */
   async #resend(): Promise<void> {
     const { sql, leaseStore, sagas } = this.#runtime
     let after: SagaKey = { name: '', id: '' }
@@ -180,7 +180,7 @@ export class CoordinatorParts implements RunSource {
     }
   }
 
-  /** Bounded, also when the database does not answer: what is left then expires by its lease. */
+  /** Closes within a time limit, even if the database does not answer. Remaining leases expire. */
   async close(): Promise<void> {
     const { clock, drainTimeoutMs } = this.#runtime
     this.#unobserve?.()
@@ -194,9 +194,9 @@ export class CoordinatorParts implements RunSource {
     const { drainTimeoutMs } = this.#runtime
     const looks = () => Promise.all([this.#due.settled(), this.signals.unloaded.close(), this.#openSagaCounts.close()])
     const swept = this.#dueSagaPoller.stop().then(looks)
-    // A due saga that does not settle keeps no other one from being handed over.
+    // A due saga that does not settle must not prevent the handover of others.
     await Promise.all([swept, this.retention.close(), this.#drain(drainTimeoutMs)])
-    // Those that settled since may have begun a chain.
+    // Sagas that have settled meanwhile may have begun a chain.
     await this.#runner.close(drainTimeoutMs)
     await this.#notices.close()
   }
@@ -204,7 +204,7 @@ export class CoordinatorParts implements RunSource {
   async #drain(drainMs: number): Promise<void> {
     const { clock, runningTransactions } = this.#runtime
     const since = clock.monotonic()
-    // Code that runs, or is joined, to its end asks until then.
+    // Running or joined code sends its own requests until it ends.
     await Promise.all([this.#runner.close(drainMs), finishesWithin(clock, drainMs, runningTransactions.left())])
     runningTransactions.close()
     await this.replies.direct.close(Math.max(0, drainMs - (clock.monotonic() - since)))

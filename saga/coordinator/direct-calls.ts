@@ -1,9 +1,9 @@
 /**
- * Commands to participants that this process asks itself, by HTTP or within itself. Their intent is committed before any of this begins; what is lost with this
- * process is asked again when its time is up, by whichever instance looks, so nothing here has to be durable.
+ * Commands to participants that this process calls itself, over HTTP or in-process. Their intent is committed before the call. If
+ * this process dies, whichever instance polls sends them again after their timeout, so no state here has to be durable.
  *
- * A participant that is away is asked again and again for as long as its step waits. Two calls for one step are never under way
- * here: the later one ends the earlier.
+ * An unavailable participant is called again for as long as its step waits. Two calls for one step never run at once here: a
+ * later one ends the earlier.
  */
 
 import { lastingContext } from '../../core/async-contexts.ts'
@@ -21,29 +21,29 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import { TargetLine } from './target-line.ts'
 import type { DirectCommand } from './write-plan.ts'
 
-/** Applies what comes of direct calls. */
+/** Receives the results of direct calls. */
 export interface AnswerReceiver {
-  /** Applies the answer like a reply message. @throws when it could not be written */
+  /** Applies the reply like a reply message. @throws when it could not be written */
   take(reply: SagaReply): Promise<void>
-  /** Another process shall ask, at once. */
+  /** Gives the command to another process, which sends it at once. */
   giveBack(command: CommandHeaders): Promise<void>
 }
 
 const TAKE = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 0.2 } as const
-/** A coordinator does not wait longer for a participant's database before it starts. */
+/** How long a coordinator waits for a participant's database before it starts. */
 const FIT_MS = 10 * SECOND
-/** Time limit for giving calls back at the end. */
+/** Time limit for giving calls back while closing. */
 const GIVE_BACK_MS = 1 * SECOND
 
 export class DirectCalls {
   readonly #runtime: CoordinatorRuntime
   readonly #receiver: AnswerReceiver
-  /** By step. */
+  /** Running calls by step. */
   readonly #calls = new Map<string, AbortController>()
   readonly #running = new Set<Promise<void>>()
   readonly #lines = new Map<DirectTarget, TargetLine>()
   readonly #detached: <T>(work: () => T) => T = lastingContext()
-  /** Aborts when nothing more is begun. */
+  /** Aborts when no new call may begin. */
   readonly #closing = new AbortController()
 
   constructor(runtime: CoordinatorRuntime, receiver: AnswerReceiver) {
@@ -51,12 +51,12 @@ export class DirectCalls {
     this.#receiver = receiver
   }
 
-  /** Begins them, and waits for none. */
+  /** Starts the calls without waiting for them. */
   make(commands: readonly DirectCommand[]): void {
     for (const command of commands) this.#begin(command)
   }
 
-  /** Requests under way may end within `drainMs`; those that wait for another try are given back. Never rejects. */
+  /** Closes: running requests may finish within `drainMs`; calls between two tries are given back. Never rejects. */
   async close(drainMs: number): Promise<void> {
     this.#closing.abort(new SagaError('saga.closed'))
     const { clock } = this.#runtime
@@ -84,7 +84,7 @@ export class DirectCalls {
     this.#running.add(running)
   }
 
-  /** Never rejects. */
+  /** Runs one call to its end. Never rejects. */
   async #call(command: DirectCommand, line: TargetLine, call: AbortController): Promise<void> {
     const { clock, logger } = this.#runtime
     const until = clock.monotonic() + command.waitMs
@@ -101,8 +101,9 @@ export class DirectCalls {
   }
 
   /**
-   * Takes a slot of the line for each request, and none for the pauses between them: a call without an answer holds up no other.
-   * @returns what the participant answered, or what is to be said in its place. @throws the signal's reason
+   * Takes a slot of the line for each request, but none for the pauses between requests, so an unanswered call does not block
+   * others.
+   * @returns the participant's reply, or a substitute for it. @throws the reason of the signal
    */
   async #ask(command: DirectCommand, line: TargetLine, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
     const { clock } = this.#runtime
@@ -121,7 +122,7 @@ export class DirectCalls {
     }
   }
 
-  /** Without that it is asked for when its time is up. */
+  /** Gives the command back. If that fails, it is sent again after its timeout. */
   async #giveBack(command: DirectCommand): Promise<void> {
     try {
       await this.#receiver.giveBack(command.command)
@@ -130,7 +131,7 @@ export class DirectCalls {
     }
   }
 
-  /** The fence knows the answer: if it cannot be written now, it is given again later. */
+  /** Applies a reply. If it cannot be written now, the participant's fence returns it again later. */
   async #take(reply: SagaReply, until: number): Promise<void> {
     const { clock } = this.#runtime
     for (let tries = 1; ; tries++) {
@@ -155,8 +156,8 @@ export class DirectCalls {
 }
 
 /**
- * Looks at the participants before the first command: one whose tables are missing would be asked in vain. One whose database
- * is away now is asked later, as it would be if it went away then. @throws what cannot pass by itself
+ * Checks the participants before the first command, because calls to one without its tables would fail. A participant whose
+ * database is unavailable is called later. @throws errors that do not resolve by themselves
  */
 export async function requireFit(targets: readonly DirectTarget[], clock: Clock, logger: Logger): Promise<void> {
   await Promise.all(
@@ -173,9 +174,9 @@ export async function requireFit(targets: readonly DirectTarget[], clock: Clock,
   )
 }
 
-/** `undefined`: no answer. */
+/** Returns `undefined` when there is no answer. */
 function replyOf({ command }: DirectCommand, answer: DirectAnswer): SagaReply | undefined {
-  // An answer without a round is to this request, so to its round.
+  // An answer without a round belongs to this request, so it has its round.
   if ('reply' in answer) return { ...answer.reply, round: answer.reply.round ?? command.round }
   if ('again' in answer) return undefined
   const { attempt } = command

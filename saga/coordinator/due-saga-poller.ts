@@ -1,6 +1,6 @@
 /**
- * Looks forever for sagas that are due: late replies, pauses that are over, leases of dead coordinators. It sleeps until
- * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
+ * Polls for due sagas: late replies, finished pauses, leases of dead coordinators. It sleeps until the next saga is due, for at
+ * most `pollMs`; a write that makes a saga due earlier wakes it.
  */
 
 import { lastingContext } from '../../core/async-contexts.ts'
@@ -8,11 +8,11 @@ import { toError } from '../../core/errors.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
-/** Work of a sweeper. */
+/** Callbacks of the poller. */
 export interface Sweeping {
-  /** Takes and handles what is due. True: there may be more, come again at once. */
+  /** Takes and handles due sagas. True: there may be more, so it is called again at once. */
   sweep(): Promise<boolean>
-  /** In how many ms the next saga is due. */
+  /** Returns in how many ms the next saga is due. */
   nextDueMs(): Promise<number | undefined>
 }
 
@@ -23,7 +23,7 @@ export class DueSagaPoller {
   #stopped = false
   #loop: Promise<void> | undefined
   #lastError: Error | undefined
-  /** Monotonic ms of the earliest nudge since the sweep began. */
+  /** Monotonic ms of the earliest wake-up requested since the sweep began. */
   #wakeAt = Number.POSITIVE_INFINITY
   #wake: (() => void) | undefined
 
@@ -37,7 +37,7 @@ export class DueSagaPoller {
     )
   }
 
-  /** Why the last sweep failed. */
+  /** Error of the last sweep, if it failed. */
   get lastError(): Error | undefined {
     return this.#lastError
   }
@@ -50,7 +50,7 @@ export class DueSagaPoller {
     this.#loop ??= lastingContext()(() => this.#run())
   }
 
-  /** Something becomes due in `ms`. */
+  /** Announces a saga that is due in `ms`. */
   nudge(ms: number): void {
     const at = this.#runtime.clock.monotonic() + ms
     if (at >= this.#wakeAt) return
@@ -82,7 +82,7 @@ export class DueSagaPoller {
     }
   }
 
-  /** Until `pauseMs` are over or the earliest nudge is due. */
+  /** Sleeps for `pauseMs`, or until the earliest requested wake-up. */
   async #sleep(pauseMs: number): Promise<void> {
     const until = this.#runtime.clock.monotonic() + pauseMs
     while (!this.#stopped) {

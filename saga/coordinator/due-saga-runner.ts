@@ -1,4 +1,4 @@
-/** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
+/** Runs sagas that are due or have mail: each poll takes some of them, and does their work. */
 
 import { type Instant, readInstant } from '../../core/elapsed-time.ts'
 import { toError } from '../../core/errors.ts'
@@ -20,9 +20,9 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import type { UserNotifications } from './user-notifications.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
-/** Rows taken by one look. */
+/** Maximum number of rows per poll. */
 const LIMIT = 32
-/** How long a look waits for its rows to settle. A saga that takes longer does not hold up the next look. */
+/** How long a poll waits for its rows to settle. A slower saga does not delay the next poll. */
 const LOOK_MS = 100
 
 export class DueSagaRunner {
@@ -30,10 +30,10 @@ export class DueSagaRunner {
   readonly #applier: EventApplier
   readonly #runner: LocalChainRunner
   readonly #notices: UserNotifications
-  /** The rows that were taken and have not settled yet. Room is kept for each. */
+  /** Taken rows that have not settled yet. Capacity is reserved for each. */
   readonly #unsettled = new Set<Promise<void>>()
   #isBehind = false
-  /** The server's clock at the last look; `undefined` before the first one, and when it has gone back. */
+  /** The server's clock at the last poll; `undefined` before the first one, and after the clock was set back. */
   #serverNowMs: number | undefined
   /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
@@ -50,12 +50,12 @@ export class DueSagaRunner {
     this.#notices = notices
   }
 
-  /** True when the last look took nothing for want of capacity here. */
+  /** True when the last poll took nothing because this process has no capacity. */
   get isBehind(): boolean {
     return this.#isBehind
   }
 
-  /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
+  /** Returns in how many ms the next saga is due, as of the last poll; `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
     const { sql, leaseStore, sagas } = this.#runtime
     return this.#seen === undefined ? leaseStore.nextDueMs(sql, sagas) : this.#seen.nextDueMs
@@ -65,7 +65,7 @@ export class DueSagaRunner {
   async poll(): Promise<boolean> {
     const { clock } = this.#runtime
     const unsettled = this.#unsettled.size
-    // The other half is for what starts here.
+    // The other half of the capacity is for sagas that start here.
     const limit = Math.min(LIMIT, Math.ceil((this.#runner.capacity.free + unsettled) / 2) - unsettled)
     this.#isBehind = limit <= 0
     this.#seen = undefined
@@ -77,12 +77,12 @@ export class DueSagaRunner {
     return rows.length === limit || this.#serverNowMs === undefined
   }
 
-  /** Resolves when all rows that were taken have settled, each within a lease. */
+  /** Resolves when all taken rows have settled, each within a lease. */
   async settled(): Promise<void> {
     await Promise.all(this.#unsettled)
   }
 
-  /** Takes due rows, and keeps capacity for each. */
+  /** Takes due rows, and reserves capacity for each. */
   async #claim(limit: number): Promise<readonly ClaimedRow[]> {
     const { sql, leaseStore, leaseMs, sagas, instance } = this.#runtime
     const { capacity } = this.#runner
@@ -91,9 +91,9 @@ export class DueSagaRunner {
     try {
       if (this.#serverNowMs === undefined) await leaseStore.countAnew(sql)
       const { rows, nextDueMs, nowMs } = await leaseStore.claim(sql, instance, leaseMs, sagas, limit)
-      // The next look counts anew.
+      // The next poll counts again.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
-      // Taken sagas become due at times of their own.
+      // Taken sagas have their own due times.
       if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
       taken = rows.length
       return rows
@@ -131,13 +131,13 @@ export class DueSagaRunner {
   }
 
   /**
-   * Applies the mail, each item together with forgetting it, and what comes meanwhile too. When nothing came of it, or none
-   * is there, what is due is done.
+   * Applies the mail, including mail that arrives meanwhile, and deletes each item in the same write. If no mail changed the
+   * saga, does the work that is due.
    */
   async #readAndDo(taken: LoadedSaga): Promise<Applied | undefined> {
     const { row, saga } = taken
     let now = taken
-    // Since the last write: what is read again of the row has it still.
+    // Mail that a later read of the row still contains.
     let read: readonly SagaMail[] = []
     for (;;) {
       // The former owner began the local calls in the row. They are marked as orphaned before mail is read: otherwise the write for the
@@ -164,7 +164,7 @@ export class DueSagaRunner {
     }
   }
 
-  /** Writes to the timeline why an operator's action did not fit. When the database refuses even the ASCII text, the log has it. */
+  /** Records in the timeline why an operator's action was refused. If the database refuses even the ASCII text, logs it. */
   async #refuse(row: SagaRow, mail: SagaMail, message: string): Promise<void> {
     const { sql, store, logger } = this.#runtime
     for (const why of [message, storable({ code: '', message }).message]) {
@@ -173,7 +173,7 @@ export class DueSagaRunner {
       try {
         return await store.appendRefusal(sql, row, refusal)
       } catch (error) {
-        // A mail that stays in the row blocks all mail behind it.
+        // An item of mail that stays in the row blocks all items behind it.
         if (!isUnwritable(error)) throw error
         logger.warn({ saga: row.name, id: row.id, err: toError(error) }, "refusal of an operator's action not written")
       }
@@ -181,8 +181,9 @@ export class DueSagaRunner {
   }
 
   /**
-   * `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told.
-   * @throws what the schema throws instead of an answer: the mail stays
+   * Returns `undefined` for a signal, or an operator's result, that does not fit the step's schema, because no sender waits for
+   * the error.
+   * @throws an exception of the schema: the mail stays
    */
   async #eventOf(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
     const { maxPayloadBytes, logger } = this.#runtime

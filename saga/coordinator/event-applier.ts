@@ -1,11 +1,11 @@
 /**
- * Applies one event to one saga, durably: read, `advance`, encode the commands, write state, timeline and commands in one transaction
- * guarded by the revision; on a miss, read again. Nothing is called before its intent is written.
+ * Applies one event to one saga, durably: read, `advance`, encode the commands, write state, timeline and commands in one
+ * transaction guarded by the revision; after a miss, read again. Nothing is called before its intent is written.
  *
- * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply the outcome of a local call.
- * The instance that writes takes over a local call that follows (`owner`, `epoch + 1`), or leaves it due at once for another when it is
- * full. A stuck saga belongs to its writer, too, until the writer has reported it: if it cannot, the instance that takes the saga over
- * reports it.
+ * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply the outcome of a
+ * local call. The instance that writes takes over a local call that follows (`owner`, `epoch + 1`) or, when it is full, leaves it
+ * due at once for another. The writer also owns a stuck saga until it has called `onStuck`; if it cannot, the instance that takes
+ * the saga over calls it.
  */
 
 import { lastingContext } from '../../core/async-contexts.ts'
@@ -35,14 +35,17 @@ export class EventApplier {
   readonly #committer: Committer
   /** Events that wait for a write of their saga. */
   readonly #eventBatches: PerSagaEventBatches
-  /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
+  /** Sagas that this instance wrote recently, to save a read; the revision reveals outdated ones. */
   readonly #recent = new Map<string, LoadedSaga>()
   /** Sagas whose last write failed. */
   readonly writeFailures: FailingSagas
   /** Sagas that this release cannot read. */
   readonly readFailures: FailingSagas
 
-  /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
+  /**
+   * Context of the coordinator's creation, so that commands are not sent under the locks of a saga's starter or a reply's
+   * handler.
+   */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
 
   /** @param onCommitted called after each commit, in the order of one saga's writes */
@@ -61,7 +64,7 @@ export class EventApplier {
     })
   }
 
-  /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
+  /** Writes a planned transition. False: the saga has moved on from the revision of the plan. */
   async commit(plan: Plan): Promise<boolean> {
     try {
       const written = await this.#committer.commit(plan)
@@ -77,10 +80,10 @@ export class EventApplier {
   /**
    * Applies an event and commits.
    * @returns `undefined` when the saga does not exist or its version is not loaded
-   * @throws `saga.ownership_lost` when `epoch` is given and is not the present one
+   * @throws `saga.ownership_lost` when `epoch` is given and is outdated
    */
   async apply(key: SagaKey, event: SagaEvent, sender: EventSender = {}): Promise<Applied | undefined> {
-    // Mail that was read goes with the snapshot that it was taken from.
+    // Mail that was read belongs to the snapshot it was read from.
     return this.#apply(key, event, sender, sender.read !== undefined)
   }
 
@@ -107,7 +110,7 @@ export class EventApplier {
       }
       const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
       if (written === 'again') {
-        // The replacement is known to these attempts only.
+        // Only these attempts know the replacement.
         alone = true
         continue
       }
@@ -130,7 +133,7 @@ export class EventApplier {
     return alone ? write() : this.#eventBatches.open(plan.next.row, write)
   }
 
-  /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
+  /** @returns `again`: this plan can never be written, but a replacement can. @throws the error of the write */
   async #write(plan: Plan, attempts: WriteFallbacks): Promise<'written' | 'stale' | 'again'> {
     const { logger } = this.#runtime
     const { name, id } = plan.next.row
@@ -151,12 +154,12 @@ export class EventApplier {
     }
   }
 
-  /** All that was written here is read again: a database that failed over may have lost the last of it. */
+  /** Forgets all sagas written here, because a database that failed over may have lost the last of them. */
   forget(): void {
     this.#recent.clear()
   }
 
-  /** Keeps the new snapshot and calls `onCommitted`. */
+  /** Stores the new snapshot and calls `onCommitted`. */
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)
     this.#eventBatches.wrote(plan.next)
@@ -167,7 +170,7 @@ export class EventApplier {
     this.#onCommitted(plan)
   }
 
-  /** The saga as it was last written here, or else as it is in the database; maybe stale. */
+  /** Returns the saga as last written here, or else as stored in the database; may be outdated. */
   async find(key: SagaKey): Promise<LoadedSaga | undefined> {
     return this.#eventBatches.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
   }

@@ -1,6 +1,6 @@
 /**
- * Sagas that this process cannot advance for now, each with the last error: the database or the outbox rejected a write, or this release
- * cannot read the stored saga. They are tried again.
+ * Sagas that this process cannot advance for now, each with its last error: the database or the outbox rejected a write, or this
+ * release cannot read the stored saga. The coordinator tries them again.
  */
 import type { Clock } from '../../core/clock.ts'
 import { RecentFailures } from '../../core/recent-failures.ts'
@@ -10,7 +10,7 @@ export class FailingSagas {
   readonly #failures: RecentFailures<Error>
 
   /**
-   * @param keptMs a saga that was not tried again for this long belongs to another instance
+   * @param keptMs after this time without a retry here the saga belongs to another instance
    * @param what failed, for `problem`: `not written`, `not read`
    */
   constructor(clock: Clock, keptMs: number, what: string) {

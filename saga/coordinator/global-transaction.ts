@@ -1,7 +1,7 @@
 /**
- * A transaction that is just code, in the process that runs the code. Each call of a branch is durable before it leaves;
- * that the code has returned is durable before the first branch is confirmed. What becomes of it after that, and when this
- * process dies, is the coordinator's, as with any saga.
+ * A transaction that is plain code, in the process that runs the code. Each call of a branch is durable before it is sent; the
+ * return of the code is durable before the first branch is confirmed. After that, or when this process dies, the coordinator
+ * drives the transaction like any saga.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { endingContext } from '../../core/async-contexts.ts'
@@ -22,20 +22,21 @@ import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Argument of a global transaction's code. */
 export interface GlobalTransaction {
-  /** The definition's name. */
+  /** Name of the definition. */
   readonly name: string
   readonly id: string
   /**
-   * Aborts when the transaction is to be cancelled, its time is up, or its lease is lost: nothing more can be called. Where the code
-   * runs elsewhere, and this one has joined it, that is seen within `pollMs`.
+   * Aborts when the transaction is about to be cancelled, its time limit passes, or its lease is lost; further calls are refused.
+   * In a process that has joined the transaction it aborts up to `pollMs` later.
    */
   readonly signal: AbortSignal
   readonly log: ContextLogger
   /**
-   * Calls `try` of a branch and gives what it returned. Several calls may be under way at once; one that is not awaited is
-   * part of the transaction all the same, but whether its refusal cancels the others depends on when it comes: await each.
-   * @throws BranchRefused when the participant said no: it did nothing, and the code may go on without it; `saga.branch_failed` when
-   * the outcome is not known: then all is cancelled, whatever the code does; `saga.transaction_ended` when it is too late
+   * Calls `try` of a branch and returns its result. Calls may run concurrently. A call that is not awaited is part of the
+   * transaction, but whether its refusal cancels the transaction depends on its timing, so await each call.
+   * @throws BranchRefused when the participant refused: it did nothing, and the code may continue without it;
+   * `saga.branch_failed` when the outcome is unknown: then the transaction is cancelled, whatever the code does;
+   * `saga.transaction_ended` when it is too late
    */
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result>
 }
@@ -44,33 +45,33 @@ export type Code = (global: GlobalTransaction) => unknown
 
 interface Thrown {
   readonly error: unknown
-  /** True: the transaction could take no more calls then, so this is not why it is cancelled. */
+  /** True: the transaction had stopped accepting calls before, so this is not the reason of the cancellation. */
   readonly tooLate: boolean
 }
 
-/** A global transaction as code within it sees it, and what may be around that. */
+/** A global transaction as seen by code inside it, with the transactions around it. */
 export interface AroundCode extends GlobalTransaction {
-  /** `undefined`: the transaction cannot be passed on. */
+  /** Reference for other processes; `undefined` when the transaction cannot be passed on. */
   readonly ref: TransactionRef | undefined
-  /** True for this transaction and those around it. */
+  /** True for this transaction and the ones around it. */
   isWithin(name: string, id: string): boolean
-  /** Runs code as part of this transaction. When it throws, the transaction can no longer be confirmed. */
+  /** Runs code as part of this transaction. If it throws, the transaction can no longer be confirmed. */
   join(code: Code): Promise<unknown>
 }
 
 const storage = endingContext<AroundCode>()
 
-/** The global transaction whose code is running here, over every `await`; `undefined` outside of one. */
+/** Returns the global transaction whose code is running here, across `await`; `undefined` outside of one. */
 export function currentGlobalTransaction(): GlobalTransaction | undefined {
   return storage.getStore()
 }
 
-/** Runs `work` as if no global transaction were around it (what others call "not supported"). */
+/** Runs `work` outside of the surrounding global transaction ("not supported" in other systems). */
 export function outsideGlobalTransaction<T>(work: () => T): T {
   return storage.exit(work)
 }
 
-/** The transaction of the calling code, for one that joins it. */
+/** Returns the transaction of the calling code, for code that joins it. */
 export function runningCode(): AroundCode | undefined {
   return storage.getStore()
 }
@@ -87,14 +88,14 @@ export class RunningCode implements HeldBody, AroundCode {
   readonly #code: Code
   readonly #caller: BranchCaller
   readonly #branches: BranchTryCalls
-  /** Context of the `globalTransaction` call: its locks and spans apply to the code, too. */
+  /** Context of the `globalTransaction` call, so that its locks and spans apply to the code, too. */
   readonly #inside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
-  /** The transaction whose code begins this one. */
+  /** Transaction whose code begins this one. */
   readonly #around: AroundCode | undefined = runningCode()
   #log: ContextLogger | undefined
-  /** Exception of the code. */
+  /** Exception that the code threw. */
   #thrown: Thrown | undefined
-  /** Why it must not be confirmed although the code returned: something that had joined it failed. */
+  /** Error of joined code, because of which the transaction must not be confirmed even if its own code returned. */
   #doomed: { readonly error: unknown } | undefined
 
   constructor(
@@ -126,7 +127,7 @@ export class RunningCode implements HeldBody, AroundCode {
     return this.#log
   }
 
-  /** Exception of the code, if there was one. */
+  /** Exception that the code threw, if any. */
   get thrown(): Thrown | undefined {
     return this.#thrown
   }

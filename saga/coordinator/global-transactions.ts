@@ -1,4 +1,4 @@
-/** Global transactions as their callers see them: begun, waited for, and what they throw. */
+/** Global transactions as their callers use them: starting, waiting, and errors. */
 
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { GlobalTransactionError } from '../global/errors.ts'
@@ -25,14 +25,15 @@ export class GlobalTransactions {
     this.#runs = runs
   }
 
-  /** A saga was written here. */
+  /** Records a saga that was written here. */
   seen(snapshot: LoadedSaga): void {
     this.#runtime.runningTransactions.seen(snapshot)
   }
 
   /**
-   * Runs code in the global transaction that the headers name, whose own code runs elsewhere; without them as it is.
-   * @throws `saga.transaction_header`, `saga.transaction_not_here`; what `work` throws
+   * Runs code in the global transaction that the headers name, whose own code runs elsewhere; without such headers outside of
+   * any.
+   * @throws `saga.transaction_header`, `saga.transaction_not_here`; the error of `work`
    */
   async inherit<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
     const ref = readTransaction(headers)
@@ -62,7 +63,8 @@ export class GlobalTransactions {
 
   /**
    * Runs code as a global transaction, and waits until all of it is confirmed or cancelled.
-   * @throws what the code threw, when that is why; `saga.transaction_cancelled`, `saga.transaction_stuck`; as `start` and `outcome`
+   * @throws the error of the code, if it is the reason; `saga.transaction_cancelled`, `saga.transaction_stuck`; the errors of
+   * `start` and `outcome`
    */
   async transact(
     definition: Saga,

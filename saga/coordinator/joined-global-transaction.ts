@@ -1,7 +1,7 @@
 /**
- * A global transaction whose code runs in another process, as code sees it that was called from there. It can add branches for
- * as long as the transaction is not decided; that is decided where its code is. When code that has joined it fails, all of it
- * turns back. The cancellation is durable before the caller gets the error, unless the database is unavailable or the connection is cut.
+ * A global transaction whose code runs in another process, as seen by code that was called from there. This code can add branches
+ * until the transaction is decided, which happens in the other process. If joined code fails, the whole transaction is cancelled.
+ * The cancellation is durable before the caller receives the error, unless the database is unavailable or the connection is lost.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -23,11 +23,11 @@ import type { JoinedCode } from './running-global-transactions.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
-/** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
+/** Number of writes after which the outcome is unknown; the database has then been unavailable for about ten seconds. */
 const MAX_WRITES = 10
 const WRITE = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.2 } as const
 
-/** Error for a response whose status says that its handler failed; `undefined` for any other. */
+/** Returns an error for a response whose status says that its handler failed; `undefined` for any other response. */
 export function responseFailure(status: number): Error | undefined {
   return status < 500 ? undefined : new Error(`the response has the status ${status}`)
 }
@@ -44,7 +44,7 @@ export class JoinedTransaction implements AroundCode {
   /** Aborts when the outcome of the transaction is no longer needed. */
   readonly #left = new AbortController()
   #isFollowing = false
-  /** The joined code, and its calls that are not answered. */
+  /** Running joined code, and its unanswered calls. */
   #uses = 0
 
   constructor(runtime: CoordinatorRuntime, applier: EventApplier, definition: Saga, ref: TransactionRef) {
@@ -55,7 +55,7 @@ export class JoinedTransaction implements AroundCode {
     this.log = withFields(runtime.logger, { saga: name, id })
     this.#runtime = runtime
     this.#applier = applier
-    // No other caller of this transaction gives its calls these names.
+    // Other callers of this transaction never use these names for their calls.
     const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
     this.#branches = new BranchTryCalls(runtime, applier, { definition, id, prefix, birth, log: () => this.log })
     this.#here = {
@@ -76,7 +76,7 @@ export class JoinedTransaction implements AroundCode {
     return this.#branches.signal
   }
 
-  /** Called when the joined code is over. */
+  /** Ends the joined code's part. */
   leave(): void {
     this.#left.abort()
     this.#exit()
@@ -93,7 +93,7 @@ export class JoinedTransaction implements AroundCode {
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
     this.#enter()
     const called = this.#branches.call(branch, payload).finally(() => this.#exit())
-    // The same as for a branch that is not awaited where its code runs.
+    // Same as for a branch that is not awaited in the process with the transaction's code.
     called.catch(() => {})
     return called
   }
@@ -139,8 +139,8 @@ export class JoinedTransaction implements AroundCode {
   }
 
   /**
-   * Cancels the transaction, unless it is decided. When the database takes none of ten writes, the transaction is not cancelled here: if
-   * its own code ignores the error and returns, all is confirmed.
+   * Cancels the transaction, unless it is decided. If the database accepts none of ten writes, the transaction is not cancelled
+   * here: if its own code ignores the error and returns, it is confirmed.
    */
   async turnBack(error: unknown): Promise<void> {
     const { name, id, birth } = this.ref
@@ -151,7 +151,7 @@ export class JoinedTransaction implements AroundCode {
         await this.#applier.apply({ name, id }, this.#cancelled(failure), { birth })
         return
       } catch (cause) {
-        // The encoding of the database may lack characters of the error message.
+        // The database's encoding may lack characters of the error message.
         if (isUnwritable(cause)) failure = storable(failure)
         const fields = { err: toError(cause), tries }
         this.log.error(fields, 'that what joined a global transaction failed is not written down')

@@ -17,20 +17,20 @@ import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Lease of a saga that this process runs. */
 export interface HeldLease extends SagaLease {
-  /** Aborts when the lease is, or may be, lost, and when the coordinator closes. */
+  /** Aborts when the lease is lost or may be lost, and when the coordinator closes. */
   readonly signal: AbortSignal
 }
 
 interface Entry extends HeldLease {
   readonly controller: AbortController
-  /** Before the statement that took or last renewed it was sent. */
+  /** Time just before the statement that took or last renewed the lease was sent. */
   confirmedAt: Instant
 }
 
-/** Last share of a lease, in which no step begins: clocks run at different speeds. */
+/** Share of a lease at its end in which no step begins, because clocks run at different speeds. */
 const MARGIN = 0.1
 
-/** How long closing waits for a renewal under way. */
+/** How long closing waits for a running renewal. */
 const RENEWAL_MS = 1 * SECOND
 
 export class Leases {
@@ -40,7 +40,7 @@ export class Leases {
   readonly #held = new Map<string, Entry>()
   #cancelTimer: (() => void) | undefined
   #renewing: Promise<void> | undefined
-  /** The renewal before failed. */
+  /** True if the previous renewal failed. */
   #isInVain = false
 
   constructor(runtime: CoordinatorRuntime) {
@@ -52,7 +52,9 @@ export class Leases {
     return this.#held.size
   }
 
-  /** Keeps the lease that was written with this snapshot. An earlier one of the saga is over: this process has taken it again. */
+  /**
+   * Stores the lease that was written with this snapshot, and ends an earlier one of the saga: this process has taken it again.
+   */
   hold({ row, takenAt }: LoadedSaga): HeldLease {
     const controller = new AbortController()
     const { name, id, epoch } = row
@@ -65,8 +67,9 @@ export class Leases {
   }
 
   /**
-   * Renews a lease of which a third is over, as of a saga started in a transaction that stayed open: other coordinators may take it.
-   * @throws `saga.ownership_lost` when another coordinator took the saga; what the database throws
+   * Renews a lease after a third of its time, such as that of a saga started in a transaction that stayed open: other
+   * coordinators may have taken it. @throws `saga.ownership_lost` when another coordinator took the saga; an error of the
+   * database
    */
   async secure(lease: HeldLease): Promise<void> {
     const entry = lease as Entry
@@ -74,14 +77,14 @@ export class Leases {
     if (entry.signal.aborted) throw toError(entry.signal.reason)
   }
 
-  /** Whether no other coordinator can have taken the saga yet, as far as the clocks of this machine tell. */
+  /** Tells whether no other coordinator can have taken the saga yet, according to the clocks of this machine. */
   isCertain(lease: HeldLease): boolean {
     return !lease.signal.aborted && this.#ageMs(lease as Entry) < this.#runtime.leaseMs * (1 - MARGIN)
   }
 
   /**
-   * Called right before a function of the saga is. Gives up a lease that is not certain: the process was stopped, its event loop
-   * blocked or its machine suspended since the last renewal, and no timer has told yet.
+   * Called just before a function of the saga is called. Gives up a lease that is uncertain: since the last renewal the process
+   * was stopped, its event loop was blocked or its machine was suspended, and no timer has fired yet.
    * @throws `saga.ownership_lost`; the reason of `lease.signal`
    */
   requireCertain(lease: HeldLease): void {
@@ -90,7 +93,7 @@ export class Leases {
     throw toError(lease.signal.reason)
   }
 
-  /** Forgets it; what was written last says who owns the saga now. */
+  /** Forgets the lease; the last written row says who owns the saga. */
   drop(lease: HeldLease): void {
     this.#forget(lease as Entry)
     if (this.#held.size === 0) this.#cancelTimer?.()
@@ -104,7 +107,7 @@ export class Leases {
     const leases = [...this.#held.values()]
     for (const { controller } of leases) controller.abort(reason)
     this.#held.clear()
-    // A later renewal finds no lease of ours.
+    // A later renewal must find no lease of this process.
     if (this.#renewing !== undefined) await finishesWithin(this.#runtime.clock, RENEWAL_MS, this.#renewing)
     if (leases.length === 0) return
     const { leaseStore, sql, instance, logger } = this.#runtime
@@ -123,7 +126,7 @@ export class Leases {
 
   #beat(): void {
     this.#cancelTimer = undefined
-    // A clock that was set and a blocked event loop make leases look old that are still held: of those the server is asked first.
+    // After a clock change or a blocked event loop, held leases look expired, so the server is asked about them first.
     if (this.#isInVain || this.#renewing !== undefined) this.#giveUpExpiring()
     if (this.#held.size === 0) return
     this.#renewing ??= this.#renew().finally(() => {

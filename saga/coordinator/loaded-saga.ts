@@ -1,15 +1,15 @@
-/** A saga as it was read, and questions about it: its mail, its size, its owner. Pure. */
+/** A saga as it was read, with functions about its mail, size and owner. Pure. */
 import type { Instant } from '../../core/elapsed-time.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/store-types.ts'
 
-/** A saga as it was last read or written. */
+/** A saga as last read or written. */
 export interface LoadedSaga {
   readonly saga: Saga
   readonly row: SagaRow
-  /** Before it was read or written: a lease taken with it counts from here. */
+  /** Time just before it was read or written; a lease taken with it counts from here. */
   readonly takenAt: Instant
   /** Monotonic ms at which its state was written. */
   readonly writtenAt: number
@@ -19,10 +19,13 @@ export interface LoadedSaga {
   readonly deadlineAt?: number | undefined
 }
 
-/** Larger ones are read again: a thousand of the largest would be a gigabyte. A transaction of a hundred branches is smaller. */
+/**
+ * Larger sagas are read again instead of cached: a thousand of the largest would take a gigabyte. A transaction with a hundred
+ * branches is smaller.
+ */
 const MAX_CACHED_SIZE = 20 * 1_024
 
-/** The call where its step is now: steps were added before it. */
+/** Returns the call at the present position of its step, before which steps were added. */
 export function moved(call: Call, { steps }: SagaState): Call {
   return { ...call, index: steps.findIndex(({ step }) => step === call.step) }
 }
@@ -31,14 +34,14 @@ export function isCancel(mail: SagaMail): mail is SagaOperatorMail {
   return 'operator' in mail && mail.operator.do === 'cancel'
 }
 
-/** The mail that is left when this order was followed. */
+/** Returns the mail that remains after an operator's order was applied. */
 export function withoutOrder(mail: SagaRow['mail'], order: SagaEvent): SagaRow['mail'] {
   const first = order.type === 'operator' ? mail?.find(isCancel) : undefined
   const rest = mail?.filter((item) => item !== first && (order.type !== 'undo' || !('undo' in item))) ?? []
   return rest.length === 0 ? null : rest
 }
 
-/** Without these items, each once. What the database gave has one text for one value. */
+/** Returns the snapshot without these items of mail, each removed once. Text from the database is the same for equal values. */
 export function withoutMail(snapshot: LoadedSaga, read: readonly SagaMail[]): LoadedSaga {
   const mail = [...(snapshot.row.mail ?? [])]
   for (const item of read) {
@@ -49,14 +52,16 @@ export function withoutMail(snapshot: LoadedSaga, read: readonly SagaMail[]): Lo
   return { ...snapshot, row: { ...snapshot.row, mail: mail.length === 0 ? null : mail } }
 }
 
-/** A stuck saga is written again right after its report: a cached copy would be stale. */
+/**
+ * True for a saga that continues. A stuck saga is written again after `onStuck` was called, so a cached copy would be outdated.
+ */
 export function isGoingOn(status: SagaStatus): boolean {
   return !isEnded(status) && status !== 'stuck'
 }
 
 /**
- * Whether a state that this process wrote follows another one that it wrote. Revisions do not tell: if a failover lost the one, the
- * other may have the lower number.
+ * Tells whether a state written by this process follows another one. Revisions do not tell this: if a failover lost one of them,
+ * the other may have the lower number.
  */
 export function follows(state: LoadedSaga, other: LoadedSaga): boolean {
   return state.writtenAt >= other.writtenAt
@@ -67,7 +72,7 @@ export function isOther({ birth }: SagaRow, meant: string | undefined): boolean 
   return meant !== undefined && birth !== meant
 }
 
-/** Whether its state may be kept in memory. */
+/** Tells whether a saga is small enough to cache. */
 export function isSmall({ input, state, mail }: SagaRow): boolean {
   const { steps, ...rest } = state
   let size = sizeOf(rest) + sizeOf(mail) + knownSizeOf(input)
@@ -75,7 +80,7 @@ export function isSmall({ input, state, mail }: SagaRow): boolean {
   return size <= MAX_CACHED_SIZE
 }
 
-/** Sizes of inputs and steps, most of which one state has from the one before; neither ever changes. */
+/** Sizes of inputs and steps. Most are shared with the previous state, and none changes. */
 const sizes = new WeakMap<object, number>()
 
 function knownSizeOf(part: unknown): number {
@@ -87,7 +92,7 @@ function knownSizeOf(part: unknown): number {
   return size
 }
 
-/** Characters of text and, about, what the rest would take as JSON. Looks no further than it has to. */
+/** Counts the characters of text and estimates the JSON size of other values. Stops at the limit. */
 function sizeOf(value: unknown): number {
   let left = MAX_CACHED_SIZE
   const spend = (part: unknown): boolean => {

@@ -1,6 +1,6 @@
 /**
- * Runs the sagas that this process owns from local step to local step. A chain of local steps runs through without waiting for a
- * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
+ * Runs the sagas that this process owns from local step to local step. A chain of local steps runs without waiting for a poll; at
+ * most `concurrency` chains run at once, while the others wait in line with their leases renewed.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -29,7 +29,10 @@ export class LocalChainRunner implements Chains {
   readonly #lost: LostTransactions
   readonly #slots: Slots
   readonly #chains = new Set<Promise<void>>()
-  /** Context of the coordinator's creation, not of a saga's starter or a reply's handler, whose locks are not the saga's. */
+  /**
+   * Context of the coordinator's creation instead of a saga's starter or a reply's handler, whose locks do not belong to the
+   * saga.
+   */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
 
   constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, capacity: SagaCapacity) {
@@ -52,7 +55,7 @@ export class LocalChainRunner implements Chains {
     const lease = this.#leases.hold(snapshot)
     if (!takesRoom(snapshot)) this.capacity.exempt.add(lease)
     const chain = this.#detached(() => this.#run(snapshot, lease)).finally(() => {
-      // Code is called once: it is not called here again.
+      // Code of a transaction is called once, and never again here.
       this.#runtime.runningTransactions.delete(snapshot.row)
       this.#chains.delete(chain)
       this.capacity.freed()
@@ -60,14 +63,14 @@ export class LocalChainRunner implements Chains {
     this.#chains.add(chain)
   }
 
-  /** Takes no more sagas, and leaves the steps after running calls to others. */
+  /** Takes no more sagas, and leaves the steps after running calls to other instances. */
   stop(): void {
     this.capacity.close()
     this.#slots.open()
     this.#steps.open()
   }
 
-  /** Lets the calls that run finish, at most `drainMs`. Never rejects. */
+  /** Lets running calls finish, for at most `drainMs`. Never rejects. */
   async close(drainMs: number): Promise<void> {
     this.stop()
     const { clock } = this.#runtime
@@ -77,7 +80,7 @@ export class LocalChainRunner implements Chains {
     await finishesWithin(clock, 1 * SECOND, all)
   }
 
-  /** Waits for chains that begin meanwhile, too: they hand their steps on. */
+  /** Waits for all chains, including new ones: they hand their next steps to other instances. */
   async #idle(): Promise<void> {
     while (this.#chains.size > 0) await Promise.allSettled(this.#chains)
   }
@@ -89,7 +92,7 @@ export class LocalChainRunner implements Chains {
     if (!isWritten) await this.#lost.restore(first)
   }
 
-  /** @returns false when the outcome of its last call is not written */
+  /** Runs one chain. @returns false when the outcome of its last call could not be written */
   async #chain(first: LoadedSaga, lease: HeldLease): Promise<boolean> {
     const { logger } = this.#runtime
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
@@ -132,8 +135,8 @@ export class LocalChainRunner implements Chains {
   }
 
   /**
-   * Makes all calls of the state, those of a group or of a list at the same time, and those that come in their place.
-   * @returns what came of the last to return
+   * Makes all calls of the state, those of a group or a list concurrently, and the calls that replace them.
+   * @returns the result of the last one to return
    */
   async #round(current: LoadedSaga, lease: HeldLease): Promise<LoadedSaga | undefined> {
     const calls = localCalls(current.row.state)
@@ -162,14 +165,17 @@ export class LocalChainRunner implements Chains {
       }
     }
     begin(current)
-    // All must have returned before anything else is done with the saga, also when one says that it is lost.
+    // Wait until all have returned before the saga continues, even if one reports that it is lost.
     while (running.size > 0) await Promise.all(running.values())
     if (failed.length > 0) throw failed[0]
     return last
   }
 }
 
-/** An outcome that changed nothing tells what the database has. @returns `undefined` when the saga no longer exists */
+/**
+ * Returns the latest snapshot: an outcome that changed nothing shows the database's state. @returns `undefined` when the saga no
+ * longer exists
+ */
 function latest(known: LoadedSaga | undefined, applied: Applied | undefined): LoadedSaga | undefined {
   if (known === undefined || applied === undefined) return undefined
   const { changed, snapshot } = applied

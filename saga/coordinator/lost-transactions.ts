@@ -1,8 +1,8 @@
 /**
- * Global transactions whose code ended here, and whose outcome could not be written because the database no longer has them: it failed
- * over to a copy without their start. The branches that this process knows may be reserved, and no other process will cancel them. So
- * the transaction is inserted again, under its id and birth, as one whose code failed: each branch is cancelled. If another coordinator
- * had cancelled and purged it, participants repeat their stored answers.
+ * Global transactions whose code ended here, and whose outcome could not be written because the database lost them: it failed
+ * over to a copy without their start. Their branches may hold reservations that no other process would cancel. So this process
+ * inserts the transaction again, under its id and birth, as one whose code failed, and each branch is cancelled. If another
+ * coordinator had cancelled and purged it, participants repeat their stored replies.
  */
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -16,7 +16,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 import type { SagaCapacity } from './saga-capacity.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
-/** Pauses between tries while the database does not answer, as in a failover. */
+/** Pauses between tries while the database does not answer, such as during a failover. */
 const RETRY: Backoff = { initialMs: 100, factor: 2, maxMs: 1 * SECOND, jitter: 0.2 }
 const LOST: StepFailure = {
   code: 'saga.transaction_lost',
@@ -39,9 +39,9 @@ export class LostTransactions {
   }
 
   /**
-   * Does nothing for a saga that the database has, or that is no global transaction with branches. Tries until the database answers or
-   * the coordinator closes. Never rejects.
-   * @param taken the transaction as its code was begun with
+   * Restores a lost transaction. Does nothing for a saga that the database has, or that is not a global transaction with
+   * branches. Tries until the database answers or the coordinator closes. Never rejects.
+   * @param taken the transaction as its code started
    */
   async restore(taken: LoadedSaga): Promise<void> {
     const { runningTransactions, clock, logger } = this.#runtime
@@ -65,7 +65,7 @@ export class LostTransactions {
     }
   }
 
-  /** @returns `there`: it is not lost; `taken`: another transaction has its id */
+  /** @returns `there`: the transaction is not lost; `taken`: another transaction has its id */
   async #restored(taken: LoadedSaga, branches: readonly GrownStep[]): Promise<'there' | 'taken' | 'inserted'> {
     const { sql, store } = this.#runtime
     const { row } = taken
@@ -80,7 +80,7 @@ export class LostTransactions {
   }
 }
 
-/** Returns the event of code that failed, with the branches that it called. */
+/** Returns the event for failed code, with the branches that it called. */
 function failed({ row }: LoadedSaga, branches: readonly GrownStep[]): SagaEvent {
   const [call] = localCalls(row.state)
   return { type: 'failed', step: call?.step ?? '', operation: 'invoke', error: LOST, terminal: true, branches }

@@ -1,4 +1,4 @@
-/** Sagas that are about to be written for the first time. */
+/** Sagas before their first write. */
 import { readInstant } from '../../core/elapsed-time.ts'
 import { validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
@@ -10,7 +10,7 @@ import type { SagaRow, SagaTrace, SagaWrite } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
-/** Id and input of a saga that is started, and its mark on a shard. */
+/** Id and input of a new saga, and its mark on a shard. */
 export interface Beginning {
   readonly id: string
   readonly input: unknown
@@ -18,7 +18,7 @@ export interface Beginning {
   readonly shardMark: string | undefined
 }
 
-/** A saga before its first write. @throws SchemaError, `saga.payload_too_large` */
+/** Creates the snapshot of a new saga. @throws SchemaError, `saga.payload_too_large` */
 export async function newSagaSnapshot(
   { homeDatabase, clock, maxPayloadBytes }: CoordinatorRuntime,
   sql: SqlExecutor,
@@ -54,7 +54,7 @@ export async function newSagaSnapshot(
   return { saga, row, takenAt, writtenAt: startedAt, startedAt, ...deadline }
 }
 
-/** The first write of a saga that this process does not begin: due at once, for any instance. */
+/** Returns the first state of a saga that another instance shall begin: due at once. */
 export function dueAtOnce(row: SagaRow, state: SagaState = row.state): SagaWrite {
   return {
     row: { ...row, state, revision: nextRevision(0) },

@@ -1,4 +1,4 @@
-/** Counts of the open sagas and of the messages left for versions, taken now and then. */
+/** Counts open sagas, and messages stored for versions, at intervals. */
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
@@ -8,9 +8,9 @@ import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 const EVERY_MS = 30 * SECOND
-/** Pause after a count that failed. */
+/** Pause after a failed count. */
 const RETRY_MS = 5 * SECOND
-/** Age at which a count is unknown: the database may be unavailable. */
+/** Age at which a count becomes unknown, because the database may be unavailable. */
 const VALID_MS = 3 * EVERY_MS
 
 interface Counts {
@@ -40,7 +40,7 @@ export class OpenSagaCounts {
     )
   }
 
-  /** Begins to count when the last count is old, unless it does so already. */
+  /** Starts a count if the last one is old and none is running. */
   look(): void {
     const { clock } = this.#runtime
     const now = clock.monotonic()
@@ -57,7 +57,7 @@ export class OpenSagaCounts {
     await this.#counting
   }
 
-  /** Says in the log, too, when sagas wait for a version that is not loaded. */
+  /** Counts, and logs when sagas wait for a version that is not loaded. */
   async #count(): Promise<void> {
     const { sql, reports, leftMessages, clock, logger } = this.#runtime
     const open = await reports.open(sql)
@@ -68,7 +68,7 @@ export class OpenSagaCounts {
     await this.#onCounted()
   }
 
-  /** `undefined`: not counted for a while, or never. */
+  /** Counts by version; `undefined` when there is no recent count. */
   get rows(): readonly OpenSagas[] | undefined {
     return this.#valid?.open
   }

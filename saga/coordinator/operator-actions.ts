@@ -1,4 +1,7 @@
-/** Actions of operators through a coordinator (`coordinator.retry`), applied at once. The command line posts them: `operator/`. */
+/**
+ * Actions of operators through a coordinator (`coordinator.retry`), applied at once. The command line stores them in the row:
+ * `operator/`.
+ */
 
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
@@ -26,7 +29,7 @@ export class OperatorActions {
     const action = seen === undefined ? asked : pinned(asked, seen.row.state)
     for (;;) {
       const applied = await this.#applier.apply({ name, id }, { type: 'operator', action, by, reason })
-      // Not when another event came first, such as the end of the saga's time: then the timeline does not say who and why.
+      // False when another event came first, such as the deadline: then the timeline lacks the operator's name and reason.
       if (applied?.heard === true) return
       if (applied !== undefined) {
         throw new SagaError('saga.action_refused', {
@@ -45,13 +48,13 @@ export class OperatorActions {
   }
 
   /**
-   * A skip with what an operator gives as the step's result, as a reply would have brought it, for the step that it was checked for.
+   * Returns a skip with the result that an operator gives to the step, checked as a reply to this step would be.
    * @throws CodecError, `saga.payload_too_large`, SchemaError, `saga.action_refused`
    */
   async skipAction(key: SagaKey, given: unknown): Promise<OperatorAction> {
     const result = stored(`result of skip(${key.name}/${key.id})`, given, this.#runtime.maxPayloadBytes)
     if (result === undefined) return { do: 'skip' }
-    // Another instance may have moved the saga on, so the copy that this one keeps may show an earlier step.
+    // Another instance may have advanced the saga, so a cached copy may show an earlier step.
     const known = await this.#runtime.loader.load(key)
     if (known === undefined) return { do: 'skip', result }
     requireInvoke(key, known.row.state)
@@ -59,7 +62,7 @@ export class OperatorActions {
   }
 }
 
-/** @throws `saga.action_refused` when the saga is stuck on what has no result */
+/** @throws `saga.action_refused` when the saga is stuck on an operation without a result */
 function requireInvoke({ name, id }: SagaKey, { status, steps }: SagaState): void {
   const step = status === 'stuck' ? steps[actedOn(steps)] : undefined
   const operation = step && operationIn(step.status)

@@ -1,4 +1,4 @@
-/** Checks what operators ask for: a filter, a saga, person and reason, and whether the saga is in a state for the action. */
+/** Checks the arguments of operators: filter, saga, name and reason, and whether the saga's state allows the action. */
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireStorable, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/option-checks.ts'
@@ -7,14 +7,14 @@ import { operationIn } from '../machine/operation.ts'
 import { actedOn, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { ListFilter, ResolvedFilter, SagaKey } from '../store/store-types.ts'
 
-/** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
+/** Identifies a saga. A `SagaRun` or a line of `list()` can be passed. */
 export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }
 
-/** Person and reason; the timeline keeps both. */
+/** Operator and reason; the timeline stores both. */
 export interface OperatorNote {
-  /** A person, or what acts for one. */
+  /** The operator: a person, or a program that acts for one. */
   readonly by: string
-  /** At most 10 000 characters, as `by`. */
+  /** Reason, at most 10 000 characters, as for `by`. */
   readonly reason: string
 }
 
@@ -38,7 +38,7 @@ const STATUSES: Readonly<Record<SagaStatus, true>> = {
 const DEFAULT_LIMIT = 100
 const MAX_NOTE = 10_000
 
-/** The years that both PostgreSQL's timestamps and a Date have, of our era. */
+/** First moment that both PostgreSQL's timestamps and `Date` can represent, in our era. */
 const FIRST_MOMENT = Date.UTC(2000, 0, 1) - 730_119 * DAY
 const LAST_MOMENT = 100_000_000 * DAY
 
@@ -48,7 +48,7 @@ function isMoment(at: unknown): boolean {
 
 const TURNS_BACK = 'it is turning back already, so this changed nothing'
 
-/** Why an action does not apply to a saga in this state. */
+/** Returns why an action does not apply to a saga in this state. */
 export function whyRefused({ status, steps, cancel, timesStuck = 0 }: SagaState, action: OperatorAction): string {
   const open = status === 'stuck' ? steps[actedOn(steps)] : undefined
   if (open === undefined) return status === 'running' && cancel !== undefined ? TURNS_BACK : `it is ${status}`
@@ -64,8 +64,8 @@ export function whyRefused({ status, steps, cancel, timesStuck = 0 }: SagaState,
 }
 
 /**
- * The action on the failure on which the saga is stuck in this state, or on which the operator saw it. By the time an instance takes it
- * up the saga may have gone on and be stuck once more, for which it was never meant: then it is refused.
+ * Ties the action to the failure on which the saga is stuck, or that the operator saw. If the saga has continued and is stuck
+ * again when an instance reads the action, the action was not meant for the new failure, and is refused.
  */
 export function pinned(
   action: OperatorAction,
@@ -78,7 +78,7 @@ export function pinned(
   return { step, operation: operationIn(open.status), timesStuck: times, ...action }
 }
 
-/** @throws TypeError / RangeError naming what is wrong */
+/** @throws TypeError / RangeError naming the invalid field */
 export function resolveFilter(filter: ListFilter): ResolvedFilter {
   refuseUnknown('list', filter, LIST_NAMES)
   const { status, saga, version, code, startedAfter, startedBefore, after, limit } = filter
@@ -98,7 +98,7 @@ export function resolveFilter(filter: ListFilter): ResolvedFilter {
   return { ...filter, limit: requireInteger('list.limit', limit ?? DEFAULT_LIMIT, 1, 10_000) }
 }
 
-/** @throws TypeError when it names no saga */
+/** @throws TypeError when it does not identify a saga */
 export function requireTarget(action: string, target: SagaTarget): SagaKey {
   const { saga, name, id } = (target ?? {}) as { saga?: unknown; name?: unknown; id?: unknown }
   const of = saga ?? name
@@ -106,7 +106,7 @@ export function requireTarget(action: string, target: SagaTarget): SagaKey {
   throw wrongKind(action, target, 'a saga: { saga, id }, what start() or a line of what list() returned')
 }
 
-/** @throws TypeError for text that PostgreSQL cannot keep, RangeError for more than fits a line of the timeline */
+/** @throws TypeError for text that PostgreSQL cannot store, RangeError for text that exceeds a line of the timeline */
 export function requireTimelineText(path: string, value: unknown): string {
   const text = requireStorable(path, value)
   if (text.length > MAX_NOTE)
@@ -114,7 +114,7 @@ export function requireTimelineText(path: string, value: unknown): string {
   return text
 }
 
-/** @throws TypeError when it does not say who and why: an action that cannot be recorded is not done */
+/** @throws TypeError without a name and a reason: an action that cannot be recorded is not performed */
 export function requireNote(action: string, note: OperatorNote): OperatorNote {
   if (typeof note !== 'object' || note === null) throw wrongKind(action, note, 'who and why: { by, reason }')
   return {

@@ -1,4 +1,4 @@
-/** From what happened outside to what the machine understands. */
+/** Converts outcomes of calls, replies and signals to events of the machine. */
 
 import { copyData } from '../../core/copy-data.ts'
 import { isOf } from '../../core/define-error-class.ts'
@@ -20,7 +20,7 @@ import type { SagaReply } from '../wire/reply.ts'
 
 const MAX_MESSAGE = 500
 
-/** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
+/** Describes an error for the timeline and `failure`: a stable code and a message of limited length. */
 export function describeError(error: unknown): StepFailure {
   const cause = toError(error)
   const code = fieldOf(cause, 'code')
@@ -30,31 +30,31 @@ export function describeError(error: unknown): StepFailure {
   }
 }
 
-/** A class that sets no name of its own is told by what it is called. */
+/** Returns the name of the class, for classes that do not set `name`. */
 function classOf(error: Error): string {
   const name = said(error, 'name')
   const made = name === 'Error' ? fieldOf(fieldOf(error, 'constructor'), 'name') : name
   return typeof made === 'string' && made !== '' ? made : 'Error'
 }
 
-/** A `Refusal`, also one of another copy of this package. */
+/** Tells whether an error is a `Refusal`, also of another copy of this package. */
 export function isRefusal(error: unknown): boolean {
   return fieldOf(error, 'refusal') === true
 }
 
-/** True when the saga has an input or a result that this release cannot read: no outcome of the step that wanted it. */
+/** True when this release cannot read the saga's input or an earlier result, which is no outcome of the step that needs it. */
 export function isUnreadable(error: unknown): boolean {
   return isOf(error, SagaError, 'saga.input_unreadable', 'saga.result_unreadable')
 }
 
-/** True when the same call fails wherever it is made: the error says so, or the database never takes what it writes. */
+/** True when the same call fails in any process: the error says so, or the database never accepts its data. */
 export function isPermanent(error: unknown): boolean {
   if (isClosed(error)) return false
   const fault = writeFault(error)
   return fault === 'permanent' || (fault !== 'operator' && !isRetryable(error))
 }
 
-/** In text that every database can store: its encoding may lack all that is not ASCII. */
+/** Reduces a failure to text that every database can store: an encoding may lack non-ASCII characters. */
 export function storable({ code, message }: StepFailure): StepFailure {
   return { code: toAscii(code), message: toAscii(message) }
 }
@@ -77,15 +77,15 @@ export function failedEvent(
 
 const WAITING: ReadonlySet<string> = new Set(['saga.xa_not_yet', 'saga.undo_not_yet'])
 
-/** Whether a participant could not settle a step because another process, maybe a frozen one, still works on it. */
+/** Tells whether a participant could not settle a step because another process, perhaps a frozen one, still works on it. */
 export function isWaiting({ code }: StepFailure): boolean {
   return WAITING.has(code)
 }
 
 /**
- * Turns a participant's reply into an event. If the result does not fit the step's schema, the step fails permanently: the saga cannot use
- * its effect. If the schema throws another error, for example because a service that it asks is away, one attempt fails and the participant
- * answers again.
+ * Converts a participant's reply to an event. If the result does not fit the step's schema, the step fails permanently, because
+ * the saga cannot use its effect. If the schema throws another error, for example because a service that it calls is unavailable,
+ * one attempt fails, and the participant replies again.
  */
 export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
   const { step, operation } = reply
@@ -136,7 +136,7 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
   if ('operator' in mail) {
     const { operator } = mail
     const here = state.steps[actedOn(state.steps)]?.step
-    // For another step than this one it is refused, whatever its result is.
+    // An action for another step is refused, whatever its result.
     const isHere = operator.do === 'skip' && (operator.step ?? here) === here
     if (!isHere) return operatorEvent(mail)
     const step = await requireStepResult(saga, state, operator.result)
@@ -148,7 +148,7 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
 type Row = Pick<SagaRow, 'name' | 'id' | 'version'>
 
 /**
- * Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them.
+ * Returns copies of the results of the steps before index `until`, with the types of their schemas; user code may modify them.
  * @throws `saga.result_unreadable`: the saga is left to an instance that can read it
  */
 export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
@@ -157,7 +157,7 @@ export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number)
   })
 }
 
-/** The same of all steps; what its schema refuses is as it is stored. */
+/** Returns copies of all results; a result that its schema refuses stays as stored. */
 export function allResultsOf(saga: Saga, state: SagaState): Promise<object> {
   return readResults(saga, state, state.steps.length, (_, __, result) => result)
 }
@@ -186,7 +186,8 @@ async function readResult(step: string, schema: StandardSchemaV1, result: unknow
 }
 
 /**
- * The step on which a saga is stuck could have had this result. Without a result nothing is checked: later code sees `undefined`.
+ * Checks that the step on which a saga is stuck could have this result. Without a result nothing is checked: later steps see
+ * `undefined`.
  * @returns that step; @throws SchemaError
  */
 export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<string | undefined> {

@@ -1,5 +1,5 @@
 /**
- * Waits for the end of sagas: notified by writers in this process, found by one query per poll when another instance wrote it.
+ * Waits for the end of sagas: writers in this process notify it, and one query per poll finds sagas that other instances ended.
  */
 
 import { lastingContext } from '../../core/async-contexts.ts'
@@ -13,13 +13,13 @@ import { SagaError } from '../errors.ts'
 import type { SagaKey } from '../store/store-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
-/** How long `outcome` waits. */
+/** Options of waiting for an outcome. */
 export interface OutcomeOptions {
-  /** Ends the waiting with its reason; the saga goes on. */
+  /** Ends the wait with the signal's reason; the saga continues. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Rejects with `saga.pending` after this, whether the saga has begun or not. @default waits for the end of a saga that exists, and
-   * rejects with `saga.not_found` when the database has had none of this id for 30 s
+   * Rejects with `saga.pending` after this time, whether the saga has started or not. @default waits until an existing saga ends,
+   * and rejects with `saga.not_found` when the database has had no saga with this id for 30 s
    */
   readonly timeoutMs?: number | undefined
 }
@@ -36,9 +36,9 @@ export function checkOutcomeOptions(path: string, { signal, timeoutMs }: Outcome
   }
 }
 
-/** `OutcomeOptions` of one call of `outcome`, over all the waits it takes. */
+/** Options of one call of `outcome`, across all its waits. */
 export interface Patience extends OutcomeOptions {
-  /** Monotonic ms at which `timeoutMs` is over. */
+  /** Monotonic ms at which `timeoutMs` ends. */
   readonly endsAt: number
 }
 
@@ -50,23 +50,23 @@ interface Watched {
 interface Waiter {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
-  /** False for a caller that said how long it waits. */
+  /** False for a caller that passed a time limit. */
   readonly heedsMissing: boolean
-  /** Monotonic ms of the first look of those in a row that found no saga. */
+  /** Monotonic ms of the first of consecutive reads that found no saga. */
   missingSince?: number | undefined
 }
 
-/** A saga that no look has found for this long was never started: its caller may ask a little before the start. */
+/** A saga that no read has found for this long was never started. A caller may wait for a saga just before its start. */
 const MISSING_MS = 30 * SECOND
 
-/** New waiters are looked up together after this pause: many sagas are often started at once. */
+/** Pause after which new waiters are read together, because many sagas are often started at once. */
 const GATHER_MS = 20
 
 export class OutcomeWaiters {
   readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>
   readonly #trouble: RepeatedFailureLog
   readonly #watched = new Map<string, Watched>()
-  /** Not looked up yet: they may have ended before anybody waited. */
+  /** Sagas not read yet: they may have ended before the wait. */
   #fresh: SagaKey[] = []
   #looping = false
   #closed = false
@@ -77,14 +77,14 @@ export class OutcomeWaiters {
     this.#trouble = new RepeatedFailureLog(runtime.logger, 'asking for the end of sagas failed')
   }
 
-  /** A saga ended or is stuck. */
+  /** Called when a saga has ended or is stuck. */
   settled({ name, id }: SagaKey): void {
     const watched = this.#watched.get(`${name}/${id}`)
     this.#watched.delete(`${name}/${id}`)
     for (const { resolve } of watched?.waiters ?? []) resolve()
   }
 
-  /** Counts from now. @throws TypeError / RangeError naming the option */
+  /** Starts the time limit. @throws TypeError / RangeError naming the option */
   patience(options: OutcomeOptions = {}): Patience {
     refuseUnknown('outcome', options, OUTCOME_OPTIONS)
     checkOutcomeOptions('outcome', options)
@@ -93,8 +93,9 @@ export class OutcomeWaiters {
 
   /**
    * Resolves once the saga has ended or is stuck.
-   * @throws `saga.pending`; `saga.not_found`; the signal's reason; `saga.closed`; `core.sql_own_transaction`, for no saga goes on before
-   *   that has ended
+   * @throws `saga.pending`; `saga.not_found`; the reason of the signal; `saga.closed`; `core.sql_own_transaction`, because no
+   * saga advances
+   *   before the caller's transaction has ended
    */
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()
@@ -121,7 +122,7 @@ export class OutcomeWaiters {
     }
   }
 
-  /** Rejects everybody who waits. */
+  /** Rejects all waiters. */
   close(): void {
     this.#closed = true
     for (const { waiters } of this.#watched.values()) {
@@ -155,7 +156,7 @@ export class OutcomeWaiters {
     void lastingContext()(() => this.#loop())
   }
 
-  /** Runs while anybody waits: new ones after a moment, all of them every `pollMs`. */
+  /** Runs while there are waiters: reads new ones after a moment, and all of them every `pollMs`. */
   async #loop(): Promise<void> {
     const { clock, pollMs } = this.#runtime
     let allAt = clock.monotonic() + pollMs
@@ -166,7 +167,7 @@ export class OutcomeWaiters {
       await this.#ask(all ? [...this.#watched.values()].map(({ key }) => key) : this.#fresh.splice(0))
       if (this.#watched.size > 0 && this.#fresh.length === 0) await this.#sleep(allAt - clock.monotonic())
     }
-    // In the same turn as the last check for waiters: the next waiter begins a new loop.
+    // In the same turn as the last check for waiters, so that the next waiter starts a new loop.
     this.#fresh = []
     this.#looping = false
   }
@@ -188,7 +189,7 @@ export class OutcomeWaiters {
     }
   }
 
-  /** Counts from the first look that found none, so a database that was away leaves the time as it is. */
+  /** Counts from the first read that found no saga, so time during which the database was unavailable does not count. */
   #missing(asked: readonly SagaKey[], found: ReadonlySet<string>): void {
     const now = this.#runtime.clock.monotonic()
     for (const { name, id } of asked) {

@@ -1,10 +1,10 @@
 /**
- * Writes the events that reach one saga together as one. A saga is one row, guarded by its revision: of a hundred outcomes that are
+ * Batches the events for one saga into one write. A saga is one row, guarded by its revision: of a hundred outcomes that are
  * planned on one revision, one fits, and the others would be read, planned and sent again, each time with the whole state.
  *
- * So an event that comes while this process writes its saga waits for that write. Then all that wait are taken one after the other
- * through the machine, each on the state that the one before it left, and what comes of them is committed as one revision. Each stands
- * or falls for itself: what does not fit, or takes long to plan, leaves the line and is applied alone.
+ * So an event that arrives while this process writes its saga waits for that write. Then all waiting events pass through the
+ * machine one after the other, each on the state that the previous one left, and the result is committed as one revision. Each
+ * event succeeds or fails on its own: one that does not fit, or takes long to plan, leaves the line and is applied alone.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { SECOND } from '../../core/clock.ts'
@@ -21,7 +21,7 @@ import type { WritePlanner } from './write-planner.ts'
 /** Writes the events of a line, and those that leave it. */
 export interface LineWriter {
   commit(plan: Plan): Promise<boolean>
-  /** A write failed, and the events in it are their senders' again. */
+  /** Called when a write failed; the senders of its events handle the failure. */
   failed(key: SagaKey, error: unknown): void
   /** Applies an event without waiting in a line. */
   alone(key: SagaKey, event: SagaEvent, sender: EventSender): Promise<Applied | undefined>
@@ -48,9 +48,9 @@ interface Fold {
   readonly events: ReadonlyArray<{ readonly waiting: Waiting; readonly heard: boolean }>
 }
 
-/** Events in one write. */
+/** Maximum number of events in one write. */
 const MAX_FOLDED = 256
-/** A schema or a function of the definition that takes longer holds up no other event. */
+/** Time limit of planning one event: a slower schema or function of the definition must not delay other events. */
 const PLAN_MS = 1 * SECOND
 const HANGS = Symbol('hangs')
 
@@ -66,23 +66,23 @@ export class PerSagaEventBatches {
     this.#writer = writer
   }
 
-  /** Whether a write of this saga is under way: `join` it. */
+  /** Tells whether a write of this saga is under way, so that `join` applies. */
   isOpen(key: SagaKey): boolean {
     return this.#lines.has(cacheKey(key))
   }
 
-  /** The saga as it was written last, while events of it are under way. */
+  /** Returns the saga as last written, while events for it are under way. */
   latest(key: SagaKey): LoadedSaga | undefined {
     return this.#lines.get(cacheKey(key))?.latest
   }
 
-  /** The saga was written by this process. */
+  /** Records a saga that this process has written. */
   wrote(snapshot: LoadedSaga): void {
     const line = this.#lines.get(cacheKey(snapshot.row))
     if (line !== undefined && (line.latest === undefined || follows(snapshot, line.latest))) line.latest = snapshot
   }
 
-  /** Opens the line, writes, and then writes what has come to wait. */
+  /** Opens the line, writes, and then writes the events that have queued meanwhile. */
   async open<T>(key: SagaKey, write: () => Promise<T>): Promise<T> {
     const line: Line = { key, latest: undefined, waiting: [] }
     this.#lines.set(cacheKey(key), line)
@@ -93,7 +93,7 @@ export class PerSagaEventBatches {
     }
   }
 
-  /** Waits for the write that is under way. */
+  /** Queues an event behind the write that is under way. */
   join(key: SagaKey, event: SagaEvent, sender: EventSender): Promise<Applied | undefined> {
     const line = this.#lines.get(cacheKey(key))
     if (line === undefined) return this.#writer.alone(key, event, sender)
@@ -126,7 +126,7 @@ export class PerSagaEventBatches {
     }
   }
 
-  /** @returns `undefined` when none of them fits */
+  /** @returns `undefined` when no event fits */
   async #fold(line: Line, snapshot: LoadedSaga | undefined, batch: readonly Waiting[]): Promise<Fold | undefined> {
     const events: Array<Fold['events'][number]> = []
     let plan: Plan | undefined
@@ -154,7 +154,7 @@ export class PerSagaEventBatches {
     return undefined
   }
 
-  /** False: the saga has moved on. */
+  /** Commits. False: the saga has moved on from the revision of the plan. */
   async #commit(line: Line, { plan, events }: Fold): Promise<boolean> {
     try {
       if (!(await this.#writer.commit(plan))) return false
@@ -166,7 +166,10 @@ export class PerSagaEventBatches {
     return true
   }
 
-  /** An unwritable event must not fail the others. If the database is unavailable, or may have written them, the senders decide. */
+  /**
+   * Handles a failed write: an unwritable event must not fail the others. If the database is unavailable, or may have written
+   * them, the senders decide.
+   */
   async #failed(line: Line, events: Fold['events'], error: unknown): Promise<void> {
     const fault = writeFault(error)
     if (fault === 'unavailable' || (fault === undefined && writeOutcome(error) === 'unknown')) {

@@ -1,4 +1,7 @@
-/** Prepares the calls of a transition, before its commit: is the step needed, and what has to leave with the commit. Calls nothing. */
+/**
+ * Prepares the calls of a transition before its commit: decides whether the step is needed, and collects the messages to commit.
+ * Calls nothing.
+ */
 
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -29,28 +32,28 @@ import { callKey, type DirectCommand } from './write-plan.ts'
 /** Input and result of preparing a plan's calls. */
 export interface PlanDraft {
   readonly runtime: CoordinatorRuntime
-  /** Grows with what is planned. */
+  /** State that grows with the plan. */
   before: LoadedSaga
   readonly messages: EncodedMessage[]
   readonly requests: DirectCommand[]
-  /** To end once it is durable. */
+  /** Spans to end when the plan is durable. */
   readonly spans: TelemetrySpan[]
   readonly starts: SagaWrite[]
   readonly posts: SagaPost[]
-  /** Calls, by `callKey`, that cannot be written, and why. */
+  /** Calls that cannot be written, by `callKey`, with the reason. */
   readonly refusals: ReadonlyMap<string, StepFailure>
   /** Calls that send or plan something, by `callKey`. */
   readonly callKeys: string[]
   readonly reservation: CapacityReservation
 }
 
-/** Readies one call; an event when it is not needed, or cannot be made by this process. */
+/** Prepares one call. Returns an event if the call is not needed, or this process cannot make it. */
 export async function prepareCall(draft: PlanDraft, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
   const definition = draft.before.saga.steps[call.index] as StepDefinition
   const { step, operation, attempt } = call
   const isFirst = operation === 'invoke' && attempt === 1 && state.steps[call.index]?.doubt !== true
   const unsent = (error: StepFailure): SagaEvent =>
-    // Before the first call nothing can have been sent.
+    // Nothing can have been sent before the first call.
     isFirst ? { type: 'refused', step, operation, error } : { type: 'failed', step, operation, error, terminal: true }
   const refusal = draft.refusals.get(callKey(call))
   if (refusal !== undefined) return unsent(refusal)
@@ -73,16 +76,16 @@ export async function prepareCall(draft: PlanDraft, state: SagaState, call: Call
   }
 }
 
-/** Answers whose data the database may refuse: the call is to blame then. */
+/** Events with data that the database may refuse because of the call. */
 const HOLDS_DATA: ReadonlySet<SagaEvent['type']> = new Set(['planned', 'signalled', 'succeeded'])
 
-/** @throws CodecError, `saga.payload_too_large`: the result of a kind of another package may be anything */
+/** @throws CodecError, `saga.payload_too_large`, because a kind of another package may return anything */
 function storable(answer: SagaEvent | undefined, maxBytes: number): SagaEvent | undefined {
   if (answer?.type !== 'succeeded') return answer
   return { ...answer, result: stored(`result of step "${answer.step}"`, answer.result, maxBytes) }
 }
 
-/** A call of a plan: what is given to it leaves with the plan. */
+/** A call of a plan; messages added to it are committed with the plan. */
 class PlannedCall implements PreparedCall {
   readonly call: Call
   readonly row: SagaRow
@@ -92,7 +95,7 @@ class PlannedCall implements PreparedCall {
   readonly maxPayloadBytes: number
   readonly #draft: PlanDraft
   readonly #saga: SagaState
-  /** The call added something that leaves with the plan. */
+  /** True if the call added a message that is committed with the plan. */
   hasSent = false
   #context: Promise<RequestContext> | undefined
 
@@ -121,7 +124,7 @@ class PlannedCall implements PreparedCall {
   }
 
   mayAsk(): boolean {
-    // Code that runs or is joined here waits for the answer, also while this process closes, or without `run`.
+    // Code that runs or has joined here waits for the reply, also while this process closes, or without `run`.
     return this.#draft.reservation.mayAsk() || this.#draft.runtime.runningTransactions.isHere(this.row)
   }
 
@@ -168,7 +171,7 @@ class PlannedCall implements PreparedCall {
   }
 }
 
-/** Takes back the note of a call that is not made. */
+/** Removes the timeline entry of a call that is not made. */
 export function withoutCall(timeline: TimelineEntry[], { step }: Call): void {
   const index = timeline.findLastIndex(
     (entry) => entry.step === step && (operationIn(entry.kind) !== undefined || entry.kind === 'waiting'),

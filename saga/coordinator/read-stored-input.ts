@@ -1,4 +1,4 @@
-/** A saga's input, as its steps see it. */
+/** Reads a saga's stored input for its steps. */
 
 import { isOf } from '../../core/define-error-class.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
@@ -11,7 +11,7 @@ import type { SagaKey, SagaRow } from '../store/store-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /**
- * The stored input, in the output form of the schema; through `upcast` when the saga was started with another schema.
+ * Returns the stored input in the output form of the schema, through `upcast` if the saga was started with another schema.
  * @throws `saga.input_unreadable`: the saga is left to an instance that can read it
  */
 export function readInput(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): unknown {
@@ -53,9 +53,9 @@ const PAGE = 500
 const NAMED = 5
 
 /**
- * Reads the inputs of all open sagas, so that a definition that does not fit some of them touches none. An input whose schema hangs blocks
- * nothing: it is logged, and the other inputs are read when their sagas are due.
- * @throws `saga.input_unreadable` with how many, and some ids
+ * Reads the inputs of all open sagas before any is changed, so that a definition that does not fit some of them changes none. An
+ * input whose schema hangs blocks nothing: it is logged, and the other inputs are read when their sagas are due.
+ * @throws `saga.input_unreadable` with their number and some ids
  */
 export async function requireReadableInputs(runtime: CoordinatorRuntime): Promise<void> {
   const { sql, reports, sagas, clock, leaseMs, logger } = runtime

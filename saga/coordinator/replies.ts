@@ -1,4 +1,4 @@
-/** Answers of participants: read from the service's reply channel, or the response to a request, and applied to their sagas. */
+/** Replies of participants, from the service's reply channel or as responses to requests, applied to their sagas. */
 
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { sink } from '../../binder/bindings/sink-processor-source.ts'
@@ -19,28 +19,28 @@ import { describeError, isUnreadable, replyEvent, storable } from './outcome-to-
 import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './write-fallbacks.ts'
 
-/** A binder starts at about the time of `run`. */
+/** Time within which a binder is expected to start after `run`. */
 const BOUND_WITHIN_MS = 10 * SECOND
 const DEAF =
   "no binder reads the replies: give createBinder the coordinator's bindings, bindings: [...coordinator.bindings]"
-/** A reply is tried for about a minute of database outage; after that the command is asked again anyway. */
+/** Attempts for a reply: about a minute of database outage. After that the command is sent again anyway. */
 const ATTEMPTS = 13
-/** Health says for so long after the last one that replies for another database come here. */
+/** How long health reports replies for another database after the last one. */
 const SAY_STRAYED_MS = 10 * MINUTE
-/** A lost connection costs a saga a tenth of a second, not a whole one. */
+/** Short first pause, so that a lost connection delays a saga by a tenth of a second only. */
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Replies {
   readonly #runtime: CoordinatorRuntime
   readonly #applier: EventApplier
-  /** Asks those that have a URL. */
+  /** Calls participants that have a URL. */
   readonly direct: DirectCalls
-  /** A binder has begun to read them. */
+  /** True once a binder reads the replies. */
   #isBound = false
-  /** Monotonic ms from which a binder should. */
+  /** Monotonic ms by which a binder should read them. */
   #expectedAt = Number.POSITIVE_INFINITY
   #saidDeaf = false
-  /** The last reply that was for another database, and the monotonic ms until which health says so. */
+  /** The last reply for another database, and the monotonic ms until which health reports it. */
   #strayed: { readonly message: string; readonly until: number } | undefined
 
   constructor(runtime: CoordinatorRuntime, applier: EventApplier) {
@@ -62,12 +62,12 @@ export class Replies {
     return Object.freeze({ ...replies, ready })
   }
 
-  /** From now on commands may be sent. */
+  /** Starts to expect a binder, because commands may be sent from now on. */
   expect(): void {
     this.#expectedAt = Math.min(this.#expectedAt, this.#runtime.clock.monotonic())
   }
 
-  /** Commands are sent, but no binding reads the replies. */
+  /** Returns the problem that commands are sent but no binding reads the replies. */
   problem(): string | undefined {
     const { clock, sagas } = this.#runtime
     if (this.#strayed !== undefined && clock.monotonic() < this.#strayed.until) return this.#strayed.message
@@ -75,7 +75,7 @@ export class Replies {
     return commandChannels(sagas).length > 0 ? DEAF : undefined
   }
 
-  /** The same in the log, once. */
+  /** Logs that problem, once. */
   sayProblem(): void {
     const problem = this.#saidDeaf ? undefined : this.problem()
     if (problem === undefined) return
@@ -83,7 +83,7 @@ export class Replies {
     this.#runtime.logger.error({}, problem)
   }
 
-  /** An answer, however it came. */
+  /** Applies a reply from a message or a response. */
   async take(reply: SagaReply): Promise<void> {
     const { loader, logger } = this.#runtime
     const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
@@ -103,7 +103,7 @@ export class Replies {
     logger.debug(fields, 'late or repeated reply ignored')
   }
 
-  /** Checks a reply that no saga here takes. @throws `saga.reply_strayed` when a saga of another database may wait for it */
+  /** Checks a reply that no saga here accepts. @throws `saga.reply_strayed` when a saga of another database may wait for it */
   async #requireOwn(reply: SagaReply): Promise<void> {
     const { sql, homeDatabase, service, clock } = this.#runtime
     const other = await homeDatabase.other(sql, reply.birth)
@@ -123,7 +123,7 @@ export class Replies {
     throw error
   }
 
-  /** Leaves it in the row for another instance: without what the database can never store. */
+  /** Stores the reply in the row for another instance, without characters that the database cannot store. */
   async #post(key: SagaKey, reply: SagaReply): Promise<boolean> {
     const { sql, store } = this.#runtime
     try {
@@ -137,7 +137,7 @@ export class Replies {
     }
   }
 
-  /** A reply that is not applied within a lease is tried again, and does not block those behind it. */
+  /** Applies a reply. One that is not applied within a lease is tried again, and does not block the next. */
   async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
     const work = replyEvent(saga, reply, this.#runtime.maxPayloadBytes)
       .then((event) => this.#applier.apply(key, event, { birth: reply.birth }))
@@ -150,7 +150,7 @@ export class Replies {
   }
 }
 
-/** The cached state of a growing saga predates this step. */
+/** True if the cached state of a growing saga predates this step. */
 function isBehind({ saga }: LoadedSaga, { step }: SagaReply): boolean {
   return !saga.steps.some(({ name }) => name === step)
 }

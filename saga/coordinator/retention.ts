@@ -1,6 +1,7 @@
 /**
- * What becomes of sagas that have ended: kept for `retentionMs`, and as long as any saga of which they are a part, near or
- * far, is open and may undo them; then archived and deleted, with their timelines, in one transaction. Several instances may do it at once. An id that is deleted can be started again.
+ * Retention of ended sagas. They are kept for `retentionMs`, and as long as an open saga of which they are a direct or indirect
+ * part may undo them; then they are archived and deleted, with their timelines, in one transaction. Several instances may do this
+ * at once. The id of a deleted saga can be started again.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { HOUR, SECOND } from '../../core/clock.ts'
@@ -17,7 +18,7 @@ import type { CoordinatorRuntime } from './runtime.ts'
 const BATCH = 200
 const EVERY_MS = 1 * HOUR
 const CLOSE_MS = 2 * SECOND
-/** Sagas in a row that `archive` does not take alone, before a purge leaves the rest to the next one: it may take none. */
+/** Maximum number of consecutive sagas that `archive` refuses on their own before a purge leaves the rest to the next one. */
 const MOST_FAILURES = 10
 
 interface Ended extends Omit<ArchivedSaga, 'steps' | 'timeline' | 'failure'> {
@@ -29,13 +30,13 @@ interface Pass {
   readonly olderThanMs: number
   readonly signal: AbortSignal | undefined
   deleted: number
-  /** In a row. */
+  /** Number of consecutive failures. */
   failures: number
-  /** The first thing that `archive` threw for one saga alone. */
+  /** First error that `archive` threw for a saga on its own. */
   error?: Error
 }
 
-/** Which sagas a batch is of: at most `limit`, of these alone or of all others. */
+/** Sagas of a batch: at most `limit`, either these alone or all others. */
 interface Choice {
   readonly limit: number
   readonly only?: SagaKey | undefined
@@ -68,14 +69,14 @@ export class Retention {
     if (this.#loop !== undefined) await finishesWithin(this.#runtime.clock, CLOSE_MS, this.#loop)
   }
 
-  /** Sagas that `archive` did not take alone when this process last tried. */
+  /** Sagas that `archive` refused on their own when this process last tried. */
   unarchived(): readonly UnarchivedSaga[] {
     return this.#unarchived.list()
   }
 
   /**
-   * Deletes what ended longer ago than this, batch after batch; returns how many.
-   * @throws what the database throws; what `archive` threw for a saga that it does not take, after all others are deleted
+   * Deletes sagas that ended longer ago than this, batch by batch. Returns how many.
+   * @throws errors of the database; after all others are deleted, the error of `archive` for a saga that it refuses
    */
   async purge(olderThanMs: number, signal?: AbortSignal): Promise<number> {
     const pass: Pass = { olderThanMs, signal, deleted: 0, failures: 0 }
@@ -86,7 +87,7 @@ export class Retention {
     return pass.deleted
   }
 
-  /** All that `archive` was not known to refuse before. */
+  /** Purges all sagas except those that `archive` has refused. */
   async #purgeOthers(pass: Pass): Promise<void> {
     let limit = BATCH
     let most = BATCH
@@ -96,7 +97,7 @@ export class Retention {
         if (count < limit) return
         limit = Math.min(limit * 2, most)
       } else {
-        // A larger batch may be too much for it; not so when one of them was the reason.
+        // A larger batch may be too much for `archive`, unless one saga in it was the reason.
         most = count === 1 ? BATCH : Math.ceil(count / 2)
         limit = Math.ceil(count / 2)
       }
@@ -134,10 +135,10 @@ export class Retention {
     this.#runtime.logger.warn(fields, 'ended saga not archived, it is kept and tried again later')
   }
 
-  /** @throws what `archive` throws; Error when it does not settle in time, so that the transaction is rolled back */
+  /** @throws the error of `archive`; Error when it does not settle in time, so that the transaction is rolled back */
   async #archive(tx: SqlTransaction, sagas: readonly ArchivedSaga[]): Promise<void> {
     const { archive, archiveTimeoutMs, clock } = this.#runtime
-    // A statement that waits for ever would hold up the ROLLBACK, too.
+    // A statement without a time limit would also delay the ROLLBACK.
     await tx.query(LIMIT_STATEMENTS, [`${archiveTimeoutMs}`])
     const work = Promise.resolve().then(() => archive(sagas, { tx }))
     if ((await within(clock, archiveTimeoutMs, work, LATE)) !== LATE) return
@@ -209,11 +210,11 @@ export class Retention {
   }
 }
 
-/** A server that is stricter stays so. */
+/** Sets the limits, but keeps stricter ones of the server. */
 const LIMIT_STATEMENTS = `SELECT set_config(name, $1, true) FROM pg_settings
   WHERE name = 'statement_timeout' AND (setting = '0' OR setting::bigint > $1::text::bigint)`
 
-/** Marks a late archive. */
+/** Marks an `archive` call that exceeded its time limit. */
 const LATE = Symbol('late')
 
 function mayGoOn({ signal, failures }: Pass): boolean {

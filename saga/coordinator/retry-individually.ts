@@ -1,8 +1,8 @@
 import { writeFault } from '../../core/write-fault.ts'
 
 /**
- * Tries the members of a failed batch one after the other, so that a member which never succeeds fails alone. If the server is
- * unavailable for one of them, the rest is rejected without an attempt: each would wait for a time limit of its own.
+ * Tries the members of a failed batch one by one, so that a member that never succeeds fails alone. If the server is unavailable
+ * for one of them, the rest is rejected without an attempt, because each would wait for its own time limit.
  * @param attempt settles the member, or rejects
  */
 export async function retryIndividually<Member extends { readonly reject: (error: unknown) => void }>(

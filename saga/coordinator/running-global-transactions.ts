@@ -1,28 +1,28 @@
-/** The code of global transactions that this process runs, and what it has to hear of them. */
+/** The code of global transactions that this process runs, and notifications for it. */
 import type { TransactionBody } from '../definition/kinds/kind.ts'
 import type { GrownStep } from '../machine/state.ts'
 import type { SagaRow } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
-/** A body that is told of each write of its transaction that this process sees. */
+/** A body that is notified of each write of its transaction by this process. */
 export interface HeldBody extends TransactionBody {
-  /** The branches that this process has seen in the transaction, except refused ones. */
+  /** Branches that this process has seen in the transaction, except refused ones. */
   branches(): readonly GrownStep[]
   seen(snapshot: LoadedSaga): void
 }
 
-/** Code here that is part of a transaction whose own code runs elsewhere. */
+/** Code here that has joined a transaction whose own code runs elsewhere. */
 export interface JoinedCode {
   /** Called for each write of the transaction that this process sees. */
   seen(snapshot: LoadedSaga): void
-  /** Called when this process asks for no more branches. */
+  /** Called when this process accepts no more branches. */
   close(): void
 }
 
 export class RunningGlobalTransactions {
   readonly #byBirth = new Map<string, HeldBody>()
   readonly #joined = new Map<string, Set<JoinedCode>>()
-  /** Called when no joined code is left. */
+  /** Callbacks for when no joined code remains. */
   readonly #onLeft: Array<() => void> = []
 
   seen(snapshot: LoadedSaga): void {
@@ -42,17 +42,17 @@ export class RunningGlobalTransactions {
     if (this.#joined.size === 0) for (const left of this.#onLeft.splice(0)) left()
   }
 
-  /** Resolves when no joined code is left. */
+  /** Resolves when no joined code remains. */
   async left(): Promise<void> {
     while (this.#joined.size > 0) await new Promise<void>((resolve) => this.#onLeft.push(resolve))
   }
 
-  /** Joined code that is left calls nothing more. */
+  /** Closes: remaining joined code can make no more calls. */
   close(): void {
     for (const joined of this.#joined.values()) for (const code of joined) code.close()
   }
 
-  /** True: code of this transaction runs here, or code that has joined it. */
+  /** True if code of this transaction, or code that has joined it, runs here. */
   isHere({ birth }: Pick<SagaRow, 'birth'>): boolean {
     return this.#byBirth.has(birth) || this.#joined.has(birth)
   }

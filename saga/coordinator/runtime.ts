@@ -1,4 +1,4 @@
-/** The runtime of a coordinator: its options and its database, and what its parts keep in common. */
+/** Runtime of a coordinator: its options, its database, and the state that its parts share. */
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry-interface.ts'
@@ -16,23 +16,23 @@ import { SagaLoader } from './saga-loader.ts'
 import { SagaTelemetry } from './telemetry.ts'
 import type { WatchedDatabase } from './watched-database.ts'
 
-/** Shared by all parts of one coordinator. Fields that are not here are the options, as `CoordinatorOptions` describes them. */
+/** Shared by all parts of one coordinator. Fields not declared here are options, described at `CoordinatorOptions`. */
 export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
-  /** The coordinator's database. Its failures count for health, whichever part sent the statement. */
+  /** Database of the coordinator. Each failed statement affects health, whichever part sent it. */
   readonly sql: SqlClient
   /** Reads and writes the sagas in it. */
   readonly store: SagaStore
-  /** Takes due sagas, and keeps the leases of those that this process runs. */
+  /** Takes due sagas, and renews the leases of sagas that this process runs. */
   readonly leaseStore: LeaseStore
   /** Reads sagas for callers, operators and health. */
   readonly reports: SagaReads
-  /** Reads and writes the messages that were left for a version of a saga. */
+  /** Reads and writes messages stored for a version of a saga. */
   readonly leftMessages: LeftMessageStore
   /** Identifies the database; the births of its sagas begin with it. */
   readonly homeDatabase: HomeDatabase
-  /** Owner of the sagas that this process runs. In an embedded database it begins with the id of that database's present life. */
+  /** Owner of the sagas that this process runs. In an embedded database it begins with the id of the database's current run. */
   readonly instance: string
-  /** The definition of a version, `undefined` when this process has not loaded it. */
+  /** Returns the definition of a version; `undefined` when this process has not loaded it. */
   readonly definition: (version: SagaVersion) => Saga | undefined
   /** Reads sagas together with their definitions. */
   readonly loader: SagaLoader
@@ -70,7 +70,7 @@ export function createRuntime(options: ResolvedOptions, database: WatchedDatabas
   }
 }
 
-/** Owners of one life of an embedded database begin so; those of a former life are gone for certain. */
+/** Prefix of owners in one run of an embedded database; owners from a previous run are certainly gone. */
 export function ownerPrefix(exclusive: string): string {
   return `${exclusive}:`
 }

@@ -1,12 +1,12 @@
-/** Room for sagas in this process. A full process leaves local calls to others; a closing one begins none. */
+/** Capacity for sagas in this process. A full process leaves local calls to others; a closing one begins none. */
 import type { HeldLease, Leases } from './leases.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 import { type Plan, takesOwnership } from './write-plan.ts'
 
-/** Sagas per running chain, including those in line behind it. */
+/** Sagas per running chain, including those that wait in line. */
 const LINE = 4
 
-/** The code of a global transaction waits for others most of the time: it takes no room, and none is kept for it. */
+/** The code of a global transaction mostly waits for others, so it takes no capacity. */
 export function takesRoom({ saga }: LoadedSaga): boolean {
   return saga.branches === undefined
 }
@@ -15,13 +15,13 @@ export class SagaCapacity {
   readonly #leases: Pick<Leases, 'size'>
   readonly #concurrency: number
   readonly #onFree: () => void
-  /** Leases of sagas that run here and take no room. */
+  /** Leases of sagas that run here and take no capacity. */
   readonly exempt = new Set<HeldLease>()
   #kept = 0
   #isOpen = false
   #isClosed = false
 
-  /** @param onFree called when there may be room again */
+  /** @param onFree called when capacity may have become free */
   constructor(leases: Pick<Leases, 'size'>, concurrency: number, onFree: () => void) {
     this.#leases = leases
     this.#concurrency = concurrency
@@ -47,12 +47,12 @@ export class SagaCapacity {
     this.#isOpen = true
   }
 
-  /** Permanent. */
+  /** Closes permanently. */
   close(): void {
     this.#isClosed = true
   }
 
-  /** Keeps room for sagas that are on their way into this process's hands. */
+  /** Reserves capacity for sagas that this process is about to take. */
   keep(count: number): void {
     this.#kept += count
   }
@@ -61,12 +61,12 @@ export class SagaCapacity {
     this.#kept -= count
   }
 
-  /** Called when a saga has left its room. */
+  /** Called when a saga no longer takes capacity. */
   freed(): void {
     this.#onFree()
   }
 
-  /** Whether this process makes the local calls of a saga that it owns already, or takes it now: then room is kept. */
+  /** Tells whether this process makes the local calls of a saga that it owns or takes now; reserves capacity if so. */
   mayRun(owned: boolean): boolean {
     if (this.#isClosed) return false
     if (owned) return true
@@ -75,7 +75,7 @@ export class SagaCapacity {
     return true
   }
 
-  /** A plan was written or given up: the sagas that it takes are no longer on their way. */
+  /** Called when a plan was written or abandoned, so the sagas that it takes no longer need their reservations. */
   release(plan: Plan): void {
     for (const each of plan.parts ?? [plan]) if (takesOwnership(each) && takesRoom(each.next)) this.letGo(1)
   }

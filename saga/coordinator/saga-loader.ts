@@ -14,10 +14,10 @@ export class SagaLoader {
   readonly #store: SagaStore
   readonly #clock: Clock
   readonly #definition: (version: SagaVersion) => Saga | undefined
-  /** Many callers wait for transactions at once, and each of them looks at its row. */
+  /** Shared reads, because many callers wait for transactions at once, and each reads its row. */
   readonly #shared: BatchedReads<SagaKey, LoadedSaga | undefined>
 
-  /** @param definition as of `CoordinatorRuntime` */
+  /** @param definition same as in `CoordinatorRuntime` */
   constructor(sql: SqlClient, store: SagaStore, clock: Clock, definition: (version: SagaVersion) => Saga | undefined) {
     this.#sql = sql
     this.#store = store
@@ -26,20 +26,20 @@ export class SagaLoader {
     this.#shared = new BatchedReads(sql, (keys) => this.#loadMany(keys))
   }
 
-  /** `undefined` when the saga does not exist or its version is not loaded. */
+  /** Returns `undefined` when the saga does not exist or its version is not loaded. */
   async load(key: SagaKey, sql: SqlExecutor = this.#sql): Promise<LoadedSaga | undefined> {
     const takenAt = readInstant(this.#clock)
     const row = await this.#store.load(sql, key)
     return row === undefined ? undefined : this.snapshot(row, takenAt)
   }
 
-  /** Loads the saga in one statement with those that other callers ask for at the same time. */
+  /** Loads the saga in one statement with sagas that other callers request at the same time. */
   loadShared(key: SagaKey): Promise<LoadedSaga | undefined> {
     return this.#shared.get(key)
   }
 
   /**
-   * Why `load` found no saga: there is none, or this process has not loaded its version, and the row is returned.
+   * Returns why `load` found no saga: `undefined` if there is none, the row if this process has not loaded its version.
    * `'started'`: the saga was committed in between, so the caller applies its event again.
    */
   async unfound(key: SagaKey): Promise<SagaRow | 'started' | undefined> {
@@ -55,14 +55,14 @@ export class SagaLoader {
       saga: instanceDefinition(definition, row.state),
       row,
       takenAt,
-      // The server's clock may have been set back since: what was written in its future counts as written now.
+      // The server's clock may have been set back since: a time in its future counts as now.
       writtenAt: takenAt.monotonicMs - Math.max(0, sinceWriteMs),
       startedAt: takenAt.monotonicMs - Math.max(0, ageMs),
       ...(deadlineInMs !== null && { deadlineAt: takenAt.monotonicMs + deadlineInMs }),
     }
   }
 
-  /** In the order of the keys. */
+  /** Loads many sagas, in the order of the keys. */
   async #loadMany(keys: readonly SagaKey[]): Promise<readonly (LoadedSaga | undefined)[]> {
     const takenAt = readInstant(this.#clock)
     const rows = await this.#store.loadMany(this.#sql, keys)

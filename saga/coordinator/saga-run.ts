@@ -1,4 +1,4 @@
-/** A handle on one saga, and what became of it. */
+/** A handle on one saga, and the outcome of the saga. */
 import { resultsByName } from '../definition/results-by-name.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { SagaError } from '../errors.ts'
@@ -7,19 +7,19 @@ import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/store
 import { allResultsOf } from './outcome-to-event.ts'
 import type { OutcomeOptions, OutcomeWaiters } from './outcome-waiters.ts'
 
-/** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */
+/** How a saga ended. `stuck` is not an end: an operator has to act, after which `outcome()` can be called again. */
 export type SagaOutcome<Results extends object = object> =
   | { readonly status: 'completed'; readonly results: Results; readonly timeline: readonly TimelineRow[] }
   | {
       readonly status: 'compensated' | 'stuck'
-      /** Results of the steps that had one. */
+      /** Results of the steps that have one. */
       readonly results: Partial<Results>
-      /** The first step that said no, and why. */
+      /** The first step that refused or failed, and the reason. */
       readonly failure: SagaFailure
       readonly timeline: readonly TimelineRow[]
     }
 
-/** Everything that is known of a saga now. */
+/** Current state of a saga. */
 export interface SagaReport {
   readonly saga: string
   readonly id: string
@@ -35,22 +35,22 @@ export interface SagaRun<Results extends object = object> {
   readonly saga: string
   readonly id: string
   /**
-   * Resolves when the saga has ended or is stuck, whichever instance got it there. A result that the schema of this release refuses
-   * is given as it is stored.
-   * @throws `saga.pending` after `timeoutMs`; `saga.not_found` after 30 s without a saga of this id, unless `timeoutMs` is given; the
-   * signal's reason; `saga.closed`
+   * Resolves when the saga has ended or is stuck, whichever instance wrote that. A result that this release's schema refuses is
+   * returned as stored.
+   * @throws `saga.pending` after `timeoutMs`; `saga.not_found` after 30 s without a saga with this id, unless `timeoutMs` is
+   * given; the reason of the signal; `saga.closed`
    */
   outcome(options?: OutcomeOptions): Promise<SagaOutcome<Results>>
   /** The current report. @throws `saga.not_found` */
   report(): Promise<SagaReport>
 }
 
-/** Where a handle gets its saga from. */
+/** Source of the saga for a handle. */
 export interface RunSource {
   readonly outcomes: OutcomeWaiters
-  /** The saga as it is now, `undefined` when there is none. */
+  /** Returns the saga's current state; `undefined` when there is none. */
   read(key: SagaKey): Promise<ReportedSaga | undefined>
-  /** The definition of a version, `undefined` when it is not loaded. */
+  /** Returns the definition of a version; `undefined` when it is not loaded. */
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined
 }
 

@@ -29,7 +29,7 @@ export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
 /** The durable group in which the coordinators of a service share the messages that are signals. */
 export const signalGroup = (service: string): string => `${service}.sagas`
 
-/** A message is tried for about a minute of database outage, like a reply. */
+/** Attempts for a message: about a minute of database outage, as for a reply. */
 const ATTEMPTS = 13
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
@@ -37,7 +37,7 @@ export class Signals {
   readonly #runtime: CoordinatorRuntime
   readonly #applier: EventApplier
   readonly #handOn: HandOn | undefined
-  /** Steps of which a message has found no saga. */
+  /** Steps for which a message found no saga. */
   readonly #missed = new Set<string>()
 
   readonly unloaded: UnloadedVersionMessages
@@ -66,8 +66,8 @@ export class Signals {
   }
 
   /**
-   * Hands a signal to a saga, whichever instance it is with. False: the saga does not wait for it, now or later.
-   * A saga that is started meanwhile hears it, or is not found: that a row is there does not say that it has ended.
+   * Passes a signal to a saga, whichever instance drives it. False: the saga waits for it neither now nor later. A saga that is
+   * started at the same time receives it, or is not found: the existence of a row does not prove that the saga has ended.
    * @throws `saga.not_found`, SchemaError
    */
   async send(key: SagaKey, signal: SagaSignal): Promise<boolean> {
@@ -89,7 +89,7 @@ export class Signals {
     }
   }
 
-  /** Hands a message's signal to its saga, on whichever shard that is. @throws as `send` */
+  /** Passes the signal in a message to its saga, on any shard. @throws the errors of `send` */
   async #deliver(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     try {
       return await this.send(key, signal)
@@ -99,20 +99,23 @@ export class Signals {
     }
   }
 
-  /** A message whose saga does not exist is what `missing` of its step says; one that its saga does not wait for is settled. */
+  /**
+   * Handles a message. For a message without a saga the option `missing` of its step decides; a message that its saga does not
+   * wait for is settled.
+   */
   async #message(channel: string, payload: unknown, context: object): Promise<void> {
     const names = [...new Set(this.#runtime.sagas.map((saga) => saga.name))]
     const stepsOf = (name: string) => this.#runtime.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
-    // A step that fails keeps the message from none of the others; what they have heard already they ignore the next time.
+    // If one step fails, the others still receive the message. On a repetition they ignore it.
     const told = await Promise.all(names.map((name) => this.#tell(name, stepsOf(name), channel, payload)))
     const reasons = told.flat()
-    // Not before: the version of a saga that was found is among those that it is left for.
+    // Not earlier: the version of a saga that was found is among those that the message is stored for.
     const left = appliedWithinLease(this.#runtime, `the message of ${channel}`, this.unloaded.leave(channel, context))
     await left.catch((error: unknown) => reasons.push(error))
     throwOne(reasons)
   }
 
-  /** Tells the steps of a version of a message that was left for it. @throws as `#message` */
+  /** Passes a stored message to the steps of a version. @throws the errors of `#message` */
   async #take(saga: Saga, channel: string, message: EncodedMessage): Promise<void> {
     const steps = messageSteps(saga)
     const from = steps.find((step) => step.from.channel.name === channel)?.from
@@ -121,7 +124,7 @@ export class Signals {
     throwOne(await this.#tell(saga.name, steps, channel, payload))
   }
 
-  /** @returns why these steps of a saga have not heard it */
+  /** @returns the reasons why these steps of a saga did not receive the signal */
   async #tell(
     name: string,
     steps: readonly MessageStep[],
@@ -136,13 +139,13 @@ export class Signals {
     return reasons
   }
 
-  /** @throws as `#deliver`; as `#missing` */
+  /** @throws the errors of `#deliver` and `#missing` */
   async #tellStep(name: string, channel: string, correlatedStep: CorrelatedStep, payload: unknown): Promise<void> {
     const { logger, maxPayloadBytes } = this.#runtime
     const { step, id } = correlatedStep
     const fields = { saga: name, id, step, channel }
     try {
-      // Before the payload, which often has the id, and the database takes neither.
+      // Checked before the payload, which often contains the id: the database accepts neither.
       if (!isSagaId(id)) throw new SagaError('saga.not_found', { saga: name, id })
       const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes), channel }
       const sent = this.#deliver({ name, id }, signal)
@@ -161,7 +164,7 @@ export class Signals {
     const fields = { saga, id, step, channel, missing }
     const isFirst = !this.#missed.has(`${saga}/${step}`)
     this.#missed.add(`${saga}/${step}`)
-    // The first one of a step is a warning: that some messages are for no saga may be as it should be.
+    // The first one for a step is a warning, because messages without a saga may be normal.
     const level = isFirst ? 'warn' : 'info'
     logger[level](fields, 'message for a saga that does not exist')
     if (missing === 'dead-letter') throw error
@@ -173,12 +176,15 @@ export class Signals {
   }
 }
 
-/** While one of the steps may still hear the message, it is no dead letter. */
+/** Throws one of the reasons. While one of the steps may still receive the message, it is not a dead letter. */
 function throwOne(reasons: readonly unknown[]): void {
   if (reasons.length > 0) throw reasons.find((reason) => !hasCode(reason, 'saga.not_found')) ?? reasons[0]
 }
 
-/** Another version of the saga may have a step of the same name that waits for something else. */
+/**
+ * Tells whether the step reads the channel: another version of the saga may have a step of the same name that waits for something
+ * else.
+ */
 function reads(saga: Saga, name: string, channel: string): boolean {
   return messageSteps(saga).some(({ step, from }) => step === name && from.channel.name === channel)
 }

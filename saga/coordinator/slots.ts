@@ -1,4 +1,4 @@
-/** A limited number at once, the others in line. */
+/** Limits concurrency; further users wait in line. */
 export class Slots {
   #free: number
   readonly #line: Array<() => void> = []
@@ -28,7 +28,7 @@ export class Slots {
     else next()
   }
 
-  /** Lets all through, from now on: they begin nothing. */
+  /** Lets all users through from now on; they begin no work. */
   open(): void {
     this.#free = Number.POSITIVE_INFINITY
     for (const next of this.#line.splice(0)) next()

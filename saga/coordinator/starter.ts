@@ -1,4 +1,4 @@
-/** Starting a saga: once per (name, id), alone or within the caller's transaction. */
+/** Starts a saga once per (name, id), in its own or in the caller's transaction. */
 import { invalidOption } from '../../core/errors.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
@@ -15,15 +15,15 @@ import type { HeldBody } from './running-global-transactions.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Plan } from './write-plan.ts'
 
-/** Which saga is started, and with what. */
+/** Id and input of the saga to start. */
 export interface StartOptions<In> {
-  /** The business id: one saga per name and id, whatever is called how often. 1 to 200 characters. */
+  /** The business id: one saga per name and id, however often it is started. 1 to 200 characters. */
   readonly id: string
-  /** Checked by the saga's schema and stored as JSON. */
+  /** Input, checked by the saga's schema and stored as JSON. */
   readonly input: In
 }
 
-/** Purges that come between an insert and the look at what kept it out. */
+/** Maximum number of purges between an insert and the read of the saga that prevented it. */
 const MAX_TRIES = 5
 
 export class Starter {
@@ -37,8 +37,8 @@ export class Starter {
   }
 
   /**
-   * Reads what every start needs, once. A step that ends in its own transaction may begin a sub-saga, and must not wait for another
-   * connection then.
+   * Reads the data that every start needs, once. A step that ends in its own transaction may begin a sub-saga, and must not wait
+   * for a second connection then.
    * @throws `saga.graph_changed`
    */
   async open(sql: SqlClient): Promise<void> {
@@ -46,7 +46,7 @@ export class Starter {
     await this.register(sql)
   }
 
-  /** Remembers the graphs of all definitions. @throws `saga.graph_changed` */
+  /** Stores the graphs of all definitions. @throws `saga.graph_changed` */
   async register(sql: SqlClient | SqlTransaction): Promise<void> {
     if (this.#registered) return
     for (const saga of this.#runtime.sagas) {
@@ -59,8 +59,9 @@ export class Starter {
   }
 
   /**
-   * @param tx the caller's transaction, `undefined` for one of its own
-   * @param shardMark what the saga is marked with on a shard
+   * Starts a saga.
+   * @param tx the caller's transaction; `undefined` for a separate one
+   * @param shardMark mark of the saga on a shard
    * @throws `saga.conflict`, `saga.graph_changed`, `saga.shards_changed`, SchemaError
    */
   async start(
@@ -80,9 +81,9 @@ export class Starter {
   }
 
   /**
-   * Starts a transaction that is just code: the code begins when that is durable.
-   * @returns true when it is new, and the code is run
-   * @throws as `start`
+   * Starts a transaction that is plain code. The code begins when the start is durable.
+   * @returns true when the transaction is new, and its code will run
+   * @throws the errors of `start`
    */
   async startCode(
     saga: Saga,
@@ -122,7 +123,7 @@ export class Starter {
     return this.#begin(tx, fresh)
   }
 
-  /** Again when a purge deleted the saga of this id after it had kept the new one from being inserted. */
+  /** Inserts the saga, again if a purge has deleted the saga whose id prevented the insert. */
   async #begin(tx: SqlTransaction | undefined, fresh: LoadedSaga): Promise<boolean> {
     const { name, id } = fresh.row
     for (let tries = 1; tries <= MAX_TRIES; tries++) {
@@ -146,18 +147,20 @@ export class Starter {
     return inserted
   }
 
-  /** The transaction committed, but went back to a savepoint: the row says whether that was after this start or before it. */
+  /**
+   * Continues if the saga is stored: the transaction committed, but was rolled back to a savepoint, before or after this start.
+   */
   async #goOnIfStored(plan: Plan): Promise<void> {
     const { sql, store } = this.#runtime
     const { row } = plan.next
     const known = await store.load(sql, row).catch(() => undefined)
-    // Where the database does not answer, the lease in the row ends, and a coordinator takes the saga over.
+    // If the database does not answer, the lease in the row expires, and a coordinator takes the saga over.
     if (known?.birth === row.birth && known.owner === row.owner && known.epoch === row.epoch)
       this.#applier.committed(plan)
     else for (const span of plan.spans ?? []) span.end()
   }
 
-  /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for any instance. */
+  /** Starts the saga in a transaction whose end is not visible here: it is due at once, for any instance. */
   async #startUnseen(tx: SqlTransaction, fresh: LoadedSaga): Promise<boolean> {
     const written = await this.#runtime.store.write(tx, [dueAtOnce(fresh.row)]).catch(throwExplained)
     return written.size === 1
@@ -167,7 +170,7 @@ export class Starter {
     return (await writePlans(tx, this.#runtime, [plan])).size === 1
   }
 
-  /** False: no saga has the id any longer. @throws `saga.conflict` when the saga that has it was started with another input */
+  /** Returns false when no saga has the id any longer. @throws `saga.conflict` when the saga with this id has another input */
   async #isSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<boolean> {
     const existing = await this.#runtime.store.load(sql, { name, id })
     if (existing !== undefined && existing.inputHash !== inputHash)
@@ -185,7 +188,7 @@ export class Starter {
   }
 }
 
-/** @throws `saga.shards_changed` for what the database of a shard refuses, else the error itself */
+/** @throws `saga.shards_changed` for a start that the shard's database refuses, else the error itself */
 function throwExplained(error: unknown): never {
   throw explainRefusal(error)
 }

@@ -35,9 +35,10 @@ export class StepFunctionCalls {
 
   /**
    * Runs the function of a local call.
-   * @param tx given to the function when its step is transactional
-   * @returns the result as it will come back from the database
-   * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of
+   * @param tx passed to the function of a transactional step
+   * @returns the result as the database will return it
+   * @throws the error of the function; `saga.step_timeout`; `saga.ownership_lost` without a call when the lease may have expired;
+   * the reason of
    *   the lease's signal when it aborts first
    */
   make(snapshot: LoadedSaga, call: Call, lease: HeldLease, tx?: SqlTransaction): Promise<unknown> {
@@ -52,7 +53,7 @@ export class StepFunctionCalls {
     const step = snapshot.saga.steps[call.index] as StepDefinition
     const { name, id } = snapshot.row
     const key = stepKey(name, id, call.step)
-    // By hand and not by `AbortSignal.any`: that costs more than all the rest of a step that does little.
+    // Composed by hand, because `AbortSignal.any` costs more than the rest of a small step.
     const limit = new AbortController()
     const stopped = Promise.withResolvers<never>()
     stopped.promise.catch(() => {})
@@ -74,7 +75,7 @@ export class StepFunctionCalls {
       this.#leases.requireCertain(lease)
       const work = inSaga(scope, async () => run(step, call.operation, context)).catch(throwAsOutcome)
       stepCalls.track(name, call, step.timeoutMs, work)
-      // After a stop the function may still run; its result is ignored.
+      // After an abort the function may still run; its result is ignored.
       return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), maxPayloadBytes)
     } catch (thrown) {
       throw readable(thrown)
@@ -85,7 +86,7 @@ export class StepFunctionCalls {
   }
 }
 
-/** A step may throw an error of this package that is about another saga, and such an error is an outcome of the step. */
+/** Wraps errors of this package about another saga that a step throws, because they are outcomes of the step. */
 function throwAsOutcome(thrown: unknown): never {
   if (!isNotOurs(thrown)) throw thrown
   const { message, code, retryable } = thrown as SagaError
@@ -105,7 +106,7 @@ function storedResult(step: StepDefinition, subject: string, result: unknown, ma
   }
 }
 
-/** @throws TypeError for a step that is not made in this process */
+/** @throws TypeError for a step that does not run in this process */
 function run(step: StepDefinition, operation: Operation, context: RunContext): unknown {
   const kind = kindOf(step)
   if (kind.run === undefined) throw new TypeError(`step "${step.name}": a ${kind.name} is not called by a coordinator`)
@@ -139,12 +140,12 @@ async function contextOf(
   }
 }
 
-/** True for the end of ownership: what the attempt did is not written, another coordinator goes on. */
+/** True for a loss of ownership: the attempt's result is not written, and another coordinator continues. */
 export function isOwnershipLost(error: unknown): boolean {
   return isOf(error, SagaError, 'saga.ownership_lost')
 }
 
-/** True when the step was not called and its saga has another owner: no outcome of the step. */
+/** True when the step was not called because its saga has another owner; this is no outcome of the step. */
 export function isNotOurs(error: unknown): boolean {
   return isOwnershipLost(error) || isUnreadable(error)
 }

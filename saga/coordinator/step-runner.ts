@@ -1,4 +1,4 @@
-/** Runs one local step: secures the lease, opens the transaction if there is one, has the step called, and writes the outcome. */
+/** Runs one local step: secures the lease, opens the transaction if there is one, calls the step, and writes the outcome. */
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
@@ -16,7 +16,7 @@ import { isNotOurs, isOwnershipLost, StepFunctionCalls } from './step-function-c
 import { traceOf } from './telemetry.ts'
 import { type StepDone, TransactionalStepCalls } from './transactional-step-calls.ts'
 
-/** The chains of calls that steps are part of. */
+/** Chains of calls that steps belong to. */
 export interface Chains {
   /** True: no further step begins here. */
   readonly isClosing: boolean
@@ -26,9 +26,9 @@ export interface Chains {
 
 type Outcome = Extract<SagaEvent, { type: 'succeeded' | 'refused' | 'failed' }>
 
-/** How often a result that the database would not take is written again before the saga is left to its lease. */
+/** Maximum number of times that a result is written before the saga is left to its lease. */
 const MAX_WRITES = 8
-/** Between attempts to begin a transaction, while the database or its pool has no connection. */
+/** Pauses between attempts to begin a transaction while no connection is available. */
 const BEGIN_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.5 }
 const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, jitter: 0.2 }
 
@@ -49,18 +49,19 @@ export class StepRunner {
     this.#transactions = new TransactionalStepCalls(runtime, applier.planner)
   }
 
-  /** Lets through all that wait for a transaction: they call nothing. */
+  /** Lets all through that wait for a transaction; they call nothing. */
   open(): void {
     this.#transactions.open()
   }
 
   /**
-   * @param latest the saga as what came of the other calls left it
-   * @returns what came of the call; `undefined` when the saga no longer exists
+   * @param latest the saga after the outcomes of the other calls
+   * @returns the saga after the call; `undefined` when it no longer exists
    */
   async run(current: LoadedSaga, call: Call, lease: HeldLease, latest = () => current): Promise<Applied | undefined> {
     if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
-    // After a blocked event loop most leases are still held, and a renewal says so; `StepFunctionCalls` asks the clocks again.
+    // After a blocked event loop most leases are still held, which a renewal confirms; `StepFunctionCalls` checks the clocks
+    // again.
     if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
     const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
     return (inTransaction ?? transactional) === true
@@ -68,7 +69,7 @@ export class StepRunner {
       : this.#plain(current, call, lease, latest)
   }
 
-  /** The intent is committed; now the effect, then its outcome. */
+  /** Runs a plain step: the intent is committed; now the effect, then its outcome. */
   async #plain(
     current: LoadedSaga,
     call: Call,
@@ -87,8 +88,8 @@ export class StepRunner {
   }
 
   /**
-   * Effect and outcome in one commit. Of the pool's connections it takes `transactions` at most: renewals and plain writes
-   * have the others. A transaction that did not begin is no attempt: the step was not called.
+   * Commits effect and outcome together. Uses at most `transactions` connections of the pool, leaving the others for renewals and
+   * plain writes. If the transaction cannot begin, this is not an attempt, because the step was not called.
    */
   async #transactional(current: LoadedSaga, call: Call, lease: HeldLease): Promise<Applied | undefined> {
     for (let tries = 1; ; tries++) {
@@ -130,7 +131,7 @@ export class StepRunner {
     return { applied: { snapshot: done.plan.next, changed: true, heard: true } }
   }
 
-  /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
+  /** @throws loss of ownership, or closing of this coordinator: neither is an outcome of the step */
   #failed(current: LoadedSaga, call: Call, lease: HeldLease, error: unknown): Outcome {
     if (lease.signal.aborted) throw toError(lease.signal.reason)
     if (isNotOurs(error)) throw error
@@ -147,8 +148,8 @@ export class StepRunner {
   }
 
   /**
-   * Writes an outcome, again and again while the database does not answer and the lease lasts.
-   * @returns `undefined` when the database lost the saga, and maybe has another one under its id
+   * Writes an outcome, repeatedly while the database does not answer and the lease lasts.
+   * @returns `undefined` when the database lost the saga, and may have another one under its id
    */
   async #record(snapshot: LoadedSaga, event: SagaEvent, lease: HeldLease): Promise<Applied | undefined> {
     const { clock, logger } = this.#runtime
@@ -166,7 +167,9 @@ export class StepRunner {
   }
 }
 
-/** A no after a try that was rolled back says nothing of what that one did outside of its transaction. */
+/**
+ * A refusal after an attempt that was rolled back proves nothing about the effects of that attempt outside of its transaction.
+ */
 function afterBusy({ saga }: LoadedSaga, { index }: Call, event: Outcome): Outcome {
   if (event.type !== 'refused' || saga.steps[index]?.transactional === true) return event
   const { step, operation, error } = event

@@ -1,6 +1,6 @@
 /**
- * The open calls of one direct participant, most of which wait for a slot or for their next request. Slots and limits are for this
- * participant alone: the outage of one takes none from another.
+ * The open calls of one direct participant, most of which wait for a slot or for their next request. Each participant has its own
+ * slots and limits, so the outage of one does not affect others.
  */
 import { type Clock, MINUTE } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
@@ -8,7 +8,7 @@ import type { Logger } from '../../core/logger.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
 import type { DirectTarget } from '../direct/target.ts'
 
-/** Largest number and bytes of calls to a participant: each further one is repeated when its time is up. */
+/** Maximum number and size of calls to a participant. Calls beyond it are repeated after their timeout. */
 const MAX_CALLS = 10_000
 const MAX_BYTES = 64 * 1_024 * 1_024
 /** Shortest time between two log lines about refused calls. */
@@ -16,7 +16,7 @@ const TELL_MS = 1 * MINUTE
 const FULL = 'too many calls of a participant are open: further ones are repeated when their time is up'
 
 export class TargetLine {
-  /** Warns of the first request without an answer, and again after a request was answered. */
+  /** Logs a warning at the first unanswered request, and again after requests were answered in between. */
   readonly unanswered: RepeatedFailureLog
   readonly #to: string
   readonly #clock: Clock
@@ -36,7 +36,7 @@ export class TargetLine {
     this.#free = asking.concurrency
   }
 
-  /** Counts a call until `leave`. False: a limit is reached, and it is not counted. */
+  /** Counts a call until `leave`. False: a limit is reached, and the call is not counted. */
   enter(bytes: number): boolean {
     if (this.#calls >= MAX_CALLS || (this.#bytes > 0 && this.#bytes + bytes > MAX_BYTES)) {
       this.#tellRefused()
@@ -52,7 +52,7 @@ export class TargetLine {
     this.#bytes -= bytes
   }
 
-  /** Makes one request, in its turn. @throws the signal's reason, when it aborts before the turn comes */
+  /** Makes one request when a slot is free. @throws the reason of the signal, if it aborts before */
   async request<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     await this.#take(signal)
     try {

@@ -1,9 +1,9 @@
 /**
- * Spans and metrics of sagas. Made only when the coordinator has `telemetry`.
+ * Spans and metrics of sagas. Created only when the coordinator has `telemetry`.
  *
- * The trace of a saga begins with the span of its `start`, and is kept with the saga. Every later span has that one as
- * its parent, whichever process makes it: a call of a local step, a command, and each change that something else brought
- * (a reply, a signal, a time, an operator). A span of a change is seen only if the change was committed.
+ * The trace of a saga begins with the span of its `start`, and is stored with the saga. Every later span has that one as its
+ * parent, whichever process creates it: a call of a local step, a command, and each change with another cause (a reply, a signal,
+ * a due time, an operator). The span of a change is recorded only if the change was committed.
  */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { createSpan, withTrace } from '../../binder/telemetry/telemetry.ts'
@@ -28,7 +28,7 @@ import type { OpenSagas } from '../store/saga-reads.ts'
 import type { SagaRow, SagaTrace } from '../store/store-types.ts'
 import type { SagaHealth } from './health.ts'
 
-/** A change of a saga, before it is written. */
+/** A change of a saga before it is written. */
 export interface Change {
   readonly saga: Saga
   readonly before: SagaRow
@@ -46,7 +46,7 @@ export class SagaTelemetry {
   readonly #missing: Measure
   readonly #seconds: Measure
   readonly #stepSeconds: Measure
-  /** Counts of a database carry its shard, since each shard counts its own. */
+  /** Shard of the database, on its counts, because each shard counts separately. */
   readonly #shard: Readonly<Record<string, string>>
 
   constructor(telemetry: Telemetry, clock: Clock, shard?: string) {
@@ -62,8 +62,8 @@ export class SagaTelemetry {
   }
 
   /**
-   * The span of a start, within the caller's.
-   * @param work gets what is to be kept with the saga; true: the saga is new
+   * Records the span of a start, within the caller's.
+   * @param work receives the trace to store with the saga; true: the saga is new
    */
   async start(saga: Saga, id: string, work: (trace: SagaTrace | null) => Promise<boolean>): Promise<void> {
     const span = this.#telemetry.span(`start ${saga.name}`, {
@@ -81,7 +81,7 @@ export class SagaTelemetry {
     }
   }
 
-  /** A call of a step's function, active inside it. @throws what `work` throws */
+  /** Records a call of a step's function, active inside it. @throws the error of `work` */
   async call<T>(row: SagaRow, call: Call, work: () => Promise<T>): Promise<T> {
     const span = this.#telemetry.span(`${call.operation} ${row.name}/${call.step}`, {
       kind: 'internal',
@@ -89,7 +89,7 @@ export class SagaTelemetry {
       attributes: { ...sagaAttributes(row), ...callAttributes(call), 'concordat.saga.epoch': row.epoch },
     })
     const since = this.#clock.monotonic()
-    // The items of a list are measured together: a series for each would be as many as the longest list.
+    // Items of a list share one series; otherwise there would be as many as the longest list has items.
     const measure = (failure?: TelemetryAttributes): void =>
       this.#stepSeconds((this.#clock.monotonic() - since) / 1_000, {
         'concordat.saga.name': row.name,
@@ -145,7 +145,7 @@ export class SagaTelemetry {
     return span
   }
 
-  /** A message found no saga. */
+  /** Counts a message for which no saga was found. */
   missing(saga: string, step: string, action: string): void {
     this.#missing(1, {
       'concordat.saga.name': saga,
@@ -154,7 +154,7 @@ export class SagaTelemetry {
     })
   }
 
-  /** A change was committed. */
+  /** Records a committed change. */
   changed({ before, after, timeline }: Omit<Change, 'event' | 'saga'>, ageMs: number): void {
     const attributes = { 'concordat.saga.name': after.name }
     const { status } = after.state
@@ -166,7 +166,7 @@ export class SagaTelemetry {
     this.#seconds(ageMs / 1_000, { ...attributes, 'concordat.saga.status': status })
   }
 
-  /** @returns stops it */
+  /** Starts to observe. @returns a function that stops it */
   observe(open: () => readonly OpenSagas[], inHand: () => number, slow: () => SagaHealth['slow']): () => void {
     return this.#telemetry.gauges([OPEN, OVERDUE, IN_HAND, SLOW], () => {
       const counts = new Map<string, { name: string; status: SagaStatus; count: number }>()
@@ -197,14 +197,14 @@ export class SagaTelemetry {
     })
   }
 
-  /** The cause of the change may be part of another trace. */
+  /** Returns a link if the cause of the change belongs to another trace. */
   #elsewhere(parent: SpanOptions['parent']): readonly TraceContext[] {
     const active = this.#telemetry.active()
     return active === undefined || (typeof parent === 'object' && parent.traceId === active.traceId) ? [] : [active]
   }
 }
 
-/** `undefined` for a saga that was started without telemetry: each of its spans is a trace. */
+/** Returns `undefined` for a saga that was started without telemetry; each of its spans is a trace. */
 export function traceOf(row: Pick<SagaRow, 'trace'>): TraceContext | undefined {
   return row.trace === null ? undefined : readTraceContext(row.trace)
 }
@@ -240,7 +240,7 @@ export function callAttributes(call: {
   }
 }
 
-/** Name of the change; `undefined` when it needs no span of its own. */
+/** Returns the name of a change; `undefined` when it needs no span. */
 function nameOf({ saga, before, after, event, timeline }: Change): string | undefined {
   const has = (kind: TimelineEntry['kind']): boolean => timeline.some((entry) => entry.kind === kind)
   switch (event.type) {
@@ -284,7 +284,7 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
   }
 }
 
-/** Name for a step that ended because its time was up. */
+/** Returns the name of a change in which a step's time limit passed. */
 function endedInTime(saga: Saga, timeline: readonly TimelineEntry[]): string | undefined {
   const ended = saga.steps.filter(({ name }) => timeline.some(({ kind, step }) => kind === 'invoked' && step === name))
   return ended.map((step) => kindOf(step).spans.due).find((word) => word !== undefined)

@@ -12,7 +12,7 @@ import type { PlanDraft } from './prepare-calls.ts'
 import type { Plan } from './write-plan.ts'
 
 /**
- * The row, its times and what leaves with it, of a transition whose calls are ready.
+ * Returns the row, its times and the outgoing messages of a transition whose calls are prepared.
  * @param epoch of the owner, when the owner applies it
  */
 export function toPlan(

@@ -1,4 +1,4 @@
-/** Whether code joins the global transaction around it or has one of its own. */
+/** Decides whether code joins the surrounding global transaction or has its own. */
 import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
 import type { GlobalTransactionDefinition } from '../global/definition.ts'
@@ -7,16 +7,17 @@ import { checkOutcomeOptions, type OutcomeOptions } from './outcome-waiters.ts'
 import type { StartOptions } from './starter.ts'
 
 /**
- * - `required`: joins the one around it, else begins one;
- * - `requires-new`: always one of its own, which ends before the one around it goes on;
- * - `mandatory`: joins, and is refused where there is none;
- * - `never`: begins one, and is refused where there is one already.
+ * Relation to the surrounding global transaction:
+ * - `required`: joins it, or begins one if there is none;
+ * - `requires-new`: always begins its own, which ends before the surrounding one continues;
+ * - `mandatory`: joins it, and is refused if there is none;
+ * - `never`: begins one, and is refused inside another.
  */
 export type Propagation = 'required' | 'requires-new' | 'mandatory' | 'never'
 
 /** Options of `globalTransaction`. */
 export interface GlobalTransactionRunOptions<In> extends StartOptions<In>, OutcomeOptions {
-  /** @default 'required' */
+  /** Relation to the surrounding global transaction. @default 'required' */
   readonly propagation?: Propagation | undefined
 }
 
@@ -29,7 +30,10 @@ const OPTIONS = optionNames<GlobalTransactionRunOptions<unknown>>({
 })
 const PROPAGATIONS: readonly unknown[] = ['required', 'requires-new', 'mandatory', 'never'] satisfies Propagation[]
 
-/** @returns `join` when the code is to run in the transaction around it. @throws TypeError / RangeError naming what is wrong */
+/**
+ * @returns `join` when the code shall run in the surrounding transaction. @throws TypeError / RangeError naming the invalid
+ * option
+ */
 export function resolvePropagation<In, Out, Result>(
   definition: GlobalTransactionDefinition<In, Out>,
   options: GlobalTransactionRunOptions<In>,

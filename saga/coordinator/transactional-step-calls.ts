@@ -1,7 +1,7 @@
 /**
- * The transactions of transactional steps: a limited number at once, and calls of one step that are ready together share one. Each call is
- * between two savepoints, and one statement at the end advances all their sagas. A failed call is undone and the others commit; if a saga
- * does not fit its plan, all of them are called again, each in a transaction of its own.
+ * The transactions of transactional steps: a limited number at once, where calls of one step that are ready together share one.
+ * Each call is between two savepoints, and one statement at the end advances all their sagas. A failed call is rolled back while
+ * the others commit; if a saga does not fit its plan, all calls are repeated, each in its own transaction.
  */
 
 import { andCommit } from '../../core/commit-with-last-statement.ts'
@@ -20,21 +20,24 @@ import { Slots } from './slots.ts'
 import type { Plan } from './write-plan.ts'
 import type { WritePlanner } from './write-planner.ts'
 
-/** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
+/** Makes the call. @returns its outcome; `undefined` if it is no longer needed */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>
 
-/** `notBegun`: no transaction could be begun, so it was not called. `plan`: what is written, `undefined` when it was not called. */
+/**
+ * `notBegun`: no transaction could begin, so the step was not called. `plan`: the written plan; `undefined` when the step was not
+ * called.
+ */
 export type StepDone = { readonly plan: Plan | undefined } | { readonly notBegun: unknown }
 
-/** A call that waits for its turn or has it. */
+/** A call that waits for its turn, or is running. */
 interface StepCall {
   readonly saga: string
   plan: Plan | undefined
-  /** In the present transaction. */
+  /** True if it has begun in the present transaction. */
   hasBegun: boolean
 }
 
-/** Tells a failure to begin the transaction from one of the step. */
+/** Distinguishes a failure to begin the transaction from a failure of the step. */
 const OPENED = Object.freeze({ opened: true })
 
 export class TransactionalStepCalls {
@@ -42,8 +45,8 @@ export class TransactionalStepCalls {
   readonly #planner: WritePlanner
   readonly #slots: Slots
   /**
-   * One for each step and operation, since their durations differ. Steps that a saga adds as it runs (items of a list, branches) use
-   * that of the step that added them.
+   * Shared transactions by step and operation, because their durations differ. Steps that a saga adds as it runs (items of a
+   * list, branches) use those of the step that added them.
    */
   readonly #shared = new Map<string, SharedTransactions<StepCall>>()
 
@@ -53,15 +56,15 @@ export class TransactionalStepCalls {
     this.#slots = new Slots(runtime.transactions)
   }
 
-  /** Lets all waiters through: their work returns `undefined`. */
+  /** Lets all waiting calls through; they return `undefined`. */
   open(): void {
     this.#slots.open()
   }
 
   /**
-   * Calls `work`, maybe more than once: an earlier call is undone then, what it did outside of `tx` stands. Resolves after the
-   * commit of its effect and of what came of it.
-   * @throws what `work` and the commit throw; `saga.ownership_lost`
+   * Calls `work`, possibly more than once: the writes of an earlier call are rolled back, its effects outside of `tx` remain.
+   * Resolves after the effect and its outcome were committed.
+   * @throws the errors of `work` and of the commit; `saga.ownership_lost`
    */
   async run(snapshot: LoadedSaga, call: Call, work: StepWork): Promise<StepDone> {
     const own: StepCall = { saga: `${snapshot.row.name}/${snapshot.row.id}`, plan: undefined, hasBegun: false }
@@ -99,7 +102,7 @@ export class TransactionalStepCalls {
     )
   }
 
-  /** Writes as the last thing in the transaction of the effect. @throws `saga.ownership_lost`: roll back */
+  /** Writes the outcome as the last statement of the effect's transaction. @throws `saga.ownership_lost`: roll back */
   async #write(tx: SqlTransaction, snapshot: LoadedSaga, event: SagaEvent): Promise<Plan> {
     let known: LoadedSaga | undefined = snapshot
     while (known !== undefined) {
@@ -117,7 +120,7 @@ export class TransactionalStepCalls {
     let shared = this.#shared.get(name)
     if (shared === undefined) {
       shared = new SharedTransactions<StepCall>(this.#inSlots(this.#clientOf(snapshot, call)), this.#runtime.clock, {
-        // Items of a list advance one saga one after the other: the second would not fit what was planned for it.
+        // Items of a list advance one saga one after the other: a second one would not fit its plan.
         nameOf: ({ saga }) => saga,
         close: (tx, done) => this.#writeAll(tx, done),
       })
@@ -129,12 +132,12 @@ export class TransactionalStepCalls {
   async #writeAll(tx: SqlTransaction, done: readonly StepCall[]): Promise<void> {
     const plans = done.flatMap(({ plan }) => (plan === undefined ? [] : [plan]))
     if (plans.length === 0) return
-    // The commit may not go out with the commands of those that fitted: first it has to be seen that all did.
+    // The commit must not be sent with the commands: first check that all plans fitted.
     const written = await writePlans(tx, this.#runtime, plans)
     if (written.size < plans.length) throw new SagaMovedOn()
   }
 
-  /** The client, with no more transactions at once than steps may have. */
+  /** Returns the client, limited to as many transactions at once as steps may have. */
   #inSlots(sql: SqlClient): SharingClient {
     return {
       connections: sql.isInTransaction === undefined ? this.#runtime.transactions : 1,
@@ -143,7 +146,9 @@ export class TransactionalStepCalls {
     }
   }
 
-  /** The server ends a transaction whose process does not go on with it: the next owner's call waits for its rows. */
+  /**
+   * Returns a client whose server ends a transaction that its process abandons, because the next owner's call waits for its rows.
+   */
   #clientOf({ saga }: LoadedSaga, { index }: Call): SqlClient {
     return handlersClient(this.#runtime.sql, saga.steps[index]?.timeoutMs)
   }
@@ -152,7 +157,9 @@ export class TransactionalStepCalls {
 /** insufficient_privilege */
 const NO_RIGHT = '42501'
 
-/** The rights are those of the role that the step left. @throws `saga.step_role`; the error itself */
+/**
+ * Explains a lack of rights, which are those of the role that the step left. @throws `saga.step_role`; otherwise the error itself
+ */
 function throwExplained(error: unknown, { row }: LoadedSaga, event: SagaEvent): never {
   if (!hasCode(error, NO_RIGHT)) throw error
   throw new SagaError(
@@ -162,5 +169,5 @@ function throwExplained(error: unknown, { row }: LoadedSaga, event: SagaEvent): 
   )
 }
 
-/** Never visible outside: all calls that shared the transaction run again, each alone. */
+/** Internal: all calls that shared the transaction run again, each alone. */
 class SagaMovedOn extends Error {}

@@ -1,4 +1,4 @@
-/** Which commands are not answered in time, as far as this process has sent them again. */
+/** Tracks commands without a reply in time, as far as this process has sent them again. */
 import { counted } from '../../core/counted-noun.ts'
 import { destinationOf } from '../definition/saga-destinations.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
@@ -14,22 +14,22 @@ interface Entry {
   readonly commands: readonly LateCommand[]
 }
 
-/** The sagas that are remembered: what is late beyond them is not counted. */
+/** Maximum number of sagas that are tracked; late commands of further ones are not counted. */
 const MAX_SAGAS = 10_000
 
 export interface SentAgain {
   readonly late: LateCommand
-  /** No other command of its step was late before it, in this saga or in others. */
+  /** True if no other command of its step was late before, in this saga or in others. */
   readonly isFirst: boolean
 }
 
 export class UnansweredCommands {
   readonly #sagas = new Map<string, Entry>()
   readonly #steps = new Map<string, LateStep>()
-  /** By saga: why its participant cannot settle a step yet. */
+  /** Reason why a participant cannot settle a step yet, by saga. */
   readonly #waiting = new Map<string, string>()
 
-  /** Looks at what was written last. @returns the commands that were sent again with it for want of an answer */
+  /** Records the last write of a saga. @returns the commands that it sent again for lack of a reply */
   seen({ saga, row }: LoadedSaga, sentAgain: boolean): readonly SentAgain[] {
     const key = `${row.name}/${row.id}`
     const commands = row.state.steps.flatMap((state, index): LateCommand[] => {
@@ -52,7 +52,7 @@ export class UnansweredCommands {
     return sentAgain ? again : []
   }
 
-  /** Forgets sagas that another instance has written since: that one knows what is late. */
+  /** Forgets sagas that another instance has written since, which now tracks them. */
   async forgetWritten(ask: (keys: readonly SagaKey[]) => Promise<ReadonlyMap<string, number>>): Promise<void> {
     const asked = [...this.#sagas]
     if (asked.length === 0) return
@@ -67,7 +67,7 @@ export class UnansweredCommands {
     return [...this.#steps.values()]
   }
 
-  /** Why participants cannot settle steps yet, for health; `undefined`: none says so. */
+  /** Returns why participants cannot settle steps yet, for health; `undefined` when none has reported a reason. */
   waiting(): string | undefined {
     const [first] = this.#waiting
     if (first === undefined) return undefined

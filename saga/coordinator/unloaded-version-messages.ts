@@ -1,4 +1,4 @@
-/** Messages that are signals for sagas whose version this process has not loaded, and those that others left for its versions. */
+/** Signal messages for sagas whose version this process has not loaded, and messages that others stored for its versions. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { DeliveryContext } from '../../binder/consuming/context.ts'
 import { toError } from '../../core/errors.ts'
@@ -10,10 +10,10 @@ import { BatchedReads } from './batched-reads.ts'
 import { appliedWithinLease } from './lease-length-timeout.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
-/** Tells the steps of this version of a message of a channel. */
+/** Passes a message of a channel to the steps of this version. */
 export type TakeMessage = (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>
 
-/** Messages taken by one look. */
+/** Maximum number of messages per poll. */
 const LIMIT = 16
 
 export class UnloadedVersionMessages {
@@ -23,7 +23,7 @@ export class UnloadedVersionMessages {
   readonly #listeners: BatchedReads<string, readonly Listener[]>
   readonly #trouble: RepeatedFailureLog
   #looking: Promise<void> | undefined
-  /** Monotonic ms of the next look. */
+  /** Monotonic ms of the next poll. */
   #nextAt = Number.NEGATIVE_INFINITY
   #isClosed = false
 
@@ -39,8 +39,8 @@ export class UnloadedVersionMessages {
   }
 
   /**
-   * Leaves a message for each version that is not loaded here and whose open sagas may wait for it: which of them do, only the
-   * `correlate` of that version says.
+   * Stores a message for each version that is not loaded here and has open sagas that may wait for it. Only the `correlate`
+   * function of that version decides which of them do.
    */
   async leave(channel: string, context: object): Promise<void> {
     const { sql, leftMessages, logger } = this.#runtime
@@ -57,7 +57,7 @@ export class UnloadedVersionMessages {
     logger.debug({ channel, sagas }, 'message left for sagas whose version is not loaded here')
   }
 
-  /** Begins to take what was left for the versions of this process, unless it does so already. */
+  /** Starts to process messages stored for the versions of this process, unless it already does. */
   look(): void {
     const { clock, pollMs } = this.#runtime
     const now = clock.monotonic()
@@ -69,7 +69,7 @@ export class UnloadedVersionMessages {
       .finally(() => (this.#looking = undefined))
   }
 
-  /** Resolves when what was taken has been tried. */
+  /** Resolves when all taken messages have been tried. */
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#looking

@@ -1,4 +1,4 @@
-/** Notifications to the user: a saga that ended or is stuck, a command without an answer. */
+/** Notifies the user of a saga that ended or is stuck, and of a command without a reply. */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { toError } from '../../core/errors.ts'
 import { traceFields } from '../../core/telemetry-interface.ts'
@@ -21,23 +21,23 @@ export class UserNotifications {
     this.#lateness = new UnansweredCommands()
   }
 
-  /** Commands that wait for an answer longer than they should, as this process knows. */
+  /** Commands without a reply in time, as far as this process knows. */
   late(): readonly LateStep[] {
     return this.#lateness.steps()
   }
 
-  /** Why participants cannot settle steps yet; `undefined`: none says so. */
+  /** Returns why participants cannot settle steps yet; `undefined` when none has reported a reason. */
   waiting(): string | undefined {
     return this.#lateness.waiting()
   }
 
-  /** Forgets commands of sagas that other processes wrote since. */
+  /** Forgets commands of sagas that other processes have written since. */
   async forgetAnswered(): Promise<void> {
     const { sql, reports } = this.#runtime
     await this.#lateness.forgetWritten((keys) => reports.revisions(sql, keys))
   }
 
-  /** A saga that has ended or is stuck. */
+  /** Notifies that a saga has ended or is stuck. */
   ended(row: SagaRow): void {
     const { logger, onStuck } = this.#runtime
     const { status } = row.state
@@ -57,7 +57,10 @@ export class UserNotifications {
     tell(onStuck, stuck, (error) => logger.error({ ...fields, err: toError(error) }, 'onStuck failed'))
   }
 
-  /** Records that `onStuck` was called. Otherwise it is called once more, after the lease of the instance that parked it. */
+  /**
+   * Records that `onStuck` was called. Without this record it is called once more, after the lease of the instance that parked
+   * the saga.
+   */
   told(row: SagaRow): void {
     const { sql, store, logger } = this.#runtime
     const marked = lastingContext()(() => store.told(sql, row))
@@ -74,12 +77,12 @@ export class UserNotifications {
     await Promise.all(this.#marking)
   }
 
-  /** Commands that this write sends again for want of an answer. */
+  /** Notifies of commands that this write sends again for lack of a reply. */
   tellLate({ next, write }: Plan): void {
     const { logger, onLate } = this.#runtime
     const isLate = write.timeline.some(({ kind }) => kind === 'timed-out')
     for (const { late, isFirst } of this.#lateness.seen(next, isLate)) {
-      // A participant that is down delays each of its sagas: one warning tells of all of them, health has their number.
+      // A participant that is down delays each of its sagas: one warning covers all of them, and health has their number.
       logger[isFirst ? 'warn' : 'debug']({ ...late }, 'command not answered in time, it is sent again')
       tell(onLate, late, (error) => logger.error({ ...late, err: toError(error) }, 'onLate failed'))
     }

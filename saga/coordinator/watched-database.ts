@@ -1,4 +1,4 @@
-/** Health of the coordinator's database, by all statements and transactions of the coordinator. */
+/** Health of the coordinator's database, from all statements and transactions of the coordinator. */
 import { CallHealth } from '../../core/call-health.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient } from '../../core/sql.ts'
@@ -13,8 +13,8 @@ import { SagaStore } from '../store/store.ts'
 const TRANSACTION = 'transaction'
 
 /**
- * The database of a coordinator and its stores, all watched: a statement or a transaction that the database refuses, or does not
- * answer, counts for health, whichever part of the coordinator sent it. What user code in a transaction throws does not.
+ * Database of a coordinator and its stores, all observed: a statement or transaction that the database refuses or does not answer
+ * affects health, whichever part sent it. Errors of user code in a transaction do not.
  */
 export class WatchedDatabase {
   readonly sql: SqlClient
@@ -25,7 +25,7 @@ export class WatchedDatabase {
   readonly #calls: CallHealth
   readonly #silence: UnansweredCalls
 
-  /** @param away told of each failure after which the database may be another one, or an older copy */
+  /** @param away called after each failure after which the database may be another one, or an older copy */
   constructor(sql: SqlClient, schema: string, clock: Clock, away: () => void) {
     const track: Track = (call, text) => this.#calls.track(this.#silence.track(call, 'read or write sagas'), text)
     this.store = new SagaStore(schema, track)
@@ -34,7 +34,7 @@ export class WatchedDatabase {
     this.leftMessages = new LeftMessageStore(schema, track)
     this.sql = this.#watched(sql)
     this.#silence = new UnansweredCalls(clock)
-    // Writes nothing, and needs what a write needs.
+    // Writes nothing, but needs a server that accepts writes.
     this.#calls = new CallHealth({
       clock,
       isFailure: (error) => {
@@ -46,7 +46,7 @@ export class WatchedDatabase {
     })
   }
 
-  /** Why the database is `down`; `undefined` while the last calls succeeded. */
+  /** Returns why the database is `down`; `undefined` while the last calls succeeded. */
   get problem(): string | undefined {
     return this.#calls.state().detail ?? this.#silence.error?.message
   }
@@ -73,7 +73,7 @@ export class WatchedDatabase {
             }),
           limits,
         )
-        // Statements of the stores are counted by themselves.
+        // Statements of the stores are counted separately.
         const counted = begun.catch((error: unknown) => {
           if (!ofWork.has(error)) throw error
         })

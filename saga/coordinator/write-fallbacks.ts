@@ -1,12 +1,11 @@
 /**
- * What becomes of an event whose write can never succeed: a command over the outbox's limit, a text that the database's encoding
- * lacks, a state over the limit of `jsonb`. Trying the same write again would call the step before it again and again.
+ * Handles an event whose write can never succeed: a command over the outbox's limit, text that the database's encoding lacks, a
+ * state over the limit of `jsonb`. Repeating the same write would call the previous step again and again.
  *
- * Each of these is tried once, in this order, until one can be written:
- * 1. the text of the event's error in ASCII, when the database objects to a text;
- * 2. the calls that the event leads to fail: of a first call certainly nothing was sent, so it is refused;
- * 3. a result that cannot be stored: its step did something, and the saga cannot use it, so the step fails and is undone;
- * 4. the saga is parked on its open steps, and `onStuck` is called.
+ * Each of these is tried once, in this order, until one can be written: 1. the text of the event's error in ASCII, when the
+ * database rejects a text; 2. the calls that follow from the event fail: nothing of a first call was sent, so it is refused; 3. a
+ * result that cannot be stored: its step had an effect that the saga cannot use, so the step fails and is undone; 4. the saga is
+ * parked on its open steps, and `onStuck` is called.
  */
 import { causesOf } from '../../core/errors.ts'
 import { writeFault } from '../../core/write-fault.ts'
@@ -20,30 +19,30 @@ export function isUnwritable(error: unknown): boolean {
   return writeFault(error) === 'permanent'
 }
 
-/** Events whose sender is told when they cannot be written. */
+/** Events whose sender receives the error when they cannot be written. */
 const TOLD: ReadonlySet<SagaEvent['type']> = new Set(['signalled', 'operator', 'branched'])
 
-/** The ways of writing one event, each tried once. */
+/** Tries each way of writing an event once. */
 export class WriteFallbacks {
   /** The event to write now. */
   event: SagaEvent
-  /** Calls, by `callKey`, that are not made, and why. */
+  /** Calls that are not made, by `callKey`, with the reason. */
   readonly refusals = new Map<string, StepFailure>()
   readonly #parks: boolean
   #isParked = false
 
-  /** @param parks there is no sender who could be told: park the saga in the end */
+  /** @param parks no sender waits for the error: park the saga as the last resort */
   constructor(event: SagaEvent, parks: boolean) {
     this.event = event
     this.#parks = parks || !TOLD.has(event.type)
   }
 
-  /** The event itself cannot be written, and its sender, who gets the error, is told so: no other write is affected. */
+  /** Tells whether only the event itself cannot be written, and its sender receives the error, so no other write is affected. */
   isSenders(error: unknown): boolean {
     return !this.#parks && isUnwritable(error)
   }
 
-  /** Chooses the next way after this one failed. False: there is none, the error is the caller's. */
+  /** Selects the next way after this one failed. False: there is none, and the caller receives the error. */
   next(error: unknown, plan: Plan): boolean {
     if (this.#isParked || !isUnwritable(error)) return false
     const failure = storable(describeError(error))
@@ -81,7 +80,7 @@ export class WriteFallbacks {
   }
 }
 
-/** SQLSTATE class 22: data that the database cannot take. */
+/** SQLSTATE class 22: data that the database does not accept. */
 function isAboutText(error: unknown): boolean {
   return causesOf(error).some(
     (cause) => 'code' in cause && typeof cause.code === 'string' && /^22...$/.test(cause.code),

@@ -1,4 +1,4 @@
-/** Plans: the next state of a saga with all that leaves with it, ready to be written. */
+/** Plans: the next state of a saga with all outgoing messages, ready to be written. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { TelemetrySpan } from '../../core/telemetry-interface.ts'
 import type { DirectRequest } from '../direct/target.ts'
@@ -6,9 +6,9 @@ import type { Call } from '../machine/state.ts'
 import type { SagaWrite } from '../store/store-types.ts'
 import type { LoadedSaga } from './loaded-saga.ts'
 
-/** A command that has to be asked for once its intent is durable. */
+/** A command to call directly once its intent is durable. */
 export interface DirectCommand extends DirectRequest {
-  /** Time limit of the request; afterwards the saga is due. */
+  /** Time limit of the request, after which the saga is due. */
   readonly waitMs: number
 }
 
@@ -18,19 +18,19 @@ export interface Plan {
   readonly next: LoadedSaga
   readonly write: SagaWrite
   readonly messages: readonly EncodedMessage[]
-  /** To be asked by this process once it is committed. */
+  /** Requests for this process to make after the commit. */
   readonly requests: readonly DirectCommand[]
-  /** The calls, by `callKey`, that it sends or plans: what cannot be written may be in them. */
+  /** Calls that the plan sends or plans, by `callKey`; data that cannot be written may be in them. */
   readonly callKeys: readonly string[]
-  /** To end once it is committed; with telemetry only. */
+  /** Spans to end after the commit; with telemetry only. */
   readonly spans?: readonly TelemetrySpan[] | undefined
-  /** False: what is written is not what the event said, but something that came before it. */
+  /** False: the plan writes an event that preceded the given one. */
   readonly heard?: false | undefined
-  /** The plans that this one writes together. */
+  /** Plans that this one combines. */
   readonly parts?: readonly Plan[] | undefined
 }
 
-/** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
+/** True when the plan makes its writer the new owner, to make a local call. */
 export function takesOwnership({ before, next }: Plan): boolean {
   return next.row.owner !== null && next.row.epoch !== before.row.epoch
 }
@@ -61,7 +61,7 @@ export function folded(first: Plan, then: Plan): Plan {
   }
 }
 
-/** Tells the calls of a plan apart. */
+/** Identifies a call within a plan. */
 export function callKey({ step, operation }: Call): string {
   return `${step}/${operation}`
 }

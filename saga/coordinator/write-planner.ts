@@ -1,6 +1,6 @@
 /**
- * Plans the write of an event, without writing anything: takes the event through the machine, readies the calls that follow, and makes
- * the next row of the saga of it.
+ * Plans the write of an event without writing: passes the event through the machine, prepares the following calls, and builds the
+ * next row of the saga.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { instanceDefinition } from '../definition/definition-with-added-steps.ts'
@@ -24,7 +24,10 @@ const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 export class WritePlanner {
   readonly #runtime: CoordinatorRuntime
   readonly #capacity: SagaCapacity
-  /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
+  /**
+   * Context of the coordinator's creation, so that commands are not sent under the locks of a saga's starter or a reply's
+   * handler.
+   */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
 
   constructor(runtime: CoordinatorRuntime, capacity: SagaCapacity) {
@@ -32,7 +35,7 @@ export class WritePlanner {
     this.#capacity = capacity
   }
 
-  /** Gives up the room that was kept for a plan: it was written, or is not going to be. */
+  /** Releases the capacity that was reserved for a plan, after it was written or abandoned. */
   releaseRoom(plan: Plan): void {
     this.#capacity.release(plan)
   }
@@ -44,7 +47,7 @@ export class WritePlanner {
   }
 
   /**
-   * Plans what an event means; `undefined` when it means nothing in this state.
+   * Plans an event; `undefined` when the event has no meaning in this state.
    * @param epoch of the owner, when the owner applies it
    * @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable`
    */
@@ -63,8 +66,9 @@ export class WritePlanner {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
       return transition && this.#planTransition(before, transition, event, epoch, refusals)
     }
-    // The order (undo, cancel, deadline) goes first. If it left a local call running, the event may be the outcome of that call and is
-    // applied after it; else the order closed what the event was about, and the event is not heard.
+    // The preceding event (undo, cancel, deadline) comes first. If a local call is still running after it, the given event may be
+    // the outcome of that call and is applied after it; otherwise the preceding event closed the step that the given event is
+    // about, and it is ignored.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
     const plan = await this.#planTransition(
@@ -94,7 +98,10 @@ export class WritePlanner {
     throw new SagaError('saga.ownership_lost', { saga: row.name, id: row.id })
   }
 
-  /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
+  /**
+   * Returns the event that precedes all others: the parent is being undone, an operator cancels, or the saga's deadline has
+   * passed.
+   */
   #precedingEvent({ row, deadlineAt }: LoadedSaga): SagaEvent | undefined {
     if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
     const cancel = row.mail?.find(isCancel)
@@ -103,7 +110,7 @@ export class WritePlanner {
     return isLate ? { type: 'expired' } : undefined
   }
 
-  /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
+  /** Plans a transition. Capacity that was reserved for its local calls is released if the plan fails. */
   async #planTransition(
     from: LoadedSaga,
     first: Transition,
@@ -136,7 +143,7 @@ export class WritePlanner {
   }
 
   /**
-   * Readies the calls of a transition; one that is not made after all is the next event.
+   * Prepares the calls of a transition; a call that is not made after all becomes the next event.
    * @throws `saga.input_unreadable`, `saga.result_unreadable`
    */
   async #ready(draft: PlanDraft, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
