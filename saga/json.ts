@@ -1,12 +1,12 @@
-/** JSON as the saga store sees values: inputs and results go to the database and come back as this. */
+/** JSON as stored in the database: inputs and results have this form when they are read. */
 import { createHash } from 'node:crypto'
 import { CodecError } from '../core/codec.ts'
 import { toError } from '../core/errors.ts'
 import { SagaError } from './errors.ts'
 
 /**
- * What is left of `T` after a round trip through JSON: a `Date` is its string, functions are gone. Results are typed so,
- * because after a takeover another process reads them.
+ * Type of `T` after a round trip through JSON: a `Date` is a string, functions are absent. Results have this type, because after
+ * a takeover another process reads them.
  */
 export type Stored<T> = unknown extends T
   ? unknown
@@ -26,7 +26,8 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 /**
  * Returns the value after a round trip through JSON, as the store keeps it.
  * @param subject names the value in error messages
- * @throws `saga.payload_too_large`; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL cannot store
+ * @throws `saga.payload_too_large`; CodecError when it has no JSON form (a bigint, a cycle) or contains text that PostgreSQL
+ * cannot store
  */
 export function stored(subject: string, value: unknown, maxBytes: number): unknown {
   let text: string | undefined
@@ -36,7 +37,7 @@ export function stored(subject: string, value: unknown, maxBytes: number): unkno
     throw new CodecError('application/json', `${subject} has no JSON form: ${toError(cause).message}`, { cause })
   }
   if (text === undefined) return undefined
-  // A character is at most three bytes of UTF-8: counting them is for the few that may be too large.
+  // A character has at most three bytes of UTF-8, so only long texts need to be counted.
   if (text.length * 3 > maxBytes) requireFits(subject, Buffer.byteLength(text), maxBytes)
   if (!isStorable(text)) {
     throw new CodecError('application/json', `${subject} holds a NUL or half a surrogate pair, which cannot be stored`)
@@ -44,7 +45,7 @@ export function stored(subject: string, value: unknown, maxBytes: number): unkno
   return JSON.parse(text)
 }
 
-/** False: PostgreSQL's jsonb refuses this JSON, for a NUL or half a surrogate pair in it. */
+/** False: PostgreSQL's jsonb refuses this JSON because of a NUL or half a surrogate pair. */
 export function isStorable(json: string): boolean {
   return !UNSTORABLE.test(json)
 }
@@ -53,7 +54,7 @@ function requireFits(subject: string, bytes: number, maxBytes: number): void {
   if (bytes > maxBytes) throw new SagaError('saga.payload_too_large', { subject, bytes, maxBytes })
 }
 
-/** JSON with sorted keys: equal values give equal text. Takes what `stored` returns. */
+/** Returns JSON with sorted keys: equal values give equal text. Takes results of `stored`. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
@@ -61,7 +62,7 @@ export function canonicalJson(value: unknown): string {
   return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field)}`).join(',')}}`
 }
 
-/** sha-256 of the canonical JSON, in hex. */
+/** Returns the sha-256 of the canonical JSON, in hex. */
 export function hashJson(value: unknown): string {
   return createHash('sha256').update(canonicalJson(value)).digest('hex')
 }

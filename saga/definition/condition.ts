@@ -1,4 +1,4 @@
-/** Steps that are made only when the condition around them says so. */
+/** Steps that run only if the condition around them holds. */
 
 import { invalidOption } from '../../core/errors.ts'
 import { notAwaited } from '../../core/unawaited-callbacks.ts'
@@ -11,7 +11,7 @@ export function requireCondition(path: string, condition: unknown): Condition {
   throw invalidOption(`${path}.when`, condition, 'a function that returns true or false')
 }
 
-/** @throws TypeError for a pivot: whether there is a way back must be known */
+/** @throws TypeError for a pivot, because the definition must show from where the saga can no longer be undone */
 export function conditional(path: string, step: StepDefinition, conditions: readonly Condition[]): StepDefinition {
   if (conditions.length === 0) return step
   if (!step.pivot) return Object.freeze({ ...step, conditions, conditional: true })
@@ -21,9 +21,9 @@ export function conditional(path: string, step: StepDefinition, conditions: read
 }
 
 /**
- * Whether the step is made. Each condition is asked once, for the first step of its block: the steps before it tell what it was
- * decided to, so a block is made as a whole, whatever the condition would say by now.
- * @throws TypeError when a condition gives something else than true or false (a promise, say)
+ * Tells whether the step runs. Each condition is evaluated once, for the first step of its block; the state of that step shows
+ * the decision for the rest of the block, even if the condition would decide otherwise by now.
+ * @throws TypeError when a condition returns something else than true or false (such as a promise)
  */
 export function isNeeded(
   saga: Pick<Saga, 'steps'>,
@@ -42,7 +42,7 @@ export function isNeeded(
   })
 }
 
-/** Decisions of these steps' conditions, as far as their states tell. */
+/** Returns the decisions about these steps' conditions, as far as their states show them. */
 function decided({ steps }: Pick<Saga, 'steps'>, states: readonly StepState[]): ReadonlyMap<Condition, boolean> {
   const known = new Map<Condition, boolean>()
   for (const [index, { status }] of states.entries()) {

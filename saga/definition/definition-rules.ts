@@ -1,4 +1,4 @@
-/** Rules for a definition as a whole: its names, and the order of steps. */
+/** Rules for a whole definition: names, and the order of steps. */
 import { checkName } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
@@ -33,7 +33,7 @@ export function checkStep(path: string, before: readonly StepDefinition[], step:
   }
 }
 
-/** Steps that a block added to `before`. @throws TypeError when it did not return the saga with more steps */
+/** Returns the steps that a block added to `before`. @throws TypeError when it did not return the saga with more steps */
 export function stepsOfBlock(
   path: string,
   method: string,
@@ -48,14 +48,14 @@ export function stepsOfBlock(
   )
 }
 
-/** Surroundings of a step. */
+/** Context of a step: conditions, branch and group. */
 interface StepSurroundings {
   readonly group?: number | undefined
   readonly choices?: readonly Choice[] | undefined
   readonly forward?: true | undefined
 }
 
-/** @throws TypeError for a pivot: it must be alone, for whether there is a way back */
+/** @throws TypeError for a pivot in a group, branch or condition: it must be alone */
 export function placedIn(
   path: string,
   step: StepDefinition,
@@ -79,7 +79,9 @@ export function placedIn(
 
 type Block = (saga: object) => unknown
 
-/** The branches of a choice, by name. @throws TypeError for fewer than two, a bad name, or something that is no function */
+/**
+ * Returns the branches of a choice by name. @throws TypeError for fewer than two, a bad name, or a value that is not a function
+ */
 export function branchesOf(path: string, branches: unknown): ReadonlyMap<string, Block> {
   const entries = typeof branches === 'object' && branches !== null ? Object.entries(branches) : []
   if (entries.length < 2) {
@@ -115,7 +117,7 @@ export function refuseInGroup(path: string, method: string, group: number | unde
   throw new TypeError(`${path}.parallel: no .${method} within a group, put the group into it`)
 }
 
-/** @throws TypeError for a saga without steps, or something that is no saga */
+/** @throws TypeError for a saga without steps, or a value that is not a saga */
 export function checkSaga(path: string, saga: Saga): void {
   if (!Array.isArray(saga?.steps)) throw invalidOption(path, saga, 'a saga made by defineSaga')
   if (saga.steps.length > 0) return

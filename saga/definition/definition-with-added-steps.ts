@@ -1,10 +1,10 @@
-/** A definition as one instance has it: with the steps that were added while it ran. */
+/** The definition of one saga instance, with the steps that were added while it ran. */
 import type { SagaState, StepState } from '../machine/state.ts'
 import { kindOf } from './kinds/kind.ts'
 import { asBranch } from './kinds/tcc.ts'
 import type { Saga, StepDefinition } from './saga-definition-types.ts'
 
-/** The definition with a step for each one of the state; a definition whose instances do not grow as it is. */
+/** Returns the definition with a step for each one of the state; unchanged if its instances do not grow. */
 export function instanceDefinition(saga: Saga, { steps }: SagaState): Saga {
   if (saga.steps.length === steps.length) return saga
   const defined = saga.steps.filter(({ branch }) => branch === undefined)
@@ -23,7 +23,7 @@ function added(saga: Saga, defined: readonly StepDefinition[], state: StepState)
   return Object.freeze({ ...definition, branch })
 }
 
-/** The index of the first step whose result a step does not see: its own, that of its group, or that of its list. */
+/** Returns the index of the first step whose result a step does not see: its own, that of its group, or that of its list. */
 export function seenUntil({ steps }: Saga, index: number): number {
   const { group, branch } = steps[index] ?? {}
   if (group !== undefined) return steps.findIndex((step) => step.group === group)

@@ -1,9 +1,9 @@
-/** The hash that an open saga keeps of its definition: one with another is not its definition. */
+/** The hash of a definition that an open saga stores, to recognise its definition. */
 import { hashJson } from '../json.ts'
 import { kindOf } from './kinds/kind.ts'
 import type { StepDefinition } from './saga-definition-types.ts'
 
-/** Equal for definitions whose instances can stand in for each other. */
+/** Returns a hash that is equal for definitions whose instances are interchangeable. */
 export function graphHash(name: string, version: number, steps: readonly StepDefinition[]): string {
   const graph = steps.map((step) => ({
     name: step.name,

@@ -1,4 +1,4 @@
-/** Relation of a sub-saga and its parent, and the reports of the one to the other. */
+/** Relation of a sub-saga to its parent, and the reports of the sub-saga. */
 import { derivedId } from '../../core/ids.ts'
 import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
 import type { SagaKey, SagaRow } from '../store/store-types.ts'
@@ -10,9 +10,9 @@ import { stepKey } from './saga-id.ts'
 const MAX_ID = 200
 
 /**
- * The keys that the saga of a step may have, newest first: its own, and behind it those of the runs before operators had the step
- * tried again. A run begins when all before it were compensated, so the newest one that exists is the step's.
- * @param round how often the step was tried again
+ * Returns the keys that the sub-saga of a step may have, newest first: its own, then those of the runs before operators retried
+ * the step. A run begins after all previous ones were compensated, so the newest one that exists belongs to the step.
+ * @param round how many times the step was retried
  */
 export function childKeys(
   parent: SagaKey,
@@ -26,24 +26,24 @@ export function childKeys(
 
 function childKey(parent: SagaKey, step: string, child: Saga, round: number): SagaKey {
   const first = stepKey(parent.name, parent.id, step)
-  // No step of a definition has such a name.
+  // No step of a definition can have such a name.
   const id = round === 0 ? first : `${first}#${round}`
   return { name: child.name, id: id.length <= MAX_ID ? id : derivedId(id) }
 }
 
-/** True when the saga was begun as that step of that saga, and not of an earlier one with its id. */
+/** True when the saga was begun as that step of that saga, and not of an earlier saga with the same id. */
 export function isChildOf(parent: SagaParent | undefined, of: Omit<SagaParent, 'operation'>): boolean {
   return parent?.name === of.name && parent.id === of.id && parent.step === of.step && parent.birth === of.birth
 }
 
-/** The step of the parent, as a reply names it. */
+/** Returns the address of the parent's step, as a reply contains it. */
 export function addressOf({ name, id, step, operation, birth }: SagaParent): Omit<SagaReply, 'status'> {
   return { saga: name, sagaId: id, step, operation, birth }
 }
 
 /**
- * State of a saga that has ended while this mail waited. If its parent ordered it to undo, a compensated saga has done so, and that
- * is what the parent waits to hear. A completed one is undone afterwards.
+ * Returns the state of a saga that ended while this mail waited. If the parent ordered it to undo, a compensated saga has done
+ * so, which the parent waits for; a completed saga is undone afterwards.
  */
 export function endedWith(mail: SagaRow['mail'], state: SagaState): SagaState {
   const { parent, status } = state
@@ -51,7 +51,7 @@ export function endedWith(mail: SagaRow['mail'], state: SagaState): SagaState {
   return { ...state, parent: { ...parent, operation: 'compensate' } }
 }
 
-/** Report to the parent about this state; `undefined` without one. */
+/** Returns the report to the parent about this state; `undefined` without a parent. */
 export function reportToParent(state: SagaState): SagaReply | undefined {
   const { parent, status } = state
   if (parent === undefined || !isEnded(status)) return undefined
@@ -60,7 +60,7 @@ export function reportToParent(state: SagaState): SagaReply | undefined {
 
 type Answer = Omit<SagaReply, keyof ReturnType<typeof addressOf>> & Pick<SagaReply, 'status'>
 
-/** Meaning of a saga's end for a parent that waits for this operation. */
+/** Reply to a parent that waits for this operation, from the end of the sub-saga. */
 const ANSWERS: Readonly<Record<SagaParent['operation'], (ended: SagaState) => Answer>> = {
   invoke: ({ status, steps, failure }) => {
     if (status === 'completed') {

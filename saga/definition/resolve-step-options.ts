@@ -15,10 +15,12 @@ export const FORWARD_ATTEMPTS = 10
 
 export const MAX_TIMEOUT_MS: number = 2 ** 31 - 1
 
-/** The longest delay of a step that waits for a time: 10,000 years of 365 days, which PostgreSQL can still add to the present time. */
+/**
+ * Longest delay of a step that waits for a time: 10,000 years of 365 days, which PostgreSQL can still add to the present time.
+ */
 export const MAX_DELAY_MS: number = 10_000 * 365 * DAY
 
-/** The names of the options that every step has that calls something. */
+/** Options of every step that makes a call. */
 export const CALL_OPTIONS = {
   pivot: true,
   compensate: true,
@@ -34,7 +36,7 @@ const RETRY_NAMES = optionNames<RetryOptions>({
   jitter: true,
 })
 
-/** The same options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 export interface RawCallOptions extends CallOptions {
   readonly pivot?: unknown
   readonly compensate?: unknown
@@ -45,7 +47,7 @@ export const ONCE: RetryPolicy = Object.freeze({
   backoff: Object.freeze({ initialMs: 1, factor: 1, maxMs: 1, jitter: 0 }),
 })
 
-/** Facts of a step that calls nothing and leaves nothing behind when it is given up: with `awaits`, which says what it waits for. */
+/** Facts of a step that calls nothing and leaves nothing behind when it is abandoned; `awaits` says what it waits for. */
 export const WAITING_STEP = Object.freeze({
   remote: false,
   transactional: true,
@@ -55,17 +57,17 @@ export const WAITING_STEP = Object.freeze({
   compensate: ONCE,
 })
 
-/** The step in error messages. @throws TypeError for a bad name, or an option that is not `known` */
+/** Returns the path of the step for error messages. @throws TypeError for a bad name, or an unknown option */
 export function stepPath({ method, name }: StepPlace, options: object, known: ReadonlySet<string>): string {
   checkName(method, name, 100)
-  // Results are fields of an object, by the names of the steps.
+  // Results are fields of an object with the names of the steps.
   if (name === '__proto__') throw invalidOption(method, name, 'another name than that of the prototype')
   const path = `${method}("${name}")`
   refuseUnknown(path, options, known)
   return path
 }
 
-/** @param attempts of `invoke`, before the pivot, when the user does not say */
+/** @param attempts default attempts of `invoke` before the pivot */
 export function resolveCall(
   path: string,
   { name, pivoted }: StepPlace,
@@ -97,7 +99,7 @@ export function resolveCall(
   }
 }
 
-/** A participant that is away is waited for, where the user has set no limit. */
+/** Waits for an unavailable participant without limit, unless the user has set one. */
 export function patient<Common extends Pick<StepShape, 'invoke' | 'compensate'>>(
   step: Common,
   options: RawCallOptions,
@@ -109,7 +111,7 @@ export function patient<Common extends Pick<StepShape, 'invoke' | 'compensate'>>
   }
 }
 
-/** The same of one operation. */
+/** Applies the same to one operation. */
 export function patientPolicy(policy: RetryPolicy, asked: RetryOptions | undefined): RetryPolicy {
   return asked?.maxAttempts === undefined ? Object.freeze({ ...policy, patient: true }) : policy
 }

@@ -3,7 +3,7 @@
 import type { StepState } from '../machine/state.ts'
 import { isItemOf } from '../machine/step-shape-lookup.ts'
 
-/** The results by the names of the definition's steps: that of a list is the list of those of its items. */
+/** Returns the results by the names of the definition's steps. The result of a list is the list of its items' results. */
 export function resultsByName(
   steps: readonly Pick<StepState, 'step' | 'branch' | 'result'>[],
 ): Record<string, unknown> {

@@ -1,4 +1,4 @@
-/** Outside connections of definitions, found without knowing the kinds of their steps. */
+/** External connections of definitions, independent of the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import { wrongKind } from '../../core/option-checks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
@@ -10,18 +10,18 @@ import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/kind.ts'
 import type { Saga, StepDefinition } from './saga-definition-types.ts'
 
-/** Command channel of a step's participant; `undefined` without one. */
+/** Returns the command channel of a step's participant; `undefined` without one. */
 export function destinationOf(step: StepDefinition): Channel | undefined {
   return kindOf(step).tiesOf(step).to
 }
 
-/** The same of a step whose commands are messages. */
+/** Returns the command channel of a step whose commands are messages. */
 function messageDestination(step: StepDefinition): Channel | undefined {
   const { to, at } = kindOf(step).tiesOf(step)
   return at === undefined ? to : undefined
 }
 
-/** The channels that commands of these sagas go to, each once. */
+/** Returns the channels of the commands of these sagas, each once. */
 export function commandChannels(sagas: readonly Saga[]): readonly Channel[] {
   const channels = sagas.flatMap(({ steps, branches = {} }) =>
     [...steps, ...Object.values(branches)].flatMap((step) => messageDestination(step) ?? []),
@@ -29,7 +29,7 @@ export function commandChannels(sagas: readonly Saga[]): readonly Channel[] {
   return [...new Map(channels.map((channel) => [channel.name, channel])).values()]
 }
 
-/** The participants that the coordinator's process asks itself, each once. */
+/** Returns the participants that the coordinator's process calls itself, each once. */
 export function directTargets(sagas: readonly Saga[]): readonly DirectTarget[] {
   const targets = sagas.flatMap(({ steps, branches = {} }) =>
     [...steps, ...Object.values(branches)].flatMap((step) => kindOf(step).tiesOf(step).at ?? []),
@@ -37,7 +37,7 @@ export function directTargets(sagas: readonly Saga[]): readonly DirectTarget[] {
   return [...new Set(targets)]
 }
 
-/** These definitions and, below them, those of their steps. */
+/** Returns these definitions and, below them, those of their steps. */
 export function withSubSagas(sagas: readonly Saga[]): readonly Saga[] {
   const all = new Set<Saga>()
   const add = (saga: Saga | undefined): void => {
@@ -49,19 +49,19 @@ export function withSubSagas(sagas: readonly Saga[]): readonly Saga[] {
   return [...all]
 }
 
-/** Schema of a step's result that comes from outside; `undefined`: any. */
+/** Returns the schema of a step's result from outside; `undefined`: any. */
 export function resultSchema(saga: Saga, name: string): StandardSchemaV1 | undefined {
   const step = saga.steps.find((candidate) => candidate.name === name)
   return step && kindOf(step).tiesOf(step).result
 }
 
-/** True when `coordinator.signal` is what the step waits for. */
+/** True when the step waits for `coordinator.signal`. */
 export function takesSignal(saga: Saga, name: string): boolean {
   const step = saga.steps.find((candidate) => candidate.name === name)
   return step?.awaits === 'signal' && kindOf(step).tiesOf(step).from === undefined
 }
 
-/** The steps that wait for signals. */
+/** Returns the steps that wait for signals. */
 export function signalsOf(saga: Saga): SagaSignals {
   const steps = saga.steps.filter(({ awaits }) => awaits === 'signal')
   return Object.fromEntries(steps.map((step) => [step.name, kindOf(step).tiesOf(step).from?.channel.name ?? null]))
@@ -80,21 +80,21 @@ export function messageSteps(saga: Saga): readonly MessageStep[] {
   })
 }
 
-/** A step that a message is for. */
+/** A step that a message belongs to. */
 export interface CorrelatedStep {
   readonly step: string
   readonly id: string
   readonly missing: MissingSaga
 }
 
-/** Whom a message is for, as far as the steps can say. */
+/** The recipients of a message, as far as the steps can determine them. */
 export interface Correlation {
   readonly found: readonly CorrelatedStep[]
   /** Exceptions of other steps' `correlate`, including an error for each that returned no id. */
   readonly thrown: readonly unknown[]
 }
 
-/** For which steps of which sagas a message is; several versions of a saga ask once. */
+/** Determines the steps and sagas that a message belongs to. Several versions of a saga are asked once. */
 export function correlated(steps: readonly MessageStep[], channel: string, payload: unknown): Correlation {
   const found = new Map<string, CorrelatedStep>()
   const thrown: unknown[] = []
@@ -113,8 +113,8 @@ export function correlated(steps: readonly MessageStep[], channel: string, paylo
 }
 
 /**
- * The saga of which this one would be a step, by its id alone; `undefined`: the id is no step's of these sagas. Says nothing of ids
- * that are too long to name the step.
+ * Returns the saga that this one would be a step of, judging by its id alone; `undefined` if the id does not belong to a step of
+ * these sagas. Ids that are too long to contain the step's name are not recognised.
  */
 export function parentById({ name, id }: SagaKey, sagas: readonly Saga[]): string | undefined {
   const parent = sagas.find((saga) => {
@@ -124,7 +124,7 @@ export function parentById({ name, id }: SagaKey, sagas: readonly Saga[]): strin
   return parent?.name
 }
 
-/** Step name within a derived id: without the item of a list, and without the number of a later run. */
+/** Returns the step name in a derived id, without the item of a list and the number of a later run. */
 function stepNameOf(id: string): string {
   return listOf(id.slice(id.lastIndexOf('/') + 1).replace(/#\d+$/, ''))
 }

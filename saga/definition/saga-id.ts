@@ -1,10 +1,10 @@
-/** How a saga and its steps are called in rows, headers and keys. */
+/** Names of sagas and steps in rows, headers and keys. */
 import { invalidOption } from '../../core/errors.ts'
 
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/
 
-/** A saga id travels as a message key and in headers. */
+/** Tells whether a saga's id can be used as a message key and in headers. */
 export function isSagaId(id: unknown): id is string {
   const isShort = typeof id === 'string' && id.length >= 1 && id.length <= 200
   return isShort && id.isWellFormed() && !CONTROL.test(id)
@@ -16,7 +16,7 @@ export function requireSagaId(path: string, id: unknown): string {
   throw invalidOption(path, id, 'a string of 1 to 200 characters in UTF-8, without control characters')
 }
 
-/** `<saga>/<id>/<step>`: unambiguous, for names hold no slash. */
+/** Returns `<saga>/<id>/<step>`, which is unambiguous because names contain no slash. */
 export function stepKey(saga: string, id: string, step: string): string {
   return `${saga}/${id}/${step}`
 }

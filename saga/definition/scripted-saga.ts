@@ -12,15 +12,15 @@ export interface SagaScript<Out> {
   readonly version: number
   /** Schema of the saga's input. */
   readonly input: StandardSchemaV1<Out>
-  /** The first step. It awaits its plan, and is the pivot. */
+  /** The first step, which awaits its plan, and is the pivot. */
   readonly first: StepDefinition
-  /** Steps that the script adds, by name; among them `outcome` and `recovery`. */
+  /** Steps that the script adds, by name, including `outcome` and `recovery`. */
   readonly branches: Readonly<Record<string, StepDefinition>>
-  /** Decides what follows from what the steps have come to: pure, and the same in every process. */
+  /** Decides the next steps from the results so far. Pure, and the same in every process. */
   readonly next: Script['next']
 }
 
-/** Makes a saga of a script. @throws TypeError for a bad name */
+/** Creates a saga from a script. @throws TypeError for a bad name */
 export function scriptedSaga<Out, Results extends object>(script: SagaScript<Out>): Saga<Out, Out, Results> {
   const { name, version, input, first, branches, next } = script
   checkSagaName(name)

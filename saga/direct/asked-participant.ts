@@ -1,4 +1,4 @@
-/** A participant that is asked without a binder: the same declaration, the same fence, and the answer comes back to who asked. */
+/** A participant that is called without a binder: the same declaration and fence, but the caller receives the reply. */
 import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
@@ -18,32 +18,35 @@ import type { SagaReply } from '../wire/reply.ts'
 
 /** Options of a participant that is called without a broker; the declaration provides the defaults. */
 export interface AskedOptions {
-  /** Database of the participant, or of all of a list, with the tables of `migrateParticipant`. @default what each was declared with */
+  /**
+   * Database of the participant, or of all in a list, with the tables of `migrateParticipant`. @default the database of the
+   * declaration
+   */
   readonly sql?: SqlClient | undefined
-  /** Schema in which `migrateParticipant` put the barrier. @default what each was declared with, else 'concordat' */
+  /** Schema in which `migrateParticipant` created the barrier. @default the schema of the declaration, else 'concordat' */
   readonly schema?: string | undefined
-  /** A span for each command, in the trace that its `traceparent` names. @default what each was declared with */
+  /** Records a span for each command, in the trace of its `traceparent`. @default the telemetry of the declaration */
   readonly telemetry?: Telemetry | undefined
 }
 
-/** For the names of a factory's own options. */
+/** Names of these options, for the options of a factory. */
 export const ASKED_NAMES: Readonly<Record<keyof AskedOptions, true>> = { sql: true, schema: true, telemetry: true }
 
-/** By what way it is asked. */
+/** Transport of the calls. */
 export interface AskedBy {
   /** For error messages: the function and the channel. */
   readonly path: string
-  /** Origin of the message, as handlers see it: `http`. */
+  /** Position of the message that handlers see: `http`. */
   readonly position: string
   readonly concurrency: number
-  /** Commands that are ready together may share a transaction, if the participant was declared so. */
+  /** Commands that are ready together may share a transaction, if the declaration allows it. */
   readonly mayShare: boolean
   readonly clock: Clock
   readonly logger: Logger
 }
 
 export class AskedParticipant {
-  /** Where it leaves transactions prepared. */
+  /** Database in which it leaves prepared transactions. */
   readonly prepares: object | undefined
   readonly #declared: DeclaredParticipant
   readonly #by: AskedBy
@@ -57,7 +60,7 @@ export class AskedParticipant {
     const sql = requireSqlClient(`${path}.sql`, given.sql ?? options.sql)
     const schema = given.schema ?? options.schema ?? DEFAULT_SCHEMA
     const barrier = new Barrier(schema)
-    // Each call that waits for a row may have a connection.
+    // Each call that waits for a row may hold a connection.
     const concurrency = Math.min(by.concurrency, sql.connections ?? Number.POSITIVE_INFINITY)
     const database = limitedDatabase(sql, options.slowAfterMs, { schema, concurrency })
     const { sql: limited } = database
@@ -76,7 +79,7 @@ export class AskedParticipant {
       duties,
       kind: side.kind,
       madeBy: side.path.slice(0, side.path.indexOf('(')),
-      // The coordinator asks again, with its own pauses.
+      // The coordinator repeats the call, with its own pauses.
       maxAttempts: 1,
       clock: by.clock,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
@@ -86,11 +89,11 @@ export class AskedParticipant {
     this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
   }
 
-  /** Resolves after the commit of the answer. @throws when there is none: asked again it may have one */
+  /** Resolves after the commit of the reply. @throws when there is none; a repeated call may have one */
   async answer(message: EncodedMessage, signal: AbortSignal): Promise<SagaReply> {
     await this.ready()
     let reply: SagaReply | undefined
-    // The last one is that of the transaction that was committed.
+    // The last one belongs to the committed transaction.
     const handler = this.#handler({
       add: async (_, __, payload) => {
         reply = payload as unknown as SagaReply
@@ -105,7 +108,10 @@ export class AskedParticipant {
     return reply
   }
 
-  /** Before the first command, as a binding is before its first message. @throws when the database is not fit for it: asked again it may be */
+  /**
+   * Checks the database before the first command, as a binding does before its first message. @throws when the database is unfit;
+   * it may become fit later
+   */
   async ready(): Promise<void> {
     this.#ready ??= this.#check()
     await this.#ready.catch((error: unknown) => {

@@ -1,16 +1,16 @@
-/** Where the commands of a step go: into a channel, or to a participant that is asked directly. */
+/** Destination of a step's commands: a channel, or a participant that is called directly. */
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import type { DirectTarget } from './target.ts'
 
 /**
- * Until a step is asked for again. A question is lost with the process that made it, and nothing else asks for it meanwhile: so
- * also a participant that is away for long is asked for again by whichever instance there is, each minute.
+ * Time until a step is called again. A direct call is lost with its process, and nothing else repeats it before. So any instance
+ * also repeats calls to a participant that stays unavailable, once a minute.
  */
 const STEP_TIMEOUT_MS = 10 * SECOND
 const MAX_PAUSE_MS = 1 * MINUTE
 
-/** The limits of a step's calls; those of any step, where it is asked by message. */
+/** Returns the limits of a step's calls; for calls by message those of any step. */
 export function callTimes(
   at: DirectTarget | undefined,
   timeoutMs: number | undefined,
@@ -18,7 +18,7 @@ export function callTimes(
   return at === undefined ? { timeoutMs } : { timeoutMs: timeoutMs ?? STEP_TIMEOUT_MS, maxPauseMs: MAX_PAUSE_MS }
 }
 
-/** Where a step's commands go, and how. @throws TypeError */
+/** Returns the destination of a step's commands. @throws TypeError */
 export function resolveDestination(
   path: string,
   to: unknown,

@@ -1,7 +1,7 @@
 /**
- * A participant in the coordinator's own process that has a database of its own: asked by a call and not by message. Nothing is
- * lost with the process: the intent was committed first, the fence is in the participant's database, and whichever instance
- * finds the step unanswered asks again.
+ * A participant in the coordinator's own process with its own database, called directly and not by message. Nothing is lost with
+ * the process: the intent was committed before, the fence is in the participant's database, and whichever instance finds the step
+ * unanswered repeats the call.
  */
 
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
@@ -21,9 +21,9 @@ import type { SagaReply } from '../wire/reply.ts'
 import { ASKED_NAMES, type AskedOptions, AskedParticipant } from './asked-participant.ts'
 import type { DirectAnswer, DirectAsking, DirectRequest, DirectTarget } from './target.ts'
 
-/** Options of `localTarget`. Its `logger` is also what the participant's functions log to. */
+/** Options of `localTarget`. Functions of the participant log to its `logger`, too. */
 export interface LocalTargetOptions extends AskedOptions, RuntimeOptions {
-  /** Calls at once from this process. Others wait in line. @default 64 */
+  /** Maximum number of concurrent calls of this process; further calls queue. @default 64 */
   readonly concurrency?: number | undefined
   /** Pauses between calls while the participant's database does not answer. @default 200 ms, doubled, at most 10 s, half of it random */
   readonly retry?: BackoffOptions | undefined
@@ -39,10 +39,10 @@ const RETRY: Backoff = { initialMs: 200, factor: 2, maxMs: 10 * SECOND, jitter: 
 const CONCURRENCY = 64
 
 /**
- * Asks a participant within this process: `to: localTarget(bankCommands, bank, { sql: bankSql })`, where `bank` is what
- * `participant`, `tccParticipant`, `xaParticipant` or `undoParticipant` returned. It needs no binder, no outbox and no relay of
- * the participant's, and costs a fraction of a command by message. Every instance that loads the definition can be asked to
- * settle what another one began, so each has to reach the participant's database.
+ * Creates a target that calls a participant within this process: `to: localTarget(bankCommands, bank, { sql: bankSql })`, where
+ * `bank` is the result of `participant`, `tccParticipant`, `xaParticipant` or `undoParticipant`. It needs no binder, outbox or
+ * relay of the participant, and costs a fraction of a command by message. Any instance that loads the definition may have to
+ * settle calls that another one began, so each needs access to the participant's database.
  * @throws TypeError / RangeError naming the option
  */
 export function localTarget<In, Out>(
@@ -82,11 +82,11 @@ export function localTarget<In, Out>(
   return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking) })
 }
 
-/** Running calls, including abandoned ones: a user's function may ignore its signal. */
+/** Running calls, including abandoned ones, because a user's function may ignore its signal. */
 class Calls {
   readonly #participant: AskedParticipant
   readonly #most: number
-  /** By step. */
+  /** Running calls by step. */
   readonly #atWork = new Map<string, Promise<unknown>>()
 
   constructor(participant: AskedParticipant, most: number) {
@@ -97,7 +97,7 @@ class Calls {
   async ask({ message, command }: DirectRequest, signal: AbortSignal): Promise<DirectAnswer> {
     const step = stepOf(command)
     try {
-      // A second call would wait for the row of the first one, with a connection more.
+      // A second call would wait for the row of the first one, and hold another connection.
       for (let call = this.#atWork.get(step); call !== undefined; call = this.#atWork.get(step)) {
         await unlessAborted(signal, call)
       }
@@ -116,7 +116,7 @@ class Calls {
     return call
   }
 
-  /** Resolves when none is at work. */
+  /** Resolves when no call is running. */
   async settled(): Promise<void> {
     await Promise.all(this.#atWork.values())
   }

@@ -1,7 +1,7 @@
 /**
- * A participant that the coordinator's process asks itself: the intent is committed, then the question is put and the answer
- * comes back, without a broker in between. The channel says what it is asked, as it does for one that is asked by message: both
- * take the same commands, and their fence is the same. `httpTarget` and `localTarget` make such.
+ * A participant that the coordinator's process calls itself: the intent is committed, then the call is made and the reply
+ * returns, without a broker in between. The channel defines the call, as for a participant on a broker: both take the same
+ * commands and use the same fence. Created by `httpTarget` and `localTarget`.
  */
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
@@ -10,48 +10,60 @@ import type { Clock } from '../../core/clock.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 
-/** Accepted as `to` by `.tcc`, `.command`, `.each` and `defineBranch` beside a channel: the result of `httpTarget` and `localTarget`. */
+/**
+ * Accepted as `to` by `.tcc`, `.command`, `.each` and `defineBranch` instead of a channel: the result of `httpTarget` and
+ * `localTarget`.
+ */
 export interface DirectTarget<In = unknown> {
   /** Channel of its commands. Open transactions store its name. */
   readonly channel: Channel<In, unknown>
-  /** How it is asked; for the coordinator. */
+  /** Behaviour of the calls, for the coordinator. */
   readonly asking: DirectAsking
 }
 
-/** How a participant is asked: what the coordinator needs to know of a `DirectTarget`. */
+/** Behaviour of calls to a participant: the part of a `DirectTarget` that the coordinator uses. */
 export interface DirectAsking {
-  /** Questions at once from this process. Others wait in line. */
+  /** Maximum number of concurrent calls of this process; further calls queue. */
   readonly concurrency: number
-  /** Pauses between questions that have no answer. */
+  /** Pauses between calls without a reply. */
   readonly retry: Backoff
-  /** Looks at the request before its intent is written: what is not sent is refused, and has not to be cancelled. @throws when it must not be sent */
+  /**
+   * Checks the request before its intent is written: a request that is not sent is refused, and needs no cancellation. @throws
+   * when it must not be sent
+   */
   requireSendable?(body: Uint8Array | null): void
-  /** Asks once. Never rejects. @param signal ends it: then another instance may ask again */
+  /** Makes one call. Never rejects. @param signal ends it, after which another instance may repeat the call */
   ask(request: DirectRequest, clock: Clock, signal: AbortSignal): Promise<DirectAnswer>
-  /** Asked when the coordinator starts: is it fit for commands? Absent: that shows when it is asked. @throws what is missing */
+  /**
+   * Checks at the start of the coordinator whether the participant accepts commands. Absent: the first call shows it. @throws the
+   * problem
+   */
   ready?(): Promise<void>
-  /** Resolves when no request is running any longer. Absent: none runs in this process. */
+  /** Resolves when no request is running. Absent: none runs in this process. */
   settled?(): Promise<void>
-  /** Where it leaves transactions prepared, which the service of this process watches. Absent: that is the other side's to watch. */
+  /**
+   * Database with its prepared transactions, which the service of this process watches. Absent: the participant's service watches
+   * them.
+   */
   readonly prepares?: object | undefined
 }
 
-/** A command that is on its way. */
+/** A command that is being sent. */
 export interface DirectRequest {
   readonly target: DirectTarget
   readonly message: EncodedMessage
   readonly command: CommandHeaders
 }
 
-/** The problem, without any foreign text. */
+/** The problem, without foreign text. */
 export interface DirectProblem {
   readonly code: string
   readonly message: string
 }
 
-/** Outcome of a request: an answer, a no from another party than the participant, or nothing. */
+/** Outcome of a request: a reply, an error of another program than the participant, or no reply. */
 export type DirectAnswer =
   | { readonly reply: SagaReply }
   | { readonly failed: DirectProblem; readonly final: boolean }
-  /** `afterMs`: when the other side wants to be asked again. */
+  /** `afterMs`: the pause that the other side asks for. */
   | { readonly again: DirectProblem; readonly afterMs?: number | undefined }

@@ -1,10 +1,10 @@
-/** Sagas whose steps are decided one after the other by a script: what follows, how they end, what an operator orders. */
+/** Sagas whose steps a script decides one by one: what follows, how they end, and orders of operators. */
 
 import { endSaga } from './end-saga.ts'
 import type { OperatorAction } from './event.ts'
 import type { TransitionDraft } from './transition-draft.ts'
 
-/** Begins what the script wants now, or ends as it says. */
+/** Begins the steps that the script requests, or ends the saga as it says. */
 export function follow(draft: TransitionDraft): void {
   const turn = draft.turn()
   if (turn === undefined) return
@@ -32,7 +32,7 @@ export function isOrder(action: OperatorAction['do']): action is Order {
   return action === 'retry' || action === 'skip' || action === 'compensate'
 }
 
-/** Goes on from an end of the script, as an operator orders. False: there is nothing to go on with. */
+/** Continues from an end of the script, as an operator orders. False: there is nothing to continue. */
 export function order(draft: TransitionDraft, action: Order, note: Readonly<Record<string, string>>): boolean {
   const turn = draft.turn()
   if (turn === undefined || 'grow' in turn) return false

@@ -8,7 +8,7 @@ import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
 import { actedOn } from './state.ts'
 import type { TransitionDraft } from './transition-draft.ts'
 
-/** The entry of the timeline: who, why, and which of several requests. */
+/** Returns the timeline entry: operator, reason, and request. */
 export function noteOf({ by, reason, request }: Extract<SagaEvent, { type: 'operator' }>): Record<string, string> {
   return { by, reason, ...(request !== undefined && { request }) }
 }
@@ -38,12 +38,12 @@ export function applyOperatorAction(
     case 'retry':
       goOn(draft, index)
       if (draft.cancel !== undefined) return turnBack(draft, index, draft.cancel)
-      // Several of a group, or of confirmations: all of them, for one would leave the saga stuck on the next.
+      // Several open steps of a group, or confirmations, are all retried: retrying one would leave the saga stuck on the next.
       for (const parked of draft.open()) if (draft.step(parked).wait === 'operator') again(draft, parked)
       return true
     case 'compensate': {
       const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
-      // A pivot certainly did not happen, says the operator; any other step is undone.
+      // The operator states that the pivot certainly did not happen; any other step is undone.
       draft.close(index, draft.shapeOf(index).pivot ? 'skipped' : draft.undoneAs(index))
       draft.failure = undefined
       return turnBack(draft, index, error)
@@ -54,7 +54,7 @@ export function applyOperatorAction(
   }
 }
 
-/** Whether the saga is still stuck as the operator saw it: on this step, and not once more since. */
+/** Tells whether the saga is still stuck as the operator saw it: on this step, and not another time since. */
 function isAsSeen(
   draft: TransitionDraft,
   index: number | undefined,
@@ -77,7 +77,7 @@ function again(draft: TransitionDraft, index: number): void {
 function skip(draft: TransitionDraft, index: number, result: unknown): true {
   const operation = draft.operation(index)
   const { compensates, confirm } = draft.shapeOf(index)
-  // Done, says the operator: so it is undone, or confirmed, as any step that is done.
+  // The operator states that the step is done, so it is undone, or confirmed, like any completed step.
   const isDone = (compensates || confirm !== undefined) && operation === 'invoke'
   const reserved = isDone && confirm !== undefined ? ({ reserved: true } as const) : {}
   draft.close(index, isDone ? 'invoked' : 'skipped', { ...reserved, ...(result !== undefined && { result }) })

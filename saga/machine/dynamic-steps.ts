@@ -1,19 +1,19 @@
-/** Steps that await a plan: what the definition said, when they began, of the steps after them. It is asked once. */
+/** Steps that await a plan: the definition decided, when they began, about the steps after them. It is called once. */
 
 import { onward } from './moves.ts'
 import type { TransitionDraft } from './transition-draft.ts'
 
-/** The step is made once for each of these items: they are steps of the state from here on, whatever is computed later. */
+/** Adds a step for each of these items, which are steps of the state from then on. */
 export function planned(draft: TransitionDraft, step: string, items: readonly unknown[]): boolean {
   const index = awaiting(draft, step)
   if (index === -1 || draft.shapeOf(index).chooses !== undefined) return false
   if (draft.shapeOf(index).each === undefined) {
-    // A script begins with what it was given.
+    // A script begins with its input.
     draft.close(index, 'invoked', { result: items[0] })
     onward(draft, index)
     return true
   }
-  // Behind it come the results of the items.
+  // The results of the items follow.
   draft.close(index, 'invoked', { result: [] })
   draft.note('planned', index, { items: items.length })
   draft.list(index, items)
@@ -33,7 +33,7 @@ export function chosen(draft: TransitionDraft, step: string, branch: string): bo
   return true
 }
 
-/** Leaves out the steps that this one has not chosen; all that it could choose when it was left out itself. */
+/** Omits the steps that this one has not chosen; all branches if the step itself was omitted. */
 export function leaveOut(draft: TransitionDraft, step: string, chosenBranch?: string): void {
   for (const [index, { status }] of draft.steps.entries()) {
     const isOther = draft.shapeOf(index).choices?.some(({ of, is }) => of === step && is !== chosenBranch) === true
@@ -43,7 +43,7 @@ export function leaveOut(draft: TransitionDraft, step: string, chosenBranch?: st
   }
 }
 
-/** Whether an operator can say that the plan came to this: one of the branches, a list of results, or nothing. */
+/** Tells whether an operator can give this result to a plan: one of the branches, a list of results, or nothing. */
 export function fitsPlan(draft: TransitionDraft, index: number, result: unknown): boolean {
   const { chooses, each } = draft.shapeOf(index)
   if (result === undefined) return true
@@ -51,7 +51,7 @@ export function fitsPlan(draft: TransitionDraft, index: number, result: unknown)
   return each === undefined || Array.isArray(result)
 }
 
-/** An operator took the step as done: it chose what the result says, or nothing; a list has no items. */
+/** An operator marked the step as done: it chose the branch in the result, or none; a list has no items. */
 export function skipPlan(draft: TransitionDraft, index: number, result: unknown): void {
   const { chooses, each } = draft.shapeOf(index)
   if (each !== undefined && result === undefined) draft.set(index, { result: [] })

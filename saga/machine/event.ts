@@ -5,11 +5,11 @@ import type { GrownStep, StepFailure } from './state.ts'
 /** Input of the machine. */
 export type SagaEvent =
   | { readonly type: 'started' }
-  /** The saga is due: a reply is late, a pause is over, or the process that ran the step is gone. */
+  /** The saga is due: a reply is late, a pause has ended, or the process that ran the step has died. */
   | { readonly type: 'due' }
-  /** Messages in flight may be lost: send the unanswered command again. No attempt is used up. */
+  /** Messages in flight may be lost: send the unanswered command again, without counting an attempt. */
   | { readonly type: 'resumed' }
-  /** A planned call will not be made by this process; another one shall. `sent`: it may have been made, and its answer is lost. */
+  /** This process will not make a planned call; another one shall. `sent`: it may have been made, and its reply is lost. */
   | { readonly type: 'yielded'; readonly step: string; readonly sent?: true }
   | {
       readonly type: 'succeeded'
@@ -17,18 +17,20 @@ export type SagaEvent =
       readonly operation: Operation
       readonly result?: unknown
       /**
-       * For the code of a global transaction: the branches that its process knows, except refused ones. A database that fails over to a
-       * copy without the last commits may have lost some: they are added again.
+       * For the code of a global transaction: the branches that its process knows, except refused ones. A database that failed
+       * over to a copy without the last commits may have lost some: they are added again.
        */
       readonly branches?: readonly GrownStep[] | undefined
     }
-  /** A definite no: nothing was done and asking again is pointless. */
+  /** Definite refusal: nothing was done, and repeating the call is pointless. */
   | {
       readonly type: 'refused'
       readonly step: string
       readonly operation: Operation
       readonly error: StepFailure
-      /** Round of an operator's retry; an earlier one is ignored. `unknown`: its sender did not say. @default the present one */
+      /**
+       * Round of an operator's retry; an earlier one is ignored. `unknown`: the sender did not name it. @default the present one
+       */
       readonly round?: number | 'unknown' | undefined
       /** Same as for a success. */
       readonly branches?: readonly GrownStep[] | undefined
@@ -38,30 +40,30 @@ export type SagaEvent =
       readonly step: string
       readonly operation: Operation
       readonly error: StepFailure
-      /** True: trying again is pointless. */
+      /** True: repeating the call is pointless. */
       readonly terminal: boolean
-      /** True: the participant waits for another process that works on the step. Counts as no answer. */
+      /** True: the participant waits for another process that works on the step. Counts as no reply. */
       readonly waiting?: boolean | undefined
-      /** Which attempt failed; a report of an earlier one is ignored. */
+      /** Number of the failed attempt; the report of an earlier one is ignored. */
       readonly attempt?: number | undefined
       /** Same as for a refusal. */
       readonly round?: number | 'unknown' | undefined
       /** Same as for a success. */
       readonly branches?: readonly GrownStep[] | undefined
     }
-  /** The condition of a step said, before its first call, that it is not needed. */
+  /** The condition of a step decided, before its first call, that the step is not needed. */
   | { readonly type: 'omitted'; readonly step: string }
-  /** How long a timer takes, as the definition computed it when the step began. */
+  /** Duration of a timer, as the definition computed it when the step began. */
   | { readonly type: 'armed'; readonly step: string; readonly ms: number }
   /** A signal for a step, possibly before it waits. */
   | { readonly type: 'signalled'; readonly step: string; readonly payload?: unknown }
-  /** For which items the step is made, as the definition computed them when it began. */
+  /** Items of a list, as the definition computed them when the step began. */
   | { readonly type: 'planned'; readonly step: string; readonly items: readonly unknown[] }
-  /** Which of the branches after it the step has chosen, as the definition decided when it began. */
+  /** Branch that the step has chosen, as the definition decided when the step began. */
   | { readonly type: 'chosen'; readonly step: string; readonly branch: string }
   /**
-   * The code of a transaction asks for something: a step is added, under a name that the code gives once. `to`: the channel
-   * that the branch's commands go to.
+   * The code of a transaction calls a branch: a step is added, under a name that the code uses once. `to`: the branch's command
+   * channel.
    */
   | {
       readonly type: 'branched'
@@ -70,11 +72,11 @@ export type SagaEvent =
       readonly to?: string | undefined
       readonly payload?: unknown
     }
-  /** A step's time may be up while a local call runs, during which no sweep covers the saga. */
+  /** A step's time limit may have passed while a local call runs, when the poller skips the saga. */
   | { readonly type: 'late'; readonly step: string }
   /** The event can never be written: open steps wait for an operator. `step`: its step. */
   | { readonly type: 'unwritable'; readonly error: StepFailure; readonly step?: string | undefined }
-  /** The saga that this one is a step of turns back: undo what was done, also if it has completed. */
+  /** The parent is being undone: undo this saga, even if it has completed. */
   | { readonly type: 'undo' }
   /** The saga's deadline has passed. */
   | { readonly type: 'expired' }
@@ -83,25 +85,25 @@ export type SagaEvent =
       readonly action: OperatorAction
       readonly by: string
       readonly reason: string
-      /** Tells an action that was left in the saga's row from an equal one. */
+      /** Identifies an action stored in the saga's row among equal ones. */
       readonly request?: string | undefined
     }
 
-/** Actions of a person: cancel a running saga; all others are for a stuck one. */
+/** Actions of operators: one cancels a running saga, all others apply to a stuck one. */
 export type OperatorAction = CancelAction | StuckAction
 
-/** Turns the saga back; not once the pivot has begun. */
+/** Cancels the saga, unless its pivot has begun. */
 export interface CancelAction {
   readonly do: 'cancel'
 }
 
-/** Where the saga was seen when the action was decided; refused when it is stuck elsewhere, or once more, by then. */
+/** State that the operator saw when deciding; the action is refused if the saga is stuck elsewhere, or another time, by then. */
 export interface SeenStuck {
   /** `timesStuck` of its state. Absent: not checked. */
   readonly timesStuck?: number | undefined
   /** The step on which it was stuck. Absent: not checked. */
   readonly step?: string | undefined
-  /** The same of what is done with the step. */
+  /** Operation on which it was stuck. Absent: not checked. */
   readonly operation?: Operation | undefined
 }
 
@@ -109,11 +111,11 @@ export interface SeenStuck {
 export type StuckAction = SeenStuck &
   (
     | /** Calls the step again, with all its attempts. */ { readonly do: 'retry' }
-    /** Takes the step as done (forward: with this result) or as undone (backward), without a call, and goes on. */
+    /** Marks the step as done (forward, with this result) or as undone (backward) without calling it, and continues. */
     | { readonly do: 'skip'; readonly result?: unknown }
-    /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+    /** For a saga stuck on the pivot, which certainly did not happen: undoes the steps before it. */
     | { readonly do: 'compensate' }
-    /** Ends the saga: the rest was settled by hand. */
+    /** Ends the saga, after the rest was settled by hand. */
     | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
   )
 
@@ -143,7 +145,7 @@ export type TimelineKind =
   | 'operator-skip'
   | 'operator-compensate'
   | 'operator-resolve'
-  /** An action left for an instance with the saga's version that no longer fitted. */
+  /** An action stored for an instance with the saga's version that no longer applied. */
   | 'operator-refused'
   | 'saga-completed'
   | 'saga-compensated'

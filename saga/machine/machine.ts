@@ -1,31 +1,30 @@
 /**
- * The saga machine: (shape, state, event) -> the next state, the calls to make and when to look again. Pure: no I/O, no
- * clock; randomness comes in as a number. The coordinator is a loop around `advance`.
+ * The saga machine: (shape, state, event) -> the next state, the calls to make and when the saga is due again. Pure: no I/O and
+ * no clock; randomness is a parameter. The coordinator is a loop around `advance`.
  *
  * ```
- *         refused, given up, cancelled or late before the pivot
+ *           refused, given up, cancelled or late before the pivot
  *   running ---------------------------------------> compensating ---> compensated
  *      |  \                                             |     ^
  *      |   `-- given up at or after the pivot           |     | operator: retry, skip
  *      v                \                given up       v     |
- *   completed            `---------------------------> stuck -' ---> (operator: resolve)
- * ```
+ *   completed            `---------------------------> stuck -' ---> (operator: resolve) ```
  *
- * Rules it keeps whatever comes in, in any order and any number of times:
+ * Rules that hold for all events, in any order and any number of times:
  * - a step is called only in a state that records the intent, and that state is written before the call is made;
  * - a compensation follows only an intent: `invoked` and `unknown` steps are undone, in reverse order, each once;
- * - a refusal is a definite no of that step: it is not undone, unless an earlier local attempt is in doubt;
- * - a saga that is cancelled turns back at once, but never under a local call: then when that has returned;
- * - steps of a group are open together; one that says no turns all back, as a cancellation does, and each is undone in turn;
- * - a saga that is a step of another can be undone after it completed, for it has no pivot;
- * - after the pivot there is only forward; a pivot in doubt is never undone, it is parked;
- * - what a step only reserved is confirmed once the saga is decided: past its pivot, or without one when all steps are
- *   done. From the first confirmation on there is no way back, and nothing that was undone is ever confirmed;
- * - confirmations are open together; one that is parked makes the saga stuck when the others are done, or parked, too;
- * - code is called once. While it runs it adds branches and decides what a refusal means; when it has returned, all that
- *   was added is confirmed or all is cancelled; when it or its process fails, or a branch is in doubt, all is cancelled;
+ * - a refusal is definite: the step is not undone, unless an earlier local attempt is in doubt;
+ * - a cancelled saga is undone at once, or, while a local call runs, after that call has returned;
+ * - steps of a group are open together; if one refuses, all are undone, as by a cancellation, one after the other;
+ * - a saga that is a step of another can be undone after it completed, because it has no pivot;
+ * - after the pivot the saga only goes forward; a pivot in doubt is never undone, but parked;
+ * - a reservation is confirmed once the saga is decided: past its pivot, or, without one, when all steps are done.
+ *   From the first confirmation on the saga cannot be undone, and an undone step is never confirmed;
+ * - confirmations are open together; a parked one makes the saga stuck when the others are done or parked, too;
+ * - code is called once. While it runs it adds branches and decides what a refusal means. After it has returned, all
+ *   branches are confirmed or all are cancelled; when it or its process fails, or a branch is in doubt, all are cancelled;
  * - a branch that the code added and the state lost is added again when the code ends: it is called again, or cancelled;
- * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` answers `undefined`.
+ * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` returns `undefined`.
  *
  * @see Hector Garcia-Molina and Kenneth Salem, "Sagas" (1987); Chris Richardson on compensatable, pivot, retriable steps
  */
@@ -53,9 +52,9 @@ import { isEnded, type SagaShape, type SagaState, type StepFailure } from './sta
 import { type Transition, TransitionDraft } from './transition-draft.ts'
 
 /**
- * The next state, or `undefined` when the event means nothing in this state.
+ * Returns the next state, or `undefined` when the event has no meaning in this state.
  * @param random in [0, 1): spreads the retries
- * @param elapsedMs since the state was written. @default long enough for all that waits for a time
+ * @param elapsedMs since the state was written. @default long enough for every wait to be over
  */
 export function advance(
   shape: SagaShape,
@@ -71,7 +70,7 @@ export function advance(
   return accept(draft, event, random) ? draft.transition() : undefined
 }
 
-/** A step that took its process down so often is given up. */
+/** Maximum number of times that a step may take its process down. */
 const MAX_ORPHANS = 50
 const TIMEOUT: StepFailure = { code: 'saga.no_reply', message: 'no reply came in time' }
 const LATE: StepFailure = { code: 'saga.deadline', message: "the saga's deadline has passed" }
@@ -79,7 +78,7 @@ const NO_SIGNAL: StepFailure = { code: 'saga.no_signal', message: 'no signal cam
 const UNDONE: StepFailure = { code: 'saga.undone', message: 'the saga that it is a step of turned back' }
 const ORPHANED: StepFailure = { code: 'saga.orphaned', message: 'the coordinator that ran the step is gone' }
 
-/** False: the event does not fit. */
+/** Returns false if the event does not fit the state. */
 function accept(draft: TransitionDraft, event: SagaEvent, random: number): boolean {
   switch (event.type) {
     case 'started':
@@ -135,7 +134,7 @@ function start(draft: TransitionDraft): boolean {
   return true
 }
 
-/** Turns a running saga back, unless the pivot is begun. Nothing is left to do when it turns back already. */
+/** Undoes a running saga, unless its pivot has begun. Does nothing if the saga is already being undone. */
 function cancel(
   draft: TransitionDraft,
   error: StepFailure,
@@ -148,14 +147,14 @@ function cancel(
   return turnBack(draft, first, error)
 }
 
-/** Asked again, it means something only to a saga that an operator has meanwhile ended as completed. */
+/** A repeated order only matters to a saga that an operator has since ended as completed. */
 function undo(draft: TransitionDraft): boolean {
   const { parent, status } = draft
   if (parent === undefined || (parent.operation === 'compensate' && status !== 'completed')) return false
   if (draft.isConfirmed) return false
   draft.parent = { ...parent, operation: 'compensate' }
   draft.note('undo')
-  // Stuck on its way on, it would do new things once an operator or a late answer frees it.
+  // If it were stuck going forward, an operator or a late reply could let it begin new steps.
   const isParkedAhead = status === 'stuck' && draft.open().every((index) => draft.operation(index) === 'invoke')
   const isTurning = status === 'compensating' || (status === 'running' && draft.cancel !== undefined)
   if (isTurning || (status === 'stuck' && !isParkedAhead)) draft.keeps = true
@@ -164,14 +163,14 @@ function undo(draft: TransitionDraft): boolean {
   return true
 }
 
-/** The time to look again has come: each open step whose time it is does what it waited to do. */
+/** Handles a due saga: each open step whose wait is over continues. */
 function due(draft: TransitionDraft): boolean {
   const open = draft.open()
   if (open.length === 0) return start(draft)
   const { status } = draft
   if (status === 'stuck') return false
   for (const index of open) {
-    // The time of one may turn all of them back, and that begins something new.
+    // One timeout may undo all of them, which begins new calls.
     if (draft.status !== status) break
     const { wait } = draft.step(index)
     if (wait === 'call' || draft.isDue(index)) stepDue(draft, index)
@@ -203,7 +202,7 @@ function stepDue(draft: TransitionDraft, index: number): void {
   }
 }
 
-/** No reply came in time: once more, or it was the last time. */
+/** Handles a missing reply: another attempt, or none if this was the last. */
 function unanswered(draft: TransitionDraft, index: number): void {
   const { attempts, unanswered: before = 0 } = draft.step(index)
   const { maxAttempts, patient } = draft.policy(index)
@@ -213,7 +212,9 @@ function unanswered(draft: TransitionDraft, index: number): void {
   draft.call(index, attempts + 1)
 }
 
-/** The process that ran the step is gone: repeat the same attempt, since a crash says little about the step. */
+/**
+ * Handles the death of the process that ran the step: the same attempt is repeated, because a crash says little about the step.
+ */
 function orphaned(draft: TransitionDraft, index: number): void {
   const { attempts, orphans = 0 } = draft.step(index)
   draft.note('orphaned', index, { attempt: attempts })
@@ -225,7 +226,7 @@ function orphaned(draft: TransitionDraft, index: number): void {
   else draft.call(index, attempts)
 }
 
-/** False: the code has ended, or is to end, or asked for this before. */
+/** Returns false if the code has ended, is to end, or has called this branch before. */
 function branched(draft: TransitionDraft, event: Extract<SagaEvent, { type: 'branched' }>): boolean {
   if (draft.status !== 'running' || draft.cancel !== undefined || !draft.isCoding) return false
   if (draft.steps.some((state) => state.step === event.step)) return false
@@ -240,7 +241,7 @@ function late(draft: TransitionDraft, step: string): boolean {
   return true
 }
 
-/** Local calls that others run return first. */
+/** Local calls that run in other processes return first. */
 function unwritable(draft: TransitionDraft, { error, step }: Extract<SagaEvent, { type: 'unwritable' }>): boolean {
   if (draft.status === 'stuck') return false
   const parked = draft.open().filter((index) => draft.step(index).wait !== 'call' || draft.step(index).step === step)
@@ -269,7 +270,7 @@ function armed(draft: TransitionDraft, step: string, ms: number): boolean {
   return true
 }
 
-/** An early signal is kept for its step; a repeated or late one means nothing. */
+/** An early signal is stored for its step; a repeated or late one has no effect. */
 function signalled(draft: TransitionDraft, step: string, payload: unknown): boolean {
   const index = draft.steps.findIndex((candidate) => candidate.step === step)
   if (index === -1 || draft.shapeOf(index).awaits !== 'signal') return false
@@ -288,7 +289,7 @@ function resumed(draft: TransitionDraft): boolean {
   return waiting.length > 0
 }
 
-/** The call was planned but this process will not make it: as if the attempt had not been counted. */
+/** This process will not make a planned call, so the attempt does not count. */
 function yielded(draft: TransitionDraft, { step, sent }: Extract<SagaEvent, { type: 'yielded' }>): boolean {
   const index = draft.open().find((open) => draft.step(open).step === step)
   const { wait, attempts = 0 } = index === undefined ? {} : draft.step(index)
@@ -303,14 +304,14 @@ type Success = Omit<Extract<SagaEvent, { type: 'succeeded' }>, 'type'>
 
 function succeeded(draft: TransitionDraft, { step, operation, result, branches }: Success): boolean {
   const index = draft.indexOf(step, operation)
-  // After a step that awaits a plan the definition decides, not an answer.
+  // After a step that awaits a plan the definition decides, not a reply.
   if (index === -1 || draft.shapeOf(index).awaits === 'plan') return false
   goOn(draft, index)
   addLost(draft, branches)
   switch (operation) {
     case 'invoke': {
       const reserved = draft.shapeOf(index).confirm === undefined ? {} : ({ reserved: true } as const)
-      // A script asks whether an earlier call may have had an effect: its result may be that it failed.
+      // A script asks whether an earlier call may have had an effect; the result may be that the call failed.
       const doubt = draft.isScripted && draft.step(index).doubt === true ? ({ doubt: true } as const) : {}
       draft.close(index, 'invoked', { ...reserved, ...doubt, ...(result !== undefined && { result }) })
       draft.note('invoked', index)
@@ -332,12 +333,15 @@ function succeeded(draft: TransitionDraft, { step, operation, result, branches }
 
 type Answer = Extract<SagaEvent, { type: 'refused' | 'failed' }>
 
-/** True for an answer from before an operator's retry: it says nothing about this round. */
+/** True for a reply from before an operator's retry, which says nothing about this round. */
 function isOfEarlierRound(draft: TransitionDraft, index: number, { round }: Answer): boolean {
   return typeof round === 'number' && round < (draft.step(index).round ?? 0)
 }
 
-/** After an operator's retry, whether an answer that names no round is one to it. It decides nothing then: the participant is asked again. */
+/**
+ * After an operator's retry: tells whether a reply without a round may belong to it. Such a reply decides nothing, and the
+ * participant is called again.
+ */
 function isOfUnknownRound(draft: TransitionDraft, index: number, { round }: Answer): boolean {
   return round === 'unknown' && (draft.step(index).round ?? 0) > 0
 }
@@ -356,7 +360,7 @@ function refused(draft: TransitionDraft, event: Extract<Answer, { type: 'refused
   if (inDoubt && pivot) return park(draft, index, error)
   addLost(draft, event.branches)
   draft.close(index, inDoubt ? 'unknown' : 'refused', { error })
-  // Nothing was done, and what that means is for the code to say.
+  // Nothing was done; the code decides what follows.
   if (!inDoubt && draft.isCoding && draft.cancel === undefined) return true
   return turnBack(draft, index, error)
 }
@@ -369,7 +373,7 @@ function failed(draft: TransitionDraft, event: Extract<Answer, { type: 'failed' 
   if (wait !== 'call' && wait !== 'reply') return false
   const attempt = event.attempt ?? attempts
   const isEarlier = attempt !== attempts && !isTerminal
-  // For an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
+  // For an operation that waits for replies without limit, the failure of an earlier copy counts like that of the newest one.
   if (isEarlier && (wait === 'call' || draft.policy(index).patient !== true)) return false
   const isUncounted = event.waiting === true && draft.policy(index).patient === true
   if (isEarlier && (isUncounted || attempt > attempts || attempt <= failedAttempt)) return false
@@ -383,7 +387,7 @@ function failed(draft: TransitionDraft, event: Extract<Answer, { type: 'failed' 
   if (isEarlier) draft.answeredLate(index, attempt)
   const answered = draft.answered(index) - (isEarlier ? 1 : 0)
   if (isTerminal || answered >= maxAttempts) return giveUp(draft, index, event.error)
-  // A newer copy is on its way: its answer is waited for, and no other copy is sent before.
+  // A newer copy has been sent: wait for its reply, and send no other copy before.
   if (isEarlier) return true
   if (wait === 'reply') draft.set(index, { failedAttempt: attempts })
   draft.wait(index, 'retry', backoffDelayMs(backoff, answered, random))

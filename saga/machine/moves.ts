@@ -1,4 +1,4 @@
-/** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
+/** Moves of a saga: forward, backward, to its end, or parked for an operator. `machine.ts` responds to events with them. */
 
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { follow } from './advance-scripted-saga.ts'
@@ -7,14 +7,14 @@ import { OPERATIONS } from './operation.ts'
 import type { GrownStep, StepFailure } from './state.ts'
 import type { TransitionDraft } from './transition-draft.ts'
 
-/** A stuck saga moves again, in the direction it had. */
+/** Continues a stuck saga in its previous direction. */
 export function goOn(draft: TransitionDraft, index: number): void {
   if (draft.status !== 'stuck') return
   draft.status = OPERATIONS[draft.operation(index)].goesBack ? 'compensating' : 'running'
   if (draft.status === 'running') draft.failure = undefined
 }
 
-/** A step is finally over: begin the next. */
+/** Begins the next step after one has ended. */
 export function onward(draft: TransitionDraft, index: number): void {
   if (draft.cancel !== undefined) return void turnBack(draft, index, draft.cancel)
   const list = draft.listOf(index)
@@ -24,7 +24,7 @@ export function onward(draft: TransitionDraft, index: number): void {
   else forward(draft)
 }
 
-/** Begins the next step, or the next group of steps, or completes. What was reserved is confirmed first, when that is decided. */
+/** Begins the next step or group of steps, or completes the saga. Reservations are confirmed first, when the saga is decided. */
 export function forward(draft: TransitionDraft): void {
   while (draft.open().length === 0) {
     const next = draft.steps.findIndex(({ status }) => status === 'pending')
@@ -43,14 +43,14 @@ export function forward(draft: TransitionDraft): void {
   }
 }
 
-/** The saga is decided: all that was reserved is confirmed, at the same time. One that hangs holds up no other. */
+/** Confirms all reservations at once after the saga was decided. A hanging confirmation does not block the others. */
 function confirmAll(draft: TransitionDraft): void {
   for (const [index, { status }] of draft.steps.entries()) {
     if (status === 'invoked' && draft.shapeOf(index).confirm !== undefined) draft.begin(index, 'confirming')
   }
 }
 
-/** A confirmation is over, or can get no further: on when all are, aside when an operator has to see to all that are left. */
+/** Continues when all confirmations are done, or parks the saga when the remaining ones need an operator. */
 export function confirmed(draft: TransitionDraft): void {
   if (draft.open().length === 0) forward(draft)
   else parkSaga(draft)
@@ -66,8 +66,8 @@ export function backward(draft: TransitionDraft): void {
 }
 
 /**
- * Turns the saga back. All waits end, and waiting steps may have happened; but running local calls are allowed to return, so that nothing is
- * undone while it still runs.
+ * Undoes the saga. All waits end, and waiting steps may have happened; but running local calls may return first, so that nothing
+ * is undone while it still runs.
  * @param index of the step with the reason, -1 before the first
  */
 export function turnBack(draft: TransitionDraft, index: number, error: StepFailure): true {
@@ -83,19 +83,22 @@ export function turnBack(draft: TransitionDraft, index: number, error: StepFailu
   return true
 }
 
-/** An operator had ended it in the middle of a compensation: that one is called again, then those before it. */
+/**
+ * Continues undoing after an operator had ended the saga in the middle of a compensation: calls that one again, then the previous
+ * ones.
+ */
 export function undoFurther(draft: TransitionDraft, error: StepFailure): void {
   draft.failure ??= { step: '', ...error }
   draft.status = 'compensating'
   for (const open of draft.open()) draft.call(open, 1)
 }
 
-/** The step cannot be undone, or goes only forward unless another step turns the saga back. */
+/** Tells whether the step cannot be undone, or goes only forward unless another step undoes the saga. */
 export function goesOnlyForward(draft: TransitionDraft, index: number): boolean {
   return draft.afterPivot(index) || (draft.shapeOf(index).forward === true && draft.cancel === undefined)
 }
 
-/** No more attempts. */
+/** Handles a step without further attempts. */
 export function giveUp(draft: TransitionDraft, index: number, error: StepFailure): true {
   const { pivot, transactional } = draft.shapeOf(index)
   const invoking = draft.operation(index) === 'invoke'
@@ -112,14 +115,14 @@ export function park(draft: TransitionDraft, index: number, error: StepFailure):
   return true
 }
 
-/** True when a step waits for an operator while others go on: they do not make him wait longer than they must. */
+/** True when a step waits for an operator while others continue, so that these do not delay the operator. */
 export function isHeldUp(draft: TransitionDraft): boolean {
   return draft.open().some((index) => draft.step(index).wait === 'operator')
 }
 
 /**
- * The saga is stuck when nothing is called any more and a step waits for an operator. What waits beside it for a time, a signal or
- * another saga may do so for days, or forever: the operator is not told only then, and it goes on waiting meanwhile.
+ * Parks the saga when no call is running and a step waits for an operator. Other steps may wait for a time, a signal or another
+ * saga for days, or forever, so the operator is notified before, and they continue to wait.
  */
 function parkSaga(draft: TransitionDraft): void {
   const open = draft.open()
@@ -130,7 +133,10 @@ function parkSaga(draft: TransitionDraft): void {
   draft.stick()
 }
 
-/** The participant answered that it waits for another process: the attempt does not count, and the next one waits no longer for its answer. */
+/**
+ * Handles a reply that the participant waits for another process: the attempt does not count, and the next one has the same time
+ * limit.
+ */
 export function askLater(draft: TransitionDraft, index: number, random: number): true {
   const { attempts, unanswered = 0, notYet = 0 } = draft.step(index)
   draft.set(index, { unanswered: unanswered + 1, notYet: notYet + 1, failedAttempt: attempts })
@@ -138,7 +144,9 @@ export function askLater(draft: TransitionDraft, index: number, random: number):
   return true
 }
 
-/** Adds branches that the state has lost. Their effects may be there: those that are not undone are called again under their names. */
+/**
+ * Adds branches that the state has lost. Their effects may exist: those that are not undone are called again under their names.
+ */
 export function addLost(draft: TransitionDraft, branches: readonly GrownStep[] = []): void {
   const there = new Set(draft.steps.map(({ step }) => step))
   for (const branch of branches) {

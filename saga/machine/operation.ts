@@ -1,24 +1,24 @@
 /**
- * Operations of a step. All code that must know every operation reads this table: the wire checks received names, the barrier keeps a row
- * for each, the machine names the status of a step by it.
+ * Operations of a step. All code that must know every operation reads this table: the wire checks received names, the barrier
+ * stores a row for each, the machine names the status of a step by it.
  */
 interface OperationFacts {
-  /** The status of a step whose operation is open. The timeline gives the beginning of each call this name, too. */
+  /** Status of a step whose operation is open. The timeline also uses this name for the beginning of each call. */
   readonly open: string
-  /** True: its answer brings the step's result. */
+  /** True: its reply contains the step's result. */
   readonly hasResult: boolean
-  /** True: the saga is on its way back while it is open. */
+  /** True: the saga is being undone while it is open. */
   readonly goesBack: boolean
 }
 
-/** The names go over the wire and into the tables: add to them, and rename none. */
+/** These names are on the wire and in tables: add names, but never rename one. */
 export const OPERATIONS = {
   invoke: { open: 'invoking', hasResult: true, goesBack: false },
   confirm: { open: 'confirming', hasResult: false, goesBack: false },
   compensate: { open: 'compensating', hasResult: false, goesBack: true },
 } as const satisfies Record<string, OperationFacts>
 
-/** `invoke` goes forward, `compensate` undoes, `confirm` makes final what `invoke` of a TCC step only reserved. */
+/** `invoke` goes forward, `compensate` undoes, `confirm` makes the reservation of a TCC step's `invoke` final. */
 export type Operation = keyof typeof OPERATIONS
 
 export type OpenStatus = (typeof OPERATIONS)[Operation]['open']
@@ -30,12 +30,12 @@ export function isOperation(value: unknown): value is Operation {
   return typeof value === 'string' && Object.hasOwn(OPERATIONS, value)
 }
 
-/** For error messages: `invoke, confirm or compensate`. */
+/** Lists the names for error messages: `invoke, confirm or compensate`. */
 export function operationNames(): string {
   return `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`
 }
 
-/** The operation that a step of this status is in; `undefined`: none is open. */
+/** Returns the operation of a step with this status; `undefined`: none is open. */
 export function operationIn(status: string): Operation | undefined {
   return BY_STATUS.get(status)
 }

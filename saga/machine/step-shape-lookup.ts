@@ -1,7 +1,7 @@
-/** Which step of a state is what: those of the definition in their order, and among them those that were added while it ran. */
+/** Finds the shapes of a state's steps: those of the definition in their order, and those that were added while it ran. */
 import type { SagaShape, StepShape, StepState } from './state.ts'
 
-/** Name of the step for one item of a list: `ship[3]`. No step of a definition has such a name. */
+/** Returns the name of the step for one item of a list: `ship[3]`. No step of a definition can have such a name. */
 export function itemName(step: string, index: number): string {
   return `${step}[${index}]`
 }
@@ -10,20 +10,20 @@ export function isItemOf(step: string, name: string): boolean {
   return name.startsWith(`${step}[`)
 }
 
-/** The list whose item has this name; any other name as it is. */
+/** Returns the list whose item has this name; any other name unchanged. */
 export function listOf(name: string): string {
   const bracket = name.endsWith(']') ? name.lastIndexOf('[') : -1
   return bracket === -1 ? name : name.slice(0, bracket)
 }
 
-/** Which item it is for. */
+/** Returns the index of the item in the name. */
 export function itemIndex(name: string): number {
   return Number(name.slice(name.lastIndexOf('[') + 1, -1))
 }
 
 /**
- * The shape of each step of a state.
- * @throws TypeError for a branch that is not one of the shape's
+ * Returns the shape of each step of a state.
+ * @throws TypeError for a branch that the shape does not have
  */
 export function layout(shape: SagaShape, steps: readonly StepState[]): readonly StepShape[] {
   if (shape.steps.length === steps.length) return shape.steps
@@ -36,7 +36,7 @@ export function layout(shape: SagaShape, steps: readonly StepState[]): readonly 
   })
 }
 
-/** Shape of a list's item: in the group of the list, chosen with it, with its retries. */
+/** Returns the shape of a list's item: in the group of the list, chosen with it, with its retries. */
 export function itemShape({ each, group, choices, forward }: StepShape, name: string): StepShape {
   return {
     ...(each?.item as StepShape),
@@ -47,7 +47,7 @@ export function itemShape({ each, group, choices, forward }: StepShape, name: st
   }
 }
 
-/** Shape of a step that code or a script added. @throws TypeError for a branch that is not one of the shape's */
+/** Returns the shape of a step that code or a script added. @throws TypeError for a branch that the shape does not have */
 export function branchShape({ branches, script }: SagaShape, { step, branch = '' }: StepState): StepShape {
   const all = branches ?? script?.branches ?? {}
   const known = Object.hasOwn(all, branch) ? all[branch] : undefined

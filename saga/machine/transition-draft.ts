@@ -1,4 +1,4 @@
-/** The next state in the making: what the rules of the machine are written with. One use, for one event. */
+/** Draft of the next state, which the rules of the machine modify. Used for one event. */
 import { MINUTE } from '../../core/clock.ts'
 import type { TimelineEntry } from './event.ts'
 import { OPERATIONS, type OpenStatus, type Operation, operationIn } from './operation.ts'
@@ -31,7 +31,7 @@ export type Wake =
 /** Changes and requests of an event. */
 export interface Transition {
   readonly state: SagaState
-  /** To be made after this state is durable (a command: together with it). */
+  /** Calls to make after this state is durable (commands are sent together with it). */
   readonly calls: readonly Call[]
   readonly wake: Wake
   readonly timeline: readonly TimelineEntry[]
@@ -40,7 +40,7 @@ export interface Transition {
 /** Longest pause between two unanswered calls, unless the time limit of one is longer. */
 const MAX_PAUSE_MS = 10 * MINUTE
 
-/** Doubled with each call without an answer. "Not yet" is an answer. */
+/** Doubles the pause with each call without a reply. "Not yet" is a reply. */
 function longerPause(shape: StepShape, { unanswered = 0, notYet = 0 }: StepState): number {
   const { timeoutMs, maxPauseMs = MAX_PAUSE_MS } = shape
   return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** (unanswered - notYet), maxPauseMs))
@@ -49,11 +49,11 @@ function longerPause(shape: StepShape, { unanswered = 0, notYet = 0 }: StepState
 export class TransitionDraft {
   status: SagaStatus
   failure: SagaFailure | undefined
-  /** Reason to turn back when the running calls have returned. */
+  /** Reason to undo the saga after the running calls have returned. */
   cancel: StepFailure | undefined
   parent: SagaParent | undefined
   #timesStuck: number
-  /** The event requests nothing: owner and due time stay unchanged. */
+  /** The event requests no call, so owner and due time stay unchanged. */
   keeps = false
   readonly #shape: SagaShape
   #shapes: readonly StepShape[]
@@ -98,12 +98,12 @@ export class TransitionDraft {
     return left.length === 0 ? { kind: 'never' } : { kind: 'in', ms: Math.min(...left) }
   }
 
-  /** How often the saga has become stuck. */
+  /** How many times the saga has become stuck. */
   get timesStuck(): number {
     return this.#timesStuck
   }
 
-  /** The saga waits for an operator. */
+  /** Parks the saga for an operator. */
   stick(): void {
     this.status = 'stuck'
     this.#timesStuck++
@@ -121,12 +121,12 @@ export class TransitionDraft {
     return this.#shapes[index] as StepShape
   }
 
-  /** Code runs that adds branches, and decides what their answers mean. */
+  /** True while code runs that adds branches, and decides what their replies mean. */
   get isCoding(): boolean {
     return this.#steps.some(({ wait }, index) => wait === 'call' && this.shapeOf(index).code === true)
   }
 
-  /** Adds a branch and asks for its first call. */
+  /** Adds a branch and requests its first call. */
   grow({ step, branch, payload, to }: GrownStep): void {
     const asked = { ...(payload !== undefined && { payload }), ...(to !== undefined && { to }) }
     const added: StepState = { step, status: 'pending', attempts: 0, branch, ...asked }
@@ -134,7 +134,7 @@ export class TransitionDraft {
     this.begin(this.#steps.push(added) - 1, 'invoking')
   }
 
-  /** Next action of its script; `undefined`: it has none. */
+  /** Returns the next action of the script; `undefined` without a script. */
   turn(): ScriptTurn | undefined {
     return this.#shape.script?.next(this.#steps)
   }
@@ -143,7 +143,7 @@ export class TransitionDraft {
     return this.#shape.script !== undefined
   }
 
-  /** Adds a step that was never called, or keeps what it has come to now. */
+  /** Adds a step that was never called, or updates it. */
   keep(step: string, branch: string, fields: Partial<StepState>): void {
     const index = this.#steps.findIndex((state) => state.step === step)
     if (index !== -1) return this.set(index, fields)
@@ -152,7 +152,7 @@ export class TransitionDraft {
     this.#steps.push(added)
   }
 
-  /** Adds a step for each item, behind the list. */
+  /** Adds a step for each item, after the list. */
   list(index: number, items: readonly unknown[]): void {
     const { step } = this.step(index)
     const shape = this.shapeOf(index)
@@ -165,31 +165,31 @@ export class TransitionDraft {
     if (this.#pivot > index) this.#pivot += items.length
   }
 
-  /** The list that a step is an item of, -1 for any other. */
+  /** Returns the list that a step is an item of, -1 for other steps. */
   listOf(index: number): number {
     const { branch } = this.step(index)
     return branch === undefined ? -1 : this.#shapes.findIndex(({ name, each }) => name === branch && each !== undefined)
   }
 
-  /** The indexes of the open steps. */
+  /** Returns the indexes of the open steps. */
   open(): readonly number[] {
     return openSteps(this.#steps)
   }
 
-  /** Something is called for the open step. False: it waits for an operator, a time, a signal, or the end of another saga. */
+  /** Tells whether a call is open for the step. False: it waits for an operator, a time, a signal, or the end of another saga. */
   isCalling(index: number): boolean {
     const { wait, leftMs } = this.step(index)
     if (wait === 'reply') return leftMs !== undefined
     return wait !== 'operator' && wait !== 'time' && wait !== 'signal'
   }
 
-  /** The time of an open step has come. */
+  /** Tells whether an open step is due. */
   isDue(index: number): boolean {
     const { leftMs } = this.step(index)
     return leftMs !== undefined && leftMs < 1
   }
 
-  /** The index of `step` when exactly this operation of it is open, else -1. */
+  /** Returns the index of `step` when exactly this operation of it is open, else -1. */
   indexOf(step: string, operation: Operation): number {
     return this.#steps.findIndex((state) => state.step === step && operationIn(state.status) === operation)
   }
@@ -198,7 +198,7 @@ export class TransitionDraft {
     return this.#pivot !== -1 && index > this.#pivot
   }
 
-  /** The pending steps that begin together with this one, and with those that are open. */
+  /** Returns the pending steps that begin together with this one and with the open ones. */
   groupOf(index: number): readonly number[] {
     const list = this.listOf(index)
     if (list !== -1) return this.itemsOf(list)
@@ -209,7 +209,7 @@ export class TransitionDraft {
     )
   }
 
-  /** The items of a list that begin now: no more are open together than may be. */
+  /** Returns the items of a list that begin now, within its concurrency. */
   itemsOf(list: number): readonly number[] {
     const { step: name } = this.step(list)
     const items = this.#steps.flatMap(({ branch }, index) => (branch === name ? [index] : []))
@@ -218,29 +218,29 @@ export class TransitionDraft {
     return items.filter((index) => this.step(index).status === 'pending').slice(0, room)
   }
 
-  /** Status of a step that is given up without a known outcome. */
+  /** Returns the status of a step that is given up without a known outcome. */
   undoneAs(index: number): 'failed' | 'unknown' {
     return this.shapeOf(index).transactional ? 'failed' : 'unknown'
   }
 
-  /** Nothing was called yet that could have had an effect. */
+  /** Tells whether no call has been made that could have had an effect. */
   mayOmit(index: number): boolean {
     const { wait, attempts, doubt, orphans } = this.step(index)
     const begun = wait === 'retry' || wait === 'operator' || attempts > 1 || doubt === true || orphans !== undefined
     return this.shapeOf(index).conditional === true && !begun
   }
 
-  /** False from the moment the pivot is begun, and from the first confirmation on. */
+  /** Returns false once the pivot has begun, and from the first confirmation on. */
   mayTurnBack(index: number): boolean {
     return !this.isConfirmed && (this.#pivot === -1 || index < this.#pivot)
   }
 
-  /** Something was asked to be confirmed: the decision to go on is durable. */
+  /** True when a confirmation was requested: the decision to go forward is durable. */
   get isConfirmed(): boolean {
     return this.#steps.some(({ status }) => status === 'confirming' || status === 'confirmed')
   }
 
-  /** The operation that an open step is in. */
+  /** Returns the operation that an open step is in. */
   operation(index: number): Operation {
     return operationIn(this.step(index).status) ?? 'invoke'
   }
@@ -250,7 +250,7 @@ export class TransitionDraft {
     return shape[this.operation(index)] ?? shape.invoke
   }
 
-  /** Opens an operation and asks for its first call. */
+  /** Opens an operation and requests its first call. */
   begin(index: number, status: OpenStatus): void {
     const { step, status: before, result, error, signal, reserved, branch, payload, to, round } = this.step(index)
     const isUndone = status === 'compensating' && before === 'invoked' && this.shapeOf(index).remote
@@ -269,13 +269,13 @@ export class TransitionDraft {
     this.call(index, 1)
   }
 
-  /** The call that is waited for leaves again, as the same attempt. It left before, so it may have been made. */
+  /** Sends the awaited call again, as the same attempt. It was sent before, so it may have been made. */
   resend(index: number): void {
     this.call(index, this.step(index).attempts)
     if (this.shapeOf(index).remote) this.set(index, { doubt: true })
   }
 
-  /** Asks for a call of the open operation; a step that calls nothing begins to wait, a timer asks for its time. */
+  /** Requests a call of the open operation. A step that calls nothing begins to wait; a timer requests its duration. */
   call(index: number, attempt: number): void {
     const { remote, name, awaits } = this.shapeOf(index)
     const operation = this.operation(index)
@@ -290,7 +290,7 @@ export class TransitionDraft {
     else this.note(OPERATIONS[operation].open, index, { attempt })
   }
 
-  /** Takes back a call that was asked for by this event. False: there was none. */
+  /** Withdraws a call that this event requested. False: there was none. */
   revoke(index: number): boolean {
     const asked = this.#calls.findIndex((call) => call.index === index)
     if (asked === -1) return false
@@ -303,13 +303,13 @@ export class TransitionDraft {
     return true
   }
 
-  /** How many calls of the open operation were answered, the newest included. */
+  /** Returns how many calls of the open operation have a reply, including the newest. */
   answered(index: number): number {
     const { attempts, unanswered = 0 } = this.step(index)
     return attempts - unanswered
   }
 
-  /** An earlier copy was answered while a newer one is awaited: the participant is available, so the wait starts anew. */
+  /** Handles a reply to an earlier copy while a newer one is awaited: the participant is available, so the wait starts again. */
   answeredLate(index: number, attempt: number): void {
     const unanswered = Math.max(0, (this.step(index).unanswered ?? 0) - 1)
     this.set(index, { unanswered, failedAttempt: attempt })
@@ -322,7 +322,7 @@ export class TransitionDraft {
     this.#steps[index] = { ...rest, wait, ...(leftMs !== undefined && { leftMs }) }
   }
 
-  /** An attempt ended without a certain outcome; of a transactional step certainly nothing is left. */
+  /** Handles an attempt without a certain outcome; a transactional step certainly had no effect. */
   doubt(index: number, error: StepFailure): void {
     this.set(index, this.shapeOf(index).transactional ? { error } : { error, doubt: true })
   }

@@ -3,13 +3,16 @@ import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 
-/** `failed` may be tried again; `final` may not. `begun`: nothing was answered yet, the handler may have been called. */
+/** `failed` may be tried again; `final` may not. `begun`: there is no reply yet, and the handler may have been called. */
 export type BarrierStatus = 'begun' | 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
 
-/** Why an `invoke` is not called: what an earlier saga of this id did stands, or the records of that time were purged. */
+/**
+ * Reason why an `invoke` is not called: the effect of an earlier saga with this id exists, or the records of that time were
+ * purged.
+ */
 export interface Barred {
   readonly by: 'standing' | 'purged'
-  /** ISO 8601: when it was done, or up to when records were purged. */
+  /** ISO 8601: time of the effect, or up to which records were purged. */
   readonly at: string
 }
 
@@ -19,29 +22,29 @@ export type StepOwner = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth'>
 /** Record of an operation. */
 export interface BarrierEntry extends StepOwner {
   readonly operation: Operation
-  /** False: this is what was found, locked. */
+  /** False: the record existed, and is now locked. */
   readonly isNew: boolean
-  /** `none`: nothing is entered, since it is barred. */
+  /** `none`: nothing was recorded, because the command is barred. */
   readonly status: BarrierStatus | 'none'
-  /** Reason for which the handler of an `invoke` must not be called. */
+  /** Reason why the handler of an `invoke` must not be called. */
   readonly barred?: Barred | undefined
   /** An attempt that was not refused may have had effects outside of the row's transaction. */
   readonly isOutside: boolean
   readonly reply: SagaReply | null
-  /** In which of an operator's rounds it was decided. */
+  /** Round of an operator's retries in which it was decided. */
   readonly round: number
   /** For an XA participant: the prepared transaction with the effect of `invoke`. */
   readonly gid: string | null
 }
 
-/** The command of an operation, as far as the barrier needs it. */
+/** Fields of an operation's command that the barrier needs. */
 export type BarrierCommand = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round' | 'sentAt'>
-/** A row of the barrier, as `COLUMNS` reads it. */
+/** A row of the barrier, as read with `COLUMNS`. */
 export type BarrierRow = Omit<BarrierEntry, 'operation' | 'isNew' | 'replyTo' | 'barred'> & {
   readonly standingSince: string | null
 }
 
-/** Answer to a command. */
+/** Reply to a command, with its record. */
 export interface BarrierAnswer {
   readonly operation: Operation
   readonly status: BarrierStatus
@@ -49,7 +52,7 @@ export interface BarrierAnswer {
   readonly reply: SagaReply | null
 }
 
-/** Entry of a row that was found. */
+/** Returns the entry for a row. */
 export function entryOf(
   { standingSince, ...row }: BarrierRow,
   { replyTo }: BarrierCommand,
@@ -59,7 +62,7 @@ export function entryOf(
   return standingSince === null ? entry : { ...entry, barred: { by: 'standing', at: standingSince } }
 }
 
-/** Entry of an operation that is barred, and so is not entered. */
+/** Returns the entry for a barred operation, which is not recorded. */
 export function barredEntry(
   { key, replyTo, birth, round }: BarrierCommand,
   operation: Operation,

@@ -75,10 +75,10 @@ import {
 
 type Entering = Pick<BarrierEntry, 'operation' | 'reply'> & { readonly status: BarrierStatus }
 
-/** The youngest rows that a purge may delete are as old. */
+/** Minimum age of rows that a purge deletes. */
 export const PURGE_AFTER_MS = DAY
 
-/** The rows of a step, with `stepParameters` as the first two. */
+/** Condition for the rows of a step, with `stepParameters` as the first two. */
 export const OF_STEP = 'saga_key = $1 AND birth = $2'
 export const STEP_COLUMNS = 'saga_key, birth, operation'
 
@@ -86,12 +86,12 @@ export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [ke
   return [key, birth === '' ? replyTo : birth]
 }
 
-/** How much younger than `created_at` of its row an answer can be. */
+/** Maximum time by which a reply is younger than its row's `created_at`. */
 export const ANSWERED_WITHIN = "interval '1 minute'"
 
 /**
- * An assignment that makes a row as young as the answer that it gets, for a purge, which has to keep it: the command of that answer may be
- * delivered again. An answer within a minute changes nothing, which spares the index; the purge waits for that minute.
+ * Assignment that makes a row as young as its reply, so that a purge keeps it: the command may be delivered again. A reply within
+ * a minute changes nothing, which saves an index update; the purge adds that minute.
  * @param row alias of the table and a dot, or nothing
  */
 export const ageOfAnswer = (row: string = ''): string =>
@@ -114,14 +114,14 @@ export class Barrier {
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
-  /** Reads nothing; the plan alone fails when the table is not there. @throws `core.tables_missing` */
+  /** Checks the table without reading: planning fails if it is missing. @throws `core.tables_missing` */
   async ready(sql: SqlExecutor): Promise<void> {
     await this.#query(sql, `SELECT gid FROM ${this.#table} LIMIT 0`)
   }
 
   /**
-   * Enters the operation, or finds that it is entered.
-   * @param reply what it will be answered if nothing else is kept; with it a row that is new needs no `keep`
+   * Records the operation, or finds its record.
+   * @param reply reply unless another one is recorded; with it a new row needs no `keep`
    */
   async enter(
     tx: SqlTransaction,
@@ -142,7 +142,7 @@ export class Barrier {
     }
   }
 
-  /** The same of an operation that was most likely entered before: it is looked for first. */
+  /** Same for an operation that is most likely recorded: looks for its record first. */
   async hold(
     tx: SqlTransaction,
     command: BarrierCommand,
@@ -153,28 +153,31 @@ export class Barrier {
     return (await this.find(tx, command, operation)) ?? this.enter(tx, command, operation, status, reply)
   }
 
-  /** Enters an operation that was most likely never entered, in a commit of its own. @returns false: something is in its place, or bars it */
+  /**
+   * Records an operation that is most likely new, in a separate commit. @returns false: a record exists, or the command is barred
+   */
   enterAlone(sql: SqlClient, command: BarrierCommand, operation: Operation, status: BarrierStatus): Promise<boolean> {
     return this.#insert(sql, command, { operation, status, reply: null })
   }
 
-  /** The entry, locked; `undefined` without one. */
+  /** Finds and locks a record; `undefined` without one. */
   find(tx: SqlTransaction, command: BarrierCommand, operation: Operation): Promise<BarrierEntry | undefined> {
     return this.#found(tx, command, operation, 'FOR UPDATE')
   }
 
-  /** The entry as it is now: waits for no lock, and may change in a moment. */
+  /** Reads a record without waiting for a lock; it may change at once. */
   peek(sql: SqlExecutor, command: BarrierCommand, operation: Operation): Promise<BarrierEntry | undefined> {
     return this.#found(sql, command, operation, '')
   }
 
-  /** Entries, or bars, of several commands, locked, in one statement; each has a key of its own. `undefined`: none. */
+  /** Returns records, or bars, of several commands with different keys, locked, in one statement. `undefined`: none. */
   async findAll(
     tx: SqlTransaction,
     commands: readonly BarrierCommand[],
     operation: Operation,
   ): Promise<readonly (BarrierEntry | undefined)[]> {
-    // Forces an index probe for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
+    // Forces an index probe for each, regardless of statistics; in the same order everywhere, so that no two transactions
+    // deadlock.
     const { rows } = await this.#query<Partial<BarrierRow> & { readonly of: string }>(
       tx,
       `SELECT s.key AS of, found.key, found.birth, found.status, found."isOutside", found.reply, found.round, found.gid,
@@ -196,18 +199,18 @@ export class Barrier {
   }
 
   /**
-   * Enters and keeps in one statement what was answered to commands of which nothing was entered.
-   * @throws an error of the database when something is by now: nothing may be committed then
+   * Records replies to commands without a record, in one statement.
+   * @throws a database error if a record exists by now: nothing may be committed then
    */
   async enterAll(tx: SqlTransaction, answers: readonly BarrierAnswer[]): Promise<void> {
     if (answers.length === 0) return
     await this.#query(tx, `INSERT INTO ${this.#table} ${ANSWERS}`, columnsOf(answers))
   }
 
-  /** Keeps what was answered to commands whose rows are locked, in one statement. */
+  /** Records replies to commands whose rows are locked, in one statement. */
   async keepAll(tx: SqlTransaction, answers: readonly BarrierAnswer[]): Promise<void> {
     if (answers.length === 0) return
-    // By way of the conflict: that is found by the index, whatever the statistics say.
+    // Uses a conflict, which is found by the index regardless of statistics.
     await this.#query(
       tx,
       `INSERT INTO ${this.#table} AS kept ${ANSWERS} ON CONFLICT (${STEP_COLUMNS}) DO UPDATE
@@ -217,7 +220,7 @@ export class Barrier {
     )
   }
 
-  /** Keeps what was answered. */
+  /** Records the reply. */
   async keep(
     tx: SqlTransaction,
     entry: BarrierEntry,
@@ -234,8 +237,8 @@ export class Barrier {
   }
 
   /**
-   * Changes what is known of it, and keeps what was answered. `begun`: it is called once more. `cancelled`: it is refused when it
-   * comes late. `failed`: it was called more than once, so the refusal of one call is not that of all.
+   * Changes the state of a record and stores the reply. `begun`: it is called once more. `cancelled`: it is refused if it arrives
+   * later. `failed`: it was called more than once, so a refusal of one call does not apply to all.
    */
   async mark(tx: SqlTransaction, entry: BarrierEntry, status: 'begun' | 'cancelled' | 'failed'): Promise<void> {
     await this.#query(
@@ -245,7 +248,7 @@ export class Barrier {
     )
   }
 
-  /** @returns false: it is there already, or barred */
+  /** @returns false: a record exists, or the command is barred */
   async #insert(sql: SqlExecutor, command: BarrierCommand, { operation, status, reply }: Entering): Promise<boolean> {
     // A step that is cancelled before its invoke arrives is never called.
     const unless = this.#conditions.of(command, operation, status).map((bar) => `${bar} IS NULL`)
@@ -259,7 +262,7 @@ export class Barrier {
     return rows.length === 1
   }
 
-  /** The bar of a step that was not entered. */
+  /** Returns the bar of a step that was not recorded. */
   async #barred(
     tx: SqlTransaction,
     command: BarrierCommand,

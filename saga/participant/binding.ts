@@ -1,4 +1,4 @@
-/** A participant as a binding: whatever it does about a command, this is how the command reaches it. */
+/** A participant as a binding: delivers commands to any kind of participant. */
 
 import type { ConsumerOptions, ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
 import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
@@ -20,45 +20,45 @@ import { SharedCommandTransactions } from './shared-command-transaction.ts'
 
 /** Behaviour of a kind of participant. */
 export interface Side<Request> {
-  /** In error messages: `participant("payments.commands")`. */
+  /** Name in error messages: `participant("payments.commands")`. */
   readonly path: string
-  /** The commands that are for it: what their header `saga-kind` says. */
+  /** Kind of commands that it accepts, from their header `saga-kind`. */
   readonly kind: string | undefined
   duties(barrier: Barrier, database: ParticipantDatabase): Duties<Request, ParticipantContext>
-  /** Asked before the first message comes. @throws when the database is not fit for it */
+  /** Checks the database before the first message. @throws when it is unfit */
   ready?(sql: SqlClient): Promise<void>
-  /** Where it leaves transactions prepared; absent: it leaves none. */
+  /** Returns where it leaves prepared transactions; absent: nowhere. */
   prepares?(sql: SqlClient): SqlClient | XaResource
 }
 
-/** Declaration of a participant: for those that deliver commands by another way than the binder. */
+/** Declaration of a participant, for callers that deliver commands without a binder. */
 export interface DeclaredParticipant {
   readonly channel: Channel
   readonly options: ParticipantOptions
   readonly side: Side<unknown>
 }
 
-/** Kept through copies of the binding. */
+/** Key that copies of the binding keep. */
 const DECLARED = Symbol('declared participant')
 
-/** `undefined`: it is no participant. */
+/** Returns `undefined` if the binding is not a participant. */
 export function declaredParticipant(binding: unknown): DeclaredParticipant | undefined {
   return (binding as { readonly [DECLARED]?: DeclaredParticipant } | undefined)?.[DECLARED]
 }
 
 export interface ParticipantDatabase {
-  /** Client whose transactions the server ends when a process does not continue them. */
+  /** Client whose server ends transactions that their process abandons. */
   readonly sql: SqlClient
-  /** The client as it was given: participants of one client share its connections. */
+  /** The original client: participants with the same client share its connections. */
   readonly given: SqlClient
-  /** The same limit for XA transactions in other databases. */
+  /** Same limit for XA transactions in other databases. */
   readonly idleMs: number
   readonly schema: string
-  /** Largest number of commands at a time. */
+  /** Maximum number of concurrent commands. */
   readonly concurrency: number
 }
 
-/** Attempts of a command that could not be answered: in place, by the binder. */
+/** Attempts for a command without a reply, made in place by the binder. */
 const DEFAULT_ATTEMPTS = 3
 
 /** @throws TypeError / RangeError naming the option */
@@ -97,7 +97,7 @@ export function participantBinding<In, Out>(
     duties,
     kind,
     madeBy: path.slice(0, path.indexOf('(')),
-    // A failure is answered at once: the coordinator makes the pauses, and the commands behind it do not wait for them.
+    // A failure is answered at once: the coordinator makes the pauses, and later commands do not wait for them.
     maxAttempts: options.maxAttempts ?? 1,
     clock: systemClock,
     telemetry,
@@ -127,7 +127,7 @@ export function limitedDatabase(
   return { ...others, given, sql: handlersClient(given, slowAfterMs), idleMs: handlersIdleMs(slowAfterMs) }
 }
 
-/** A binding whose database and outbox a service adds. */
+/** Creates a binding to which a service adds database and outbox. */
 function incompleteBinding<In, Out>(
   channel: Channel<In, Out>,
   options: ParticipantOptions,
@@ -142,19 +142,19 @@ function incompleteBinding<In, Out>(
   return { ...binding, complete }
 }
 
-/** Its own database, given with both options, or its service's, with neither. */
+/** Returns the participant's database, given with both options, or the service's, with neither. */
 function requireDatabase(path: string, { sql, outbox }: ParticipantOptions): void {
   if (sql === undefined && outbox === undefined) return
   requireSqlClient(`${path}.sql`, sql)
   if (!hasMethods(outbox, ['add'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
 }
 
-/** With one command at a time, none are ready together. */
+/** Resolves sharing. With a concurrency of one, no commands are ready together. */
 function resolveSharing(path: string, shares: unknown, concurrency: number | undefined): boolean {
   return requireBoolean(`${path}.sharesTransactions`, shares) && (concurrency ?? 1) > 1
 }
 
-/** @throws TypeError naming the function that is missing */
+/** @throws TypeError naming the missing function */
 export function requireHandlers(path: string, handlers: object, names: readonly string[]): void {
   for (const name of names) {
     const handler = (handlers as Readonly<Record<string, unknown>> | undefined)?.[name]
@@ -162,7 +162,7 @@ export function requireHandlers(path: string, handlers: object, names: readonly 
   }
 }
 
-/** Parts that a participant takes from its service; its own schema overrides. */
+/** Selects the parts that a participant takes from its service; its own schema takes precedence. */
 function pick({ sql, outbox, schema }: ServiceParts, own: ParticipantOptions) {
   return { sql, outbox, schema: own.schema ?? schema }
 }

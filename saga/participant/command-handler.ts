@@ -1,6 +1,6 @@
 /**
- * A command as it comes to a participant: the call and its answer in one transaction, an answer in a second one when the
- * first is rolled back, and one span around both.
+ * Handles a command: the call and its reply in one transaction, the reply in a second one if the first is rolled back, and one
+ * span around both.
  */
 
 import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
@@ -29,22 +29,22 @@ import { stepOf, UnansweredHandlerCalls } from './unanswered-handler-calls.ts'
 const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'
 
 export interface CommandHandlerParts<Request> extends AnswerParts {
-  /** Takes what handlers send. */
+  /** Outbox for messages that handlers send. */
   readonly messages?: TransactionOutbox | undefined
   readonly duties: Duties<Request, ParticipantContext>
-  /** Calls of the handler in one go; after the last the answer is `failed`. */
+  /** Maximum number of calls of the handler per delivery; after the last one the reply is `failed`. */
   readonly maxAttempts: number
-  /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
+  /** Kept across messages. A circuit breaker's trial call, or a call while the database was unavailable, is not an attempt. */
   readonly unanswered: UnansweredHandlerCalls
-  /** Kept over all messages: a command that waits for a lock holds up those behind it. */
+  /** Kept across messages: a command that waits for a lock delays those behind it. */
   readonly busy: PlacePatience
-  /** The same while another process still works on the step. */
+  /** Same while another process still works on the step. */
   readonly busyAhead: PlacePatience
-  /** Where calls that are ready together share a transaction; absent: each has its own. */
+  /** Set where calls that are ready together share a transaction; absent: each has its own. */
   readonly shared: SharedCommandTransactions | undefined
 }
 
-/** Parts that are kept over all messages of a participant. */
+/** Creates the parts that persist across messages of a participant. */
 export function keptParts(clock: Clock): Pick<CommandHandlerParts<never>, 'unanswered' | 'busy' | 'busyAhead'> {
   return {
     unanswered: new UnansweredHandlerCalls(),
@@ -53,10 +53,10 @@ export function keptParts(clock: Clock): Pick<CommandHandlerParts<never>, 'unans
   }
 }
 
-/** The call of another process may need a while. After that the coordinator's retries go on. */
+/** How long to wait for another process's call. After that the coordinator's retries continue. */
 const AHEAD_MS = 10 * SECOND
 
-/** A command, and what is to be done about it. */
+/** A command with its handling. */
 interface Commanded<Request> {
   readonly command: CommandHeaders
   readonly duty: AnyDuty<Request>
@@ -75,7 +75,7 @@ export class CommandHandler<Request> {
     this.#parts = parts
   }
 
-  /** Resolves after the commit that holds the answer. */
+  /** Resolves after the commit that contains the reply. */
   async handle(request: Request, message: HandlerContext): Promise<void> {
     const command = commandOf(message, this.#parts.clock)
     if (command === undefined) throw notACommand(message)
@@ -87,8 +87,8 @@ export class CommandHandler<Request> {
   }
 
   /**
-   * The payload does not fit the channel. The sender gets a permanent failure; nothing was done, so there is nothing to undo. Without valid
-   * saga headers no sender waits for an answer.
+   * Handles a payload that does not fit the channel. The sender receives a permanent failure; nothing was done, so there is
+   * nothing to undo. Without valid saga headers no sender waits for a reply.
    */
   async unreadable(error: Error, message: HandlerContext): Promise<void> {
     const command = commandOf(message, this.#parts.clock)
@@ -104,12 +104,12 @@ export class CommandHandler<Request> {
     })
   }
 
-  /** `undefined`: it is for another kind of participant. */
+  /** Returns `undefined` for a command to another kind of participant. */
   #dutyOf({ kind, operation }: CommandHeaders): AnyDuty<Request> | undefined {
     return kind === this.#parts.kind ? this.#parts.duties[operation] : undefined
   }
 
-  /** @returns what went wrong, when it was answered all the same */
+  /** @returns the error, if it was answered */
   async #answer(request: Request, command: CommandHeaders, message: HandlerContext): Promise<unknown> {
     const { unanswered } = this.#parts
     const duty = this.#dutyOf(command)
@@ -137,7 +137,7 @@ export class CommandHandler<Request> {
     }
   }
 
-  /** @returns whether nothing was begun before */
+  /** @returns true when nothing was begun before */
   async #begin(duty: Duty<Request, ParticipantContext>, command: CommandHeaders): Promise<boolean> {
     const { sql, shared } = this.#parts
     if (shared !== undefined && mayShare(command)) return shared.begin(command, duty)
@@ -145,7 +145,7 @@ export class CommandHandler<Request> {
     return sql.transaction(async (tx) => (await duty.begin?.(tx, command)) === true)
   }
 
-  /** @param calling called before each attempt with its number; an attempt may have effects outside its transaction */
+  /** @param calling called with the number of each attempt before it; an attempt may have effects outside its transaction */
   async #decide(
     duty: Duty<Request, ParticipantContext>,
     request: Request,
@@ -158,7 +158,7 @@ export class CommandHandler<Request> {
     const busy = this.#parts.busy.tries(message.signal)
     for (let calls = 0; ; ) {
       try {
-        // A shared transaction that was rolled back has called it before: what that did outside of it stands.
+        // A shared transaction that was rolled back has called it before, and effects outside of that transaction remain.
         await this.#transaction({ command, duty }, request, (tx) => {
           calling(++calls)
           return contextOf(sendingThrough(messages, tx, OUTBOX), command, message)
@@ -178,7 +178,7 @@ export class CommandHandler<Request> {
     message: HandlerContext,
   ): Promise<void> {
     const { sql } = this.#parts
-    // An XA participant gets a transaction that is prepared, maybe of another database: its type has no `send`.
+    // An XA participant receives a transaction that will be prepared, perhaps of another database: its type has no `send`.
     const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx as SendingTransaction, command, message)
     const busy = this.#parts.busyAhead.tries(message.signal)
     for (;;) {
@@ -192,7 +192,7 @@ export class CommandHandler<Request> {
     }
   }
 
-  /** @param calling told before each call */
+  /** @param calling called before each call */
   async #transaction(
     { command, duty }: Decided<Request>,
     request: Request,
@@ -222,7 +222,7 @@ export class CommandHandler<Request> {
     )
   }
 
-  /** The first transaction is rolled back; a second one keeps and sends the no. @throws the error: try again here */
+  /** Stores and sends the refusal in a second transaction after the first was rolled back. @throws the error: try again here */
   async #answerError(
     { command, duty }: Commanded<Request>,
     message: HandlerContext,
@@ -230,13 +230,14 @@ export class CommandHandler<Request> {
     error: unknown,
   ): Promise<void> {
     const saysNo = isRefusal(error) && duty.mayRefuse
-    // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
+    // After a failed call that may have had an effect, the refusal of a later call does not prove that nothing was done.
     const refused = saysNo && (isFirst || duty.isInside === true)
     const final = saysNo || isPermanent(error)
     const { maxAttempts } = this.#parts
-    // While a database is unavailable the command stays unanswered: the broker or the caller delivers it again, and counts no attempt.
+    // While a database is unavailable the command stays unanswered: the broker or the caller delivers it again, and counts no
+    // attempt.
     const isAway = writeFault(error) === 'unavailable'
-    // Another transaction holds what it needs: the coordinator makes the pauses, and the commands behind it do not wait for them.
+    // Another transaction holds the needed rows: the coordinator makes the pauses, and later commands do not wait for them.
     const isHeld = duty.isHeld?.(error) === true || writeFault(error) === 'busy'
     const isLast = final || isHeld || (message.attempt >= maxAttempts && !isAway)
     if (message.signal.aborted || !isLast) throw error
@@ -244,7 +245,7 @@ export class CommandHandler<Request> {
     const failure = describeError(error)
     const { code } = failure
     const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
-    // A no is an answer of the business, however often it is given; all else is something to look at.
+    // A refusal is a normal reply, however frequent; other errors need attention.
     const fields = { sagaKey: key, operation, code, status }
     if (refused) message.log.info(fields, 'saga command not done')
     else message.log.warn({ ...fields, err: toError(error) }, 'saga command not done')
@@ -290,13 +291,13 @@ async function traced(
   }
 }
 
-/** The binder's span for the message, if it makes one, else the one that the message names. */
+/** Returns the binder's span for the message, if it created one, else the span that the message names. */
 function parentIn(telemetry: Telemetry, { headers }: HandlerContext): TraceContext | 'active' {
   const named = readTraceContext(headers)
   return named === undefined || named.traceId === telemetry.active()?.traceId ? 'active' : named
 }
 
-/** A message on a command channel without the saga headers: a sender's mistake, no answer is expected. */
+/** Returns the error for a message on a command channel without saga headers: the sender made a mistake, and expects no reply. */
 function notACommand({ id, channel }: HandlerContext): TypeError {
   const text = `message ${id} on "${channel}" is no saga command: its saga-* headers are missing or wrong`
   return Object.assign(new TypeError(text), { retryable: false })

@@ -1,6 +1,6 @@
 /**
- * What a participant does about each operation, in the transaction of its answer: what the barrier is asked, when the
- * handler is called, what is kept. A kind of participant is a table of these: that of a saga step undoes what it did.
+ * Handling of each operation of a participant, in the transaction of its reply: the use of the barrier, the call of the handler,
+ * and the record. A kind of participant is a table of these; for a saga step they do and undo its effect.
  */
 import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
@@ -15,55 +15,59 @@ import type { Barred, BarrierEntry, BarrierStatus } from './barrier-entry.ts'
 /** How a command is given up: `failed` may be tried again. */
 export type GivenUp = 'refused' | 'final' | 'failed'
 
-/** How an operation ends when its handler is not called, or does not do it. */
+/** End of an operation whose handler is not called, or fails. */
 interface Giving {
-  /** True if the work waits for another saga, which may take long: it is answered at once, and the coordinator asks again. Absent: never. */
+  /**
+   * True if the work waits for another saga, which may take long: the reply is sent at once, and the coordinator repeats the
+   * command. Absent: never.
+   */
   isHeld?(error: unknown): boolean
-  /** True: the handler may say no. Else its refusal is a failure like any other. */
+  /** True: the handler may refuse. Otherwise a refusal is a failure like any other. */
   readonly mayRefuse: boolean
-  /** True: all that the handler does is in its transaction, so a call that was rolled back did nothing. */
+  /** True: all effects of the handler are in its transaction, so a call that was rolled back had no effect. */
   readonly isInside?: boolean
   /**
-   * The handler cannot be called: the payload cannot be read, or the command is for another kind of participant.
-   * @param no what is to be said if nothing better is known
+   * Handles a command whose handler cannot be called: the payload is unreadable, or the command is for another kind of
+   * participant.
+   * @param no default reply
    */
   uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply>
-  /** The handler was called and did not do it. @param reply what is to be said if nothing better is known */
+  /** Handles a command whose handler failed. @param reply default reply */
   givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply>
 }
 
-/** Handling of an operation of a received command. */
+/** Handling of one operation of a received command. */
 export interface Duty<Request, Context> extends Giving {
   readonly ahead?: undefined
   /**
-   * Called in a transaction of its own before each `decide`; absent: nothing is to be known before the handler is called.
-   * @returns false when it was begun before: then its refusal does not say that nothing was done
+   * Called in its own transaction before each `decide`; absent: no record is needed before the handler is called.
+   * @returns false when it was begun before: then a refusal does not prove that nothing was done
    */
   begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
-  /** The same of the first call, in one statement. @returns false: it is to be begun by `begin` */
+  /** Same for the first call, in one statement. @returns false: use `begin` */
   beginFirst?(sql: SqlClient, command: CommandHeaders): Promise<boolean>
   /**
-   * What to do about errors of one command's `decide`; absent: they are answered. Resolved with true, after a pause: its
-   * transaction, which was rolled back, is to be made again.
+   * Patience with errors of one command's `decide`; absent: they are answered. Resolves with true, after a pause, if the
+   * transaction, which was rolled back, shall be repeated.
    */
   patience?(signal: AbortSignal): DutyPatience
-  /** For commands that share a transaction; absent: each is decided by itself there, too. */
+  /** Handling of commands that share a transaction; absent: each is decided on its own there, too. */
   readonly together?: DutyTogether<Request, Context>
-  /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
+  /** Calls the handler, unless the barrier has a reply. @throws the error of the handler: roll back */
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
 }
 
-/** The same duty done for several commands in one transaction: what the barrier is asked and told is a statement for all. */
+/** Same handling for several commands in one transaction: one statement reads the barrier for all, and one writes it. */
 export interface DutyTogether<Request, Context> {
   readonly operation: Operation
   /**
-   * Calls the handler, unless the barrier knows better. Nothing is written yet.
-   * @param found what is entered, locked
+   * Calls the handler, unless the barrier has a reply. Writes nothing yet.
+   * @param found the record, locked
    */
   decideFound(found: BarrierEntry | undefined, asked: AskedTogether<Request, Context>): Promise<DecidedTogether>
 }
 
-/** A command, and what its handler is called with. */
+/** A command with the arguments of its handler. */
 export interface AskedTogether<Request, Context> {
   readonly request: Request
   readonly command: CommandHeaders
@@ -72,7 +76,7 @@ export interface AskedTogether<Request, Context> {
 
 export interface DecidedTogether {
   readonly reply: SagaReply
-  /** Absent: the barrier says so already. */
+  /** Absent: the barrier already has this status. */
   readonly status?: BarrierStatus
 }
 
@@ -81,10 +85,10 @@ export interface DutyPatience extends Disposable {
   wait(error: unknown): Promise<boolean>
 }
 
-/** Makes the final reply to a command, in the transaction that sends it. */
+/** Creates the final reply to a command, in the transaction that sends it. */
 export type Decision = (tx: SqlTransaction) => Promise<SagaReply>
 
-/** A command, and what its handler is told. */
+/** A command with the arguments of its handler. */
 export interface Asked<Request, Context> {
   readonly request: Request
   readonly command: CommandHeaders
@@ -94,22 +98,22 @@ export interface Asked<Request, Context> {
   readonly contextIn: (tx: SqlTransaction) => Context
 }
 
-/** Handling of an operation whose work is not done in the transaction of its answer. */
+/** Handling of an operation whose work is not part of the transaction of its reply. */
 export interface DutyAhead<Request, Context> extends Giving {
-  /** False: it can be done when the payload cannot be read. */
+  /** False: the operation does not need a readable payload. */
   readonly needsRequest: boolean
-  /** Does it, in transactions of its own. @returns what is to be said about it */
+  /** Performs the operation, in its own transactions. @returns the reply */
   ahead(asked: Asked<Request, Context>): Promise<Decision>
 }
 
-/** An operation without one is nothing that the participant can be asked for. */
+/** Operations that the participant accepts, with their handling. */
 export type Duties<Request, Context> = Readonly<
   Partial<Record<Operation, Duty<Request, Context> | DutyAhead<Request, Context>>>
 >
 
 /**
- * Those of a saga step: `invoke` may refuse, `compensate` undoes it and may not.
- * @param isInside all that `invoke` does is in its transaction: what was not committed needs no compensation
+ * Operations of a saga step: `invoke` may refuse, `compensate` undoes it and may not.
+ * @param isInside true: all effects of `invoke` are in its transaction, so an uncommitted `invoke` needs no compensation
  */
 export function stepDuties<Request, Context>(
   barrier: Barrier,
@@ -131,8 +135,8 @@ export function stepDuties<Request, Context>(
 }
 
 /**
- * Records, before any work, that the work may happen: a process that dies in the middle leaves this record. The next call that finds it is a
- * second one, and records that, too: the first process may still be alive, and its refusal speaks only for itself.
+ * Records, before any work, that the work may happen, for the case that the process dies during it. The next call that finds this
+ * record is a second one, and records that, too: the first process may still be alive, and a refusal applies to one call only.
  */
 export class Beginning<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = true
@@ -148,7 +152,8 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', 'begun')
     if (entry.isNew) return true
     if (entry.barred !== undefined) return false
-    // Nothing was done in the earlier round, and a person asks again; or in what was rolled back, before effects were had elsewhere.
+    // Nothing was done in the earlier round, and an operator retries; or the call that was rolled back had no outside effects
+    // yet.
     const isAgain = entry.status === 'refused' && command.round > entry.round
     const isFirst = isAgain || (entry.status === 'failed' && !entry.isOutside)
     const isAfterFinal = entry.status === 'final' && command.round > entry.round
@@ -178,7 +183,7 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
   }
 }
 
-/** Makes an effect that can be undone. */
+/** Performs an effect that can be undone. */
 export class Doing<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = true
   readonly isInside: boolean
@@ -186,7 +191,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
   readonly #handler: (request: Request, context: Context) => unknown
   readonly #kind: string | undefined
 
-  /** @param kind kept with the answer: what was done waits for a decision */
+  /** @param kind stored with the reply, for effects that wait for a decision */
   constructor(
     barrier: Barrier,
     handler: (request: Request, context: Context) => unknown,
@@ -205,7 +210,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const ok = this.#ok(command)
-    // Work with outside effects began before, in a commit of its own.
+    // Work with outside effects began before, in a separate commit.
     const entry = await this.#barrier[this.isInside ? 'enter' : 'hold'](tx, command, 'invoke', 'ok', ok)
     const known = answered(command, entry)
     if (known !== undefined) return known
@@ -234,7 +239,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', 'refused')
     const known = answered(command, entry)
     if (known !== undefined) return known
-    // After an attempt that failed, maybe with an effect, it stays one that has to be undone.
+    // After a failed attempt that may have had an effect, the step still has to be undone.
     const isDoubtful = mayHaveEffect(entry)
     const said = isDoubtful ? inDoubt(no) : no
     await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : 'refused', said, command.round)
@@ -245,8 +250,8 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', status)
     const known = answered(command, entry)
     if (known !== undefined) return known
-    // A refusal says that nothing was done. An attempt that failed before it, or that a process with effects elsewhere began, may
-    // have done something.
+    // A refusal says that nothing was done. A failed attempt before it, or one that a process with outside effects began, may
+    // have had an effect.
     const isOwn = entry.status === 'begun' && !this.isInside
     const isDoubtful = status === 'refused' && !isOwn && mayHaveEffect(entry)
     const said = isDoubtful ? inDoubt(reply) : reply
@@ -255,7 +260,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
   }
 }
 
-/** Undoes what `invoke` did, and refuses one that comes later. */
+/** Undoes the effect of `invoke`, and bars an `invoke` that arrives later. */
 class Undoing<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = false
   readonly #barrier: Barrier
@@ -275,7 +280,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
     return this.#undone(tx, command, invoked, entry)
   }
 
-  /** Undoes a step that was never done; its payload is not needed. */
+  /** Answers for a step that was never done; its payload is not needed. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
@@ -283,7 +288,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
     return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
   }
 
-  /** Nothing is kept: asked again, it is tried again. */
+  /** Records nothing, so a repeated command is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
   }
@@ -301,7 +306,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   }
 }
 
-/** Known answer to an invoke; `undefined`: the handler decides. */
+/** Returns the recorded reply to an invoke; `undefined`: the handler decides. */
 export function answered(
   command: CommandHeaders,
   { isNew, status, reply, round, barred }: BarrierEntry,
@@ -309,20 +314,20 @@ export function answered(
   if (isNew) return undefined
   if (status === 'cancelled') return cancelled(command)
   const isUndecided = status === 'none' || status === 'failed' || status === 'begun'
-  // Nothing was done in the earlier round, and a person asks for another answer.
+  // Nothing was done in the earlier round, and an operator asks for another reply.
   if (isUndecided || (status !== 'ok' && command.round > round)) return barred && notAgain(command, barred)
   return reply === null ? undefined : { ...reply, ...(command.birth !== '' && { birth: command.birth }) }
 }
 
-/** Work in the row's transaction that was not committed has no effect. */
+/** Tells whether the operation may have had an effect. Uncommitted work in the row's transaction has none. */
 export function mayHaveEffect({ isNew, status, isOutside }: BarrierEntry): boolean {
   if (isNew || status === 'refused' || status === 'cancelled') return false
   return status === 'ok' || isOutside
 }
 
 /**
- * The coordinator was told that the step was done, and the barrier does not know of it: its row was purged, or the database was
- * restored from before the step. Whether it is still to be undone is for an operator to see; it must not count as undone.
+ * Handles a step that the coordinator knows as done but the barrier does not: its row was purged, or the database was restored
+ * from an earlier time. An operator has to decide whether to undo it; it must not count as undone.
  */
 export async function isForgotten(barrier: Barrier, tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
   if (command.succeeded !== true) return false
@@ -337,7 +342,7 @@ export function forgotten(command: CommandHeaders): SagaReply {
   return { ...answerTo(command), status: 'failed', final: true, code: 'saga.step_forgotten', message }
 }
 
-/** The step may have been done by an unrelated command: it is neither done nor entered. */
+/** Another command may have done the step: it is neither called nor recorded. */
 function notAgain(command: CommandHeaders, { by, at }: Barred): SagaReply {
   const { saga, sagaId, step } = command
   const failed = { ...answerTo(command), status: 'failed', final: true } as const
@@ -353,7 +358,7 @@ function notAgain(command: CommandHeaders, { by, at }: Barred): SagaReply {
   return { ...failed, code: 'saga.command_too_old', message }
 }
 
-/** A no of a step that may have had an effect all the same: it is not asked for again, and is undone. */
+/** Marks the refusal of a step that may have had an effect: it is not repeated, and is undone. */
 export function inDoubt(reply: SagaReply): SagaReply {
   return { ...reply, status: 'failed', final: true }
 }

@@ -6,7 +6,7 @@ import type { SendDestination } from '../../binder/sending/destination-provision
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 
-/** Outbox of a participant. With the last two members the answers of commands that share a transaction are one statement. */
+/** Outbox of a participant. With the last two members, replies to commands that share a transaction need one statement. */
 export interface ReplyOutbox extends TransactionOutbox {
   /** Same as `Outbox.ready`. */
   ready?(): Promise<void>

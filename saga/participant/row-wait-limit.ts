@@ -1,10 +1,10 @@
 /**
- * Calls that wait for rows of other sagas, at most half of a participant's concurrency. The commands that confirm or cancel those sagas come
- * to the same participant: with a waiting call in each lane they would queue behind the calls that wait for them, and each repetition of an
- * abandoned call would lengthen the queue.
+ * Limits the calls that wait for rows of other sagas to half of a participant's concurrency. The commands that confirm or cancel
+ * those sagas arrive at the same participant: if every lane had a waiting call, they would queue behind the calls that wait for
+ * them, and each repetition of an abandoned call would lengthen the queue.
  *
- * A waiting call holds a connection. So participants of one database share one room, too, with as many seats as the largest of them has.
- * Otherwise each of several would leave half of its own lanes free, and together they would leave no connection.
+ * A waiting call holds a connection. So participants with the same database share one limit, too, that of the largest of them.
+ * Otherwise each would leave half of its own lanes free, and together they could leave no connection.
  */
 export class RowWaitLimit {
   readonly #own: Seats
@@ -21,7 +21,10 @@ export class RowWaitLimit {
     SHARED.set(database, this.#shared)
   }
 
-  /** @returns what gives the seat back; `undefined` when none is free: give up at once, and be asked again */
+  /**
+   * @returns a handle that frees the place; `undefined` when there is none: give up at once, for the coordinator to repeat the
+   * command
+   */
   enter(): Disposable | undefined {
     const both = [this.#own, this.#shared]
     if (both.some(({ taken, most }) => taken >= most)) return undefined

@@ -1,4 +1,4 @@
-/** Answers to commands, in the transaction that decides them. */
+/** Sends replies to commands, in the transaction that decides them. */
 import type { HandlerContext } from '../../binder/bindings/handler-types.ts'
 import type { SendOptions } from '../../binder/channel/message-codec.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -13,25 +13,25 @@ import type { Duty } from './operation-handlers.ts'
 import type { ReplyOutbox } from './reply-outbox-interface.ts'
 import type { SharedCommand } from './shared-command-transaction.ts'
 
-/** The parts of a command handler that answers need. */
+/** Parts of a command handler that replies need. */
 export interface AnswerParts {
   readonly sql: SqlClient
-  /** Takes the answers. */
+  /** Outbox for the replies. */
   readonly outbox: ReplyOutbox
-  /** The commands that are for it: what their header `saga-kind` says. */
+  /** Kind of commands that it accepts, from their header `saga-kind`. */
   readonly kind?: string | undefined
-  /** The function that made it, for error messages: `xaParticipant`. */
+  /** Name of the function that created it, for error messages: `xaParticipant`. */
   readonly madeBy: string
   readonly clock: Clock
   readonly telemetry: Telemetry | undefined
 }
 
-/** A duty that can be refused. */
+/** Operation that can be refused. */
 type Refusing = Pick<Duty<never, never>, 'uncalled'>
 
 const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }
 
-/** A transaction that answers without calling the handler. */
+/** Creates a transaction that replies without calling the handler. */
 export function answerIn(
   { sql, clock }: AnswerParts,
   { signal }: HandlerContext,
@@ -40,7 +40,7 @@ export function answerIn(
   return untilFree(clock, signal, () => sql.transaction(write))
 }
 
-/** The last that is done in `tx`. */
+/** Sends the reply as the last statement of `tx`. */
 export async function sendAnswer(
   { outbox, telemetry }: AnswerParts,
   tx: SqlTransaction,
@@ -50,7 +50,7 @@ export async function sendAnswer(
   await outbox.add(andCommit(tx), replyChannel(replyTo), reply, optionsOf(telemetry, sagaId))
 }
 
-/** For an outbox that takes several at once; any other has it then. */
+/** Encodes the reply for an outbox that takes several at once; any other outbox adds it. */
 export async function encodeAnswer(
   parts: AnswerParts,
   tx: SqlTransaction,
@@ -71,7 +71,7 @@ function optionsOf(telemetry: Telemetry | undefined, sagaId: string): SendOption
   return { key: sagaId, headers: trace === undefined ? undefined : traceHeaders(trace) }
 }
 
-/** The command is for another kind of participant: nothing is done, and the sender gets an error. */
+/** Replies with an error to a command for another kind of participant. */
 export async function answerStranger(
   parts: AnswerParts,
   invoke: Refusing | undefined,
@@ -92,8 +92,8 @@ export async function answerStranger(
 }
 
 /**
- * Of the first call certainly nothing was done, unless the barrier knows of it: that is refused, and stays so when it comes
- * to the right participant later. What else is asked for cannot be done here, and must not count as done: an operator has to see to it.
+ * Refuses a first call: unless the barrier has a record, nothing was done, and this stays so when the command reaches the right
+ * participant later. Other operations cannot be done here and must not count as done, so an operator has to act.
  */
 async function noTo(
   invoke: Refusing | undefined,
@@ -108,7 +108,7 @@ async function noTo(
   return duty.uncalled(tx, command, attempt === 1 && round === 0 ? { ...no, status: 'refused' } : failed)
 }
 
-/** Name of the participants that accept commands of this kind; a kind of a later release is named by its header. */
+/** Returns the name of the participants that accept commands of this kind; an unknown kind is named by its header. */
 function participantsOf(kind: string | undefined): string {
   if (kind === undefined) return 'participant'
   return (Object.hasOwn(PARTICIPANTS, kind) ? PARTICIPANTS[kind] : undefined) ?? `a participant of the kind "${kind}"`

@@ -1,11 +1,11 @@
 /**
- * Commands that are ready together share a transaction: what the barrier is asked, what it is told, and the answers are a statement
- * each for all of them, and the commit goes out with the last one. Between these each command only has what its handler asks for.
+ * Transactions shared by commands that are ready together: one statement each reads the barrier, writes it, and sends the
+ * replies, and the commit is sent with the last one. In between, each command only makes the queries of its handler.
  *
- *   find all -> call the handlers, one after the other -> enter or keep what was answered -> answer all, commit
+ *   find all -> call the handlers, one after the other -> record the replies -> send all replies, commit
  *
- * A command whose row is entered meanwhile by another process (the same one came twice) fails the whole transaction, and each of
- * its commands is decided again in one of its own.
+ * If another process records one of the commands in between (it was delivered twice), the whole transaction fails, and each
+ * command is decided again in its own transaction.
  */
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
@@ -28,14 +28,14 @@ export interface SharedCommand {
   readonly outbox: ReplyOutbox
   /** Operation that is looked up in the barrier for all commands at once. Absent: the command uses the barrier itself. */
   readonly operation: Operation | undefined
-  /** Its entry in the shared transaction; `'another'`: the command uses the barrier itself. */
+  /** Its record in the shared transaction; `'another'`: the command uses the barrier itself. */
   found?: BarrierEntry | undefined
   /** Decision of its last call; written with those of the others. */
   decided?: DecidedTogether | undefined
   answer?: { readonly channel: Channel<SagaReply>; readonly message: EncodedMessage } | undefined
 }
 
-/** A command of which it is written down that it may be done, before it is. */
+/** A command whose possible execution is recorded before it starts. */
 interface BeginningCommand {
   readonly command: CommandHeaders
   isFirst: boolean
@@ -44,7 +44,7 @@ interface BeginningCommand {
 type Begin = Pick<Duty<never, never>, 'begin' | 'beginFirst'>
 type Run = SharedTransactions<SharedCommand>['run']
 
-/** The transactions that the commands of a participant share. */
+/** Transactions that the commands of a participant share. */
 export class SharedCommandTransactions {
   readonly #sql: SqlClient
   readonly #barrier: Barrier
@@ -66,7 +66,7 @@ export class SharedCommandTransactions {
     })
   }
 
-  /** @returns false when it was begun before, as `Duty.begin` */
+  /** @returns false when it was begun before, same as `Duty.begin` */
   async begin(command: CommandHeaders, duty: Begin): Promise<boolean> {
     const item: BeginningCommand = { command, isFirst: true }
     const begin = async (tx: SqlTransaction): Promise<void> => {
@@ -85,7 +85,7 @@ export class SharedCommandTransactions {
     return this.#deciding.run(item, alone, work)
   }
 
-  /** @returns of each, whether it is to be looked at by itself, since something is entered */
+  /** @returns for each command, whether it needs separate handling because a record exists */
   async #beginAll(tx: SqlTransaction, items: readonly BeginningCommand[]): Promise<readonly boolean[]> {
     const found = await this.#barrier.findAll(tx, commandsOf(items), 'invoke')
     const fresh = items.filter((_, i) => found[i] === undefined)
@@ -128,14 +128,14 @@ function commandsOf(items: readonly Pick<SharedCommand, 'command'>[]): readonly 
   return items.map(({ command }) => command)
 }
 
-/** Answers that the barrier does not have yet. */
+/** Returns the replies that the barrier does not have yet. */
 function answerOf({ command, operation, found, decided }: SharedCommand): (BarrierAnswer & { isNew: boolean })[] {
   if (operation === undefined || decided?.status === undefined) return []
   const { status, reply } = decided
   return [{ isNew: found === undefined, operation, status, command, reply }]
 }
 
-/** Sends the answers, in one statement for each coordinator. */
+/** Sends the replies, with one statement for each coordinator. */
 async function sendAll(tx: SqlTransaction, items: readonly SharedCommand[]): Promise<void> {
   const answers = items.flatMap(({ outbox, answer }) => (answer === undefined ? [] : [{ outbox, ...answer }]))
   const places = [...Map.groupBy(answers, ({ outbox }) => outbox).values()].flatMap((its) => [

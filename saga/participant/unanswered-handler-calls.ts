@@ -1,17 +1,17 @@
-/** Steps whose handler was called here without an answer: not every such call is counted as an attempt. */
+/** Steps whose handler was called here without a reply: such calls do not always count as attempts. */
 import type { CommandHeaders } from '../wire/wire.ts'
 
-/** Above the number of commands at a time. */
+/** Higher than the number of concurrent commands. */
 const MOST = 10_000
-/** Holds in no key: control characters are refused in ids and names. */
+/** Cannot occur in a key: ids and names contain no control characters. */
 const SEPARATOR = '\u001f'
 
-/** Identity of a call of a saga's step, independent of its message. */
+/** Returns the identity of a call of a saga's step, independent of its message. */
 export function stepOf({ key, replyTo, birth, operation }: CommandHeaders): string {
   return [key, replyTo, birth, operation].join(SEPARATOR)
 }
 
-/** The oldest is forgotten first. */
+/** Forgets the oldest entry first. */
 export class UnansweredHandlerCalls {
   readonly #steps = new Set<string>()
 

@@ -4,13 +4,13 @@ import { type ErrorClass, type ErrorOf, errorClass } from '../../core/define-err
 /** Fields of a `ShardingError`, by code. */
 export interface ShardingErrors {
   /**
-   * The shards that this process was given are not those that the databases know: one is missing, has another name there, was
-   * not migrated, or two databases tell different stories. Nothing was started.
+   * The shards of this process differ from those recorded in the databases: one is missing, has another name, was not migrated,
+   * or two databases contradict each other. Nothing was started.
    */
   'saga.shards_mismatch': { message: string }
   /**
-   * The database refused a start: it is another shard than the one it was for, or it knows another layout of the shards. Nothing
-   * was started. The sharded coordinator looks again by itself first.
+   * The database refused a start: it is not the intended shard, or it has another layout of the shards. Nothing was started. The
+   * sharded coordinator reads the layouts again before it throws this.
    */
   'saga.shards_changed': { what: string }
   /**

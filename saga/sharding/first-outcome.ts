@@ -3,7 +3,7 @@ import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/outcome
 import type { SagaOutcome, SagaRun } from '../coordinator/saga-run.ts'
 
 /**
- * Waits on every shard for a saga that has not begun: a sub-saga begins on the shard of its parent, whatever its own id.
+ * Waits on every shard for a saga that has not begun, because a sub-saga begins on the shard of its parent, whatever its own id.
  * @param runs the saga on each shard
  * @throws the error of a shard; `saga.not_found` when no shard has the saga
  */
@@ -16,7 +16,7 @@ export async function firstOutcome<Results extends object>(
   const signal = options.signal === undefined ? found.signal : AbortSignal.any([options.signal, found.signal])
   let without = 0
   const unlessElsewhere = (error: unknown): Promise<never> => {
-    // The last shard says it for all: the saga may have begun on another one.
+    // Only the last shard may report this: the saga may have begun on another one.
     if (hasCode(error, 'saga.not_found') && ++without < runs.length) return new Promise(() => {})
     return Promise.reject(error)
   }

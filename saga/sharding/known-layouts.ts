@@ -1,26 +1,26 @@
 /**
- * This process's knowledge of the layouts, and how they change.
+ * This process's knowledge of the layouts, and their changes.
  *
- * The databases are asked when the coordinator begins, when one of them refuses a start, and when a saga is not found: never during a start
- * that goes where it should. Layouts only grow, and all databases agree, some with a shorter history: a change is decided in one database,
- * the first by name of those that take sagas, and any process that finds another one behind updates it.
+ * The process reads the databases when the coordinator starts, when one of them refuses a start, and when a saga is not found:
+ * never during a start that succeeds. Layouts only grow, and all databases agree, some with a shorter history: a change is
+ * decided in one database, the first by name of those that take sagas, and any process that finds another one behind updates it.
  */
 import { isRetryable, toError } from '../../core/errors.ts'
 import { ShardingError } from './errors.ts'
 import { type Homes, homesOf, isFollowedBy, isSame, type Layout, type Layouts, layoutOf, namesIn } from './layout.ts'
 import { markOf, type ShardTable } from './shard-table.ts'
 
-/** Where a saga of this id is or will be, and what it is marked with when it is started now. */
+/** Possible shards of a saga with this id, and its mark if it is started now. */
 export interface MarkedHomes extends Homes {
   readonly mark: string
 }
 
-/** Largest number of consecutive changes during one start. */
+/** Maximum number of consecutive changes during one start. */
 const MAX_LOOKS = 10
 
 export class KnownLayouts {
   readonly #tables: ReadonlyMap<string, ShardTable>
-  /** How many layouts each database was seen to know. */
+  /** Number of layouts that each database was seen to have. */
   readonly #seen = new Map<string, number>()
   #layouts: Layouts | undefined
 
@@ -28,12 +28,15 @@ export class KnownLayouts {
     this.#tables = tables
   }
 
-  /** The shards that new sagas go to; `undefined`: no database was asked yet. */
+  /** Shards that new sagas go to; `undefined`: no database has answered yet. */
   get newest(): Layout | undefined {
     return this.#layouts?.at(-1)
   }
 
-  /** Makes the tables, tells each database what it is, and finishes a change that was begun. @throws `saga.shards_mismatch` */
+  /**
+   * Creates the tables, records in each database which shard it is, and finishes an interrupted change. @throws
+   * `saga.shards_mismatch`
+   */
   async migrate(): Promise<void> {
     const tables = [...this.#tables.values()]
     for (const table of tables) await table.migrate()
@@ -44,8 +47,8 @@ export class KnownLayouts {
   }
 
   /**
-   * The first layout. Of databases without sagas: all of them. One that has some is alone at first, so that these are found; the
-   * others are for `useShards`.
+   * Returns the first layout. If no database has sagas: all of them. A database with sagas is alone at first, so that these are
+   * found; `useShards` adds the others.
    */
   async #first(tables: readonly ShardTable[]): Promise<void> {
     const used: string[] = []
@@ -62,9 +65,9 @@ export class KnownLayouts {
   }
 
   /**
-   * Asks every database for the first time. Those that are away may be: what they would say is looked at before anything depends on it.
-   * @returns what was wrong with each that did not answer
-   * @throws `saga.shards_mismatch`, `core.tables_missing`, `core.sql_version`; when none answers, what the first one threw
+   * Reads every database for the first time. Unavailable ones are allowed: they are read before anything depends on them.
+   * @returns the error of each database that did not answer
+   * @throws `saga.shards_mismatch`, `core.tables_missing`, `core.sql_version`; when none answers, the error of the first one
    */
   async open(): Promise<ReadonlyMap<string, Error>> {
     const away = new Map<string, Error>()
@@ -84,7 +87,7 @@ export class KnownLayouts {
     return away
   }
 
-  /** @throws `saga.shards_mismatch` when a saga may be on a shard that this process was not given */
+  /** @throws `saga.shards_mismatch` when a saga may be on a shard that this process does not have */
   requireAll(): void {
     if (this.#layouts === undefined)
       throw new ShardingError('saga.shards_mismatch', {
@@ -93,7 +96,7 @@ export class KnownLayouts {
     for (const name of namesIn(this.#layouts)) this.#table(name)
   }
 
-  /** Current or future place of a saga. The older homes stay valid: they take no new saga of this id. */
+  /** Returns the current or future shard of a saga. Older shards remain possible, but take no new saga with this id. */
   async place(id: string): Promise<MarkedHomes> {
     if (this.#layouts === undefined) await this.open()
     for (let looks = 1; looks <= MAX_LOOKS; looks++) {
@@ -106,7 +109,7 @@ export class KnownLayouts {
     throw new ShardingError('saga.shards_changed', { what: 'the layout of the shards changes all the time' })
   }
 
-  /** Reads what a database knows. @returns true when the layouts are others now. @throws `saga.shards_mismatch` */
+  /** Reads the layouts of a database. @returns true when they have changed. @throws `saga.shards_mismatch` */
   async look(name: string): Promise<boolean> {
     const row = await this.#table(name).read()
     if (row === undefined) return false
@@ -118,7 +121,7 @@ export class KnownLayouts {
     return this.#take(name, row.layouts)
   }
 
-  /** The same, and tells it what it does not know yet. */
+  /** Reads the layouts of a database, and adds the ones it lacks. */
   async catchUp(name: string): Promise<void> {
     await this.look(name)
     const layouts = this.#layouts ?? []
@@ -129,7 +132,7 @@ export class KnownLayouts {
     } else if (seen < layouts.length) this.#take(name, await this.#table(name).extend(layouts))
   }
 
-  /** From now on new sagas go to these shards. Returns when that is so in every database. */
+  /** Sends new sagas to these shards from now on. Resolves when every database has the layout. */
   async use(names: Layout): Promise<void> {
     for (const name of names) this.#table(name)
     for (const name of this.#tables.keys()) await this.look(name)

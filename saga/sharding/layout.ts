@@ -1,11 +1,11 @@
 /**
- * Which shard is the home of a saga id. Pure.
+ * Computes the shard of a saga id. Pure.
  *
- * A layout is the set of shards that new sagas go to; the layouts are kept in the order in which they came, and the last one
- * counts. Within a layout the home is found by rendezvous hashing over the names: every process gets the same answer, and a
- * shard that is added takes its part of the ids from all others and moves none between them.
+ * A layout is the set of shards that new sagas go to; layouts are stored in their order, and the last one applies. Within a
+ * layout the shard is found by rendezvous hashing over the names: every process computes the same one, and an added shard takes
+ * its part of the ids from all others, without moving ids between them.
  *
- * A saga never moves. So an id may be on the home that it had under an earlier layout, and is looked for there first.
+ * A saga never moves, so it may be on the shard of an earlier layout, where it is looked for first.
  *
  * @see Thaler, Ravishankar: A Name-Based Mapping Scheme for Rendezvous (1996)
  */
@@ -14,20 +14,20 @@ import { createHash } from 'node:crypto'
 /** Names of shards, sorted. */
 export type Layout = readonly string[]
 
-/** From the first to the one that counts. A layout's generation is its place, from 1. */
+/** Layouts from the first to the current one. The generation of a layout is its position, from 1. */
 export type Layouts = readonly Layout[]
 
-/** Where a saga is, or will be. */
+/** Possible shards of a saga. */
 export interface Homes {
-  /** Where it is started. */
+  /** Shard on which it is started. */
   readonly home: string
-  /** Where it would have been started before, the oldest first; without `home`. */
+  /** Shards on which it would have been started before, oldest first; without `home`. */
   readonly older: readonly string[]
-  /** Home under the first layout: the same in every process, even in one that does not know the newest layouts. */
+  /** Shard under the first layout: the same in every process, even in one that does not know the newest layouts. */
   readonly first: string
 }
 
-/** The shard with the highest SHA-256 of name, NUL and id. */
+/** Returns the shard with the highest SHA-256 of name, NUL and id. */
 export function homeOf(layout: Layout, id: string): string {
   let best = { name: layout[0] ?? '', score: '' }
   for (const name of layout) {
@@ -44,7 +44,7 @@ export function homesOf(layouts: Layouts, id: string): Homes {
   return { home, older: [...older], first: homeOf(layouts[0] ?? [], id) }
 }
 
-/** Names of shards as they are kept. */
+/** Returns the names of shards in their stored form. */
 export function layoutOf(names: Iterable<string>): Layout {
   return [...new Set(names)].toSorted()
 }
@@ -53,12 +53,12 @@ export function isSame(a: Layout, b: Layout): boolean {
   return a.length === b.length && a.every((name, index) => name === b[index])
 }
 
-/** True when `long` is `short`, or came of it. */
+/** True when `long` equals `short` or extends it. */
 export function isFollowedBy(short: Layouts, long: Layouts): boolean {
   return short.length <= long.length && short.every((layout, index) => isSame(layout, long[index] ?? []))
 }
 
-/** Every shard on which a saga may be. */
+/** Returns every shard on which a saga may be. */
 export function namesIn(layouts: Layouts): Layout {
   return layoutOf(layouts.flat())
 }

@@ -1,4 +1,4 @@
-/** On which shard a saga is, and which one starts it. */
+/** Finds the shard of a saga, and the shard that starts it. */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -9,10 +9,10 @@ import { ShardingError } from './errors.ts'
 import type { KnownLayouts } from './known-layouts.ts'
 import type { ShardTable } from './shard-table.ts'
 
-/** Starts a saga; without a mark it finds the saga there, and the database starts none. */
+/** Starts a saga; without a mark it only finds an existing one. */
 type WorkIn<T> = (coordinator: SagaCoordinator, mark: string | undefined, tx: SqlTransaction | undefined) => Promise<T>
 
-/** A layout that changes in the middle of a start is rare, one that does so again and again is none. */
+/** Maximum number of tries: a layout rarely changes during a start, and hardly ever repeatedly. */
 const MAX_TRIES = 5
 
 export class Locator {
@@ -31,8 +31,8 @@ export class Locator {
   }
 
   /**
-   * Starts a saga on its home, or finds it where it is. Again while the layout changes in between.
-   * @throws what `work` throws; `saga.shards_mismatch`
+   * Starts a saga on its shard, or finds it. Repeats while the layout changes.
+   * @throws the error of `work`; `saga.shards_mismatch`
    */
   async place<T>(
     key: SagaKey,
@@ -51,9 +51,9 @@ export class Locator {
   }
 
   /**
-   * The same for a start within a transaction of the caller. Once, for what the database refuses ends that transaction.
-   * @param work gets the transaction when it is one of the coordinator's database
-   * @throws `saga.other_shard` when the saga belongs on another database; what `work` throws
+   * Same for a start within the caller's transaction. Tried once, because a refused statement ends that transaction.
+   * @param work receives the transaction if it belongs to the coordinator's database
+   * @throws `saga.other_shard` when the saga belongs on another database; the error of `work`
    */
   async placeIn<T>(tx: SqlTransaction, key: SagaKey, work: WorkIn<T>): Promise<T> {
     const layouts = this.#layouts
@@ -67,38 +67,38 @@ export class Locator {
       if (!isThere) throw new ShardingError('saga.other_shard', { saga: key.name, id: key.id, shard: home, here })
       return work(this.#on(here), undefined, tx)
     }
-    // Two schemas of one database share its only connection, which the transaction has.
+    // Two schemas of one database share its only connection, which the transaction holds.
     const txOf = (name: string) => (tables.get(name)?.sql === tables.get(home)?.sql ? tx : undefined)
     const holder = await this.#firstWith(older, key, txOf)
     if (holder !== undefined) return work(this.#on(holder), undefined, txOf(holder))
     try {
       return await work(this.#on(home), mark, tx)
     } catch (error) {
-      // For the next one. Not waited for: with one connection it comes after the transaction.
+      // For the next start. Not awaited: with one connection it runs after the transaction.
       if (hasCode(error, 'saga.shards_changed')) lastingContext()(() => layouts.catchUp(home)).catch(() => {})
       throw error
     }
   }
 
-  /** Where it is, or would be started. */
+  /** Returns the shard that has the saga, or would start it. */
   async shardOf(key: SagaKey): Promise<string> {
     return (await this.#find(key)) ?? (await this.#layouts.place(key.id)).home
   }
 
-  /** The same, as the one who drives it. */
+  /** Returns the coordinator of that shard. */
   async around(key: SagaKey): Promise<SagaCoordinator> {
     return this.#on(await this.shardOf(key))
   }
 
-  /** Coordinator that drives it; `undefined`: no shard has such a saga. */
+  /** Returns the coordinator that drives the saga; `undefined`: no shard has it. */
   async find(key: SagaKey): Promise<SagaCoordinator | undefined> {
     const name = await this.#find(key)
     return name === undefined ? undefined : this.#on(name)
   }
 
   /**
-   * Delivers a signal whose saga is not on this shard. Every shard reads the message, so only the id's shard under the first layout
-   * looks for the saga; the others return false.
+   * Delivers a signal whose saga is not on this shard. Every shard reads the message, so only the id's shard under the first
+   * layout looks for the saga; the others return false.
    * @throws `saga.not_found` when no shard has the saga; the error of a shard that is unreachable
    */
   async handOn(shard: string, key: SagaKey, signal: SagaSignal): Promise<boolean> {
@@ -114,16 +114,16 @@ export class Locator {
       const homes = [...older, home]
       const holder = await this.#firstWith(homes, key)
       if (holder !== undefined) return holder
-      // Others may have changed the layout, and started it on a shard that was none of its homes before.
+      // Another process may have changed the layout, and started the saga on a shard unknown here.
       if (await this.#layouts.look(home)) continue
-      // The step of a saga is where that is, whatever its own id.
+      // A sub-saga is on the shard of its parent, whatever its own id.
       const others = [...this.#all.keys()].filter((name) => !homes.includes(name))
       const there = await Promise.all(others.map((name) => this.#on(name).has(key)))
       return others[there.indexOf(true)]
     }
   }
 
-  /** @param txOf the open transaction to look in */
+  /** @param txOf the open transaction to read in */
   async #firstWith(
     names: readonly string[],
     key: SagaKey,

@@ -1,4 +1,4 @@
-/** The coordinators of the shards behind one. */
+/** Routes calls to the coordinators of the shards. */
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption } from '../../core/errors.ts'
@@ -101,7 +101,7 @@ export class RoutingCoordinator implements ShardedCoordinator {
     const { service } = readTransaction(headers) ?? {}
     const named = [...this.#options.shards].find(([, shard]) => shard.service === service)?.[0]
     const [any] = this.#all.values()
-    // No shard has it: any of them says so.
+    // No shard has it: any of them throws the error.
     const coordinator = (named === undefined ? any : this.#all.get(named)) as SagaCoordinator
     return coordinator.inheritTransaction(headers, work)
   }
@@ -211,7 +211,9 @@ export class RoutingCoordinator implements ShardedCoordinator {
     return found
   }
 
-  /** @throws `saga.conflict`: a saga that begins it as its step does so on its own shard, and no database would see both */
+  /**
+   * @throws `saga.conflict` for the id of a sub-saga: its parent would begin it on another shard, and no database would see both
+   */
   #startKey(saga: { readonly name: string }, options: StartOptions<unknown>): SagaKey {
     const key = this.#keyOf('start', saga, options)
     const [any] = this.#options.shards.values()

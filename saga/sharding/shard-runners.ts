@@ -1,4 +1,4 @@
-/** The coordinators of all shards at work: one whose database is away holds up none of the others. */
+/** Runs the coordinators of all shards: one whose database is unavailable does not block the others. */
 import { SECOND } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import { RepeatedFailureLog } from '../../core/repeated-failure-log.ts'
@@ -15,7 +15,7 @@ export class ShardRunners {
   readonly #all: ReadonlyMap<string, SagaCoordinator>
   readonly #layouts: KnownLayouts
   readonly #stopping = new AbortController()
-  /** Reasons for which shards are not driven. */
+  /** Reasons why shards are not driven, by shard. */
   readonly #problems = new Map<string, Error>()
   readonly #later = new Map<string, Promise<void>>()
 
@@ -25,7 +25,7 @@ export class ShardRunners {
     this.#layouts = layouts
   }
 
-  /** Resolves when every shard is driven whose database is there. @throws what `run` of one of them throws, unless it is away */
+  /** Resolves when every available shard is driven. @throws the error of `run` of a shard, unless its database is unavailable */
   async run(options: RunOptions): Promise<void> {
     await this.#layouts.open()
     const outcomes = await Promise.allSettled([...this.#all.keys()].map((name) => this.#begin(name, options)))
@@ -57,7 +57,7 @@ export class ShardRunners {
     await Promise.all([...this.#all.values()].map((coordinator) => coordinator.close()))
   }
 
-  /** @throws what does not pass by itself; else it is tried again */
+  /** @throws errors that do not resolve by themselves; others are retried */
   async #begin(name: string, options: RunOptions): Promise<void> {
     try {
       await this.#drive(name, options)
@@ -99,7 +99,7 @@ export class ShardRunners {
   }
 }
 
-/** Unknown when one of them is. */
+/** Adds counts; unknown if one of them is. */
 function sum(counts: ReadonlyArray<number | undefined>): number | undefined {
   return counts.reduce<number | undefined>(
     (total, count) => (total === undefined || count === undefined ? undefined : total + count),

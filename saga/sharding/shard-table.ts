@@ -1,9 +1,9 @@
 /**
- * A database's record as a shard: its name, and the layouts. One row, in `saga_shard`.
+ * A database's record as a shard: its name and the layouts. One row, in `saga_shard`.
  *
- * The database itself refuses a saga that is started for another shard, or under a layout that is not its newest: a trigger compares the
- * starter's belief (`saga.home`) with the row. Starts share an advisory lock until their transaction ends, a change of the row holds it
- * exclusively: once the row has a new layout, no saga that was started under the old one can appear.
+ * The database itself refuses a saga that is started for another shard, or under an outdated layout: a trigger compares the
+ * starter's mark (`saga.home`) with the row. Starts share an advisory lock until their transaction ends, a change of the row
+ * locks it exclusively: once the row has a new layout, no saga started under the old one can appear.
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { migrate, requireMigrated, type SqlPart } from '../../core/migrate.ts'
@@ -12,9 +12,9 @@ import { SAGA_PART } from '../store/tables.ts'
 import { ShardingError } from './errors.ts'
 import { isFollowedBy, type Layouts } from './layout.ts'
 
-/** The SQLSTATE of a start that the database refuses. */
+/** SQLSTATE of a refused start. */
 const REFUSED = 'CC003'
-/** How long a change waits for the transactions that start sagas. */
+/** How long a change waits for transactions that start sagas. */
 const LOCK_WAIT_MS = 5_000
 
 export const SHARD_PART: SqlPart = {
@@ -61,18 +61,18 @@ END $$`,
   ],
 }
 
-/** A database's record of itself. */
+/** A database's record as a shard. */
 export interface ShardRow {
   readonly name: string
   readonly layouts: Layouts
 }
 
-/** Mark of a saga at its start. */
+/** Returns the mark of a saga at its start. */
 export function markOf(name: string, layouts: Layouts): string {
   return `${name}@${layouts.length}`
 }
 
-/** That a database refused a start, in our words; any other error as it is. */
+/** Converts the error of a refused start; returns other errors unchanged. */
 export function explainRefusal(error: unknown): unknown {
   const refusal = causesOf(error).find((cause) => hasCode(cause, REFUSED))
   return refusal instanceof Error ? new ShardingError('saga.shards_changed', { what: refusal.message }, error) : error
@@ -91,19 +91,19 @@ export class ShardTable {
     this.#quoted = quoteIdentifier(schema)
   }
 
-  /** After the tables of the sagas are there. */
+  /** Creates the table, after the tables of the sagas. */
   async migrate(): Promise<void> {
     await requireMigrated(this.sql, this.#schema, SAGA_PART)
     await migrate(this.sql, this.#schema, SHARD_PART.name, SHARD_PART.migrations)
   }
 
-  /** `undefined`: it was not told yet what it is. @throws `core.tables_missing`, `core.sql_version` */
+  /** Returns `undefined` when the database has no record yet. @throws `core.tables_missing`, `core.sql_version` */
   async read(): Promise<ShardRow | undefined> {
     await requireMigrated(this.sql, this.#schema, SHARD_PART)
     return this.#row(this.sql)
   }
 
-  /** The same in a transaction of the caller, whose database may be any: `undefined` also when it is no shard. */
+  /** Same in a transaction of the caller, whose database may not be a shard: `undefined` in this case, too. */
   async readIn(tx: SqlTransaction): Promise<ShardRow | undefined> {
     const table = `${this.#quoted}.saga_shard`
     const { rows } = await tx.query<{ there: boolean }>('SELECT to_regclass($1) IS NOT NULL AS there', [table])
@@ -116,14 +116,14 @@ export class ShardTable {
   }
 
   /**
-   * Tells a database for the first time what it is; leaves it as it is when that was done before.
-   * @param options `empty`: refuse a database that has sagas, for no earlier layout says that they are looked for here
+   * Records for the first time which shard a database is; does nothing if there is a record.
+   * @param options `empty`: refuse a database with sagas, because no earlier layout says that sagas are there
    * @throws `saga.shards_mismatch`
    */
   async begin(layouts: Layouts, { empty }: { readonly empty: boolean }): Promise<void> {
     await this.sql.transaction(async (tx) => {
       await limitWait(tx)
-      // Starts without shards are done, and later ones meet the trigger's check of the row.
+      // Starts without shards have ended, and later ones meet the trigger's check of the row.
       await tx.query(`LOCK TABLE ${this.#quoted}.saga IN SHARE ROW EXCLUSIVE MODE`)
       if ((await this.#row(tx)) !== undefined) return
       if (empty && (await this.hasSagas(tx))) {
@@ -139,9 +139,9 @@ export class ShardTable {
   }
 
   /**
-   * Adds the layouts that followed its own. Returns once no start under an earlier layout can commit.
-   * @param from the layouts it must have before, exactly. @default any prefix of `layouts`
-   * @returns its layouts now: longer, or others, when another process was faster
+   * Adds the layouts that followed those of the database. Resolves when no start under an earlier layout can commit.
+   * @param from exact layouts that it must have before. @default any prefix of `layouts`
+   * @returns its layouts: longer or different ones if another process was faster
    */
   async extend(layouts: Layouts, from?: Layouts): Promise<Layouts> {
     return this.sql.transaction(async (tx) => {

@@ -1,7 +1,7 @@
 /**
- * The database and schema that a coordinator keeps its sagas in. Each has an id of its own, made with its tables, that goes where they
- * go: into a dump, a replica, another server. The births of its sagas begin with it, and replies repeat births, so a reply says
- * which of two coordinators of one name it is for.
+ * Identity of the database and schema with a coordinator's sagas. The id is created with the tables, and moves with them into a
+ * dump, a replica or another server. The births of its sagas begin with it, and replies repeat births, so a reply identifies one
+ * of two coordinators with the same name.
  */
 import { newId } from '../../core/ids.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
@@ -19,7 +19,7 @@ export class HomeDatabase {
     this.#table = `${quoteIdentifier(schema)}.saga_home`
   }
 
-  /** Reads it once. */
+  /** Reads the id once. */
   async id(sql: SqlExecutor): Promise<string> {
     if (this.#id === undefined) {
       const { rows } = await this.#query<{ id: string }>(sql, `SELECT id FROM ${this.#table}`)
@@ -28,12 +28,12 @@ export class HomeDatabase {
     return this.#id
   }
 
-  /** Birth for a new saga. */
+  /** Creates a birth for a new saga. */
   async birth(sql: SqlExecutor): Promise<string> {
     return `${await this.id(sql)}-${newId()}`
   }
 
-  /** The home that a birth is of, when it is another one than this. */
+  /** Returns the database id in a birth, if it is another one. */
   async other(sql: SqlExecutor, birth: string | undefined): Promise<string | undefined> {
     const named = BIRTH.exec(birth ?? '')?.[1]
     return named === undefined || named === (await this.id(sql)) ? undefined : named

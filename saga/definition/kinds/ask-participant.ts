@@ -1,10 +1,10 @@
-/** Asking a participant in another service: by a message that leaves with the commit, or directly after it. */
+/** Calls a participant in another service: by a message that is sent with the commit, or directly after it. */
 import type { DirectTarget } from '../../direct/target.ts'
 import type { SagaEvent } from '../../machine/event.ts'
 import { type Commanded, encodeCommand } from '../../wire/wire.ts'
 import type { PreparedCall } from './kind.ts'
 
-/** @param kind what the participant has to be. @returns `yielded` when another process shall ask */
+/** @param kind required kind of the participant. @returns `yielded` when another process shall send the request */
 export async function askParticipant(
   step: Commanded & { readonly at: DirectTarget | undefined },
   prepared: PreparedCall,

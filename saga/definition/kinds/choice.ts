@@ -1,4 +1,4 @@
-/** `.choose(...)`: which of several branches is made. Decided once, when its turn comes, and kept. */
+/** `.choose(...)`: selects one of several branches. The choice is made once, when it is due, and stored. */
 
 import { invalidOption } from '../../../core/errors.ts'
 import { notAwaited } from '../../../core/unawaited-callbacks.ts'
@@ -12,7 +12,7 @@ interface ChoiceDefinition extends StepDefinition {
   readonly chooses: readonly string[]
 }
 
-/** Input from the builder: the names of the branches; their steps are ordinary steps. */
+/** Input from the builder: the names of the branches, whose steps are ordinary steps. */
 interface Raw {
   readonly by?: unknown
   readonly branches?: readonly string[]

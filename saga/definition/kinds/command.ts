@@ -1,4 +1,4 @@
-/** `.command(...)`: a participant in another service makes the step. The command leaves through the outbox. */
+/** `.command(...)`: a participant in another service performs the step. The command is sent through the outbox. */
 import type { Channel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/option-checks.ts'
@@ -17,34 +17,37 @@ export interface CommandRequest<Input, Results extends object, ToIn, Reply exten
   extends CallOptions {
   /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
   readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
-  /** The command's payload. Pure: called again for each resend, and for the compensation, confirmation or cancellation. */
+  /**
+   * Returns the command's payload. Must be pure: called again for each resend, and for the compensation, confirmation or
+   * cancellation.
+   */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
-  /** Schema of the reply's result: with a `tccParticipant`, of what its `try` returned. @default any JSON, typed `unknown` */
+  /** Schema of the reply's result; with a `tccParticipant`, of the result of its `try`. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
 }
 
-/** Options of `.command` before the pivot: it can be undone. */
+/** Options of `.command` before the pivot, where it can be undone. */
 export interface CommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
   extends CommandRequest<Input, Results, ToIn, Reply>,
     Undoable {
-  /** Not here: `true` makes it the pivot, which takes `ForwardCommandOptions`. */
+  /** Absent or false here: `true` makes it the pivot, which takes `ForwardCommandOptions`. */
   readonly pivot?: false | undefined
 }
 
-/** Options of `.command` as the pivot or after it: nothing to undo. */
+/** Options of `.command` as the pivot or after it, where nothing is undone. */
 export interface ForwardCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
   extends CommandRequest<Input, Results, ToIn, Reply>,
     Forward {}
 
 interface CommandDefinition extends StepDefinition {
   readonly to: Channel
-  /** Set when it is asked directly. */
+  /** Set when the participant is called directly. */
   readonly at: DirectTarget | undefined
   readonly request: (context: RequestContext) => unknown
   readonly reply: StandardSchemaV1 | undefined
 }
 
-/** The options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 interface Raw extends RawCallOptions {
   readonly to?: unknown
   readonly request?: unknown

@@ -1,6 +1,6 @@
 /**
- * `.each(...)`: a step for each item of a list. The list is computed once, when its turn comes; from then on its items are
- * steps of the saga's state, with a name, a key, attempts and a compensation of their own.
+ * `.each(...)`: a step for each item of a list. The list is computed once, when it is due; from then on its items are steps in
+ * the saga's state, each with a name, a key, attempts and a compensation.
  */
 
 import type { Channel } from '../../../binder/channel/channel.ts'
@@ -23,16 +23,16 @@ import { LOCAL } from './local.ts'
 import { SUB_SAGA } from './sub-saga.ts'
 import { type ConfirmOptions, TCC, type TccCancelContext, type TccConfirmContext } from './tcc.ts'
 
-/** The list of `.each`, and how it is gone through. */
+/** The list of `.each`, and its limits. */
 export interface EachList<Input, Results extends object, Item> {
   /**
-   * The items: JSON. Computed once, when the turn of the list comes, and kept: what is deployed or changed later does not
-   * change them. No items: the step is done. What it throws is a refusal.
+   * Returns the items: JSON. Called once, when the list is due, and stored, so later deployments and changes do not affect it.
+   * Without items the step is done. An error that it throws is a refusal.
    */
   readonly over: (context: RequestContext<Input, Results>) => readonly Item[]
-  /** How many of them are made together. @default 1: one after the other */
+  /** Number of items that run at once. @default 1: one after the other */
   readonly atOnce?: number | undefined
-  /** With more items than this the step is refused; 1 to 1000. Each is kept in the saga's row. @default 100 */
+  /** Maximum number of items, 1 to 1000; with more the step is refused. Each item is stored in the saga's row. @default 100 */
   readonly maxItems?: number | undefined
 }
 
@@ -43,14 +43,14 @@ interface EachInvoke<Input, Results extends object, Item, Result, T>
     CallOptions {
   /** Same as for `.step`. @default false */
   readonly transactional?: T
-  /** Same as for `.step`, for one item: `item`, and its position `index`. `key` is the item's own. */
+  /** Same as for `.step`, for one item: the context has `item`, its position `index`, and the item's `key`. */
   readonly invoke: (context: StepContext<Input, Results> & ListItem<Stored<Item>> & Tx<T>) => Result | Promise<Result>
 }
 
 /** Options of `.each` with a local step for each item, before the pivot. */
 export interface EachStepOptions<Input, Results extends object, Item, Result, T>
   extends EachInvoke<Input, Results, Item, Result, T> {
-  /** Undoes one item: the last one of the list first. As of `.step`. */
+  /** Undoes one item, the last one of the list first. Same as for `.step`. */
   readonly compensate:
     | ((
         context: CompensationContext<Input, Results, Stored<Result>> & ListItem<Stored<Item>> & Tx<T>,
@@ -58,7 +58,7 @@ export interface EachStepOptions<Input, Results extends object, Item, Result, T>
     | 'none'
 }
 
-/** The same after the pivot: nothing to undo. */
+/** Options of `.each` with a local step for each item, after the pivot, where nothing is undone. */
 export interface ForwardEachStepOptions<Input, Results extends object, Item, Result, T>
   extends EachInvoke<Input, Results, Item, Result, T>,
     Forward {}
@@ -68,7 +68,7 @@ interface EachRequest<Input, Results extends object, Item, ToIn, Reply extends S
     CallOptions {
   /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
   readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
-  /** The payload of one item's command. As of `.command`. */
+  /** Returns the payload of one item's command. Same as for `.command`. */
   readonly request: (context: RequestContext<Input, Results> & ListItem<Stored<Item>>) => ToIn
   /** Schema of one reply's result. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
@@ -79,7 +79,7 @@ export interface EachCommandOptions<Input, Results extends object, Item, ToIn, R
   extends EachRequest<Input, Results, Item, ToIn, Reply>,
     Undoable {}
 
-/** The same after the pivot: nothing to undo. */
+/** Options of `.each` with a command for each item, after the pivot, where nothing is undone. */
 export interface ForwardEachCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
   extends EachRequest<Input, Results, Item, ToIn, Reply>,
     Forward {}
@@ -88,7 +88,7 @@ interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults ex
   extends EachList<Input, Results, Item> {
   /** Same as for `.saga`. */
   readonly saga: Saga<ChildIn, unknown, ChildResults>
-  /** The input of one item's saga. As of `.saga`. */
+  /** Returns the input of one item's saga. Same as for `.saga`. */
   readonly input: (context: RequestContext<Input, Results> & ListItem<Stored<Item>>) => ChildIn
 }
 
@@ -99,33 +99,33 @@ export interface EachSagaOptions<Input, Results extends object, Item, ChildIn, C
   readonly compensate: true | 'none'
 }
 
-/** The same after the pivot: nothing to undo. */
+/** Options of `.each` with a saga for each item, after the pivot, where nothing is undone. */
 export interface ForwardEachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
   extends EachSaga<Input, Results, Item, ChildIn, ChildResults>,
     Forward {}
 
-/** Options of `.each` with a reservation for each item, by a `tccParticipant`: all of them are confirmed when the saga is decided. */
+/** Options of `.each` with a reservation for each item, by a `tccParticipant`: all are confirmed when the saga is decided. */
 export interface EachTccCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
   extends EachRequest<Input, Results, Item, ToIn, Reply>,
     ConfirmOptions {
-  /** The items are reserved, and confirmed later: `to` is the channel of a `tccParticipant`. */
+  /** Reserves the items first and confirms them later: `to` is the channel of a `tccParticipant`. */
   readonly tcc: true
 }
 
-/** Options of `.each` with a reservation for each item in the coordinator's process: as of `.tcc`, for one item. */
+/** Options of `.each` with a reservation for each item in the coordinator's process: same as for `.tcc`, for one item. */
 export interface EachTccStepOptions<Input, Results extends object, Item, Result>
   extends EachList<Input, Results, Item>,
     CallOptions,
     ConfirmOptions {
-  /** Reserves one item. As of `.tcc`; `key` is the item's own. */
+  /** Reserves one item. Same as for `.tcc`; `key` is the item's key. */
   readonly try: (
     context: StepContext<Input, Results> & ListItem<Stored<Item>> & WithTransaction,
   ) => Result | Promise<Result>
-  /** Makes one item final. As of `.tcc`. */
+  /** Makes one item's reservation final. Same as for `.tcc`. */
   readonly confirm: (
     context: TccConfirmContext<Input, Results, Stored<Result>> & ListItem<Stored<Item>>,
   ) => void | Promise<void>
-  /** Gives one item up: the last one of the list first. As of `.tcc`. */
+  /** Releases one item's reservation, the last one of the list first. Same as for `.tcc`. */
   readonly cancel: (
     context: TccCancelContext<Input, Results, Stored<Result>> & ListItem<Stored<Item>>,
   ) => void | Promise<void>
@@ -138,7 +138,7 @@ interface EachDefinition extends StepDefinition {
   readonly itemKind: StepKind
 }
 
-/** The options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 interface Raw {
   readonly over?: unknown
   readonly atOnce?: number | undefined
@@ -206,7 +206,7 @@ export const EACH: StepKind<EachDefinition> = {
   },
 }
 
-/** A reservation in this process is recognised by its `try`. */
+/** Returns the kind of the items. A `try` function marks a reservation in this process. */
 function kindOfItems(path: string, { to, saga, tcc, try: reserve }: Raw): StepKind {
   if (tcc !== undefined && tcc !== true) throw invalidOption(`${path}.tcc`, tcc, 'true, or to be left out')
   const others = saga !== undefined ? SUB_SAGA : to !== undefined ? COMMAND : LOCAL

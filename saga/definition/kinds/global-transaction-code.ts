@@ -1,4 +1,4 @@
-/** The one step of a transaction that is just code: the function that `globalTransaction` was given. */
+/** The only step of a transaction that is plain code: the function passed to `globalTransaction`. */
 import type { StepFailure } from '../../machine/state.ts'
 import { ONCE } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'
@@ -14,7 +14,7 @@ const GONE: StepFailure = {
 
 export const CODE: StepKind = {
   name: 'code',
-  // Its outcome is told by the span of the call.
+  // The span of the call records the outcome.
   spans: { outcome: undefined },
   resolve: () => {
     throw new TypeError('code is no step to be added: use defineGlobalTransaction')
@@ -26,7 +26,7 @@ export const CODE: StepKind = {
   run: (_, __, context) => context.body?.run(context),
 }
 
-/** Effects are those of its branches: when it fails nothing else is left of it. */
+/** All effects belong to its branches, so nothing else remains when it fails. */
 export function codeStep(timeoutMs: number): StepDefinition {
   return Object.freeze({
     name: CODE_STEP,

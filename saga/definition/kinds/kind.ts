@@ -1,6 +1,6 @@
 /**
- * What a kind of step is: all that definitions and coordinators ask of one. The machine knows no kinds; it knows the facts
- * of a `StepShape`, which `resolve` fills in. A step carries its kind, so a definition loads the kinds that it uses.
+ * Contract of a kind of step, for definitions and coordinators. The machine does not know kinds, only the facts of a `StepShape`,
+ * which `resolve` fills in. A step refers to its kind, so a definition loads only the kinds that it uses.
  */
 import type { Channel } from '../../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../../binder/channel/message.ts'
@@ -16,68 +16,68 @@ import type { Sender } from '../../wire/wire.ts'
 import type { NamedKind, Saga, StepDefinition } from '../saga-definition-types.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 
-/** A kind of step: its options, its part of the graph's hash, and its calls. The state machine knows no kinds. */
+/** A kind of step: its options, its part of the graph's hash, and its calls. The state machine does not know kinds. */
 export interface StepKind<Step extends StepDefinition = StepDefinition> extends NamedKind {
-  /** Names of the spans that tell of such a step. */
+  /** Names of the spans for such a step. */
   readonly spans: StepSpans
-  /** Options checked and merged with the defaults. @throws TypeError / RangeError naming the option and the remedy */
+  /** Checks the options and merges them with the defaults. @throws TypeError / RangeError naming the option and the remedy */
   resolve(place: StepPlace, options: object): Step
-  /** Facts that distinguish two graphs beyond those of every step. Timeouts and retries are not among them. */
+  /** Returns facts that distinguish two graphs beyond those of every step, without timeouts and retries. */
   graphOf(step: Step): GraphFacts
   tiesOf(step: Step): StepTies
   /**
-   * Readies a call: gives `call` what has to leave with the commit.
+   * Prepares a call: passes `call` the messages to send with the commit.
    *
-   * | `awaits` of the step | answers |
+   * | `awaits` of the step | returns |
    * |---|---|
-   * | absent | `undefined`: `run` is called, or a reply comes; `succeeded`, `refused`: nothing is called |
+   * | absent | `undefined`: `run` is called, or a reply arrives; `succeeded`, `refused`: nothing is called |
    * | `time` | `armed` |
    * | `signal` | `undefined`: called only for a conditional step; the first message ends the step |
    * | `plan` | `planned`, `chosen` |
    *
-   * @returns what the machine has to hear at once; `undefined`: the outcome comes later
-   * @throws whatever a function of the definition throws: the first call is refused, a later one failed
+   * @returns event to apply at once; `undefined`: the outcome follows later
+   * @throws errors of the definition's functions: the first call is then refused, a later one failed
    */
   prepare(step: Step, call: PreparedCall): Promise<SagaEvent | undefined> | SagaEvent | undefined
-  /** A step of this kind that is one item of a list: its functions are given the item, too. Absent: a list has none. */
+  /** Returns the step for one item of a list, whose functions also receive the item. Absent: not allowed in lists. */
   withItem?(step: Step, item: ListItem): Step
-  /** The step that was added behind one of this kind while the saga ran. Absent: none is. */
+  /** Returns the step that was added after a step of this kind while the saga ran. Absent: no steps are added. */
   grow?(step: Step, added: StepState): StepDefinition
-  /** Makes a call within this process (`wait: 'call'`). Absent: steps of this kind are made elsewhere, or only wait. */
+  /** Makes a call in this process (`wait: 'call'`). Absent: steps of this kind run elsewhere, or only wait. */
   run?(step: Step, operation: Operation, context: RunContext): unknown
-  /** Outcome of a call whose result cannot be stored, so that the definition decides. Absent: it has failed. */
+  /** Returns the outcome of a call whose result cannot be stored, if the definition decides it. Absent: the call has failed. */
   unstorable?(step: Step, error: unknown): unknown
 }
 
-/** Where a step is added. */
+/** Position where a step is added. */
 export interface StepPlace {
   /** For error messages: `defineSaga("place-order").step`. */
   readonly method: string
   readonly name: string
-  /** True: the saga has its pivot already. */
+  /** True: the saga already has its pivot. */
   readonly pivoted: boolean
 }
 
-/** Extra context of a step's functions for an item of a list. */
+/** Additional context of a step's functions for an item of a list. */
 export interface ListItem<Item = unknown> {
   /** The item as planned: JSON. */
   readonly item: Item
-  /** Its place in the list, from 0. */
+  /** Position in the list, from 0. */
   readonly index: number
 }
 
 /** JSON. */
 export type GraphFacts = Readonly<Record<string, unknown>>
 
-/** Connections of a step outside its saga. */
+/** Connections of a step to the outside of its saga. */
 export interface StepTies {
-  /** Where its commands go. */
+  /** Channel of its commands. */
   readonly to?: Channel | undefined
-  /** Set when the coordinator's process asks there itself. */
+  /** Set when the coordinator's process calls the participant itself. */
   readonly at?: DirectTarget | undefined
-  /** The messages that tell it to go on: the first one for the saga ends the step. */
+  /** Messages that the step waits for: the first one for the saga ends the step. */
   readonly from?: SignalSource | undefined
-  /** The saga that it is. */
+  /** The sub-saga, if the step is one. */
   readonly saga?: Saga | undefined
   /** Schema of a result that comes from outside. @default any JSON */
   readonly result?: StandardSchemaV1 | undefined
@@ -86,7 +86,7 @@ export interface StepTies {
 /** Handling of a message whose saga does not exist. */
 export type MissingSaga = 'ignore' | 'retry' | 'dead-letter'
 
-/** Which messages of which channel are signals, and for which sagas. */
+/** Channel and messages that are signals, and their sagas. */
 export interface SignalSource {
   readonly channel: Channel
   readonly correlate: (payload: unknown) => unknown
@@ -94,9 +94,9 @@ export interface SignalSource {
 }
 
 export interface StepSpans {
-  /** When its outcome comes; `undefined`: the span of the call has told it. */
+  /** Name when the outcome arrives; `undefined`: the span of the call has recorded it. */
   readonly outcome: string | undefined
-  /** When it is done because its time has come; absent: time alone never ends it. */
+  /** Name when the step is done because it is due; absent: time alone never ends it. */
   readonly due?: string | undefined
 }
 
@@ -104,16 +104,16 @@ export interface StepSpans {
 export type RunContext = CompensationContext &
   Partial<WithTransaction> & {
     readonly tried: boolean
-    /** The code of the transaction, in the process that has it. */
+    /** The code of the transaction, in the process that runs it. */
     readonly body?: TransactionBody | undefined
   }
 
-/** The code of a transaction that is just code, in the process that runs it. */
+/** The code of a global transaction, in the process that runs it. */
 export interface TransactionBody {
   run(context: StepContext): unknown
 }
 
-/** A saga that is a step of another, and begins. */
+/** A saga that begins as a step of another. */
 export interface ChildStart {
   readonly id: string
   readonly input: unknown
@@ -121,33 +121,33 @@ export interface ChildStart {
   readonly earlier: readonly SagaKey[]
 }
 
-/** A call that a transition asked for, before anything is written. */
+/** A call that a transition requires, before anything is written. */
 export interface PreparedCall {
   readonly call: Call
   readonly row: Pick<SagaRow, 'name' | 'id' | 'birth'>
-  /** The step as the transition leaves it. */
+  /** State of the step after the transition. */
   readonly state: StepState
   readonly sender: Sender
   readonly clock: Clock
   /** Limit on stored payloads. */
   readonly maxPayloadBytes: number
-  /** The code that the step is, when this process has it. */
+  /** The code of the step, if this process has it. */
   readonly body: TransactionBody | undefined
   /** Context of conditions and requests; read on demand. @throws `saga.input_unreadable`, `saga.result_unreadable` */
   context(): Promise<RequestContext>
-  /** False: this process makes no local calls now. One answer for all calls of a commit. */
+  /** False: this process cannot make local calls now. One answer for all calls of a commit. */
   mayRun(): boolean
   /** False: another process shall send the request. */
   mayAsk(): boolean
-  /** Sends a command with the commit; asks `at`, if it is given, after it. */
+  /** Sends a command with the commit, or calls `at` after the commit if it is given. */
   send(command: EncodedMessage, at?: DirectTarget): void
   /** Starts a saga with the commit. @throws SchemaError, `saga.payload_too_large` */
   start(saga: Saga, child: ChildStart, parent: SagaParent): Promise<void>
-  /** Leaves mail for another saga with the commit. */
+  /** Stores mail for another saga with the commit. */
   post(mail: SagaPost): void
 }
 
-/** @throws TypeError for a step that this release cannot make */
+/** @throws TypeError for a step whose kind this release does not know */
 export function kindOf({ kind, name }: StepDefinition): StepKind {
   if (typeof (kind as Partial<StepKind> | undefined)?.prepare === 'function') return kind as StepKind
   throw new TypeError(

@@ -13,29 +13,28 @@ type Tx<T> = T extends true ? WithTransaction : unknown
 
 interface Invoke<Input, Results extends object, Result, T> extends CallOptions {
   /**
-   * True: `invoke` and `compensate` get `tx`, and whatever they write through it commits together with the saga's
-   * advance: exactly once. Have no other effect in them. False: called at least once; deduplicate by `key`.
-   * @default false
+   * True: `invoke` and `compensate` receive `tx`, and their writes through it commit together with the saga's progress: exactly
+   * once. They must have no other effects. False: called at least once; deduplicate by `key`. @default false
    */
   readonly transactional?: T
-  /** Runs in the coordinator's process. Throw a `Refusal` to say no; an error with `retryable: false` to give up. */
+  /** Runs in the coordinator's process. Throw a `Refusal` to refuse; an error with `retryable: false` to fail without retries. */
   readonly invoke: (context: StepContext<Input, Results> & Tx<T>) => Result | Promise<Result>
 }
 
-/** Options of `.step` before the pivot: it can be undone. */
+/** Options of `.step` before the pivot, where it can be undone. */
 export interface StepOptions<Input, Results extends object, Result, T> extends Invoke<Input, Results, Result, T> {
   /**
-   * Undoes `invoke`; `'none'` says that there is nothing to undo. It is also called when the outcome of `invoke` is
-   * unknown, so it must accept that nothing ever happened, and be repeatable.
+   * Undoes `invoke`; `'none'`: there is nothing to undo. Also called when the outcome of `invoke` is unknown, so it must succeed
+   * if `invoke` had no effect, and be repeatable.
    */
   readonly compensate:
     | ((context: CompensationContext<Input, Results, Stored<Result>> & Tx<T>) => void | Promise<void>)
     | 'none'
-  /** Not here: `true` makes it the pivot, which takes `ForwardStepOptions`. */
+  /** Absent or false here: `true` makes it the pivot, which takes `ForwardStepOptions`. */
   readonly pivot?: false | undefined
 }
 
-/** The pivot, and every step after it: nothing to undo. */
+/** Options of `.step` as the pivot or after it, where nothing is undone. */
 export interface ForwardStepOptions<Input, Results extends object, Result, T>
   extends Invoke<Input, Results, Result, T>,
     Forward {}
@@ -45,7 +44,7 @@ interface LocalDefinition extends StepDefinition {
   readonly undo: ((context: RunContext) => unknown) | undefined
 }
 
-/** The options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 interface Raw extends RawCallOptions {
   readonly transactional?: unknown
   readonly invoke?: unknown
@@ -91,7 +90,7 @@ export const LOCAL: StepKind<LocalDefinition> = {
   run: (step, operation, context) => RUNS[operation]?.(step, context),
 }
 
-/** Never confirmed: its shape has no `confirm`. */
+/** Functions by operation. There is no `confirm`, because the shape has none. */
 const RUNS: Readonly<Partial<Record<Operation, (step: LocalDefinition, context: RunContext) => unknown>>> = {
   invoke: (step, context) => step.run(context),
   compensate: (step, context) => step.undo?.(context),

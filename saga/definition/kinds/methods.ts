@@ -1,4 +1,4 @@
-/** The methods of a builder, and the kind of step that each adds. All other kinds are made by the part that has them. */
+/** Methods of a builder and the kind of step that each adds. Kinds outside this list are created by the parts that own them. */
 import { COMMAND } from './command.ts'
 import { EACH } from './each.ts'
 import type { StepKind } from './kind.ts'

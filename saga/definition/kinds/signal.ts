@@ -9,22 +9,22 @@ import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
 
 /** A signal sent with `coordinator.signal`. */
 export interface SignalOptions<Payload extends StandardSchemaV1> {
-  /** Payload; stored in its input form, as JSON. */
+  /** Schema of the payload, which is stored in its input form, as JSON. */
   readonly payload: Payload
-  /** The saga turns back when it has not come by then (after the pivot: is `stuck`). @default waits forever */
+  /** Time limit, after which the saga is undone (after the pivot: `stuck`). @default waits forever */
   readonly timeoutMs?: number | undefined
 }
 
-/** A message of a channel is the signal. */
+/** Options of `.signal` that waits for a message of a channel. */
 export interface MessageSignalOptions<In, Out> {
-  /** The channel whose messages are the signal; the coordinator consumes it with a binding of its own. */
+  /** Channel whose messages are signals; the coordinator consumes it with its own binding. */
   readonly from: Channel<In, Out>
-  /** The id of the saga that the message is for; `undefined`: of none. Anything else fails, and the message is tried again. */
+  /** Returns the id of the saga for the message, or `undefined` if there is none. If it throws, the message is retried. */
   readonly correlate: (payload: Out) => string | undefined
   /**
-   * What becomes of a message whose saga does not exist, because it is not started yet or was deleted. `'ignore'`: it is settled, counted
-   * and logged. `'retry'`: it is tried again for about a minute, and is a dead letter then; messages behind it in its order wait.
-   * `'dead-letter'`: it is a dead letter at once, for an operator to send again.
+   * Treatment of a message whose saga does not exist, because it has not started yet or was deleted. `'ignore'`: settled, counted
+   * and logged. `'retry'`: retried for about a minute, then dead-lettered; later messages with the same key wait.
+   * `'dead-letter'`: dead-lettered at once, for an operator to redrive.
    * @default 'ignore'
    */
   readonly missing?: 'ignore' | 'retry' | 'dead-letter' | undefined
@@ -37,7 +37,7 @@ interface SignalDefinition extends StepDefinition {
   readonly from: SignalSource | undefined
 }
 
-/** The options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 interface Raw {
   readonly payload?: Partial<StandardSchemaV1> | undefined
   readonly timeoutMs?: number | undefined
@@ -83,7 +83,7 @@ export const SIGNAL: StepKind<SignalDefinition> = {
   },
   graphOf: ({ from }) => (from === undefined ? {} : { from: from.channel.name }),
   tiesOf: ({ from, payload }) => ({ from, result: payload }),
-  // Asked for conditional steps only, of which the machine does not know before that they are needed.
+  // Called for conditional steps only; whether one is needed is not known before.
   prepare: (_, { state }) =>
     state.signal === undefined ? undefined : { type: 'signalled', step: state.step, ...state.signal },
 }

@@ -1,7 +1,7 @@
 /**
- * `.saga(...)`: a saga as a step of another. The child is a saga like any other, started in the commit of the parent's
- * intent and named after the step, so it exists exactly if the step was begun. Its end is mail for the parent, written in
- * the same commit; the order to undo it is mail for the child. So neither can be lost, and no process has to stay for it.
+ * `.saga(...)`: a saga as a step of another. The sub-saga is a normal saga, started in the commit of the parent's intent and
+ * named after the step, so it exists if and only if the step began. Its end is mail for the parent, written in the commit of the
+ * end; the order to undo it is mail for the sub-saga. So neither can be lost, and no process has to stay alive for it.
  */
 
 import { invalidOption } from '../../../core/errors.ts'
@@ -21,21 +21,21 @@ import type { PreparedCall, StepKind } from './kind.ts'
 interface SubSaga<Input, Results extends object, ChildIn, ChildResults extends object> {
   /** The sub-saga, driven by the same coordinator; it need not be in its `sagas`. */
   readonly saga: Saga<ChildIn, unknown, ChildResults>
-  /** Pure: called again when the call is repeated. */
+  /** Returns the sub-saga's input. Must be pure: called again when the call is repeated. */
   readonly input: (context: RequestContext<Input, Results>) => ChildIn
 }
 
-/** Options of `.saga` before the pivot: what happens to the sub-saga when this one turns back. */
+/** Options of `.saga` before the pivot: whether the sub-saga is undone with this one. */
 export interface SubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
   extends SubSaga<Input, Results, ChildIn, ChildResults> {
   /**
-   * True: when this saga turns back, that one is undone, also if it has completed; it must have no pivot. `'none'`: it is
-   * left as it is.
+   * True: when this saga is undone the sub-saga is undone, too, even if it has completed; it must have no pivot. `'none'`: the
+   * sub-saga remains as it is.
    */
   readonly compensate: true | 'none'
 }
 
-/** Options of `.saga` after the pivot: nothing to undo. */
+/** Options of `.saga` after the pivot, where nothing is undone. */
 export interface ForwardSubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
   extends SubSaga<Input, Results, ChildIn, ChildResults>,
     Forward {}
@@ -45,7 +45,7 @@ interface SubSagaDefinition extends StepDefinition {
   readonly input: (context: RequestContext) => unknown
 }
 
-/** The options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 interface Raw {
   readonly saga?: unknown
   readonly input?: unknown
@@ -122,7 +122,7 @@ function compensates(path: string, saga: Saga, compensate: unknown, pivoted: boo
 
 type CallOfChild = (step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext) => Promise<void>
 
-/** Never confirmed: its shape has no `confirm`. */
+/** Calls by operation. There is no `confirm`, because the shape has none. */
 const CALLS: Readonly<Partial<Record<Operation, CallOfChild>>> = { invoke: begin, compensate: undo }
 
 async function begin(step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext): Promise<void> {

@@ -1,10 +1,10 @@
 /**
- * `.tcc(...)`: a step that reserves first. `try` goes forward with the saga; once the saga is decided (past its pivot, or
- * without one when all steps are done) `confirm` makes the reservation final; when the saga turns back `cancel` gives it up.
+ * `.tcc(...)`: a step that first reserves. `try` runs when the saga goes forward. Once the saga is decided (past its pivot, or,
+ * without one, when all steps are done) `confirm` makes the reservation final; if the saga is undone `cancel` releases it.
  *
- * The participant is another service, or functions that the coordinator calls in transactions of its own database. There
- * what they write commits with the saga's advance, which is all the fence they need: each is done once. What `try` did
- * elsewhere is in doubt when it fails, so `cancel` is called then, too.
+ * The participant is another service, or functions that the coordinator calls in transactions of its own database. The writes of
+ * these functions commit with the saga's progress, so each is applied once without a further fence. Effects of `try` elsewhere
+ * are uncertain after a failure, so `cancel` is called then, too.
  */
 import { type Channel, defineChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
@@ -32,10 +32,10 @@ import { askParticipant } from './ask-participant.ts'
 import type { CommandRequest } from './command.ts'
 import type { RunContext, StepKind, StepPlace } from './kind.ts'
 
-/** How confirmations are repeated. */
+/** Retries of confirmations. */
 export interface ConfirmOptions {
   /**
-   * As `retry`, of the confirmation; a participant that is away is waited for without end.
+   * Same as `retry`, for the confirmation; an unavailable participant is awaited without limit.
    * @default 10 attempts; 1 s, doubled, at most 10 s. After them the saga is `stuck`.
    */
   readonly confirmRetry?: RetryOptions | undefined
@@ -59,39 +59,39 @@ export interface TccCancelContext<Input = unknown, Results extends object = obje
   extends CompensationContext<Input, Results, Result>,
     WithTransaction {
   /**
-   * True: `try` was committed, what it wrote through `tx` is there. False: nothing of that is, but it was begun, so what it
-   * did elsewhere may have happened.
+   * True: `try` was committed with its writes through `tx`. False: these writes do not exist, but `try` began, so its effects
+   * elsewhere may have happened.
    */
   readonly tried: boolean
 }
 
-/** Options of `.tcc` in the coordinator's process: each function runs in a transaction that commits with the saga's advance. */
+/** Options of `.tcc` in the coordinator's process: each function runs in a transaction that commits with the saga's progress. */
 export interface TccStepOptions<Input, Results extends object, Result> extends CallOptions, ConfirmOptions {
-  /** Reserves. Throw a `Refusal` to say no: nothing was done. Give `key` to whatever it calls outside of `tx`. */
+  /** Reserves. Throw a `Refusal` to refuse, having done nothing. Pass `key` to any system that it calls outside of `tx`. */
   readonly try: (context: StepContext<Input, Results> & WithTransaction) => Result | Promise<Result>
-  /** Makes it final. Must not refuse: what was reserved can be had. */
+  /** Makes the reservation final. Must not refuse. */
   readonly confirm: (context: TccConfirmContext<Input, Results, Stored<Result>>) => void | Promise<void>
-  /** Gives it up. Called also when `try` failed or its outcome is unknown: see `tried`. Must not refuse. */
+  /** Releases the reservation. Also called when `try` failed or its outcome is unknown: see `tried`. Must not refuse. */
   readonly cancel: (context: TccCancelContext<Input, Results, Stored<Result>>) => void | Promise<void>
 }
 
 type Run = (context: RunContext) => unknown
 
 interface TccDefinition extends StepDefinition {
-  /** `undefined`: the functions are called here. */
+  /** Destination of commands; `undefined`: the functions are called here. */
   readonly sent: Sent | undefined
   readonly runs: Readonly<Record<Operation, Run>> | undefined
 }
 
 interface Sent {
   readonly to: Channel
-  /** Set when it is asked directly. */
+  /** Set when the participant is called directly. */
   readonly at: DirectTarget | undefined
   readonly request: (context: RequestContext) => unknown
   readonly reply: StandardSchemaV1 | undefined
 }
 
-/** The options as they come: unchecked, possibly from plain JavaScript. */
+/** Options as received: unchecked, possibly from plain JavaScript. */
 interface Raw extends CallOptions, ConfirmOptions {
   readonly to?: unknown
   readonly request?: unknown
@@ -154,14 +154,14 @@ export const TCC: StepKind<TccDefinition> = {
   run: (step, operation, context) => step.runs?.[operation](context),
 }
 
-/** Defines a branch that code can call: a step without a payload yet. @throws as `resolve` */
+/** Defines a branch that code can call: a step without a payload. @throws the errors of `resolve` */
 export function resolveBranch(method: string, name: string, options: object): StepDefinition {
   return TCC.resolve({ method, name, pivoted: false }, { ...options, request: () => undefined })
 }
 
 /**
- * The step of a called branch. If this release lacks the branch, or sends it to another channel where the step is unknown, each call fails,
- * and an operator sees that.
+ * Returns the step of a called branch. If this release lacks the branch, or sends it to another channel where the step is
+ * unknown, each call fails, which operators see.
  */
 export function asBranch(definition: StepDefinition | undefined, state: StepState): StepDefinition {
   const { step: name, branch = '', payload, to } = state

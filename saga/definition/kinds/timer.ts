@@ -1,4 +1,4 @@
-/** `.timer(...)`: done when its time has come. Nothing is called. */
+/** `.timer(...)`: done when it is due. Calls nothing. */
 
 import type { Clock } from '../../../core/clock.ts'
 import { invalidOption } from '../../../core/errors.ts'
@@ -12,8 +12,8 @@ import type { StepKind } from './kind.ts'
 /** Options of `.timer`. */
 export interface TimerOptions<Input, Results extends object> {
   /**
-   * How long to wait: milliseconds, or a moment. Computed once, when the step begins; kept over restarts.
-   * A moment in the past, or less than 0 ms, is now.
+   * How long to wait: milliseconds, or a point in time. Computed once, when the step begins, and stored. A point in the past, or
+   * less than 0 ms, means now.
    */
   readonly delay: number | ((context: RequestContext<Input, Results>) => number | Date)
 }
@@ -52,7 +52,7 @@ export const TIMER: StepKind<TimerDefinition> = {
   },
 }
 
-/** @throws TypeError / RangeError when the definition's function gives neither a duration nor a moment */
+/** @throws TypeError / RangeError when the definition's function returns neither a duration nor a point in time */
 function delayOf({ name, delay }: TimerDefinition, context: RequestContext, clock: Clock): number {
   const given = typeof delay === 'function' ? notAwaited(delay(context)) : delay
   const ms = given instanceof Date ? given.getTime() - clock.now() : given
