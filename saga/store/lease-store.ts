@@ -1,22 +1,22 @@
 /**
- * Leases of sagas, and when the next saga is due.
+ * Leases of sagas, and their due times.
  *
- * All times are the server's. `due_at` is when an instance must look at the row: with an `owner` it is the end of its lease, without one the
- * time of a retry or of a late reply. A stuck saga has an owner until it was reported. `epoch` counts changes of ownership: the holder of
- * epoch n cannot write once it is n + 1.
+ * All times are the server's. `due_at` is when an instance must read the row: with an `owner` it is the end of the lease, without
+ * one the time of a retry or of a late reply. A stuck saga has an owner until `onStuck` was called. `epoch` counts changes of
+ * ownership: the holder of epoch n cannot write once it is n + 1.
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { nextRevisionSql } from './revision.ts'
 import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './store-types.ts'
 
-/** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
+/** As a subquery it is evaluated once; comparing with the bare, volatile function would read every row, index or not. */
 const NOW = '(SELECT clock_timestamp())'
 
 export class LeaseStore {
   readonly #query: OwnQuery
   readonly #saga: string
-  /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two cannot deadlock. */
+  /** Locks the rows of held leases, in key order like `saga_write`, so that the two cannot deadlock. */
   readonly #held: string
 
   constructor(schema: string, track?: Track) {
@@ -28,9 +28,9 @@ export class LeaseStore {
   }
 
   /**
-   * Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. `nextDueMs`: in how many
-   * ms the next saga of them is due, of those that were not due yet, `undefined` when none waits. Each version is looked up by itself:
-   * sagas of others, maybe many that stay due after the rollback of a deploy, are not read.
+   * Takes due sagas of these versions: late replies and retries, and sagas of dead owners. `nextDueMs`: in how many ms the next
+   * of the remaining sagas is due; `undefined` when none waits. Each version is queried separately, so sagas of other versions,
+   * of which many may stay due after a rollback of a deployment, are not read.
    */
   async claim(
     sql: SqlExecutor,
@@ -66,9 +66,9 @@ export class LeaseStore {
   }
 
   /**
-   * Repairs times that lie too far in the future, because the server's clock was set back since, or another server wrote them. A lease
-   * or pause that would last longer than its full length ends that length from now. If the last write lies in the future, it counts
-   * as now, and the deadline moves back by as much.
+   * Repairs due times that are too far in the future, because the server's clock was set back since, or another server wrote
+   * them. A lease or pause that would last longer than its full length then ends that length from now. If the last write is in
+   * the future, it counts as now, and the deadline moves back by the same amount.
    */
   async countAnew(sql: SqlExecutor): Promise<void> {
     await this.#query(
@@ -80,7 +80,7 @@ export class LeaseStore {
     )
   }
 
-  /** In how many ms the next row becomes due, as `claim` says it. */
+  /** Returns in how many ms the next row is due, same as in `claim`. */
   async nextDueMs(sql: SqlExecutor, versions: readonly SagaVersion[]): Promise<number | undefined> {
     const result = await this.#query<{ ms: number | null }>(
       sql,
@@ -93,7 +93,7 @@ export class LeaseStore {
     return result.rows[0]?.ms ?? undefined
   }
 
-  /** Extends leases; returns those that are still held. */
+  /** Extends leases. Returns the ones that are still held. */
   async renew(
     sql: SqlExecutor,
     owner: string,
@@ -110,7 +110,7 @@ export class LeaseStore {
     return result.rows
   }
 
-  /** Gives leases back at once: due now, and a late write of this owner is refused. */
+  /** Gives leases back at once: the sagas are due now, and a late write of this owner is refused. */
   async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
     await this.#query(
       sql,
@@ -122,7 +122,7 @@ export class LeaseStore {
     )
   }
 
-  /** Ends the leases of owners whose name does not begin so: they are known to be gone. */
+  /** Ends the leases of owners whose name does not have this prefix, because their processes are known to be gone. */
   async expireOthers(sql: SqlExecutor, ownerPrefix: string): Promise<void> {
     await this.#query(
       sql,
@@ -133,7 +133,7 @@ export class LeaseStore {
     )
   }
 
-  /** Unfinished sagas without an owner, by key. */
+  /** Returns unfinished sagas without an owner, by key. */
   async unowned(
     sql: SqlExecutor,
     versions: readonly SagaVersion[],

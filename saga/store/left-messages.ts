@@ -1,7 +1,7 @@
 /**
- * Messages that are signals, left by instances which have not loaded a version that may wait for them: as they came, for an instance
- * that has it. One that could not be applied in `ATTEMPTS` attempts keeps its row, with no `due_at`. Once its version has no open saga, no
- * saga can hear it, and its row is deleted.
+ * Signal messages stored by instances that have not loaded a version that may wait for them, for an instance that has it. A
+ * message that failed `ATTEMPTS` times keeps its row, without `due_at`. Once its version has no open saga, no saga can receive
+ * it, and its row is deleted.
  */
 import type { EncodedMessage, HeaderValue } from '../../binder/channel/message.ts'
 import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
@@ -13,12 +13,12 @@ import type { SagaVersion } from './store-types.ts'
 
 /** Same number of attempts as for a message read from its channel. */
 const ATTEMPTS = 13
-/** A message may come before the saga that it is for is started. */
+/** A message may arrive before its saga is started. */
 const KEPT_MS = 1 * HOUR
-/** An operator may want to see one that could not be applied. */
+/** How long a failed message is kept, for operators. */
 const FAILED_KEPT_MS = 7 * DAY
 const SWEEP_BATCH = 1_000
-/** Rows that a count looks at. */
+/** Maximum number of rows in a count. */
 const MOST_COUNTED = 100_000
 
 /** A version that has open sagas and a step which waits for messages of the channel. */
@@ -29,14 +29,14 @@ export interface Listener extends SagaVersion {
 export interface LeftMessage extends Listener {
   readonly id: string
   readonly message: EncodedMessage
-  /** True if it is not taken again. */
+  /** True if the message is not tried again. */
   readonly isLast: boolean
 }
 
 /** Messages that wait for an instance with a version. */
 export interface LeftMessageCount extends SagaVersion {
   readonly count: number
-  /** How many of them could not be applied, and are not tried again. */
+  /** Number of messages that could not be applied, and are not tried again. */
   readonly failed: number
 }
 
@@ -54,7 +54,7 @@ export class LeftMessageStore {
     this.#message = `${quoted}.saga_message`
   }
 
-  /** Other versions than those that are loaded whose open sagas may wait for messages of these channels. */
+  /** Returns the versions, other than the loaded ones, whose open sagas may wait for messages of these channels. */
   async listeners(
     sql: SqlExecutor,
     channels: readonly string[],
@@ -88,9 +88,9 @@ export class LeftMessageStore {
   }
 
   /**
-   * Takes messages that were left for these versions, for `leaseMs`. One whose time lies further away than its lease is due: the
-   * server's clock was set back since. That compares with the clock itself: a row that another instance takes during the statement is
-   * checked again, and its time may lie behind the beginning of the statement by more than the lease.
+   * Takes messages stored for these versions, for `leaseMs`. A message that is due later than its lease allows is due now,
+   * because the server's clock was set back since. The comparison uses the current clock: a row that another instance takes
+   * during the statement is checked again, and its time may be later than the start of the statement by more than the lease.
    */
   async take(
     sql: SqlExecutor,
@@ -117,7 +117,7 @@ export class LeftMessageStore {
     await this.#query(sql, `DELETE FROM ${this.#message} WHERE id = $1`, [id])
   }
 
-  /** Deletes messages whose version has no open saga, at most a batch. */
+  /** Deletes messages whose version has no open saga, at most one batch. */
   async sweep(sql: SqlExecutor): Promise<void> {
     await this.#query(
       sql,
@@ -130,7 +130,7 @@ export class LeftMessageStore {
     )
   }
 
-  /** By version. */
+  /** Counts messages by version. */
   async count(sql: SqlExecutor): Promise<readonly LeftMessageCount[]> {
     const { rows } = await this.#query<LeftMessageCount>(
       sql,
@@ -141,7 +141,7 @@ export class LeftMessageStore {
   }
 }
 
-/** Fields that decoding needs, in bytes: a column of text or JSON would refuse some keys. */
+/** Fields that decoding needs, as bytes, because a column of text or JSON would refuse some keys. */
 interface Kept extends Pick<EncodedMessage, 'id' | 'key' | 'contentType'> {
   readonly payloadVersion?: HeaderValue | undefined
   /** Base64. */

@@ -13,7 +13,7 @@ import type {
   TimelineRow,
 } from './store-types.ts'
 
-/** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */
+/** Reason why a saga is undone or, if it is stuck, the step that an operator has to settle, with its error. */
 export const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(
   (SELECT jsonb_build_object('step', s->'step') || (s->'error') FROM jsonb_array_elements(state->'steps') AS s
    WHERE s->>'wait' = 'operator' AND s->'error' IS NOT NULL LIMIT 1), state->'failure') ELSE state->'failure' END)`
@@ -43,7 +43,7 @@ export class SagaReads {
     this.#event = `${quoted}.saga_event`
   }
 
-  /** Sagas with their timelines, in the order of the keys; `undefined` for one that is not there. */
+  /** Reads sagas with their timelines, in the order of the keys; `undefined` for a missing one. */
   async read(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (ReportedSaga | undefined)[]> {
     const result = await this.#query<ReportedSaga>(
       sql,
@@ -61,7 +61,7 @@ export class SagaReads {
     })
   }
 
-  /** Existing sagas among the keys, and whether each has ended or is stuck. */
+  /** Returns the existing sagas among the keys, and whether each has ended or is stuck. */
   async standing(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly StandingSaga[]> {
     const result = await this.#query<StandingSaga>(
       sql,
@@ -82,7 +82,7 @@ export class SagaReads {
     return result.rows.map((row) => ({ ...row, failure: row.failure ?? undefined }))
   }
 
-  /** Unfinished sagas by version and status. */
+  /** Counts unfinished sagas by version and status. */
   async open(sql: SqlExecutor): Promise<readonly OpenSagas[]> {
     const result = await this.#query<OpenSagas>(
       sql,
@@ -94,7 +94,7 @@ export class SagaReads {
     return result.rows
   }
 
-  /** Open sagas of these versions after `after`, with their inputs. */
+  /** Returns open sagas of these versions after `after`, with their inputs. */
   async openInputs(
     sql: SqlExecutor,
     versions: readonly SagaVersion[],
@@ -111,7 +111,7 @@ export class SagaReads {
     return result.rows
   }
 
-  /** The present revisions, by `name/id`; without those that are not there. */
+  /** Returns the current revisions, by `name/id`; without missing sagas. */
   async revisions(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<ReadonlyMap<string, number>> {
     const { rows } = await this.#query<SagaKey & { readonly revision: number }>(
       sql,
@@ -123,12 +123,12 @@ export class SagaReads {
   }
 }
 
-/** Without what the database has as null. */
+/** Removes fields that are null in the database. */
 export function cleanTimeline({ at, kind, step, detail }: TimelineRow): TimelineRow {
   return { at, kind, ...(step != null && { step }), ...(detail != null && { detail }) }
 }
 
-/** Contains only the conditions asked for; for open statuses also `ended_at IS NULL`, so that the partial indexes apply. */
+/** Returns only the requested conditions; for open statuses also `ended_at IS NULL`, so that the partial indexes apply. */
 function listCondition(filter: ResolvedFilter): { readonly where: string; readonly parameters: readonly unknown[] } {
   const { status, saga, version, code, startedAfter, startedBefore, after } = filter
   const parameters: unknown[] = []

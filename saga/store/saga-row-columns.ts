@@ -1,4 +1,4 @@
-/** Columns of a saga's row, and how the stores of sagas send their statements. */
+/** Columns of a saga's row, and the query function of the saga stores. */
 import { type OwnQuery, ownQuery } from '../../core/sql.ts'
 
 /** Columns of a `SagaRow`. */
@@ -8,7 +8,9 @@ export const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, sta
   (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
   (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
 
-/** Columns of the table that `COLUMNS` reads, of the row `s`. Listed, because a statement with all columns is parsed each time. */
+/**
+ * Columns of the table that `COLUMNS` reads, of the row `s`. Listed, because a statement with all columns is parsed each time.
+ */
 export const STORED: string = [
   'name, id, version, graph_hash, birth, state, input, input_hash, revision, owner, epoch, mail',
   'deadline_at, updated_at, created_at, trace',
@@ -16,10 +18,10 @@ export const STORED: string = [
   .join(', ')
   .replaceAll(/\w+/g, 's.$&')
 
-/** Gets every statement, with its text, and gives it back. */
+/** Receives every statement with its text, and returns it. */
 export type Track = <T>(statement: Promise<T>, text: string) => Promise<T>
 
-/** Makes the query function of a store. */
+/** Creates the query function of a store. */
 export function sagaQuery(schema: string, track: Track = (statement) => statement): OwnQuery {
   const query = ownQuery(schema, 'coordinator.migrate()')
   return (sql, text, parameters) => track(query(sql, text, parameters), text)

@@ -1,4 +1,4 @@
-/** The sagas as rows: what the store reads and writes. */
+/** Sagas as rows: types that the store reads and writes. */
 
 import type { OperatorAction, TimelineEntry } from '../machine/event.ts'
 import type { SagaParent, SagaState, SagaStatus } from '../machine/state.ts'
@@ -6,20 +6,20 @@ import type { SagaReply } from '../wire/reply.ts'
 
 export type ResolvedFilter = ListFilter & { readonly limit: number }
 
-/** All that is given must fit. */
+/** Filter of a list; all given conditions must hold. */
 export interface ListFilter {
   readonly status?: SagaStatus | undefined
   readonly saga?: string | undefined
   readonly version?: number | undefined
-  /** The code of the failure: `payments.declined`. */
+  /** Code of the failure: `payments.declined`. */
   readonly code?: string | undefined
   /** Epoch ms, server time, exclusive. */
   readonly startedAfter?: number | undefined
   /** Epoch ms, server time, exclusive. */
   readonly startedBefore?: number | undefined
-  /** The last line of the page before this one. */
+  /** Last line of the previous page. */
   readonly after?: SagaSummary | undefined
-  /** @default 100 */
+  /** Maximum number of lines. @default 100 */
   readonly limit?: number | undefined
 }
 
@@ -28,35 +28,35 @@ export interface SagaKey {
   readonly id: string
 }
 
-/** A reply, a signal for a step, the order of the saga that this one is a step of, or an operator's action. */
+/** A reply, a signal for a step, the parent's order to undo, or an operator's action. */
 export type SagaMail = SagaReply | SagaSignal | SagaUndo | SagaOperatorMail
 
 export interface SagaUndo {
   readonly undo: true
-  /** The step that gives the order: only a saga that was begun as that one hears it. */
+  /** Parent's step that gives the order: it applies only to the saga that was begun as this step. */
   readonly of?: Omit<SagaParent, 'operation'> | undefined
 }
 
-/** Action of an operator without the definition: applied by an instance that has it. */
+/** Action of an operator, stored without knowledge of the definition and applied by an instance that has it. */
 export interface SagaOperatorMail {
   readonly operator: OperatorAction
   readonly by: string
   readonly reason: string
-  /** Tells it from others in the row. */
+  /** Identifies it among others in the row. */
   readonly request: string
 }
 
 export interface SagaSignal {
   readonly signal: string
   readonly payload?: unknown
-  /** The channel whose message it is; absent: it is no message. Such a signal is never mail: a message is left as it came. */
+  /** Channel of the message; absent for other signals. A message is never stored as mail, but in its original form. */
   readonly channel?: string | undefined
 }
 
-/** The steps of a definition that wait for signals, each with the channel whose messages these are; `null`: they are no messages. */
+/** Steps of a definition that wait for signals, each with the channel of its messages, or `null` for `coordinator.signal`. */
 export type SagaSignals = Readonly<Record<string, string | null>>
 
-/** Where a saga's trace begins: W3C headers. */
+/** Start of a saga's trace, as W3C headers. */
 export type SagaTrace = Readonly<Record<string, string>>
 
 /** A version of a definition. */
@@ -68,7 +68,7 @@ export interface SagaVersion {
 export interface SagaRow extends SagaKey {
   readonly version: number
   readonly graphHash: string
-  /** Tells it from an earlier saga that had its id and was deleted. */
+  /** Distinguishes the saga from an earlier one with the same id that was deleted. */
   readonly birth: string
   readonly state: SagaState
   readonly input: unknown
@@ -77,43 +77,43 @@ export interface SagaRow extends SagaKey {
   readonly owner: string | null
   readonly epoch: number
   /**
-   * Events that were left for the next instance that takes the saga: orders to turn back and reports of sub-sagas, actions of operators
-   * from another process, and signals and replies that reached an instance without this version.
+   * Events stored for the next instance that takes the saga: orders to undo, reports of sub-sagas, operators' actions from other
+   * processes, and signals and replies that reached an instance without this version.
    */
   readonly mail: readonly SagaMail[] | null
-  /** Until its deadline passes, when it was read; `null`: it has none. */
+  /** Time until its deadline passes, as of the read; `null` without one. */
   readonly deadlineInMs: number | null
-  /** Since its state was written, when it was read. */
+  /** Time since its state was written, as of the read. */
   readonly sinceWriteMs: number
-  /** Since it was started, when it was read. */
+  /** Time since it was started, as of the read. */
   readonly ageMs: number
-  /** `null`: it was started without telemetry. */
+  /** Start of its trace; `null` if it was started without telemetry. */
   readonly trace: SagaTrace | null
-  /** Only of a saga that is being started: the shard that it is for, and under which layout, `a@2`. Absent: there are no shards. */
+  /** For a saga that is being started: its shard and layout, `a@2`. Absent without shards. */
   readonly home?: string | undefined
 }
 
-/** A saga that was due, and is taken. */
+/** A due saga that this process has taken. */
 export interface ClaimedRow extends SagaRow {
-  /** Previous owner; of a stuck saga: the instance that was to report it. */
+  /** Previous owner; of a stuck saga the instance that should have called `onStuck`. */
   readonly former: string | null
 }
 
-/** The next row of a saga. */
+/** The next state of a saga's row. */
 export interface SagaWrite {
   readonly row: SagaRow
-  /** Revision that it replaces: applied only if this is the present one. 0: there is none yet. */
+  /** Revision that it replaces: applied only if this is the current one. 0: there is no row yet. */
   readonly previous: number
-  /** Look again after this long; `null`: never. */
+  /** Time after which the saga is due again; `null`: never. */
   readonly wakeMs: number | null | 'as before'
-  /** True: look at its deadline at the latest. */
+  /** True: due at its deadline at the latest. */
   readonly heedsDeadline: boolean
   readonly timeline: readonly TimelineEntry[]
-  /** Sagas that begin with it, and mail that leaves with it. */
+  /** Sagas to begin in the same write, and mail to store for others. */
   readonly starts?: readonly SagaWrite[] | undefined
   /**
-   * Of a saga that begins as a step of another: the earlier runs of that step, newest first. It begins only when the newest one
-   * that exists was compensated; else that one is still the step.
+   * For a saga that begins as a step of another: the earlier runs of that step, newest first. It begins only if the newest
+   * existing one was compensated; otherwise that one remains the step.
    */
   readonly earlier?: readonly SagaKey[] | undefined
   readonly posts?: readonly SagaPost[] | undefined
@@ -122,9 +122,9 @@ export interface SagaWrite {
 export interface SagaPost {
   readonly to: SagaKey
   readonly mail: SagaMail
-  /** Posted instead when who should get it has nothing more to do. */
+  /** Posted instead if the recipient has nothing more to do. */
   readonly otherwise?: SagaPost | undefined
-  /** Sent back if the target saga does not exist or its id was reused. */
+  /** Posted back if the target saga does not exist or its id was reused. */
   readonly missing?: SagaPost | undefined
 }
 
@@ -132,7 +132,7 @@ export interface SagaLease extends SagaKey {
   readonly epoch: number
 }
 
-/** A saga that a caller waits for. */
+/** A saga whose end a caller waits for. */
 export interface StandingSaga extends SagaKey {
   /** True once it has ended or is stuck. */
   readonly isEndedOrStuck: boolean
@@ -155,7 +155,7 @@ export interface ReportedSaga extends SagaRow {
   readonly timeline: readonly TimelineRow[]
 }
 
-/** A timeline entry as it is kept. */
+/** A stored timeline entry. */
 export interface TimelineRow extends TimelineEntry {
   /** Epoch ms, server time. */
   readonly at: number

@@ -1,6 +1,6 @@
 /**
- * The sagas in PostgreSQL. Every write is one statement over a list of sagas, state and timeline together, each guarded by its own revision;
- * so one saga or hundreds share a commit.
+ * Sagas in PostgreSQL. Each write is one statement over a list of sagas, state and timeline together, each guarded by its own
+ * revision, so one saga or hundreds share a commit.
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
@@ -25,8 +25,8 @@ export class SagaStore {
   }
 
   /**
-   * Applies each write that replaces the present revision; `previous` 0 inserts a saga that does not exist.
-   * @returns the indexes of those that did
+   * Applies each write that replaces the current revision; `previous` 0 inserts a saga that does not exist.
+   * @returns the indexes of the applied writes
    */
   async write(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<ReadonlySet<number>> {
     const text = `SELECT n FROM ${this.#write}($1::jsonb) AS n`
@@ -44,7 +44,7 @@ export class SagaStore {
     return (await this.#query(sql, text, [key.name, key.id])).rows.length > 0
   }
 
-  /** In the order of the keys; `undefined` for one that is not there. */
+  /** Loads sagas in the order of the keys; `undefined` for a missing one. */
   async loadMany(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (SagaRow | undefined)[]> {
     const { rows } = await this.#query<SagaRow>(
       sql,
@@ -55,7 +55,7 @@ export class SagaStore {
     return keys.map(({ name, id }) => found.get(`${name}/${id}`))
   }
 
-  /** Locks sagas in the order in which `saga_write` does, so that writing several and posting to others cannot deadlock. */
+  /** Locks sagas in the same order as `saga_write`, so that writing several and posting to others cannot deadlock. */
   async lock(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<void> {
     await this.#query(
       sql,
@@ -66,8 +66,8 @@ export class SagaStore {
   }
 
   /**
-   * Leaves mail for an instance that has the saga's version, due at once. False: there is no such open saga, or it is not
-   * the one that is meant (of another birth, the step of another saga). An order to undo finds a completed one too.
+   * Stores mail for an instance that has the saga's version, due at once. False: no such open saga exists, or it is another one
+   * (with another birth, or the step of another saga). An order to undo also finds a completed saga.
    */
   async post(sql: SqlExecutor, key: SagaKey, mail: SagaMail): Promise<boolean> {
     const of = 'undo' in mail ? mail.of : undefined
@@ -91,7 +91,7 @@ export class SagaStore {
     return result.rowCount === 1
   }
 
-  /** A line of the timeline about an operator's action that was refused: one for each request, however often its mail is read. */
+  /** Adds a timeline line about a refused action of an operator: one for each request, however often its mail is read. */
   async appendRefusal(sql: SqlExecutor, { name, id }: SagaKey, { kind, step, detail }: TimelineEntry): Promise<void> {
     await this.#query(
       sql,
@@ -102,7 +102,7 @@ export class SagaStore {
     )
   }
 
-  /** Nothing came of taking a saga: its mail is forgotten; one that is stuck or has ended is left alone from now on. */
+  /** Ends a take without effect: deletes the saga's mail, and clears the due time of a stuck or ended saga. */
   async putToRest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
@@ -114,7 +114,7 @@ export class SagaStore {
     )
   }
 
-  /** Records that `onStuck` was called: unless mail came for it, the saga is left alone from now on. */
+  /** Records that `onStuck` was called, and clears the due time unless the saga has mail. */
   async told(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
@@ -125,7 +125,7 @@ export class SagaStore {
     )
   }
 
-  /** Remembers the graph and the signals of a version the first time; returns the hash that is remembered. */
+  /** Stores the graph and the signals of a version, if they are new. Returns the stored hash. */
   async register(
     sql: SqlExecutor,
     { name, version }: SagaVersion,
@@ -146,7 +146,7 @@ export class SagaStore {
     return rows[0]?.hash ?? graphHash
   }
 
-  /** Whether a version has a step of this name that waits for a signal. */
+  /** Tells whether a version has a step with this name that waits for a signal. */
   async hasSignal(sql: SqlExecutor, { name, version }: SagaVersion, step: string): Promise<boolean> {
     const text = `SELECT signals ? $3 AS has FROM ${this.#definition} WHERE name = $1 AND version = $2`
     const { rows } = await this.#query<{ has: boolean }>(sql, text, [name, version, step])

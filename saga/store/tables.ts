@@ -1,4 +1,4 @@
-/** The tables of the saga store and of participants. */
+/** Tables of the saga store and of participants. */
 import { requireInteger } from '../../core/errors.ts'
 import { migrate, type SqlMigration, type SqlPart } from '../../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
@@ -17,12 +17,13 @@ import { UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 /**
- * - `birth` tells a saga from an earlier one that had its id and was deleted; `late`: its deadline has passed; `home`: the
- *   shard it was started for, and under which layout.
- * - `saga_home` is one row: what the births of all sagas here begin with.
- * - `wait_ms`, `lease_ms`: how far away `due_at` was when it was written, so that it can be counted anew when the server's clock was
- *   set back.
- * - `fillfactor`: room for the next states of a row beside it, so that an update which changes no indexed column touches no index.
+ * Columns and tables of sagas:
+ * - `birth` distinguishes a saga from an earlier one with the same id that was deleted; `late`: its deadline has passed; `home`:
+ *   the
+ *   shard it was started for, and the layout.
+ * - `saga_home` is one row: the prefix of the births of all sagas here.
+ * - `wait_ms`, `lease_ms`: distance of `due_at` when it was written, to repair it after the server's clock was set back.
+ * - `fillfactor`: space for the next states of a row beside it, so that an update of unindexed columns touches no index.
  */
 const SAGA_TABLES: readonly SqlMigration[] = [
   {
@@ -92,8 +93,10 @@ const SAGA_TABLES: readonly SqlMigration[] = [
 ]
 
 /**
- * - `reply_to` tells the service: an id that it starts again is another birth, and what its earlier saga did may stand.
- * - `gid`: the prepared transaction that holds what was done; empty for all other kinds of participants.
+ * Columns and tables of participants:
+ * - `reply_to` identifies the service: an id that it starts again has another birth, and the effect of the earlier saga may still
+ *   exist.
+ * - `gid`: the prepared transaction with the effect; empty for other kinds of participants.
  * - `saga_barrier_purge` is one row: rows of the barrier that are a minute older than `until` may be deleted.
  */
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [
@@ -130,7 +133,7 @@ export const PARTICIPANT_PART: SqlPart = {
 }
 
 const PURGE_BATCH = 1_000
-/** The same step of the same saga. */
+/** Condition for the same step of the same saga. */
 const isOfStep = (row: string): string => `${row}.saga_key = b.saga_key AND ${row}.birth = b.birth`
 const PURGE_NAMES = optionNames<{ olderThanMs: number; schema?: string }>({ olderThanMs: true, schema: true })
 
@@ -139,14 +142,15 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
 }
 
 /**
- * Deletes what participants remember of steps that are older than `olderThanMs` (at least a day). A command that was sent before
- * that, and is read after it, is not done: it is answered with `saga.command_too_old`, so keep it longer than a message can be late
- * (weeks). An id whose saga was done can be started again after it. A compensation of a step that was done, and whose
- * row is gone, is answered with `saga.step_forgotten`: the saga is stuck, so keep it longer than a saga can last.
- * What is undecided stays: what a `tccParticipant` tried and was not told to confirm or cancel, what failed and may have had an
- * effect, what a prepared transaction of an `xaParticipant` belongs to, and what an `undoParticipant` may still have to undo.
- * @param options `schema`: the participant's own, `concordat` by default
- * @returns how many rows
+ * Deletes records of participants about steps older than `olderThanMs` (at least a day). A command that was sent before that time
+ * and is handled after the purge is not executed, but answered with `saga.command_too_old`, so choose a longer time than a
+ * message can be delayed (weeks). The id of a completed saga can be started again afterwards. The compensation of a completed
+ * step whose record is gone is answered with `saga.step_forgotten`, and the saga is stuck, so choose a longer time than a saga
+ * can last. Records of undecided steps stay: a `try` of a `tccParticipant` that was neither confirmed nor cancelled, a failed
+ * call that may have had an effect, the prepared transaction of an `xaParticipant`, and changes that an `undoParticipant` may
+ * still have to undo.
+ * @param options `schema`: the participant's schema, `concordat` by default
+ * @returns number of deleted rows
  */
 export async function purgeParticipant(
   sql: SqlClient,
@@ -161,7 +165,8 @@ export async function purgeParticipant(
   const table = `${quoted}.saga_barrier`
   for (let total = 0; ; ) {
     const rowCount = await sql.transaction(async (tx) => {
-      // Before anything is deleted: an old command that is entered meanwhile waits for this row, and then is not done again.
+      // Before anything is deleted: an old command that is recorded at the same time waits for this row, and then is not executed
+      // again.
       const { rows } = await query<{ until: string }>(
         tx,
         `UPDATE ${quoted}.saga_barrier_purge p SET until = greatest(p.until, c.until)
@@ -172,7 +177,7 @@ export async function purgeParticipant(
       return (await query(tx, deleteOlder(table, quoted), [(rows[0] as { until: string }).until])).rowCount
     })
     total += rowCount
-    // The other rows of a step can be deleted only after that of `invoke`: a batch that is not full need not be the last.
+    // The other rows of a step can be deleted only after its `invoke` row, so a batch that is not full need not be the last.
     if (rowCount === 0) return total
   }
 }
@@ -199,7 +204,7 @@ function deleteOlder(table: string, quoted: string): string {
 
 /**
  * Creates the barrier table of a service's participants. Idempotent; safe when several processes start at once.
- * @param schema the participant's own. @default 'concordat'
+ * @param schema schema of the participant. @default 'concordat'
  */
 export async function migrateParticipant(sql: SqlClient, schema: string = DEFAULT_SCHEMA): Promise<void> {
   requireSqlClient('migrateParticipant', sql)

@@ -1,10 +1,10 @@
-/** Mail that has no effect, and what is said of it. */
+/** Mail without effect, and the timeline entries about it. */
 import type { TimelineEntry } from '../machine/event.ts'
 import type { SagaStatus } from '../machine/state.ts'
 import type { SagaMail, SagaRow } from './store-types.ts'
 
 /**
- * Timeline entry for an operator's action that did not fit; `undefined` for other mail.
+ * Returns the timeline entry for an operator's action that did not apply; `undefined` for other mail.
  * @param why without NUL and half surrogate pairs
  */
 export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefined {
@@ -13,7 +13,9 @@ export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefine
   return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why, request } }
 }
 
-/** Mail that an ended saga still handles, and records of the rest: a completed one obeys an order to undo, nothing else. */
+/**
+ * Returns the mail that an ended saga still handles, and entries about the rest: a completed saga obeys only an order to undo.
+ */
 export function mailAtEnd(
   mail: SagaRow['mail'],
   status: SagaStatus,

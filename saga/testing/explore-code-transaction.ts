@@ -1,6 +1,6 @@
 /**
- * `explore` for a transaction that is just code. Which branches the code calls is given; how it may call them, and how it may
- * end, is tried: awaited or not, going on without what was refused or not, returning, throwing, or dying after any call.
+ * `explore` for a transaction that is plain code. The branches that the code calls are given; it tries the ways to call them and
+ * to end: awaited or not, continuing after a refusal or not, returning, throwing, or dying after any call.
  */
 import { invalidOption } from '../../core/errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
@@ -18,7 +18,7 @@ import { branchShape } from '../machine/step-shape-lookup.ts'
 import { faultAt, MAX_EVENTS, type PlannedFault, plans, wrongCall } from './faults.ts'
 import { SimulatedEffects } from './simulated-effects.ts'
 
-/** All runs, and the steps that there can be. */
+/** All runs, and the steps that can occur. */
 export interface ExploredRuns {
   readonly results: readonly {
     readonly faults: readonly PlannedFault[]
@@ -29,15 +29,15 @@ export interface ExploredRuns {
   readonly steps: readonly StepShape[]
 }
 
-/** How the code is written, and what becomes of it. */
+/** A variant of the code, and its end. */
 interface Code {
   readonly calls: readonly { readonly step: string; readonly branch: string }[]
   readonly awaits: 'each' | 'all' | 'none'
   /** True if it continues after a refused branch. */
   readonly isLenient: boolean
-  /** After this many calls it throws, or its process dies; `undefined`: it returns. */
+  /** Number of calls after which it throws or its process dies; `undefined`: it returns. */
   readonly ends: { readonly after: number; readonly how: 'throws' | 'dies' } | undefined
-  /** Which of those that wait together answers first. */
+  /** Which of the concurrent calls is answered first. */
   readonly order: 'first' | 'last'
 }
 
@@ -105,7 +105,7 @@ function endOf({ steps: [code] }: SagaShape, how: 'throws' | 'dies'): PlannedFau
   return { step: code?.name ?? '', operation: 'invoke', fault, times: 'once' }
 }
 
-/** Next event of the code or the world; `undefined` when nothing more will happen by itself. */
+/** Returns the next event of the code or the world; `undefined` when nothing more happens by itself. */
 function nextEvent(
   code: Code,
   state: SagaState,
@@ -126,11 +126,11 @@ function nextEvent(
   const { step, wait, attempts } = open
   const event: SagaEvent =
     wait === 'retry' ? { type: 'due' } : world.call(step, operation, attempts, faultAt(open, operation, faults))
-  // While code runs, no sweep covers the transaction.
+  // While code runs, the poller skips the transaction.
   return event.type === 'due' && isCoding ? { type: 'late', step } : event
 }
 
-/** `undefined`: it waits. */
+/** Returns the code's next event; `undefined`: it waits. */
 function codeEvent(
   { calls, awaits, isLenient, ends }: Code,
   { steps, cancel }: SagaState,

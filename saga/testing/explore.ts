@@ -1,9 +1,9 @@
 /**
- * Runs a definition through every single fault: each call of each step, forward and backward, fails or is lost, before or
- * after its effect, refuses, or is terminal; once, or every time. On the pure machine, so it takes milliseconds.
+ * Runs a definition with every single fault: each call of each step, forward and backward, fails or is lost, before or after its
+ * effect, refuses, or fails permanently; once, or every time. Uses the pure machine, so it takes milliseconds.
  *
- * It reports every run that does not end as it must, and how the others end: `stuck` is where a person will have to
- * decide, `left` is what a compensated saga leaves behind because a step says that there is nothing to undo.
+ * It reports every run that does not end correctly, and how the others end: `stuck` runs need an operator's decision, `left` are
+ * compensated runs that leave the effect of a step with nothing to undo.
  */
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
@@ -20,13 +20,13 @@ import { SimulatedEffects } from './simulated-effects.ts'
 export interface ExploreOptions {
   /** Conditional steps whose condition does not hold. @default all hold */
   readonly omit?: readonly string[] | undefined
-  /** With how many items each list is made, 0 to 5. @default 2 */
+  /** Number of items in each list, 0 to 5. @default 2 */
   readonly items?: number | undefined
-  /** Faults in one run. 2 multiplies the runs by their own number. @default 1 */
+  /** Number of faults per run. 2 squares the number of runs. @default 1 */
   readonly faults?: number | undefined
   /**
-   * Of a global transaction: the branches that its code calls, in this order; the same one several times, if need be. It is
-   * tried with code that awaits one after the other, all together, or none; that goes on without a refused one, or does not; that
+   * For a global transaction: the branches that its code calls, in this order; a branch may occur several times. Runs include
+   * code that awaits them one after the other, all together, or not at all; that continues after a refused one or not; that
    * throws, and whose process dies, after any of them. @default each branch once
    */
   readonly calls?: readonly string[] | undefined
@@ -36,23 +36,23 @@ export interface ExploreOptions {
 export interface ExploredRun {
   readonly faults: readonly PlannedFault[]
   readonly end: SagaState['status']
-  /** Steps whose effect is there at the end. */
+  /** Steps whose effect exists at the end. */
   readonly effects: readonly string[]
 }
 
-/** Every way a saga can go under the faults that were tried. */
+/** All courses of a saga under the faults. */
 export interface Exploration {
   readonly runs: readonly ExploredRun[]
-  /** Must be empty: what went wrong, with the faults that led there. */
+  /** Errors, with the faults that led to them. Must be empty. */
   readonly problems: readonly (ExploredRun & { readonly problem: string })[]
-  /** Runs in which a person has to decide. */
+  /** Runs in which an operator has to decide. */
   readonly stuck: readonly ExploredRun[]
   /** Compensated runs that leave the effect of a step that is not undone. */
   readonly left: readonly ExploredRun[]
 }
 
 const NAMES = optionNames<ExploreOptions>({ omit: true, items: true, faults: true, calls: true })
-/** @throws TypeError / RangeError for something that is no saga, or an option that does not fit it */
+/** Explores a saga. @throws TypeError / RangeError for a value that is not a saga, or an option that does not apply to it */
 export function explore(saga: SagaShape, options: ExploreOptions = {}): Exploration {
   if (!Array.isArray(saga?.steps) || saga.steps.length === 0) {
     throw new TypeError('explore: expected a saga made by defineSaga, with at least one step')
@@ -74,7 +74,7 @@ export function explore(saga: SagaShape, options: ExploreOptions = {}): Explorat
   const omit = checkOmit(saga, options.omit ?? [])
   const most = requireInteger('explore.faults', options.faults ?? 1, 0, 3)
   const items = requireInteger('explore.items', options.items ?? 2, 0, 5)
-  // In a group, and among confirmations, either the first or the last answers first; other steps run one at a time.
+  // In a group, and among confirmations, either the first or the last is answered first; other steps run one at a time.
   const isTogether = saga.steps.some(
     ({ group, confirm, each }) =>
       group !== undefined || (each?.item.confirm ?? confirm) !== undefined || (each?.atOnce ?? 1) > 1,
@@ -89,7 +89,7 @@ export function explore(saga: SagaShape, options: ExploreOptions = {}): Explorat
   return explored({ results, steps: whole.steps })
 }
 
-/** Sorts what came of the runs. */
+/** Sorts the results of the runs. */
 function explored({ results, steps }: ExploredRuns): Exploration {
   const runs = results.map(({ faults, end, effects }) => ({ faults, end, effects }))
   const undoable = new Map(steps.map(({ name, compensates, awaits }) => [name, compensates || awaits !== undefined]))
@@ -103,10 +103,10 @@ function explored({ results, steps }: ExploredRuns): Exploration {
   }
 }
 
-/** Choices shared by all runs: branches, and the order of answers. */
+/** Choices shared by all runs: branches, and the order of replies. */
 interface Course {
   readonly saga: SagaShape
-  /** The same with the items of its lists. */
+  /** Shape of the saga with the items of its lists. */
   readonly whole: SagaShape
   readonly items: number
   readonly chosen: ReadonlyMap<string, string>
@@ -114,7 +114,7 @@ interface Course {
   readonly order: 'first' | 'last'
 }
 
-/** The steps with the items of each list behind it. */
+/** Returns the steps with the items of each list after it. */
 function spread({ steps }: SagaShape, items: number): readonly StepShape[] {
   return steps.flatMap((step) => {
     if (step.each === undefined) return [step]
@@ -122,7 +122,7 @@ function spread({ steps }: SagaShape, items: number): readonly StepShape[] {
   })
 }
 
-/** Every combination of what the steps that choose can choose. */
+/** Returns every combination of choices. */
 function courses({ steps }: SagaShape): readonly ReadonlyMap<string, string>[] {
   let all: readonly ReadonlyMap<string, string>[] = [new Map()]
   for (const { name, chooses = [] } of steps) {
@@ -170,7 +170,7 @@ function run(course: Course, faults: readonly PlannedFault[]) {
   return { faults, end: state.status, effects, problem: problem ?? wrongEnd(whole, state, world) }
 }
 
-/** Next event of the world; `undefined` when nothing more will happen by itself. */
+/** Returns the next event of the world; `undefined` when nothing more happens by itself. */
 function nextEvent(
   { order, omit, items, chosen }: Course,
   state: SagaState,

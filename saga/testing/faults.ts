@@ -1,4 +1,4 @@
-/** Which faults a run is made with, and what holds in every run. */
+/** Faults of a run, and conditions that hold in every run. */
 import { type Operation } from '../machine/operation.ts'
 import type { SagaShape, StepState } from '../machine/state.ts'
 import { FAULTS, type Fault } from './simulated-effects.ts'
@@ -8,16 +8,16 @@ export interface PlannedFault {
   readonly step: string
   readonly operation: Operation
   readonly fault: Fault
-  /** In the first attempt only, or in every one; a participant that is waited for without end is lost for 20 of them. */
+  /** In the first attempt only, or in every one; for a participant that is awaited without limit, in 20 of them. */
   readonly times: 'once' | 'always'
 }
 
 /** Number of calls after which an awaited participant returns. */
 const AWAY = 20
-/** More events than any run needs: 50 orphaned calls, and a million attempts are cut to this. */
+/** More events than any run needs: 50 orphaned calls, with a million attempts cut to this. */
 export const MAX_EVENTS = 10_000
 
-/** No fault, each fault, each pair of faults ... */
+/** Returns the plans: no fault, each fault, each pair of faults ... */
 export function plans(saga: SagaShape, most: number): readonly (readonly PlannedFault[])[] {
   const single = saga.steps.flatMap(({ name: step, compensates, confirm, awaits, timeoutMs }) =>
     operationsOf(compensates, confirm !== undefined).flatMap((operation) =>
@@ -41,7 +41,10 @@ function operationsOf(compensates: boolean, confirms: boolean): readonly Operati
   return ['invoke', ...(confirms ? (['confirm'] as const) : []), ...(compensates ? (['compensate'] as const) : [])]
 }
 
-/** A timer only passes; what is waited for without a limit is not lost: another saga ends, and a signal is the user's. */
+/**
+ * Returns possible faults. A timer only passes; waits without a limit are not lost: another saga ends, and a signal depends on
+ * the user.
+ */
 function faultsOf(awaits: SagaShape['steps'][number]['awaits'], timeoutMs: number): readonly Fault[] {
   if (awaits === 'time' || awaits === 'plan') return []
   if (timeoutMs === Number.POSITIVE_INFINITY) return awaits === 'signal' ? [] : ['refuses', 'is terminal']
@@ -55,7 +58,7 @@ function isAfter(fault: PlannedFault, last: PlannedFault | undefined, order: rea
   return !isSameCall && order.indexOf(fault) > order.indexOf(last)
 }
 
-/** A step that goes back or is confirmed was begun, and no saga does both. */
+/** Returns an illegal call, if any: a step that is undone or confirmed must have begun, and no saga does both. */
 export function wrongCall(
   step: string,
   operation: Operation,
@@ -68,7 +71,7 @@ export function wrongCall(
   return turns.size > 1 ? `the ${what} of "${step}" was called after the saga had gone the other way` : undefined
 }
 
-/** Fault of the call that an open step waits for. */
+/** Returns the fault of the call that an open step waits for. */
 export function faultAt(
   { step, attempts, orphans, doubt, unanswered = 0 }: StepState,
   operation: Operation,
@@ -80,7 +83,7 @@ export function faultAt(
     : undefined
 }
 
-/** Nothing was called before. */
+/** Tells whether there was no call before. */
 export function isFirst({ attempts, orphans, doubt }: Pick<StepState, 'attempts' | 'orphans' | 'doubt'>): boolean {
   return attempts === 1 && orphans === undefined && doubt === undefined
 }

@@ -1,14 +1,13 @@
-/** The outside of a saga in `explore`: effects that exist or not. Pure. */
+/** Effects outside of a saga in `explore`, which exist or not. Pure. */
 import type { SagaEvent } from '../machine/event.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaShape, StepShape } from '../machine/state.ts'
 
 /**
- * What can go wrong with a call.
+ * Fault of a call:
  * - `fails before`, `fails after`: an error is reported; without, or with, the effect.
- * - `lost before`, `lost after`: nothing is reported (a reply that does not come, a process that dies), without, or with,
- *   the effect.
- * - `refuses`: a definite no. `is terminal`: an error with `retryable: false`, without the effect.
+ * - `lost before`, `lost after`: nothing is reported (a missing reply, a dead process), without, or with, the effect.
+ * - `refuses`: a definite refusal. `is terminal`: an error with `retryable: false`, without the effect.
  */
 export type Fault = 'fails before' | 'fails after' | 'lost before' | 'lost after' | 'refuses' | 'is terminal'
 
@@ -23,7 +22,7 @@ export const FAULTS: readonly Fault[] = [
 
 const ERROR = { code: 'explore', message: 'explored' }
 
-/** The effect of each step: how often it was made, and undone. */
+/** Counts how often each step's effect was made and undone. */
 export class SimulatedEffects {
   readonly #shapes: ReadonlyMap<string, StepShape>
   readonly made = new Map<string, number>()
@@ -34,10 +33,10 @@ export class SimulatedEffects {
     this.#shapes = new Map(saga.steps.map((step) => [step.name, step]))
   }
 
-  /** Makes the call, and tells what the coordinator hears of it. */
+  /** Makes the call. Returns the event that the coordinator receives. */
   call(step: string, operation: Operation, attempt: number, fault: Fault | undefined): SagaEvent {
     const shape = this.#shapes.get(step) as StepShape
-    // Effect and advance are one commit, in the coordinator's database: what is not heard of has not happened.
+    // Effect and progress are one commit in the coordinator's database: without a result there is no effect.
     const atomic = shape.transactional && !shape.remote
     if (fault === undefined || (!atomic && (fault === 'fails after' || fault === 'lost after')))
       this.#act(step, operation)
@@ -57,18 +56,18 @@ export class SimulatedEffects {
     }
   }
 
-  /** An effect is there that a compensation was to take away. */
+  /** Tells whether an effect exists that a compensation should have removed. */
   isLeft(step: string): boolean {
     const shape = this.#shapes.get(step)
     return shape?.compensates === true && this.has(step)
   }
 
-  /** True if the saga completed while a step is only reserved, or its reservation was given up. */
+  /** True if the saga completed while a step is only reserved, or its reservation was released. */
   isUnconfirmed(step: string): boolean {
     return this.#shapes.get(step)?.confirm !== undefined && !(this.has(step) && this.confirmed.has(step))
   }
 
-  /** The effect is there. What is repeated under one key, or undone twice, counts once. */
+  /** Tells whether the effect exists. Repetitions under one key, and repeated undoing, count once. */
   has(step: string): boolean {
     return (this.made.get(step) ?? 0) > 0 && !this.undone.has(step)
   }

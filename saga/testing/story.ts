@@ -24,23 +24,23 @@ export interface StoryCall {
   readonly attempt: number
 }
 
-/** A saga after some events: what it did, and what it wants next. */
+/** State of a saga after some events: its past steps, and its next calls. */
 export interface Story {
   readonly status: SagaStatus
   readonly failure: SagaFailure | undefined
-  /** Step by step: `{ reserve: 'invoked', charge: 'invoking' }`. */
+  /** Status by step: `{ reserve: 'invoked', charge: 'invoking' }`. */
   readonly steps: Readonly<Record<string, StepStatus>>
-  /** Calls that the last event led to. */
+  /** Calls that the last event caused. */
   readonly calls: readonly StoryCall[]
-  /** False: the last event meant nothing in the state it came in, and changed nothing. */
+  /** False: the last event had no meaning in its state, and changed nothing. */
   readonly heard: boolean
   readonly timeline: readonly TimelineEntry[]
   readonly state: SagaState
-  /** The story goes on. */
+  /** Applies further events. */
   when(...events: readonly SagaEvent[]): Story
 }
 
-/** A saga that was started, and to which this happened. @throws TypeError when it is no saga */
+/** Starts a saga and applies these events. @throws TypeError when it is not a saga */
 export function given(saga: SagaShape, ...events: readonly SagaEvent[]): Story {
   if (!Array.isArray(saga?.steps) || saga.steps.length === 0) {
     throw new TypeError('given: expected a saga made by defineSaga, with at least one step')
@@ -58,12 +58,12 @@ export function undone(step: string): SagaEvent {
   return done(step, undefined, 'compensate')
 }
 
-/** A definite no: nothing was done. */
+/** The step was refused, and nothing was done. */
 export function refused(step: string, code: string, message: string = code): SagaEvent {
   return { type: 'refused', step, operation: 'invoke', error: { code, message } }
 }
 
-/** An attempt failed, and whether it had an effect is unknown. `terminal`: there is no point in another. */
+/** An attempt failed, and whether it had an effect is unknown. `terminal`: a further attempt is pointless. */
 export function attemptFailed(
   step: string,
   options: { readonly operation?: Operation; readonly terminal?: boolean; readonly code?: string } = {},
@@ -72,7 +72,7 @@ export function attemptFailed(
   return { type: 'failed', step, operation, terminal, error: { code, message: code } }
 }
 
-/** The time that is waited for has come: a pause or a timer is over, a reply or a signal is late, a process is gone. */
+/** The saga is due: a pause or a timer has ended, a reply or a signal is late, or a process has died. */
 export function due(): SagaEvent {
   return { type: 'due' }
 }

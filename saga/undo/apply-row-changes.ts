@@ -1,10 +1,10 @@
-/** Target states of rows, as SQL. */
+/** Changes rows to a target state, with SQL. */
 import { quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { type Image, placeOf, stateOf } from './plan.ts'
 import type { RowText } from './row-text.ts'
 import { type Column, columnsNamed, type Relation, sameKey, valueOf } from './table-structure.ts'
 
-/** A row's current and target state; `null`: absent. */
+/** Current and target state of a row; `null`: absent. */
 export interface Change {
   /** The oid of its table. */
   readonly relation: string
@@ -13,8 +13,8 @@ export interface Change {
 }
 
 /**
- * Makes all of them in one statement and in this order, so that the database checks foreign keys when all are made. A row must
- * not be in it twice. Changes of a table that is gone are left out.
+ * Makes all changes in one statement and in this order, so that the database checks foreign keys after all of them. A row must
+ * occur once. Changes of a table that no longer exists are omitted.
  */
 export async function applyChanges(
   tx: SqlTransaction,
@@ -37,18 +37,18 @@ export async function applyChanges(
 
 function together(statements: readonly string[]): string {
   const parts = statements.map((statement, n) => `c${n} AS (${statement} RETURNING 1)`)
-  // A part is made when it is first counted: in this order. One that is not counted is made after all others.
+  // A part runs when it is first counted, so in this order; a part that is not counted runs after all others.
   const counts = statements.map((_, n) => `(SELECT count(*) FROM c${n})`)
   return `WITH ${parts.join(', ')} SELECT ARRAY[${counts.join(', ')}]`
 }
 
 /**
- * The steps of an undo with those of each row made one. Rows that go are first and rows that come back are last, so that a
- * unique key is free before another row takes it.
+ * Merges the steps of an undo into one change per row. Rows to delete come first and rows to insert last, so that a unique key is
+ * free before another row takes it.
  */
 export function folded(steps: readonly Image[]): readonly Change[] {
   const changes: Array<{ -readonly [K in keyof Change]: Change[K] }> = []
-  /** By the place and the state that a row has come to. */
+  /** By the place and the state that a row has reached. */
   const open = new Map<string, (typeof changes)[number]>()
   const at = (relation: string, key: string | null, row: RowText | null): string =>
     `${placeOf(relation, key ?? '')} ${stateOf(row)}`
@@ -69,7 +69,7 @@ function turnOf({ from, to }: Change): number {
   return from === null ? 2 : 1
 }
 
-/** @param pair an expression: the row as it is and as it has to be. @returns `undefined` when there is nothing to do */
+/** @param pair expression: current and target state of the row. @returns `undefined` when there is nothing to do */
 function statementOf(relation: Relation, { from, to }: Change, pair: string): string | undefined {
   const [is, be] = [`(${pair}->0)`, `(${pair}->1)`]
   if (to === null) return from === null ? undefined : `DELETE FROM ${relation.target} t WHERE ${sameKey(relation, is)}`

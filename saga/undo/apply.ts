@@ -1,4 +1,4 @@
-/** Carries a plan out: the changes of a branch backwards, one statement each where the constraints allow it. */
+/** Executes a plan: undoes the changes of a branch in reverse, one statement each where the constraints allow it. */
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { applyChanges, type Change, folded } from './apply-row-changes.ts'
@@ -11,9 +11,9 @@ type Relations = ReadonlyMap<string, Relation>
 const OUT_OF_ORDER: readonly string[] = ['23503', '23505', '23P01']
 
 /**
- * In the order of the plan. Where a constraint is against that (the rows that a cascade deleted were written down after
- * the row that they belong to), each step is tried as soon as it may be. What one statement did to rows that refer to each
- * other, or to themselves, can be undone in one statement only.
+ * Applies the steps in the order of the plan. If a constraint prevents this (rows that a cascade deleted were recorded after the
+ * row that they belong to), each step is tried as soon as possible. Changes of one statement to rows that refer to each other, or
+ * to themselves, can be undone in one statement only.
  */
 export async function applySteps(tx: SqlTransaction, relations: Relations, steps: readonly Image[]): Promise<void> {
   if (steps.length === 0) return
@@ -27,7 +27,7 @@ export async function applySteps(tx: SqlTransaction, relations: Relations, steps
   }
 }
 
-/** Each step that can be done. @returns those that cannot yet, with all later ones of their rows */
+/** Applies each possible step. @returns the impossible ones, with all later ones of their rows */
 async function pass(tx: SqlTransaction, relations: Relations, steps: readonly Image[]): Promise<readonly Image[]> {
   const left: Image[] = []
   const waiting = new Set<string>()
@@ -41,7 +41,7 @@ async function pass(tx: SqlTransaction, relations: Relations, steps: readonly Im
   return left
 }
 
-/** @returns the error of a constraint that is against it: then nothing was done */
+/** @returns the error of a constraint that prevents it, after which nothing was done */
 export async function attempt(tx: SqlTransaction, work: () => Promise<void>): Promise<Error | undefined> {
   await tx.query('SAVEPOINT concordat_undo')
   try {
@@ -56,12 +56,15 @@ export async function attempt(tx: SqlTransaction, work: () => Promise<void>): Pr
   }
 }
 
-/** Repeats of what a cascade has undone have no effect. */
+/** Reverses a change. Repeating what a cascade has undone has no effect. */
 function backwards({ relation, oldRow, newRow }: Image): Change {
   return { relation, from: newRow, to: oldRow }
 }
 
-/** Makes rows what they were before, whatever they are now. What has to go may have a unique value of what comes back. */
+/**
+ * Restores rows to their previous state, whatever their current state is. A row to delete may have a unique value of one to
+ * restore.
+ */
 export async function putAllBack(tx: SqlTransaction, relations: Relations, rows: readonly Touched[]): Promise<void> {
   const ordered = rows.toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
   const refused = await attempt(tx, async () => {

@@ -23,21 +23,21 @@ export interface BranchRow {
 
 const LOCK_NOT_AVAILABLE = '55P03'
 
-/** Holds in no key: control characters are refused in ids and names. */
+/** Cannot occur in a key: ids and names contain no control characters. */
 const SEPARATOR = '\u001f'
 
-/** A step of a saga: its images are its own. */
+/** Identifies a step of a saga, which has its own images. */
 export function branchOf(step: StepOwner): string {
   return stepParameters(step).join(SEPARATOR)
 }
 
-/** A saga: its steps may change the rows of each other. */
+/** Identifies a saga, whose steps may change the same rows. */
 export function ownerOf(command: Command): string {
   const [, birth] = stepParameters(command)
   return [command.saga, command.sagaId, birth].join(SEPARATOR)
 }
 
-/** Key for rows that triggers add while branches of a saga are undone: no step has such a key. */
+/** Key for rows that triggers add while branches of a saga are undone; no step can have this key. */
 function additionsOf(owner: string): string {
   return ['undo', owner].join(SEPARATOR)
 }
@@ -52,10 +52,10 @@ export class Images {
   }
 
   /**
-   * What is written from here on in this transaction is of this branch.
-   * @returns how much this connection has written to which tables before
-   * @throws `saga.undo_not_yet` while a branch of the same saga is confirmed or cancelled: it does not wait, as its row of the barrier is
-   * what that may be waiting for
+   * Assigns all further writes of this transaction to the branch.
+   * @returns previous writes of this connection, by table
+   * @throws `saga.undo_not_yet` while a branch of the same saga is confirmed or cancelled. It does not wait, because that
+   * operation may be waiting for its row of the barrier
    */
   async begin(
     tx: SqlExecutor,
@@ -91,8 +91,8 @@ export class Images {
   }
 
   /**
-   * What is written from here on belongs to no branch: constraint triggers that would write at the commit do so before.
-   * @returns the tables that were written to and could not be undone
+   * Ends the branch's writes: constraint triggers that would write at the commit run before.
+   * @returns tables with writes that cannot be undone
    */
   async end(tx: SqlExecutor, before: Written, alsoWrites: readonly string[]): Promise<readonly Strayed[]> {
     const { rows } = await this.#query<{ strayed: readonly Strayed[] }>(
@@ -103,7 +103,7 @@ export class Images {
     return rows[0]?.strayed ?? []
   }
 
-  /** Oldest first. */
+  /** Reads images, oldest first. */
   async read(tx: SqlExecutor, branch: string): Promise<readonly Image[]> {
     const { rows } = await this.#query<Image>(
       tx,
@@ -115,9 +115,10 @@ export class Images {
   }
 
   /**
-   * Until the end of the transaction no other one writes, confirms or cancels for this saga here. Call it before anything else
-   * is locked: a branch that is still being done may want any row. Sets the timeout for all locks of the transaction.
-   * @throws `saga.undo_not_yet` when another one was still at it after `lockTimeoutMs`
+   * Excludes other writes, confirmations and cancellations for this saga here until the end of the transaction. Call it before
+   * locking anything else, because a branch that is still running may need any row. Sets the timeout for all locks of the
+   * transaction.
+   * @throws `saga.undo_not_yet` when another operation still runs after `lockTimeoutMs`
    */
   async alone(tx: SqlExecutor, owner: string, key: string, lockTimeoutMs: number): Promise<void> {
     try {
@@ -132,17 +133,18 @@ export class Images {
     }
   }
 
-  /** False: it is decided, or another kind of participant did it. */
+  /** False: it is decided, or another kind of participant wrote it. */
   async isOpen(tx: SqlExecutor, branch: string): Promise<boolean> {
     const { rowCount } = await this.#query(tx, `SELECT FROM ${this.#quoted}.saga_undo WHERE branch = $1`, [branch])
     return rowCount > 0
   }
 
   /**
-   * The last branch of the same saga that is not undone, and that wrote after the branch to one of its rows or to a table that a foreign key
-   * ties to one of its tables: undoing the branch would fail there, or take these rows along. What hangs on a branch was written after its
-   * commit, so only writes after its last one count: of two branches that wrote at the same time, one alone is the later one.
-   * @param isBlocked a constraint is against undoing the branch: then any other row of its tables may be in its way
+   * Returns the last branch of the same saga that is not undone and that later wrote to one of this branch's rows, or to a table
+   * that a foreign key ties to one of its tables: undoing the branch would fail there, or change these rows, too. Dependent rows
+   * were written after the branch's commit, so only writes after its last one count: of two branches that wrote at the same time,
+   * only one is the later one.
+   * @param isBlocked a constraint prevents undoing the branch, so any other row of its tables may be the obstacle
    */
   async laterBranch(tx: SqlExecutor, branch: string, isBlocked: boolean): Promise<BranchRow | undefined> {
     const { rows } = await this.#query<BranchRow>(
@@ -162,7 +164,7 @@ export class Images {
     return rows[0]
   }
 
-  /** Marks later writes as undoing branches of this saga, until `end`. @returns the settings that this needs */
+  /** Marks further writes as undoing branches of this saga, until `end`. @returns the settings for this */
   async undoing(tx: SqlExecutor, owner: string): Promise<Undoing> {
     const me = { schema: this.#quoted, by: 'undo', owner, branch: additionsOf(owner) }
     const { rows } = await this.#query<Undoing>(
@@ -174,7 +176,7 @@ export class Images {
     return rows[0] as Undoing
   }
 
-  /** Rows that triggers have added to protected tables since `undoing`, the last one first. Forgets them. */
+  /** Returns rows that triggers have added to protected tables since `undoing`, last one first, and forgets them. */
   async takeAdded(tx: SqlExecutor, owner: string): Promise<readonly Added[]> {
     const { rows } = await this.#query<Added>(
       tx,
@@ -185,7 +187,10 @@ export class Images {
     return rows
   }
 
-  /** Forgets the branch. With the last one of its saga in this database its rows are free. @see alone @returns false: there is none */
+  /**
+   * Deletes the branch's images. With the last branch of its saga in this database its rows are released. @see alone @returns
+   * false if there was none
+   */
   async release(tx: SqlExecutor, branch: string): Promise<boolean> {
     const { rows } = await this.#query<{ found: boolean }>(
       tx,
@@ -203,7 +208,7 @@ export interface Added {
   readonly key: string
 }
 
-/** How much a connection has written to which tables, by their oids; what it did before this transaction may be in it. */
+/** Numbers of writes of a connection by the oids of tables; may include writes before this transaction. */
 export type Written = Readonly<Record<string, number>>
 
 export interface Undoing {

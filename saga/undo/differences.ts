@@ -1,4 +1,4 @@
-/** In what a row differs from what it should be: exact, by the texts of its values. */
+/** Differences between a row and its expected state, exact because values are compared as texts. */
 import type { SqlExecutor } from '../../core/sql.ts'
 import type { UndoDifference } from './errors.ts'
 import { keyOf, type Touched } from './plan.ts'
@@ -10,7 +10,7 @@ const NO_ROW = 'no row'
 const A_ROW = 'a row'
 const NO_COLUMN = 'no such column'
 
-/** @param found as the row is now; `null`: not there */
+/** @param found current row; `null`: absent */
 export async function differencesOf(
   tx: SqlExecutor,
   relation: Relation,
@@ -37,7 +37,7 @@ export async function differencesOf(
   return differences
 }
 
-/** Columns that are no more, and whose value would have to be put back. */
+/** Returns columns that no longer exist, and whose value would have to be restored. */
 function gone({ columns, ignored }: Relation, left: RowText | null, before: RowText | null): readonly string[] {
   if (before === null) return []
   const names = new Set(columns.map(({ name }) => name))
@@ -47,13 +47,13 @@ function gone({ columns, ignored }: Relation, left: RowText | null, before: RowT
   })
 }
 
-/** A text that was kept, as the column's type of now writes it; `null` where it does not take it. */
+/** Returns a stored text as the column's current type writes it; `null` if the type refuses it. */
 async function asType(tx: SqlExecutor, { home }: Relation, text: string, type: string): Promise<string | null> {
   const { rows } = await tx.query<{ text: string | null }>(`SELECT ${home}.saga_undo_as($1, $2) AS text`, [text, type])
   return rows[0]?.text ?? null
 }
 
-/** A key for people. */
+/** Formats a key for display. */
 export function shownKey(key: string, isHidden: (column: string) => boolean): RowText {
   const all = Object.entries(keyOf(key))
   return Object.fromEntries(all.map(([name, value]) => [name, isHidden(name) ? HIDDEN : value]))

@@ -3,12 +3,12 @@ import { type ErrorClass, type ErrorOf, errorClass } from '../../core/define-err
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { ROW_HELD, ROW_HELD_CONSTRAINT } from './tables.ts'
 
-/** A table that was written to, and why that could not be undone. */
+/** A table with a write that cannot be undone, and the reason. */
 export interface Strayed {
   readonly table: string
   /**
-   * `ruled`: row-level security keeps rows of it from the role that wrote. `unwatched`: the handler turned off what writes its
-   * changes down.
+   * `ruled`: row-level security hides rows from the role that wrote. `unwatched`: the handler disabled the recording of its
+   * changes.
    */
   readonly why: 'unprotected' | 'emptied' | 'ruled' | 'unwatched'
 }
@@ -38,26 +38,26 @@ export interface UndoDifference {
   readonly table: string
   /** The primary key: each column's text by its name. Empty: the table as a whole. */
   readonly key: Readonly<Record<string, string | null>>
-  /** Absent: the row as a whole is there or is not. */
+  /** Absent: the whole row exists or is missing. */
   readonly column?: string | undefined
-  /** Value that the transaction left; `(hidden)` in a column that `undo.protect` hides. */
+  /** Value that the transaction wrote; `(hidden)` in a column that `undo.protect` hides. */
   readonly expected: string
   readonly found: string
 }
 
 /** Fields of an `UndoError`, by code. */
 export interface UndoErrors {
-  /** A table that `undo.protect` or `undo.unprotect` cannot do this with. Nothing was changed. `problem` has the remedy. */
+  /** `undo.protect` or `undo.unprotect` cannot handle a table. Nothing was changed. `problem` has the remedy. */
   'saga.undo_table': { call: 'protect' | 'unprotect' | 'lockRows'; table: string; problem: string }
-  /** The handler of an `undoParticipant` wrote what could not be undone. All of it was rolled back. */
+  /** The handler of an `undoParticipant` made writes that cannot be undone. All its writes were rolled back. */
   'saga.undo_not_protected': { key: string; tables: readonly string[]; problem: string }
-  /** No branch of this saga waits here: it is decided, or it wrote to another database. */
+  /** No branch of this saga is open here: it is decided, or it wrote to another database. */
   'saga.undo_not_found': { branch: string; problem?: string }
-  /** Rows are not as the transaction left them, so it is not undone: nothing was changed. An operator decides. */
+  /** Rows have changed since the transaction, so it is not undone, and nothing was changed. An operator has to decide. */
   'saga.undo_conflict': { key: string; differences: readonly UndoDifference[] }
-  /** Another step of the same saga is being done, confirmed or cancelled in this database: that has to end before. */
+  /** Another step of the same saga is being executed, confirmed or cancelled in this database, and has to end first. */
   'saga.undo_not_yet': { message: string }
-  /** Each `try` of undo leaves a branch: what another kind of participant reserved must not be answered as if it were done. */
+  /** Another kind of participant made the reservation, so this participant cannot confirm or cancel it. */
   'saga.wrong_participant': { key: string }
 }
 
@@ -112,7 +112,7 @@ function short(text: string): string {
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text
 }
 
-/** True: the transaction failed for nothing but a row that a saga holds. */
+/** True: the transaction failed only because a saga holds a row. */
 export function isRowHeld(error: unknown): boolean {
   for (const each of causesOf(error)) {
     if (hasCode(each, ROW_HELD) && 'constraint' in each && each.constraint === ROW_HELD_CONSTRAINT) return true

@@ -1,4 +1,4 @@
-/** Waiting for a row that a saga holds: the transaction is rolled back and made again, so that nothing is held meanwhile. */
+/** Waits for a row that a saga holds: the transaction is rolled back and repeated, so that it holds nothing while it waits. */
 
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { isOf } from '../../core/define-error-class.ts'
@@ -15,8 +15,8 @@ const LONGEST_PAUSE_MS = 250
 const NAMES = optionNames<UndoRetryOptions>({ timeoutMs: true, signal: true })
 
 /**
- * Resolved with true after a pause, longer each time and of a random length, while an error is of a row that is held, or of
- * another step that is at work, and `timeoutMs` are not up.
+ * Resolves with true after a pause, longer each time and of random length, while the error is about a held row or another running
+ * step of the saga, and `timeoutMs` has not passed.
  */
 export function whileHeld(clock: Clock, timeoutMs: number, signal?: AbortSignal): (error: unknown) => Promise<boolean> {
   const since = clock.monotonic()

@@ -1,13 +1,13 @@
-/** The end of a branch, as a function of the database: which of its writes cannot be undone. */
+/** A database function for the end of a branch: finds writes that cannot be undone. */
 import { IS_OURS, isFresh, isLocked, WRITTEN } from './sql-functions.ts'
 import { SETTING } from './tables.ts'
 
 /**
- * What is written from here on belongs to no branch: constraint triggers that would write at the commit do so before. Lists
- * what was written since `$1` (what `begin` found) and could not be undone, as JSON: no table among `$2`, and none that has the
- * triggers of its own, unless it was emptied, its rows are kept from the caller, or the triggers may not have seen all: the handler
- * cleared the setting by which they know the branch, does not fire them (`session_replication_role`), or changed them. A write that
- * was rolled back to a savepoint is counted by the database all the same, but its lock is gone.
+ * Ends the writes of the branch: constraint triggers that would write at the commit run before. Lists writes since `$1` (the
+ * result of `begin`) that cannot be undone, as JSON. These are writes to tables that are neither in `$2` nor have the triggers,
+ * and to tables with the triggers that were emptied, whose rows are hidden from the caller, or whose triggers may have missed
+ * writes: the handler cleared the setting that identifies the branch, disabled the triggers (`session_replication_role`), or
+ * changed them. The database also counts writes that were rolled back to a savepoint, but their locks are released.
  */
 export const IRREVERSIBLE_WRITES_FUNCTION = `CREATE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
 DECLARE

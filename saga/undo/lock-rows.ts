@@ -1,4 +1,4 @@
-/** Rows as no undecided saga has made them. */
+/** Locks rows that no undecided saga has changed. */
 import { ownQuery, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { UndoError } from './errors.ts'
 import { type Relation, Relations, sameKey, UNDO_CALL } from './table-structure.ts'
@@ -29,7 +29,7 @@ export async function lockRows<Row extends object>(
   return locked.rows
 }
 
-/** @throws `saga.undo_table` when it names other columns than the key has */
+/** @throws `saga.undo_table` when its columns are not those of the key */
 function keyRow({ name, key }: Relation, value: unknown): Readonly<Record<string, unknown>> {
   const isObject = typeof value === 'object' && value !== null && !(value instanceof Date)
   const row: Readonly<Record<string, unknown>> = isObject ? { ...value } : { [key[0] ?? '']: value }

@@ -1,7 +1,7 @@
 /**
- * The duties of an undo participant: those of a TCC participant whose `try` does it, whose `confirm` forgets how it was, and
- * whose `cancel` puts it back. The images are written in the transaction of `try`, so they are there if and only if what they
- * are of was committed.
+ * Operations of an undo participant: those of a TCC participant whose `try` executes the handler, whose `confirm` deletes the
+ * images, and whose `cancel` restores the rows. Images are written in the transaction of `try`, so they exist if and only if its
+ * writes were committed.
  */
 import type { Clock } from '../../core/clock.ts'
 import { throwFromOwnStatement } from '../../core/own-statements.ts'
@@ -40,7 +40,7 @@ export function undoDuties<Request, Context extends InTransaction>(
   }
 }
 
-/** A duty of a TCC participant that knows which command it is for. */
+/** Operation of a TCC participant with access to the command. */
 class ForCommand<Request, Context extends InTransaction> implements Duty<Request, Context> {
   readonly mayRefuse: boolean
   readonly isInside = true
@@ -75,13 +75,13 @@ class ForCommand<Request, Context extends InTransaction> implements Duty<Request
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     if (this.#operation !== 'invoke') {
       const { images, lockTimeoutMs } = this.#parts
-      // Before the barrier: who holds its row and waits for this lock would be in the way of who has the lock.
+      // Before the barrier: a transaction that holds its row while waiting for this lock would block the holder of the lock.
       await images.alone(tx, ownerOf(command), command.key, lockTimeoutMs)
     }
     return this.#of(command).decide(tx, request, command, context)
   }
 
-  /** Only doing it needs the payload. */
+  /** Only executing it needs the payload. */
   uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
     if (this.#operation === 'invoke') return this.#of(command).uncalled(tx, command, no)
     return this.decide(tx, undefined as Request, command, { tx } as Context)
@@ -113,7 +113,7 @@ class ForCommand<Request, Context extends InTransaction> implements Duty<Request
     return duties[this.#operation] as Duty<Request, Context>
   }
 
-  /** @throws notProtected when it wrote what could not be undone */
+  /** @throws notProtected when it made writes that cannot be undone */
   async #do(command: CommandHeaders, request: Request, context: Context): Promise<unknown> {
     const { images, lockTimeoutMs, alsoWrites } = this.#parts
     const before = await images.begin(context.tx, command, lockTimeoutMs, alsoWrites)

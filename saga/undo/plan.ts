@@ -1,10 +1,11 @@
 /**
- * From the images of one branch to what has to be done to undo it. Pure.
+ * Computes from the images of one branch how to undo it. Pure.
  *
- * What the transaction did as a whole is read from the images without their order: a state that a row was changed from more
- * often than to has to come back, one that it was changed to more often than from is there now. That holds whatever order
- * triggers wrote the images in. Undone is in reverse, change by change, so that foreign keys hold at each; where a trigger
- * of the table wrote its change before the one that caused it, the image that fits the row as it is by then goes first.
+ * The net effect of the transaction is computed from the images regardless of their order: a state that a row was changed from
+ * more often than to has to be restored, and a state that it was changed to more often than from is its current one. This holds
+ * in whatever order triggers wrote the images. Undoing runs in reverse, change by change, so that foreign keys hold after each;
+ * if a trigger of the table recorded its change before the change that caused it, the image that fits the current row comes
+ * first.
  */
 import type { RowText } from './row-text.ts'
 
@@ -12,28 +13,28 @@ import type { RowText } from './row-text.ts'
 export interface Image {
   /** The oid of the table. */
   readonly relation: string
-  /** The key before; `null`: the row was inserted. */
+  /** Key before; `null`: the row was inserted. */
   readonly oldKey: string | null
-  /** The key after; `null`: it was deleted. */
+  /** Key after; `null`: the row was deleted. */
   readonly newKey: string | null
   readonly oldRow: RowText | null
   readonly newRow: RowText | null
 }
 
-/** A row that the transaction changed, as a whole. */
+/** Net change of a row. */
 export interface Touched {
   readonly relation: string
   readonly key: string
-  /** The row as the transaction left it; `null`: absent. */
+  /** State of the row after the transaction; `null`: absent. */
   readonly left: RowText | null
-  /** The row before; `null`: absent. */
+  /** State before; `null`: absent. */
   readonly before: RowText | null
 }
 
 export interface Plan {
-  /** In the order of their keys. What ended as it began is not in it. */
+  /** Changed rows, ordered by key, without those that ended in their original state. */
   readonly touched: readonly Touched[]
-  /** To be undone one after the other. Leaves out rows that ended as they began: later writes to these are not compared, so they stay. */
+  /** Changes to undo one after the other. Rows that ended in their original state are omitted, so later writes to them stay. */
   readonly steps: readonly Image[]
 }
 
@@ -54,7 +55,7 @@ export function planUndo(images: readonly Image[]): Plan {
   return { touched, steps }
 }
 
-/** The key's columns as the locks have them. */
+/** Returns the columns of the key in the form that the locks use. */
 export function keyOf(key: string): RowText {
   return JSON.parse(key) as RowText
 }
@@ -87,7 +88,7 @@ function touchedBy(images: readonly Image[]): readonly Touched[] {
   return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
 }
 
-/** Adds to the places those that their rows were moved from and to. */
+/** Adds the places that rows were moved from and to. */
 export function withMoves(images: readonly Image[], places: Iterable<string>): ReadonlySet<string> {
   const all = new Set(places)
   const moves = images.map(placesOf).filter(({ length }) => length > 1)
@@ -98,25 +99,25 @@ export function withMoves(images: readonly Image[], places: Iterable<string>): R
   return all
 }
 
-/** The place of a changed row, or both where the change moved it. */
+/** Returns the place of a changed row, or both places if the change moved it. */
 export function placesOf({ relation, oldKey, newKey }: Image): readonly string[] {
   const keys = new Set([oldKey, newKey].filter((key) => key !== null))
   return Array.from(keys, (key) => placeOf(relation, key))
 }
 
-/** An unknown state (a row that was moved here, and on) fits anything. */
+/** Tells whether a change starts from this state; an unknown state (of a row that moved here and away) fits any change. */
 function fits({ relation, oldKey, newKey, newRow }: Image, state: ReadonlyMap<string, string>): boolean {
   const place = placeOf(relation, newKey ?? oldKey ?? '')
   const now = state.get(place)
   return now === undefined || now === stateOf(newRow)
 }
 
-/** Where a row is, in any table. */
+/** Identifies a row across tables. */
 export function placeOf(relation: string, key: string): string {
   return `${relation} ${key}`
 }
 
-/** A row's state as a key of maps. */
+/** Returns a row's state as a map key. */
 export function stateOf(row: RowText | null): string {
   return row === null ? ABSENT : JSON.stringify(row)
 }

@@ -1,4 +1,4 @@
-/** Which tables are protected: the list, and the triggers that belong to it. */
+/** Protected tables: the list, and the triggers that belong to it. */
 import { holdersOf, LOCK_WAIT, untilFree } from '../../core/retry-table-lock.ts'
 import {
   type OwnQuery,
@@ -24,7 +24,7 @@ interface Wanted extends Candidate {
   readonly hidden: readonly string[]
 }
 
-/** A row of the list, and what the catalog says about its triggers. */
+/** A row of the list, with the triggers in the catalog. */
 interface Listed {
   readonly oid: string
   readonly name: string
@@ -33,11 +33,11 @@ interface Listed {
   readonly held: number
   readonly triggers: Triggers
   readonly ignored: readonly string[]
-  /** The name that it was protected by. */
+  /** Name under which it was protected. */
   readonly protectedAs: string | null
 }
 
-/** How many of the two triggers are there and enabled, and how many of these call what they should. */
+/** Number of the two triggers that exist and are enabled, and of those that call the right function. */
 interface Triggers {
   readonly found: number
   readonly own: number
@@ -61,7 +61,7 @@ export class Protection {
         AND g.tgname IN ('${TRIGGER}', '${TRUNCATE_TRIGGER}'))`
   }
 
-  /** All of them, or none. @throws `saga.undo_table` */
+  /** Protects all of them, or none. @throws `saga.undo_table` */
   async add(sql: SqlClient, tables: readonly ProtectTable[]): Promise<void> {
     await this.#changing(
       'protect',
@@ -83,7 +83,7 @@ export class Protection {
     )
   }
 
-  /** @throws `saga.undo_table` while something of the table may have to be undone */
+  /** @throws `saga.undo_table` while a change of the table may still have to be undone */
   async remove(sql: SqlClient, tables: readonly string[]): Promise<void> {
     await this.#changing('unprotect', sql, tables, async (tx) => {
       for (const table of tables) {
@@ -126,7 +126,7 @@ export class Protection {
     })
   }
 
-  /** In one transaction, made again while others hold one of the tables. */
+  /** Runs in one transaction, repeated while others hold one of the tables. */
   async #changing(
     call: 'protect' | 'unprotect',
     sql: SqlClient,
@@ -136,7 +136,7 @@ export class Protection {
     const change = (): Promise<void> =>
       sql.transaction(async (tx) => {
         await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${LOCK_WAIT.lockTimeoutMs}ms`])
-        // Two that start at once would write the same functions.
+        // Two processes that start at once would write the same functions.
         await this.#query(tx, `LOCK TABLE ${this.#home}.saga_undo_table IN SHARE ROW EXCLUSIVE MODE`)
         await work(tx)
       })
@@ -200,7 +200,10 @@ export class Protection {
     await fireAlways(tx, oid, name)
   }
 
-  /** Drops what no table has: functions of a restored dump under other names, and tables that are gone and of which nothing waits. */
+  /**
+   * Drops functions without a table: those of a restored dump under other names, and those of dropped tables without open
+   * branches.
+   */
   async #sweep(tx: SqlTransaction): Promise<void> {
     await this.#query(
       tx,
@@ -220,7 +223,7 @@ export class Protection {
     for (const { name } of rows) await tx.query(`DROP FUNCTION ${name}`)
   }
 
-  /** A few undecided sagas that have changed the table. */
+  /** Returns a few undecided sagas that have changed the table. */
   async #sagasOn(tx: SqlExecutor, oid: string): Promise<readonly string[]> {
     const { rows } = await this.#query<{ saga: string }>(
       tx,
@@ -237,8 +240,8 @@ export class Protection {
 const NO_TABLE = 'does not exist: name it as in SQL, with its schema if need be'
 
 /**
- * Has the trigger fire under every `session_replication_role`, so that a handler that sets it, and sets it back, is seen. Other writers
- * under `replica`, such as logical replication, pass as before. Only the owner of the table can do that.
+ * Makes the trigger fire under every `session_replication_role`, so that a handler that changes it temporarily is noticed. Other
+ * writers under `replica`, such as logical replication, pass as before. Only the owner of the table can do this.
  */
 async function fireAlways(tx: SqlTransaction, oid: string, name: string): Promise<void> {
   const { rowCount } = await tx.query(
@@ -275,20 +278,20 @@ function columnProblem(found: Candidate, ignored: readonly string[], hidden: rea
   return `has "${inKey}" in its primary key, which cannot be ignored: leave it out of \`ignored\``
 }
 
-/** Changes that the database makes on its own must be recorded as well. */
+/** Changes that the database makes on its own must be recorded, too. */
 function followerProblem({ follow }: Candidate, together: ReadonlySet<string>): string | undefined {
   const missing = follow?.find(({ oid }) => !together.has(oid))
   if (missing === undefined) return undefined
   return `takes rows of ${missing.name} with it (foreign key ${missing.constraint}), and that is not protected: protect both in one call, or make the foreign key NO ACTION`
 }
 
-/** Where another one took its name, what sagas wrote before is in this one and what is read is in the other. */
+/** If another table took its name, earlier writes of sagas are in this table, but reads go to the other one. */
 function movedProblem(name: string, { protectedAs }: Pick<Listed, 'protectedAs'>): string | undefined {
   if (protectedAs === null || protectedAs === name) return undefined
   return `was ${protectedAs} when it was protected, and is renamed or moved since, so nothing of it is undone: ${movedRemedy(protectedAs, name)}`
 }
 
-/** Values that are not those that were put back. */
+/** Values that would differ from the restored ones. */
 function setterProblem(found: Candidate, ignored: readonly string[]): string | undefined {
   const columns = (found.columns ?? []).map(({ name }) => name).filter((name) => !primaryColumns(found).includes(name))
   const [first, ...others] = columnsSetAnew(found.setters ?? [], columns, ignored)
@@ -300,7 +303,7 @@ function setterProblem(found: Candidate, ignored: readonly string[]): string | u
   )
 }
 
-/** Changes since its protection. */
+/** Changes since the table was protected. */
 function listedProblem(
   { triggers, keysQuery: query }: Pick<Listed, 'triggers' | 'keysQuery'>,
   candidate: Candidate,

@@ -1,4 +1,4 @@
-/** Undoes a branch: looks whether its rows are as it left them, puts them back, and looks again. */
+/** Undoes a branch: checks that its rows are unchanged, restores them, and checks again. */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
 import { applySteps, attempt, putAllBack } from './apply.ts'
@@ -10,11 +10,11 @@ import { fixTexts } from './row-text.ts'
 import { type Obstacle, type Relation, type Relations, readRows } from './table-structure.ts'
 import type { UndoChoice } from './undo-types.ts'
 
-/** Which branch of which saga. */
+/** A branch of a saga. */
 export interface Branch {
   readonly branch: string
   readonly owner: string
-  /** For people. */
+  /** Key for display. */
   readonly key: string
 }
 
@@ -22,31 +22,31 @@ export interface RestoreParts {
   readonly barrier: Barrier
   readonly images: Images
   readonly relations: Relations
-  /** Tables that may be written though they are not protected, beside those that the branch has. */
+  /** Unprotected tables that may be written, in addition to those of the branch. */
   readonly alsoWrites: readonly string[]
 }
 
 type Looking = Pick<RestoreParts, 'images' | 'relations'>
 
-/** The branch, and its rows as they are now. */
+/** The branch, and its rows in their current state. */
 interface Looked {
   readonly plan: Plan
   readonly relations: ReadonlyMap<string, Relation>
   readonly differences: readonly RowDifference[]
-  /** Places of rows that are as they were before the branch: nothing is left to undo there. */
+  /** Rows that already have their state from before the branch. */
   readonly done: ReadonlySet<string>
 }
 
 interface RowDifference {
   readonly row: Touched
-  /** True for a row that is as it was before the branch. */
+  /** True for a row in its state from before the branch. */
   readonly isBefore: boolean
   /** Obstacle for the whole table. */
   readonly obstacle?: Obstacle | undefined
   readonly differences: readonly UndoDifference[]
 }
 
-/** Differences from the branch's result. Its rows stay locked. */
+/** Returns differences from the branch's result. Its rows stay locked. */
 export async function look(tx: SqlTransaction, parts: Looking, branch: string): Promise<readonly UndoDifference[]> {
   await fixTexts(tx)
   const { differences } = await lookAt(tx, parts, branch)
@@ -54,10 +54,10 @@ export async function look(tx: SqlTransaction, parts: Looking, branch: string): 
 }
 
 /**
- * Puts the rows of a branch back, newest change first, and forgets it. Branches of the same saga that changed these rows, or tables tied to
- * theirs by a foreign key, after it are undone before, and marked as cancelled: branches that ran at the same time are not cancelled in the order of
- * their writes. Needs `Images.alone`.
- * @param choice what becomes of rows that are not as it left them; `undefined`: then nothing is undone
+ * Restores the rows of a branch, newest change first, and deletes its images. Later branches of the same saga that changed these
+ * rows, or tables tied to them by a foreign key, are undone before and marked as cancelled, because concurrent branches are not
+ * cancelled in the order of their writes. Needs `Images.alone`.
+ * @param choice treatment of rows that have changed since; `undefined`: nothing is undone
  * @throws `saga.undo_conflict`
  */
 export async function restore(
@@ -78,7 +78,7 @@ export async function restore(
     })
 }
 
-/** From here on it is cancelled: a confirmation that comes finds nothing, and a cancellation has nothing left to do. */
+/** Marks the branch as cancelled: a later confirmation fails, and a later cancellation has nothing to do. */
 export async function markCancelled(
   tx: SqlTransaction,
   { barrier }: Pick<RestoreParts, 'barrier'>,
@@ -142,13 +142,13 @@ async function putBack(
   await images.release(tx, branch)
 }
 
-/** How often rows that triggers changed are put back: what a trigger adds may have triggers of its own. */
+/** Number of times that rows changed by triggers are restored, because a trigger's change may fire further triggers. */
 const PASSES = 3
 
 /**
- * Puts back what triggers of the tables did about rows that were put back: a total that one of them keeps, a line that it adds
- * to a protected audit table. Each such row is one that the saga holds or that was not there.
- * @returns what is still not as it was before the branch
+ * Reverts changes by triggers on restored rows, such as a total that a trigger maintains, or a line that it adds to a protected
+ * audit table. Each such row is held by the saga, or did not exist.
+ * @returns rows that still differ from their state before the branch
  */
 async function afterTriggers(
   tx: SqlTransaction,
@@ -175,7 +175,7 @@ async function afterTriggers(
   }
 }
 
-/** The branch as it is once those are undone that changed its rows after it. */
+/** Returns the state of the branch after later branches that changed its rows are undone. */
 async function lookAfterLater(
   tx: SqlTransaction,
   parts: RestoreParts,
@@ -188,7 +188,7 @@ async function lookAfterLater(
   }
 }
 
-/** Undoes the last branch that has to be undone before this one. @returns false: there is none. @see Images.laterBranch */
+/** Undoes the last branch that has to be undone before this one. @returns false if there is none. @see Images.laterBranch */
 async function undoLater(
   tx: SqlTransaction,
   parts: RestoreParts,
@@ -211,14 +211,14 @@ async function lookAt(tx: SqlTransaction, { images, relations }: Looking, branch
   const placeOfRow = ({ relation, key }: Touched): string => placeOf(relation, key)
   const before = new Set(all.flatMap(({ row, isBefore }) => (isBefore ? [placeOfRow(row)] : [])))
   const isOpen = (place: string): boolean => !before.has(place)
-  // A row that was moved is done at both places, or at none.
+  // A row that was moved is restored at both places, or at none.
   const open = withMoves(plan.steps, plan.touched.map(placeOfRow).filter(isOpen))
   const done = new Set([...before].filter((place) => !open.has(place)))
   const differences = all.filter(({ row }) => !done.has(placeOfRow(row)))
   return { plan, relations: known, differences, done }
 }
 
-/** The rows that are not as `left` says. */
+/** Returns the rows that differ from `left`. */
 async function compare(
   tx: SqlTransaction,
   relations: ReadonlyMap<string, Relation>,
@@ -264,7 +264,7 @@ function obstructed(row: Touched, { name, hidden }: Relation, obstacle: Obstacle
 
 function noTable(row: Touched): RowDifference {
   const table = `table ${row.relation}`
-  // Which of its columns were hidden is gone with it.
+  // The list of its hidden columns was deleted with it.
   const key = shownKey(row.key, () => true)
   return { row, isBefore: false, differences: [{ table, key, expected: 'a protected table', found: 'no such table' }] }
 }

@@ -1,10 +1,10 @@
 /**
- * Rows as texts: what each type writes of a value, and reads again, is exact where JSON is not (`json`, arrays with bounds,
- * the JSON null of a `jsonb` column, types with a cast of their own).
+ * Rows as texts, which each type writes and reads exactly, unlike JSON (`json`, arrays with bounds, the JSON null of a `jsonb`
+ * column, types with their own cast).
  */
 import { quoteIdentifier, quoteLiteral, type SqlExecutor } from '../../core/sql.ts'
 
-/** A row: each column's text, `null` for NULL. Its columns come in the order of `jsonb`, so equal rows have equal JSON. */
+/** A row: each column's text, `null` for NULL. Columns are in the order of `jsonb`, so equal rows have equal JSON. */
 export type RowText = Readonly<Record<string, string | null>>
 
 /** Settings that influence such texts. */
@@ -18,25 +18,25 @@ export const TEXT_SETTINGS = {
   xmloption: 'content',
 } as const
 
-/** Until the end of the transaction its texts are those of the triggers. */
+/** Applies the triggers' text settings until the end of the transaction. */
 export async function fixTexts(tx: SqlExecutor): Promise<void> {
   const all = Object.entries(TEXT_SETTINGS).map(([name, value]) => `set_config('${name}', '${value}', true)`)
   await tx.query(`SELECT ${all.join(', ')}`)
 }
 
-/** The text of the value that `expression` is; NULL only where the value itself is, not where all its fields are. */
+/** Returns the text of a value as SQL; NULL only if the value itself is NULL, not if all its fields are. */
 export function textOf(expression: string): string {
   return `CASE num_nulls(${expression}) WHEN 0 THEN concat(${expression}) END`
 }
 
-/** A column that is part of a key. */
+/** A column of a key. */
 export interface KeyColumn {
   readonly name: string
-  /** Equal numbers may be written with more or fewer zeros. */
+  /** Numeric: equal numbers may be written with more or fewer zeros. */
   readonly isNumeric: boolean
 }
 
-/** The text of a key: the same for values that are equal. @param row an expression such as `t`, or `($1)` */
+/** Returns the text of a key, the same for equal values. @param row expression such as `t`, or `($1)` */
 export function keyText(row: string, columns: readonly KeyColumn[]): string {
   const fields = columns.map(({ name, isNumeric }) => {
     const value = `${row}.${quoteIdentifier(name)}`

@@ -1,29 +1,29 @@
 /**
- * Statements of a branch at its beginning and its end, as functions: PostgreSQL keeps their plans for as long as a connection lives, while a
- * plain statement is planned anew each time. Parameters have no names, so that none is taken for a column. They run as their caller, and
- * resolve names as the caller does.
+ * Statements at the beginning and the end of a branch, as database functions, because PostgreSQL keeps their plans as long as a
+ * connection lives, but plans a plain statement each time. Parameters have no names, to avoid confusion with columns. Functions
+ * run with the rights of their caller, and resolve names as the caller does.
  */
 import { SETTING } from './tables.ts'
 
-/** The advisory lock of a saga: shared by its branches that are being done. @param owner an expression */
+/** Returns the advisory lock of a saga, shared by its running branches. @param owner expression */
 export function lockOf(owner: string): string {
   return `pg_catalog.hashtextextended('concordat:undo:' || ${owner}::text, 0)`
 }
 
 /**
- * How many rows of which table this connection has changed, and the file that each table is in; what it did before this
- * transaction may be in it.
+ * Number of rows that this connection has changed by table, and the file of each table; may include changes before this
+ * transaction.
  */
 export const WRITTEN = `SELECT c.oid, n.n, c.relfilenode::bigint AS file FROM pg_catalog.pg_class c CROSS JOIN LATERAL (
     SELECT pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
       + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS n) n
   WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.oid >= 16384`
 
-/** The same by the oids of the tables, as JSON, and a sum of the files: a TRUNCATE changes it. */
+/** The same by the oids of the tables, as JSON, and a sum of the files, which a TRUNCATE changes. */
 export const SUMS = `SELECT coalesce(pg_catalog.jsonb_object_agg(w.oid, w.n) FILTER (WHERE w.n > 0), '{}')
   || pg_catalog.jsonb_build_object('files', coalesce(sum(w.file), 0)) FROM (${WRITTEN}) w`
 
-/** The tables of this package. A message that leaves is not undone, as it is not with TCC, and neither is what else they keep. */
+/** Tables of this package. A sent message is not undone, as with TCC, and neither are their other rows. */
 export const OWN_TABLES: readonly string[] = (
   'concordat_migration cluster_bound cluster_entry cluster_gone cluster_head cluster_log cluster_member ' +
   'cluster_request cluster_tomb inbox outbox outbox_audit outbox_lease outbox_meta outbox_relay lock_audit ' +
@@ -33,13 +33,13 @@ export const OWN_TABLES: readonly string[] = (
   'transport_ring transport_segment transport_session transport_tick'
 ).split(' ')
 
-/** By their exact names, in any schema that has some of them: a table of the user may begin with the same word. */
+/** Recognised by their exact names, in any schema that has some of them, because a user's table may have the same prefix. */
 export const IS_OURS = `(c.relname = ANY ('{${OWN_TABLES.join(',')}}'::name[]) OR c.relname ~ '^transport_log_[0-9]$') AND EXISTS (
   SELECT FROM pg_catalog.pg_class m WHERE m.relnamespace = c.relnamespace AND m.relname = 'concordat_migration')`
 
 /**
- * What is written from here on in this transaction is of this branch: `branch, owner, saga_key, reply_to, birth, saga, saga_id,
- * step, also_writes`, what the setting is to be, and `lock_timeout`. `is_free` false: the saga is being decided here.
+ * Assigns further writes of the transaction to the branch: `branch, owner, saga_key, reply_to, birth, saga, saga_id, step,
+ * also_writes`, the value of the setting, and `lock_timeout`. `is_free` false: the saga is being decided here.
  */
 const BEGIN = `CREATE FUNCTION {schema}.saga_undo_begin(text, text, text, text, text, text, text, text, text[], text, text,
   OUT is_free boolean, OUT written jsonb) LANGUAGE plpgsql AS $undo$
@@ -55,7 +55,9 @@ BEGIN
   written := (${SUMS});
 END $undo$`
 
-/** Forgets the branch. With the last one of its saga in this database its rows are free. False: there is none. */
+/**
+ * Deletes the branch's images. With the last branch of its saga in this database its rows are released. False: there was none.
+ */
 const RELEASE = `CREATE FUNCTION {schema}.saga_undo_release(text) RETURNS boolean LANGUAGE plpgsql AS $undo$
 DECLARE
   own text;
@@ -76,8 +78,8 @@ BEGIN
 END $undo$`
 
 /**
- * True: row-level security applies to a role in a table, so that it may not see the rows that are put back, or not write them.
- * False for a role that a policy lets do everything, which is what a provider without `BYPASSRLS` has.
+ * True if row-level security applies to a role in a table, so that it may not see the rows to restore, or not write them. False
+ * for a role that a policy allows everything, as at providers without `BYPASSRLS`.
  */
 const RULED = `CREATE FUNCTION {schema}.saga_undo_ruled(rel oid, who oid) RETURNS boolean LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $undo$
@@ -92,13 +94,13 @@ SET search_path = pg_catalog, pg_temp AS $undo$
   FROM pg_class c, pg_roles r WHERE c.oid = $1 AND r.oid = $2
 $undo$`
 
-/** This session has one of these locks on a table. @param oid an expression */
+/** Tells whether this session has one of these locks on a table. @param oid expression */
 export const isLocked = (oid: string, ...modes: readonly string[]): string =>
   `EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.granted AND l.pid = pg_catalog.pg_backend_pid()
      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
      AND l.relation = ${oid} AND l.mode IN (${modes.map((mode) => `'${mode}Lock'`).join(', ')}))`
 
-/** A row that this transaction wrote, or that another one which began later has committed. @param alias of a catalog */
+/** True for a row that this transaction wrote, or that a transaction that began later has committed. @param alias of a catalog */
 export const isFresh = (alias: string): string => `pg_catalog.age(${alias}.xmin) <= 0`
 
 export const UNDO_FUNCTIONS: readonly string[] = [BEGIN, RELEASE, RULED]

@@ -3,7 +3,7 @@ import { RULED_REMEDY } from './errors.ts'
 import type { Setter } from './trigger-set-columns.ts'
 import { columnsOf, type Key, looseIn } from './unique-keys.ts'
 
-/** Catalog data of a table that is to be protected. */
+/** Catalog data of a table to protect. */
 export interface Candidate {
   readonly oid: string | null
   readonly name: string
@@ -11,17 +11,17 @@ export interface Candidate {
   readonly persistence: string
   readonly isPartition: boolean
   readonly isInherited: boolean
-  /** The schema of a participant that protects it already. */
+  /** Schema of a participant that already protects it. */
   readonly protectedIn: string | null
   readonly columns: ReadonlyArray<{ readonly name: string; readonly base: string; readonly isVirtual: boolean }> | null
-  /** Roles of participants, and the one that asks, to which its row-level security applies. */
+  /** Roles of participants, and the current one, to which its row-level security applies. */
   readonly ruled: readonly string[] | null
-  /** Its own row triggers that run before an update, in the order of their names. */
+  /** Its row triggers before an update, in the order of their names. */
   readonly setters: readonly Setter[] | null
-  /** Its columns and their types, as `SHAPE` says. */
+  /** Its columns and their types, in the form of `SHAPE`. */
   readonly shape: string | null
   readonly keys: readonly Key[]
-  /** Tables that the database changes with this one. */
+  /** Tables that the database changes together with this one. */
   readonly follow: ReadonlyArray<{ readonly oid: string; readonly name: string; readonly constraint: string }> | null
 }
 
@@ -48,20 +48,20 @@ export function problemOf(found: Candidate, schema: string): string | undefined 
   return undefined
 }
 
-/** The columns of its primary key. */
+/** Returns the columns of its primary key. */
 export function primaryColumns({ keys }: Candidate): readonly string[] {
   return columnsOf(keys.find(({ isPrimary }) => isPrimary) as Key)
 }
 
-/** Columns and types behind row texts: reveals whether a table was altered. @param oid an expression */
+/** Returns the columns and types of row texts, which reveal whether a table was altered. @param oid expression */
 export function shapeOf(oid: string): string {
   return `(SELECT pg_catalog.string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attname) FROM pg_catalog.pg_attribute a
      WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`
 }
 
 /**
- * A role can be that of a participant if it may write to the table of branches and to the table itself: whichever role protects
- * it, the rows are put back by that one.
+ * Roles that may belong to a participant: those that may write to the table of branches and to the table itself. Whichever role
+ * protects it, this one restores the rows.
  */
 const RULED_ROLES = `(SELECT nullif(array_agg(r.rolname::text ORDER BY r.rolname), '{}') FROM pg_catalog.pg_roles r
    WHERE c.relrowsecurity AND c.relkind IN ('r', 'p') AND (r.rolname = current_user OR (r.rolcanlogin AND has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE')
@@ -73,7 +73,10 @@ const SETTERS = `(SELECT jsonb_agg(jsonb_build_object('trigger', g.tgname, 'name
    FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
    WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 19 = 19)`
 
-/** All that is asked of a table but its keys, in one row; `{schema}` is where the quoted schema of the participant goes. */
+/**
+ * Reads all checked properties of a table except its keys, in one row; `{schema}` stands for the quoted schema of the
+ * participant.
+ */
 export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THEN $1 ELSE format('%I.%I', n.nspname, c.relname) END AS name,
   c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relispartition AS "isPartition",
   c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS "isInherited",

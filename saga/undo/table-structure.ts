@@ -1,46 +1,46 @@
-/** A protected table as it is now: its columns, its keys, how its rows are read and told apart. */
+/** Current structure of a protected table: its columns, its keys, and how its rows are read and identified. */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { RULED_REMEDY } from './errors.ts'
 import { type KeyColumn, keyText, type RowText, textOf } from './row-text.ts'
 
-/** The call that makes the tables of undo. */
+/** Call that creates the tables of undo. */
 export const UNDO_CALL = 'migrateParticipant(sql, schema)'
 
 export interface Column extends KeyColumn {
   /** Type for a cast, without a length that would truncate. */
   readonly type: string
-  /** With its length and precision, as it keeps values. */
+  /** Type with its length and precision, as the column stores values. */
   readonly exact: string
-  /** Computed by the database: cannot be written. */
+  /** Computed by the database, so it cannot be written. */
   readonly isGenerated: boolean
 }
 
 export interface Relation {
-  /** For SQL, and for people: `public.accounts`. */
+  /** Name for SQL and for display: `public.accounts`. */
   readonly name: string
-  /** For `FROM` and `UPDATE`: `ONLY public.accounts`, or the name of a partitioned table. */
+  /** Name for `FROM` and `UPDATE`: `ONLY public.accounts`, or the name of a partitioned table. */
   readonly target: string
   readonly columns: readonly Column[]
   /** The columns of the primary key. */
   readonly key: readonly string[]
-  /** Neither compared nor put back. */
+  /** Columns that are neither compared nor restored. */
   readonly ignored: readonly string[]
-  /** Their values are in no message. */
+  /** Columns whose values appear in no message. */
   readonly hidden: readonly string[]
-  /** Where the functions of undo are, quoted. */
+  /** Schema with the functions of undo, quoted. */
   readonly home: string
   /** Obstacle to restoring all of its rows. */
   readonly obstacle?: Obstacle | undefined
 }
 
-/** A table that is not the one whose rows were written, or whose rows cannot all be seen. */
+/** A table that has replaced the one whose rows were written, or whose rows are not all visible. */
 export interface Obstacle {
   readonly expected: string
   readonly found: string
   readonly remedy: string
 }
 
-/** A row as it is now, and the key that its locks have. */
+/** Current state of a row, and its key in the form that its locks use. */
 export interface Found {
   readonly key: string
   readonly row: RowText
@@ -49,13 +49,13 @@ export interface Found {
 interface TableRow extends Omit<Relation, 'columns' | 'target' | 'home' | 'obstacle'> {
   readonly columns: ReadonlyArray<Omit<Column, 'isNumeric'> & { readonly base: string }> | null
   readonly isPartitioned: boolean
-  /** The name that it was protected by; `null`: by a release that did not keep it. */
+  /** Name under which it was protected; `null`: by a release that did not store it. */
   readonly protectedAs: string | null
-  /** The role that asks, where row-level security applies to it. */
+  /** Current role, if row-level security applies to it. */
   readonly ruled: string | null
 }
 
-/** Relations by their oids, as texts. Omits tables that are gone, or no longer protected. */
+/** Relations by their oids, as texts. Omits tables that were dropped, or are no longer protected. */
 export class Relations {
   readonly #query: OwnQuery
   readonly #home: string
@@ -105,7 +105,7 @@ function obstacleOf(name: string, protectedAs: string | null, ruled: string | nu
   return { expected: `role ${ruled} to see all rows`, found, remedy: RULED_REMEDY }
 }
 
-/** Remedy for a table that was renamed since its protection. */
+/** Remedy for a table that was renamed after it was protected. */
 export function movedRemedy(was: string, name: string): string {
   return (
     `if ${name} is still the table that sagas write to, call undo.protect(sql, [${JSON.stringify(name)}]); if another table took ` +
@@ -118,18 +118,18 @@ export function columnsNamed({ columns }: Pick<Relation, 'columns'>, names: read
   return names.flatMap((name) => columns.find((column) => column.name === name) ?? [])
 }
 
-/** A condition on row `t`: the key is that of `json`, an expression of texts by the names of columns. */
+/** Returns a condition on row `t`: its key equals that of `json`, an expression of texts by the names of columns. */
 export function sameKey(relation: Relation, json: string): string {
   const columns = columnsNamed(relation, relation.key)
   return columns.map((column) => `t.${quoteIdentifier(column.name)} = ${valueOf(column, json)}`).join(' AND ')
 }
 
-/** The value of a column, from its text. */
+/** Returns the value of a column from its text. */
 export function valueOf({ name, type }: Column, json: string): string {
   return `(${json}->>'${name.replaceAll("'", "''")}')::${type}`
 }
 
-/** The rows with these keys that are there, locked in the order of their keys. */
+/** Returns the existing rows with these keys, locked in the order of their keys. */
 export async function readRows(
   tx: SqlExecutor,
   relation: Relation,

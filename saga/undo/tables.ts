@@ -19,25 +19,25 @@
  */
 import { TEXT_SETTINGS } from './row-text.ts'
 
-/** The SQLSTATE of a writer that wants a row which a saga holds: `lock_not_available`. */
+/** SQLSTATE of a write to a row that a saga holds: `lock_not_available`. */
 export const ROW_HELD = '55P03'
-/** In place of a value that no message may have. */
+/** Replaces a value that must not appear in messages. */
 export const HIDDEN = '(hidden)'
 /** Constraint name in the error, which distinguishes it from a `lock_timeout`. */
 export const ROW_HELD_CONSTRAINT = 'concordat_undo'
-/** The SQLSTATE of an undo that would change a row which its transaction did not change. */
+/** SQLSTATE of an undo that would change a row which its transaction did not change. */
 export const STRAYED = 'CC011'
-/** The setting, local to a transaction, that says for whom it writes. */
+/** Setting, local to a transaction, that identifies the branch that writes. */
 export const SETTING = 'concordat.undo'
 export const TRIGGER = '_concordat_undo'
 export const TRUNCATE_TRIGGER = '_concordat_undo_truncate'
 
-/** For functions that write texts. */
+/** Settings for functions that write texts. */
 export const FIXED: string = Object.entries(TEXT_SETTINGS)
   .map(([name, value]) => `SET "${name}" = '${value}'`)
   .join(' ')
 
-/** A primary key for people: without the values that no message may have. */
+/** Formats a primary key for display, without values that must not appear in messages. */
 const SHOWN = `CREATE FUNCTION {schema}.saga_undo_shown(rel regclass, key text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $undo$
   SELECT jsonb_object_agg(k.key, CASE WHEN k.key = ANY(t.hidden) THEN '${HIDDEN}' ELSE k.value END)::text
@@ -45,8 +45,8 @@ SET search_path = pg_catalog, pg_temp AS $undo$
 $undo$`
 
 /**
- * Raises when one of the keys is held by another owner; `owner` NULL: a writer that belongs to no saga. It names the primary
- * key alone: `rows_of` has those, of the written row the last one.
+ * Raises an error if another owner holds one of the keys; `owner` NULL: a writer outside of sagas. The error contains only the
+ * primary key: `rows_of` has these, the written row last.
  */
 const HELD = `CREATE FUNCTION {schema}.saga_undo_refuse(rel regclass, keys text[], rows_of text[], owner text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $undo$
@@ -64,7 +64,7 @@ BEGIN
   END IF;
 END $undo$`
 
-/** The texts of rows by the names of their columns, before a change and after it. `r_new` may be that of `r_old`. */
+/** Returns the texts of rows by the names of their columns, before and after a change. `r_new` may equal `r_old`. */
 const TEXTS = `CREATE FUNCTION {schema}.saga_undo_texts(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp ${FIXED} AS $undo$
 DECLARE
@@ -127,7 +127,7 @@ BEGIN
   RETURN me->>'branch';
 END $undo$`
 
-/** Raises when a key is held by another saga than the one that writes here. `wanted`: rows with the columns of the key. */
+/** Raises an error if another saga than the writing one holds a key. `wanted`: rows with the columns of the key. */
 const CHECK = `CREATE FUNCTION {schema}.saga_undo_check(rel regclass, wanted jsonb) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp ${FIXED} AS $undo$
 DECLARE
@@ -151,7 +151,7 @@ BEGIN
     USING ERRCODE = '0A000';
 END $undo$`
 
-/** A text as a type of now writes it; NULL where that type does not take it. */
+/** Returns a text as a type currently writes it; NULL if the type refuses it. */
 const AS_TYPE = `CREATE FUNCTION {schema}.saga_undo_as(value text, type text) RETURNS text LANGUAGE plpgsql STABLE AS $undo$
 DECLARE
   written text;
@@ -173,8 +173,8 @@ BEGIN
 END $undo$`
 
 /**
- * `id`: the name of a table's functions, `name`: its own. By object ids the one would be that of another table after a restored
- * dump, and a table that was swapped by renaming would not be missed.
+ * `id`: part of the names of a table's functions, `name`: the name of the table. Object ids would not do: after a restored dump
+ * they could belong to another table, and a table that was swapped by renaming would not be noticed.
  */
 export const UNDO_TABLES: readonly string[] = [
   `CREATE TABLE {schema}.saga_undo_table (

@@ -1,6 +1,7 @@
 /**
- * The functions of one protected table. The table's keys are written into the trigger's, so that PostgreSQL caches the plan: a write
- * outside any saga costs little more than a check whether a row of this table is locked. The rest is in the functions of the migration.
+ * Functions of one protected table. The table's keys are part of the trigger's text, so that PostgreSQL caches the plan: a write
+ * outside any saga costs little more than a check whether a row of this table is locked. The rest is in functions of the
+ * migration.
  */
 import { quoteIdentifier, quoteLiteral } from '../../core/sql.ts'
 import { textOf } from './row-text.ts'
@@ -10,7 +11,7 @@ import { isComputed, type Key, keyTexts } from './unique-keys.ts'
 
 /**
  * @param home the quoted schema of the participant
- * @param id the table's id in `saga_undo_table`, not its oid, which a restored dump changes
+ * @param id the table's id in `saga_undo_table`, not its oid, which changes in a restored dump
  */
 export function triggerFunction(home: string, id: string, keys: readonly Key[]): string {
   const name = triggerFunctionName(home, id)
@@ -60,8 +61,8 @@ export function triggerFunctionName(home: string, id: string): string {
 }
 
 /**
- * The texts of a row of this table before a change and after it. Its columns are written into it, which spares a plan for each
- * row; after an `ALTER TABLE` the catalog is asked for them, until the table is protected again.
+ * Returns the texts of a row of this table before and after a change. Its columns are part of the function's text, which saves a
+ * plan for each row; after an `ALTER TABLE` the function reads them from the catalog, until the table is protected again.
  */
 export function textsFunction(home: string, id: string, { columns, shape }: Candidate): string {
   const plain = (columns ?? []).filter(({ isVirtual }) => !isVirtual)
@@ -85,7 +86,7 @@ export function textsFunctionName(home: string, id: string): string {
   return `${home}.${quoteIdentifier(`saga_undo_texts_${id}`)}`
 }
 
-/** Types whose texts are the same whatever the settings are. */
+/** Types whose texts do not depend on settings. */
 const SETTING_INDEPENDENT: ReadonlySet<string> = new Set([
   'smallint',
   'integer',
@@ -101,7 +102,7 @@ const SETTING_INDEPENDENT: ReadonlySet<string> = new Set([
   'enum',
 ])
 
-/** Types whose texts the settings of a session change. */
+/** Types whose texts depend on settings of a session. */
 const SETTING_DEPENDENT: ReadonlySet<string> = new Set([
   'date',
   'bytea',

@@ -1,6 +1,6 @@
 /**
- * Columns that a trigger of the user sets anew at each update, such as `updated_at` and `version`: what such a trigger makes of
- * a row that is put back is not what the row was, so these columns have to be ignored.
+ * Columns that a trigger of the user sets at each update, such as `updated_at` and `version`. Such a trigger also changes
+ * restored rows, so these columns have to be ignored.
  */
 
 /** A row trigger that runs before an update. */
@@ -8,9 +8,9 @@ export interface Setter {
   readonly trigger: string
   /** Name of its function. */
   readonly name: string
-  /** The text of its function, in whatever language. */
+  /** Text of its function, in any language. */
   readonly source: string
-  /** Its arguments, each with a NUL behind it. */
+  /** Its arguments, each followed by a NUL. */
   readonly args: string
 }
 
@@ -21,15 +21,15 @@ export interface SetColumn {
 
 /** An assignment in PL/pgSQL: `NEW.updated_at := now();` */
 const ASSIGNMENT = /\bnew\s*\.\s*("(?:[^"]|"")+"|\w+)\s*:?=\s*([^;]+);/gi
-/** Values that are another one at each update: times, and counters that go on from what the row has. */
+/** Values that differ at each update: times, and counters that increase the row's value. */
 const OTHER_EACH_TIME =
   /\b(?:now|clock_timestamp|statement_timestamp|transaction_timestamp|timeofday)\s*\(|\b(?:current|local)_?time(?:stamp)?\b|\bcurrent_date\b|\b(?:old|new)\b[^;]*[+-]\s*\d+\s*$/i
-/** A value that is there already is kept. */
+/** An existing value is kept. */
 const KEPT = /^\s*coalesce\s*\(\s*new\s*\./i
 /** Functions of PostgreSQL's own extensions that are not written in PL/pgSQL; their argument is the column. */
 const EXTENSIONS: readonly string[] = ['moddatetime']
 
-/** @param columns of the table @param key of its primary key: never set anew @param ignored already */
+/** @param columns of the table @param key of its primary key, never set by triggers @param ignored columns already ignored */
 export function columnsSetAnew(
   setters: readonly Setter[],
   columns: readonly string[],

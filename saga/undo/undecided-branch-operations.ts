@@ -50,7 +50,7 @@ export async function settle(sql: SqlClient, target: UndoTarget, choice: UndoCho
   })
 }
 
-/** From here on it is confirmed: a confirmation that comes has nothing left to do, and a cancellation is refused. */
+/** Marks the branch as confirmed: a later confirmation has nothing to do, and a later cancellation is refused. */
 async function accept(tx: SqlTransaction, { barrier, images }: RestoreParts, row: BranchRow): Promise<void> {
   const command = { key: row.key, replyTo: row.replyTo, birth: row.birth, round: 0 }
   await barrier.enter(tx, command, 'confirm', 'ok')

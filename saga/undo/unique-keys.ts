@@ -1,6 +1,7 @@
 /**
- * The unique keys of a table. Rows are held by the texts of their keys, so that no other writer takes a value that may have to come back. An
- * index of expressions or with a predicate is such a key, too: the texts are computed as PostgreSQL computes what is in the index.
+ * The unique keys of a table. Rows are held by the texts of their keys, so that no other writer takes a value that may have to be
+ * restored. An index of expressions or with a predicate is such a key, too; its texts are computed as PostgreSQL computes its
+ * entries.
  */
 import { quoteIdentifier, quoteLiteral, type SqlTransaction } from '../../core/sql.ts'
 import { keyText, textOf } from './row-text.ts'
@@ -13,9 +14,9 @@ export interface Key {
   readonly isImmediate: boolean
   readonly isExclusion: boolean
   readonly hasEqualNulls: boolean
-  /** Functions, operators or operator classes that are not PostgreSQL's own have a part in it. */
+  /** True if functions, operators or operator classes from outside of PostgreSQL are part of it. */
   readonly isForeign: boolean
-  /** Condition on the rows in it, as SQL; `null`: all rows. */
+  /** Condition on its rows, as SQL; `null`: all rows. */
   readonly predicate: string | null
   readonly parts: readonly KeyPart[]
 }
@@ -23,15 +24,15 @@ export interface Key {
 interface KeyPart {
   /** Name of the column; `null` for an expression. */
   readonly column: string | null
-  /** SQL, on the names of columns. */
+  /** SQL with names of columns. */
   readonly expression: string
-  /** Its type; for a domain the type below it, and `enum` for all of these. */
+  /** Its type; for a domain the underlying type, and `enum` for every enum. */
   readonly base: string
   /** Its collation treats different texts as equal. */
   readonly isLoose: boolean
 }
 
-/** Types of which equal values have equal texts (`numeric` once its zeros are cut). */
+/** Types whose equal values have equal texts (`numeric` after its zeros are cut). */
 const KEY_TYPES: ReadonlySet<string> = new Set(
   (
     'enum smallint integer bigint oid text character character_varying name uuid boolean date bytea numeric inet cidr macaddr ' +
@@ -57,7 +58,10 @@ const KEYS = `SELECT n.relname::text AS name, x.indisprimary AS "isPrimary", x.i
   FROM pg_index x JOIN pg_class n ON n.oid = x.indexrelid
   WHERE x.indrelid = $1::oid AND (x.indisunique OR x.indisexclusion) AND x.indisvalid ORDER BY x.indexrelid`
 
-/** Keys of a table: with the names of types as the triggers, whose search path has PostgreSQL's own alone, need them. */
+/**
+ * Reads the keys of a table, with type names that are valid in the triggers, whose search path contains only PostgreSQL's own
+ * schema.
+ */
 export async function readKeys(tx: SqlTransaction, oid: string): Promise<readonly Key[]> {
   const { rows } = await tx.query<{ path: string }>("SELECT current_setting('search_path') AS path")
   const setPath = "SELECT pg_catalog.set_config('search_path', $1, true)"
@@ -67,13 +71,13 @@ export async function readKeys(tx: SqlTransaction, oid: string): Promise<readonl
   return keys
 }
 
-/** Keys that rows are held by: the primary key, then the other ones. */
+/** Returns the keys that rows are held by: the primary key, then the others. */
 export function heldKeys(keys: readonly Key[]): readonly Key[] {
   const held = keys.filter((key) => key.isPrimary || obstacleOf(key) === undefined)
   return held.toSorted((a, b) => Number(b.isPrimary) - Number(a.isPrimary))
 }
 
-/** Keys that no row is held by. */
+/** Describes keys that rows are not held by. */
 export function unheldProblem(keys: readonly Key[]): string | undefined {
   const unheld = keys.flatMap((key) => {
     const obstacle = key.isPrimary ? undefined : obstacleOf(key)
@@ -86,7 +90,7 @@ export function unheldProblem(keys: readonly Key[]): string | undefined {
   )
 }
 
-/** The first column or expression whose equal values may have different texts. */
+/** Returns the first column or expression whose equal values may have different texts. */
 export function looseIn({ parts }: Key): string | undefined {
   const part = parts.find(({ base, isLoose }) => isLoose || !KEY_TYPES.has(base))
   return part?.column ?? part?.expression
@@ -104,12 +108,12 @@ export function columnsOf({ parts }: Key): readonly string[] {
   return parts.map(({ column, expression }) => column ?? expression)
 }
 
-/** True for an index whose key is SQL on names of columns, which variables of the trigger may have, too. */
+/** True for an index whose key is SQL with names of columns, which may equal names of the trigger's variables. */
 export function isComputed({ parts, predicate }: Key): boolean {
   return predicate !== null || parts.some(({ column }) => column === null)
 }
 
-/** Texts of the keys of a row, an expression, in this order; NULL for a key that the row does not have. */
+/** Returns the texts of the keys of a row, an expression, in this order; NULL for a key that the row does not have. */
 export function keyTexts(row: string, keys: readonly Key[]): readonly string[] {
   return keys.map((key) => {
     if (isComputed(key) || key.hasEqualNulls) return computedText(row, key)
@@ -124,7 +128,7 @@ function computedText(row: string, { parts, predicate, hasEqualNulls }: Key): st
     const value = base === 'numeric' ? `trim_scale(${expression})` : expression
     return `${quoteLiteral(expression)}, ${textOf(value)}`
   })
-  // The predicate is in the text: an index with another one may have the same value in another row.
+  // The text contains the predicate, because an index with another one may have the same value in another row.
   const text = `jsonb_build_object('where', ${quoteLiteral(predicate ?? '')}, ${fields.join(', ')})::text`
   const values = parts.map(({ expression }) => expression)
   const known = hasEqualNulls ? text : `CASE num_nulls(${values.join(', ')}) WHEN 0 THEN ${text} END`

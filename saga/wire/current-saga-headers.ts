@@ -3,9 +3,9 @@ import { currentSaga } from './current-saga.ts'
 import { HEADERS } from './wire.ts'
 
 /**
- * The name and id of the saga and the step that the calling code is part of, as headers (`SAGA_HEADERS`); `undefined` outside
- * of a saga. For all that steps and participants send: `createOutbox({ headers: () => sagaHeaders() })`, or the same of
- * `createBinder`.
+ * Returns the names and ids of the saga and step that the calling code is part of, as headers (`SAGA_HEADERS`); `undefined`
+ * outside of a saga. Use it for all messages of steps and participants: `createOutbox({ headers: () => sagaHeaders() })`, and the
+ * same option of `createBinder`.
  */
 export function sagaHeaders(): Headers | undefined {
   const scope = currentSaga()

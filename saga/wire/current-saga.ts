@@ -1,8 +1,8 @@
-/** Where the running code is in a saga, for logs and outgoing headers. Survives any `await`. */
+/** The saga of the running code, for logs and outgoing headers. Kept across `await`. */
 import { endingContext } from '../../core/async-contexts.ts'
 import type { Operation } from '../machine/operation.ts'
 
-/** The call of which saga the running code is in: what `currentSaga` returns. */
+/** The saga call that the running code belongs to, as returned by `currentSaga`. */
 export interface SagaScope {
   readonly saga: string
   readonly sagaId: string
@@ -13,12 +13,12 @@ export interface SagaScope {
 
 const storage = endingContext<SagaScope>()
 
-/** The saga step that the calling code is part of, in a coordinator or a participant; `undefined` outside of one. */
+/** Returns the saga step that the calling code is part of, in a coordinator or a participant; `undefined` outside of one. */
 export function currentSaga(): SagaScope | undefined {
   return storage.getStore()
 }
 
-/** Runs `work` so that `currentSaga()` returns `scope` in it, beyond every `await`. */
+/** Runs `work` so that `currentSaga()` returns `scope` in it, across `await`. */
 export function inSaga<T>(scope: SagaScope, work: () => T): T {
   return storage.run(scope, work)
 }

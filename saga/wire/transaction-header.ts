@@ -1,7 +1,7 @@
 /**
- * The header that tells the recipient of a request or a message its global transaction: `saga-transaction`, with
- * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is no secret and proves nothing; the birth, which cannot be guessed, protects a
- * transaction from clients that never received the header.
+ * The header that names a global transaction to the recipient of a request or message: `saga-transaction`, with
+ * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is not a secret and proves nothing; the birth, which cannot be
+ * guessed, protects a transaction from clients that never received the header.
  *
  * @see docs/reference/wire-format.md, "The header of a global transaction"
  */
@@ -10,17 +10,17 @@ import { GlobalTransactionError } from '../global/errors.ts'
 /** The name of the header of a global transaction. */
 export const TRANSACTION_HEADER = 'saga-transaction'
 
-/** Which global transaction, of which service. */
+/** Identifies a global transaction of a service. */
 export interface TransactionRef {
-  /** The service whose coordinators run it. */
+  /** Service whose coordinators run it. */
   readonly service: string
   readonly name: string
   readonly id: string
-  /** Tells it from an earlier one with its id. */
+  /** Distinguishes it from an earlier one with the same id. */
   readonly birth: string
 }
 
-/** Headers of a request or a message, in any of the forms that they come in. */
+/** Headers of a request or message, in any common form. */
 export type AnyHeaders =
   | { get(name: string): string | null }
   | Readonly<Record<string, string | readonly string[] | number | boolean | Uint8Array | null | undefined>>
@@ -40,7 +40,7 @@ export function formatTransaction({ service, name, id, birth }: TransactionRef):
   return [service, name, encodeURIComponent(id), birth].join('/')
 }
 
-/** `undefined`: there is no such header. @throws `saga.transaction_header`; the value is not repeated */
+/** Returns `undefined` without such a header. @throws `saga.transaction_header`; the value is not repeated */
 export function readTransaction(headers: AnyHeaders): TransactionRef | undefined {
   const value = 'get' in headers && typeof headers.get === 'function' ? headers.get(TRANSACTION_HEADER) : own(headers)
   if (value === null || value === undefined) return undefined
@@ -56,7 +56,7 @@ export function readTransaction(headers: AnyHeaders): TransactionRef | undefined
   return { service, name, id, birth }
 }
 
-/** Names of `node:http` are in lower case; those of a message are as they were written. */
+/** Reads the header. Names from `node:http` are in lower case; those of a message are unchanged. */
 function own(headers: object): unknown {
   return (headers as Readonly<Record<string, unknown>>)[TRANSACTION_HEADER]
 }

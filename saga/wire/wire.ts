@@ -1,7 +1,7 @@
 /**
- * What travels between a coordinator and its participants. A command is the request payload on the participant's channel
- * with these headers, keyed by the saga id; a reply is a `SagaReply` on `<service>.saga-replies`, keyed the same. A
- * participant in any language that keeps these shapes and the rules of `docs/reference/wire-format.md` can take part.
+ * Messages between a coordinator and its participants. A command is the request payload on the participant's channel with these
+ * headers, keyed by the saga id; a reply is a `SagaReply` on `<service>.saga-replies`, with the same key. A participant can be
+ * written in any language that follows these shapes and the rules of `docs/reference/wire-format.md`.
  */
 
 import { type Channel, checkName, defineChannel } from '../../binder/channel/channel.ts'
@@ -17,10 +17,7 @@ import { isOperation, type Operation, operationNames } from '../machine/operatio
 import { inSaga } from './current-saga.ts'
 import type { SagaReply } from './reply.ts'
 
-/**
- * The message headers in which a command and its reply say which call of which saga they belong to. @see
- * docs/reference/wire-format.md
- */
+/** Message headers with which a command and its reply identify the call of a saga. @see docs/reference/wire-format.md */
 export const HEADERS = Object.freeze({
   saga: 'saga-name',
   id: 'saga-id',
@@ -28,20 +25,20 @@ export const HEADERS = Object.freeze({
   operation: 'saga-operation',
   /** The barrier's key, `<saga>/<id>/<step>`: the same for every resend and for the compensation. */
   key: 'saga-key',
-  /** Which send of this operation it is, from 1; a `failed` reply repeats it. */
+  /** Number of this send of the operation, from 1; a `failed` reply repeats it. */
   attempt: 'saga-attempt',
-  /** Tells the saga from an earlier one that had its id and was deleted; replies repeat it. Absent: not known. */
+  /** Distinguishes the saga from an earlier one with the same id that was deleted; replies repeat it. Absent: unknown. */
   birth: 'saga-birth',
-  /** How often an operator had it tried again after a refusal; absent: never. Replies repeat it. */
+  /** How many times an operator retried it after a refusal; absent: never. Replies repeat it. */
   round: 'saga-round',
   replyTo: 'saga-reply-to',
-  /** For a compensation, `true`: the step was answered `ok`. Absent: its outcome is unknown. */
+  /** For a compensation, `true`: the reply to the step was `ok`. Absent: its outcome is unknown. */
   succeeded: 'saga-succeeded',
   /** Required kind of participant: `tcc`. Absent: one that can invoke and compensate. */
   kind: 'saga-kind',
 })
 
-/** The kind of participant that a command of `.tcc` asks for. */
+/** Kind of participant that a command of `.tcc` requires. */
 export const TCC = 'tcc'
 
 /** Suffix of a service's reply channel. */
@@ -50,17 +47,17 @@ export const REPLIES = '.saga-replies'
 /** The durable group in which the coordinators of a service share the replies. */
 export const REPLY_GROUP = 'coordinator'
 
-/** The channel on which the coordinators of `service` get replies. A participant's binder lists it in `sends`. */
+/** Returns the channel on which the coordinators of `service` receive replies. A participant's binder lists it in `sends`. */
 export function sagaReplies(service: string): Channel<SagaReply> {
   return replyChannel(`${service}${REPLIES}`)
 }
 
-/** The reply channel of this name; `undefined` for any other destination. */
+/** Returns the reply channel with this name; `undefined` for any other destination. */
 export function replyPlace(destination: string): Channel<SagaReply> | undefined {
   return destination.endsWith(REPLIES) ? replyChannel(destination) : undefined
 }
 
-/** The reply channel of this name. @throws TypeError when the name is not a destination */
+/** Returns the reply channel with this name. @throws TypeError when the name is not a destination */
 export const replyChannel: (name: string) => Channel<SagaReply> = keptByText(defineReplies)
 
 function defineReplies(name: string): Channel<SagaReply> {
@@ -80,22 +77,22 @@ export interface CommandHeaders {
   readonly key: string
   readonly attempt: number | undefined
   readonly replyTo: string
-  /** Empty: its coordinator says none. */
+  /** Empty if its coordinator does not send one. */
   readonly birth: string
-  /** 0: no operator tried it again. */
+  /** 0: no operator retried it. */
   readonly round: number
   /** For a compensation: the coordinator knows that the step was done. */
   readonly succeeded?: true | undefined
   /** Required kind of participant; `undefined`: one that can invoke and compensate. */
   readonly kind?: string | undefined
-  /** Epoch ms, of an `invoke` that is so old that records of its time may be purged. Not in the headers: the participant sets it. */
+  /** Epoch ms of an `invoke` so old that records of its time may be purged. Set by the participant, not part of the headers. */
   readonly sentAt?: number | undefined
 }
 
 export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {
   const text = (name: string): string | undefined => {
     const value = headers[name]
-    // No table can hold a NUL.
+    // No table can contain a NUL.
     return typeof value === 'string' && value !== '' && !value.includes('\0') ? value : undefined
   }
   const [saga, sagaId, step] = [text(HEADERS.saga), text(HEADERS.id), text(HEADERS.step)]
@@ -121,12 +118,12 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
   }
 }
 
-/** Headers of HTTP, and of producers without typed headers, are text. */
+/** Reads a boolean. Headers of HTTP, and of producers without typed headers, are text. */
 function isTrue(value: Headers[string] | undefined): boolean {
   return value === true || value === 'true'
 }
 
-/** Whom and what a reply to this command is for. */
+/** Returns the recipient and subject of a reply to this command. */
 export function answerTo(command: CommandHeaders): Omit<SagaReply, 'status'> {
   const { saga, sagaId, step, operation, birth, round } = command
   return { saga, sagaId, step, operation, ...(birth !== '' && { birth }), round }
@@ -135,7 +132,7 @@ export function answerTo(command: CommandHeaders): Omit<SagaReply, 'status'> {
 /** Maximum of the barrier's column. */
 const MAX_ROUND = 2 ** 31 - 1
 
-/** Which send of which operation a command is. */
+/** Identifies a send of an operation. */
 export interface Sending {
   readonly saga: string
   readonly operation: Operation
@@ -146,20 +143,20 @@ export interface Sending {
   readonly succeeded?: true | undefined
 }
 
-/** Sender's data for a command. */
+/** Data of the sender for a command. */
 export interface Sender {
   readonly service: string
   readonly headers: AmbientHeaders | undefined
 }
 
-/** A step's request, and its recipient. */
+/** Request of a step, and its recipient. */
 export interface Commanded {
   readonly name: string
   readonly to: Channel
   readonly request: (context: RequestContext) => unknown
 }
 
-/** Encodes one send of a command. @throws whatever `request` or the channel's schema throws; SendError from `headers` */
+/** Encodes one send of a command. @throws errors of `request` and of the channel's schema; SendError from `headers` */
 export async function encodeCommand(
   step: Commanded,
   { saga, operation, attempt, birth, round, kind, succeeded }: Sending,
@@ -211,7 +208,7 @@ function replyProblem(value: unknown): string | undefined {
   const reply = value as Partial<Record<keyof SagaReply, unknown>>
   for (const name of ['saga', 'sagaId', 'step'] as const) {
     if (typeof reply[name] !== 'string') return `${name}: expected a string`
-    // No table can hold it, and so no saga has it.
+    // No table can contain it, so no saga has it.
     if (reply[name].includes('\0')) return `${name}: expected a string without NUL`
   }
   for (const name of ['code', 'message'] as const) {

@@ -1,12 +1,12 @@
 /**
  * The barrier's rows for a prepared transaction.
  *
- * The row of `invoke` is committed before the handler is called, with the name (`gid`) of the transaction to be prepared. It is never locked
- * for long, so any process can read and change it. Beside it is the gate, a row of its own: the prepared transaction has locked it, and has
- * written its name into it. So
+ * The row of `invoke` is committed before the handler is called, with the name (`gid`) of the transaction to be prepared. It is
+ * never locked for long, so any process can read and change it. Beside it is another row, the gate: the prepared transaction has
+ * locked it, and has written its name into it. So
  *
  * - at most one transaction of a saga step is open or prepared at a time;
- * - a process that finds the gate free, after changing the row of `invoke`, knows that no earlier call is prepared any longer;
+ * - a process that finds the gate free, after changing the row of `invoke`, knows that no earlier call is still prepared;
  * - a process that reads a name in it knows that this transaction was committed.
  *
  * A locked gate is skipped, never awaited.
@@ -32,7 +32,7 @@ export class BarrierRows {
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
-  /** Where the names of prepared transactions are from. */
+  /** Returns the namespace of the names of prepared transactions. */
   async place(sql: SqlExecutor): Promise<readonly [database: string, schema: string]> {
     if (this.#database === undefined) {
       const { rows } = await this.#query<{ database: string }>(sql, 'SELECT current_database()::text AS database')
@@ -42,8 +42,8 @@ export class BarrierRows {
   }
 
   /**
-   * Writes down that the handler is about to be called, in a transaction that will be prepared as `gid`. The gate is looked
-   * for first: an insert that meets it would wait for the transaction that has it locked.
+   * Records that the handler is about to be called, in a transaction that will be prepared as `gid`. The gate is read first,
+   * because an insert that conflicts with it would wait for the transaction that has locked it.
    */
   async begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
     await this.#query(
@@ -57,7 +57,7 @@ export class BarrierRows {
     )
   }
 
-  /** The same where the gate is in another database: the name alone is written here. */
+  /** Records only the name, because the gate is in another database. */
   async name(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
     await this.#query(
       tx,
@@ -66,7 +66,7 @@ export class BarrierRows {
     )
   }
 
-  /** Whether the call that is `gid` has begun, and was neither answered nor given up. */
+  /** Tells whether the call `gid` has begun, and was neither answered nor abandoned. */
   async isBegun(sql: SqlExecutor, step: StepOwner, gid: string): Promise<boolean> {
     const { rows } = await this.#query(
       sql,
@@ -76,7 +76,7 @@ export class BarrierRows {
     return rows.length === 1
   }
 
-  /** Checks the gate. Within a transaction a free gate stays locked. */
+  /** Reads the gate. Within a transaction a free gate stays locked. */
   async look(sql: SqlExecutor, step: StepOwner, base: string): Promise<GateState> {
     const { rows } = await this.#query<GateState>(
       sql,
@@ -90,7 +90,7 @@ export class BarrierRows {
     return rows[0] as GateState
   }
 
-  /** The name of the transaction that was committed; `null`: none was. */
+  /** Returns the name of the committed transaction; `null` without one. */
   async committed(sql: SqlExecutor, step: StepOwner): Promise<string | null> {
     const { rows } = await this.#query<{ gid: string | null }>(
       sql,
@@ -101,8 +101,8 @@ export class BarrierRows {
   }
 
   /**
-   * Passes the gate with the transaction to be prepared as `gid`: from here on no other one can.
-   * @returns `busy`: another call holds it, or this call was abandoned; `committed`: nothing is left to be done
+   * Passes the gate with the transaction to be prepared as `gid`; no other one can pass it then.
+   * @returns `busy`: another call holds it, or this call was abandoned; `committed`: there is nothing left to do
    */
   async enter(tx: SqlTransaction, step: StepOwner, gid: string, base: string): Promise<'in' | 'busy' | 'committed'> {
     const { rows } = await this.#query<{ gid: string | null }>(
@@ -121,7 +121,7 @@ export class BarrierRows {
     return rowCount === 1 ? 'in' : 'busy'
   }
 
-  /** Keeps the answer of the call that is `gid`. @returns false when it was given up */
+  /** Records the reply of the call `gid`. @returns false when it was abandoned */
   async keep(
     tx: SqlTransaction,
     { step, gid, round }: { readonly step: StepOwner; readonly gid: string; readonly round: number },

@@ -1,4 +1,4 @@
-/** The confirmation of an XA participant. */
+/** Confirmation of an XA participant. */
 
 import type { SqlTransaction } from '../../core/sql.ts'
 import { SagaError } from '../errors.ts'
@@ -17,7 +17,7 @@ interface Known {
   readonly isCommitted: boolean
 }
 
-/** Commits what is prepared, once; what is not can only be seen to by a person. */
+/** Commits the prepared transaction, once. If there is none, an operator has to act. */
 export class Committing<Request, Context> implements DutyAhead<Request, Context> {
   readonly mayRefuse = false
   readonly needsRequest = false
@@ -40,7 +40,7 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
   }
 
-  /** A participant restored from an older copy has no row of the try; a resource that has a gate of its own still knows it. */
+  /** A participant restored from an older copy has no row of the try, but a resource with its own gate still knows it. */
   async #isCommittedElsewhere(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<boolean> {
     const { gate } = this.#parts
     if (!gate.isApart) return false
@@ -48,7 +48,7 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     return (await gate.committed(command, base))?.startsWith(base) === true
   }
 
-  /** @throws `saga.xa_not_yet` while the transaction may still become so */
+  /** @throws `saga.xa_not_yet` while the transaction may still become committed */
   async #isCommitted(command: CommandHeaders, gid: string): Promise<boolean> {
     const { gate } = this.#parts
     const base = baseOf(gid)
@@ -75,7 +75,7 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
       await barrier.enter(tx, command, 'confirm', 'ok', done(command))
       return done(command)
     }
-    // A confirmation stands even if the row of its try, or the record of its commit, was purged.
+    // A confirmation holds even if the row of its try, or the record of its commit, was purged.
     if ((await barrier.find(tx, command, 'confirm')) !== undefined) return done(command)
     return gid !== null && status === 'ok' ? notPrepared(command, gid) : notReserved(command)
   }
@@ -85,7 +85,7 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     return no
   }
 
-  /** Nothing is kept: asked again, it is tried again. */
+  /** Records nothing, so a repeated command is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
   }

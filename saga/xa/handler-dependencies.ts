@@ -1,4 +1,4 @@
-/** Parts of an XA participant's duties. */
+/** Dependencies of an XA participant's operations. */
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
@@ -13,9 +13,9 @@ export interface XaParts {
   readonly sql: SqlClient
   readonly barrier: Barrier
   readonly rows: BarrierRows
-  /** Where it is prepared. The handler gets its transaction. */
+  /** Where it prepares. The handler receives its transaction. */
   readonly gate: Gate<SqlTransaction>
-  /** For calls that wait for a row. */
+  /** Limit for calls that wait for a row. */
   readonly room: RowWaitLimit
   readonly clock: Clock
   readonly lockTimeoutMs: number

@@ -1,6 +1,6 @@
 /**
- * Transactions that stay prepared: each holds its rows, and hinders `VACUUM`. An old one waits for an undecided saga, or has no owner any
- * longer. Nothing here ends one: only its saga knows how.
+ * Watches transactions that stay prepared: each holds its rows, and hinders `VACUUM`. An old one belongs to an undecided saga, or
+ * has no owner any more. The watch ends none of them: only the saga knows how.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
@@ -14,7 +14,10 @@ import { GID_PREFIX } from './gid.ts'
 import { MOST_BYTES_POSTGRES } from './prepared-branch-gate.ts'
 import type { PreparedTransaction, XaResource } from './resource.ts'
 
-/** A saga that is decided at all is decided by then: most are within seconds, and a participant that is away is asked for longer. */
+/**
+ * Age from which a prepared transaction is reported: most sagas are decided within seconds, and the rest have a participant that
+ * is unavailable.
+ */
 export const PREPARED_LIMIT_MS: number = 5 * MINUTE
 const MOST = 20
 
@@ -29,10 +32,10 @@ export async function oldPrepared(sql: SqlExecutor, olderThanMs: number): Promis
   return rows.map(({ gid, ageMs }) => ({ gid, ageMs, key: keyOf(gid) }))
 }
 
-/** Where transactions are left prepared. */
+/** Where transactions stay prepared. */
 export type PreparedSource = Pick<XaResource, 'old'>
 
-/** Database in which a participant prepares: a resource, or a client's. */
+/** Returns the database in which a participant prepares: a resource, or that of a client. */
 export function sourceOf(where: object): PreparedSource {
   return hasMethods(where, ['query'])
     ? { old: (olderThanMs) => oldPrepared(where as SqlExecutor, olderThanMs) }
@@ -46,20 +49,20 @@ export function keyOf(gid: string): string | undefined {
   return key === '' ? undefined : key
 }
 
-/** Remedy for a prepared transaction, on one line. */
+/** Returns the remedy for a prepared transaction, on one line. */
 export function remedyOf({ gid, key = '' }: PreparedTransaction): string {
   const byHand = 'End it by hand only when that saga is gone or has ended'
-  // A name that has no room for all of its key has lost the end of that.
+  // A name without space for the whole key lacks the end of the key.
   const isCut = gid.length >= MOST_BYTES_POSTGRES && gid.endsWith(`:${key}`)
   if (isCut && key.includes('/')) return `act on its saga, whose name and id begin with ${key}. ${byHand}`
-  // Names of sagas and steps hold no slash; an id may, and that of a sub-saga does.
+  // Names of sagas and steps contain no slash; an id may, and that of a sub-saga does.
   const saga = key.slice(0, key.lastIndexOf('/'))
   return saga.includes('/')
     ? `act on its saga: npx concordat saga show ${saga}. ${byHand}`
     : 'it is not ours: COMMIT PREPARED or ROLLBACK PREPARED, as its owner decides'
 }
 
-/** Health of a service's prepared transactions, left by its XA participants. */
+/** Health of prepared transactions that a service's XA participants left. */
 export interface PreparedHealth {
   /** `down`: some are older than the limit, or a database does not answer. `idle`: one has not answered yet. */
   readonly status: 'idle' | 'up' | 'down'
@@ -78,10 +81,10 @@ interface PreparedWatchOptions {
 }
 
 const EVERY_MS = 30 * SECOND
-/** Then another connection is asked: this one may be dead. */
+/** After this time another connection is used, because this one may be dead. */
 const GIVE_UP_MS = 30 * SECOND
 
-/** Looks now and then for transactions that are prepared for too long, and tells of each once. */
+/** Checks regularly for transactions that stay prepared for too long, and logs each once. */
 export class PreparedWatch {
   readonly #options: PreparedWatchOptions
   readonly #sources: readonly WatchedSource[]
@@ -124,7 +127,7 @@ export class PreparedWatch {
     }
   }
 
-  /** The oldest first. Two clients of one database see the same ones. */
+  /** Returns the oldest first. Two clients of one database report the same ones. */
   #old(): readonly PreparedTransaction[] {
     const found = this.#sources.flatMap(({ old = [] }) => old)
     const byName = new Map(found.map((one) => [one.gid, one]))
@@ -151,7 +154,7 @@ function detailOf([oldest, ...others]: readonly PreparedTransaction[]): string |
   return `${oldest.gid} is prepared for ${seconds} s${more}: ${remedyOf(oldest)}`
 }
 
-/** Last answer of a database, and whether it still answers. */
+/** Last result from a database, and whether it still answers. */
 class WatchedSource {
   readonly #source: PreparedSource
   readonly #clock: Clock
@@ -165,17 +168,17 @@ class WatchedSource {
     this.#silence = new UnansweredCalls(clock)
   }
 
-  /** By its last answer: of a database that does not answer it is not known to be over. `undefined`: there was none yet. */
+  /** From its last answer: while a database does not answer, its transactions may still exist. `undefined`: no answer yet. */
   get old(): readonly PreparedTransaction[] | undefined {
     return this.#old
   }
 
-  /** Why its last look failed, or has had no answer for so long. */
+  /** Error of the last check, or of one that has had no answer for too long. */
   get error(): Error | undefined {
     return this.#error ?? this.#silence.error
   }
 
-  /** Never rejects. @param signal stops waiting */
+  /** Checks. Never rejects. @param signal ends the wait */
   async look(olderThanMs: number, signal: AbortSignal): Promise<void> {
     const asked = (async () => this.#source.old(olderThanMs))()
     try {

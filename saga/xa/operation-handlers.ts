@@ -1,6 +1,6 @@
 /**
- * The duties of an XA participant: `invoke` calls the handler and prepares, `confirm` commits what is prepared, `compensate`
- * rolls it back. Of the last two only one can succeed: the server has the prepared transaction once.
+ * Operations of an XA participant: `invoke` calls the handler and prepares, `confirm` commits the prepared transaction,
+ * `compensate` rolls it back. Only one of the last two can succeed, because the server has the prepared transaction once.
  */
 import type { Duties } from '../participant/operation-handlers.ts'
 import { Committing } from './committing.ts'

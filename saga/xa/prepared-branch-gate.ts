@@ -1,7 +1,7 @@
 /**
- * Where the duties of an XA participant find what was prepared: in the participant's own PostgreSQL, or in another resource.
- * Nothing here is called within a transaction that holds a connection of the participant's pool, but what takes that `tx`:
- * who waits for a connection of one pool must not hold one of the other.
+ * Where operations of an XA participant find prepared transactions: in the participant's own PostgreSQL, or in another resource.
+ * No function here is called within a transaction that holds a connection of the participant's pool, except those with a `tx`
+ * parameter: code that waits for a connection of one pool must not hold one of the other.
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { throwFromOwnStatement } from '../../core/own-statements.ts'
@@ -25,33 +25,33 @@ export interface GateCall {
 }
 
 export interface Gate<Tx> {
-  /** How long a name may be. */
+  /** Maximum length of a name. */
   readonly mostBytes: number
-  /** True: what is prepared, and the gate, are in another database than the barrier. */
+  /** True: the prepared transaction and the gate are in another database than the barrier. */
   readonly isApart: boolean
-  /** Prefix of the names of this step's transactions. */
+  /** Returns the prefix of the names of this step's transactions. */
   base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string>
-  /** Writes down that the handler is about to be called. */
+  /** Records that the handler is about to be called. */
   begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void>
   prepare<T>(call: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>>
   look(step: StepOwner, base: string): Promise<GateState>
-  /** The name of the transaction that was committed; `null`: none was. */
+  /** Returns the name of the committed transaction; `null` without one. */
   committed(step: StepOwner, base: string): Promise<string | null>
-  /** Harmless if another process was faster. */
+  /** Ends a prepared transaction. Harmless if another process was faster. */
   end(verb: 'COMMIT' | 'ROLLBACK', gid: string, busy: BusyTries): Promise<void>
-  /** Another transaction holds the row that a statement wants. */
+  /** Tells whether another transaction holds the row that a statement needs. */
   isHeld(error: unknown): boolean
-  /** Whether a call that is not answered yet may be open or prepared. */
+  /** Tells whether an unanswered call may be open or prepared. */
   isAtWork(tx: SqlTransaction, entry: BarrierEntry): Promise<boolean>
 }
 
 export type PreparingClient = SqlClient & { readonly prepare: NonNullable<SqlClient['prepare']> }
 
-/** PostgreSQL takes at most 199 bytes. */
+/** Limit of PostgreSQL is 199 bytes. */
 export const MOST_BYTES_POSTGRES = 199
 const LOCK_NOT_AVAILABLE = '55P03'
 
-/** Prepared in the participant's own database: the gate is a row of its barrier. */
+/** Prepares in the participant's own database: the gate is a row of its barrier. */
 export class OwnGate implements Gate<SqlTransaction> {
   readonly mostBytes: number = MOST_BYTES_POSTGRES
   readonly isApart: boolean = false
@@ -81,7 +81,7 @@ export class OwnGate implements Gate<SqlTransaction> {
         if (entered !== 'in') throw new NotEntered(entered)
         const role = await roleIn(tx, PASSED, [`${waitMs}ms`])
         const result = await work(tx)
-        // A prepared transaction belongs to the role of that moment, and only that role may end it.
+        // A prepared transaction belongs to the role at that moment, and only that role may end it.
         if ((await roleIn(tx, 'SELECT current_user::text AS role')) !== role)
           throw new SagaError('saga.step_role', { key: step.key })
         return { entered, result }
@@ -104,7 +104,7 @@ export class OwnGate implements Gate<SqlTransaction> {
     await endPrepared(this.#sql, verb, gid, busy)
   }
 
-  /** Also when a library has put an error of its own around it. */
+  /** Also recognises an error that a library has wrapped. */
   isHeld(error: unknown): boolean {
     return causesOf(error).some((each) => hasCode(each, LOCK_NOT_AVAILABLE))
   }
@@ -117,7 +117,7 @@ export class OwnGate implements Gate<SqlTransaction> {
   }
 }
 
-/** A handler may give the transaction to a library, by way of which a lock's guard has to know what it is. */
+/** A handler may pass the transaction to a library, through which a lock's guard must recognise it. */
 const PASSED = `SELECT current_user::text AS role, set_config('lock_timeout', $1, true), set_config('${PREPARED_SETTING}', 'on', true)`
 
 async function roleIn(tx: SqlTransaction, text: string, parameters: readonly unknown[] = []): Promise<string> {
@@ -138,7 +138,7 @@ class NotEntered extends Error {
 /** A name has two parts there, of 64 bytes each. */
 const MOST_BYTES_XA = 128
 
-/** Prepared in another database, which has the gate. */
+/** Prepares in another database, which has the gate. */
 export class ResourceGate<Tx> implements Gate<Tx> {
   readonly mostBytes: number = MOST_BYTES_XA
   readonly isApart: boolean = true
@@ -147,7 +147,7 @@ export class ResourceGate<Tx> implements Gate<Tx> {
   readonly #resource: XaResource<Tx>
   readonly #idleMs: number
 
-  /** @param idleMs how long a handler may send nothing */
+  /** @param idleMs longest time without a statement of the handler */
   constructor(sql: SqlClient, rows: BarrierRows, resource: XaResource<Tx>, idleMs: number) {
     this.#sql = sql
     this.#rows = rows
@@ -188,7 +188,7 @@ export class ResourceGate<Tx> implements Gate<Tx> {
     return this.#resource.isHeld(error)
   }
 
-  /** To ask would be to wait for a connection of the other pool. Nothing is kept of a call that may still be answered. */
+  /** Checking would wait for a connection of the other pool. Nothing is recorded about a call that may still be answered. */
   async isAtWork(_: SqlTransaction, { status, gid }: BarrierEntry): Promise<boolean> {
     return status === 'begun' && gid !== null
   }

@@ -1,4 +1,4 @@
-/** Ending a transaction that is prepared, from any connection. */
+/** Ends a prepared transaction from any connection. */
 
 import { hasCode, toError } from '../../core/errors.ts'
 import { fromOwnStatement } from '../../core/own-statements.ts'
@@ -13,8 +13,8 @@ export async function notYet(busy: BusyTries, what: string): Promise<void> {
 }
 
 /**
- * `COMMIT PREPARED` or `ROLLBACK PREPARED`. Harmless if another process was faster.
- * @returns false when no transaction of this name is prepared any longer
+ * Runs `COMMIT PREPARED` or `ROLLBACK PREPARED`. Harmless if another process was faster.
+ * @returns false when no transaction with this name is still prepared
  */
 export async function endPrepared(
   sql: SqlExecutor,
@@ -36,7 +36,7 @@ export async function endPrepared(
   }
 }
 
-/** Another role prepared it, and only that role or a superuser may end it: tried again. */
+/** Another role prepared it, and only that role or a superuser may end it. The command is tried again. */
 function notAllowed(gid: string, cause: unknown): Error {
   const remedy = 'let all instances use the database user that prepared it, or end it as a superuser'
   const error = new Error(`prepared transaction ${gid}: ${toError(cause).message}: ${remedy}`, { cause })

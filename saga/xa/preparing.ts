@@ -21,37 +21,37 @@ import { notYet } from './prepared-transaction-end.ts'
 
 /** State of a gate that an earlier call may hold. */
 interface Seen {
-  /** The call that was the last one when it was looked at. */
+  /** The last call at the time of the read. */
   readonly gid: string | null
   readonly stale: readonly string[]
 }
 
-/** A call that has prepared and may be about to answer, and when that was first seen. */
+/** A call that has prepared and may be about to reply, and when that was first seen. */
 interface Spared {
   readonly gid: string | null
   readonly since: number
 }
 
-/** A call of the handler that is about to be made. */
+/** A call of the handler that is about to start. */
 interface Attempt {
   readonly step: StepOwner
   readonly gid: string
   readonly base: string
-  /** Prepared by earlier calls, whose answer was never sent. */
+  /** Transactions prepared by earlier calls, whose reply was never sent. */
   readonly stale: readonly string[]
 }
 
 /**
- * Calls the handler in a transaction that stays prepared. Its beginning is a commit of its own, with the name of the transaction, by which it
- * is found. A prepared but unanswered transaction is rolled back and made again: no caller has its result, and no readable row has it
- * either.
+ * Calls the handler in a transaction that stays prepared. Its beginning is a separate commit with the name of the transaction, by
+ * which it is found. A prepared transaction without a reply is rolled back and repeated: no caller has its result, and it is in
+ * no readable row either.
  */
 export class Preparing<Request, Context> implements DutyAhead<Request, Context> {
   readonly mayRefuse = true
   readonly needsRequest = true
   readonly #parts: XaParts
   readonly #handler: Handler<Request, Context>
-  /** Says the same no as any other participant. */
+  /** Refuses in the same way as any other participant. */
   readonly #otherwise: Doing<Request, Context>
 
   constructor(parts: XaParts, handler: Handler<Request, Context>) {
@@ -60,7 +60,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
     this.#otherwise = new Doing(parts.barrier, handler, false)
   }
 
-  /** The row that it wants stays as it is until another saga is decided. */
+  /** The needed row is held until another saga is decided. */
   isHeld(error: unknown): boolean {
     return this.#parts.gate.isHeld(error)
   }
@@ -79,7 +79,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
         const found = await this.#look(command, begun)
         const isPrepared = found !== undefined && found.stale.length > 0
         if (isPrepared && spared?.gid !== begun.gid) spared = { gid: begun.gid, since: clock.monotonic() }
-        // A process that has prepared answers in a moment, unless it died: wait for that moment.
+        // A process that has prepared replies within a moment, unless it died, so wait for that moment.
         const isSpared = isPrepared && clock.monotonic() - (spared?.since ?? 0) < SPARED_MS
         if (found === undefined || isSpared) {
           await notYet(busy, `${command.key} is being done elsewhere`)
@@ -100,7 +100,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
     return this.#otherwise.uncalled(tx, command, no)
   }
 
-  /** While another call is at it, or has prepared and not answered, its work is left to it: nothing is kept. */
+  /** While another process runs the call, or has prepared without replying yet, it finishes the work: nothing is recorded. */
   async givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
     if (status === 'failed' && (await this.#isAtWork(tx, command))) return reply
     return this.#otherwise.givenUp(tx, command, status, reply)
@@ -118,7 +118,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
     return !isFree && prepared.length === 0 ? undefined : { gid: entry.gid, stale: prepared }
   }
 
-  /** @returns what was answered before, if it was; the call before, when it is to be looked for first */
+  /** @returns the previous reply, if any; the previous call, if it has to be checked first */
   async #begin(command: CommandHeaders, seen: Seen | undefined): Promise<Attempt | SagaReply | BarrierEntry> {
     const { sql, barrier, gate } = this.#parts
     const fresh = await gate.base(command, undefined)
@@ -134,7 +134,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
     })
   }
 
-  /** @returns the answer; `undefined`: another process is at work */
+  /** @returns the reply; `undefined`: another process runs the call */
   async #prepare(
     { request, command, message, contextIn }: Asked<Request, Context>,
     attempt: Attempt,
@@ -150,7 +150,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
       if (passage.entered === 'busy') return undefined
     } catch (error) {
       if (!isRefusal(error)) throw error
-      // The transaction is rolled back with all effects of earlier calls: a definite no.
+      // The transaction is rolled back with all effects of earlier calls, so this is a definite refusal.
       const { operation, key, attempt: nth } = command
       const { code, message: text } = describeError(error)
       message.log.info({ sagaKey: key, operation, code, status: 'refused' }, 'saga command not done')
@@ -170,8 +170,8 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
   }
 }
 
-/** From the preparation to the answer it takes a connection of the barrier and one commit. */
+/** Time from preparing to replying: one connection of the barrier and one commit. */
 const SPARED_MS = 50
 
-/** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
+/** How long a call without a place waits: as long as a writer may take that prepares nothing. */
 const BRIEFLY_MS = 50

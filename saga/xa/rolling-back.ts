@@ -1,4 +1,4 @@
-/** The cancellation of an XA participant. */
+/** Cancellation of an XA participant. */
 
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { BusyTries } from '../../core/transaction-retries.ts'
@@ -11,7 +11,10 @@ import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import type { XaParts } from './handler-dependencies.ts'
 import { notYet } from './prepared-transaction-end.ts'
 
-/** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */
+/**
+ * Rolls back the prepared transaction, and refuses a later call of the handler. A call that never began is cancelled without
+ * work.
+ */
 export class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
   readonly mayRefuse = false
   readonly needsRequest = false
@@ -25,7 +28,7 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     const { sql, barrier, gate } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
     const base = await gate.base(command, entry)
-    // A row that was purged too early leaves no trace here, and its transaction stays in a resource that has a gate of its own.
+    // A row that was purged too early leaves no trace here, and its transaction stays in a resource with its own gate.
     const isOpen = entry !== undefined || (await this.#isHeldElsewhere(command, base))
     if (isOpen) {
       await this.#refuseLate(command)
@@ -42,7 +45,7 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     return !isFree || prepared.length > 0
   }
 
-  /** From here on no call of the handler can begin, or be answered. */
+  /** Prevents every later call of the handler, and its reply. */
   async #refuseLate(command: CommandHeaders): Promise<void> {
     const { sql, barrier } = this.#parts
     await sql.transaction(async (tx) => {
@@ -53,7 +56,7 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     })
   }
 
-  /** A call that is still open is waited for: it may be prepared in a moment. */
+  /** Waits for a call that is still open, which may be prepared in a moment. */
   async #rollBack(command: CommandHeaders, base: string, busy: BusyTries): Promise<void> {
     const { gate } = this.#parts
     for (;;) {
@@ -64,7 +67,7 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     }
   }
 
-  /** @param known `isRolledBack`: earlier calls are rolled back; a call that began unobserved is for the next time */
+  /** @param known `isRolledBack`: earlier calls are rolled back; a call that began unobserved is left to the next try */
   async #decide(
     tx: SqlTransaction,
     command: CommandHeaders,
@@ -87,13 +90,13 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     return no
   }
 
-  /** Nothing is kept: asked again, it is tried again. */
+  /** Records nothing, so a repeated command is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
   }
 }
 
-/** Another kind of participant did it, or began to. */
+/** Tells whether another kind of participant made, or began, the call. */
 function isForeign({ isNew, gid, status }: BarrierEntry): boolean {
   return !isNew && gid === null && (status === 'ok' || status === 'begun')
 }
