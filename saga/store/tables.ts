@@ -19,8 +19,7 @@ import { WRITE_FUNCTION } from './write-function.ts'
 /**
  * Columns and tables of sagas:
  * - `birth` distinguishes a saga from an earlier one with the same id that was deleted; `late`: its deadline has passed; `home`:
- *   the
- *   shard it was started for, and the layout.
+ *   the shard it was started for, and the layout.
  * - `saga_home` is one row: the prefix of the births of all sagas here.
  * - `wait_ms`, `lease_ms`: distance of `due_at` when it was written, to repair it after the server's clock was set back.
  * - `fillfactor`: space for the next states of a row beside it, so that an update of unindexed columns touches no index.
