@@ -1,11 +1,11 @@
 /**
- * The binder: joins declared bindings to one transport and owns their life.
+ * The binder: connects declared bindings to one transport, and starts and closes them.
  *
  *   idle -> started -> closing -> closed
  *
- * Promise: what a handler was given is settled last, after its outputs or its dead letter are confirmed, so a kill at
- * any moment loses nothing; it can hand a message out again (same id), which an inbox turns into one effect.
- * Not promised: that a handler without an inbox runs once.
+ * Promise: a message is settled last, after its outputs or its dead letter are confirmed, so a kill at any moment loses nothing.
+ * It may redeliver a message (with the same id), which an inbox turns into one effect. Not promised: that a handler without an
+ * inbox runs once.
  */
 import type { RuntimeOptions } from '../core/runtime-options.ts'
 import type { Telemetry } from '../core/telemetry-interface.ts'
@@ -30,49 +30,49 @@ export interface BinderOptions<
   Reply extends string = string,
   Service extends string = string,
 > extends RuntimeOptions {
-  /** This service's name: CloudEvents `source`, connection names, dead letter metadata. */
+  /** Name of this service: CloudEvents `source`, connection names, dead letter metadata. */
   readonly service: Service
   /**
-   * The broker: `memoryTransport()`, `kafkaTransport(...)`, `rabbitTransport(...)`, or several by `combineTransports`.
-   * The binder closes it.
+   * The broker: `memoryTransport()`, `kafkaTransport(...)`, `rabbitTransport(...)`, or several with `combineTransports`. The
+   * binder closes it.
    */
   readonly transport: Transport
   /** Consumers and producers of this binder, made by `sink`, `processor`, `source` and similar functions. @default none */
   readonly bindings?: ReadonlyArray<Binding<Name>> | undefined
-  /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
+  /** Channels that are sent to without a binding (`send`, an outbox). They are created as declared. */
   readonly sends?: readonly SendDestination[] | undefined
   /**
-   * Spec of an undeclared destination, when a relay publishes to it; `undefined` for the default.
+   * Returns the spec of an undeclared destination when a relay publishes to it; `undefined` for the default.
    * @default 4 partitions, and no groups
    */
   readonly unlisted?: ((destination: string) => SendDestination | undefined) | undefined
-  /** Channels whose messages are replies to this instance's `request`s: it takes them from `<channel>.<service>`. */
+  /** Channels with replies to `request`s of this instance, which it reads from `<channel>.<service>`. */
   readonly replies?: ReadonlyArray<SendDestination<Reply>> | undefined
-  /** Unique per process. @default `<service>-<random>` */
+  /** Name of this process, unique among all. @default `<service>-<random>` */
   readonly instance?: string | undefined
   /**
-   * Unconfirmed messages at most; `send` waits beyond. Destinations that do not answer have as much again, all together, so that the
-   * others have room. @default 10 000
+   * Maximum number of unconfirmed messages; further `send`s wait. Destinations that do not answer share a second limit of the
+   * same size, so that they do not block the others. @default 10 000
    */
   readonly maxInFlight?: number | undefined
   /**
-   * How long a message may wait for its confirm, in ms: in the line, for a reconnect, for room at the broker, for the
-   * answer. It is counted once, from when the message has its place among `maxInFlight`. Messages that go out together
-   * have the time of the first of them, which is at most a tenth less. @default 30 seconds
+   * How long a message may wait for its confirm, in ms: for its turn, a reconnect, capacity at the broker, and the answer. The
+   * time starts when the message counts towards `maxInFlight`. Messages that are sent together have the time limit of the first
+   * of them, which ends at most a tenth earlier. @default 30 seconds
    */
   readonly sendTimeoutMs?: number | undefined
   /**
-   * Headers for every message that is sent here: by `send` and `sendBatch`, by processors and sources. Called in the
-   * context of the sender, for each message; headers given with a message win. What it throws, the sender gets as a
-   * `SendError`. E.g. `() => leaseHeaders()` of `concordat/locks`. @default none
+   * Returns headers for every message sent by `send`, `sendBatch`, processors and sources. Called in the context of the sender,
+   * for each message; headers passed with a message override these. If it throws, the sender receives the error in a `SendError`.
+   * Example: `() => leaseHeaders()` of `concordat/locks`. @default none
    */
   readonly headers?: AmbientHeaders | undefined
-  /** Around each handler call of every sink and processor, the first outermost. @default none */
+  /** Middleware around each handler call of every sink and processor, the first outermost. @default none */
   readonly middleware?: readonly Middleware[] | undefined
-  /** Around each handler call of every `sinkBatch` and `processorBatch`, the first outermost. @default none */
+  /** Middleware around each handler call of every `sinkBatch` and `processorBatch`, the first outermost. @default none */
   readonly batchMiddleware?: readonly BatchMiddleware[] | undefined
   /**
-   * Spans and metrics of all that is sent and handled here, and `traceparent` in the headers of what is sent: from
+   * Records spans and metrics of sending and handling, and adds `traceparent` to the headers of sent messages: from
    * `openTelemetry()` of `concordat/core/opentelemetry`. @default none: no header, no cost
    */
   readonly telemetry?: Telemetry | undefined
@@ -80,22 +80,26 @@ export interface BinderOptions<
   readonly drainTimeoutMs?: number | undefined
 }
 
-/** `Name`: of its bindings. `Binder` alone is one of any names, and every binder fits where it is wanted. */
+/** Runs bindings. `Name`: names of its bindings. `Binder` alone accepts any name, and every binder is assignable to it. */
 export interface Binder<Name extends string = string> extends AsyncDisposable {
   readonly service: string
   readonly instance: string
   /**
-   * Starts every binding and resolves after each one's first attempt: with the broker down they are `connecting` and
-   * start by themselves later (`ready` waits for that).
-   * @throws TransportError when the broker has a destination that does not fit the declaration, `core.tables_missing` when
-   * an inbox was not migrated; nothing is started then
+   * Starts every binding, and resolves after the first attempt of each. While the broker is down they are `connecting` and start
+   * later on their own (`ready` waits for that).
+   * @throws TransportError when a destination on the broker does not fit its declaration, `core.tables_missing` when an inbox was
+   * not migrated; nothing is started then
    */
   start(): Promise<void>
-  /** Resolves when every binding runs that is not stopped. @throws `binder.not_ready` after `timeoutMs` (default 30 s), `binder.closed` */
+  /**
+   * Resolves when every binding runs that is not stopped. @throws `binder.not_ready` after `timeoutMs` (default 30 s),
+   * `binder.closed`
+   */
   ready(options?: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<void>
   /**
-   * Resolves when the broker has confirmed the message.
-   * @throws SendError when not (it may still have arrived; send again with the same id), SchemaError when the payload is wrong
+   * Sends a message. Resolves when the broker has confirmed it.
+   * @throws SendError otherwise (the message may still have arrived; send it again with the same id), SchemaError for an invalid
+   * payload
    */
   send<In, Out>(
     channel: Channel<In, Out>,
@@ -103,9 +107,9 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
   /**
-   * Sends many, confirmed together. Messages of one key keep their order.
-   * @param options what `send` takes, for each message: `(order) => ({ id: order.id })`
-   * @throws SendError for the first that failed
+   * Sends many messages, confirmed together. Messages with the same key keep their order.
+   * @param options options of `send` for each message: `(order) => ({ id: order.id })`
+   * @throws SendError for the first failed message
    */
   sendBatch<In, Out>(
     channel: Channel<In, Out>,
@@ -113,10 +117,10 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
     options?: BatchOptions<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>>
   /**
-   * Sends a request and resolves with its reply, made by a `responder` of any service. Waits first until replies can reach
-   * this instance.
-   * @throws `binder.request_timeout` (it may have been handled), `binder.request_failed` when the responder says so, SchemaError when
-   * payload or reply do not fit, SendError, `binder.closed` when the binder closes meanwhile, the signal's reason
+   * Sends a request, and resolves with the reply of a `responder` in any service. Waits first until replies can reach this
+   * instance.
+   * @throws `binder.request_timeout` (the request may have been handled), `binder.request_failed` with the responder's error,
+   * SchemaError when payload or reply are invalid, SendError, `binder.closed` when the binder closes, the reason of the signal
    */
   request<In, Out, ReplyIn, Reply>(
     channel: Channel<In, Out>,
@@ -124,41 +128,43 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
     options: RequestOptions<ReplyIn, Reply>,
   ): Promise<Reply>
   /**
-   * Pulls one message for a `pollable` and hands it to the handler with the attempts, dead letter and settling of a sink.
-   * True when there was one, whatever became of it; false when none came within `waitMs`, or the binding was stopped or
-   * paused. Polls of one binding wait for one another. The first takes seconds on Kafka, see `PollableOptions.keepMs`.
-   * @throws `binder.not_ready` without a place in the group after 30 s, or halted; `binder.closed`; the reason of `signal`;
-   * TypeError when it is none of this binder's
+   * Takes one message for a `pollable` and calls the handler, with the attempts, dead letters and settling of a sink. True when
+   * there was a message, whatever its outcome; false when none arrived within `waitMs`, or the binding was stopped or paused.
+   * Polls of one binding run one after the other. On Kafka the first one takes seconds, see `PollableOptions.keepMs`.
+   * @throws `binder.not_ready` when the binding has no place in the group after 30 s, or is halted; `binder.closed`; the reason
+   * of `signal`; TypeError when the binding does not belong to this binder
    */
   poll<Payload, Context>(
     binding: PollBinding<Payload, Context, Name>,
     handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
     options?: PollOptions,
   ): Promise<boolean>
-  /** For relays: publishes what is already encoded. One outcome per message; never rejects. */
+  /** Publishes encoded messages, for relays. Returns one outcome per message; never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
   bindings(): readonly BindingStatus[]
-  /** @throws TypeError naming the bindings there are */
+  /** Returns the control of a binding. @throws TypeError listing the existing bindings */
   binding(name: Name): BindingControl
   health(): BinderHealth
   /**
-   * Messages of the binding's channel that its group has not settled, asked of the broker; those that wait for a delayed
-   * retry are not among them. On RabbitMQ what other processes hold unsettled is not either. `undefined` for a source and
-   * without a group.
-   * @throws TransportError, `binder.closed`, TypeError naming the bindings there are
+   * Returns the number of messages in the binding's channel that its group has not settled, as reported by the broker, without
+   * messages that wait for a delayed retry. On RabbitMQ it also excludes unsettled messages of other processes. `undefined` for a
+   * source and without a group.
+   * @throws TransportError, `binder.closed`, TypeError listing the existing bindings
    */
   lag(name: Name): Promise<number | undefined>
   /**
-   * How many dead letters of a binding lie on the broker; `undefined` for one whose `onFailure` makes none, and while a redrive or another
-   * reader may hold some that RabbitMQ does not count.
+   * Returns the number of a binding's dead letters on the broker; `undefined` if its `onFailure` creates none, and while a
+   * redrive or another reader may hold some that RabbitMQ does not count.
    * @throws `binder.closed`, TransportError
    */
   deadLetters(name: Name): Promise<number | undefined>
-  /** Objects that must exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */
+  /**
+   * Returns the broker objects that the declared bindings and `sends` need, as frozen data. No I/O; also works before `start`.
+   */
   describe(): Topology
   /**
-   * Stops intake, lets running handlers finish, settles, confirms what is being sent, disconnects. Idempotent; waits at
-   * most about twice `drainTimeoutMs`.
+   * Stops intake, lets running handlers finish, settles, confirms messages being sent, and disconnects. Idempotent; takes at most
+   * about twice `drainTimeoutMs`.
    */
   close(): Promise<void>
 }

@@ -3,11 +3,12 @@ import { type ErrorClass, type ErrorOf, errorClass } from '../core/define-error-
 import { ConcordatError, show } from '../core/errors.ts'
 
 /**
- * What the broker would not do.
- * - `unavailable`, `timeout`: not reached or not answered in time; whether it arrived is unknown. Try again, same id.
- * - `refused`: the broker said no for now (alarm, quota, not enough replicas). Try again later.
+ * Kind of a transport error.
+ * - `unavailable`, `timeout`: the broker was not reached or did not answer in time; whether the message arrived is unknown. Try
+ *   again with the same id.
+ * - `refused`: the broker refused for now (alarm, quota, too few replicas). Try again later.
  * - `too_large`, `unroutable`, `mismatch`: will fail again until the message or the configuration changes.
- * - `closed`: the transport was closed by us.
+ * - `closed`: this process closed the transport.
  */
 export type TransportErrorKind =
   | 'unavailable'
@@ -19,8 +20,8 @@ export type TransportErrorKind =
   | 'closed'
 
 /**
- * A broker is away, refuses, or cannot take the message. `kind` says which, and with it whether the same call may succeed later. Transports
- * construct it.
+ * The broker is unavailable, refuses, or cannot take the message. `kind` says which, and so whether the same call may succeed
+ * later. Transports construct it.
  */
 export class TransportError extends ConcordatError {
   readonly code = 'binder.transport' as const
@@ -28,7 +29,7 @@ export class TransportError extends ConcordatError {
   readonly kind: TransportErrorKind
   readonly transport: string
   readonly destination: string | undefined
-  /** Number of partitions that the destination has, when it was declared with another number. */
+  /** Actual number of partitions of the destination, when it was declared with another number. */
   readonly partitions: number | undefined
 
   constructor(fields: {
@@ -48,7 +49,7 @@ export class TransportError extends ConcordatError {
   }
 }
 
-/** Another partition count exists than is declared: with two opinions a key would be in two places. */
+/** The destination has another number of partitions than declared. With two numbers a key would be in two places. */
 export function partitionMismatch(
   transport: string,
   destination: string,
@@ -69,7 +70,7 @@ export function partitionMismatch(
   })
 }
 
-/** A `send` that the broker did not confirm. `cause` says why; `retryable` says whether the same call can succeed later. */
+/** The broker did not confirm a `send`. `cause` has the reason; `retryable` says whether the same call can succeed later. */
 export class SendError extends ConcordatError {
   readonly code = 'binder.send' as const
   readonly retryable: boolean
@@ -84,17 +85,19 @@ export class SendError extends ConcordatError {
   }
 }
 
-/** Thrown by a handler to say: do not try again, dead-letter this message now. */
+/** Thrown by a handler to dead-letter the message at once, without another attempt. */
 export class TerminalError extends ConcordatError {
   readonly code = 'binder.terminal' as const
   readonly retryable = false as const
 }
 
-/** Thrown by a responder's handler: a definite no for the requester. One attempt, no dead letter, an inbox rolls back. */
+/**
+ * Thrown by a responder's handler to refuse a request. The handler is called once, nothing is dead-lettered, an inbox rolls back.
+ */
 export class RequestRefused extends ConcordatError {
   readonly code = 'binder.request_refused' as const
   readonly retryable = false as const
-  /** For a program: `no_stock`. */
+  /** Reason for programs: `no_stock`. */
   readonly reason: string
 
   constructor(reason: string, message: string) {
@@ -113,7 +116,7 @@ const CLOSED = {
   closed: `an open binder, got one that is closed: ${CLOSED_BINDER}`,
 } as const
 
-/** Why another group would handle a letter twice that is sent back to the channel. */
+/** Reason why another group would handle a letter twice if it were sent back to the channel. */
 export type RedriveRepeats = keyof typeof REPEATS
 
 const REPEATS = {
@@ -139,16 +142,16 @@ const CANNOT_SETTLE = {
 
 /** Fields of a `BinderError`, by code. */
 export interface BinderErrors {
-  /** The binder is not started, or closed. `path` is what was called, such as `binder("shop").send`. */
+  /** The binder is not started, or is closed. `path` is the called function, such as `binder("shop").send`. */
   'binder.closed': { state: keyof typeof CLOSED; path?: string }
-  /** `ready()` ran out of time. Names the bindings that are not running and why. */
+  /** `ready()` reached its time limit. Names the bindings that are not running, with the reasons. */
   'binder.not_ready': { bindings: readonly string[]; problem: string }
-  /** A redrive that got nothing to read although there is something. What it did until then stays done. */
+  /** A redrive received no letters although there are some. Letters that it has moved stay moved. */
   'binder.redrive_stalled': { destination: string; waitedMs: number; sent: number; kept: number }
   /**
-   * The broker has lost the position of redrives on these dead letters, and an earlier redrive was cut off: which messages it sent back is
-   * unknown. Nothing was changed. `group` is the group at the broker; up to `settled` letters were settled for certain, `undefined`: not
-   * known of any.
+   * The broker has lost the position of redrives on these dead letters, and an earlier redrive was interrupted: which messages it
+   * sent back is unknown. Nothing was changed. `group` is the group at the broker; letters up to `settled` were certainly
+   * settled, `undefined`: unknown.
    */
   'binder.redrive_position_unknown': {
     destination: string
@@ -157,47 +160,47 @@ export interface BinderErrors {
     open: { readonly id: string; readonly position: string }
   }
   /**
-   * A redrive to every group of a channel, of which another would handle the message a second time: groups that may settle without an
-   * inbox, or the group `redrive` of a channel of dead letters. Nothing was changed.
+   * A redrive to every group of a channel would make another group handle the message a second time: a group that may settle
+   * without an inbox, or the group `redrive` of a channel of dead letters. Nothing was changed.
    */
   'binder.redrive_would_repeat': { channel: string; group: string; why: RedriveRepeats }
   /**
-   * A batch handler returned something else than nothing or one outcome per message. Which of them it handled is unknown:
-   * all count as failed, and are dead-lettered without another call.
+   * A batch handler returned neither nothing nor one outcome per message. Which messages it handled is unknown: all count as
+   * failed, and are dead-lettered without another call.
    */
   'binder.batch_outcomes': { binding: string; returned: string; expected: number }
   /**
-   * A binding with `settlesIn` whose messages could have two effects, or none.
+   * Messages of a binding with `settlesIn` could have two effects, or none.
    * - `transport`: it cannot settle in transactions
-   * - `database`: its messages do not lie in the database of the handler's transactions
-   * - `channel`: not every sender is known to send in transactions (`transactional: true`)
-   * - `output`: what it sends lies on another transport of `combineTransports`
-   * - `batch`, `poll`: batches and `pollable` settle no places in transactions
+   * - `database`: its messages are not in the database of the handler's transactions
+   * - `channel`: its senders may send outside of transactions (declare `transactional: true`)
+   * - `output`: its outputs go to another transport of `combineTransports`
+   * - `batch`, `poll`: batches and `pollable` cannot settle in transactions
    */
   'binder.cannot_settle_in': { path: string; channel: string; why: keyof typeof CANNOT_SETTLE; transport?: string }
   /** A handler took longer than `timeout(ms)` allows. Counts as a failed attempt. */
   'binder.handler_timeout': { binding: string; timeoutMs: number }
   /**
-   * No route has the name a message asks for, and there is no default. Dead-lettered at once. `route` is the result of `by`; `undefined`
-   * when the header was missing.
+   * No route has the name in a message, and there is no default. Dead-lettered at once. `route` is the result of `by`;
+   * `undefined` when the header was missing.
    */
   'binder.no_route': { channel: string; route: unknown; routes: readonly string[] }
   /**
-   * A payload whose version, the value of the header, this declaration cannot read. Dead-lettered at once; redrive it to a reader that
+   * This declaration cannot read the payload's version, given in a header. Dead-lettered at once; redrive it to a reader that
    * can.
    */
   'binder.payload_version': { channel: string; version: unknown; problem: string }
   /** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
   'binder.request_timeout': { channel: string; timeoutMs: number }
-  /** The responder, a service, said no, or could not. `reason` is the code of its error. */
+  /** The responder, a service, refused the request or failed. `reason` is the code of its error. */
   'binder.request_failed': { channel: string; responder: string; reason: string; answer: string; retryable: boolean }
-  /** A request was repeated under its id after it had been handled and answered. The requester of the repetition gets this. */
+  /** A request was repeated under its id after it had been handled and answered. Thrown for the repetition. */
   'binder.request_handled': { id: string; destination: string }
-  /** A batch from Kafka becomes more than it may, or one of its records takes more. */
+  /** A Kafka batch exceeds its size limit when unpacked, or one of its records does. */
   'binder.kafka.batch_too_large': { maxBytes: number }
-  /** A batch from or to Kafka needs a package that is not installed. */
+  /** A Kafka batch needs a codec whose package is not installed. */
   'binder.kafka.codec_missing': { message: string }
-  /** A consumer that was given up must not come back into its group. `retriable` is kafkajs' word for "try again". */
+  /** An abandoned consumer must not rejoin its group. `retriable` is kafkajs' word for "try again". */
   'binder.kafka.join_refused': { message: string; retriable: false }
 }
 
@@ -260,7 +263,7 @@ export function notReady(
   return new BinderError('binder.not_ready', { bindings: waiting.map((b) => b.name), problem: each.join('; ') })
 }
 
-/** Error of a message that was not handed to the broker before its deadline. */
+/** Error of a message that was not sent to the broker before its deadline. */
 export function notTakenInTime(
   transport: string,
   { destination }: { readonly destination: string },

@@ -1,9 +1,10 @@
 /**
- * Typed channels over a broker: declare what a service does with its channels, give the declarations to `createBinder`.
+ * Typed channels over a broker: declare what a service does with its channels, and pass the declarations to `createBinder`.
  *
- * Guarantees, on every transport alike: a message is settled after its handler resolved and its outputs were confirmed; messages of one key
- * are handled one at a time and in order; a message that fails permanently goes to a dead letter channel. Does not guarantee: that a handler
- * is called once. A message may come again, with the same id; declare the binding with `once: true` and its effect happens once.
+ * Guarantees on every transport: a message is settled after its handler resolved and its outputs were confirmed; messages with
+ * one key are handled one at a time and in order; a message that fails permanently goes to a dead letter channel. Does not
+ * guarantee that a handler is called once: a message may be redelivered with the same id. Declare the binding with `once: true`
+ * to apply its effect once.
  *
  * @module
  */

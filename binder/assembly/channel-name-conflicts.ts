@@ -5,7 +5,7 @@ import type { Transport } from '../transport/transport.ts'
 import { type Declared, plannedSpecs } from './topology.ts'
 
 /**
- * Refuses a declared channel where messages of another one wait: each would get what is the other's.
+ * Refuses a declared channel if messages of another one wait there: each would receive the other's messages.
  * @throws TypeError naming both
  */
 export function requireFreeNames(declared: Declared, transport: Pick<Transport, 'describe'>): void {

@@ -3,11 +3,11 @@ import type { Transport } from '../transport/transport.ts'
 
 /** Owned transports, with the owner's name. */
 const owners: WeakMap<Transport, string> = new WeakMap()
-/** Parts of composed transports: the owner of the whole owns them. */
+/** Parts of composed transports, which the owner of the whole owns. */
 const parts: WeakMap<Transport, readonly Transport[]> = new WeakMap()
 
 /**
- * Checks that a transport has no owner. The owner sets its name and clock and closes it: two owners would interfere.
+ * Checks that a transport has no owner. The owner sets its name and clock and closes it, so two owners would interfere.
  * @throws TypeError naming the option and the owner
  */
 export function requireFree(path: string, transport: Transport): Transport {
@@ -20,7 +20,7 @@ export function claim(transport: Transport, owner: string): void {
   for (const each of [transport, ...(parts.get(transport) ?? [])]) owners.set(each, owner)
 }
 
-/** Says that it is made of these. */
+/** Records the parts of a transport. */
 export function consistsOf(transport: Transport, of: readonly Transport[]): void {
   parts.set(
     transport,

@@ -159,7 +159,9 @@ export class TransportBinder implements Binder {
     }
   }
 
-  /** Provisions everything at once, so that one error can name all mismatches. @throws TransportError that no retry fixes */
+  /**
+   * Provisions all destinations at once, so that one error can name all mismatches. @throws TransportError that no retry fixes
+   */
   async #provision(): Promise<void> {
     const specs = [...plannedSpecs(this.#declared).values()]
     if (specs.length === 0) return
@@ -310,7 +312,7 @@ export class TransportBinder implements Binder {
     this.#state = 'closed'
   }
 
-  /** Encodes a message of a batch. A mistake in it becomes a rejection: others of the batch may be under way. */
+  /** Encodes a message of a batch. An error becomes a rejection, because other messages of the batch may be under way. */
   #encoded<In, Out>(
     channel: Channel<In, Out>,
     payload: In,
@@ -323,12 +325,12 @@ export class TransportBinder implements Binder {
     }
   }
 
-  /** The options with what `headers` says of the caller. */
+  /** Adds the headers of the option `headers` to the caller's options. */
   #around(channel: Pick<Channel, 'name'>, options?: SendOptions): SendOptions | undefined {
     return withAmbient(this.#ambient, channel?.name, options)
   }
 
-  /** Handlers that run when the binder closes may send and ask until they have ended. */
+  /** Handlers that run while the binder closes may send and request until they have ended. */
   #requireSending(call: string): void {
     const isDraining = this.#state === 'closing' && this.bindings().some(({ running }) => running > 0)
     if (!isDraining) this.#requireStarted(call)
@@ -347,7 +349,7 @@ function isThere<T>(value: T | Promise<T>): value is T {
   return !(value instanceof Promise)
 }
 
-/** Spec of a destination that no declaration names. */
+/** Returns the spec of a destination without a declaration. */
 function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => DestinationSpec {
   if (unlisted !== undefined) requireFunction('createBinder.unlisted', unlisted)
   return (name) => {
@@ -358,8 +360,8 @@ function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => De
 }
 
 /**
- * What it makes knows the names of its bindings, when all of them are literals: `binding`, `lag` and `poll` take no others.
- * @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker
+ * Creates a binder. If the names of all its bindings are literals, `binding`, `lag` and `poll` accept only these.
+ * @throws TypeError / RangeError naming the option, for every error that needs no broker
  */
 export function createBinder<
   Name extends string = never,

@@ -1,4 +1,4 @@
-/** Declarations of consumers that get several messages per handler call. */
+/** Declarations of consumers that receive several messages per handler call. */
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { NameOptions } from './binding-name-types.ts'
 import type { BatchBinding, BatchInboxOptions, BatchOnceOptions, BatchSinkOptions, Without } from './declarations.ts'
@@ -6,34 +6,37 @@ import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext 
 import type { Result } from './outputs.ts'
 import { requireOptionsFirst } from './sink-processor-source.ts'
 
-/** The message was handled, and nothing is sent for it. */
+/** Outcome: the message was handled, and nothing is sent for it. */
 export const ok: BatchOutcome<never> = Object.freeze({ status: 'fulfilled' })
 
-/** The message was handled, and this is sent for it: what a `processor` returns, one payload, `several` or `to` somewhere. */
+/**
+ * Outcome: the message was handled, and `outputs` is sent for it: a result as of a `processor`, one payload, `several`, or
+ * addressed by `to`.
+ */
 export function produced<Value>(outputs: Value): BatchOutcome<Value> {
   return Object.freeze({ status: 'fulfilled', value: outputs })
 }
 
-/** The message failed: tried again or dead-lettered on its own, as `maxAttempts` and `error.retryable` say. */
+/** Outcome: the message failed. It alone is tried again or dead-lettered, according to `maxAttempts` and `error.retryable`. */
 export function failed(error: unknown): BatchOutcome<never> {
   return Object.freeze({ status: 'rejected', reason: error })
 }
 
 /**
- * Consumes `channel` several messages at a time: as many as are there up to `batch.maxSize`, or what came within
- * `batch.maxWaitMs`. Payloads that do not decode never reach the handler.
+ * Consumes `channel` in batches: all available messages up to `batch.maxSize`, or those that arrive within `batch.maxWaitMs`.
+ * Payloads that do not decode never reach the handler.
  *
- * - *Outcomes.* Nothing returned: all were handled. One outcome per message: each is settled, tried again or
- *   dead-lettered on its own. A throw says nothing of each: the messages are handed over again in halves, and an attempt
- *   counts for a message that was alone.
- * - *Order.* The messages of a key are in one batch at a time, in their order. When one fails and is to be tried again,
- *   the later ones of its key are handed over again behind it, whatever was said of them: they may be handled twice, but
- *   never before it. Messages without a key do not wait for one another. With `retry: 'delayed'` none waits: the one that
- *   failed leaves the line and comes back in a later batch.
- * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
- * - *Once.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
- *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction. Where a failed
- *   statement aborted it, the batch is taken apart in halves.
+ * - *Outcomes.* Nothing returned: all were handled. One outcome per message: each is settled, tried again or dead-lettered on its
+ *   own. A thrown error is about no particular message: the messages are passed again in halves, and an attempt counts for a
+ *   message that was alone.
+ * - *Order.* Messages with one key are in one batch at a time, in their order. If one fails and is to be tried again, the later
+ *   ones with its key are passed again behind it, whatever their outcomes: they may be handled twice, but never before it.
+ *   Messages without a key do not wait for one another. With `retry: 'delayed'` no message waits: the failed one returns in a
+ *   later batch.
+ * - *Attempts.* `context.attempt` is the number of calls in which the message itself failed, plus one.
+ * - *Once.* One transaction for the batch; messages handled before are omitted. If one fails, everything is rolled back: failed
+ *   messages are tried again or dead-lettered, the others are passed without them, in a new transaction. If a failed statement
+ *   aborted the transaction, the batch is split in halves.
  */
 export function sinkBatch<
   In,
@@ -70,14 +73,14 @@ export function sinkBatch(channel: unknown, options: BatchBinding['options'], ha
 }
 
 /**
- * Consumes `input` several messages at a time and sends to `output` what the outcome of each says, see `produced`. A
- * message is settled after its own outputs were confirmed; with `once`, outputs go through the outbox in the one
- * transaction of the batch. All else as for `sinkBatch`.
+ * Consumes `input` in batches, and sends to `output` the outputs in the outcome of each message, see `produced`. A message is
+ * settled after its own outputs were confirmed; with `once`, outputs go through the outbox in the single transaction of the
+ * batch. Otherwise same as `sinkBatch`.
  *
- * - *Ids* of outputs follow from the message they are for, as those of a `processor`, whatever batch it comes in. So
- *   there is none for the batch as a whole: another time it is another batch.
- * - *Failures.* A message whose outputs do not fit their channel, or that the broker will never take, failed; the others
- *   did not. Nothing is sent for one that is handed over again behind one that failed.
+ * - *Ids* of outputs derive from the message they belong to, as for a `processor`, in whatever batch it is. A batch as a whole
+ *   has no output, because a redelivery forms another batch.
+ * - *Failures.* A message has failed if its outputs do not fit their channel or the broker can never take them; the others have
+ *   not. Nothing is sent for a message that is passed again behind a failed one.
  */
 export function processorBatch<
   In,

@@ -1,49 +1,49 @@
-/** The options of a consumer's flow: how fast, and when not at all. */
+/** Options for batches, rate limits and circuit breakers. */
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction } from '../../core/option-checks.ts'
 
-/** When a batch is full. */
+/** Limits of a batch. */
 export interface BatchLimits {
-  /** Messages per call at most, 1 to 10 000. @default 100 */
+  /** Maximum number of messages per call, 1 to 10 000. @default 100 */
   readonly maxSize?: number | undefined
-  /** How long a message waits for others, in ms; at least 1. A full batch goes at once. @default 100 */
+  /** How long a message waits for others, in ms; at least 1. A full batch starts at once. @default 100 */
   readonly maxWaitMs?: number | undefined
 }
 
 /**
- * A token bucket: `burst` messages may begin at once, and `perSecond` more each second. Further attempts of a message
- * do not wait for the bucket, but what they take the next messages lack.
+ * A token bucket: `burst` messages may begin at once, and `perSecond` more each second. Further attempts of a message do not wait
+ * for the bucket, but use its tokens.
  */
 export interface RateLimitOptions {
-  /** More than 0, at most 1 000 000; fractions are fine: 0.1 is one in 10 s. */
+  /** More than 0, at most 1 000 000. Fractions are allowed: 0.1 is one in 10 s. */
   readonly perSecond: number
   /** Size of the bucket, at least 1. A batch is never larger. @default one second's worth, at least 1 */
   readonly burst?: number | undefined
 }
 
 /**
- * Opens after `failures` failed handler calls in a row, or when `failureRate` of the last `minimum` calls failed; one of
- * the two has to be given, both may. A call of a batch handler failed when none of its messages was handled.
+ * Opens after `failures` consecutive failed handler calls, or when `failureRate` of the last `minimum` calls failed; give one of
+ * the two, or both. A call of a batch handler has failed if none of its messages was handled.
  */
 export interface CircuitBreakerOptions {
-  /** Failed calls in a row, at least 1. */
+  /** Number of consecutive failed calls, at least 1. */
   readonly failures?: number | undefined
   /** Share of the last `minimum` calls, more than 0 and at most 1. */
   readonly failureRate?: number | undefined
-  /** How many calls `failureRate` looks back; fewer never open it. @default 20 */
+  /** Number of calls that `failureRate` refers to; fewer calls never open it. @default 20 */
   readonly minimum?: number | undefined
   /** How long it stays open before a trial message, in ms. */
   readonly pauseMs: number
   /**
-   * Failed trials of one message that use none of its attempts up, 0 or more. Further ones are attempts like any other,
-   * so that a message which fails whatever happens does not hold a binding of `concurrency` 1 for longer than
-   * `freeTrials * pauseMs`; an outage that is shorter dead-letters nothing that was on trial. @default 100
+   * Number of failed trials of one message that do not count as attempts, 0 or more. Further ones count, so that a message that
+   * always fails does not block a binding with `concurrency` 1 for longer than `freeTrials * pauseMs`. A shorter outage
+   * dead-letters no trial message. @default 100
    */
   readonly freeTrials?: number | undefined
   /**
-   * Which errors count. What does not count neither opens nor closes it. @default all but those with
-   * `retryable === false`, which say that the message is wrong and not what handles it
+   * Tells which errors count. Others neither open nor close it. @default all but those with `retryable === false`, which are
+   * about the message and not about the system that handles it
    */
   readonly counts?: ((error: Error) => boolean) | undefined
 }

@@ -1,6 +1,6 @@
 /**
- * Declarations that leave to a service what only a service has: `once: true`, a participant without a database. They are
- * data like all others; `createService` completes them, `createBinder` alone refuses them.
+ * Declarations that need parts of a service: `once: true`, or a participant without a database. They are data like all others;
+ * `createService` completes them, `createBinder` refuses them.
  */
 import { invalidOption } from '../../core/errors.ts'
 import { wrongKind } from '../../core/option-checks.ts'
@@ -9,21 +9,21 @@ import type { Inbox } from './inbox.ts'
 
 type OnceOptions = Pick<DeclaredConsumer, 'once' | 'inbox' | 'settlesIn'>
 
-/** True when a service supplies the inbox. False beside an inbox or a client of the caller's, which is refused. */
+/** True if the service supplies the inbox. False beside an inbox or client of the caller, which is refused. */
 export function isLeftToService({ once, inbox, settlesIn }: OnceOptions): boolean {
   return once === true && inbox === undefined && settlesIn === undefined
 }
 
-/** True when the declaration works in a service only. */
+/** True if the declaration works in a service only. */
 export function needsService(binding: Binding): boolean {
   if (binding.kind === 'source') return false
   return isLeftToService(binding.options) || ('complete' in binding && binding.complete !== undefined)
 }
 
-/** Declarations by what a service made of them: a program has only the declaration to say which binding it polls. */
+/** Original declarations of completed ones, because a program passes the original to `poll`. */
 const declarations = new WeakMap<object, object>()
 
-/** The declaration with the service's parts where it left them out. */
+/** Adds the service's parts that the declaration lacks. */
 export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
   if ('complete' in binding && binding.complete !== undefined) return binding.complete(parts)
@@ -32,25 +32,25 @@ export function completeBinding(binding: Binding, parts: ServiceParts): Binding 
   return completed
 }
 
-/** A binding with `once: true` with the inbox of its service. */
+/** Adds the service's inbox to a binding with `once: true`. */
 export function withServiceInbox<Of extends Exclude<Binding, { kind: 'source' }>>(binding: Of, inbox: Inbox): Of {
   const { once: _, ...options } = binding.options
   return Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) }) as unknown as Of
 }
 
-/** Whether `binding` is `declared`, or what a service made of it. */
+/** Tells whether `binding` is `declared`, or was completed from it. */
 export function isMadeOf(binding: Binding, declared: object): boolean {
   return binding === declared || declarations.get(binding) === declared
 }
 
-/** The declaration without what a service puts in: to be looked at, not to be run. */
+/** Returns the declaration without a service's parts, for inspection only. */
 export function asDeclared(binding: Binding): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
   const { once: _, sharesTransactions: __, ...options } = binding.options as DeclaredConsumer
   return Object.freeze({ ...binding, options: Object.freeze(options), complete: undefined }) as Binding
 }
 
-/** @throws TypeError for options that contradict each other, and when only a service can run it */
+/** @throws TypeError for contradictory options, and for a declaration that only a service can run */
 export function requireComplete(path: string, binding: Binding): void {
   if (binding.kind === 'source') return
   requireOneWay(path, binding.options)

@@ -1,4 +1,4 @@
-/** Result of a handler for an irrelevant message: settled, and counted and logged as discarded. */
+/** Result of a handler for an irrelevant message, which is settled, counted and logged as discarded. */
 export class Discarded {
   readonly reason: string
 

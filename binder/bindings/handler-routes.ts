@@ -17,7 +17,7 @@ import { type Handler, type HandlerContext, type TransactionContext } from './ha
 import { Addressed, Outputs, type Result } from './outputs.ts'
 import { sink } from './sink-processor-source.ts'
 
-/** Made by `into`: a route whose result goes to a channel. */
+/** Created by `into`: a route whose result goes to a channel. */
 export class RouteInto<Payload> {
   readonly channel: Channel
   readonly handler: Handler<Payload, HandlerContext, unknown>
@@ -30,9 +30,9 @@ export class RouteInto<Payload> {
 }
 
 /**
- * A route that produces: what the handler returns goes to `channel`, and is confirmed before the input is settled. With `once`
- * it joins the transaction; a handler that writes in that itself belongs into a `processor`.
- * @throws TypeError when `channel` is no channel
+ * A route that produces: the handler's result goes to `channel`, and is confirmed before the input is settled. With `once` the
+ * output is part of the transaction; if the handler itself writes in it, use a `processor`.
+ * @throws TypeError when `channel` is not a channel
  */
 export function into<Payload, In, Out>(
   channel: Channel<In, Out>,
@@ -41,29 +41,29 @@ export function into<Payload, In, Out>(
   return new RouteInto(requireChannel('into', channel) as unknown as Channel, requireFunction('into handler', handler))
 }
 
-/** Handling of a route's messages. */
+/** Handler of a route's messages. */
 export type Route<Payload, Context> = Handler<Payload, Context, void> | RouteInto<Payload>
 
 interface Routing<Payload, Context> {
-  /** The name of a header whose text is the route, or a function of the message that returns it. */
+  /** Name of the header with the route, or a function that returns the route of a message. */
   readonly by: string | ((payload: Payload, context: Context) => string | undefined | Promise<string | undefined>)
   readonly routes: Readonly<Record<string, Route<Payload, Context>>>
   /**
-   * What handles a message that no route has the name of. `'discard'` settles it, with a line in the log and a count in
+   * Handler of messages without a matching route. `'discard'` settles them, with a line in the log and a count in
    * `status().discarded`. @default none: the message fails with `binder.no_route` and is dead-lettered
    */
   readonly default?: Route<Payload, Context> | 'discard' | undefined
 }
 
-/** Options of `route`: those of a sink, and which handler gets which message. */
+/** Options of `route`: those of a sink, and the selection of the handler. */
 export type RouteOptions<Payload> = ConsumerOptions & Without<'once' | 'inbox'> & Routing<Payload, HandlerContext>
-/** Same as `RouteOptions`, for handlers whose effect is applied once per message. */
+/** `RouteOptions` for handlers whose effect is applied once per message. */
 export type OnceRouteOptions<Payload> = (OnceConsumerOptions | InboxConsumerOptions) &
   Routing<Payload, TransactionContext>
 
 /**
- * Consumes `channel` with one handler per kind of message. Attempts, order, dead letters and the rest of the options mean
- * what they mean for a `sink`.
+ * Consumes `channel` with one handler per kind of message. Attempts, order, dead letters and all other options are the same as
+ * for a `sink`.
  * @throws TypeError naming the option
  */
 export function route<
@@ -160,7 +160,7 @@ function header({ headers }: HandlerContext, name: string): unknown {
   return Object.hasOwn(headers, name) ? headers[name] : undefined
 }
 
-/** Each payload without a channel of its own goes to the route's. */
+/** Addresses payloads without a channel to the route's channel. */
 function addressed(result: unknown, channel: Channel): unknown {
   if (result === undefined || result instanceof Discarded) return result
   if (!(result instanceof Outputs)) return withChannel(result, channel)

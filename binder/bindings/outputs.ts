@@ -3,7 +3,7 @@ import { wrongKind } from '../../core/option-checks.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 
-/** Several outputs of one handler call, confirmed together before the input is settled. Made by `several`. */
+/** Several outputs of one handler call, confirmed together before the input is settled. Created by `several`. */
 export class Outputs<T> {
   readonly payloads: ReadonlyArray<T | Addressed<T>>
 
@@ -12,21 +12,21 @@ export class Outputs<T> {
   }
 }
 
-/** Returns several payloads from a processor or source; an array alone would be one payload. Each may be `to` somewhere. */
+/** Returns several payloads from a processor or source, whereas an array is one payload. Each may be addressed with `to`. */
 export function several<T>(payloads: ReadonlyArray<T | Addressed<T>>): Outputs<T> {
   return new Outputs(payloads)
 }
 
-/** Options of an output. Its id follows from the input's, so that a repetition is the same message. */
+/** Options of an output. Its id derives from the input's, so that a repetition is the same message. */
 export type OutputOptions = Omit<SendOptions, 'id'>
 
-/** An output with an address or options of its own. Made by `to`. */
+/** An output with an address or options. Created by `to`. */
 export class Addressed<T> {
-  /** `undefined`: the channel of the processor or source. */
+  /** Channel of the output; `undefined`: that of the processor or source. */
   readonly channel: Channel | undefined
   readonly payload: unknown
   readonly options: OutputOptions
-  /** For the types only: what the payload has to be when `channel` is not given. */
+  /** For the types only: required payload when `channel` is not given. */
   declare protected readonly fits: T
 
   constructor(channel: Channel | undefined, payload: unknown, options: OutputOptions) {
@@ -38,9 +38,9 @@ export class Addressed<T> {
 }
 
 /**
- * An output for another channel than the one declared, or for a destination that is named at run time and has the schema
- * of the declared channel. Alone or among `several`; confirmed with the others before the input is settled.
- * @throws TypeError naming what is wrong: no channel, no legal name, an id
+ * Addresses an output to another channel than the declared one, or to a destination named at run time with the schema of the
+ * declared channel. Alone or in `several`; confirmed with the others before the input is settled.
+ * @throws TypeError naming the invalid argument: not a channel, an illegal name, an id
  */
 export function to<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options?: OutputOptions): Addressed<never>
 export function to<T>(destination: string, payload: T, options?: Omit<OutputOptions, 'destination'>): Addressed<T>
@@ -51,5 +51,5 @@ export function to(where: unknown, payload: unknown, options: OutputOptions = {}
   return new Addressed(undefined, payload, { ...options, destination: checkName('to', where, 200) })
 }
 
-/** Result of a processor or a source: one payload, several, some of them addressed, or nothing. */
+/** Result of a processor or a source: one payload, several, addressed ones, or nothing. */
 export type Result<T> = T | Addressed<T> | Outputs<T> | undefined | void

@@ -15,17 +15,17 @@ import { requireOptionsFirst } from './sink-processor-source.ts'
 /** Options of `binder.poll`. */
 export interface PollOptions {
   /**
-   * How long to wait for a message once the place in the group is taken, in ms. Kafka needs up to about half a second
-   * to answer at all. @default 5 s
+   * How long to wait for a message after joining the group, in ms. Kafka needs up to about half a second to answer at all.
+   * @default 5 s
    */
   readonly waitMs?: number | undefined
-  /** Gives up waiting, with its reason; a handler that has begun goes on. */
+  /** Ends the wait, with the signal's reason; a handler that has begun continues. */
   readonly signal?: AbortSignal | undefined
 }
 
 /**
- * A consumer of `channel` that pulls: `binder.poll(binding, handler)` hands one message to the handler, with the
- * attempts, the dead letter and the settling of a `sink`. Nothing is taken from the broker before the first poll.
+ * Declares a consumer of `channel` that pulls: `binder.poll(binding, handler)` passes one message to the handler, with the
+ * attempts, dead letters and settling of a `sink`. Nothing is taken from the broker before the first poll.
  */
 export function pollable<
   In,

@@ -27,7 +27,7 @@ import type {
   SourceOptions,
 } from './declarations.ts'
 
-/** A consumer's options with every default filled in. */
+/** Options of a consumer with all defaults applied. */
 export interface ResolvedConsumer {
   readonly name: string
   readonly group: string | null
@@ -40,11 +40,11 @@ export interface ResolvedConsumer {
   readonly prefetch: number
   readonly prefetchBytes: number
   readonly autoStart: boolean
-  /** Its handler runs in a transaction that the binding begins. */
+  /** True if its handler runs in a transaction that the binding begins. */
   readonly isInTransaction: boolean
-  /** Only with an inbox, and where more than one can be ready. */
+  /** True only with an inbox, and if several messages can be ready. */
   readonly sharesTransactions: boolean
-  /** For a batch consumer. */
+  /** Limits of a batch consumer. */
   readonly batch: ResolvedBatch | undefined
   readonly rateLimit: ResolvedRateLimit | undefined
   readonly circuitBreaker: ResolvedCircuitBreaker | undefined
@@ -61,7 +61,7 @@ const DEFAULTS = Object.freeze({
   slowAfterMs: 30 * SECOND,
 })
 
-/** Pause between attempts to reach the broker: for subscriptions, and for outputs and dead letters that must get out. */
+/** Pauses between attempts to reach the broker, for subscriptions, outputs and dead letters. */
 export const RECONNECT_BACKOFF: Backoff = Object.freeze({ initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 })
 
 const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
@@ -160,14 +160,17 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
   })
 }
 
-/** A slow binding leaves distant messages at the broker: other members could take them, and RabbitMQ times out unacknowledged ones. */
+/**
+ * Returns the default. A slow binding leaves later messages at the broker, because other members could take them, and RabbitMQ
+ * times out unacknowledged ones.
+ */
 function defaultPrefetch(
   concurrency: number,
   rateLimit: ResolvedRateLimit | undefined,
   batch: ResolvedBatch | undefined,
 ): number {
   const soon = rateLimit === undefined ? MAX_PREFETCH : Math.max(rateLimit.burst, rateLimit.perSecond * 10)
-  // The next batches gather while the present ones are at work.
+  // Room for the next batches while the present ones are handled.
   const wanted = Math.max(DEFAULTS.prefetch, 2 * concurrency * (batch?.maxSize ?? 0))
   const least = Math.max(concurrency, batch?.maxSize ?? 1)
   return Math.min(Math.max(Math.ceil(Math.min(wanted, soon)), least), MAX_PREFETCH)
@@ -198,13 +201,13 @@ function resolveSharing(path: string, options: object, concurrency: number): boo
 
 const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as const
 
-/** Name of a declaration in error messages. */
+/** Returns the name of a declaration in error messages. */
 export function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
   const called = kind !== 'batch' ? CALLED[kind] : output === undefined ? 'sinkBatch' : 'processorBatch'
   return `${called}("${input.name}")`
 }
 
-/** Its name in `binder.binding(name)`. @throws TypeError / RangeError naming the binding and the option */
+/** Returns its name for `binder.binding(name)`. @throws TypeError / RangeError naming the binding and the option */
 export function nameOfBinding(binding: Binding): string {
   return (binding.kind === 'source' ? resolveSource(binding) : resolveConsumer(binding)).name
 }
@@ -239,7 +242,7 @@ function resolveRetryable(path: string, refine: ((error: Error) => boolean) | un
   return (error) => isRetryable(error) && refine(error)
 }
 
-/** Options of a source with every default filled in. */
+/** Options of a source with all defaults applied. */
 export interface ResolvedSource {
   readonly name: string
   readonly everyMs: number

@@ -1,6 +1,4 @@
-/**
- * Declarations of what a service does with its channels. Frozen data: nothing runs until `createBinder` gets them.
- */
+/** Declarations of what a service does with its channels. Frozen data: nothing runs until they are passed to `createBinder`. */
 
 import { wrongKind } from '../../core/option-checks.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
@@ -23,7 +21,7 @@ import type { Result } from './outputs.ts'
 type WithoutTransaction = ConsumerOptions & Without<'once' | 'inbox' | 'settlesIn'>
 type InTransaction = OnceConsumerOptions | InboxConsumerOptions | SettlingConsumerOptions
 
-/** Consumes `channel`. The message is settled after the handler resolved. */
+/** Consumes `channel`. The message is settled after the handler has resolved. */
 export function sink<
   In,
   Out,
@@ -59,8 +57,8 @@ export function sink(channel: unknown, options: DeclaredConsumer, handler: unkno
 }
 
 /**
- * Consumes `input` and sends what the handler returns to `output`. The input is settled after every output was
- * confirmed; with `once`, outputs are stored in the handler's transaction.
+ * Consumes `input` and sends the handler's result to `output`. The input is settled after every output was confirmed; with
+ * `once`, outputs are stored in the handler's transaction.
  */
 export function processor<
   In,
@@ -112,9 +110,9 @@ export function processor(
 }
 
 /**
- * Calls `poll` again and again while the binder runs and sends what it returns, until the broker has confirmed it. One
- * call at a time. When the broker will never take it (too large, unroutable) the binding halts and keeps it: `start()`
- * sends it again. Across a restart of the process it remembers nothing: poll from what keeps its place, or use an outbox.
+ * Calls `poll` repeatedly while the binder runs, and sends its results, each until the broker has confirmed it. One call at a
+ * time. If the broker can never take a result (too large, unroutable), the binding halts and keeps it: `start()` sends it again.
+ * Nothing is remembered across a restart of the process: poll from a source that keeps its position, or use an outbox.
  */
 export function source<In, Out, At extends string = string, Name extends string = `${At}.source`>(
   channel: Channel<In, Out, At>,
@@ -131,7 +129,7 @@ export function source<In, Out, At extends string = string, Name extends string 
   })
 }
 
-/** Their names and values are checked by `createBinder`. */
+/** `createBinder` checks the names and values of the options. */
 export function requireOptionsFirst(path: string, options: unknown, call: string): void {
   if (typeof options === 'object' && options !== null) return
   throw wrongKind(path, options, `an object of options before the function: ${call}`)

@@ -14,11 +14,11 @@ import { REDRIVE_END } from './message.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
 
 /**
- * A channel: a name, a payload schema, a key and a codec. Frozen data, importable and testable with no broker; both
- * sides of a conversation share the declaration.
+ * A channel: a name, a payload schema, a key and a codec. Frozen data that can be imported and tested without a broker; sender
+ * and receiver share the declaration.
  *
- * `Input` is what a sender gives, `Output` what a handler gets: they differ when the schema transforms. The input form
- * travels; it is validated when sent and again, with the transformation, when received.
+ * `Input` is the type that senders pass, `Output` the type that handlers receive: they differ when the schema transforms. The
+ * input form is sent. It is validated before sending and again, with the transformation, when received.
  */
 export interface Channel<Input = unknown, Output = Input, Name extends string = string> {
   readonly name: Name
@@ -39,46 +39,48 @@ export interface Channel<Input = unknown, Output = Input, Name extends string = 
 export interface ChannelOptions<S extends StandardSchemaV1> {
   /** Any Standard Schema (zod, valibot, arktype, ...). */
   readonly payload: S
-  /** Messages of one key are handled in order. @default no key: no order */
+  /** Returns the key. Messages with one key are handled in order. @default no key: no order */
   readonly key?: ((payload: StandardSchemaV1.InferInput<S>) => string | null) | undefined
   /** @default jsonCodec */
   readonly codec?: Codec<unknown> | undefined
   /**
-   * How many partitions the destination has when this package creates it: the most members of one group that work at a
-   * time. Fixed once created: a key's partition depends on it. @default 4
+   * Number of partitions of the destination when this package creates it: the maximum number of members of one group that work at
+   * once. It cannot be changed later, because a key's partition depends on it. @default 4
    */
   readonly partitions?: number | undefined
   /**
-   * Durable groups that exist before the first message is accepted, whether or not one of their members has ever run.
-   * Needed on RabbitMQ, where a queue only gets what is sent after it was declared. @default none
+   * Durable groups that exist before the first message is accepted, even if none of their members has ever run. Needed on
+   * RabbitMQ, where a queue only receives messages sent after it was declared. @default none
    */
   readonly groups?: readonly string[] | undefined
   /**
-   * How long a broker that keeps what was read (Kafka, PostgreSQL) keeps the messages, about, in ms; at least a minute. On
-   * Kafka for a topic that this package creates; on PostgreSQL where it is longer than the transport's, as declared by who
-   * started last. RabbitMQ and memory keep what a group has still to read, and nothing else. @default the broker's
+   * Approximate time for which a broker that keeps messages after they were read (Kafka, PostgreSQL) keeps them, in ms; at least
+   * a minute. On Kafka it applies to a topic that this package creates; on PostgreSQL if it is longer than the transport's, as
+   * declared by the service that started last. RabbitMQ and memory keep only messages that a group has yet to read. @default the
+   * broker's
    */
   readonly retentionMs?: number | undefined
   /**
-   * True: a payload may be `null`, which says that what the key stands for is gone. It travels without a body and needs a
-   * key of its own: `send(channel, null, { key })`. @default false: what comes without a body is dead-lettered
+   * True: a payload may be `null`, which means that the entity with this key was deleted. It is sent without a body and needs an
+   * explicit key: `send(channel, null, { key })`. @default false: messages without a body are dead-lettered
    */
   readonly tombstones?: boolean | undefined
   /**
-   * True: messages are sent only in transactions of the transport's database (`tx.send`, `outbox.add`), so that none is stored twice. Any
-   * other send is refused. Required by a binding with `settlesIn`. @default false
+   * True: messages are sent only in transactions of the transport's database (`tx.send`, `outbox.add`), so that none is stored
+   * twice. Any other send is refused. Required by a binding with `settlesIn`. @default false
    */
   readonly transactional?: boolean | undefined
   /**
-   * Codecs that this channel is read with beside `codec`, chosen by a message's content type. What none of them reads is
-   * dead-lettered; what has no content type is read with `codec`. @default only `codec`, whatever the content type
+   * Codecs for reading this channel in addition to `codec`, selected by a message's content type. Messages that none of them
+   * reads are dead-lettered; messages without a content type are read with `codec`. @default only `codec`, whatever the content
+   * type
    */
   readonly reads?: readonly Codec<unknown>[] | undefined
-  /** The version of the payload that the schema describes. Travels with each message. @default 1 */
+  /** Version of the payload that the schema describes. Sent with each message. @default 1 */
   readonly version?: number | undefined
   /**
-   * Makes an older payload, decoded and not validated yet, into the next version: `{ 1: (old) => two, 2: (old) => three }`.
-   * Older ones than the first, and newer ones than `version`, are dead-lettered.
+   * Converts an older payload, decoded but not validated, to the next version: `{ 1: (old) => two, 2: (old) => three }`. Payloads
+   * older than the first entry, or newer than `version`, are dead-lettered.
    */
   readonly upcasts?: Upcasts | undefined
 }
@@ -97,7 +99,7 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
   upcasts: true,
 })
 
-/** Partitions of a channel that does not say how many it has. */
+/** Number of partitions of a channel that does not specify one. */
 const DEFAULT_PARTITIONS = 4
 /** Dead letters of a group keep their order. */
 const DEAD_LETTER_PARTITIONS = 1
@@ -172,8 +174,8 @@ function resolveGroups(path: string, groups: readonly string[] = []): readonly s
 }
 
 /**
- * The same channel under another name: what consumes a destination that senders name at run time.
- * @throws TypeError when it is no channel or no legal name
+ * Returns the channel under another name, to consume a destination that senders name at run time.
+ * @throws TypeError when it is not a channel or the name is illegal
  */
 export function channelAt<In, Out, Name extends string = string>(
   channel: Channel<In, Out>,
@@ -184,7 +186,7 @@ export function channelAt<In, Out, Name extends string = string>(
   return Object.freeze({ ...requireChannel('channelAt', channel), ...letters, name })
 }
 
-/** Checks that it is a channel, whichever copy of the package made it. @throws TypeError naming the path */
+/** Checks that a value is a channel, from any copy of the package. @throws TypeError naming the path */
 export function requireChannel<In, Out>(path: string, value: Channel<In, Out>): Channel<In, Out> {
   const channel: unknown = value
   if (hasMethods(value?.schema?.['~standard'], ['validate']) && hasMethods(value.codec, ['encode', 'decode']))

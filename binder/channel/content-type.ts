@@ -1,8 +1,8 @@
-/** Which codec reads a message: the content type says, where the channel cares. */
+/** Selects the codec of a message by its content type, if the channel uses it. */
 import { type Codec, CodecError } from '../../core/codec.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** Says as little as nothing: "some bytes". */
+/** Content type that says nothing: "some bytes". */
 const UNSAID = 'application/octet-stream'
 
 interface Readers {
@@ -12,8 +12,8 @@ interface Readers {
 }
 
 /**
- * The codec for a message of a channel with `reads`, or whose codec has an `accepts`. What has no content type, foreign
- * messages above all, is read with the channel's own.
+ * Returns the codec for a message of a channel with `reads`, or whose codec has an `accepts`. Messages without a content type,
+ * mostly foreign ones, are read with the channel's own.
  * @throws CodecError when none reads it
  */
 export function codecFor(channel: Readers, { contentType, id }: EncodedMessage): Codec<unknown> {
@@ -29,7 +29,7 @@ export function codecFor(channel: Readers, { contentType, id }: EncodedMessage):
   )
 }
 
-/** The same media type whatever its parameters; `application/vnd.order+json` is JSON. */
+/** Compares media types without their parameters; `application/vnd.order+json` is JSON. */
 function reads(codec: Codec<unknown>, contentType: string): boolean {
   if (codec.accepts !== undefined) return codec.accepts(contentType)
   const own = mediaType(codec.contentType)

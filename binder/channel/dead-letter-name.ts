@@ -1,11 +1,11 @@
-/** Names of the channels that hold dead letters. */
+/** Names of dead letter channels. */
 
-/** The channel with the dead letters of a group: `<destination>.<group>.dlq`. */
+/** Returns the dead letter channel of a group: `<destination>.<group>.dlq`. */
 export function deadLetterName(destination: string, group: string): string {
   return `${destination}.${group}.dlq`
 }
 
-/** Whether it is a channel with the dead letters of a group, by its name. */
+/** Tells by its name whether a channel contains the dead letters of a group. */
 export function isDeadLetterName(name: string): boolean {
   return /.\..+\.dlq$/.test(name)
 }

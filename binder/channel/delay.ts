@@ -2,13 +2,13 @@ import { DAY } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 
 /**
- * The longest delay of a message, on every transport: 30 days. What is due later belongs into a database, where it can be
- * looked at and cancelled.
+ * Longest delay of a message, on every transport: 30 days. Messages due later belong in a database, where they can be viewed and
+ * cancelled.
  */
 export const MAX_DELAY_MS: number = 30 * DAY
 
 /**
- * When a message with this delay is due, epoch ms; `undefined` when it is not delayed.
+ * Returns the time from which a message is delivered, epoch ms; `undefined` without a delay.
  * @throws TypeError / RangeError naming the option
  */
 export function notBeforeOf(channel: string, delayMs: number | undefined, now: number): number | undefined {

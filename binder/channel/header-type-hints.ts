@@ -1,25 +1,25 @@
 /**
- * Headers that say the types of other headers, by name, as JSON. They belong to the headers that they name: a program that hands on one
- * of those hands on what is said of it, and nothing about others.
+ * Headers with the types of other headers, by name, as JSON. They belong to the headers that they name: a program that forwards
+ * one of those forwards its type, too, and nothing about others.
  */
 import { parseShallow } from '../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from './message.ts'
 
 /** Header of Spring's Kafka binder: names and Java classes. */
 export const SPRING_TYPES = 'spring_json_header_types'
-/** On RabbitMQ: names of headers whose AMQP type is none of ours, and that type. */
+/** On RabbitMQ: names of headers with an AMQP type that has no equivalent here, and that type. */
 export const AMQP_TYPES = 'amqp-types'
 
 const TYPE_HEADERS: readonly string[] = [SPRING_TYPES, AMQP_TYPES]
 
-/** The names and types that such a header has; none where it is malformed. */
+/** Returns the names and types in such a header; none if it is malformed. */
 export function typesIn(json: HeaderValue): ReadonlyMap<string, string> {
   const types = new Map<string, string>()
   for (const [name, type] of Object.entries(parsed(json))) if (typeof type === 'string') types.set(name, type)
   return types
 }
 
-/** The headers that are wanted, with what is said of their types and nothing of that of others. */
+/** Returns the wanted headers, with their types and without those of others. */
 export function pickHeaders(from: Headers, isWanted: (name: string) => boolean): Headers {
   const picked = Object.entries(from).filter(([name]) => !TYPE_HEADERS.includes(name) && isWanted(name))
   const names = new Set(picked.map(([name]) => name))

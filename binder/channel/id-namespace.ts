@@ -1,20 +1,20 @@
-/** Names messages for inboxes, and for the ids of the outputs of a handler. */
+/** Identifies messages for inboxes, and for the ids of a handler's outputs. */
 import { derivedId } from '../../core/ids.ts'
 import { deadLetterName } from './dead-letter-name.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** Begins the names of the headers in which a dead letter describes its failure. */
+/** Prefix of the headers in which a dead letter describes its failure. */
 export const DEAD_LETTER_PREFIX = 'dead-letter-'
 
-/** Whether the message lies where its headers say that it failed. */
+/** Tells whether the message is in the place where, according to its headers, it failed. */
 export function isDeadLetter({ destination, headers }: Pick<EncodedMessage, 'destination' | 'headers'>): boolean {
   const fact = (name: string): string => String(headers[DEAD_LETTER_PREFIX + name])
   return destination === deadLetterName(fact('channel'), fact('group'))
 }
 
 /**
- * Whether the dead letter is of another group than this one: the names of another channel and its group, put together, can name the same
- * channel of dead letters (`orders` and `placed.stock`, `orders.placed` and `stock`).
+ * Tells whether the dead letter belongs to another group than this one: different channels and groups can share the name of a
+ * dead letter channel (`orders` and `placed.stock`, `orders.placed` and `stock`).
  */
 export function isLetterOfOther(
   message: EncodedMessage,
@@ -25,8 +25,8 @@ export function isLetterOfOther(
 }
 
 /**
- * Returns the source within which an id is unique. A dead letter keeps the id and source of its message, and each failure is a
- * letter of its own, so its time and position belong to the source. A redelivered letter has the same.
+ * Returns the source within which an id is unique. A dead letter keeps the id and source of its message, but each failure is a
+ * separate letter, so its time and position are part of the source. A redelivered letter has the same.
  */
 export function sourceOf(message: EncodedMessage): string {
   const { source, headers } = message

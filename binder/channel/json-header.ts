@@ -1,6 +1,6 @@
 /**
- * Header values as JSON, types kept: bytes become `{"$bytes": base64}`, and the one number that JSON has no form for
- * `{"$number": "-0"}`. Part of what lies in tables: never change a form.
+ * Header values as JSON, with their types: bytes become `{"$bytes": base64}`, and the only number without a JSON form
+ * `{"$number": "-0"}`. Stored in tables: never change a form.
  */
 import { isShallow, MOST_LEVELS } from '../../core/json-depth-limit.ts'
 import type { Headers, HeaderValue } from './message.ts'
@@ -12,17 +12,17 @@ export function headerToJson(value: HeaderValue): JsonHeader {
   return Object.is(value, -0) ? { $number: '-0' } : value
 }
 
-/** `undefined` for what `headerToJson` does not write. */
+/** Returns `undefined` for values that `headerToJson` never writes. */
 export function headerFromJson(value: unknown): HeaderValue | undefined {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
-  // JSON may say 1e999.
+  // JSON may contain 1e999.
   if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
   const { $bytes: bytes, $number: number } = isJsonObject(value) ? value : {}
   if (typeof bytes === 'string') return new Uint8Array(Buffer.from(bytes, 'base64'))
   return number === '-0' ? -0 : undefined
 }
 
-/** All headers of a message as one JSON object; `null` when it has none. */
+/** Returns all headers of a message as one JSON object; `null` without headers. */
 export function headersToJson(headers: Headers): string | null {
   const names = Object.keys(headers)
   if (names.length === 0) return null
@@ -31,7 +31,7 @@ export function headersToJson(headers: Headers): string | null {
 
 const NO_HEADERS: Headers = Object.freeze({})
 
-/** @throws SyntaxError, TypeError when the text is not what `headersToJson` writes */
+/** @throws SyntaxError, TypeError when the text was not written by `headersToJson` */
 export function headersFromJson(text: string | null): Headers {
   if (text === null) return NO_HEADERS
   if (!isShallow(text)) throw new TypeError(`headers: expected at most ${MOST_LEVELS} levels of JSON`)

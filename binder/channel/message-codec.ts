@@ -12,32 +12,33 @@ import { notBeforeOf } from './delay.ts'
 import { checkHeaders, type EncodedMessage, type Headers } from './message.ts'
 import { upcastPayload, VERSION_HEADER, withVersion } from './payload-version.ts'
 
-/** Options of a send beside the payload. */
+/** Options of a send in addition to the payload. */
 export interface SendOptions {
   /**
-   * 1 to 255 characters; give the same one when you send the same message again. An inbox recognises it; a binding that
-   * settles in its transaction does not, so there a transaction that is repeated has to find out itself whether its first run committed. @default a new UUIDv7
+   * Id, 1 to 255 characters; use the same one to send the same message again. An inbox recognises it. A binding that settles in
+   * its transaction does not, so a repeated transaction there has to find out itself whether its first run committed.
+   * @default a new UUIDv7
    */
   readonly id?: string | undefined
-  /** Overrides the channel's key. */
+  /** Key that overrides the channel's. */
   readonly key?: string | null | undefined
-  /** Headers of this message; they win over those of the option `headers` of the binder. @default none */
+  /** Headers of this message; they override those of the binder's option `headers`. @default none */
   readonly headers?: Headers | undefined
-  /** When it happened, epoch ms. @default now */
+  /** Time of the event, epoch ms. @default now */
   readonly time?: number | undefined
   /**
-   * Destination instead of the channel's name, with the channel's schema, partitions and groups. The sender makes it exist like a channel;
-   * consume it with `channelAt`. @default the channel's name
+   * Destination instead of the channel's name, with the channel's schema, partitions and groups. The sender creates it like a
+   * channel; consume it with `channelAt`. @default the channel's name
    */
   readonly destination?: string | undefined
   /**
-   * No group gets it before this many ms from now, and each does soon after; at most 30 days. Stored by
-   * the broker meanwhile like any message. Delayed messages have no order, neither of a key. @default 0
+   * Delay in ms before groups receive the message; at most 30 days. The broker stores it like any other message. Delayed messages
+   * have no order, even with a key. @default 0
    */
   readonly delayMs?: number | undefined
 }
 
-/** Options for each message of a batch. */
+/** Returns the options for each message of a batch. */
 export type BatchOptions<Payload> = (payload: Payload, index: number) => SendOptions | undefined
 
 const NAMES = optionNames<SendOptions>({
@@ -53,9 +54,9 @@ const NO_OPTIONS: SendOptions = Object.freeze({})
 const NO_HEADERS: Headers = Object.freeze({})
 
 /**
- * Validates a payload against its channel and encodes it. Synchronous when the schema is.
+ * Validates a payload against its channel and encodes it. Synchronous if the schema is.
  * @param service CloudEvents `source`
- * @param clock says when it is made and from when it is delayed
+ * @param clock time of creation, and start of the delay
  * @throws SchemaError, CodecError, TypeError (channel, options): nothing was sent
  */
 export function encodeMessage<In, Out>(
@@ -65,7 +66,7 @@ export function encodeMessage<In, Out>(
   options?: SendOptions,
   clock: Pick<Clock, 'now'> = systemClock,
 ): EncodedMessage | Promise<EncodedMessage> {
-  // Once per message: the whole check only when the first look says no.
+  // Fast check for each message; the full check only if it fails.
   if (channel?.schema === undefined) requireChannel('send', channel)
   if (options !== undefined) refuseUnknown(`send("${channel.name}")`, options, NAMES)
   if (payload === null && channel.tombstones === true) return encode(channel, payload, service, options, clock)
@@ -100,8 +101,8 @@ function encode<In, Out>(
 }
 
 /**
- * On a bytes channel without a declared version the sender may forward the body of another message: its version header is kept, since
- * the channel has no version of its own to write.
+ * On a bytes channel without a declared version the sender may forward the body of another message, whose version header is kept,
+ * because the channel has no version of its own to write.
  */
 function headersOf(
   { version, codec }: Pick<Channel, 'version' | 'codec'>,
@@ -114,14 +115,14 @@ function headersOf(
 
 function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | null | undefined): string | null {
   const key = given !== undefined ? given : channel.key === undefined ? null : notAwaited(channel.key(payload))
-  // Half a surrogate pair has no UTF-8: on the wire it would be another key.
+  // Half a surrogate pair has no UTF-8, so the key would change on the wire.
   if (key === null || (typeof key === 'string' && key.length <= 1_024 && key.isWellFormed())) return key
   throw new TypeError(
     `key of "${channel.name}": expected a string of at most 1024 characters or null, in UTF-8, got ${show(key)}`,
   )
 }
 
-/** A tombstone has no payload, so its key must be given. */
+/** A tombstone has no payload to derive its key from. */
 function tombstoneKey(channel: string, key: unknown): string {
   if (typeof key === 'string' && key.length > 0 && key.length <= 1_024 && key.isWellFormed()) return key
   throw new TypeError(
@@ -146,7 +147,7 @@ function checkTime(channel: string, time: unknown): number {
   )
 }
 
-/** Looked at here, where the sender still is, and not by a broker's driver. */
+/** Checked here, in the call of the sender, and not later by a broker's driver. */
 function bytesOf(channel: string, codec: Codec<unknown>, payload: unknown): Uint8Array {
   let body: unknown
   try {
@@ -162,12 +163,12 @@ function bytesOf(channel: string, codec: Codec<unknown>, payload: unknown): Uint
   throw new CodecError(codec.contentType, message)
 }
 
-/** An index of an inbox has to hold it. */
+/** Limit of an inbox's index. */
 const MAX_ID_LENGTH = 255
 
 function checkId(channel: string, id: unknown): string {
   const isId = typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH
-  // Half a surrogate pair has no UTF-8: on the wire two such ids would be one. No row of a database holds a NUL.
+  // Half a surrogate pair has no UTF-8, so two such ids would be equal on the wire. No database row can contain a NUL.
   if (isId && id.isWellFormed() && !id.includes('\0')) return id
   throw new TypeError(
     `id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters without NUL that has a form in UTF-8, got ${show(id)}`,
@@ -175,19 +176,19 @@ function checkId(channel: string, id: unknown): string {
 }
 
 /**
- * Decodes and validates what arrived. Synchronous when the schema is.
+ * Decodes and validates a received message. Synchronous if the schema is.
  * @throws CodecError, SchemaError, `binder.payload_version`: the message can never be handled
  */
 export function decodePayload<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Out | Promise<Out> {
   if (message.unreadable !== undefined)
     throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" ${message.unreadable}`)
   if (message.body === null) return readTombstone(channel, message)
-  // A transport has unfolded those that are events. Who reads bytes may have them as they came.
+  // A transport has unwrapped events. A channel of bytes may contain them unchanged.
   if (isStructured(message.contentType) && channel.codec.contentType !== bytesCodec.contentType)
     throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" ${NOT_AN_EVENT}`)
   const { codec } = channel
   const reader = channel.reads === undefined && codec.accepts === undefined ? codec : codecFor(channel, message)
-  // A handler may write into what it gets; the dead letter and the next attempt have the message as it came.
+  // A handler may modify its payload, while the dead letter and the next attempt need the original.
   const sharesNoBytes = reader === jsonCodec || reader === textCodec
   const body = sharesNoBytes ? message.body : copyOf(message.body)
   const decoded = synchronous(`decode of "${channel.name}"`, reader.decode(body), 'a payload')
@@ -201,6 +202,6 @@ function readTombstone<In, Out>(channel: Channel<In, Out>, { contentType, id, ke
   if (channel.tombstones !== true)
     throw new CodecError(contentType, `${where}; a channel declared with tombstones: true hands them to its handlers`)
   if (key === null) throw new CodecError(contentType, `${where} without a key: of nothing it says that it is gone`)
-  // The declaration has `null` among its payloads.
+  // The declaration allows `null` payloads.
   return null as Out
 }

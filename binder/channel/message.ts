@@ -2,34 +2,34 @@ import { copyOf } from '../../core/codec.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { wrongKind } from '../../core/option-checks.ts'
 
-/** A header value; its type survives the round trip on every transport. */
+/** A header value; its type is preserved on every transport. */
 export type HeaderValue = string | number | boolean | Uint8Array | null
 /** Headers of a message, by name. At most 64 of them, 16 KiB together. */
 export type Headers = Readonly<Record<string, HeaderValue>>
 
 /**
- * A message as it travels: what `encodeMessage` makes, the outbox stores and a transport publishes. The payload is
- * already bytes, so nothing that holds one needs its schema.
+ * A message in its sent form: created by `encodeMessage`, stored by the outbox, published by a transport. The payload is encoded,
+ * so no schema is needed to handle it.
  */
 export interface EncodedMessage {
-  /** UUIDv7 (or the caller's own id). The same message sent again after a crash has the same id. */
+  /** UUIDv7, or the caller's id. The same message sent again after a crash has the same id. */
   readonly id: string
-  /** Where it goes: a channel's name, on the broker a topic or an exchange. */
+  /** Destination: a channel's name, on the broker a topic or an exchange. */
   readonly destination: string
-  /** Messages of one key keep their order and share a partition; `null` has no order. */
+  /** Messages with one key keep their order and share a partition; `null` has no order. */
   readonly key: string | null
   /**
-   * The key of another program's message as it came, where it is not UTF-8 (Kafka) and `key` is therefore `base64:` and
-   * these bytes. Kafka writes them again while `key` is unchanged; other transports write `key`.
+   * Original key of another program's message if it is not UTF-8 (Kafka); `key` is then `base64:` and these bytes. Kafka writes
+   * them again while `key` is unchanged; other transports write `key`.
    */
   readonly keyBytes?: Uint8Array | undefined
-  /** CloudEvents `type`: the channel's name where it was first sent. */
+  /** CloudEvents `type`: the name of the channel where it was first sent. */
   readonly type: string
   /** CloudEvents `source`: the sending service. */
   readonly source: string
-  /** Media type of `body`; empty when another program wrote it and did not say. */
+  /** Media type of `body`; empty if another program wrote it without a type. */
   readonly contentType: string
-  /** When it was made, epoch ms. */
+  /** Time of creation, epoch ms. */
   readonly time: number
   readonly headers: Headers
   /** The encoded payload; `null` is a tombstone. */
@@ -37,37 +37,39 @@ export interface EncodedMessage {
   /** Epoch ms before which it is not delivered. On outgoing messages only. @default at once */
   readonly notBefore?: number | undefined
   /**
-   * Why no codec can read the body of a message that arrived: it is a dead letter at once, without a handler call. The transport says
-   * so, and it is not sent on.
+   * Reason why no codec can read the body of a received message, which is dead-lettered at once without a handler call. Set by
+   * the transport, never sent.
    */
   readonly unreadable?: string | undefined
 }
 
-/** Prefix of header names this package writes for itself: they never reach a handler and never leak to an output. */
+/** Prefix of headers that this package writes for itself: they never reach a handler or an output. */
 export const INTERNAL_PREFIX = 'concordat-'
 
 /**
- * The type of the message that `redrive` puts behind the dead letters. Each run removes its own, and every reader ignores one that a
- * killed run left behind. No channel has this name.
+ * Type of the message that `redrive` appends to the dead letters. Each run removes its own, and every reader ignores one that a
+ * killed run left. No channel can have this name.
  */
 export const REDRIVE_END = 'concordat.redrive.end'
 
 /**
- * Id of the request that a message answers. A transport that refuses unroutable messages drops such a message instead: its requester is
- * gone.
+ * Header with the id of the request that a message answers. A transport that refuses unroutable messages drops such a message
+ * instead, because its requester is gone.
  */
 export const REPLY_TO_REQUEST = 'reply-to-request'
 
-/** Headers of one message at most; one with more is refused before it leaves. */
+/** Maximum number of headers of one message; with more it is refused before it is sent. */
 export const MAX_HEADERS = 64
-/** Bytes of all headers of one message at most, names and values; text counts as UTF-8, a number 8. Refused as above. */
+/**
+ * Maximum size of all headers of one message in bytes, names and values; text counts as UTF-8, a number as 8. Refused as above.
+ */
 export const MAX_HEADER_BYTES = 16 * 1024
 
 const encoder = new TextEncoder()
 
 /**
- * Checks a caller's headers: names 1 to 128 visible ASCII characters, none reserved (`concordat-`, `ce_`,
- * `cloudEvents`), at most 64, together at most 16 KiB.
+ * Checks a caller's headers: names of 1 to 128 visible ASCII characters, none reserved (`concordat-`, `ce_`, `cloudEvents`), at
+ * most 64, together at most 16 KiB.
  * @throws TypeError / RangeError naming the header
  */
 export function checkHeaders(headers: Headers): void {
@@ -89,7 +91,7 @@ export function checkHeaders(headers: Headers): void {
 function valueBytes(name: string, value: unknown): number {
   if (value === null || typeof value === 'boolean') return 1
   if (typeof value === 'string') {
-    // Half a surrogate pair has no UTF-8: on the wire it would be another text.
+    // Half a surrogate pair has no UTF-8, so the text would change on the wire.
     if (!value.isWellFormed()) throw invalidOption(`headers.${name}`, value, 'a string that has a form in UTF-8')
     return encoder.encode(value).byteLength
   }
@@ -98,7 +100,7 @@ function valueBytes(name: string, value: unknown): number {
   throw invalidOption(`headers.${name}`, value, 'a string, a finite number, a boolean, bytes or null')
 }
 
-/** A copy of the headers for a handler, which may write into it: all but this package's own. */
+/** Copies the headers for a handler, which may modify them, without this package's own. */
 export function publicHeaders(headers: Headers): Headers {
   const copy: [string, HeaderValue][] = []
   for (const [name, value] of Object.entries(headers))

@@ -1,5 +1,5 @@
 /**
- * The Java Kafka client's murmur2 and partition rule, so that every producer in every language puts a key in the same
+ * murmur2 and the partition rule of the Java Kafka client, so that every producer in every language puts a key in the same
  * partition. Used for Kafka keys (kafkajs agrees), RabbitMQ partition queues and outbox partitions.
  *
  * @see org.apache.kafka.common.utils.Utils.murmur2 (Apache Kafka), Austin Appleby's MurmurHash2
@@ -7,12 +7,12 @@
 const SEED = 0x9747b28c
 const M = 0x5bd1e995
 
-/** The partition of a key out of `count`: `(murmur2(utf8(key)) & 0x7fffffff) % count`, of bytes as they are. */
+/** Returns the partition of a key: `(murmur2(utf8(key)) & 0x7fffffff) % count`; bytes are used unchanged. */
 export function partitionOf(key: string | Uint8Array, count: number): number {
   return (murmur2(typeof key === 'string' ? Buffer.from(key) : key) & 0x7fffffff) % count
 }
 
-/** murmur2 of the bytes as a signed 32-bit integer. */
+/** Returns murmur2 of the bytes as a signed 32-bit integer. */
 export function murmur2(bytes: Uint8Array): number {
   const length = bytes.length
   const view = new DataView(bytes.buffer, bytes.byteOffset, length)

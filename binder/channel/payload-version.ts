@@ -1,6 +1,6 @@
 /**
- * Versions of a channel's payload. The newest is what its schema describes; an older one is made new step by step before
- * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
+ * Versions of a channel's payload. Its schema describes the newest; an older one is converted step by step before validation. The
+ * version is sent in a header, which outbox rows and dead letters keep.
  */
 
 import { invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
@@ -12,9 +12,9 @@ import type { EncodedMessage, Headers } from './message.ts'
 /** A whole number, absent for 1. */
 export const VERSION_HEADER = 'payload-version'
 
-/** Makes a payload of one version, as decoded and not validated, into one of the next. Synchronous; give the old type. */
+/** Converts a decoded but unvalidated payload of one version to the next one. Synchronous; annotate the old type. */
 export type Upcast = { upcast(old: unknown): unknown }['upcast']
-/** By version: what makes a payload of it into the next one. */
+/** Functions by version that convert its payload to the next one. */
 export type Upcasts = Readonly<Record<number, Upcast>>
 
 export interface Versions {
@@ -22,7 +22,7 @@ export interface Versions {
   readonly upcasts?: Upcasts | undefined
 }
 
-/** The options of a channel about versions, checked. @throws TypeError / RangeError naming the option */
+/** Checks a channel's options about versions. @throws TypeError / RangeError naming the option */
 export function resolveVersions(path: string, options: Versions): Versions {
   if (options.version === undefined && options.upcasts === undefined) return {}
   const version = requireInteger(`${path}.version`, options.version, 1, 1_000_000)
@@ -46,8 +46,8 @@ function checkUpcast(path: string, name: string, version: number, upcasts: Upcas
 }
 
 /**
- * The sender's headers with the version of the channel's payload. One that is among them is that of another payload: of a
- * message whose headers were handed on.
+ * Adds the version of the channel's payload to the sender's headers. A version among these belongs to another payload: that of a
+ * message whose headers were forwarded.
  */
 export function withVersion(version: number | undefined, headers: Headers): Headers {
   if (version !== undefined && version !== 1) return { ...headers, [VERSION_HEADER]: version }
@@ -56,7 +56,7 @@ export function withVersion(version: number | undefined, headers: Headers): Head
   return others
 }
 
-/** The decoded payload as one of the channel's version. @throws `binder.payload_version` */
+/** Converts the decoded payload to the channel's version. @throws `binder.payload_version` */
 export function upcastPayload(
   channel: Versions & { readonly name: string },
   message: EncodedMessage,
@@ -75,7 +75,9 @@ export function upcastPayload(
   return value
 }
 
-/** A program that hands headers on: that the version is copied cannot be told from a mirror, which copies the payload too. */
+/**
+ * Detects a program that forwards headers. A copied version cannot be distinguished from a mirror, which copies the payload, too.
+ */
 function copiedFrom(channel: string, { type }: EncodedMessage): string {
   if (type === channel) return ''
   return `, or, if a program made this message out of one of ${show(type)}, have it leave out the header ${VERSION_HEADER}`
