@@ -1,4 +1,4 @@
-/** From the declared bindings to what runs them. */
+/** Creates the runners of declared bindings. */
 import { invalidOption, isRetryable } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { wrongKind } from '../../core/option-checks.ts'
@@ -24,17 +24,17 @@ export interface Runner {
   stop(): Promise<void>
   pause(): void
   resume(): void
-  /** Consumers only: whether it has its place at the broker and is not paused, also while part of its subscription is blocked. */
+  /** Consumers only: true if it has its place at the broker and is not paused, even while part of its subscription is blocked. */
   readonly isReceiving?: boolean
   /** Consumers only. */
   lag?(): Promise<number | undefined>
   /** Consumers only. */
   deadLetters?(): Promise<number | undefined>
-  /** For bindings that start later: makes the group exist. */
+  /** For bindings that start later: creates the group. */
   prepare?(): Promise<void>
 }
 
-/** Members of a binder that its bindings share. */
+/** Parts of a binder that its bindings share. */
 export interface BinderContext extends ConsumerHost {
   /** Middleware of the whole binder, around that of each binding. */
   readonly middleware: readonly Middleware[]
@@ -42,7 +42,7 @@ export interface BinderContext extends ConsumerHost {
 }
 
 /**
- * By name, in the order given. Nothing starts yet.
+ * Creates runners by name, in the given order, without starting them.
  * @throws TypeError / RangeError naming the binding and the option
  */
 export function makeRunners(bindings: readonly Binding[], host: BinderContext): ReadonlyMap<string, Runner> {
@@ -59,7 +59,10 @@ export function makeRunners(bindings: readonly Binding[], host: BinderContext): 
   return runners
 }
 
-/** Windows lie under the name of their pipeline: two of one name would share them. @throws TypeError naming the pipeline */
+/**
+ * Windows are stored under the name of their pipeline, so two with the same name would share them. @throws TypeError naming the
+ * pipeline
+ */
 function requireOwnNames(bindings: readonly Binding[]): void {
   const owners = new Map<string, object>()
   for (const binding of bindings) {
@@ -86,7 +89,7 @@ export async function startRunners(runners: ReadonlyMap<string, Runner>, logger:
   await Promise.all([...runners.values()].map((runner) => (runner.autoStart ? runner.start() : prepare(runner))))
 }
 
-/** @throws TypeError when it is none of this binder's */
+/** @throws TypeError when the binding does not belong to this binder */
 export function pullerOf(runners: ReadonlyMap<string, Runner>, binding: PollBinding<never, never>): Puller {
   for (const runner of runners.values())
     if (runner instanceof Puller && isMadeOf(runner.binding, binding)) return runner
@@ -131,7 +134,10 @@ function withBatchMiddleware(
   return wrapBatchHandler(binding, [...batchMiddleware, ...own], { name, kind, channel: input.name, group, clock })
 }
 
-/** Dead letters, retries and Kafka groups are named by joining the two with a dot: what reads the same is the same. */
+/**
+ * Names of dead letter channels, retry channels and Kafka groups join the two with a dot, so different pairs may have equal
+ * names.
+ */
 function claimPlace(places: Map<string, string>, channel: string, group: string): void {
   const place = `${channel} / ${group}`
   for (const joined of [`${channel}.${group}`, `${group}.${channel} (a Kafka group)`]) {

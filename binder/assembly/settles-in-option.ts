@@ -1,6 +1,6 @@
 /**
- * Replaces the option `settlesIn` of a binding by an inbox that stores no message ids: it writes the group's position in the log in the
- * handler's transaction. Checks first that the transport keeps its log in that database.
+ * Replaces the option `settlesIn` of a binding by an inbox that stores no message ids, but writes the group's position in the log
+ * in the handler's transaction. Checks first that the transport's log is in that database.
  */
 import { wrongKind } from '../../core/option-checks.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
@@ -35,7 +35,7 @@ interface Found {
   readonly settling: SettlingTransactions
 }
 
-/** The transactions of `sql` that settle the binding's messages, or why there are none. */
+/** Returns the transactions of `sql` that settle the binding's messages, or the reason why there are none. */
 function settlingOf(
   binding: ConsumerBinding,
   sql: SqlClient,
@@ -64,7 +64,7 @@ function placeInbox({ own, settling }: Found, { transport, destinations, clock }
 const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>
   (transport.ownerOf?.(destination) ?? own) !== own
 
-/** For a destination that is named at run time: the transaction rolls back, the message counts as failed. */
+/** For a destination named at run time: the transaction rolls back, and the message counts as failed. */
 function elsewhere(path: string, { name }: Transport, destination: string): TransportError {
   const message =
     `${path}: "${destination}" lies on another transport than the input, which is on ${name}: send it with ` +

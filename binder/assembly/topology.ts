@@ -1,6 +1,6 @@
 /**
- * A binder's needs at its broker, as data: for a review before a deployment, for administrators who make topics and queues themselves
- * (`provision: 'check'` or `'none'`), for a diagram. Provisioning uses the same functions.
+ * Broker objects that a binder needs, as data: for a review before a deployment, for administrators who create topics and queues
+ * themselves (`provision: 'check'` or `'none'`), or for a diagram. Provisioning uses the same functions.
  */
 import type { Binding } from '../bindings/declarations.ts'
 import { resolveConsumer, resolveSource } from '../bindings/resolve-options.ts'
@@ -8,28 +8,28 @@ import { deadLetterSpec } from '../consuming/failure/dead-letter-message.ts'
 import { retrySpec } from '../consuming/failure/retry-destination.ts'
 import type { DestinationSpec, TopologyPart, Transport } from '../transport/transport.ts'
 
-/** The plan of one binder. Frozen through and through; JSON by itself. */
+/** Broker objects of one binder. Deeply frozen, and plain JSON. */
 export interface Topology {
   readonly service: string
   readonly destinations: readonly PlannedDestination[]
   readonly bindings: readonly PlannedBinding[]
 }
 
-/** A destination that the binder needs on the broker, with everything it consists of there. */
+/** A destination that the binder needs, with all its objects on the broker. */
 export interface PlannedDestination {
   readonly name: string
   readonly role: 'channel' | 'dead-letters' | 'retries'
-  /** Name of the transport it lies on. */
+  /** Name of its transport. */
   readonly transport: string
   readonly partitions: number
-  /** Durable groups that get its messages. */
+  /** Durable groups that receive its messages. */
   readonly groups: readonly string[]
   readonly retentionMs?: number | undefined
   /** Its objects on the broker: topics and consumer groups, or exchanges and queues. */
   readonly parts: readonly TopologyPart[]
 }
 
-/** A binding as the binder is going to run it. */
+/** A binding as the binder will run it. */
 export interface PlannedBinding {
   readonly name: string
   readonly kind: Binding['kind']
@@ -39,7 +39,7 @@ export interface PlannedBinding {
   readonly group: string | null
   /** Channel it produces to, `null` for none. */
   readonly output: string | null
-  /** Where its failed messages go, `null` when they do not. */
+  /** Channel of its failed messages, `null` without one. */
   readonly deadLetters: string | null
 }
 
@@ -48,7 +48,7 @@ export interface Declared {
   readonly destinations: readonly DestinationSpec[]
 }
 
-/** Everything that has to exist, by name: channels, and where their dead letters and retries lie. Pure. */
+/** Returns all required destinations by name: channels, and those of their dead letters and retries. Pure. */
 export function plannedSpecs({ bindings, destinations }: Declared): ReadonlyMap<string, DestinationSpec> {
   const specs = new Map(destinations.map((spec) => [spec.name, spec]))
   for (const binding of bindings)
@@ -78,7 +78,7 @@ function deadLettersOf(binding: Binding): DestinationSpec | undefined {
   return group === null || onFailure !== 'dead-letter' ? undefined : deadLetterSpec(binding.input.name, group)
 }
 
-/** Where messages wait for a delayed retry. */
+/** Returns the destination of messages that wait for a delayed retry. */
 function retriesOf(binding: Binding, specs: ReadonlyMap<string, DestinationSpec>): DestinationSpec | undefined {
   if (binding.kind === 'source') return undefined
   const { group, retry } = resolveConsumer(binding)
@@ -87,7 +87,7 @@ function retriesOf(binding: Binding, specs: ReadonlyMap<string, DestinationSpec>
   return { ...retrySpec(input, group), delays: true }
 }
 
-/** A dead letter channel may be declared as well, by who reads it. */
+/** Merges two declarations, because the reader of a dead letter channel may declare it, too. */
 function joined(known: DestinationSpec | undefined, spec: DestinationSpec): DestinationSpec {
   return { ...known, ...spec, groups: [...new Set([...(known?.groups ?? []), ...spec.groups])] }
 }

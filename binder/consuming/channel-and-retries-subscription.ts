@@ -10,8 +10,8 @@ import type {
 import { isRetryOfOther, RetryDelivery, retryName } from './failure/retry-destination.ts'
 
 /**
- * A binding's place in its channel and, from the start or from later on, in the channel of its group's retries, as one
- * subscription: lost together, paused and closed together. Each of the two has the whole prefetch.
+ * A binding's place in its channel and, from the start or later, in the channel of its group's retries, as one subscription: both
+ * are lost, paused and closed together. Each has the whole prefetch.
  */
 export class ChannelAndRetriesSubscription implements Subscription {
   readonly #transport: Transport
@@ -47,7 +47,7 @@ export class ChannelAndRetriesSubscription implements Subscription {
     }
   }
 
-  /** Reads the messages that come back, too. When it fails, the rest goes on. @throws TransportError */
+  /** Reads returning messages, too. If this fails, the rest continues. @throws TransportError */
   async addRetries(): Promise<void> {
     const { destination, group } = this.#spec
     const retries = { ...this.#spec, destination: retryName(destination, group ?? '') }
@@ -58,7 +58,7 @@ export class ChannelAndRetriesSubscription implements Subscription {
     await this.#add(retries, deliver, 0)
   }
 
-  /** The retries are not read, for this reason; `undefined`: there is none. */
+  /** Reports why the retries are not read; `undefined`: they are. */
   retriesStalled(stall: Stall | undefined): void {
     this.#stalled(0, stall)
   }

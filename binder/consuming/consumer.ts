@@ -23,8 +23,8 @@ import { SubscriptionKeeper } from './subscription-keeper.ts'
  *              ^             |-> halted (a message failed permanently and `onFailure` is 'halt')
  *              |-- lost -----|-> stopping -> stopped
  *
- * A broken subscription is made again forever, with backoff. Messages that this process held are dropped then: the broker delivers them
- * again; keys that are still running here make their next delivery wait.
+ * A broken subscription is made again forever, with backoff. Messages held by this process are then dropped: the broker
+ * redelivers them. Keys that are still running here make their next delivery wait.
  */
 export class Consumer {
   readonly options: ResolvedConsumer
@@ -32,7 +32,7 @@ export class Consumer {
   readonly #host: ConsumerHost
   readonly #keeper: SubscriptionKeeper
   readonly #lanes: Line<TransportDelivery>
-  /** Rate limit and circuit breaker, if the binding has either. */
+  /** Rate limit and circuit breaker, if the binding has them. */
   readonly #pace: Pace | undefined
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
   readonly #counts: Record<HandlingEnd, number> = {
@@ -45,21 +45,21 @@ export class Consumer {
     discarded: 0,
   }
   #state: BindingState = 'idle'
-  /** Asked for by the user; survives a reconnect. */
+  /** True if the user has paused it; kept across a reconnect. */
   #paused = false
-  /** Asked for while a start waits for the stop before it. */
+  /** True if a pause was requested while a start waits for the previous stop. */
   #startsPaused = false
   #error: Error | undefined
   readonly #stalls: StallReasons
   #subscribed = 0
   readonly #displaced = { skipped: 0, repeated: 0 }
-  /** The end of a halt: what ran has finished and the place in the group is given back. */
+  /** End of a halt: running calls have finished and the place in the group was given back. */
   #halting: Promise<void> = Promise.resolve()
   /** Set while it stops. */
   #stopping: Promise<void> | undefined
-  /** How often it was asked to. */
+  /** Number of requested stops. */
   #stops = 0
-  /** Replaced at each start: what belongs to an older one is stale. */
+  /** Replaced at each start; events of an earlier run are ignored. */
   #run: ConsumerRun = new ConsumerRun()
   readonly #dispatcher: DeliveryDispatcher
 
@@ -100,7 +100,10 @@ export class Consumer {
     return this.options.autoStart
   }
 
-  /** True with a place at the broker and unless it is paused, also while part of its subscription is blocked: the rest continues. */
+  /**
+   * True with a place at the broker unless it is paused, even while part of its subscription is blocked, because the rest
+   * continues.
+   */
   get isReceiving(): boolean {
     return this.#state === 'running'
   }
@@ -135,7 +138,7 @@ export class Consumer {
     return this.#keeper.deadLetters()
   }
 
-  /** Makes what it needs exist, without taking its place. @throws TransportError */
+  /** Creates the required broker objects, without joining the group. @throws TransportError */
   prepare(): Promise<void> {
     return this.#keeper.prepare()
   }
@@ -173,7 +176,7 @@ export class Consumer {
       else this.resume()
       await taken
     } catch (error) {
-      // Else it was stopped meanwhile, and may be running again.
+      // Otherwise it was stopped in between, and may be running again.
       if (!run.over) {
         this.#state = halt === undefined ? 'stopped' : 'halted'
         this.#error = halt
@@ -182,7 +185,7 @@ export class Consumer {
     }
   }
 
-  /** Hands nothing more to the handler; keeps the place in the group and what is prefetched. */
+  /** Passes no more messages to the handler; keeps the place in the group and prefetched messages. */
   pause(): void {
     this.#startsPaused = true
     if (this.#run.over) return
@@ -201,7 +204,7 @@ export class Consumer {
     if (this.#state === 'paused') this.#state = 'running'
   }
 
-  /** Finishes what runs, within the drain time, gives back the rest and leaves the group. Idempotent; never rejects. */
+  /** Finishes running calls within the drain time, gives back the rest and leaves the group. Idempotent; never rejects. */
   async stop(): Promise<void> {
     this.#stops++
     if (this.#state === 'idle') this.#state = 'stopped'
@@ -252,7 +255,7 @@ export class Consumer {
     return { run }
   }
 
-  /** Looks whether a message may begin now. */
+  /** Checks whether a message may begin now. */
   wake(): void {
     this.#lanes.wake()
   }
@@ -262,7 +265,7 @@ export class Consumer {
     return this.#lanes.idle()
   }
 
-  /** Everything that has not begun goes back to the broker. */
+  /** Gives back all messages that have not begun to the broker. */
   giveBack(): void {
     for (const delivery of this.#lanes.remove(() => true)) delivery.release()
   }
@@ -298,15 +301,15 @@ export class Consumer {
     this.#host.outage.away(this.options.name, error)
   }
 
-  /** Messages that wait for the circuit to close have not begun their next attempt: they can wait elsewhere, too. */
+  /** Messages that wait for the circuit to close have not begun their next attempt, so they can wait at the broker, too. */
   #recall(): void {
     if (this.#pace === undefined) this.giveBack()
     else void this.#recallInOrder(this.#pace, this.#run)
   }
 
   /**
-   * Messages that wait for the circuit are older than the queued ones. They are released first, with nothing handed out in between:
-   * otherwise a partition that stays here would deliver the younger ones before them.
+   * Messages that wait for the circuit are older than the queued ones. They are released first, without deliveries in between:
+   * otherwise a partition that stays here would deliver younger ones before them.
    */
   async #recallInOrder(pace: Pace, run: ConsumerRun): Promise<void> {
     this.#lanes.hold()
@@ -325,7 +328,7 @@ export class Consumer {
     this.#lanes.push(delivery)
   }
 
-  /** When a loan is withdrawn, what has not started goes back at once and never runs here. */
+  /** When a delivery is withdrawn before it has started, it goes back at once and never runs here. */
   #watch(signal: AbortSignal): void {
     this.#watched.add(signal)
     signal.addEventListener('abort', () => {

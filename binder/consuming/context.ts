@@ -7,15 +7,15 @@ import type { TransportDelivery } from '../transport/transport.ts'
 /** Values shared by the deliveries of one run of a binding. */
 export interface DeliveryScope {
   readonly group: string | null
-  /** Aborts when the drain ran out of time. */
+  /** Aborts when the drain's time limit passes. */
   readonly drain: AbortSignal
   readonly handlerLogger: Logger
 }
 
-/** Property in which a context has its message. Not a private field, so that contexts made by `withContext` have it too. */
+/** Property of a context with its message. Not a private field, so that contexts created by `withContext` have it, too. */
 const MESSAGE = Symbol('message')
 
-/** A delivery as a handler sees it. Built for each call; its expensive values on first access. */
+/** Context of a delivery for a handler. Created for each call; expensive values on first access. */
 export class DeliveryContext implements TransactionContext {
   readonly attempt: number
   readonly #delivery: TransportDelivery
@@ -30,7 +30,7 @@ export class DeliveryContext implements TransactionContext {
     this.#tx = tx
   }
 
-  /** The message of a handler's context, as it travels; `undefined`: it is another context, made by a middleware. */
+  /** Returns the message of a handler's context in its sent form; `undefined` for another context, created by a middleware. */
   static messageOf(context: object): EncodedMessage | undefined {
     return Reflect.get(context, MESSAGE)
   }

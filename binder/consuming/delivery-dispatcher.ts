@@ -10,21 +10,21 @@ import type { Handling } from './handling.ts'
 import type { RunHandling } from './run-handling.ts'
 import { RunningCalls } from './running-calls.ts'
 
-/** Neither may throw. */
+/** Events of a dispatcher. Neither may throw. */
 export interface DispatcherEvents {
-  /** A turn is over, before what it settled is. */
+  /** A turn has ended, before its messages are settled. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
 }
 
-/** Before the first run. */
+/** Handling before the first run. */
 const NONE: RunHandling = { one: undefined, batch: undefined }
 
-/** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
+/** Passes deliveries to the handling of the present run. Neither throws nor rejects, whatever the handling does. */
 export class DeliveryDispatcher {
-  /** Outlasts runs. */
+  /** Kept across runs. */
   readonly withdrawn = new WithdrawnDeliveryCounts()
-  /** Outlasts runs, too: a call of an older one may still be under way. */
+  /** Kept across runs, because a call of an earlier one may still be running. */
   readonly runningCalls: RunningCalls
   readonly #binding: string
   readonly #logger: Logger
@@ -47,13 +47,13 @@ export class DeliveryDispatcher {
     this.#run = run
   }
 
-  /** Later messages belong to this run. */
+  /** Starts a run, which all later messages belong to. */
   begin(run: ConsumerRun, handling: RunHandling): void {
     this.#run = run
     this.#handling = handling
   }
 
-  /** A promise only where there is something to wait for: most of what a message costs here is promises. */
+  /** Returns a promise only if there is something to wait for, because promises are most of the cost of a message here. */
   one(delivery: TransportDelivery): Promise<void> | undefined {
     const { one } = this.#handling
     if (one === undefined || delivery.signal.aborted) return this.#ended(delivery, 'returned')
@@ -65,7 +65,7 @@ export class DeliveryDispatcher {
     )
   }
 
-  /** @param done called for each of them as soon as it is settled */
+  /** @param done called for each delivery as soon as it is settled */
   async batch(deliveries: readonly TransportDelivery[], done: (delivery: TransportDelivery) => void): Promise<void> {
     const { batch } = this.#handling
     const left = new Set(deliveries)
@@ -98,7 +98,7 @@ export class DeliveryDispatcher {
     return this.#ended(delivery, this.#endOf(delivery, end))
   }
 
-  /** A message that was handled after its place was lost is not settled, and is delivered again. */
+  /** A message that was handled after its place was lost is not settled, and is redelivered. */
   #endOf({ signal, message }: TransportDelivery, end: HandlingEnd): HandlingEnd {
     const { withdrawn } = this
     if (!signal.aborted) {

@@ -15,7 +15,7 @@ import type { Failures } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
 import type { HandlingDependencies } from './handling-dependencies.ts'
 
-/** Source of the askings in an inbox: no service has a space in its name. */
+/** Source of repeated requests in an inbox; no service has a space in its name. */
 const ASKED = 'asked again'
 
 /** Calls the handler once, and sends its outputs: each confirmed by the broker, or all stored in the transaction of the inbox. */
@@ -27,7 +27,7 @@ export class HandlerCalls {
   readonly #failures: Failures
   readonly #turns: EventLoopTurns
   readonly #specOf: SpecOf
-  /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
+  /** True if a call ends with the handler, because nothing is sent and no transaction is awaited. */
   readonly isBare: boolean
 
   constructor(
@@ -46,7 +46,7 @@ export class HandlerCalls {
     this.isBare = binding.kind === 'sink' && binding.options.inbox === undefined
   }
 
-  /** Not async, for it is called for each message: what a sink's handler returns is awaited by the caller. */
+  /** Not async, because it is called for each message; the caller awaits the result of a sink's handler. */
   make(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
     const binding = this.#binding
     if (binding.options.inbox !== undefined) return this.#makeInTransaction(payload, delivery, attempt)
@@ -92,8 +92,8 @@ export class HandlerCalls {
   }
 
   /**
-   * A request that was handled before. A redelivery of it needs no answer: that was sent, or waits in the outbox. A request that was
-   * repeated has a new id, and without an answer of its own its requester would wait in vain.
+   * Handles a request that was handled before. Its redelivery needs no answer, because that was sent, or waits in the outbox. A
+   * repeated request has a new id, and without an answer of its own its requester would wait in vain.
    */
   async #answerOnce(
     inbox: Inbox,
@@ -120,7 +120,7 @@ export class HandlerCalls {
     return this.#dependencies.telemetry?.created(outputs) ?? outputs
   }
 
-  /** Only what a processor returns is sent. */
+  /** Sends only results of a processor. */
   async #call(payload: unknown, delivery: TransportDelivery, context: DeliveryContext): Promise<HandlerResult> {
     const binding = this.#binding
     const ambient = binding.kind === 'processor' ? this.#dependencies.ambient : undefined

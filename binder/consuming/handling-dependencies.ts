@@ -17,24 +17,26 @@ export interface HandlingDependencies extends Sender {
   readonly handlerLogger: Logger
   readonly telemetry: BinderTelemetry | undefined
   readonly ambient: AmbientHeaders | undefined
-  /** Aborts when the binding stops: what waits for its next attempt goes back instead. */
+  /** Aborts when the binding stops: messages that wait for their next attempt go back instead. */
   readonly stopping: AbortSignal
-  /** Aborts when the drain ran out of time. */
+  /** Aborts when the drain's time limit passes. */
   readonly drain: AbortSignal
-  /** Asked before each handler call, told after it. */
+  /** Called before and after each handler call. */
   readonly pace: Pace | undefined
-  /** Told of each call that does not return at once. */
+  /** Records each call that does not return at once. */
   readonly runningCalls: RunningCalls
   /** Collects missing rights to write, for the status of the binding. */
   readonly stalledWrites: StalledWrites
-  /** Messages that were taken away while their handler ran. */
+  /** Messages that the broker took away while their handler ran. */
   readonly withdrawn: WithdrawnDeliveryCounts
   /** Same as `Transport.confirmsSingly`. */
   readonly confirmsSingly: boolean
-  /** Answer for the requester of a request that failed permanently. */
+  /** Creates the answer for the requester of a request that failed permanently. */
   readonly answer?: ((request: EncodedMessage, error: unknown) => Answer | undefined) | undefined
-  /** Sends and settles in one transaction, where the binding settles in transactions. @throws TransportError, what the driver says */
+  /**
+   * Sends and settles in one transaction, if the binding settles in transactions. @throws TransportError, errors of the driver
+   */
   readonly move?: ((delivery: TransportDelivery, messages: readonly EncodedMessage[]) => Promise<void>) | undefined
-  /** @param parent of the span around it, if there is telemetry. @default the active span */
+  /** @param parent parent of the span around it, if there is telemetry. @default the active span */
   publish(messages: readonly EncodedMessage[], parent?: TraceContext | 'none'): Promise<readonly PublishOutcome[]>
 }

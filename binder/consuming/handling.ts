@@ -17,8 +17,8 @@ import type { HandlingDependencies } from './handling-dependencies.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 
 /**
- * The life of one delivery, top to bottom: decode, call the handler until it works or may not be tried again, get its
- * outputs confirmed, or get the dead letter confirmed. Settling comes after, in the caller. Never rejects.
+ * Handles one delivery: decodes it, calls the handler until it succeeds or has no attempt left, and waits until its outputs, or
+ * the dead letter, are confirmed. The caller settles afterwards. Never rejects.
  */
 export class Handling {
   readonly #binding: SinkBinding | ProcessorBinding
@@ -41,14 +41,14 @@ export class Handling {
     this.#calls = new HandlerCalls(binding, options, dependencies, { scope: this.#scope, failures: this.#failures })
   }
 
-  /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
+  /** True if a call ends with the handler, because nothing is sent and no transaction is awaited. */
   get isBare(): boolean {
     return this.#calls.isBare
   }
 
-  /** A promise only when there is something to wait for: promises are most of what a message costs here. */
+  /** Returns a promise only if there is something to wait for, because promises are most of the cost of a message here. */
   handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
-    // The mark of a redrive, which every group of the dead letters gets, is no letter.
+    // The mark of a redrive, which every group of the dead letters receives, is not a letter.
     if (delivery.message.type === REDRIVE_END) return 'discarded'
     const before = this.#failures.attemptsBefore(delivery)
     const lost = this.#failures.takenAwayTooOften(delivery, before)
@@ -78,7 +78,7 @@ export class Handling {
     return this.#tellUnreadable(tell, delivery, toError(error), before)
   }
 
-  /** The dead letter follows when it has been told. */
+  /** Calls `unreadable`, after which the dead letter follows. */
   async #tellUnreadable(
     tell: NonNullable<SinkBinding['unreadable']>,
     delivery: TransportDelivery,
@@ -101,16 +101,16 @@ export class Handling {
   }
 
   /**
-   * After an asynchronous decode the handler is not called from `Lanes`, which yields to the event loop between messages, and many
-   * payloads may have been read in one run of microtasks. So this yields directly before the call: during an `await` in between, other
-   * handlers would use up the turn.
+   * After an asynchronous decode the handler is not called from `Lanes`, which yields to the event loop between messages, and
+   * many payloads may have been decoded in one run of microtasks. So this yields directly before the call: during an `await` in
+   * between, other handlers would use up the turn.
    */
   async #beginLate(payload: unknown, delivery: TransportDelivery, before: number): Promise<HandlingEnd> {
     while (this.#turns.isDue()) await this.#turns.next()
     return this.#failures.gone(delivery) ? 'returned' : this.#begin(payload, delivery, before)
   }
 
-  /** Never throws. Where nothing has to be asked before, the handler is called at once. */
+  /** Never throws. If nothing has to be checked before, the handler is called at once. */
   #begin(payload: unknown, delivery: TransportDelivery, before: number): HandlingEnd | Promise<HandlingEnd> {
     const { telemetry, pace } = this.#dependencies
     if (telemetry !== undefined || pace !== undefined) return this.#attempts(payload, delivery, before)
@@ -124,7 +124,7 @@ export class Handling {
     return this.#ended(delivery, begun)
   }
 
-  /** @param begun what the first call has given, if it was made already */
+  /** @param begun result of the first call, if it was already made */
   async #attempts(
     read: unknown,
     delivery: TransportDelivery,

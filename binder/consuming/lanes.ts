@@ -3,13 +3,13 @@ import { Queue } from '../../core/queue.ts'
 import type { Line, LineAdmission } from './line-interface.ts'
 
 /**
- * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items
- * without a key, and items of different keys, run side by side. With concurrency 1 everything runs in the order pushed.
+ * Runs work with bounded concurrency and order per key: items with one key run one at a time in the order of `push`; items
+ * without a key, and items with different keys, run concurrently. With concurrency 1 everything runs in the order of `push`.
  *
  * A blocked item (a retry waiting for its backoff) keeps its place and its slot, so order survives a retry.
  *
- * Items that never wait for I/O end in the microtask in which they began. The event loop gets a turn between two of them
- * once they have run for long enough.
+ * Items that never wait for I/O end in the microtask in which they began. Between two of them the event loop gets a turn when
+ * they have run for long enough.
  */
 export class Lanes<Item> implements Line<Item> {
   readonly #concurrency: number
@@ -18,7 +18,7 @@ export class Lanes<Item> implements Line<Item> {
   readonly #turns: EventLoopTurns
   readonly #gate: LineAdmission | undefined
   readonly #ready: Queue<Item> = new Queue()
-  /** Keys with a running or ready item, and what waits behind it. */
+  /** Keys with a running or ready item, and the items that wait behind it. */
   readonly #busy: Map<string, Queue<Item> | undefined> = new Map()
   readonly #idleWaiters: Array<() => void> = []
   #running = 0
@@ -28,7 +28,7 @@ export class Lanes<Item> implements Line<Item> {
   /** Continues after a turn of the event loop. */
   #waitsForTurn = false
 
-  /** @param run must neither throw nor reject; `undefined` says that it is done already */
+  /** @param run must neither throw nor reject; returns `undefined` if the work is already done */
   constructor(
     concurrency: number,
     keyOf: (item: Item) => string | null,
@@ -80,8 +80,8 @@ export class Lanes<Item> implements Line<Item> {
   }
 
   /**
-   * Reading `delivery.signal` in `match` can withdraw other loans, whose listener calls `remove` again. So `match` is called for all
-   * items before any is moved.
+   * Reading `delivery.signal` in `match` may withdraw other deliveries, whose listener calls `remove` again. So `match` is called
+   * for all items before any is removed.
    */
   remove(match: (item: Item) => boolean): Item[] {
     const queues = [...this.#busy.values()].filter((behind) => behind !== undefined)
@@ -139,7 +139,7 @@ export class Lanes<Item> implements Line<Item> {
     this.#pump()
   }
 
-  /** A handler that must not throw and does so anyway must not block the line. */
+  /** A handler that must not throw but does must not block the line. */
   #begin(item: Item): Promise<void> | undefined {
     try {
       return this.#run(item)

@@ -5,8 +5,8 @@ import type { TransportErrorKind } from '../errors.ts'
 const LOST: ReadonlySet<unknown> = new Set<TransportErrorKind>(['unavailable', 'timeout'])
 
 /**
- * What the log says of bindings without a subscription. A broker that is away is one line with its reason, however many
- * bindings there are and however often they try; anything else is one line per binding and reason. The rest is `debug`.
+ * Logs bindings without a subscription. An unavailable broker is one line with its reason, however many bindings there are and
+ * however often they try; anything else is one line per binding and reason. The rest is `debug`.
  */
 export class OutageLog {
   readonly #logger: Logger
@@ -19,7 +19,7 @@ export class OutageLog {
     this.#logger = logger
   }
 
-  /** A binding has lost its subscription, or does not get one. */
+  /** Records that the binding has lost its subscription, or cannot get one. */
   away(binding: string, error: Error): void {
     const isFirst =
       hasCode(error, 'binder.transport') && LOST.has((error as { kind?: unknown }).kind)
@@ -30,7 +30,7 @@ export class OutageLog {
     else this.#logger.debug(fields, 'binding still has no subscription, connecting')
   }
 
-  /** The binding has a subscription again, or no longer wants one. */
+  /** Records that the binding has a subscription again, or no longer needs one. */
   over(binding: string): void {
     this.#waiting.delete(binding)
     this.#said.delete(binding)

@@ -1,6 +1,6 @@
 /**
- * An inbox that keeps no ids: a message counts as handled because its position is committed with its handler's transaction. Valid only
- * if the log holds each message once and no instance of the group uses an inbox that keeps ids, which commits the effect first.
+ * An inbox without ids: a message counts as handled because its position is committed with its handler's transaction. Valid only
+ * if the log contains each message once and no instance of the group uses an inbox with ids, which commits the effect first.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Timed } from '../../core/sharing/open-transaction.ts'
@@ -11,7 +11,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
 import { originalOf } from './failure/retry-destination.ts'
 
-/** Writes messages to the log in which the group's position is, in the same transaction. */
+/** Writes messages to the log with the group's position, in the same transaction. */
 type PublishIn = (tx: SqlTransaction, messages: readonly EncodedMessage[]) => Promise<void>
 
 interface SharedDelivery {
@@ -57,7 +57,7 @@ export class PositionInbox implements Inbox {
     return 'processed'
   }
 
-  /** Sends these and settles the delivery, both or neither: a copy of it, or a dead letter, takes its place. */
+  /** Sends these messages and settles the delivery, both or neither: they replace it as a copy or a dead letter. */
   move(delivery: TransportDelivery, messages: readonly EncodedMessage[]): Promise<void> {
     return this.settling.sql.transaction((tx) => this.#end(tx, [delivery], messages))
   }
@@ -72,7 +72,7 @@ export class PositionInbox implements Inbox {
   }
 }
 
-/** The inbox of a binding that settles in its handlers' transactions. */
+/** Returns the inbox of a binding that settles in its handlers' transactions. */
 export function positionInboxOf(inbox: Inbox | undefined): PositionInbox | undefined {
   return inbox instanceof PositionInbox ? inbox : undefined
 }

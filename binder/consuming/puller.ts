@@ -14,13 +14,13 @@ import type { ConsumerHost } from './run-handling.ts'
 
 const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })
 const DEFAULT_WAIT_MS = 5 * SECOND
-/** How long a poll waits for its place in the group. */
+/** How long a poll waits to join the group. */
 const JOIN_MS = 30 * SECOND
 const LOOK_EVERY_MS = 20
 
 export type PollHandler = Handler<unknown, TransactionContext, unknown>
 
-/** Lets one message through when a poll waits for it. */
+/** Admits one message when a poll waits for it. */
 class PollGate implements LineAdmission {
   #onBegun: (() => void) | undefined
 
@@ -28,7 +28,7 @@ class PollGate implements LineAdmission {
     this.#onBegun = onBegun
   }
 
-  /** @returns whether it was open: nothing has begun */
+  /** @returns true if it was open, so nothing has begun */
   close(): boolean {
     const wasOpen = this.#onBegun !== undefined
     this.#onBegun = undefined
@@ -45,11 +45,11 @@ class PollGate implements LineAdmission {
 }
 
 /**
- * A consumer that stands still but for polls, which come one after the other:
+ * A consumer that runs only during polls, which come one after the other:
  *
  *   stopped --poll--> running --one message or waitMs--> paused --keepMs--> stopped
  *
- * While it is paused it keeps its place in the group and gives back what was prefetched.
+ * While it is paused it keeps its place in the group and gives back prefetched messages.
  */
 export class Puller {
   readonly autoStart = false
@@ -64,7 +64,7 @@ export class Puller {
   #isPolling = false
   /** Called when the user resumes; set while paused by the user. */
   #onResume: Set<() => void> | undefined
-  /** Replaced by each stop, which ends the polls that wait. */
+  /** Replaced by each stop, which ends waiting polls. */
   #stopping: AbortController = new AbortController()
   #cancelLeaving: (() => void) | undefined
 
@@ -98,15 +98,15 @@ export class Puller {
     return this.#consumer.deadLetters()
   }
 
-  /** Makes the group exist, so that it gets what is sent before the first poll. */
+  /** Creates the group, so that it receives messages sent before the first poll. */
   prepare(): Promise<void> {
     return this.#consumer.prepare()
   }
 
-  /** Takes the place in the group without a poll, and keeps it until `stop` or `keepMs` after the next poll. */
+  /** Joins the group without a poll, and stays until `stop` or `keepMs` after the next poll. */
   async start(): Promise<void> {
     await this.#consumer.start()
-    // A poll that began meanwhile needs it awake, and rests at its end.
+    // A poll that began in between needs it awake, and pauses it at its end.
     if (!this.#isPolling) this.#rest()
   }
 
@@ -119,7 +119,7 @@ export class Puller {
     this.#onResume = undefined
   }
 
-  /** A poll that waits ends with `false`; one whose handler runs is waited for as long as a drain takes. */
+  /** Waiting polls end with `false`; a running handler is awaited for at most the drain time. */
   async stop(): Promise<void> {
     this.#stopping.abort(new Error('the binding stops'))
     this.#stopping = new AbortController()
@@ -127,7 +127,7 @@ export class Puller {
     await this.#consumer.stop()
   }
 
-  /** @throws what `Binder.poll` says */
+  /** @throws the errors of `Binder.poll` */
   poll(handler: PollHandler, options: PollOptions = {}): Promise<boolean> {
     const path = `poll("${this.#options.name}")`
     requireFunction(`${path} handler`, handler)
@@ -158,7 +158,7 @@ export class Puller {
     }
   }
 
-  /** False when it stays paused by the user. */
+  /** Returns false if it stays paused by the user. */
   async #mayGoOn(waitMs: number, signal: AbortSignal): Promise<boolean> {
     const onResume = this.#onResume
     if (onResume === undefined) return true
@@ -171,7 +171,7 @@ export class Puller {
     }
   }
 
-  /** False when the time was over first. Leaves nothing that listens to `signal`, which Node would keep alive. */
+  /** Returns false if the time limit passed first. Leaves no listener on `signal`, which Node would keep alive. */
   async #settlesWithin(
     waitMs: number,
     signal: AbortSignal,
@@ -200,7 +200,7 @@ export class Puller {
 
   async #pull(waitMs: number, signal: AbortSignal): Promise<boolean> {
     const begun = Promise.withResolvers<void>()
-    // Paused as it begins, or the broker would send the next one as soon as this one is settled.
+    // Paused at the start of the call; otherwise the broker would send the next message as soon as this one is settled.
     this.#gate.open(() => {
       this.#consumer.pause()
       begun.resolve()
@@ -209,7 +209,7 @@ export class Puller {
     try {
       await this.#settlesWithin(waitMs, signal, begun)
     } catch (error) {
-      // A call under way is awaited, even if its caller gave up.
+      // A running call is awaited, even if its caller gave up.
       if (this.#gate.close()) throw error
     }
     if (this.#gate.close()) return false
@@ -222,7 +222,7 @@ export class Puller {
     this.#consumer.giveBack()
   }
 
-  /** At once, or after a while without a poll. */
+  /** Leaves at once, or after a while without a poll. */
   async #leaveSoon(): Promise<void> {
     if (this.#keepMs === 0) await this.#leave()
     else {

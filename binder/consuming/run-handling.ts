@@ -11,7 +11,7 @@ import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
 import { positionInboxOf } from './position-inbox.ts'
 
-/** Members of the binder that a consumer uses. */
+/** Parts of the binder that a consumer uses. */
 export interface ConsumerHost
   extends Pick<HandlingDependencies, 'service' | 'clock' | 'logger' | 'handlerLogger' | 'telemetry' | 'ambient'> {
   readonly transport: Transport
@@ -22,13 +22,13 @@ export interface ConsumerHost
   readonly outage: OutageLog
 }
 
-/** How a binding handles its deliveries: one of the two. */
+/** Handling of a binding's deliveries: one of the two. */
 export interface RunHandling {
   readonly one: Handling | undefined
   readonly batch: BatchHandling | undefined
 }
 
-/** Made anew for each run, whose signals end it. */
+/** Creates the handling of one run, whose signals end it. */
 export function newRunHandling(
   binding: ConsumerBinding | BatchBinding,
   options: ResolvedConsumer,
@@ -57,7 +57,7 @@ export function newRunHandling(
   return { one, batch: undefined }
 }
 
-/** Function that makes a binding's answer to a failed request, and lets the answer's destination be provisioned. */
+/** Returns the function that creates a binding's answer to a failed request, and provisions the answer's destination. */
 function answering(
   binding: ConsumerBinding,
   group: string | null,

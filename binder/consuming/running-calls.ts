@@ -10,7 +10,7 @@ export class RunningCalls {
     this.#clock = clock
   }
 
-  /** @param call stands for it until it has ended */
+  /** @param call identifies the call until it has ended */
   begin(call: object): void {
     this.#began.set(call, this.#clock.monotonic())
   }
@@ -19,7 +19,7 @@ export class RunningCalls {
     this.#began.delete(call)
   }
 
-  /** How long the oldest has been running; `undefined` while none is. */
+  /** How long the oldest has been running; `undefined` if none is. */
   get oldestMs(): number | undefined {
     for (const began of this.#began.values()) return Math.round(this.#clock.monotonic() - began)
     return undefined

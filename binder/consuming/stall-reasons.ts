@@ -3,7 +3,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { Stall } from '../transport/transport.ts'
 import { StalledWrites } from './stalled-writes.ts'
 
-/** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
+/** Reasons why a running binding makes no progress, reported by its subscription or by blocked writes. */
 export class StallReasons {
   readonly stalledWrites: StalledWrites
   readonly #binding: string
@@ -17,7 +17,7 @@ export class StallReasons {
     this.#logger = logger
   }
 
-  /** The reason that an operator has to remove, else the one that passes by itself, else `undefined`. */
+  /** The reason that an operator has to remove, else a temporary one, else `undefined`. */
   get worst(): Stall | undefined {
     return this.#ofSubscription?.isPassing === false ? this.#ofSubscription : (this.#ofWriting ?? this.#ofSubscription)
   }
@@ -28,7 +28,7 @@ export class StallReasons {
     if (isNews) this.#log(stall)
   }
 
-  /** Forgets what the ended subscription reported. */
+  /** Forgets the reasons of the ended subscription. */
   subscriptionEnded(): void {
     this.#ofSubscription = undefined
   }

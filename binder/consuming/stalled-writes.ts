@@ -3,7 +3,7 @@ import { writeFault } from '../../core/write-fault.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { PublishOutcome, Stall, TransportDelivery } from '../transport/transport.ts'
 
-/** A queue that is full for a moment, or a server that restarts, is no news; work that stands still for longer is. */
+/** Time after which blocked work is reported; a queue that is full for a moment, or a restarting server, is not. */
 const LASTING_MS = 4 * SECOND
 
 interface Refusal {
@@ -14,8 +14,8 @@ interface Refusal {
 }
 
 /**
- * Writes of a binding that stand still: at once those that need an operator's right, after some seconds those that a server
- * refuses for now or does not answer. Outputs, retries and dead letters are known by their list of messages, and writes of handlers
+ * Blocked writes of a binding: those that need an operator's right at once, and after some seconds those that a server refuses
+ * for now or does not answer. Outputs, retries and dead letters are identified by their list of messages, and writes of handlers
  * by their delivery.
  */
 export class StalledWrites {
@@ -28,7 +28,7 @@ export class StalledWrites {
     this.#onChange = onChange
   }
 
-  /** Takes the outcomes of one try that did not confirm all. A confirmed message is progress, and clears the reason. */
+  /** Records the outcomes of a try that did not confirm all. A confirmed message is progress, and clears the reason. */
   heard(sending: readonly EncodedMessage[], outcomes: readonly PublishOutcome[]): void {
     const forOperator = outcomes.find((outcome) => outcome !== undefined && writeFault(outcome) === 'operator')
     const reason = forOperator ?? outcomes.find((outcome) => outcome?.retryable === true)
@@ -36,7 +36,7 @@ export class StalledWrites {
     else if (reason !== undefined) this.waits(sending, reason)
   }
 
-  /** Takes the reason why it was not done this time, and will be tried again. */
+  /** Records why a write failed this time, and will be tried again. */
   waits(what: readonly EncodedMessage[] | TransportDelivery, reason: Error): void {
     const known = this.#refusals.get(what)
     const since = known?.since ?? this.#clock.monotonic()
@@ -47,7 +47,7 @@ export class StalledWrites {
     if (isTold) this.#tell()
   }
 
-  /** Ends a send whose messages are all confirmed or given up, or a delivery that has come to its end. */
+  /** Ends a send whose messages are all confirmed or given up, or a delivery that has ended. */
   over(sending: readonly EncodedMessage[] | TransportDelivery): void {
     if (this.#refusals.size === 0) return
     const known = this.#refusals.get(sending)

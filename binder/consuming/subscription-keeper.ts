@@ -13,30 +13,30 @@ import { lagWithRetries, leavesOutHeld, retrySpec } from './failure/retry-destin
 import { positionInboxOf } from './position-inbox.ts'
 import type { ConsumerHost } from './run-handling.ts'
 
-/** A database that is frozen is one that is down. */
+/** Time after which a frozen database counts as unavailable. */
 const READY_MS = 5 * SECOND
-/** A subscription that lived for less has not shown that things are well: the next pause goes on growing. */
+/** Minimum life of a subscription after which the pauses start again; a shorter one proves nothing. */
 const STEADY_MS = 30 * SECOND
 /** Events of the keeper. None throws. */
 export interface KeeperEvents {
   deliver(delivery: TransportDelivery): void
   recall(): void
   isHeld(): boolean
-  /** The place was taken, for the first time or again. */
+  /** The binding has joined the group, for the first time or again. */
   onTaken(): void
-  /** No place for now; it is being taken. */
+  /** The binding has lost its place, and is joining again. */
   onAway(error: Error): void
-  /** Part of the subscription is blocked, the rest continues; `undefined`: no longer. */
+  /** Part of the subscription is blocked, and the rest continues; `undefined`: no longer. */
   onStalled(stall: Stall | undefined): void
-  /** The group does not go on where it stood. */
+  /** The group does not continue at its position. */
   onDisplaced(displacement: Displacement): void
-  /** No place, and trying again will not help. */
+  /** The binding has no place, and trying again will not help. */
   onRefused(error: Error): void
 }
 
 /**
- * Keeps one binding's place at the broker: makes what it needs exist, subscribes, and again after a loss, forever, with
- * backoff. Pausing outlasts a reconnect.
+ * Keeps one binding's place at the broker: creates the required objects, subscribes, and repeats this after a loss, forever, with
+ * backoff. A pause is kept across a reconnect.
  */
 export class SubscriptionKeeper {
   readonly #binding: ConsumerBinding | BatchBinding
@@ -45,13 +45,13 @@ export class SubscriptionKeeper {
   readonly #events: KeeperEvents
   #subscription: ChannelAndRetriesSubscription | undefined
   /**
-   * True while `subscribe` is under way. If the run ends meanwhile, its deliveries are not released, since the transport would deliver
-   * them again at once, without end: closing the subscription returns them.
+   * True while `subscribe` is running. If the run ends during it, its deliveries are not released, because the transport would
+   * deliver them again at once, repeatedly: closing the subscription returns them.
    */
   #isTaking = false
   readonly #retries: LeftoverRetriesCheck
   #paused = false
-  /** Subscribing again, in a row. */
+  /** Number of consecutive tries to subscribe again. */
   #attempts = 0
   #takenAt = 0
 
@@ -82,7 +82,7 @@ export class SubscriptionKeeper {
     }
   }
 
-  /** Makes the destination and its groups exist. @throws TransportError */
+  /** Creates the destination and its groups. @throws TransportError */
   prepare(): Promise<void> {
     return this.#host.destinations.provision(this.#specs())
   }
@@ -98,8 +98,9 @@ export class SubscriptionKeeper {
   }
 
   /**
-   * What the group has not settled; `undefined` when there is no group or the broker cannot tell. Messages in the retry channel of
-   * a group that does not delay its retries count: none of them waits for its time. @throws TransportError
+   * Returns the number of messages that the group has not settled; `undefined` without a group, or if the broker cannot tell.
+   * Messages in the retry channel of a group that does not delay its retries count, because none of them waits for its time.
+   * @throws TransportError
    */
   async lag(): Promise<number | undefined> {
     const { group, retry } = this.#options
@@ -110,7 +111,10 @@ export class SubscriptionKeeper {
     return retry === 'delayed' ? transport.lag?.(place) : lagWithRetries(transport, place)
   }
 
-  /** Dead letters on the broker; `undefined` when none are kept, or readers may hold some that the broker does not count. @throws TransportError */
+  /**
+   * Returns the number of dead letters on the broker; `undefined` if none are kept, or readers may hold some that the broker does
+   * not count. @throws TransportError
+   */
   async deadLetters(): Promise<number | undefined> {
     const { group, onFailure } = this.#options
     if (group === null || onFailure !== 'dead-letter') return undefined
@@ -121,7 +125,7 @@ export class SubscriptionKeeper {
     return letters === undefined || (await leavesOutHeld(transport, place)) ? undefined : letters
   }
 
-  /** Gives the place back. Idempotent; never rejects. */
+  /** Leaves the group. Idempotent; never rejects. */
   async leave(): Promise<void> {
     const subscription = this.#subscription
     this.#subscription = undefined
@@ -140,7 +144,7 @@ export class SubscriptionKeeper {
     const settlesIn = positionInboxOf(this.#binding.options.inbox)?.settling
     const spec = { destination: name, partitions, group, prefetch, prefetchBytes, settlesIn }
     const receiver: Receiver = {
-      // The close that follows gives back what is not released.
+      // The following close gives back messages that were not released.
       deliver: (delivery) => {
         if (!run.over) this.#events.deliver(delivery)
         else if (isOpen && !this.#isTaking) delivery.release()
@@ -186,7 +190,7 @@ export class SubscriptionKeeper {
     }
   }
 
-  /** Before the first message comes, which would fail for want of tables, and all after it. */
+  /** Checked before the first message, because it and all later ones would fail without tables. */
   async #requireReady(): Promise<void> {
     const binding = this.#binding
     const answers = [binding.options.inbox?.ready?.(), 'ready' in binding ? binding.ready?.() : undefined]

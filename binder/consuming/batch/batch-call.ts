@@ -27,13 +27,13 @@ import {
 import { checkOutcomes } from './check-batch-outcomes.ts'
 import { without } from './split-batch.ts'
 
-/** Takes a batch's transaction back. */
+/** Thrown to roll back a batch's transaction. */
 class RolledBack extends Error {}
 
-/** A statement failed in a batch's transaction: what other messages say after that is not about them. */
+/** A statement failed in a batch's transaction, so later errors of other messages are not about them. */
 class Aborted extends Error {}
 
-/** Where a call takes place that has an inbox. */
+/** Transaction of a call with an inbox. */
 interface Transaction {
   readonly tx: SqlTransaction
   /** Sends with the commit. */
@@ -110,7 +110,7 @@ export class BatchCall {
     }
   }
 
-  /** Into the transaction, unless that is to be taken back. */
+  /** Adds outputs to the transaction, unless it is to be rolled back. */
   async #emit(
     items: readonly BatchWorkItem[],
     outputs: BatchOutput,
@@ -193,7 +193,7 @@ export class BatchCall {
 
 const causeOf = (error: unknown): unknown => (error instanceof Aborted ? error.cause : error)
 
-/** An invalid result of the handler fails the whole batch: it would return the same for a part of it. */
+/** An invalid result of the handler fails the whole batch, because it would return the same for a part of it. */
 function wholeFailure(error: unknown): ItemFailure {
   if (isOf(error, BinderError, 'binder.batch_outcomes')) return { error }
   const isUndone = error instanceof Aborted || error instanceof SqlCommitError

@@ -3,7 +3,7 @@ import { turnsOf } from '../../../core/event-loop-turns.ts'
 import type { Line, LineAdmission } from '../line-interface.ts'
 
 export interface BatchFormationLimits {
-  /** Batches at work at once. */
+  /** Maximum number of running batches. */
   readonly concurrency: number
   readonly maxSize: number
   readonly maxWaitMs: number
@@ -15,15 +15,15 @@ export type RunBatch<Item> = (items: readonly Item[], done: (item: Item) => void
 interface Entry<Item> {
   readonly item: Item
   readonly key: string | null
-  /** When it has waited long enough for company, on the monotonic clock. */
+  /** When it stops waiting for further items, on the monotonic clock. */
   readonly dueAt: number
 }
 
 /**
- * Gathers items to batches: full ones at once, others when their oldest item has waited `maxWaitMs`. A key is in one
- * running batch at a time; its later items wait until those before are done, so order per key holds.
+ * Forms batches: full ones at once, others when their oldest item has waited `maxWaitMs`. A key is in one running batch at a
+ * time; its later items wait until the earlier ones are done, so order per key holds.
  *
- * Forming a batch looks at everything that waits, which prefetch bounds.
+ * Forming a batch reads everything that waits, which prefetch bounds.
  */
 export class BatchFormation<Item> implements Line<Item> {
   readonly #limits: BatchFormationLimits
@@ -35,7 +35,7 @@ export class BatchFormation<Item> implements Line<Item> {
   readonly #busy: Map<string, number> = new Map()
   readonly #idleWaiters: Array<() => void> = []
   #waiting: Array<Entry<Item>> = []
-  /** Waiting items whose key is free; `undefined` when it has to be counted again. */
+  /** Number of waiting items whose key is free; `undefined` when it has to be counted again. */
   #free: number | undefined = 0
   #running = 0
   #held = false
@@ -87,7 +87,7 @@ export class BatchFormation<Item> implements Line<Item> {
   }
 
   remove(match: (item: Item) => boolean): Item[] {
-    // Asked of all before anything is moved: it may look at a signal, and with that have others removed.
+    // Called for all before any is removed: it may read a signal, which may cause others to be removed.
     const matching = new Set(this.#waiting.filter(({ item }) => match(item)))
     const removed = this.#waiting.filter((entry) => matching.has(entry)).map(({ item }) => item)
     this.#waiting = this.#waiting.filter((entry) => !matching.has(entry))
@@ -123,7 +123,7 @@ export class BatchFormation<Item> implements Line<Item> {
     this.#pump()
   }
 
-  /** True when what waits longest, and may go, has waited long enough; else sees to it that it will be looked at then. */
+  /** True if the longest waiting item that may start has waited long enough; otherwise schedules another check. */
   #isDue(): boolean {
     const oldest = this.#waiting.find(({ key }) => !this.#isBusy(key))
     if (oldest === undefined) return false
@@ -145,7 +145,7 @@ export class BatchFormation<Item> implements Line<Item> {
     this.#timerAt = Number.POSITIVE_INFINITY
   }
 
-  /** The first `size` that may go, in their order. */
+  /** Removes the first `size` items that may start, in their order. */
   #take(size: number): Array<Entry<Item>> {
     const taken: Array<Entry<Item>> = []
     const kept: Array<Entry<Item>> = []
@@ -190,7 +190,7 @@ export class BatchFormation<Item> implements Line<Item> {
     this.#free = undefined
     if (this.#pumpScheduled || this.#waiting.length === 0) return
     this.#pumpScheduled = true
-    // Once for all that are done in one turn.
+    // Once for all that end in one turn.
     queueMicrotask(() => {
       this.#pumpScheduled = false
       this.#pump()

@@ -25,8 +25,8 @@ import { partsOf, trialOf, undoneAlone, without, withoutRepeats } from './split-
 const ANY = Number.POSITIVE_INFINITY
 
 /**
- * The life of one batch: decode each, call the handler with what is left until nothing is. Each message is settled by
- * itself, as soon as its fate is known; per key in order. Never rejects.
+ * Handles one batch: decodes each message, and calls the handler with the remaining ones until none remains. Each message is
+ * settled on its own, as soon as its outcome is known; per key in order. Never rejects.
  */
 export class BatchHandling {
   readonly #binding: BatchBinding
@@ -58,14 +58,14 @@ export class BatchHandling {
       else {
         const end = item ?? 'returned'
         settle(delivery, end)
-        // An unsettled message must not be overtaken by others of its key.
+        // An unsettled message must not be overtaken by others with its key.
         if (key !== null && (end === 'returned' || end === 'halted')) stopped.add(key)
       }
     }
     await this.#run(items, settle)
   }
 
-  /** The item, or how it ended without a call. */
+  /** Returns the item, or its end without a call. */
   async #decode(delivery: TransportDelivery, index: number): Promise<BatchWorkItem | HandlingEnd> {
     if (delivery.signal.aborted) return 'returned'
     if (delivery.message.type === REDRIVE_END) return 'discarded'
@@ -82,7 +82,7 @@ export class BatchHandling {
     }
   }
 
-  /** Calls the handler with what is left until each has come to its end. */
+  /** Calls the handler with the remaining messages until each has ended. */
   async #run(items: readonly BatchWorkItem[], settle: SettleOne, isRepeated = false): Promise<void> {
     let left = items
     let isFree = false
@@ -109,7 +109,7 @@ export class BatchHandling {
       const results = await this.#call(now, settle)
       isFree = this.#note(now, results, permit)
       const undone = undoneAlone(now, results, this.#keyOf)
-      // Rolled-back messages follow at once: without the failed ones, in a transaction of their own.
+      // Rolled-back messages follow at once: without the failed ones, in their own transaction.
       await this.#run(undone, settle, true)
       const apart = this.#takeApart(now, results)
       const judged = this.#judge.judge(without(without(now, undone), apart), results, settle, isFree)
@@ -119,8 +119,9 @@ export class BatchHandling {
   }
 
   /**
-   * In as many calls as what failed as a whole, or was taken away, before asks for. Behind a failure of its key nothing is called.
-   * Settles each handled message at once, unless an earlier one of its key failed: the next call may lose the place.
+   * Makes as many calls as are needed because of messages that failed as a whole, or were taken away, before. No call is made
+   * behind a failure of its key. Settles each handled message at once, unless an earlier one with its key failed: the next call
+   * may lose the place.
    */
   async #call(items: readonly BatchWorkItem[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)
@@ -134,7 +135,7 @@ export class BatchHandling {
       return !isBehind && !this.#dependencies.stopping.aborted && !this.#failures.gone(item.delivery)
     }
     for (const part of parts) {
-      // In a turn of the event loop what was settled reaches the broker.
+      // Settled messages reach the broker in a turn of the event loop.
       if (part.some(({ delivery }) => this.#failures.mustBeAlone(delivery))) await turns.next()
       while (turns.isDue()) await turns.next()
       const now = part.filter(mayCall)
@@ -158,7 +159,7 @@ export class BatchHandling {
     await this.#failures.apart(items, (later ?? first)?.error, halvings, later !== undefined)
   }
 
-  /** Messages that may have failed because of another: the next call has half as many. */
+  /** Halves the next call of messages that may have failed because of another. */
   #takeApart(items: readonly BatchWorkItem[], results: ItemResults): readonly BatchWorkItem[] {
     const failures = new Map<ItemFailure, BatchWorkItem[]>()
     for (const item of items) {
@@ -171,7 +172,7 @@ export class BatchHandling {
     return [...failures.values()].flat()
   }
 
-  /** `undefined` when the handler may not be called: the binding stops, or everything was taken away. */
+  /** Returns `undefined` if the handler may not be called: the binding stops, or all messages were taken away. */
   async #enter(
     items: readonly BatchWorkItem[],
     isAgain: boolean,
@@ -189,7 +190,7 @@ export class BatchHandling {
     }
   }
 
-  /** Messages that may be handed over; the others come back. */
+  /** Returns the messages that may be passed to the handler; the others are redelivered. */
   #stillOurs(items: readonly BatchWorkItem[], mayCall: boolean, settle: SettleOne): readonly BatchWorkItem[] {
     const isOurs = ({ delivery }: BatchWorkItem): boolean => mayCall && !this.#failures.gone(delivery)
     if (items.every(isOurs)) return items
@@ -200,7 +201,7 @@ export class BatchHandling {
     })
   }
 
-  /** Tells the breaker. @returns whether it was a trial in vain, which is no attempt */
+  /** Reports to the breaker. @returns true if it was a failed trial, which is not an attempt */
   #note(items: readonly BatchWorkItem[], results: ItemResults, permit: Permit): boolean {
     const { pace } = this.#dependencies
     const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))

@@ -7,7 +7,7 @@ import { byKey } from './split-batch.ts'
 /** Called by `handle` once per delivery, as soon as it has ended. */
 export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
 
-/** Decides what becomes of the messages of a batch after a handler call, per key in order. */
+/** Decides about the messages of a batch after a handler call, per key in order. */
 export class BatchJudge {
   readonly #options: ResolvedConsumer
   readonly #failures: Failures
@@ -19,7 +19,7 @@ export class BatchJudge {
     this.#keyOf = lineOf(options)
   }
 
-  /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
+  /** Settles each message with a known outcome. @returns the messages to pass again, after their pause */
   async judge(
     items: readonly BatchWorkItem[],
     results: ItemResults,
@@ -31,7 +31,7 @@ export class BatchJudge {
     return again.flat()
   }
 
-  /** The messages of one key, in order: what lies behind one that is tried again, or comes back, shares its way. */
+  /** Handles the messages of one key in order: messages behind one that is tried again, or is redelivered, follow it. */
   async #judgeLine(
     items: readonly BatchWorkItem[],
     results: ItemResults,
@@ -52,7 +52,7 @@ export class BatchJudge {
           const own = results.get(each)
           if (typeof own !== 'object') continue
           if (isFree || this.#failures.isAway(each.delivery, own.error)) each.trials++
-          // A message without an attempt left keeps its last one until the messages before it are settled.
+          // A message without a remaining attempt keeps its last one until the earlier messages are settled.
           else if (each.attempt < this.#options.maxAttempts) each.attempt++
         }
         return again

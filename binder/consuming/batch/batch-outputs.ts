@@ -14,7 +14,7 @@ import { byKey } from './split-batch.ts'
 /** Outputs of each message of a batch. */
 export type BatchOutput = ReadonlyMap<BatchWorkItem, readonly EncodedMessage[]>
 
-/** Sends what a batch handler produced, for each message by itself: its failure is that message's failure. */
+/** Sends the outputs of a batch handler, for each message separately: a failed send is a failure of that message. */
 export class BatchOutputs {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
@@ -35,7 +35,7 @@ export class BatchOutputs {
     this.#keyOf = lineOf(options)
   }
 
-  /** Calls the handler so that what it returns is known with the headers that were around it. */
+  /** Calls the handler such that its result is known together with the headers of its context. */
   make(handler: () => unknown): Promise<HandlerResult> {
     return callKeepingHeaders(
       this.#binding.output === undefined ? undefined : this.#dependencies.ambient,
@@ -72,7 +72,7 @@ export class BatchOutputs {
     return encodeOutputs(made, this.#binding.output, this.#dependencies, idOf)
   }
 
-  /** Resolves when what is `handled` in the results has its outputs confirmed. */
+  /** Resolves when the outputs of all `handled` messages are confirmed. */
   async send(
     items: readonly BatchWorkItem[],
     outputs: BatchOutput,
@@ -83,8 +83,8 @@ export class BatchOutputs {
   }
 
   /**
-   * Up to the first that holds up what lies behind it: that is handed over again, and must not be seen before it. Where a
-   * refused output would hold up the rest as well, one message after the other.
+   * Sends up to the first failure that delays the messages behind it, because these are passed again, and must not overtake it.
+   * If a refused output would also delay the rest, sends one message after the other.
    */
   async #sendKey(
     items: readonly BatchWorkItem[],
@@ -105,7 +105,7 @@ export class BatchOutputs {
     }
   }
 
-  /** In their order, also when the broker was away. */
+  /** Sends in order, even if the broker was unavailable. */
   async #sendTogether(
     items: readonly BatchWorkItem[],
     outputs: BatchOutput,
@@ -131,7 +131,7 @@ export class BatchOutputs {
   }
 }
 
-/** Payloads in the outcomes of a batch, or in some of them that came out of a context. */
+/** Returns the payloads in the outcomes of a batch, or in some of them that left a context. */
 function payloadsIn(value: unknown): readonly unknown[] {
   if (isOutcome(value)) return 'value' in value ? outputsIn(value.value) : []
   if (!Array.isArray(value) || !value.every(isOutcome)) return outputsIn(value)

@@ -4,7 +4,7 @@ import type { BatchOutcome } from '../../bindings/handler-types.ts'
 import { BinderError } from '../../errors.ts'
 
 /**
- * What a batch handler returned, as one outcome per message; `undefined`: all were handled.
+ * Returns the result of a batch handler as one outcome per message; `undefined`: all were handled.
  * @throws `binder.batch_outcomes`
  */
 export function checkOutcomes(

@@ -1,4 +1,4 @@
-/** Which messages of a batch the next handler call gets. Pure. */
+/** Selects the messages of a batch for the next handler call. Pure. */
 
 import { sourceOf } from '../../channel/id-namespace.ts'
 import type { BatchWorkItem, ItemResults } from './batch-work-items.ts'
@@ -29,7 +29,7 @@ export function byKey(
   return groups
 }
 
-/** In order, each as large as all of its items allow. */
+/** Returns parts in order, each as large as all of its items allow. */
 export function partsOf(items: readonly BatchWorkItem[]): ReadonlyArray<readonly BatchWorkItem[]> {
   const parts: BatchWorkItem[][] = []
   let most = 0
@@ -45,20 +45,25 @@ export function partsOf(items: readonly BatchWorkItem[]): ReadonlyArray<readonly
   return parts
 }
 
-/** Items of the next handler call, and those of a later one. */
+/** Items of the next handler call, and the remaining ones. */
 export interface Split {
   readonly now: readonly BatchWorkItem[]
   readonly later: readonly BatchWorkItem[]
 }
 
-/** A trial of the circuit breaker is one message: of those that are first of their key the one least tried. */
+/**
+ * Returns the message for a trial of the circuit breaker: among those that are first of their key, the one with the fewest
+ * trials.
+ */
 export function trialOf(items: readonly BatchWorkItem[], keyOf: (item: BatchWorkItem) => string | null): Split {
   const firsts = byKey(items, keyOf).flatMap((ofKey) => ofKey.slice(0, 1))
   const now = firsts.toSorted((a, b) => a.trials - b.trials).slice(0, 1)
   return { now, later: without(items, now) }
 }
 
-/** With an inbox a repeated message goes into a later transaction than its first, which then says whether it was handled. */
+/**
+ * With an inbox a repeated message goes into a later transaction than its first copy, which then shows whether it was handled.
+ */
 export function withoutRepeats(items: readonly BatchWorkItem[]): Split {
   const seen = new Set<string>()
   const later: BatchWorkItem[] = []
@@ -71,7 +76,7 @@ export function withoutRepeats(items: readonly BatchWorkItem[]): Split {
   return { now: without(items, later), later }
 }
 
-/** Rolled back for others, and behind none that failed. */
+/** Returns items that were rolled back because of others, and are behind no failed one. */
 export function undoneAlone(
   items: readonly BatchWorkItem[],
   results: ItemResults,

@@ -1,6 +1,6 @@
 import type { TransportDelivery } from '../../transport/transport.ts'
 
-/** The loans of several deliveries as one: over when all of them were withdrawn. Dispose of it after use. */
+/** Combines the signals of several deliveries: aborts when all were withdrawn. Dispose of it after use. */
 export class AllWithdrawnSignal {
   readonly #signals: ReadonlySet<AbortSignal>
   readonly #all: AbortController = new AbortController()
@@ -11,7 +11,7 @@ export class AllWithdrawnSignal {
     this.#signals = new Set(deliveries.map(({ signal }) => signal))
   }
 
-  /** Aborts when the last of them is withdrawn. */
+  /** Aborts when the last delivery is withdrawn. */
   get signal(): AbortSignal {
     const [only] = this.#signals
     if (this.#signals.size === 1 && only !== undefined) return only

@@ -8,7 +8,7 @@ import { AllWithdrawnSignal } from './all-withdrawn-signal.ts'
 import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter-message.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './publish-until-confirmed.ts'
 
-/** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
+/** Sends messages because of deliveries, each until the broker has confirmed it, while the delivery belongs to this process. */
 export class ConfirmedSends {
   readonly #binding: string
   readonly #dependencies: HandlingDependencies
@@ -27,7 +27,10 @@ export class ConfirmedSends {
     return publishUntilConfirmed(host, messages, () => AbortSignal.any([delivery.signal, this.#dependencies.drain]))
   }
 
-  /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
+  /**
+   * Sends while one of the deliveries belongs to this process. @returns for each message the reason why the broker does not have
+   * it
+   */
   async each(
     messages: readonly EncodedMessage[],
     deliveries: readonly TransportDelivery[],
@@ -41,7 +44,10 @@ export class ConfirmedSends {
     }
   }
 
-  /** Publishes the delivery's replacement; where the broker can, both settle in one transaction. @throws as `publishUntilConfirmed` */
+  /**
+   * Publishes the delivery's replacement; if the broker can, both settle in one transaction. @throws the errors of
+   * `publishUntilConfirmed`
+   */
   async replacement(
     message: EncodedMessage,
     delivery: TransportDelivery,
@@ -55,8 +61,9 @@ export class ConfirmedSends {
   }
 
   /**
-   * Publishes the message unchanged. If the broker permanently refuses it, with fewer headers, at last with none: the body is worth more.
-   * To a channel that is not there it goes unchanged, too: the publisher makes the channel again.
+   * Publishes the message unchanged. If the broker permanently refuses it, publishes it with fewer headers, in the end with none,
+   * because the body is worth more. If the channel does not exist the message stays unchanged, because the publisher creates the
+   * channel again.
    */
   async letter(delivery: TransportDelivery, failure: Failure): Promise<void> {
     const { message } = delivery
@@ -80,7 +87,10 @@ export class ConfirmedSends {
     await this.replacement(letter, delivery, parent)
   }
 
-  /** `undefined`: the rest of its end follows. An answer that cannot be sent holds up nothing: who asked runs out of time. */
+  /**
+   * Sends an answer. `undefined`: the rest of the delivery's end follows. A failed answer delays nothing; the requester's time
+   * limit applies.
+   */
   async answer({ message, settles }: Answer, delivery: TransportDelivery): Promise<'handled' | 'returned' | undefined> {
     try {
       await this.confirmed([message], delivery, parentOf(delivery))
@@ -102,7 +112,7 @@ export class ConfirmedSends {
   }
 }
 
-/** Parent for spans about a delivery without a handler call under way. */
+/** Returns the parent for spans about a delivery without a running handler call. */
 export function parentOf({ message }: TransportDelivery): TraceContext | 'none' {
   return readTraceContext(message.headers) ?? 'none'
 }

@@ -15,10 +15,10 @@ import { bounded } from '../../transport/foreign-cloud-events.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 
 /**
- * Dead letters are an ordinary channel `<channel>.<group>.dlq`: one partition, with the durable group `redrive` from the
- * start so that nothing in it is lost. Bytes and headers stay as they came; the `dead-letter-*` headers say what
- * happened and are replaced, not added, when it happens again. Those of a letter on which a reader of dead letters fails are kept
- * beside them as `dead-letter-of-*`.
+ * Spec of a dead letter channel: an ordinary channel `<channel>.<group>.dlq` with one partition and, from the start, the durable
+ * group `redrive`, so that nothing in it is lost. Bytes and headers of messages are unchanged; the `dead-letter-*` headers
+ * describe the failure, and are replaced at the next one. If a reader of dead letters fails on a letter, the letter's own are
+ * kept as `dead-letter-of-*`.
  */
 export function deadLetterSpec(destination: string, group: string): DestinationSpec {
   return {
@@ -31,19 +31,19 @@ export function deadLetterSpec(destination: string, group: string): DestinationS
 
 const LETTERS = { deadLetters: true, keepsEach: true } as const
 
-/** Returns how a destination is kept, by its name: a reader and a writer of dead letters make the same place. */
+/** Returns properties of a destination by its name, so that readers and writers of dead letters create the same one. */
 export function heldIn(name: string): Pick<DestinationSpec, 'deadLetters' | 'keepsEach'> {
   return isDeadLetterName(name) ? LETTERS : {}
 }
 
 export const DEAD_LETTER_GROUP = 'redrive'
 
-/** In a message that `redrive` sent back, the id of the run. */
+/** Header of a message that `redrive` sent back, with the id of the run. */
 export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
 
 export interface Failure {
   readonly error: unknown
-  /** Handler calls made; 0 when the payload never reached the handler. */
+  /** Number of handler calls; 0 when the payload never reached the handler. */
   readonly attempts: number
   readonly group: string
   readonly position: string
@@ -53,9 +53,11 @@ export interface Failure {
 }
 
 const PREFIX = DEAD_LETTER_PREFIX
-/** In a dead letter, the run that put it there: by sending back what then failed again, or by keeping it. */
+/**
+ * Header of a dead letter with the run that put it there: by sending back a message that failed again, or by keeping the letter.
+ */
 const PUT_BY_RUN = `${PREFIX}redrive-run`
-/** In a dead letter of a reader of dead letters: what the letter that it failed on said. */
+/** Prefix in a dead letter of a reader of dead letters, for facts about the letter that it failed on. */
 const LETTER_PREFIX = `${PREFIX}of-`
 const MAX_MESSAGE_BYTES = 1_024
 const MAX_TRIMMED_MESSAGE_BYTES = 256
@@ -63,7 +65,7 @@ const MAX_STACK_BYTES = 4_096
 /** Longest media type in AMQP. */
 const MAX_NAME = 255
 
-/** The message that goes to the dead letter channel. */
+/** Creates the message for the dead letter channel. */
 export function toDeadLetter(message: EncodedMessage, failure: Failure): EncodedMessage {
   return {
     ...message,
@@ -76,8 +78,8 @@ export function toDeadLetter(message: EncodedMessage, failure: Failure): Encoded
 export const TRIMMED_HEADER_BYTES: readonly number[] = [MAX_HEADER_BYTES, 0]
 
 /**
- * The same without what a broker may have refused in it: headers beyond these bytes, the stack, overlong names. The body
- * stays.
+ * Creates the message without parts that a broker may have refused: headers beyond these bytes, the stack, overlong names. The
+ * body stays.
  */
 export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, headerBytes: number): EncodedMessage {
   const own = ownHeaders(message)
@@ -94,7 +96,7 @@ export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, h
   }
 }
 
-/** The first headers that stay within a sender's limits. */
+/** Returns the first headers that stay within a sender's limits. */
 function trimmed(
   headers: readonly (readonly [string, HeaderValue])[],
   maxBytes: number,
@@ -115,7 +117,7 @@ function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
   return Object.fromEntries([...ownHeaders(message), ...factsBefore(message), ...facts])
 }
 
-/** Returns the headers of the dead letter on which its reader failed: they tell one failure of a message from another. */
+/** Returns facts about the dead letter on which its reader failed, which distinguish one failure of a message from another. */
 function factsBefore(message: EncodedMessage): readonly (readonly [string, HeaderValue])[] {
   if (!isDeadLetter(message)) return []
   return Object.entries(message.headers)
@@ -123,7 +125,7 @@ function factsBefore(message: EncodedMessage): readonly (readonly [string, Heade
     .map(([name, value]) => [LETTER_PREFIX + name.slice(PREFIX.length), value] as const)
 }
 
-/** A name such as `__proto__` is one among others. */
+/** A name such as `__proto__` is treated like any other. */
 function ownHeaders({ headers }: EncodedMessage): readonly (readonly [string, HeaderValue])[] {
   return Object.entries(headers).filter(([name]) => !name.startsWith(PREFIX) && !name.startsWith(INTERNAL_PREFIX))
 }
@@ -156,7 +158,7 @@ function factsOf(
   }
 }
 
-/** Headers as they came, and what `dead-letter-*` says, by the rest of the name. */
+/** Separates the original headers from the facts in `dead-letter-*`, by the rest of their names. */
 export function deadLetterFacts(all: Headers): { readonly headers: Headers; readonly facts: Headers } {
   const headers: Array<[string, HeaderValue]> = []
   const facts: Array<[string, HeaderValue]> = []
@@ -167,17 +169,17 @@ export function deadLetterFacts(all: Headers): { readonly headers: Headers; read
   return { headers: Object.fromEntries(headers), facts: Object.fromEntries(facts) }
 }
 
-/** The same letter, put behind the others by a run that keeps it. */
+/** Returns the letter as appended to the channel by a run that keeps it. */
 export function keptByRun(letter: EncodedMessage, run: string): EncodedMessage {
   return { ...letter, headers: { ...letter.headers, [PUT_BY_RUN]: run } }
 }
 
-/** Whether this run itself put the letter at the end of the channel. */
+/** Tells whether this run itself appended the letter to the channel. */
 export function isPutByRun({ headers }: EncodedMessage, run: string): boolean {
   return headers[PUT_BY_RUN] === run
 }
 
-/** Headers of the message that failed, which may have been a dead letter itself. */
+/** Returns the headers of the failed message, which may have been a dead letter itself. */
 export function headersBefore(letter: Headers): Headers {
   const { headers, facts } = deadLetterFacts(letter)
   const before = Object.entries(facts).filter(([name]) => name.startsWith('of-'))

@@ -15,17 +15,17 @@ import { attemptsBefore, toRetry } from './retry-destination.ts'
 import { outageReason, UncountedFailures } from './uncounted-failures.ts'
 
 /**
- * How one delivery ended.
+ * End of one delivery:
  * - `handled`, `discarded`, `dead-lettered`, `dropped`: everything is confirmed, settle it
  * - `retried`: a copy for the next attempt is confirmed, settle it
- * - `returned`: taken away in the middle, it comes back
- * - `halted`: failed permanently, and the binding stops instead of continuing
+ * - `returned`: the broker took it away before its end, and redelivers it
+ * - `halted`: it failed permanently, and the binding stops instead of continuing
  */
 export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' | 'retried' | 'returned' | 'halted'
 
 /**
- * What becomes of a message whose handler call failed, one by one or in a batch: another attempt after its pause, here or
- * by a copy that comes back, or its end. Never rejects.
+ * Decides about a message whose handler call failed, alone or in a batch: another attempt after its pause, here or by a delayed
+ * copy, or its end. Never rejects.
  */
 export class Failures {
   readonly #options: ResolvedConsumer
@@ -40,34 +40,37 @@ export class Failures {
     this.sends = new ConfirmedSends(options.name, dependencies)
   }
 
-  /** Attempts that count before the first handler call of this delivery. */
+  /** Returns the number of attempts before the first handler call of this delivery. */
   attemptsBefore(delivery: TransportDelivery): number {
     return attemptsBefore(delivery) + this.#dependencies.withdrawn.attempts(delivery.message)
   }
 
-  /** Why the message fails without a further call: it was taken away from its handler, and has no attempt left. */
+  /**
+   * Returns the error of a message that fails without a further call: it was taken away from its handler, and has no attempt
+   * left.
+   */
   takenAwayTooOften({ message }: TransportDelivery, before: number): Error | undefined {
     const withdrawn = this.#dependencies.withdrawn.attempts(message)
     if (withdrawn === 0 || before < this.#options.maxAttempts) return undefined
     return new Error(`taken away from its running handler ${withdrawn + 1} times`)
   }
 
-  /** The handler has come to its end with these: those whose place was lost by now were taken away from it. */
+  /** Called when the handler has ended with these: deliveries whose place is lost by now were taken away from it. */
   handlerEnded(deliveries: readonly TransportDelivery[]): void {
     turnsOf(this.#dependencies.clock).look()
     for (const { signal, message } of deliveries)
       if (signal.aborted) this.#dependencies.withdrawn.add(message, deliveries.length === 1)
   }
 
-  /** Whether it was taken away with other messages so often that it is handed over without any. */
+  /** Tells whether the message was taken away together with others so often that it is passed alone. */
   mustBeAlone({ message }: TransportDelivery): boolean {
     return this.#dependencies.withdrawn.isSuspect(message)
   }
 
   /**
-   * What follows a failed attempt. Its pause is over, call the handler again: `undefined`, for the next attempt; `'again'`, for the
-   * same one, since the database was away, which says nothing of the message.
-   * @param isFree a trial of the circuit breaker, which is no attempt: the circuit's pause is the pause
+   * Handles a failed attempt. `undefined`: the pause is over, make the next attempt; `'again'`: repeat the same one, because the
+   * database was unavailable, which says nothing about the message.
+   * @param isFree a trial of the circuit breaker, which is not an attempt: the circuit's pause applies
    */
   async failed(
     delivery: TransportDelivery,
@@ -79,7 +82,8 @@ export class Failures {
     const error = toError(thrown)
     const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
-    // Not retryable by itself, but it ends once an operator acts or the part is replaced: also on a trial of the circuit breaker.
+    // Not retryable by itself, but it ends when an operator acts or the part is replaced, also during a trial of the circuit
+    // breaker.
     const waits = writeFault(error) === 'operator' || isClosed(error)
     if (isLast || !(waits || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? outageReason(error) : undefined
@@ -92,7 +96,10 @@ export class Failures {
     return this.#beforeNext(delivery, attempt, backoffDelayMs(this.#options.backoff, attempt, Math.random()))
   }
 
-  /** A batch handler failed as a whole: resolves when the parts may be handed over, or it is of no use to wait. Never rejects. */
+  /**
+   * Handles a batch handler's failure as a whole: resolves when the parts may be passed again, or waiting is pointless. Never
+   * rejects.
+   */
   async apart(
     items: ReadonlyArray<{ readonly delivery: TransportDelivery }>,
     error: unknown,
@@ -110,13 +117,13 @@ export class Failures {
     try {
       await clock.sleep(backoffDelayMs(backoff, halvings, Math.random()), AbortSignal.any([stopping, loans.signal]))
     } catch {
-      // The caller looks what is still its own.
+      // The caller checks which ones it still holds.
     } finally {
       loans.dispose()
     }
   }
 
-  /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
+  /** Tells whether this failure makes later messages with the key wait, or return with it. No effect. */
   holdsUp(delivery: TransportDelivery, thrown: unknown, attempt: number): boolean {
     const { maxAttempts, retry, onFailure } = this.#options
     if (this.gone(delivery) || this.isAway(delivery, thrown)) return true
@@ -181,12 +188,12 @@ export class Failures {
     }
   }
 
-  /** Whether the failure is no attempt of the message: see `UncountedFailures`. Has no effect. */
+  /** Tells whether the failure is not an attempt of the message: see `UncountedFailures`. No effect. */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
     return this.#outages.isOne(delivery, error)
   }
 
-  /** Aborts when there is no use in waiting on: the delivery was taken away or the binding stops. */
+  /** Returns a signal that aborts when waiting is pointless: the delivery was taken away or the binding stops. */
   mayWait(delivery: TransportDelivery): AbortSignal {
     return AbortSignal.any([delivery.signal, this.#dependencies.stopping])
   }
@@ -195,12 +202,14 @@ export class Failures {
     return delivery.signal.aborted || this.#dependencies.drain.aborted
   }
 
-  /** @throws when the transport has withdrawn a delivery, maybe while it waited for its transaction: its handler must not begin */
+  /**
+   * @throws when the transport has withdrawn a delivery, perhaps while it waited for its transaction: its handler must not begin
+   */
   requireHeld(deliveries: readonly TransportDelivery[]): void {
     for (const delivery of deliveries) if (this.gone(delivery)) throw new Error('the delivery was taken away')
   }
 
-  /** `undefined` when the next attempt may begin here; else how this delivery ended. */
+  /** Returns `undefined` when the next attempt may begin here; otherwise the end of this delivery. */
   async #beforeNext(delivery: TransportDelivery, attempt: number, delayMs: number): Promise<HandlingEnd | undefined> {
     if (this.#options.retry === 'delayed') {
       const end = await this.#retryLater(delivery, attempt, delayMs)
@@ -209,7 +218,7 @@ export class Failures {
     return (await this.#pause(delivery, delayMs)) ? undefined : 'returned'
   }
 
-  /** Sends the copy for the next attempt. `undefined` when the broker will never take it: then it is tried again here. */
+  /** Sends the copy for the next attempt. `undefined` if the broker can never take it: then it is tried again here. */
   async #retryLater(delivery: TransportDelivery, attempts: number, delayMs: number): Promise<HandlingEnd | undefined> {
     const copy = toRetry(delivery, this.#options.group ?? '', attempts, this.#dependencies.clock.now() + delayMs)
     try {
@@ -223,11 +232,11 @@ export class Failures {
     }
   }
 
-  /** Waits for the next attempt. False when the delivery was taken away or the binding stops: it goes back. */
+  /** Waits for the next attempt. False if the delivery was taken away or the binding stops: it goes back. */
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
       await this.#dependencies.clock.sleep(delayMs, this.mayWait(delivery))
-      // A process that stood still through the pause has not heard of its loss yet.
+      // A process that was stopped during the pause has not been notified of its loss yet.
       return !this.gone(delivery)
     } catch {
       return false
@@ -235,7 +244,7 @@ export class Failures {
   }
 }
 
-/** For log lines about a delivery. */
+/** Returns fields for log lines about a delivery. */
 function traceOf({ message }: TransportDelivery): Readonly<Record<string, string>> {
   return traceFields(readTraceContext(message.headers))
 }

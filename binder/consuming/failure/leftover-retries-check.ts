@@ -4,29 +4,29 @@ import type { Stall } from '../../transport/transport.ts'
 import type { ConsumerHost } from '../run-handling.ts'
 import { retrySpec } from './retry-destination.ts'
 
-/** How often a group that runs without its retry channel looks for it. */
+/** Interval at which a group without its retry channel looks for it. */
 const LOOK_MS = MINUTE
-/** The same where a redrive sends to the group unless told otherwise; a look is one row there. */
+/** Same where a redrive sends to the group by default; a check reads one row there. */
 const LOOK_OFTEN_MS = 5 * SECOND
 
-/** Subscription that may have to read the retry channel as well. */
+/** Subscription that may have to read the retry channel, too. */
 export interface RetryReader {
   isOver(): boolean
   addRetries(): Promise<void>
-  /** The retries cannot be read, or looked for; `undefined`: no longer. The channel itself goes on. */
+  /** Reports that the retries cannot be read, or looked for; `undefined`: they can. The channel itself continues. */
   retriesStalled(stall: Stall | undefined): void
 }
 
 /**
- * Looks whether there are retries of a group for a binding that does not delay its own. What fails here stops neither the binding nor its
- * start: it is tried again, and shows in its health unless it passes.
+ * Checks whether there are retries of a group for a binding that does not delay its own. A failure stops neither the binding nor
+ * its start: the check is repeated, and the binding's health shows a lasting failure.
  */
 export class LeftoverRetriesCheck {
   readonly #channel: string
   readonly #binding: string
   readonly #host: Pick<ConsumerHost, 'clock' | 'logger' | 'transport' | 'destinations'>
   #cancel: () => void = () => {}
-  /** Failure of the last look. */
+  /** Failure of the last check. */
   #stall: Stall | undefined
 
   constructor(
@@ -44,8 +44,8 @@ export class LeftoverRetriesCheck {
   }
 
   /**
-   * Whether messages of the group may still wait for their next attempt, from a release with `retry: 'delayed'` or a redrive: they
-   * are accepted, and no other binding reads them. Never rejects.
+   * Tells whether messages of the group may still wait for their next attempt, from a release with `retry: 'delayed'` or a
+   * redrive: they were accepted, and no other binding reads them. Never rejects.
    */
   areThere(group: string): Promise<boolean> {
     return this.#tried(() => this.#find(group))
@@ -69,7 +69,9 @@ export class LeftoverRetriesCheck {
     return (await transport.hasPlace?.({ destination: name, partitions, group })) === true
   }
 
-  /** Another release with `retry: 'delayed'`, or a redrive, may make the retry channel at any time. */
+  /**
+   * Repeats the check, because another release with `retry: 'delayed'`, or a redrive, may create the retry channel at any time.
+   */
   lookLater(group: string, reader: RetryReader): void {
     const { clock, transport } = this.#host
     if (transport.hasPlace === undefined) return
@@ -79,7 +81,7 @@ export class LeftoverRetriesCheck {
     this.#cancel = clock.setTimer(everyMs, () => void this.#look(group, reader))
   }
 
-  /** Reads the retry channel as well, once it is there. Never rejects. */
+  /** Reads the retry channel, too, once it exists. Never rejects. */
   async #look(group: string, reader: RetryReader): Promise<void> {
     const isRead = await this.#tried(async () => {
       if (!(await this.#find(group)) || reader.isOver()) return false
@@ -91,7 +93,7 @@ export class LeftoverRetriesCheck {
     else this.lookLater(group, reader)
   }
 
-  /** @returns false when it failed */
+  /** @returns false after a failure */
   async #tried(work: () => Promise<boolean>): Promise<boolean> {
     try {
       const done = await work()

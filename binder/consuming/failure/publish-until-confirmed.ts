@@ -11,9 +11,9 @@ import type { StalledWrites } from '../stalled-writes.ts'
 export interface ConfirmHost {
   readonly clock: Clock
   readonly logger: Logger
-  /** Name of the binding that sends, for the log. */
+  /** Name of the sending binding, for the log. */
   readonly binding?: string | undefined
-  /** Gets the outcomes of each try that did not confirm all messages. */
+  /** Receives the outcomes of each try that did not confirm all messages. */
   readonly stalledWrites?: StalledWrites | undefined
   /** Same as `Transport.confirmsSingly`. @default false */
   readonly confirmsSingly?: boolean | undefined
@@ -21,9 +21,9 @@ export interface ConfirmHost {
 }
 
 /**
- * Publishes until the broker has confirmed every message, however long it is away. The ids stay the same throughout.
- * @param signal asked for only when there is something to wait for
- * @throws SendError when the broker will never take one (too large, unroutable); the signal's reason when it aborts
+ * Publishes until the broker has confirmed every message, however long it is unavailable. The ids stay the same throughout.
+ * @param signal created only if there is something to wait for
+ * @throws SendError when the broker can never take a message (too large, unroutable); the reason of the signal when it aborts
  */
 export async function publishUntilConfirmed(
   host: ConfirmHost,
@@ -60,8 +60,8 @@ async function sendUntilConfirmed(
 }
 
 /**
- * What may leave together. Where the broker confirms each message for itself, a later one of a key could arrive before an
- * earlier one that was refused: then the next one of each key, when those before it were confirmed.
+ * Returns messages that may be sent together. If the broker confirms each message separately, a later one with a key could arrive
+ * before an earlier one that was refused: then the next one of each key, after the earlier ones were confirmed.
  */
 function sendable(host: ConfirmHost, left: readonly EncodedMessage[]): readonly EncodedMessage[] {
   if (host.confirmsSingly !== true || left.length < 2) return left
@@ -76,9 +76,9 @@ function sendable(host: ConfirmHost, left: readonly EncodedMessage[]): readonly 
 }
 
 /**
- * As `publishUntilConfirmed`, for messages that do not fail together: what is sent again is sent in one go, in order.
- * Never rejects.
- * @returns for each why the broker does not have it, a SendError or the signal's reason; `undefined` when it has
+ * `publishUntilConfirmed` for messages that do not fail together: repeated messages are sent together, in order. Never rejects.
+ * @returns for each message the reason why the broker does not have it, a SendError or the reason of the signal; `undefined` if
+ * it has
  */
 export async function publishEach(
   host: ConfirmHost,
@@ -123,7 +123,9 @@ async function sendEach(
   return ends
 }
 
-/** Longer than after a lost connection: each try of a message that one full queue refuses reaches the other groups again. */
+/**
+ * Longer than after a lost connection, because each try of a message that one full queue refuses reaches the other groups again.
+ */
 const REFUSED_BACKOFF: Backoff = { ...RECONNECT_BACKOFF, maxMs: 30 * SECOND }
 
 function pauseMs(outcomes: readonly PublishOutcome[], attempt: number): number {
@@ -145,7 +147,7 @@ function notConfirmed(
   stalledWrites?.heard(messages, outcomes)
 }
 
-/** Outcome of a send within a transaction, in the form of `publish`. Never rejects. */
+/** Returns the outcome of a send within a transaction, in the form of `publish`. Never rejects. */
 export async function outcomeOf(sending: Promise<void>): Promise<PublishOutcome> {
   try {
     await sending

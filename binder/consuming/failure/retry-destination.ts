@@ -1,8 +1,8 @@
 /**
- * Delayed retry: a message that failed leaves the line and comes back to the group that failed on it, and to no other.
- * Each group with `retry: 'delayed'` has a destination of its own for that, `<channel>.<group>.retry`: a copy of the
- * message goes there with `notBefore`, and the group reads it beside the channel. The copy says how often the message
- * was tried and where it lay, so the count goes on in whichever process it comes back to.
+ * Delayed retry: a failed message leaves the line, and only the group that failed on it receives it again. Each group with
+ * `retry: 'delayed'` has a destination for this, `<channel>.<group>.retry`: a copy of the message goes there with `notBefore`,
+ * and the group reads it beside the channel. The copy contains the number of attempts and its original position, so any process
+ * continues the count.
  */
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
 import type { DestinationSpec, GroupPlace, Transport, TransportDelivery } from '../../transport/transport.ts'
@@ -11,13 +11,13 @@ const ATTEMPTS = `${INTERNAL_PREFIX}retry-attempts`
 const CHANNEL = `${INTERNAL_PREFIX}retry-channel`
 const POSITION = `${INTERNAL_PREFIX}retry-position`
 
-/** Where a group's messages wait for their next attempt. */
+/** Returns the destination in which a group's messages wait for their next attempt. */
 export function retryName(destination: string, group: string): string {
   return `${destination}.${group}.retry`
 }
 
 /**
- * Kept for as long as the channel's own messages. Without `delays`, which groups with delayed retries add: a redrive and a binding
+ * Kept as long as the channel's own messages. Without `delays`, which groups with delayed retries add: a redrive and a binding
  * that only reads the channel need no delay queues.
  */
 export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, group: string): DestinationSpec {
@@ -25,14 +25,14 @@ export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, gr
   return { name: retryName(name, group), partitions, groups: [group], keepsEach: true, ...kept }
 }
 
-/** Where the group's retries wait, as a place; they have the partitions of their channel. */
+/** Returns the place of the group's retries, which have the partitions of their channel. */
 export function retryPlace({ destination, partitions, group }: GroupPlace): GroupPlace {
   return { destination: retryName(destination, group), partitions, group }
 }
 
 /**
- * What a group has not settled of the channel and of its retries: those that are due, where a place of them is there.
- * `undefined`: the broker cannot tell. @throws TransportError
+ * Returns the number of unsettled messages of the group in the channel and, if they are due, in its retries. `undefined`: the
+ * broker cannot tell. @throws TransportError
  */
 export async function lagWithRetries(
   transport: Pick<Transport, 'lag' | 'hasPlace'>,
@@ -44,7 +44,10 @@ export async function lagWithRetries(
   return lag + ((await transport.lag?.(retries)) ?? 0)
 }
 
-/** Whether `lag` leaves out messages that readers of the group may hold now: the true number is at least `lag`. @throws TransportError */
+/**
+ * Tells whether `lag` omits messages that readers of the group may hold now, so the true number is at least `lag`. @throws
+ * TransportError
+ */
 export async function leavesOutHeld(
   transport: Pick<Transport, 'features' | 'hasReaders'>,
   place: GroupPlace,
@@ -53,8 +56,8 @@ export async function leavesOutHeld(
 }
 
 /**
- * The copy that comes back.
- * @param attempts handler calls made so far
+ * Returns the copy for the next attempt.
+ * @param attempts number of handler calls so far
  * @param notBefore epoch ms
  */
 export function toRetry(
@@ -71,7 +74,7 @@ export function toRetry(
   }
 }
 
-/** A message for one group of a channel and no other, as if it had never been tried. */
+/** Returns a message for only one group of a channel, as if it had never been tried. */
 export function toGroup(message: EncodedMessage, group: string): EncodedMessage {
   return {
     ...message,
@@ -81,25 +84,25 @@ export function toGroup(message: EncodedMessage, group: string): EncodedMessage 
 }
 
 /**
- * Whether the copy is for the group of another channel than this one, whose name with its group is the same (`orders` and `placed.stock`,
- * `orders.placed` and `stock`). That group has a place of its own there.
+ * Tells whether the copy belongs to a group of another channel, whose joined name is the same (`orders` and `placed.stock`,
+ * `orders.placed` and `stock`). That group has its own place there.
  */
 export function isRetryOfOther({ message }: TransportDelivery, destination: string): boolean {
   const channel = message.headers[CHANNEL]
   return typeof channel === 'string' && channel !== destination
 }
 
-/** Handler calls that a delivery had before it came here, in whatever process. */
+/** Returns the number of handler calls for a delivery before this process received it. */
 export function attemptsBefore(delivery: TransportDelivery): number {
   return delivery instanceof RetryDelivery ? delivery.attempts : 0
 }
 
-/** The delivery as the transport lent it. */
+/** Returns the delivery in its original form from the transport. */
 export function originalOf(delivery: TransportDelivery): TransportDelivery {
   return delivery instanceof RetryDelivery ? delivery.copy : delivery
 }
 
-/** A copy that came back, as what it is a copy of. */
+/** A returned copy, presented as the message that it copies. */
 export class RetryDelivery implements TransportDelivery {
   readonly message: EncodedMessage
   readonly position: string

@@ -11,20 +11,23 @@ const FOR_OPERATOR =
 const CLOSED =
   'a part that the handler uses is closed, which is no attempt: the message goes back when the binder closes, or waits'
 /**
- * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes or more, a lost
- * connection counts as an attempt. A connection that could not be made never does.
+ * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes or more,
+ * a lost connection counts as an attempt. A failure to connect never does.
  */
 const MOST_LOST = 100
 
 const DATABASE_BUSY =
   'the transaction of the handler met another one (conflict, deadlock or a lock that was not free), which is no attempt'
 
-/** Failures of a handler that say nothing of its message: what it uses was away or busy, or waits for an operator. */
+/**
+ * Handler failures that say nothing about the message: a system that the handler uses was unavailable or busy, or waits for an
+ * operator.
+ */
 export class UncountedFailures {
   readonly #options: Pick<ResolvedConsumer, 'isInTransaction'>
-  /** How often the database was away in a call for this delivery. */
+  /** Number of calls for this delivery during which the database was unavailable. */
   readonly #away = new WeakMap<TransportDelivery, number>()
-  /** How often its transaction met another one. */
+  /** Number of conflicts of its transaction with another one. */
   readonly #busy = new WeakMap<TransportDelivery, number>()
 
   constructor(options: Pick<ResolvedConsumer, 'isInTransaction'>) {
@@ -32,9 +35,10 @@ export class UncountedFailures {
   }
 
   /**
-   * True when this is no attempt: the database was away, waits for an operator, or was busy in a transaction that is the binding's own; or a
-   * part of this process is closed. A handler that conflicts with itself fails in the end: a conflict counts as an attempt after 20
-   * tries, which take some seconds. A session that the server ended because the handler paused for too long in it is one. Has no effect.
+   * True if the failure is not an attempt: the database was unavailable, waits for an operator, or was busy in the binding's own
+   * transaction; or a part of this process is closed. A handler that conflicts with itself fails in the end: a conflict counts as
+   * an attempt after 20 tries, which take some seconds. A session that the server ended because the handler paused for too long
+   * is an attempt. No effect.
    */
   isOne(delivery: TransportDelivery, error: unknown): boolean {
     if (isClosed(error)) return true
@@ -56,7 +60,7 @@ export class UncountedFailures {
   }
 }
 
-/** Why a failure is no attempt, for the log. */
+/** Returns why a failure is not an attempt, for the log. */
 export function outageReason(error: Error): string {
   if (isClosed(error)) return CLOSED
   const fault = writeFault(error)

@@ -7,18 +7,18 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { RecentCalls } from './recent-calls.ts'
 import { TrialFailureCounts } from './trial-failure-counts.ts'
 
-/** `closed`: messages flow. `open`: none begins. `half-open`: one is tried, the others wait for how it ends. */
+/** `closed`: messages flow. `open`: none begins. `half-open`: one is tried while the others wait for its outcome. */
 export type CircuitState = 'closed' | 'open' | 'half-open'
 
-/** A handler call that was let through; what it says counts while the circuit is as it was then. */
+/** An admitted handler call. Its outcome counts only if the circuit has not changed since. */
 export interface Permit {
   readonly epoch: number
-  /** Alone on trial. */
+  /** True if the call is the only trial. */
   readonly isTrial: boolean
 }
 
 interface Waiter {
-  /** Its last call was a trial that failed. */
+  /** True if its last call was a failed trial. */
   readonly hasFailed: boolean
   resolve(permit: Permit | undefined): void
 }
@@ -29,10 +29,10 @@ interface Waiter {
  *   closed --too many failed--> open --pauseMs--> half-open --the trial worked--> closed
  *                                ^----------------- the trial failed ------|
  *
- * Each handler call has to `enter`. On trial are, in this order: a message that is between two attempts, one that is new
- * here, and one whose trial failed before, the one that waits longest first. So a message that fails whatever happens does
- * not stand for what the handler calls while another can be asked. A failed trial is no attempt, see `TrialFailureCounts`. Calls
- * from before a change of state no longer count.
+ * Each handler call must `enter`. Trials are made, in this order, with a message between two attempts, a new message, and a
+ * message whose trial failed before, longest waiting first. So a message that always fails does not represent the system that the
+ * handler calls while others can be tried. A failed trial is not an attempt, see `TrialFailureCounts`. Outcomes of calls from
+ * before a change of state do not count.
  */
 export class CircuitBreaker {
   readonly #options: ResolvedCircuitBreaker
@@ -44,7 +44,7 @@ export class CircuitBreaker {
   readonly #freeTrials: TrialFailureCounts
   #state: CircuitState = 'closed'
   #epoch = 0
-  /** In half-open: a message was begun to be the trial, or is it. */
+  /** In half-open: whether a message was begun to be the trial, or is being tried. */
   #trial: 'none' | 'begun' | 'calling' = 'none'
   readonly #recent: RecentCalls
   #lastError: Error | undefined
@@ -70,31 +70,31 @@ export class CircuitBreaker {
     return this.#state
   }
 
-  /** Why it is not closed. */
+  /** Reason why it is not closed. */
   get reason(): string | undefined {
     if (this.#state === 'closed') return undefined
     return `the circuit breaker is ${this.#state}: ${this.#lastError?.message ?? 'too many handler calls failed'}`
   }
 
-  /** How many messages may begin. */
+  /** Returns how many messages may begin. */
   allows(wanted: number): number {
     if (this.#state === 'closed') return wanted
     return this.#state === 'half-open' && this.#trial === 'none' ? 1 : 0
   }
 
-  /** A call that `allows` admitted begins. */
+  /** Records the beginning of a call that `allows` admitted. */
   begun(): void {
     if (this.#state === 'half-open' && this.#trial === 'none') this.#trial = 'begun'
   }
 
-  /** A message ended. If it was to be the trial and made no call (undecodable, taken away), the next one may. */
+  /** Records the end of a message. If it was to be the trial but made no call (undecodable, taken away), the next one may be. */
   ended(): void {
     if (this.#trial !== 'begun') return
     this.#trial = 'none'
     this.#offerTrial()
   }
 
-  /** Lets a handler call through, or `undefined`: then wait with `turn`. */
+  /** Admits a handler call; `undefined`: wait with `turn`. */
   enter(): Permit | undefined {
     if (this.#state === 'closed') return { epoch: this.#epoch, isTrial: false }
     if (this.#state === 'open' || this.#trial === 'calling') return undefined
@@ -104,7 +104,7 @@ export class CircuitBreaker {
 
   /**
    * Resolves when the call may be made; with `undefined` when `signal` aborts or at `dismiss`.
-   * @param hasFailed its last call was a trial that failed: others go first
+   * @param hasFailed true if its last call was a failed trial, so that others go first
    */
   turn(signal: AbortSignal, hasFailed: boolean): Promise<Permit | undefined> {
     return new Promise((resolve) => {
@@ -132,7 +132,7 @@ export class CircuitBreaker {
     else this.#recent.note(false)
   }
 
-  /** @returns whether it was a trial that is no attempt of its message */
+  /** @returns true if it was a trial that is not an attempt of its message */
   failed(permit: Permit, error: Error, message: EncodedMessage): boolean {
     if (permit.epoch !== this.#epoch) return false
     if (!this.#isCounted(error)) {
@@ -150,19 +150,19 @@ export class CircuitBreaker {
     return false
   }
 
-  /** The call says nothing: the message was taken away meanwhile. */
+  /** Records a call without significance: the message was taken away in the meantime. */
   abandoned({ epoch }: Permit): void {
     if (epoch !== this.#epoch || this.#state !== 'half-open') return
     this.#trial = 'none'
     this.#offerTrial()
   }
 
-  /** Lets all that wait go back to the broker. */
+  /** Lets all waiting messages go back to the broker. */
   dismiss(): void {
     for (const waiter of this.#waiters) waiter.resolve(undefined)
   }
 
-  /** Closed and without memory, as at the start. */
+  /** Resets it to closed, without memory. */
   reset(): void {
     this.dismiss()
     this.#enterState('closed')

@@ -7,15 +7,15 @@ import type { LineAdmission } from '../line-interface.ts'
 import { CircuitBreaker, type CircuitState, type Permit } from './circuit-breaker.ts'
 import { RateLimit } from './rate-limit.ts'
 
-/** A call without a breaker to ask. */
+/** Permit of a call without a breaker. */
 export const FREE: Permit = Object.freeze({ epoch: 0, isTrial: false })
 
-/** When messages of one binding begin and when their handler is called: its rate limit and its circuit breaker. */
+/** Decides when messages of one binding begin and when their handler is called: its rate limit and its circuit breaker. */
 export class Pace implements LineAdmission {
   readonly #rate: RateLimit | undefined
   readonly #breaker: CircuitBreaker | undefined
 
-  /** `undefined` when the binding has neither. */
+  /** Returns `undefined` when the binding has neither. */
   static of(
     { name, rateLimit, circuitBreaker }: Pick<ResolvedConsumer, 'name' | 'rateLimit' | 'circuitBreaker'>,
     { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
@@ -33,12 +33,12 @@ export class Pace implements LineAdmission {
     this.#breaker = breaker
   }
 
-  /** `undefined` without a breaker. */
+  /** State of the breaker; `undefined` without one. */
   get circuit(): CircuitState | undefined {
     return this.#breaker?.state
   }
 
-  /** Why the circuit is not closed. */
+  /** Reason why the circuit is not closed. */
   get reason(): string | undefined {
     return this.#breaker?.reason
   }
@@ -52,9 +52,9 @@ export class Pace implements LineAdmission {
   }
 
   /**
-   * Before each handler call. `undefined` when it may not be made: the message goes back.
-   * @param repeated messages in it that have been in a call before
-   * @param hasFailedTrial that call was a trial: others go first
+   * Called before each handler call. `undefined`: the call may not be made, and the message goes back.
+   * @param repeated number of messages in it that have been in a call before
+   * @param hasFailedTrial true if that call was a trial, so that others go first
    */
   enter(
     repeated: number,
@@ -66,7 +66,7 @@ export class Pace implements LineAdmission {
     return this.#breaker.enter() ?? this.#breaker.turn(signal(), hasFailedTrial)
   }
 
-  /** Messages that are called again use up the budget of later ones. */
+  /** Repeated calls of messages use up the budget of later ones. */
   repeated(messages: number): void {
     this.#rate?.spend(messages)
   }
@@ -76,9 +76,9 @@ export class Pace implements LineAdmission {
   }
 
   /**
-   * @param isGone the message was taken away meanwhile: no wonder that it failed
-   * @param message of the call; of a trial, the only one
-   * @returns whether it was a trial that is no attempt of its message
+   * @param isGone true if the message was taken away in the meantime, which explains the failure
+   * @param message message of the call; of a trial, the only one
+   * @returns true if it was a trial that is not an attempt of its message
    */
   threw(permit: Permit, error: unknown, isGone: boolean, message: EncodedMessage): boolean {
     if (!isGone) return this.#breaker?.failed(permit, toError(error), message) ?? false
@@ -86,12 +86,12 @@ export class Pace implements LineAdmission {
     return false
   }
 
-  /** There was no call after all, or it says nothing. */
+  /** Records that there was no call after all, or one without significance. */
   abandoned(permit: Permit): void {
     this.#breaker?.abandoned(permit)
   }
 
-  /** A message has come to its end. */
+  /** Records the end of a message. */
   ended(): void {
     this.#breaker?.ended()
   }

@@ -1,12 +1,12 @@
 import { type Clock, SECOND } from '../../../core/clock.ts'
 import type { ResolvedRateLimit } from '../../bindings/batch-rate-breaker-options.ts'
 
-/** Guards against 0.1 + 0.2. */
+/** Tolerance for errors such as 0.1 + 0.2. */
 const NEARLY = 1e-9
 
 /**
- * A token bucket on the injected clock. It never makes anybody wait: who gets nothing is woken when there is enough, and
- * meanwhile the broker's own flow control (prefetch) holds the rest back.
+ * A token bucket on the injected clock. It never blocks: a caller without tokens is woken when there are enough, and meanwhile
+ * the broker's own flow control (prefetch) holds the rest back.
  */
 export class RateLimit {
   readonly #perMs: number
@@ -26,7 +26,7 @@ export class RateLimit {
     this.#at = clock.monotonic()
   }
 
-  /** All of `wanted`, or as many as the bucket can ever hold; 0 when that many are not there yet. */
+  /** Takes all of `wanted`, or the maximum that the bucket can hold; 0 if there are not enough yet. */
   take(wanted: number): number {
     this.#refill()
     const needed = Math.min(wanted, this.#burst)
@@ -38,7 +38,7 @@ export class RateLimit {
     return 0
   }
 
-  /** Tokens that are not waited for. The debt ends at a bucketful. */
+  /** Takes tokens without waiting. The debt is at most one bucket. */
   spend(count: number): void {
     this.#refill()
     this.#tokens = Math.max(this.#tokens - count, -this.#burst)

@@ -1,9 +1,9 @@
 import type { ResolvedCircuitBreaker } from '../../bindings/batch-rate-breaker-options.ts'
 
-/** Which of the last handler calls failed. */
+/** Outcomes of the last handler calls. */
 export class RecentCalls {
   readonly #limits: Pick<ResolvedCircuitBreaker, 'failures' | 'failureRate' | 'minimum'>
-  /** The last `minimum` calls, round and round: 1 for each that failed. */
+  /** The last `minimum` calls as a ring: 1 for each that failed. */
   readonly #last: Uint8Array
   #failuresInRow = 0
   #noted = 0

@@ -4,8 +4,9 @@ import type { EncodedMessage } from '../../channel/message.ts'
 const MOST_MESSAGES = 10_000
 
 /**
- * Counts each message's failed trials since the circuit opened. While the handler's dependency is down, a failed trial says nothing
- * about the message, so the first `limit` use no attempt. Kept by id, not on the delivery, so a redelivery does not reset the count.
+ * Counts each message's failed trials since the circuit opened. While a system that the handler needs is down, a failed trial
+ * says nothing about the message, so the first `limit` use no attempt. Kept by id, not on the delivery, so a redelivery does not
+ * reset the count.
  */
 export class TrialFailureCounts {
   readonly #limit: number
@@ -15,7 +16,7 @@ export class TrialFailureCounts {
     this.#limit = limit
   }
 
-  /** A trial of this message failed. @returns whether that is no attempt */
+  /** Records a failed trial of this message. @returns true if it is not an attempt */
   take({ source, id }: EncodedMessage): boolean {
     const name = JSON.stringify([source, id])
     const taken = this.#taken.get(name) ?? 0
