@@ -1,4 +1,4 @@
-/** Settings under which a topic deletes dead letters, delayed messages or retries before they are read. */
+/** Detects settings under which a topic deletes dead letters, delayed messages or retries before they are read. */
 import type { Logger } from '../../core/logger.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin } from './driver.ts'
@@ -8,8 +8,8 @@ import { isDelayTopic } from './wire/delay-topic.ts'
 type Configs = ReadonlyMap<string, Readonly<Record<string, string>>>
 
 /**
- * Checks existing topics, our own and those of other programs. Settings that this client may not read are named in the log.
- * @throws TransportError `mismatch` for a compacted topic, which keeps the last message of a key alone
+ * Checks existing topics, including those of other programs. Settings that this client may not read are named in the log.
+ * @throws TransportError `mismatch` for a compacted topic, which keeps only the last message of a key
  */
 export async function checkSettings(admin: Admin, specs: readonly DestinationSpec[], logger: Logger): Promise<void> {
   const kept = specs.filter(({ keepsEach }) => keepsEach === true)
@@ -30,7 +30,7 @@ export async function checkSettings(admin: Admin, specs: readonly DestinationSpe
 
 const names = (specs: readonly DestinationSpec[]): readonly string[] => specs.map(({ name }) => name)
 
-/** A retry channel is `<channel>.<group>.retry`. */
+/** Suffix of a retry channel: `<channel>.<group>.retry`. */
 const retryEnd = (groups: readonly string[]): string => `.${groups[0]}.retry`
 
 function channelOf({ name, groups }: DestinationSpec): string {
@@ -70,7 +70,7 @@ function warnOfLimits(topic: string, config: Readonly<Record<string, string>> | 
   )
 }
 
-/** A forwarder writes what waits long anew now and then, but it may be off meanwhile. */
+/** A forwarder rewrites long-delayed messages regularly, but it may be down meanwhile. */
 function warnOfDelays(
   { name: topic, retentionMs = 0 }: DestinationSpec,
   config: Readonly<Record<string, string>> = {},

@@ -1,55 +1,59 @@
 /**
- * What Kafka's part of the adapter (`wire/`, `group/`, `delays/`, topics, publishing) needs of a client library. A library
- * is a folder that implements `KafkaDriver`, as `kafkajs/` does, and nothing outside of that folder changes for it.
+ * What the Kafka adapter (`wire/`, `group/`, `delays/`, topics, publishing) needs of a client library. A library is supported by
+ * a folder that implements `KafkaDriver`, such as `kafkajs/`; nothing outside of that folder depends on it.
  *
- * What a driver rejects with is a `TransportError`. Inside `AdminLink.use` it is an error that has the protocol's name of
- * what went wrong (`TOPIC_ALREADY_EXISTS`) as its `type`, or has one that does in `cause` or `errors`: see `errors.ts`.
- * Offsets of single records may be text or bigint too, as the library has them; all others are numbers, exact up to 2^53.
+ * Drivers reject with a `TransportError`. Inside `AdminLink.use` they reject with an error that has the protocol's name of the
+ * failure (`TOPIC_ALREADY_EXISTS`) as its `type`, or contains one that has it in `cause` or `errors`: see `errors.ts`. Offsets of
+ * single records may be text or bigint, as in the library; all others are numbers, exact up to 2^53.
  */
 import type { Receiver, Subscription, TransportHost } from '../transport/transport.ts'
 import type { SettledOffsets } from './group/settled-uncommitted-offsets.ts'
 
 export interface KafkaDriver {
-  /** Called once, before all else. Makes no connection. */
+  /** Called once, before all other functions. Makes no connection. */
   attach(host: TransportHost): DriverLink
 }
 
 /** The connections of one transport. */
 export interface DriverLink {
   readonly admin: AdminLink
-  /** A producer with a connection of its own, which is made when it is first needed. */
+  /** Creates a producer with its own connection, which is made when it is first needed. */
   openProducer(): Producer
-  /** A member that has not joined yet: `open` joins. */
+  /** Creates a member that has not joined yet: `open` joins. */
   createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member
 }
 
 // ---- producing
 
-/** A message on its way to the wire. */
+/** A message to send. */
 export interface OutgoingRecord {
   key: string | Buffer | null
   value: Buffer | null
   headers: Record<string, Buffer | string>
 }
 
-/** A record with the partition it was given, which is the same in every attempt. */
+/** A record with its partition, which is the same in every attempt. */
 export interface Envelope extends OutgoingRecord {
   readonly topic: string
   readonly bytes: number
-  /** Its place in the list that is being published. */
+  /** Position in the list that is being published. */
   readonly index: number
-  /** `undefined` until it is decided: a key goes where the Java client puts it, records without one take turns. */
+  /** Partition; `undefined` until it is decided: a key goes to the Java client's partition, records without one take turns. */
   place: number | undefined
 }
 
 export interface Producer {
-  /** `send` puts the records of many topics into one request for each broker. Otherwise each call has the records of one topic. */
+  /**
+   * True: `send` puts the records of many topics into one request for each broker. Otherwise each call has the records of one
+   * topic.
+   */
   readonly joinsTopics: boolean
   /**
-   * Sends with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time for a topic,
-   * any number for different ones. The records of a partition keep their order and are stored once, whatever is retried. Resolves with those that the broker did not confirm.
-   * After a rejection nothing more of it is sent, but requests on the wire may still arrive.
-   * @param onConfirmed called for each as soon as it is known: one topic may take long, and the others may not
+   * Sends with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time for a
+   * topic, any number for different ones. The records of a partition keep their order and are stored once, regardless of retries.
+   * Resolves with the records that the broker did not confirm. After a rejection nothing more of it is sent, but requests in
+   * flight may still arrive.
+   * @param onConfirmed called for each record as soon as it is confirmed, because one topic may take longer than others
    * @throws TransportError
    */
   send(
@@ -57,13 +61,13 @@ export interface Producer {
     durationMs: number,
     onConfirmed?: (envelope: Envelope) => void,
   ): Promise<readonly Envelope[]>
-  /** Idempotent, bounded in time, never rejects. */
+  /** Closes it. Idempotent, bounded in time, never rejects. */
   close(): Promise<void>
 }
 
 // ---- consuming
 
-/** A message as it came from the wire. */
+/** A received message. */
 export interface IncomingRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
@@ -71,7 +75,7 @@ export interface IncomingRecord {
   readonly timestamp: string | bigint | number
   readonly offset: string | bigint | number
   readonly headers?: Readonly<Record<string, IncomingHeader>>
-  /** Size with key and headers. @default the bytes of its value */
+  /** Size with key and headers. @default size of its value */
   readonly bytes?: number
 }
 
@@ -81,7 +85,7 @@ export type IncomingHeader = Buffer | string | ReadonlyArray<Buffer | string> | 
 export interface FetchedBatch {
   readonly partition: number
   readonly messages: readonly IncomingRecord[]
-  /** Where the fetch began. */
+  /** Offset at which the fetch began. */
   readonly fetchedOffset?: unknown
   /** Offset of the last record, including skipped ones. */
   lastOffset(): string | bigint | number
@@ -94,26 +98,26 @@ export interface MemberSpec {
   readonly partitions: number
   readonly prefetch: number
   readonly prefetchBytes: number
-  /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
+  /** Start offsets by partition, for a group that commits nothing; `undefined` for a durable group. */
   readonly startAt: ReadonlyMap<number, number> | undefined
-  /** Each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
+  /** True: each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
   readonly evenShares?: boolean | undefined
-  /** Offsets of the group that this process has settled and not committed; shared by consecutive members. */
+  /** Offsets of the group that this process has settled but not committed; shared by consecutive members. */
   readonly settled?: SettledOffsets | undefined
 }
 
 export interface MemberEvents {
-  /** The broker answered, or did not. */
+  /** The broker answered, or failed to. */
   onAnswer(error?: unknown): void
   /** The member has left permanently. Never rejects. */
   onEnd(): Promise<void>
 }
 
-/** A place in a Kafka group. Before it gives partitions up, what is lent of them is recalled, settled and committed. */
+/** A place in a Kafka group. Before it gives partitions up, their deliveries are recalled, settled and committed. */
 export interface Member extends Subscription {
-  /** Resolves once the place in the group is taken. @throws TransportError */
+  /** Resolves once it has joined the group. @throws TransportError */
   open(): Promise<void>
-  /** Ends it if need be; resolves when the driver has let go, or has taken too long. Never rejects. */
+  /** Ends it if necessary; resolves when the driver has finished, or has taken too long. Never rejects. */
   ended(): Promise<void>
 }
 
@@ -121,40 +125,40 @@ export interface Member extends Subscription {
 
 /** An administrative connection, made when it is first needed and again after a failure. Every call is bounded in time. */
 export interface AdminLink {
-  /** @param attempted what is done, for the error: `creating topics` @throws TransportError */
+  /** @param attempted action for the error: `creating topics` @throws TransportError */
   use<T>(attempted: string, work: (admin: Admin) => Promise<T>, destination?: string): Promise<T>
   close(): Promise<void>
 }
 
 export interface Admin {
   listTopics(): Promise<readonly string[]>
-  /** Resolves too when others were faster for all of them. */
+  /** Creates topics. Also resolves when others have created all of them first. */
   createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<void>
-  /** Partitions of each topic, without topics that the broker does not know. */
+  /** Returns the partitions of each topic, without topics that the broker does not know. */
   partitionsOf(topics: readonly string[]): Promise<ReadonlyMap<string, TopicPartitions>>
-  /** Settings that apply to each topic, its own and the broker's. @throws also when one of them may not be read */
+  /** Returns the settings that apply to each topic, its own and the broker's. @throws also when one of them may not be read */
   configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>>
-  /** The first offset of each partition and the one after its last record, be its transaction open or not. */
+  /** Returns the first offset of each partition and the one after its last record, whether its transaction is open or not. */
   ranges(topic: string): Promise<readonly PartitionRange[]>
-  /** By partition the first record of that time (epoch ms) or later, or the end. */
+  /** Returns by partition the first record at this time (epoch ms) or later, or the end. */
   offsetsAt(topic: string, time: number): Promise<ReadonlyMap<number, number>>
-  /** By partition, without those in which the group has committed nothing. */
+  /** Returns committed offsets by partition, without partitions in which the group has committed nothing. */
   committed(groupId: string, topic: string): Promise<ReadonlyMap<number, number>>
-  /** Commits for a group without members. Resolves false, and does nothing, when it has some. */
+  /** Commits for a group without members. Resolves with false, without an effect, if it has members. */
   place(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<boolean>
   deleteGroup(groupId: string): Promise<void>
 }
 
 export interface TopicPartitions {
   readonly count: number
-  /** Each partition has a leader. */
+  /** True if each partition has a leader. */
   readonly isLed: boolean
 }
 
 export interface NewTopic {
   readonly name: string
   readonly partitions: number
-  /** -1: what the broker has as its default. */
+  /** Number of replicas; -1: the broker's default. */
   readonly replicationFactor: number
   readonly config: Readonly<Record<string, string>>
 }

@@ -1,4 +1,4 @@
-/** Kafka's words translated into the binder's. The only file that knows the protocol's names of errors. */
+/** Translates Kafka's errors to those of the binder. The only file that knows the protocol's names of errors. */
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
@@ -17,10 +17,10 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'refused',
   GROUP_MAX_SIZE_REACHED: 'refused',
   KAFKA_STORAGE_ERROR: 'refused',
-  // Passwords may change on either side first, and rights are granted and revoked while services run: this resolves by itself, and is reported
-  // until then.
+  // Passwords may change on either side first, and rights are granted and revoked while services run: this resolves without a
+  // restart, and is reported until then.
   SASL_AUTHENTICATION_FAILED: 'refused',
-  // A clock is put right while services run.
+  // A clock is corrected while services run.
   INVALID_TIMESTAMP: 'refused',
   CLUSTER_AUTHORIZATION_FAILED: 'refused',
   GROUP_AUTHORIZATION_FAILED: 'refused',
@@ -51,13 +51,13 @@ const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
 
 /** A library's knowledge of its own errors. */
 export interface DriverErrors {
-  /** The kind by the `type` or the `name` of an error, where the protocol has no name for it. */
+  /** Kind by the `type` or `name` of an error without a name in the protocol. */
   readonly names: Readonly<Record<string, TransportErrorKind>>
-  /** Where the remedy of the kind would send the reader the wrong way. */
+  /** Remedy that replaces a misleading one of the kind. */
   readonly remedyFor: (error: unknown) => string | undefined
 }
 
-/** @param attempted for the message: `publish to "orders"` */
+/** @param attempted action for the message: `publish to "orders"` */
 export function toTransportError(
   error: unknown,
   attempted: string,
@@ -74,7 +74,7 @@ export function toTransportError(
   )
 }
 
-/** Remedy for a failure, where it differs within its kind. */
+/** Returns the remedy for a failure, if it differs within its kind. */
 export function remedyOf(error: unknown): string | undefined {
   if (error instanceof StoodStill) return STOOD_STILL
   if (isDenied(error)) return RIGHTS
@@ -85,7 +85,7 @@ const TIMESTAMP =
   'The timestamp is out of range for the broker: put the clock of this host or of the broker right (message.timestamp.after.max.ms, 1 hour ' +
   'unless it is set). It is tried again.'
 
-/** No heartbeat left, since nothing ran in this process: the brokers have no part in it. */
+/** The member sent no heartbeat because this process was stopped; the brokers are not the cause. */
 export class StoodStill extends Error {
   constructor(stillMs: number) {
     super(
@@ -99,14 +99,14 @@ const STOOD_STILL =
 
 const RIGHTS = 'Give the user the rights on it (`kafka-acls`): it is tried again.'
 
-/** The user lacks rights on the topic, on the group or on the cluster: they may be given while we try. */
+/** True if the user lacks rights on the topic, the group or the cluster, which may be granted during retries. */
 export function isDenied(error: unknown): boolean {
   return chain(error).some(({ type }) => type?.endsWith('_AUTHORIZATION_FAILED') === true)
 }
 
 const PLAIN: DriverErrors = { names: {}, remedyFor: () => undefined }
 
-/** An aggregate says "Topic creation errors", and which topic and why only in the parts of it. */
+/** Returns the text. An aggregate says "Topic creation errors", and only its parts name the topic and the reason. */
 export function textOf(error: unknown): string {
   const { message } = toError(error)
   const { errors } = error as KafkaError
@@ -130,7 +130,7 @@ export function transportError(
   return failure(kind, `kafka: ${message}. ${remedy}`, { destination, cause })
 }
 
-/** Anything that is not known is taken for a broker that is away: try again. */
+/** Returns the kind. An unknown error counts as an unavailable broker: try again. */
 export function kindOf(error: unknown, names: DriverErrors['names'] = {}): TransportErrorKind {
   for (const each of chain(error)) {
     const kind = KINDS[each.type ?? ''] ?? names[each.type ?? ''] ?? names[each.name ?? '']
@@ -139,12 +139,12 @@ export function kindOf(error: unknown, names: DriverErrors['names'] = {}): Trans
   return 'unavailable'
 }
 
-/** The broker wants the group to join again; this member's place is still its own until it does. */
+/** True if the broker wants the group to rejoin; the member keeps its place until it does. */
 export function isRebalance(error: unknown): boolean {
   return hasType(error, 'REBALANCE_IN_PROGRESS', 'NOT_COORDINATOR_FOR_GROUP', 'GROUP_LOAD_IN_PROGRESS')
 }
 
-/** The broker no longer knows this member: its partitions may have another owner already. */
+/** True if the broker no longer knows this member: its partitions may already have another owner. */
 export function isExpelled(error: unknown): boolean {
   return hasType(error, 'UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID')
 }
@@ -160,7 +160,7 @@ export interface KafkaError {
   readonly errors?: readonly unknown[]
 }
 
-/** The error, its causes, and the parts of an aggregate. */
+/** Returns the error, its causes, and the parts of an aggregate. */
 export function chain(error: unknown): readonly KafkaError[] {
   const found: KafkaError[] = []
   const queue: unknown[] = [error]

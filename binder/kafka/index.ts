@@ -1,9 +1,9 @@
 /**
- * Kafka through kafkajs: a channel is a topic, a group is a consumer group. What lies where on the broker and how messages
- * look is part of the contract with other clients: `docs/brokers/kafka.md`, `docs/reference/wire-format.md`.
+ * Kafka with kafkajs: a channel is a topic, a group is a consumer group. Names on the broker and the form of messages are part of
+ * the contract with other clients: `docs/brokers/kafka.md`, `docs/reference/wire-format.md`.
  *
- * What differs from other transports: a message that waits for its time lies in topics of its own, and keys map to
- * partitions as they do for Kafka's Java client, so both may write to one topic.
+ * Differences from other transports: delayed messages wait in separate topics, and keys map to partitions as in Kafka's Java
+ * client, so both may write to one topic.
  *
  * @module
  */

@@ -28,13 +28,13 @@ export interface PublisherParts {
 interface SendTerms {
   /** On the monotonic clock. */
   readonly until: number
-  /** Called once for each message, as soon as it has its outcome. */
+  /** Called once for each message, as soon as its outcome is known. */
   readonly settle: (envelope: Envelope, outcome: PublishOutcome) => void
 }
 
 /**
- * Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. A topic that does not answer takes no
- * time of the other topics.
+ * Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. A topic that does not
+ * answer does not delay other topics.
  */
 export class KafkaPublisher {
   readonly #settings: PublisherSettings
@@ -50,7 +50,7 @@ export class KafkaPublisher {
     this.#producer = producer
   }
 
-  /** Before it is published: why it never can be. */
+  /** Returns why a message can never be published, before it is. */
   cannotTake(message: EncodedMessage): TransportError | undefined {
     const wrapped = this.#wrap(message, 0, undefined)
     return wrapped instanceof Error ? wrapped : undefined
@@ -89,7 +89,7 @@ export class KafkaPublisher {
     return outcomes
   }
 
-  /** Sends topics side by side, and together what one request holds. */
+  /** Sends topics concurrently, and in one request where possible. */
   async #sendTopics(envelopes: readonly Envelope[], terms: SendTerms): Promise<void> {
     const together: Envelope[][] = []
     const parts: Array<Promise<void>> = []
@@ -115,7 +115,10 @@ export class KafkaPublisher {
     )
   }
 
-  /** Looks up a topic that was not provisioned or did not answer before: a library waits for a missing one as for a broker. */
+  /**
+   * Looks up a topic that was not provisioned or did not answer before, because a library waits for a missing topic as for a
+   * broker.
+   */
   async #verifyAndSend(topic: string, envelopes: readonly Envelope[], terms: SendTerms): Promise<void> {
     const remaining = terms.until - this.#clock.monotonic()
     try {
@@ -127,7 +130,7 @@ export class KafkaPublisher {
     return this.#sendInTurn(this.#requestsOf(topic, envelopes), terms)
   }
 
-  /** Keeps the order of each partition. */
+  /** Sends in the order of each partition. */
   async #sendInTurn(requests: readonly Envelope[][], terms: SendTerms): Promise<void> {
     for (const request of requests) await this.#send(request, terms)
   }
@@ -162,8 +165,8 @@ export class KafkaPublisher {
   }
 
   /**
-   * Sends until each message has an answer or time is up.
-   * @param isRepeat the messages were given to the producer before
+   * Sends until each message has an answer or the time limit passes.
+   * @param isRepeat true: the messages were passed to the producer before
    */
   async #send(request: readonly Envelope[], terms: SendTerms, isRepeat = false): Promise<void> {
     const { until, settle } = terms
@@ -175,7 +178,7 @@ export class KafkaPublisher {
       if (this.#closed) return settleAll(left, terms, transportError('closed', 'publishing failed'))
       if (remaining <= 0) {
         if (!wasTried) return settleUnsent(left, terms)
-        // A topic may be gone, for which a library waits as for a broker: look before the next publish.
+        // The topic may have been deleted, for which a library waits as for a broker, so it is looked up before the next publish.
         for (const { topic } of left) this.#topics.forget(topic)
         return settleAll(left, terms, last ?? transportError('timeout', 'no confirm in time'))
       }
@@ -196,8 +199,8 @@ export class KafkaPublisher {
   }
 
   /**
-   * The broker refuses something in this request. Each topic goes on its own, then halves until the culprit is alone. Rights are a topic's:
-   * all its records fail together.
+   * Handles a request of which the broker refuses a part. Each topic is sent separately, then in halves until the refused message
+   * is alone. Rights belong to a topic, so all its records fail together.
    */
   async #refused(request: readonly Envelope[], error: TransportError, terms: SendTerms): Promise<void> {
     const [first, ...others] = byTopic(request)
@@ -227,7 +230,7 @@ function refusalOf({ kind, cause }: TransportError, topic: string): TransportErr
   return transportError(kind, `publishing to "${topic}" failed${why}`, topic, cause, remedyOf(cause))
 }
 
-/** Error of messages that were not given to the producer. */
+/** Returns the error of messages that were not passed to the producer. */
 function notSent(topic: string, cause?: Error): TransportError {
   return notTakenInTime(TRANSPORT, { destination: topic }, cause)
 }

@@ -9,7 +9,7 @@ import type { KafkaCommonOptions } from './options.ts'
 /** Settings as users give them. */
 type GivenSettings = Omit<KafkaCommonOptions, 'compression'>
 
-/** The options of the adapter that are the same with every driver, checked. */
+/** Options of the adapter that are the same for every driver, checked. */
 export type KafkaSettings = Resolved<Omit<GivenSettings, 'groupIds' | 'startAt'>> & {
   readonly groupIds: ReadonlyMap<string, string>
   readonly startAt: StartsAt
@@ -31,7 +31,7 @@ const DEFAULTS = {
 
 const MAX_BYTES = 1_000_000_000
 
-/** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option under `path` */
+/** Applies the defaults and checks everything. Pure. @throws TypeError / RangeError naming the option under `path` */
 export function resolveKafkaSettings(path: string, given: GivenSettings): KafkaSettings {
   const number = (name: keyof typeof DEFAULTS, min: number, max: number): number =>
     requireInteger(`${path}.${name}`, given[name] ?? DEFAULTS[name], min, max)

@@ -1,12 +1,12 @@
 interface Open<T> {
   readonly connection: T
-  /** Calls under way. */
+  /** Number of running calls. */
   uses: number
 }
 
 /**
- * A connection for several calls at once, opened when first needed. After a failed call the next one gets another. Calls in flight keep
- * the old one, which need not be broken, and the last of them closes it.
+ * A connection for several concurrent calls, opened when first needed. After a failed call the next one uses a new connection.
+ * Running calls keep the old one, which may still work, and the last of them closes it.
  */
 export class SharedConnection<T> {
   readonly #connect: () => T
@@ -20,7 +20,7 @@ export class SharedConnection<T> {
     this.#disconnect = disconnect
   }
 
-  /** @param isConnectionFault whether an error means that the connection may be broken @throws what `work` throws */
+  /** @param isConnectionFault tells whether an error means that the connection may be broken @throws the error of `work` */
   async use<R>(
     work: (connection: T) => Promise<R>,
     isConnectionFault: (error: unknown) => boolean = () => true,
@@ -39,7 +39,7 @@ export class SharedConnection<T> {
     }
   }
 
-  /** Ends calls in flight, too. */
+  /** Closes it, which also ends running calls. */
   async close(): Promise<void> {
     this.#current = undefined
     await Promise.all(Array.from(this.#all, (each) => this.#end(each)))

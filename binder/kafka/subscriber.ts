@@ -18,7 +18,7 @@ import type { Topics } from './topics.ts'
 import { FORWARDERS } from './wire/delay-topic.ts'
 
 const DELETE_MS = 2_000
-/** Number of messages that a forwarder holds of each tier: as many as it publishes at once. */
+/** Number of messages of each tier that a forwarder holds: as many as it publishes at once. */
 const TIER_WINDOW = 500
 const TIER_WINDOW_BYTES = 2 * 1024 * 1024
 
@@ -27,16 +27,16 @@ export interface SubscriberParts {
   readonly link: DriverLink
   readonly topics: Topics
   readonly host: TransportHost
-  /** The broker answered a member, or did not. */
+  /** The broker answered a member, or failed to. */
   readonly onAnswer: (error?: unknown) => void
 }
 
-/** Opens subscriptions, and ends those that are left at the close of the transport. */
+/** Opens subscriptions, and ends the remaining ones when the transport closes. */
 export class Subscriber {
   readonly #parts: SubscriberParts
   readonly #admin: AdminLink
   readonly #open = new Set<Member>()
-  /** By group and topic: a group id may be one of the user's, for several topics. */
+  /** By group and topic, because a user's group id may belong to several topics. */
   readonly #settled = new Map<string, SettledOffsets>()
   readonly #places: GroupPlaces
   #isClosed = false
@@ -47,7 +47,7 @@ export class Subscriber {
     this.#places = new GroupPlaces(parts.settings)
   }
 
-  /** @throws TransportError `mismatch` for a Kafka group of two groups */
+  /** @throws TransportError `mismatch` for a Kafka group shared by two groups */
   claim({ name, groups }: Pick<DestinationSpec, 'name' | 'groups'>): void {
     for (const group of groups) this.#places.claim(name, group)
   }
@@ -88,7 +88,7 @@ export class Subscriber {
       this.#open.delete(member)
       await afterEnd()
     }
-    // The subscriber may have closed while the topic was looked up: otherwise this member would never end.
+    // The subscriber may have closed during the lookup of the topic: otherwise this member would never end.
     if (this.#isClosed) throw transportError('closed', `subscribing to "${spec.topic}" failed`, spec.topic)
     const member: Member = link.createMember(spec, receiver, { onAnswer, onEnd })
     this.#open.add(member)
@@ -133,9 +133,9 @@ export class Subscriber {
   }
 
   /**
-   * Says where a group begins that has committed nothing anywhere, but not again when it connects again before its first commit. What
-   * cannot be looked up is no reason not to begin.
-   * @param plainName under which another program may have a group of its own on the topic
+   * Logs where a group without any commits begins, but not again when it reconnects before its first commit. A failed lookup does
+   * not prevent the start.
+   * @param plainName name under which another program may have a group on the topic
    */
   async #reportBeginning(
     { topic, groupId, at }: Pick<NewGroup, 'topic' | 'groupId' | 'at'>,
@@ -157,8 +157,8 @@ export class Subscriber {
   }
 
   /**
-   * A new group's first offsets are committed before its first member joins: a partition in which nothing comes would
-   * else begin at the end of that day again, after each restart.
+   * Commits the first offsets of a new group before its first member joins: otherwise a partition without messages would begin at
+   * its current end again after each restart.
    */
   async #placeGroup({ group, destination: topic }: SubscriptionSpec): Promise<void> {
     const at = group === null ? undefined : startOf(this.#parts.settings.startAt, group, topic)
@@ -167,7 +167,7 @@ export class Subscriber {
     await this.#admin.use(`placing group "${groupId}"`, (admin) => placeGroup(admin, groupId, topic, at), topic)
   }
 
-  /** "From now on" is fixed before joining: whatever is published after `subscribe` lies behind it. */
+  /** Fixes "from now on" before joining: everything published after `subscribe` is later. */
   async #startOf({ group, destination: topic, rereads }: SubscriptionSpec): Promise<MemberSpec['startAt']> {
     if (group !== null && rereads !== true) return undefined
     const ranges = await this.#admin.use(`finding the offsets of "${topic}"`, (admin) => admin.ranges(topic), topic)
@@ -181,7 +181,7 @@ export class Subscriber {
   }
 }
 
-/** Whether another program's group has offsets there. False when this one has no right to ask. */
+/** Tells whether another program's group has offsets there. False if this user has no right to ask. */
 async function hasNamesake(admin: Admin, groupId: string | undefined, topic: string): Promise<boolean> {
   const positions = groupId === undefined ? undefined : await admin.committed(groupId, topic).catch(() => undefined)
   return positions !== undefined && positions.size > 0

@@ -11,7 +11,7 @@ import { isDelayTopic } from './wire/delay-topic.ts'
 
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
-/** After a restart of all brokers the first one back may not list topics for some seconds. */
+/** After a restart of all brokers the first one may not list topics for some seconds. */
 const ABSENCE_MS = 1 * MINUTE
 /** Longer than the pauses between retries. */
 const LOOKS_APART_MS = 1 * HOUR
@@ -22,7 +22,7 @@ interface Absence {
   readonly seenAt: number
 }
 
-/** Makes topics exist, and knows which do. */
+/** Creates topics, and knows which exist. */
 export class Topics {
   readonly #settings: KafkaSettings
   readonly #admin: AdminLink
@@ -31,12 +31,12 @@ export class Topics {
   readonly #partitions = new Map<string, number>()
   /** Topics that the broker has listed to this process. */
   readonly #listed = new Set<string>()
-  /** Listed topics that were missing at the last look. */
+  /** Listed topics that were missing at the last lookup. */
   readonly #absences = new Map<string, Absence>()
-  /** Seen with the count that was declared. */
+  /** Topics seen with the declared number of partitions. */
   readonly #accepted = new Set<string>()
   readonly #deadLetters = new Set<string>()
-  /** By their settings. */
+  /** Topics whose settings were checked. */
   readonly #checked = new Set<string>()
 
   constructor(
@@ -50,21 +50,21 @@ export class Topics {
     this.#logger = logger
   }
 
-  /** How many partitions the topic had when last looked at; `undefined` when it was never seen. */
+  /** Returns the topic's number of partitions at the last lookup; `undefined` if it was never seen. */
   partitions(topic: string): number | undefined {
     return this.#partitions.get(topic)
   }
 
-  /** True for a topic of dead letters: `maxMessageBytes` is not for it, and the broker's limit is what we made it. */
+  /** True for a topic of dead letters, which is not limited by `maxMessageBytes` but by its own setting. */
   takesAnySize(topic: string): boolean {
     return this.#deadLetters.has(topic)
   }
 
   /**
-   * Creates the topics that are missing, if it may, and resolves when the broker knows all topics and the created ones have their
-   * leaders. Topics that exist may lack leaders: a group can read its other partitions meanwhile. One that exists with another
-   * count of partitions than declared is refused the first time it is seen. When it gets more later, while this process
-   * runs, there is a warning and producers and groups follow: stopping would not bring back the old order.
+   * Creates missing topics, if allowed, and resolves when the broker knows all topics and the created ones have leaders. Existing
+   * topics may lack leaders, because a group can read its other partitions. An existing topic with another number of partitions
+   * than declared is refused the first time it is seen. If it gets more partitions later, while this process runs, a warning is
+   * logged and producers and groups use them: stopping would not restore the old order.
    * @throws TransportError
    */
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
@@ -75,7 +75,7 @@ export class Topics {
       await this.#admin.use('creating topics', (admin) => this.#provisionOn(admin, wanted))
     } catch (error) {
       if (!hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION')) throw error
-      // Before it creates topics, kafkajs asks for those that its connection has used. The next try has a new connection.
+      // Before creating topics, kafkajs requests those that its connection has used. The next try has a new connection.
       throw transportError(
         'unavailable',
         'creating topics failed: a topic is not known to the broker',
@@ -87,8 +87,8 @@ export class Topics {
   }
 
   /**
-   * Looks a topic up that this process did not provision.
-   * @throws TransportError `unroutable` when there is none, `unavailable` when it may come back
+   * Looks up a topic that this process did not provision.
+   * @throws TransportError `unroutable` when it does not exist, `unavailable` when it may reappear
    */
   async verify(topic: string): Promise<number> {
     const known = this.#partitions.get(topic)
@@ -101,8 +101,9 @@ export class Topics {
   }
 
   /**
-   * Error for a topic that the broker does not know now and knew before. `undefined` for one that this process has never seen, or that
-   * was absent for a minute. A look more than an hour after the last one begins a new absence: the topic may have been there between.
+   * Returns an error for a topic that the broker does not know now but knew before. `undefined` for a topic that this process has
+   * never seen, or that has been absent for a minute. A lookup more than an hour after the last one begins a new absence, because
+   * the topic may have existed in between.
    */
   passingAbsence(topic: string, cause?: unknown): TransportError | undefined {
     if (!this.#listed.has(topic)) return undefined
@@ -114,7 +115,7 @@ export class Topics {
     return transportError('unavailable', `topic "${topic}" is not known to the broker (yet)`, topic, cause)
   }
 
-  /** Looks again next time: the broker said something about the topic that does not fit. */
+  /** Forgets the topic, because the broker's answer contradicts the last lookup. */
   forget(topic: string): void {
     this.#partitions.delete(topic)
   }
@@ -150,7 +151,10 @@ export class Topics {
     }
   }
 
-  /** A hosted broker may forbid the message limit or the retention of a dead letter topic: then without it, with a line in the log. */
+  /**
+   * Creates a topic without the message limit or the retention of dead letters if a hosted broker forbids these settings, and
+   * logs it.
+   */
   async #createAlone(admin: Admin, missing: readonly DestinationSpec[], error: unknown): Promise<void> {
     const [spec] = missing
     if (missing.length !== 1 || spec === undefined) throw error
@@ -206,14 +210,14 @@ export class Topics {
     }
   }
 
-  /** Once. @throws TransportError */
+  /** Checks settings, once. @throws TransportError */
   async #checkSettings(admin: Admin, wanted: readonly DestinationSpec[]): Promise<void> {
     const fresh = wanted.filter(({ name }) => !this.#checked.has(name))
     await checkSettings(admin, fresh, this.#logger)
     for (const { name } of fresh) this.#checked.add(name)
   }
 
-  /** @throws TransportError naming everything that is missing or differs */
+  /** @throws TransportError naming everything that is missing or different */
   #compareAll(wanted: readonly DestinationSpec[], missing: readonly DestinationSpec[]): void {
     const faults = missing.map(
       ({ name, partitions }) => `topic "${name}" is missing (${counted(partitions, 'partition')})`,
@@ -224,7 +228,7 @@ export class Topics {
       if (existing !== undefined && existing !== partitions && !takesAnyCount(spec) && !this.#accepted.has(name))
         faults.push(`topic "${name}" has ${counted(existing, 'partition')}, declared are ${partitions}`)
     }
-    // A number of partitions alone has a remedy of its own.
+    // A different number of partitions alone has its own remedy.
     if (faults.length === 0 || (faults.length === 1 && missing.length === 0)) {
       for (const spec of wanted) this.#compare(spec)
       return
@@ -249,8 +253,8 @@ export class Topics {
 }
 
 /**
- * Whether the topic may have any count of partitions. Retries keep theirs when the channel gets more partitions: their copies have no
- * order, and a group reads all partitions that the topic has.
+ * Tells whether the topic may have any number of partitions. Retries keep theirs when the channel gets more: their copies have no
+ * order, and a group reads all partitions of the topic.
  */
 function takesAnyCount(spec: DestinationSpec): boolean {
   const { assumed, keepsEach, deadLetters } = spec
@@ -265,14 +269,14 @@ function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpe
   return transportError('mismatch', has, name, undefined, 'Delete it once nothing is left in it: it is made again.')
 }
 
-/** The broker's own limit for a whole request is 100 MiB as well. */
+/** Same as the broker's limit for a whole request, 100 MiB. */
 const DEAD_LETTER_BYTES = 100 * 1024 * 1024
 
 /**
- * The settings of a topic that we make. What the channel says goes before what the transport says. Kafka deletes whole
- * segments only, so they must end, too. A dead letter topic takes whatever its channel takes, and the metadata on top; a
- * letter is kept until it is redriven or dropped, and a delayed message until it is due, whatever the transport or the broker says of
- * other topics.
+ * Returns the settings of a topic to create. The channel's settings override the transport's. Kafka only deletes whole segments,
+ * so their length is limited, too. A dead letter topic accepts everything that its channel accepts, with additional metadata; a
+ * letter is kept until it is redriven or dropped, and a delayed message until it is due, whatever the transport or the broker set
+ * for other topics.
  */
 export function topicConfigOf(
   spec: DestinationSpec,

@@ -46,11 +46,11 @@ interface Parts {
   readonly news: DelayedMessageListeners
 }
 
-/** Kafka as a transport, over any driver. */
+/** Kafka as a transport, with any driver. */
 export class KafkaTransport implements Transport {
   readonly name = TRANSPORT
   readonly features = FEATURES
-  /** A driver takes one call at a time: those that overlap can pass one another when they are tried again. */
+  /** A driver takes one call at a time, because concurrent ones could overtake each other in retries. */
   readonly publishConcurrency = 1
   readonly isolatesDestinations = true
   readonly #settings: KafkaSettings

@@ -9,9 +9,9 @@ import { delayTopicOf, TIERS_MS } from '../wire/delay-topic.ts'
 import type { DelayedMessageListeners } from './delayed-message-listeners.ts'
 import { Forwarder } from './forwarder.ts'
 
-/** The first look: what is provisioned together is looked for together. */
+/** Delay of the first check: destinations provisioned together are checked together. */
 const FIRST_LOOK_MS = 200
-/** Time after which an unconfirmed message is forwarded again: it has not been settled. */
+/** Time after which an unconfirmed message is forwarded again, because it is not settled. */
 const FORWARD_TIMEOUT_MS = 30 * SECOND
 
 export interface DelaysParts {
@@ -20,16 +20,16 @@ export interface DelaysParts {
   readonly topics: Topics
   readonly subscriber: Subscriber
   /**
-   * A separate publisher, which this closes: forwarding does not wait behind the service's own sends, nor the other way round. A destination
-   * has one forwarder, which makes one call at a time: as the producer requires.
+   * A separate publisher, which this closes, so that forwarding and the service's own sends do not wait for each other. A
+   * destination has one forwarder, which makes one call at a time, as the producer requires.
    */
   readonly publisher: KafkaPublisher
   readonly news: DelayedMessageListeners
 }
 
 /**
- * Forwards the delayed messages of the destinations that this process uses. For those that it delays itself at once; for the others as soon
- * as a periodic check finds a delay topic beside them: the process that delayed a message may be gone.
+ * Forwards the delayed messages of the destinations that this process uses. For messages that it delays itself at once; for
+ * others as soon as a periodic check finds a delay topic, because the process that delayed a message may have died.
  */
 export class Delays {
   readonly #parts: DelaysParts
@@ -47,7 +47,7 @@ export class Delays {
     this.#host = host
   }
 
-  /** The destinations exist, and the delay topics of those with `delays`. */
+  /** Called when the destinations, and the delay topics of those with `delays`, exist. */
   use(specs: readonly DestinationSpec[]): void {
     for (const { name, delays, deadLetters } of specs) {
       if (delays === true) this.#own.add(name)

@@ -5,7 +5,7 @@ interface Listener {
   stalled(stall: Stall | undefined): void
 }
 
-/** Tells the subscriptions to a destination what becomes of the messages that are delayed on their way to it. */
+/** Notifies the subscriptions to a destination about messages that are delayed on their way to it. */
 export class DelayedMessageListeners {
   readonly #stalls = new Map<string, Stall>()
   readonly #listeners = new Map<string, Set<Listener>>()
@@ -20,7 +20,7 @@ export class DelayedMessageListeners {
     for (const { receiver } of this.#listenersOf(destination)) receiver.displaced?.(displacement)
   }
 
-  /** Subscribes with a receiver that hears of the delayed messages as of its own. @throws as `subscribe` */
+  /** Subscribes with a receiver that is also notified about delayed messages. @throws the errors of `subscribe` */
   async subscribed(
     destination: string,
     receiver: Receiver,

@@ -20,27 +20,27 @@ import { ForwardingFailures } from './forwarding-failures.ts'
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Joins the forwarders of the topic. @throws TransportError */
   subscribe(topic: string, receiver: Receiver): Promise<Subscription>
-  /** Called one at a time, returns one outcome per message, never rejects. */
+  /** Publishes. Called one at a time, returns one outcome per message, never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
-  /** Whether this process delays messages itself: another one may forward them where it does not. */
+  /** Tells whether this process delays messages itself; otherwise another process may forward them. */
   isNeeded(): boolean
-  /** Why messages are not forwarded, at each change; `undefined` when they are again. */
+  /** Called at each change with the reason why messages are not forwarded; `undefined` when they are again. */
   stalled(stall: Stall | undefined): void
   displaced(displacement: Displacement): void
 }
 
 const BACKOFF = resolveBackoff('kafkaTransport', { initialMs: 200, maxMs: 5 * SECOND })
-/** Messages due within this time go along. */
+/** Messages due within this time are forwarded together. */
 const GATHER_MS = 5
-/** A wall clock may be put right meanwhile. */
+/** A wall clock may be corrected during the wait. */
 const MAX_TIMER_MS = MINUTE
 const RETRY_MS = SECOND
-/** Pause after a permanent refusal, which needs a person. */
+/** Pause after a permanent refusal, which an operator has to resolve. */
 const REFUSED_MS = 30 * SECOND
 const MAX_BATCH = 500
-/** Longest wait of `close` for the confirms of a publish in flight. */
+/** Longest time that `close` waits for the confirms of a publish in flight. */
 const FINISH_MS = 3 * SECOND
-/** A place that is kept for so long, or that messages come to, shows that nothing is in its way. */
+/** A place held for this long, or received messages, show that joining works. */
 const STEADY_MS = 10 * SECOND
 
 interface Held {
@@ -48,17 +48,17 @@ interface Held {
   readonly message: EncodedMessage
   /** Epoch ms. */
   until: number
-  /** Latest refusal by the broker. */
+  /** Latest refusal of the broker. */
   refusal?: TransportError | undefined
 }
 
 /**
- * Moves what is due out of the delay topic of one destination: to the next tier, or to the destination. One of a durable
- * group of all processes that use the destination, so it does not matter which of them dies.
+ * Moves due messages out of the delay topic of one destination: to the next tier, or to the destination. A member of a durable
+ * group of all processes that use the destination, so any of them may die.
  *
- * A record is settled after its next place was confirmed: a crash in between repeats it, with the same id. Nothing that
- * waits holds up the place in the group: records are held unsettled while the adapter beats, fetches no further than a
- * window per tier, and gives them back when the group rebalances.
+ * A record is settled after it was confirmed in its next place: a crash in between repeats it, with the same id. Waiting messages
+ * do not block the place in the group: records are held unsettled while the adapter sends heartbeats, fetches at most a window
+ * per tier, and gives them back when the group rebalances.
  */
 export class Forwarder {
   readonly #destination: string
@@ -85,7 +85,7 @@ export class Forwarder {
     await this.#loop
   }
 
-  /** Takes a place among the forwarders, and again after a loss, until closed. */
+  /** Joins the forwarders, and again after a loss, until closed. */
   async #keep(): Promise<void> {
     const { clock } = this.#host
     const { signal } = this.#closing
@@ -100,7 +100,7 @@ export class Forwarder {
     if (!this.#closing.signal.aborted) this.#failures.failed('place', error, !this.#host.isNeeded())
   }
 
-  /** From taking a place to its end. @throws TransportError */
+  /** Runs from joining to the loss of the place. @throws TransportError */
   async #serve(signal: AbortSignal): Promise<void> {
     const lost = Promise.withResolvers<void>()
     const closing = Promise.withResolvers<void>()
@@ -143,8 +143,8 @@ export class Forwarder {
       delivery.ack()
       return
     }
-    // If the sender's clock is ahead, `until` can be later than any message should leave this tier. The message is then forwarded to
-    // the tier for the remaining delay, so that it takes up no room here.
+    // If the sender's clock is ahead, `until` can be later than the maximum of this tier. The message is then forwarded to the
+    // tier for the remaining delay, so that it takes no capacity here.
     const until = Math.min(delayed.until, tierEndsAt(partitionIn(delivery.position), this.#host.clock.now()))
     this.#held.add({ delivery, message: delayed.message, until })
     this.#wakeAt(until)
@@ -177,9 +177,9 @@ export class Forwarder {
     this.#timer = { at: until, cancel }
   }
 
-  /** Everything that is due, then waits for the next. */
+  /** Forwards all due messages, then waits for the next. */
   async #forwardDue(): Promise<void> {
-    // The caller stores this promise after this call: values set at the end must come later, also when nothing is due.
+    // The caller stores this promise after the call, so values set at the end must be set later, even when nothing is due.
     await Promise.resolve()
     for (let due = this.#takeDue(); due.length > 0; due = this.#takeDue()) await this.#forward(due)
     this.#sending = undefined
@@ -211,7 +211,10 @@ export class Forwarder {
     else if (outcomes.includes(undefined)) this.#failures.worked('publishing')
   }
 
-  /** Keeps a message for another try. A refused one is reported while it waits: it pins the position, so a restart forwards all behind it again. */
+  /**
+   * Keeps a message for another try. A refused one is reported while it waits, because it blocks the position, so a restart
+   * forwards all later messages again.
+   */
   #holdAgain(each: Held, outcome: TransportError): void {
     const { clock, logger } = this.#host
     const isRefused = isRefusal(outcome)

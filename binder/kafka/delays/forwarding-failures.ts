@@ -7,15 +7,15 @@ import { TRANSPORT } from '../errors.ts'
 import { groupIdOf } from '../group/group-id-and-start-at.ts'
 import { FORWARDERS } from '../wire/delay-topic.ts'
 
-/** A failure that may pass by itself counts after so long. */
+/** Time after which a failure that may be temporary is reported. */
 const LASTING_MS = 30 * SECOND
 
 /** Failing stage: joining the forwarders, reading delayed messages, or publishing due ones. */
 export type Stage = 'place' | 'reading' | 'publishing'
 
 /**
- * Reasons why the messages in one delay topic are not forwarded. Each is logged at first and once a minute, and handed to
- * the bindings that wait for the messages.
+ * Reasons why the messages in one delay topic are not forwarded. Each is logged at first and once a minute, and reported to the
+ * bindings that wait for the messages.
  */
 export class ForwardingFailures {
   readonly #topic: string
@@ -25,7 +25,7 @@ export class ForwardingFailures {
   readonly #reasons = new Map<Stage, Stall>()
   readonly #failing = new Map<Stage, { readonly since: number; toldAt: number | undefined }>()
 
-  /** @param stalled called with the worst reason at each change, `undefined` when none is left */
+  /** @param stalled called with the worst reason at each change, `undefined` when none remains */
   constructor(
     topic: string,
     { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
@@ -37,7 +37,7 @@ export class ForwardingFailures {
     this.#stalled = stalled
   }
 
-  /** @param isPassing messages may be forwarded all the same, by another process */
+  /** @param isPassing true: another process may forward the messages */
   failed(stage: Stage, error: unknown, isPassing = false): void {
     const isSaid = error instanceof TransportError && error.kind === 'refused'
     const failing = this.#failingAt(stage)
@@ -46,7 +46,7 @@ export class ForwardingFailures {
     else this.#logger.debug({ topic: this.#topic, err: toError(error) }, 'could not forward delayed messages')
   }
 
-  /** Logs that they go on if it has said that they do not. */
+  /** Logs that the stage works again, if its failure was logged. */
   worked(stage: Stage): void {
     const wasTold = this.#failing.get(stage)?.toldAt !== undefined
     this.#failing.delete(stage)
@@ -60,7 +60,7 @@ export class ForwardingFailures {
     else this.#put('reading', stall)
   }
 
-  /** Forgets the reason without knowing better: the subscription is over. */
+  /** Forgets the reason, because the subscription has ended. */
   ended(stage: Stage): void {
     if (this.#reasons.delete(stage)) this.#tell()
   }

@@ -1,16 +1,16 @@
-/** Fetches of an assignment so far: which partitions answered, and where each last began. */
+/** Fetches of an assignment: partitions that have answered, and the start of each last fetch. */
 export class AnsweredFetches {
-  /** Partitions whose first fetch was not answered yet. */
+  /** Partitions whose first fetch has no answer yet. */
   readonly #unheard = new Set<number>()
   readonly #from = new Map<number, number>()
   readonly #heard = Promise.withResolvers<void>()
 
-  /** Resolves when each partition of an assignment was heard of, or at `stop`. */
+  /** Resolves when each partition of an assignment has answered, or at `stop`. */
   get heard(): Promise<void> {
     return this.#heard.promise
   }
 
-  /** A new assignment: nothing was heard of it. */
+  /** Starts a new assignment without answers. */
   begin(partitions: readonly number[]): void {
     this.#unheard.clear()
     this.#from.clear()
@@ -23,7 +23,7 @@ export class AnsweredFetches {
     if (this.#unheard.delete(partition) && this.#unheard.size === 0) this.#heard.resolve()
   }
 
-  /** Where the last fetch of it began; `undefined` before the first in this assignment. */
+  /** Returns the start of its last fetch; `undefined` before the first one in this assignment. */
   startOf(partition: number): number | undefined {
     return this.#from.get(partition)
   }

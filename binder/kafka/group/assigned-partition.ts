@@ -4,16 +4,16 @@ import { WaitingBytes } from './fetch-buffer-limits.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
 import type { SettledRecords } from './settled-uncommitted-offsets.ts'
 
-/** A message of a partition that is lent, or was lent before in this process and given back. */
+/** A message that is lent to the binder, or was lent in this process and given back. */
 export interface Parcel extends Slot {
   readonly assigned: AssignedPartition
-  /** `undefined` once it is finished: its slot stays until all earlier messages are finished. */
+  /** `undefined` once it is finished: its slot remains until all earlier messages are finished. */
   record: IncomingRecord | undefined
   readonly bytes: number
   returned: boolean
 }
 
-/** Rest of a fetched batch, and the offset after it. */
+/** Remainder of a fetched batch, and the offset after it. */
 interface Chunk {
   readonly records: readonly IncomingRecord[]
   readonly end: number
@@ -21,31 +21,31 @@ interface Chunk {
 }
 
 /**
- * Most messages taken from the lowest unfinished one on, and most settled ones that are not committed: this member remembers their
- * offsets, and Kafka redelivers all of them after a crash. Rarely reached: other keys may go on for seconds at full speed while one
- * key waits, or while the broker refuses commits.
+ * Maximum number of messages taken from the lowest unfinished one on, and of settled but uncommitted ones: this member remembers
+ * their offsets, and Kafka redelivers all of them after a crash. Rarely reached, because other keys may continue for seconds at
+ * full speed while one key waits, or while the broker refuses commits.
  */
 const MAX_TAKEN = 50_000
-/** Number of settled messages that are committed at once, without waiting for `commitIntervalMs`. */
+/** Number of settled messages after which they are committed at once, without waiting for `commitIntervalMs`. */
 const COMMIT_AT = MAX_TAKEN / 2
 
 const UNLIMITED = { prefetchBytes: Number.POSITIVE_INFINITY, partitions: 1 } as const
 
 /**
- * One assigned partition: what was fetched and not yet lent, what is lent, and how far it is finished. What waits is
- * kept as the driver gave it; a message costs an object of ours only while it is lent.
+ * One assigned partition: fetched messages that are not lent yet, lent messages, and the progress of finishing them. Waiting
+ * messages stay in the driver's form; a message only needs an object of this package while it is lent.
  */
 export class AssignedPartition {
   readonly partition: number
   readonly tracker = new OffsetTracker()
-  /** Lent and not settled. */
+  /** Number of lent and unsettled messages. */
   unsettled = 0
   unsettledBytes = 0
-  /** Where the next fetch begins; `undefined` before the first batch. */
+  /** Start of the next fetch; `undefined` before the first batch. */
   fetchPosition: number | undefined
 
   readonly #chunks: Chunk[] = []
-  /** Given back, by offset; all of it lies below what was never lent. */
+  /** Messages given back, by offset; all are below those that were never lent. */
   readonly #returned: Parcel[] = []
   readonly #waitingBytes: WaitingBytes
   readonly #settled: SettledRecords | undefined
@@ -56,7 +56,7 @@ export class AssignedPartition {
 
   /**
    * @param waitingBytes of all partitions of the member
-   * @param settled settled messages that are not committed; `undefined` for a group that commits nothing
+   * @param settled settled but uncommitted messages; `undefined` for a group that commits nothing
    */
   constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED), settled?: SettledRecords) {
     this.partition = partition
@@ -64,12 +64,12 @@ export class AssignedPartition {
     this.#settled = settled
   }
 
-  /** Settled and not committed. */
+  /** Settled but uncommitted messages. */
   get uncommitted(): SettledRecords['uncommitted'] {
     return this.#settled?.uncommitted
   }
 
-  /** True once so many settled messages wait for their commit that it should not wait for its interval. */
+  /** True if too many settled messages wait for a commit to wait for its interval. */
   get isCommitDue(): boolean {
     return this.#uncommittedCount >= COMMIT_AT
   }
@@ -78,31 +78,31 @@ export class AssignedPartition {
     return this.#settled?.count ?? 0
   }
 
-  /** Marks one finished. True when the position moved. */
+  /** Marks a message as finished. True when the position moved. */
   finish(parcel: Parcel): boolean {
     if (parcel.record !== undefined) this.#settled?.add(parcel.offset, parcel.record)
     parcel.record = undefined
     return this.tracker.finish(parcel)
   }
 
-  /** Everything below `position` is committed. */
+  /** Records that everything below `position` is committed. */
   committed(position: number): void {
     this.#settled?.committed(position)
   }
 
-  /** True once after messages were passed over that were settled before: the position may have moved. */
+  /** Returns true once after skipping messages that were settled before, when the position may have moved. */
   takeSkipped(): boolean {
     const skipped = this.#hasSkipped
     this.#hasSkipped = false
     return skipped
   }
 
-  /** Fetched and waiting to be lent. */
+  /** Number of fetched messages that wait to be lent. */
   get waiting(): number {
     return this.#returned.length + this.#fresh
   }
 
-  /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
+  /** Half a batch may wait while the next is fetched, so that the binder always has messages. */
   hasRoom(prefetch: number): boolean {
     if (this.waiting > Math.max(prefetch, this.#lastBatch >> 1)) return false
     if (this.tracker.size >= MAX_TAKEN || this.#uncommittedCount >= MAX_TAKEN) return false
@@ -123,7 +123,7 @@ export class AssignedPartition {
     this.#dropTaken()
   }
 
-  /** Moves past offsets below `end` that were never appended: they hold no records for the consumer. */
+  /** Skips offsets below `end` without records for the consumer. */
   skip(end: number): void {
     this.tracker.startAt(end)
     this.#chunks.push({ records: [], end, taken: 0 })
@@ -135,13 +135,13 @@ export class AssignedPartition {
     return this.#takeReturned() ?? this.#takeFresh()
   }
 
-  /** The next one if it is a gap below something finished. */
+  /** Returns the next message if it is a gap below a finished one. */
   nextGap(): Parcel | undefined {
     const parcel = this.#returned[0]
     return parcel !== undefined && this.tracker.isGap(parcel) ? this.#takeReturned() : undefined
   }
 
-  /** Puts a released message back to its place in the order. */
+  /** Puts a released message back in its place in the order. */
   putBack(parcel: Parcel): void {
     parcel.returned = true
     this.#hold(bytesOf(parcel))
@@ -183,7 +183,7 @@ export class AssignedPartition {
     return parcel
   }
 
-  /** After its last record a batch may go on with records that are none of ours. */
+  /** A batch may end with records that are not for the consumer. */
   #dropTaken(): void {
     for (let chunk = this.#chunks[0]; chunk !== undefined && chunk.taken === chunk.records.length; ) {
       this.tracker.skipTo(chunk.end)

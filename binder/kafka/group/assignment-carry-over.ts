@@ -3,9 +3,9 @@ import type { PartitionLending } from './partition-lending.ts'
 
 /** Data of an assignment that the next one needs. */
 export class AssignmentCarryOver {
-  /** The lowest unfinished offset of partitions that were given up, before that where to begin. */
+  /** Lowest unfinished offset of partitions that were given up; before that, their start. */
   readonly #positions: Map<number, number>
-  /** Where fetching stood, further than what was finished. */
+  /** Last fetch positions, beyond the finished messages. */
   readonly #fetched: Map<number, number> = new Map()
 
   constructor(startAt: ReadonlyMap<number, number> | undefined) {
@@ -20,15 +20,15 @@ export class AssignmentCarryOver {
     }
   }
 
-  /** Where a group that commits nothing goes on. A partition that was added later is read from its beginning. */
+  /** Returns where a group that commits nothing continues. A partition that was added later is read from its beginning. */
   positionOf(partition: number): number {
     return this.#positions.get(partition) ?? 0
   }
 
   /**
-   * True for a batch that was fetched before the group was joined anew and handed over after: with several brokers one
-   * fetch can be under way while the consumer joins. It begins where fetching stood then, and taking it would skip what
-   * has come back. At most one per partition; a batch that begins there by chance is merely fetched twice.
+   * True for a batch that was fetched before rejoining the group and passed on afterwards: with several brokers one fetch can be
+   * in flight while the consumer joins. It begins at the old fetch position, and taking it would skip returned messages. At most
+   * one per partition; a batch that begins there by coincidence is merely fetched twice.
    */
   isLate(batch: Pick<FetchedBatch, 'partition' | 'fetchedOffset'>): boolean {
     const suspect = this.#fetched.get(batch.partition)

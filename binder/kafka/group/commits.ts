@@ -2,27 +2,27 @@ import { type Clock, SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 
-/** Commits positions by partition, once. Rejects with what the broker said. */
+/** Commits positions by partition, once. Rejects with the broker's error. */
 export type CommitCall = (positions: ReadonlyMap<number, number>) => Promise<void>
 
-/** A coordinator that moves to another broker refuses commits for some seconds: that needs no report. */
+/** A coordinator that moves to another broker refuses commits for some seconds, which needs no report. */
 const REFUSED_MS = 10 * SECOND
 
 export interface CommitsFields {
   readonly topic: string
   readonly clock: Clock
-  /** How long positions are gathered. */
+  /** How long positions are collected. */
   readonly intervalMs: number
   readonly logger: Logger
-  /** Called with what the group has committed, unless it was forgotten meanwhile. */
+  /** Called with the positions that the group has committed, unless they were forgotten meanwhile. */
   readonly onCommitted?: ((positions: ReadonlyMap<number, number>) => void) | undefined
   /** Called once when all commits of some seconds have failed, and with `undefined` when one succeeds again. */
   readonly onRefused?: ((error: Error | undefined) => void) | undefined
 }
 
 /**
- * Writes positions to the group, gathered over an interval, one commit at a time. A commit that fails is tried again
- * with the next; the broker refuses those of a member that it has expelled.
+ * Writes positions to the group, collected over an interval, one commit at a time. A failed commit is tried again with the next;
+ * the broker refuses those of a member that it has expelled.
  */
 export class Commits {
   readonly #topic: string
@@ -36,7 +36,7 @@ export class Commits {
   #cancelTimer: (() => void) | undefined
   #running: Promise<void> | undefined
   #generation = 0
-  /** When the first of the commits began that have failed since the last success. */
+  /** Start of the first commit that has failed since the last success. */
   #refusedSince: number | undefined
   #isToldRefused = false
 
@@ -49,14 +49,14 @@ export class Commits {
     this.#onRefused = onRefused
   }
 
-  /** How to commit, as of the newest batch. */
+  /** Sets the commit function of the newest batch. */
   use(call: CommitCall): void {
     this.#call = call
   }
 
   /**
-   * Everything below `position` is finished.
-   * @param isDue the commit should not wait for the interval; it does while the broker refuses commits
+   * Records that everything below `position` is finished.
+   * @param isDue true: the commit should not wait for the interval, unless the broker refuses commits
    */
   mark(partition: number, position: number, isDue = false): void {
     this.#dirty.set(partition, position)
@@ -64,7 +64,7 @@ export class Commits {
     else this.#schedule()
   }
 
-  /** Commits what is marked. @throws what the broker said; the positions stay marked */
+  /** Commits the marked positions. @throws the broker's error; the positions stay marked */
   async flush(): Promise<void> {
     while (this.#running !== undefined) await this.#running.catch(() => {})
     if (this.#dirty.size === 0 || this.#call === undefined) return
@@ -76,7 +76,7 @@ export class Commits {
     }
   }
 
-  /** Forgets everything: the partitions are no longer ours. */
+  /** Forgets everything, because the partitions belong to another member. */
   reset(): void {
     this.#generation++
     this.#dirty.clear()

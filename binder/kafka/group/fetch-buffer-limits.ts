@@ -1,8 +1,8 @@
 import type { MemberSpec } from '../driver.ts'
 
 /**
- * What the partitions of one member hold while it waits to be lent. A partition that holds its share is not fetched, nor is any
- * once all of them hold the limit together: then what is lent has to go first.
+ * Size of messages that wait to be lent in all partitions of one member. A partition that holds its share is not fetched, and
+ * none is once all together hold the limit.
  */
 export class WaitingBytes {
   readonly #limits: WaitingLimits
@@ -18,7 +18,7 @@ export class WaitingBytes {
     this.#total += bytes
   }
 
-  /** @param own what the partition that asks holds */
+  /** @param own size that the calling partition holds */
   hasRoom(own: number): boolean {
     return own < this.#share && (this.#limits.evenShares === true || this.#total < this.#limits.prefetchBytes)
   }
@@ -26,13 +26,13 @@ export class WaitingBytes {
 
 export interface WaitingLimits {
   readonly prefetchBytes: number
-  /** That share it. */
+  /** Number of partitions that share it. */
   readonly partitions: number
-  /** Each has its share, however long the others hold theirs. */
+  /** True: each has its share, however long the others hold theirs. */
   readonly evenShares?: boolean | undefined
 }
 
-/** How many messages of one partition may wait to be lent. */
+/** Returns how many messages of one partition may wait to be lent. */
 export function partitionWindow({
   prefetch,
   partitions,
@@ -41,21 +41,21 @@ export function partitionWindow({
   return evenShares === true ? Math.ceil(prefetch / partitions) : prefetch
 }
 
-/** How much is fetched at a time. */
+/** Sizes of fetches. */
 export interface FetchSizes {
-  /** The most that is kept of one partition in one answer: the rest is fetched again. */
+  /** Maximum kept of one partition from one answer: the rest is fetched again. */
   readonly roomBytes: number
-  /** Limit of an answer, on the wire. */
+  /** Limit of an answer on the wire. */
   readonly maxBytes: number
   /** Limit of a partition in it. */
   readonly maxPartitionBytes: number
 }
 
 const MIN_FETCH_BYTES = 64 * 1024
-/** Fetched records live until they are handled: twice as many, measured, cost a third more CPU, in garbage collection. */
+/** Fetched records live until they are handled: with twice as many, measured, garbage collection costs a third more CPU. */
 const MAX_PARTITION_BYTES = 512 * 1024
 const MAX_FETCH_BYTES = 10 * 1024 * 1024
-/** Ratio of the memory of short records to their bytes on the wire. */
+/** Ratio of the memory of short records to their size on the wire. */
 const HELD_TO_WIRE = 3
 
 /** @param partitions of the topic */

@@ -4,15 +4,15 @@ import type { TransportError } from '../../errors.ts'
 import { transportError } from '../errors.ts'
 
 /**
- * The Kafka group of a subscription, unless `groupIds` says another. Kafka groups are global and one member's topics are the
- * group's, so the topic is part of the name: `audit` on two channels is two groups. To read on with another program use this
- * group id.
+ * Returns the Kafka group of a subscription without an entry in `groupIds`. Kafka groups are global and a member's topics are the
+ * group's, so the topic is part of the name: `audit` on two channels is two groups. To continue reading with another program use
+ * this group id.
  */
 export function groupIdOf(group: string, topic: string): string {
   return `${group}.${topic}`
 }
 
-/** By group and channel, as `resolveGroupIds` made it. */
+/** By group and channel, from `resolveGroupIds`. */
 type GroupIds = ReadonlyMap<string, string>
 
 export function kafkaGroupOf({ groupIds }: { readonly groupIds: GroupIds }, group: string, topic: string): string {
@@ -25,8 +25,8 @@ interface GroupPlace {
 }
 
 /**
- * Refuses a Kafka group that a second group has, by `groupIds` or because their names read the same: the members would each read a
- * part of both topics.
+ * Refuses a Kafka group used by two groups, because of `groupIds` or equal joined names: the members would each read a part of
+ * both topics.
  */
 export class GroupPlaces {
   readonly #settings: { readonly groupIds: GroupIds }
@@ -36,7 +36,7 @@ export class GroupPlaces {
     this.#settings = settings
   }
 
-  /** @throws TransportError `mismatch` naming both groups and what to change */
+  /** @throws TransportError `mismatch` naming both groups and the remedy */
   claim(topic: string, group: string): void {
     const groupId = kafkaGroupOf(this.#settings, group, topic)
     const place = { topic, group }
@@ -57,12 +57,12 @@ function sharedGroup(groupId: string, { topic, group }: GroupPlace, other: Group
   )
 }
 
-/** `:` is in no name of a channel or a group. */
+/** Joins with `:`, which no name of a channel or group contains. */
 const placeOf = (group: string, topic: string): string => `${topic}:${group}`
 
 const MAX_LENGTH = 249
 
-/** @throws TypeError naming the channel and the group, also of a Kafka group that is given twice */
+/** @throws TypeError naming the channel and the group, also for a Kafka group that is given twice */
 export function resolveGroupIds(
   path: string,
   given: Readonly<Record<string, Readonly<Record<string, string>>>>,
@@ -88,7 +88,7 @@ export function resolveGroupIds(
   return resolved
 }
 
-/** Where a group begins that has committed nothing: `latest`, or epoch ms. By group and channel. */
+/** Start of a group without commits: `latest`, or epoch ms. By group and channel. */
 export type StartsAt = ReadonlyMap<string, 'latest' | number>
 
 export function startOf(startAt: StartsAt, group: string, topic: string): 'latest' | number | undefined {

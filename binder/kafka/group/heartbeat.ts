@@ -8,19 +8,19 @@ import { type MembershipTimes, SessionTimeout } from './session-timeout.ts'
 const TICK_MS = 500
 
 export interface HeartEvents {
-  /** The place in the group is lost, or must be taken for lost. */
+  /** The place in the group is lost, or must be considered lost. */
   onLost(error: Error): void
   /** The broker no longer knows this member. */
   onExpelled(error: unknown): void
-  /** The group wants to rebalance: the member has to join again. */
+  /** The group rebalances: the member has to join again. */
   onRebalance(): void
-  /** A heartbeat failed for another reason: the coordinator may be away. */
+  /** A heartbeat failed for another reason: the coordinator may be unavailable. */
   onSilence(error: unknown): void
 }
 
 /**
- * Keeps the membership in the group and watches it. It sends heartbeats also while a batch waits for room and while partitions are handed
- * over, and it detects that the broker no longer answers.
+ * Maintains and monitors the membership in the group. It also sends heartbeats while a batch waits for capacity and while
+ * partitions are handed over, and it detects that the broker no longer answers.
  */
 export class Heartbeat {
   readonly membership: SessionTimeout
@@ -29,7 +29,7 @@ export class Heartbeat {
   readonly #sessionTimeoutMs: number
   readonly #events: HeartEvents
   #call: (() => Promise<void>) | undefined
-  /** Why the last beat that failed did. */
+  /** Error of the last failed heartbeat. */
   #failure: { readonly error: Error; readonly at: number } | undefined
   readonly #ticked: LastHeard
   #beating = false
@@ -44,7 +44,7 @@ export class Heartbeat {
     this.#events = events
   }
 
-  /** How to beat, as of now. Called more often than the interval says: the call sees to it that it is not too often. */
+  /** Sets the heartbeat function. Called more often than the interval; the function itself limits the rate. */
   use(call: () => Promise<void>): void {
     this.#call = call
   }
@@ -59,20 +59,20 @@ export class Heartbeat {
     this.#stopped = true
   }
 
-  /** The group was joined. @param sentAt when the share was asked for. @default now */
+  /** Records that the group was joined. @param sentAt time of the request. @default now */
   joined(sentAt: Instant | undefined): void {
     this.membership.joined(sentAt)
     void this.#beat()
   }
 
-  /** Error about the membership, with the reason if a heartbeat has failed since the last answer. */
+  /** Returns an error about the membership, with the reason if a heartbeat has failed since the last answer. */
   because(what: string): Error {
     const failure = this.#failure
     if (failure === undefined || failure.at < this.membership.answeredAt) return new Error(what)
     return new Error(`${what}: ${failure.error.message}`, { cause: failure.error })
   }
 
-  /** @param stillMs how much later than planned it comes */
+  /** @param stillMs delay of the call beyond its schedule */
   #tick(stillMs: number): void {
     const doubt = this.membership.doubt()
     if (doubt !== undefined) {
@@ -91,8 +91,8 @@ export class Heartbeat {
   }
 
   /**
-   * A heartbeat sent during a join may be answered for the previous generation, with "unknown", after the join. Taken as an answer about the
-   * new membership it would withdraw that permanently: a library whose own heartbeats are in order would never join again.
+   * A heartbeat sent during a join may be answered with "unknown" for the previous generation after the join. Treating this as an
+   * answer about the new membership would end it permanently: a library whose own heartbeats succeed would never join again.
    */
   async #beat(): Promise<void> {
     if (this.#beating || this.#call === undefined) return

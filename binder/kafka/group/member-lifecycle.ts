@@ -11,7 +11,7 @@ export interface MemberLifeEvents {
   onAnswer(error: Error): void
   /** Returns the current assignment, which is withdrawn when the place in the group is lost. */
   current(): PartitionLending | undefined
-  /** Called once. @param flush true while the place is kept, so that settled positions can still be committed */
+  /** Called once. @param flush true while the place is held, so that settled positions can still be committed */
   shutDown(reason: Error, flush: boolean): Promise<void>
 }
 
@@ -44,14 +44,14 @@ export class MemberState {
     return this.#ended !== undefined
   }
 
-  /** The place in the group is taken. */
+  /** Records that the member has joined the group. */
   joined(): void {
     this.#joined.resolve()
   }
 
   /**
    * @param begin starts the join
-   * @param settle waits for what the member needs once its place is taken
+   * @param settle waits for everything that the member needs after joining
    * @throws TransportError
    */
   async open(begin: () => Promise<void>, settle: () => Promise<void>): Promise<void> {
@@ -64,7 +64,7 @@ export class MemberState {
       this.#state = 'open'
     } catch (error) {
       this.lost(error)
-      // The topic was provisioned before; a broker that has just started may not know it yet.
+      // The topic was provisioned before, but a broker that has just started may not know it yet.
       if (hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION'))
         throw transportError('unavailable', `topic "${topic}" is not known to the broker (yet)`, topic, error)
       throw this.#events.toTransportError(error, `subscribing to "${topic}"`, topic)
@@ -84,12 +84,12 @@ export class MemberState {
     if (wasOpen) this.#receiver.lost(this.#events.toTransportError(error, `consuming "${topic}"`, topic))
   }
 
-  /** A lost member has nothing to flush: the next one need not wait for its connections to end. */
+  /** A lost member has nothing to flush: the next one need not wait until its connections end. */
   async close(): Promise<void> {
     if (this.#state !== 'lost') await this.ended()
   }
 
-  /** Ends it if need be; resolves when the driver has let go, or has taken too long. */
+  /** Ends it if necessary; resolves when the driver has finished, or has taken too long. */
   ended(): Promise<void> {
     return this.#end(new Error('the subscription was closed'), true)
   }

@@ -8,7 +8,7 @@ import { Commits } from './commits.ts'
 import type { PartitionLending } from './partition-lending.ts'
 
 const FLUSH_MS = 3 * SECOND
-/** Pause between two looks whether the binding was paused, or its circuit has opened. */
+/** Interval at which it checks whether the binding was paused, or its circuit has opened. */
 const LOOK_MS = 1 * SECOND
 
 export interface ProgressFields {
@@ -20,7 +20,7 @@ export interface ProgressFields {
   current(): PartitionLending | undefined
   /** Called when commits have been refused for some seconds, and with `undefined` when one succeeds again. */
   onCommitsRefused(error: Error | undefined): void
-  /** Asks the binder to release the messages that no handler has begun. */
+  /** Makes the binder release messages that no handler has begun. */
   recall(): void
   /** True while no handler would begin a message. */
   isHeld(): boolean
@@ -31,7 +31,7 @@ export class OffsetHandover {
   readonly commits: Commits
   readonly carried: AssignmentCarryOver
   readonly #fields: ProgressFields
-  /** A group that commits nothing goes on from its own memory. */
+  /** False for a group that commits nothing, and continues from its own memory. */
   readonly #isDurable: boolean
 
   constructor({ topic, startAt }: MemberSpec, fields: ProgressFields) {
@@ -49,14 +49,14 @@ export class OffsetHandover {
     })
   }
 
-  /** The position of a partition moved. */
+  /** Records that the position of a partition has moved. */
   mark({ partition, tracker: { position }, isCommitDue }: AssignedPartition): void {
     if (this.#isDurable && position !== undefined) this.commits.mark(partition, position, isCommitDue)
   }
 
   /**
-   * Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. An assignment that
-   * another one has replaced meanwhile is given up already.
+   * Waits until messages in handlers are settled and committed, for at most about two thirds of the rebalance timeout. An
+   * assignment that was replaced by another has already been given up.
    */
   async handOver(lending: PartitionLending): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#fields
@@ -68,13 +68,13 @@ export class OffsetHandover {
     if (this.#fields.current() === lending) this.giveUp(lending)
   }
 
-  /** Keeps what the next assignment needs. */
+  /** Stores the data that the next assignment needs. */
   giveUp(lending: PartitionLending): void {
     this.carried.remember(lending)
     this.commits.reset()
   }
 
-  /** @param flush commits what is settled, unless the assignment is withdrawn */
+  /** @param flush commits settled messages, unless the assignment is withdrawn */
   async end(flush: boolean): Promise<void> {
     const { clock } = this.#fields
     if (flush && this.#fields.current()?.isWithdrawn === false) await ended(clock, FLUSH_MS, this.#flush())
@@ -82,8 +82,8 @@ export class OffsetHandover {
   }
 
   /**
-   * Several keys of a partition are worked on at once: messages left unfinished below finished ones are handled, too, while handlers still
-   * begin any.
+   * Handlers may process several keys of a partition at once: unfinished messages below finished ones are handled, too, as long
+   * as handlers begin any.
    */
   async #finishStarted(lending: PartitionLending, over: AbortSignal): Promise<void> {
     await lending.settled()

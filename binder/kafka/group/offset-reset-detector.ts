@@ -1,15 +1,15 @@
 /**
- * Notices when a group does not go on where it stood. A broker answers a fetch with `OFFSET_OUT_OF_RANGE` when retention has deleted the
- * records at that offset, or when the offset lies past the end (the topic was made anew, or the broker lost records). Every driver then goes
- * on at the first record there is; the next answer tells how far that is.
+ * Detects that a group does not continue at its position. A broker answers a fetch with `OFFSET_OUT_OF_RANGE` when retention has
+ * deleted the records at that offset, or when the offset is past the end (the topic was recreated, or the broker lost records).
+ * Every driver then continues at the first existing record; the next answer shows the distance.
  */
 import type { Displacement } from '../../transport/transport.ts'
 
-/** Serves one assignment: before the next one another member may have read further. */
+/** Serves one assignment, because before the next one another member may have read further. */
 export class OffsetResetDetector {
   readonly #topic: string
   readonly #tell: (displacement: Displacement) => void
-  /** Where reading stood, by partition, until the next answer about it. */
+  /** Previous position by partition, until the next answer about it. */
   readonly #stood = new Map<number, number>()
 
   constructor(topic: string, tell: (displacement: Displacement) => void) {
@@ -17,12 +17,12 @@ export class OffsetResetDetector {
     this.#tell = tell
   }
 
-  /** The broker has nothing at this offset. */
+  /** Records that the broker has nothing at this offset. */
   outOfRange(partition: number, offset: number): void {
     if (!this.#stood.has(partition)) this.#stood.set(partition, offset)
   }
 
-  /** A fetch from that offset was answered. */
+  /** Records that a fetch from that offset was answered. */
   heard(partition: number, offset: number, highWatermark: string | number): void {
     const stood = this.#stood.get(partition)
     if (stood === undefined) return
@@ -48,17 +48,17 @@ export class OffsetResetDetector {
 export interface NewGroup {
   readonly topic: string
   readonly groupId: string
-  /** `undefined`: at the first message. */
+  /** Start; `undefined`: at the first message. */
   readonly at: 'latest' | number | undefined
-  /** How many the topic has. */
+  /** Number of records in the topic. */
   readonly records: number
-  /** A Kafka group with the plain name of this one, which has committed on the topic: what another program left behind. */
+  /** A Kafka group with the plain name of this one that has committed on the topic, left by another program. */
   readonly namesake: string | undefined
 }
 
 /**
- * What a group without any committed offset leaves out or may read again. The broker does not tell a new group from one whose offsets it
- * has deleted (`offsets.retention.minutes`, 7 days by default, after the last member left).
+ * Describes what a group without any commits skips or may read again. The broker does not distinguish a new group from one whose
+ * offsets it has deleted (`offsets.retention.minutes`, 7 days by default, after the last member left).
  */
 export function beginning({ topic, groupId, at, records, namesake }: NewGroup): Displacement | undefined {
   if (records === 0) return undefined

@@ -1,4 +1,4 @@
-/** A message's place in its partition. Stored with the message, so that finishing it needs no lookup. */
+/** Position of a message in its partition. Stored with the message, so that finishing it needs no lookup. */
 export interface Slot {
   readonly offset: number
   done: boolean
@@ -7,9 +7,8 @@ export interface Slot {
 const COMPACT_AFTER = 1_024
 
 /**
- * What of a partition is finished, when messages finish in any order. `position` is the offset to commit: everything
- * below it is finished, so a commit never passes a message that may still be lost. Offsets are numbers: exact up to
- * 2^53, which a partition does not reach.
+ * Tracks the finished messages of a partition, in any order. `position` is the offset to commit: everything below it is finished,
+ * so a commit never passes a message that may still be lost. Offsets are numbers, exact up to 2^53, which no partition reaches.
  *
  * `add` and `finish` are O(1) amortised; memory is one slot per message between the position and the newest.
  */
@@ -19,22 +18,22 @@ export class OffsetTracker {
   #next: number | undefined
   #highestDone = -1
 
-  /** Offset of the lowest unfinished message, else the one after all seen; `undefined` before the first. */
+  /** Offset of the lowest unfinished message, else the one after all seen messages; `undefined` before the first. */
   get position(): number | undefined {
     return this.#slots[this.#head]?.offset ?? this.#next
   }
 
-  /** Number of remembered messages: the lowest unfinished one and all behind it. */
+  /** Number of remembered messages: the lowest unfinished one and all later ones. */
   get size(): number {
     return this.#slots.length - this.#head
   }
 
-  /** True for a message that makes finished ones come again if it is left undone. */
+  /** True for an unfinished message because of which finished ones would be redelivered. */
   isGap(slot: Slot): boolean {
     return !slot.done && slot.offset < this.#highestDone
   }
 
-  /** Tells where the first message lies; later calls are nothing. */
+  /** Sets the offset of the first message; later calls have no effect. */
   startAt(offset: number): void {
     this.#next ??= offset
   }
@@ -45,7 +44,7 @@ export class OffsetTracker {
     this.#next = slot.offset + 1
   }
 
-  /** Marks one finished; again is nothing. True when the position moved. */
+  /** Marks a message as finished; repetitions have no effect. True when the position moved. */
   finish(slot: Slot): boolean {
     if (slot.done) return false
     slot.done = true
@@ -60,7 +59,7 @@ export class OffsetTracker {
     return true
   }
 
-  /** Everything up to `next` that was not added is none of ours (control records at the end of a batch). */
+  /** Skips offsets below `next` that were not added (control records at the end of a batch). */
   skipTo(next: number): void {
     if (this.#next === undefined || next > this.#next) this.#next = next
   }

@@ -16,28 +16,28 @@ export interface PartitionLendingLimits {
   /** Number of partitions of the topic. */
   readonly partitions: number
   readonly evenShares?: boolean | undefined
-  /** Offsets of the group that this process has settled and not committed. */
+  /** Offsets of the group that this process has settled but not committed. */
   readonly settled?: SettledOffsets | undefined
 }
 
 export interface PartitionLendingEvents {
-  /** Whether no other member can have the partitions yet. */
+  /** Tells whether no other member can have the partitions yet. */
   isCertain?(): boolean
   deliver(delivery: TransportDelivery): void
-  /** The partition's commit position moved. */
+  /** The partition's commit position has moved. */
   onProgress(assigned: AssignedPartition): void
-  /** Something was given back and waits in its partition: lend it again, but not at once. */
+  /** A message was given back and waits in its partition: lend it again, but not at once. */
   onReleased(assigned: AssignedPartition): void
-  /** Something was settled or committed: there may be room. */
+  /** A message was settled or committed, so there may be capacity. */
   onRoom(): void
 }
 
 /**
- * The partitions of one generation of the group, and what of them is lent to the binder. Ends with `withdraw`: after it
- * nothing is delivered and settling has no effect.
+ * The partitions of one generation of the group, and their messages lent to the binder. Ends with `withdraw`: after it nothing is
+ * delivered and settling has no effect.
  *
- * Prefetch is shared: a partition may hold three times what is left free, so that one stuck partition leaves room for the others,
- * and a partition alone gets everything.
+ * Prefetch is shared: a partition may hold three times the remaining capacity, so that one blocked partition leaves capacity for
+ * the others, and a single partition gets everything.
  */
 export class PartitionLending implements Lender<Parcel> {
   readonly partitions: ReadonlyMap<number, AssignedPartition>
@@ -47,12 +47,12 @@ export class PartitionLending implements Lender<Parcel> {
   /** State of the controller. Both are read several times for each message, and its own getters cost more than fields. */
   readonly #signal = this.#withdrawn.signal
   #isWithdrawn = false
-  /** Partitions with something to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */
+  /** Partitions with messages to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */
   readonly #ready: AssignedPartition[] = []
   readonly #window: PrefetchWindow
   #held = false
   #lending = false
-  /** Resolved when nothing is lent, or at `withdraw`: several joins may wait at once. */
+  /** Resolved when nothing is lent, or at `withdraw`; several joins may wait at once. */
   #idle: PromiseWithResolvers<void> | undefined
 
   constructor(partitions: readonly number[], limits: PartitionLendingLimits, events: PartitionLendingEvents) {
@@ -69,12 +69,12 @@ export class PartitionLending implements Lender<Parcel> {
     setMaxListeners(0, this.#signal)
   }
 
-  /** Aborts when everything lent is withdrawn. One signal for all: it is never about one message alone. */
+  /** Aborts when all lent messages are withdrawn. One signal for all, because it never concerns only one message. */
   get signal(): AbortSignal {
     return this.#isWithdrawn || this.#events.isCertain?.() !== false ? this.#signal : uncertainSignal()
   }
 
-  /** While held nothing is lent. What is lent stays lent. */
+  /** While true nothing is lent; lent messages stay lent. */
   hold(held: boolean): void {
     this.#held = held
     if (!held) this.lend()
@@ -84,7 +84,7 @@ export class PartitionLending implements Lender<Parcel> {
     return this.#isWithdrawn
   }
 
-  /** Ends the assignment; the broker delivers everything unsettled again. */
+  /** Ends the assignment; the broker redelivers all unsettled messages. */
   withdraw(reason: Error): void {
     if (this.#isWithdrawn) return
     this.#isWithdrawn = true
@@ -94,7 +94,7 @@ export class PartitionLending implements Lender<Parcel> {
     this.#stopWaits()
   }
 
-  /** The group has committed these positions. */
+  /** Records that the group has committed these positions. */
   committed(positions: ReadonlyMap<number, number>): void {
     const { settled } = this.#limits
     if (settled !== undefined) settled.isBeginning = false
@@ -114,7 +114,7 @@ export class PartitionLending implements Lender<Parcel> {
     return this.#window.count === 0 || this.#isWithdrawn
   }
 
-  /** Resolves when nothing is lent any longer, or at `withdraw`. */
+  /** Resolves when nothing is lent, or at `withdraw`. */
   async settled(): Promise<void> {
     if (this.isSettled) return
     this.#idle ??= Promise.withResolvers()
@@ -126,12 +126,12 @@ export class PartitionLending implements Lender<Parcel> {
     this.#idle = undefined
   }
 
-  /** Lends what waits in a partition, as far as the limits allow. */
+  /** Lends the waiting messages of a partition within the limits. */
   lend(assigned?: AssignedPartition): void {
     if (assigned !== undefined && assigned.waiting > 0 && !this.#ready.includes(assigned)) this.#ready.push(assigned)
     if (this.#lending) return
     this.#lending = true
-    // A partition that was lent from goes to the end of the list and comes up again; one over its share is passed over.
+    // After lending, a partition moves to the end of the list; one over its share is skipped.
     for (let i = 0; i < this.#ready.length && !this.#isFull(); ) {
       const each = this.#ready[i] as AssignedPartition
       if (this.#isOverShare(each)) {
@@ -153,8 +153,8 @@ export class PartitionLending implements Lender<Parcel> {
   }
 
   /**
-   * Delivers released messages that lie below an already settled one, even while delivery is on hold. Otherwise the commit position
-   * stays below them, and the settled messages above are delivered again.
+   * Delivers released messages below an already settled one, even while delivery is on hold. Otherwise the commit position stays
+   * below them, and the settled messages above are redelivered.
    * @returns these messages
    */
   lendGaps(): readonly Parcel[] {
@@ -185,7 +185,7 @@ export class PartitionLending implements Lender<Parcel> {
     return assigned.unsettled >= (this.partitions.size === 1 ? prefetch : 3 * (prefetch - this.#window.count))
   }
 
-  /** Lends it. True when it came back at once: lending it again immediately would repeat that without end. */
+  /** Lends a message. True if it came back at once: lending it again immediately would repeat that endlessly. */
   #isGivenBack(parcel: Parcel): boolean {
     const { assigned } = parcel
     const before = assigned.unsettled

@@ -1,4 +1,4 @@
-/** Delivers released messages again after a pause: the binder would release them again if it got them at once. */
+/** Delivers released messages again after a pause, because the binder would release them again at once. */
 import type { Clock } from '../../../core/clock.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import type { PartitionLending } from './partition-lending.ts'
@@ -10,7 +10,7 @@ export class RedeliveryPause {
   readonly #current: () => PartitionLending | undefined
   readonly #waiting = new Set<AssignedPartition>()
 
-  /** @param current the assignment after the pause: partitions of another member are left alone */
+  /** @param current assignment after the pause; partitions of another member are left alone */
   constructor(clock: Clock, current: () => PartitionLending | undefined) {
     this.#clock = clock
     this.#current = current

@@ -1,17 +1,17 @@
 /**
- * The round robin of kafkajs, byte for byte on the wire: members of any of our drivers, and of kafkajs itself, can share a
- * group. Pure.
+ * The round robin assigner of kafkajs, byte for byte on the wire, so that members of any driver here, and of kafkajs itself, can
+ * share a group. Pure.
  */
 import { ByteReader, ByteWriter } from '../records/bytes.ts'
 import { ChunkedBytes } from '../records/chunked-bytes.ts'
 
-/** Name of the assigner, by which the members of a group agree on it, and version of its data. */
+/** Name of the assigner, on which the members of a group agree, and version of its data. */
 export const ROUND_ROBIN = { name: 'RoundRobinAssigner', version: 0 } as const
 
-/** A member, as the one that leads the group sees it. */
+/** A member, as seen by the leader of the group. */
 export interface Sharer {
   readonly memberId: string
-  /** Topics of its subscription; `undefined`: not known. */
+  /** Topics of its subscription; `undefined`: unknown. */
   readonly topics?: readonly string[] | undefined
 }
 
@@ -20,7 +20,7 @@ export interface MemberShare {
   readonly memberAssignment: Buffer
 }
 
-/** Partitions in turn to members in the order of their ids. A member that reads none of these topics gets none. */
+/** Assigns partitions in turn to members in the order of their ids. A member that reads none of these topics gets none. */
 export function assignRoundRobin(
   members: readonly Sharer[],
   topics: readonly string[],
@@ -49,7 +49,7 @@ export function encodeSubscription(topics: readonly string[]): Buffer {
   return to.array(topics, (topic) => to.string(topic)).bytesField(NO_USER_DATA).bytes
 }
 
-/** Topics of a subscription of any version; `undefined`: it cannot be read. */
+/** Returns the topics of a subscription of any version; `undefined`: unreadable. */
 export function topicsIn(subscription: Buffer): readonly string[] | undefined {
   try {
     const from = behindVersion(subscription)
@@ -59,14 +59,14 @@ export function topicsIn(subscription: Buffer): readonly string[] | undefined {
   }
 }
 
-/** Topics that members read beside this one. */
+/** Returns the topics that members read besides this one. */
 export function otherTopics(topic: string, members: readonly Sharer[]): readonly string[] {
   const all = new Set(members.flatMap(({ topics = [] }) => topics))
   all.delete(topic)
   return [...all]
 }
 
-/** A share, by topic; an empty one has none. @throws RangeError when it ends too early */
+/** Returns a share by topic; an empty one has none. @throws RangeError when it ends too early */
 export function partitionsIn(share: Buffer): ReadonlyMap<string, readonly number[]> {
   if (share.length === 0) return new Map()
   const from = behindVersion(share)
@@ -80,7 +80,7 @@ function topicIn(from: ByteReader): string {
   return topic
 }
 
-/** Subscriptions and assignments begin with their version. */
+/** Skips the version at the beginning of subscriptions and assignments. */
 function behindVersion(bytes: Buffer): ByteReader {
   const from = new ByteReader(ChunkedBytes.of(bytes))
   from.int16()

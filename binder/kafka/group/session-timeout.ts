@@ -5,20 +5,20 @@ import { LastHeard } from '../../transport/kit/last-heard.ts'
 export interface MembershipTimes {
   readonly sessionTimeoutMs: number
   readonly heartbeatIntervalMs: number
-  /** How long a join may take, from the request to the assignment. */
+  /** Maximum duration of a join, from the request to the assignment. */
   readonly joinTimeoutMs: number
 }
 
 /**
- * Whether this member can still believe in its place in the group, by the times alone: a library may retry for long, or
- * hang, without saying so. The broker counts the session from the last request that it got; this counts from when that
- * request left, so it gives a partition up before the broker gives it away.
+ * Tells from times alone whether this member can still rely on its place in the group, because a library may retry for long, or
+ * hang, without reporting it. The broker counts the session from the last request that it received; this counts from when that
+ * request was sent, so it gives a partition up before the broker reassigns it.
  */
 export class SessionTimeout {
   readonly #times: MembershipTimes
   #phase: 'joining' | 'member' | 'leaving' = 'joining'
   readonly #heard: LastHeard
-  /** Begin of this phase. */
+  /** Beginning of this phase. */
   readonly #began: LastHeard
   #term = 0
 
@@ -28,39 +28,40 @@ export class SessionTimeout {
     this.#began = new LastHeard(clock)
   }
 
-  /** Another one with each join: tells an answer about this place from one about the place before. */
+  /** Changes with each join, to distinguish answers about this place from those about the previous one. */
   get term(): number {
     return this.#term
   }
 
-  /** When the coordinator last knew this member, or a join began. */
+  /** Time at which the coordinator last knew this member, or a join began. */
   get answeredAt(): number {
     return Math.max(this.#heard.at, this.#began.at)
   }
 
-  /** A join request is about to leave. */
+  /** Records that a join request is about to be sent. */
   joining(): void {
     this.#enter('joining')
   }
 
   /**
-   * The share has come. It may have lain in the socket while the process was stopped: then nothing begins on it before a
+   * Records an assignment. It may have waited in the socket while the process was stopped, so no message begins before a
    * heartbeat is answered.
-   * @param sentAt when it was asked for, which is when the broker's count began at the earliest. @default now
+   * @param sentAt time of the request, the earliest start of the broker's count. @default now
    */
   joined(sentAt?: Instant): void {
     this.#enter('member')
     this.#heard.heard(sentAt)
   }
 
-  /** The partitions are being given up; a member that is unknown to the broker should not take long over it. */
+  /** Records that partitions are being given up; a member unknown to the broker should not take long for it. */
   leaving(): void {
     if (this.#phase === 'member') this.#phase = 'leaving'
   }
 
   /**
-   * The coordinator knows this member. An answer that lay in the socket while the process was stopped says nothing of now.
-   * @param sentAt when the heartbeat left. @default now
+   * Records that the coordinator knows this member. An answer that waited in the socket while the process was stopped proves
+   * nothing.
+   * @param sentAt time at which the heartbeat was sent. @default now
    */
   confirmed(sentAt?: Instant): void {
     if (this.#phase === 'joining' || this.doubt() !== undefined) return
@@ -72,12 +73,12 @@ export class SessionTimeout {
     return this.#heard.now()
   }
 
-  /** Whether no other member can have its partitions yet: asked before a message begins. */
+  /** Tells whether no other member can have its partitions yet; called before a message begins. */
   isCertain(): boolean {
     return this.#phase === 'joining' || this.#heard.isCertain(this.#times.sessionTimeoutMs)
   }
 
-  /** Why the place must be taken for lost, `undefined` while it stands. */
+  /** Returns why the place must be considered lost; `undefined` if it is not. */
   doubt(): string | undefined {
     const silence = this.#silentMs
     if (silence <= this.#patience()) return undefined
@@ -85,12 +86,12 @@ export class SessionTimeout {
     return `${what} for ${Math.round(silence)} ms`
   }
 
-  /** While giving partitions up: true when the broker seems not to know us, and there is nothing to wait for. */
+  /** While giving partitions up: true when the broker seems not to know this member, so waiting is pointless. */
   isForgotten(): boolean {
     return this.#phase === 'leaving' && this.#silentMs > 3 * this.#times.heartbeatIntervalMs
   }
 
-  /** Silence of the broker in this phase: the duration of a join does not count. */
+  /** Silence of the broker in this phase, without the duration of a join. */
   get #silentMs(): number {
     return Math.min(this.#heard.silentMs, this.#began.silentMs)
   }

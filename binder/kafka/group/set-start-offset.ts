@@ -2,8 +2,8 @@ import type { Admin } from '../driver.ts'
 import { offsetIn, partitionIn } from './position-text.ts'
 
 /**
- * Lets a group that has committed nothing begin elsewhere than at the earliest offset.
- * @param at `latest`, or epoch ms: the first record of that time or later
+ * Sets the start of a group without commits.
+ * @param at `latest`, or epoch ms: the first record at that time or later
  */
 export async function placeGroup(admin: Admin, groupId: string, topic: string, at: 'latest' | number): Promise<void> {
   if (await hasCommitted(admin, groupId, topic)) return
@@ -11,15 +11,15 @@ export async function placeGroup(admin: Admin, groupId: string, topic: string, a
     at === 'latest'
       ? new Map((await admin.ranges(topic)).map(({ partition, high }) => [partition, high]))
       : await admin.offsetsAt(topic, at)
-  // Another member may have come, committed and gone meanwhile: behind what it left unread lies what was asked for last.
+  // Another member may have joined, committed and left meanwhile; its unread messages precede the requested position.
   if (await hasCommitted(admin, groupId, topic)) return
-  // Where another member is there, it has placed the group.
+  // If there is another member, it has set the start.
   await admin.place(groupId, topic, positions)
 }
 
 /**
- * Lets a group that has committed nothing begin right behind a position, by default at the first record.
- * @returns false when it has members, which alone commit
+ * Sets the start of a group without commits right behind a position, by default at the first record.
+ * @returns false if it has members, because only these can commit
  */
 export async function placeBehind(
   admin: Admin,

@@ -6,21 +6,21 @@ interface Stamped {
 
 /** Settled and uncommitted offsets of a partition when its assignment ended. */
 interface Kept {
-  /** Last committed position, or where the assignment began: a group that begins below it was moved back to read again. */
+  /** Last committed position, or start of the assignment: a group that begins below it was moved back to read again. */
   readonly from: number
-  /** Epoch ms by offset: after a topic was made anew, or lost records, another record lies at an offset. */
+  /** Epoch ms by offset: after a topic was recreated, or lost records, another record has the offset. */
   readonly timestamps: ReadonlyMap<number, number>
 }
 
 /**
- * Offsets that a group in this process has settled and could no longer commit because it lost its membership. A partition that returns to
- * this process continues after them: a settled message is not handled again.
+ * Offsets that a group in this process has settled but could no longer commit because it lost its membership. A partition that
+ * returns to this process continues after them: a settled message is not handled again.
  *
- * Outlives the members of the group. Kept until the partition is assigned to this process again; at most the messages settled since the last
- * commit of each partition.
+ * Outlives the members of the group. Kept until the partition is assigned to this process again; at most the messages settled
+ * since the last commit of each partition.
  */
 export class SettledOffsets {
-  /** The group was told to begin on the topic, and has committed nothing since. */
+  /** True if the group was given a start on the topic, and has committed nothing since. */
   isBeginning = false
   readonly #kept = new Map<number, Kept>()
 
@@ -28,7 +28,7 @@ export class SettledOffsets {
     this.#kept.set(partition, kept)
   }
 
-  /** Takes the kept offsets of a partition that is assigned again, once. */
+  /** Returns the stored offsets of a partition that is assigned again, once. */
   take(partition: number): Kept | undefined {
     const kept = this.#kept.get(partition)
     this.#kept.delete(partition)
@@ -36,16 +36,16 @@ export class SettledOffsets {
   }
 }
 
-/** Room for settled messages at first, in messages. */
+/** Initial capacity for settled messages. */
 const ROOM = 256
 
 /**
- * Settled messages of one assignment of a partition since its last commit, and those that were settled before it. Numbers in typed
- * arrays: objects or texts of each message that live until the next commit would be copied by the garbage collector.
+ * Settled messages of one assignment of a partition since its last commit, and those settled before it. Numbers in typed arrays,
+ * because the garbage collector would copy objects or texts that live until the next commit.
  */
 export class SettledRecords {
   #before: Kept | undefined
-  /** In the order in which they were settled. */
+  /** Offsets in the order in which they were settled. */
   #offsets = new Float64Array(ROOM)
   #timestamps = new Float64Array(ROOM)
   #count = 0
@@ -56,19 +56,19 @@ export class SettledRecords {
     this.#before = before
   }
 
-  /** Number of messages settled in this assignment and not committed. */
+  /** Number of messages settled in this assignment but not committed. */
   get count(): number {
     return this.#count
   }
 
-  /** Tells where the group begins; later calls are nothing. */
+  /** Sets the start of the group; later calls have no effect. */
   beginAt(offset: number): void {
     if (this.#from !== undefined) return
     this.#from = offset
     if (this.#before !== undefined && offset < this.#before.from) this.#before = undefined
   }
 
-  /** Whether the record was settled in an earlier assignment. */
+  /** Tells whether the record was settled in an earlier assignment. */
   has(offset: number, record: Stamped): boolean {
     const timestamp = this.#before?.timestamps.get(offset)
     if (timestamp === undefined) return false
@@ -85,7 +85,7 @@ export class SettledRecords {
     this.#count++
   }
 
-  /** Everything below `position` is committed. */
+  /** Records that everything below `position` is committed. */
   committed(position: number): void {
     this.#from = position
     this.#forgetBefore(position)
@@ -100,7 +100,7 @@ export class SettledRecords {
     this.#count = kept
   }
 
-  /** Uncommitted offsets; `undefined` without any. Offsets settled before that did not come again stay known. */
+  /** Uncommitted offsets; `undefined` without any. Offsets settled earlier that were not redelivered are included. */
   get uncommitted(): Kept | undefined {
     const timestamps = new Map(this.#before?.timestamps ?? [])
     for (let i = 0; i < this.#count; i++) timestamps.set(this.#offsets[i] as number, this.#timestamps[i] as number)

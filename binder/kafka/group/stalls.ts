@@ -2,9 +2,12 @@ import type { Clock } from '../../../core/clock.ts'
 import type { Stall } from '../../transport/transport.ts'
 import { transportError } from '../errors.ts'
 
-/** By default the broker aborts a producer's transaction after a minute, and another replica leads within seconds: no report is needed. */
+/**
+ * Time after which a stall is reported. By default the broker aborts a producer's transaction after a minute, and another replica
+ * becomes leader within seconds.
+ */
 const WAITING_MS = 10_000
-/** In place of an offset: nothing can be fetched. */
+/** Marks a partition without a leader, in place of an offset. */
 const NO_LEADER = -1
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
@@ -17,14 +20,14 @@ export interface FetchNews {
     readonly highWatermark: string | number
     readonly lastStableOffset: string | number
     readonly messages: ReadonlyArray<{ readonly offset: string | number | bigint }>
-    /** A batch that cannot be read, and everything behind it in its partition with it. */
+    /** A batch that cannot be read, which blocks everything behind it in its partition. */
     readonly unreadable?: { readonly offset: number; readonly error: Error } | undefined
   }
 }
 
 /** A fetching member. */
 export interface FetchBlock {
-  /** Fetches nothing more of a partition until `unblock`. */
+  /** Stops fetching a partition until `unblock`. */
   block(partition: number): void
   unblock(partition: number): void
   isBlocked(partition: number): boolean
@@ -32,14 +35,14 @@ export interface FetchBlock {
 
 interface StalledPartition {
   readonly stall: Stall
-  /** How often the same batch was fetched in vain. */
+  /** Number of failed fetches of the same batch. */
   readonly tries: number
 }
 
 /**
- * The partitions that stand still although records lie in them, by what fetches say: behind a batch that cannot be read,
- * which is fetched again after a pause that grows, behind an open transaction, or without a leader. The other partitions go on. Beside
- * them what blocks the group itself: members of other topics, commits that the broker refuses.
+ * Partitions that are blocked although they contain records, according to fetches: behind an unreadable batch, which is fetched
+ * again after growing pauses, behind an open transaction, or without a leader. The other partitions continue. Also reasons that
+ * block the group itself: members of other topics, commits that the broker refuses.
  */
 export class Stalls {
   readonly #topic: string
@@ -47,12 +50,12 @@ export class Stalls {
   readonly #gate: FetchBlock
   readonly #onChange: (stall: Stall | undefined) => void
   readonly #places = new Map<number, StalledPartition>()
-  /** Since when the partition waits at its last stable offset, or for a leader. */
+  /** Time since which the partition waits at its last stable offset, or for a leader. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
-  /** Other members read other topics. */
+  /** Stall because other members read other topics. */
   #sharing: Stall | undefined
-  /** The broker refuses commits. */
+  /** Stall because the broker refuses commits. */
   #uncommitted: Stall | undefined
 
   constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (stall: Stall | undefined) => void) {
@@ -71,7 +74,7 @@ export class Stalls {
     else this.#clear(partition)
   }
 
-  /** Another assignment, or the end. */
+  /** Forgets everything, for another assignment or at the end. */
   reset(): void {
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
