@@ -15,7 +15,7 @@ import { replacePrivateField } from './patches/replace-private-field.ts'
 
 const CLOSE_MS = 2_000
 
-/** An administrative connection, another one after a failure. Every call is bounded in time. */
+/** An administrative connection, replaced after a failure. Every call is bounded in time. */
 export class AdminConnection implements AdminLink {
   readonly #options: KafkaOptions
   readonly #clock: Clock
@@ -65,7 +65,9 @@ export class AdminConnection implements AdminLink {
     return admin
   }
 
-  /** A request under way connects again when it loses its connection: what it made is closed as well, once it has ended. */
+  /**
+   * A running request reconnects when it loses its connection, so the new connection is closed, too, once the request has ended.
+   */
   async #disconnect(connecting: Promise<KafkaAdmin>): Promise<void> {
     const admin = await connecting
     const running = [...this.#running]
@@ -80,12 +82,12 @@ const FEW_TRIES = Object.freeze({ retries: 4, initialRetryTime: 50, maxRetryTime
 const READ_UNCOMMITTED = 0
 
 /**
- * kafkajs tries to connect as often as the client says, and keeps the reason until it gives up: after our deadline, which
- * knows no more than that it passed. A certificate that is not trusted would look like a broker that is away. So the client
- * is made to try a few times, enough for a list of brokers, while it makes this connection; we try again after that.
+ * kafkajs tries to connect as often as the client's options say, and reports the reason only when it gives up, after our
+ * deadline, which only knows that time has passed. An untrusted certificate would look like an unavailable broker. So the client
+ * tries only a few times, enough for a list of brokers, while it makes this connection, and is called again after that.
  *
- * The end of a partition is then the last record there is, not the last before an open transaction, at which a group stands
- * still and would seem to have nothing left. A partition without a leader keeps no other one, and no other topic, from being known.
+ * The end of a partition is then the last record, not the last one before an open transaction, where a group is blocked and would
+ * seem to have nothing left. A partition without a leader does not hide other partitions or topics.
  */
 function makeAdmin(client: KafkaClient, retry: KafkaRetry): KafkaAdmin {
   const withFewTries = replacePrivateField<object>(client, 'private:Kafka:clusterRetry', (usual) => ({

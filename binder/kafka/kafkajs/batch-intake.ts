@@ -14,7 +14,7 @@ import type { EndedBatch, KafkaBatchPayload, KafkaConsumer } from './client-type
 import { FetchGate } from './fetch-gate.ts'
 import type { Fetched } from './patches/fetch-reader.ts'
 
-/** Error code of the protocol. kafkajs continues at the first existing offset, without telling the caller. */
+/** Error code of the protocol. kafkajs continues at the first existing offset without telling the caller. */
 const OFFSET_OUT_OF_RANGE = 1
 
 export interface IntakeFields {
@@ -22,13 +22,15 @@ export interface IntakeFields {
   readonly receiver: Receiver
   readonly progress: OffsetHandover
   readonly life: MemberState
-  /** Whether no other member can have the partitions yet. */
+  /** Tells whether no other member can have the partitions yet. */
   isCertain(): boolean
-  /** Whether the membership is in doubt or being given up: nothing is taken then, and nothing lent. */
+  /** Tells whether the membership is in doubt or being given up, during which nothing is taken or lent. */
   isHeld(): boolean
 }
 
-/** Appends the batches of kafkajs to the current assignment, while there is room and the place in the group is kept. */
+/**
+ * Appends the batches of kafkajs to the current assignment, while there is capacity and the member has its place in the group.
+ */
 export class BatchIntake {
   readonly #spec: MemberSpec
   readonly #consumer: KafkaConsumer
@@ -55,12 +57,12 @@ export class BatchIntake {
     return this.#lending
   }
 
-  /** Waits for the first answer about each partition, for `limitMs` at most. */
+  /** Waits for the first answer about each partition, for at most `limitMs`. */
   async hear(limitMs: number | undefined): Promise<void> {
     if (limitMs !== undefined) await ended(this.#fields.clock, limitMs, this.#fetches.heard)
   }
 
-  /** @param others topics that members of the group read beside this one */
+  /** @param others topics that members of the group read besides this one */
   begin(partitions: readonly number[], others: readonly string[]): void {
     const { receiver, progress } = this.#fields
     this.#lending = new PartitionLending(partitions, this.#spec, {
@@ -98,7 +100,7 @@ export class BatchIntake {
     this.#lending?.hold(this.#isHeld())
   }
 
-  /** A batch that waited for room would wait forever, and kafkajs with it, which has to join anew. */
+  /** Leaves all batches: one that waits for capacity would wait forever, and so would kafkajs, which has to rejoin. */
   leaveAll(): void {
     this.#fetching.leaveAll()
   }
@@ -111,7 +113,7 @@ export class BatchIntake {
     this.leaveAll()
   }
 
-  /** The broker refuses commits, or with `undefined` it takes them again. */
+  /** Records that the broker refuses commits, or, with `undefined`, accepts them again. */
   commitsRefused(error: Error | undefined): void {
     this.#stalls.commitsRefused(error)
   }
@@ -141,13 +143,13 @@ export class BatchIntake {
     lending.lend(assigned)
   }
 
-  /** Records that kafkajs consumed itself are finished, too: otherwise they would seem to wait. */
+  /** Marks records that kafkajs consumed itself as finished; otherwise they would seem to wait. */
   onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
     const { progress, life } = this.#fields
     const assigned = this.#lending?.partitions.get(partition)
     const fetchedOffset = this.#fetches.startOf(partition)
     if (batchSize > 0 || topic !== this.#spec.topic || assigned === undefined || fetchedOffset === undefined) return
-    // kafkajs has moved on with it, past what has come back with the new assignment.
+    // kafkajs has moved past messages that returned with the new assignment.
     if (progress.carried.isLate({ partition, fetchedOffset }))
       life.lost(new Error(`a fetch of partition ${partition} was answered after the group was joined anew`))
     else if (!this.#isHeld()) {
@@ -156,7 +158,7 @@ export class BatchIntake {
     }
   }
 
-  /** A group that commits nothing goes on from its own memory. */
+  /** Sets the positions of a group that commits nothing from its own memory. */
   #seek(partitions: readonly number[]): void {
     if (this.#spec.startAt === undefined) return
     for (const partition of partitions) {

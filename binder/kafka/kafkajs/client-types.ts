@@ -1,8 +1,8 @@
 import type { IncomingRecord, OutgoingRecord } from '../driver.ts'
 
 /**
- * The part of kafkajs that this adapter uses, as structure: a `new Kafka({ ... })` of kafkajs 2.2 fits, nothing here
- * imports it, and a program without Kafka loads none of it.
+ * The part of kafkajs that this adapter uses, as structural types: a `new Kafka({ ... })` of kafkajs 2.2 is assignable, nothing
+ * here imports it, and a program without Kafka loads none of it.
  */
 export interface KafkaClient {
   producer(config: KafkaProducerConfig): KafkaProducer
@@ -31,11 +31,11 @@ export interface KafkaProducerConfig {
 export interface PartitionerArgs {
   topic: string
   partitionMetadata: ReadonlyArray<{ readonly partitionId: number }>
-  /** The very object that was given to `sendBatch`. */
+  /** The same object that was passed to `sendBatch`. */
   message: unknown
 }
 
-/** The part of a kafkajs producer that is used. */
+/** The used part of a kafkajs producer. */
 export interface KafkaProducer {
   connect(): Promise<void>
   disconnect(): Promise<void>
@@ -82,7 +82,7 @@ export interface KafkaBatch {
   readonly topic: string
   readonly partition: number
   readonly messages: readonly IncomingRecord[]
-  /** Where the fetch began; in kafkajs' code, not in its types. */
+  /** Start of the fetch; exists in kafkajs' code, but not in its types. */
   readonly fetchedOffset?: unknown
   lastOffset(): string
 }
@@ -95,12 +95,12 @@ export interface KafkaBatchPayload {
   readonly batch: KafkaBatch
   resolveOffset(offset: string): void
   heartbeat(): Promise<void>
-  /** Straight to the coordinator, without the retries of `consumer.commitOffsets`. */
+  /** Commits directly at the coordinator, without the retries of `consumer.commitOffsets`. */
   commitOffsetsIfNecessary(offsets: TopicOffsets): Promise<void>
   isStale(): boolean
 }
 
-/** The part of a kafkajs consumer that is used. */
+/** The used part of a kafkajs consumer. */
 export interface KafkaConsumer {
   connect(): Promise<void>
   disconnect(): Promise<void>
@@ -146,7 +146,7 @@ export interface Crash {
 
 // ---- admin
 
-/** The part of a kafkajs admin client that is used. */
+/** The used part of a kafkajs admin client. */
 export interface KafkaAdmin {
   connect(): Promise<void>
   disconnect(): Promise<void>
@@ -174,7 +174,7 @@ export interface KafkaAdmin {
       readonly partitions: ReadonlyArray<{ readonly partition: number; readonly offset: string }>
     }>
   >
-  /** For each partition the first record of that time or later, or the end. */
+  /** Returns for each partition the first record at this time or later, or the end. */
   fetchTopicOffsetsByTimestamp(
     topic: string,
     timestamp?: number,

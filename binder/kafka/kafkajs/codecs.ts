@@ -1,7 +1,4 @@
-/**
- * kafkajs told of the codecs that it has not: gzip is its own. What the program has set itself in kafkajs'
- * `CompressionCodecs` stays.
- */
+/** Adds codecs to kafkajs, which only has gzip. Codecs that the program itself has set in kafkajs' `CompressionCodecs` stay. */
 import { constants } from 'node:buffer'
 import { createRequire } from 'node:module'
 import { toError } from '../../../core/errors.ts'
@@ -32,7 +29,7 @@ const OURS: Readonly<Record<number, KafkajsCodec>> = {
 function kafkajsCodec(codec: Codec): KafkajsCodec {
   return {
     compress: ({ buffer }) => codec.compress(buffer),
-    // Asked by other consumers of the program, which have no limit: this package's bring their own.
+    // Used by other consumers of the program, without a limit; this package's consumers bring their own.
     decompress: (buffer) => codec.decompress(buffer, constants.MAX_LENGTH),
   }
 }
@@ -46,7 +43,7 @@ export function provideCodecs(): void {
   }
 }
 
-/** @throws `binder.kafka.codec_missing` when a package is not there */
+/** @throws `binder.kafka.codec_missing` when a package is not installed */
 export function requireCodec(compression: Compression): void {
   if (compression !== 'snappy' && compression !== 'lz4') return
   provideCodecs()
@@ -54,7 +51,7 @@ export function requireCodec(compression: Compression): void {
   if (isOurs) requirePackage(compression)
 }
 
-/** How batches of that number are read: with what the program has set, whatever that makes of them, else with a limit. */
+/** Returns the codec with this number for reading batches: the program's own, whatever it does, else one with a limit. */
 export function codecOf(type: number): Codec | undefined {
   const ours = CODECS[type]
   const set = kafkajsCodecs()?.[type]
@@ -85,7 +82,7 @@ function kafkajsCodecs(): Codecs | undefined {
   }
 }
 
-/** kafkajs has a place for each, which throws. */
+/** True for the placeholder of kafkajs, which throws. */
 function isMissing(codec: (() => unknown) | undefined): boolean {
   try {
     codec?.()

@@ -5,9 +5,9 @@ import { atNextSeed } from './patches/next-seed.ts'
 const MAX_WAIT_MS = 10
 
 /**
- * Commits the positions of a group without members. kafkajs' `admin.setOffsets` does the same, but stays in the group for the 5 s of its
- * fetch, during which no member can join.
- * @returns false when the group has members, which alone commit
+ * Commits the positions of a group without members. kafkajs' `admin.setOffsets` does the same, but stays in the group for the 5 s
+ * of its fetch, during which no member can join.
+ * @returns false when the group has members, because only these can commit
  */
 export async function commitPositions(
   kafka: KafkaClient,

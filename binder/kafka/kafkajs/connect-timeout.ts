@@ -4,8 +4,8 @@ import type { KafkaOptions } from './options.ts'
 import { seedFailed } from './patches/next-seed.ts'
 
 /**
- * Connects, or gives up after `connectTimeoutMs`; what is made next begins with another address then. kafkajs goes on trying all the same; a connection that it makes late is
- * closed at once, so that nothing keeps the process alive.
+ * Connects, or gives up after `connectTimeoutMs`; the next connection then begins with another address. kafkajs continues to try;
+ * a connection that it makes late is closed at once, so that it does not keep the process alive.
  */
 export async function connectWithin(
   clock: Clock,
@@ -21,7 +21,7 @@ export async function connectWithin(
       .catch(() => {})
       .then(() => client.disconnect())
       .catch(() => {})
-    // Nothing was asked yet, so nothing is unknown: the broker is away.
+    // No request was sent, so no outcome is unknown: the broker is unavailable.
     throw error instanceof DeadlineExceeded ? new Error(`no connection within ${durationMs} ms`) : error
   }
 }

@@ -9,8 +9,9 @@ import { atNextSeed } from './patches/next-seed.ts'
 import { StoppedConsumerFetches } from './patches/stopped-consumer-fetches.ts'
 
 /**
- * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead), rides out
- * several rebalances in a row and tries a join that failed again. `onFetched` hears what each fetch said about a partition, before the batch comes.
+ * Creates a kafkajs consumer that never restarts by itself after a crash (its subscription is made again instead), survives
+ * several consecutive rebalances and repeats a failed join. `onFetched` receives the result of each fetch for a partition, before
+ * the batch.
  */
 export function createConsumer(
   options: KafkaOptions,

@@ -6,7 +6,7 @@ import { commitPositions } from './commit-positions.ts'
 /** Resource type in the protocol. */
 const TOPIC_RESOURCE = 2
 
-/** An admin client of kafkajs in the words of the driver's contract. */
+/** Adapts an admin client of kafkajs to the driver's contract. */
 export class DriverAdmin implements Admin {
   readonly #kafka: KafkaClient
   readonly #admin: KafkaAdmin
@@ -27,11 +27,11 @@ export class DriverAdmin implements Admin {
       replicationFactor,
       configEntries: Object.entries(config).map(([key, value]) => ({ name: key, value })),
     }))
-    // Resolves false when another process was faster for all that failed.
+    // Resolves with false when another process created all that failed.
     await this.#admin.createTopics({ topics: wanted, waitForLeaders: false, timeout: timeoutMs })
   }
 
-  /** kafkajs rejects as soon as one is not known: then none is. */
+  /** kafkajs rejects as soon as one topic is unknown; the result is then empty. */
   async partitionsOf(names: readonly string[]): Promise<ReadonlyMap<string, TopicPartitions>> {
     const found = new Map<string, TopicPartitions>()
     try {

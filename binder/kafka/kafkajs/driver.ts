@@ -10,7 +10,7 @@ import { patchTornAnswers } from './patches/torn-answers.ts'
 import { ProducerSlot } from './producer-slot.ts'
 import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 
-/** The first fetch of a consumer is answered at once, with what there is. */
+/** Time limit of a consumer's first fetch, which the broker answers at once. */
 const FIRST_FETCH_MS = 1_000
 const BLIND_TO_REMADE =
   'kafkajs does not tell one topic from another of the same name: when a topic is deleted and made again while its group runs, the ' +

@@ -1,4 +1,4 @@
-/** Errors of kafkajs beside those of Kafka's protocol, and advice for its users. */
+/** Errors of kafkajs besides those of Kafka's protocol, and remedies for its users. */
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { hasEndedBeforeTls, isTlsFailure } from '../../transport/tls-failure.ts'
 import { chain, type DriverErrors, hasType, kindOf as kindAmong, toTransportError as translate } from '../errors.ts'
@@ -10,7 +10,7 @@ const NAMES: Readonly<Record<string, TransportErrorKind>> = {
 
 const OF_KAFKAJS: DriverErrors = { names: NAMES, remedyFor }
 
-/** @param attempted for the message: `publish to "orders"` */
+/** @param attempted action for the message: `publish to "orders"` */
 export function toTransportError(error: unknown, attempted: string, destination?: string): TransportError {
   return translate(error, attempted, destination, OF_KAFKAJS)
 }
@@ -19,7 +19,7 @@ export function kindOf(error: unknown): TransportErrorKind {
   return kindAmong(error, NAMES)
 }
 
-/** Where the kind alone would send the reader the wrong way. */
+/** Returns a remedy where that of the kind would mislead. */
 function remedyFor(error: unknown): string | undefined {
   if (isTlsFailure(chain(error)))
     return 'Check `ssl` of new Kafka (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
@@ -44,8 +44,8 @@ function remedyFor(error: unknown): string | undefined {
 }
 
 /**
- * Errors that kafkajs throws before it asks a broker, and those caused by unchecked options. It reads `ssl` and calls `brokers` again for
- * each connection, so a mistake may be fixed while it runs.
+ * True for errors that kafkajs throws before it contacts a broker, and those caused by unchecked options. It reads `ssl` and
+ * calls `brokers` again for each connection, so a mistake may be fixed while it runs.
  */
 function isOptions(error: unknown): boolean {
   return chain(error).some((each) => {

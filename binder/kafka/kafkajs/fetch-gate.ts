@@ -2,15 +2,15 @@ import type { Clock } from '../../../core/clock.ts'
 import type { AssignedPartition } from '../group/assigned-partition.ts'
 import type { KafkaConsumer } from './client-types.ts'
 
-/** After this long of waiting for room a partition makes way for others of the same broker. */
+/** Time after which a partition that waits for capacity gives way to others of the same broker. */
 const PARK_AFTER_MS = 100
 
 /**
- * Decides which partitions are fetched. kafkajs fetches all partitions of a broker at once and not again before each
- * batch was taken, so a partition whose batch waits for room would hold up the others. One that waits long while another
- * could go on is parked: its batch is left (it will be fetched again) and its fetching paused until there is room.
+ * Decides which partitions are fetched. kafkajs fetches all partitions of a broker at once, and again only after each batch was
+ * taken, so a partition whose batch waits for capacity would delay the others. One that waits long while another could continue
+ * is parked: its batch is left (it will be fetched again) and its fetching paused until there is capacity.
  *
- * kafkajs keeps one pause state per topic and `pause` of a single partition undoes `pause` of all; hence one place.
+ * kafkajs keeps one pause state per topic, and `pause` of a single partition undoes `pause` of all, so this class alone sets it.
  */
 export class FetchGate {
   readonly #consumer: KafkaConsumer
@@ -19,10 +19,10 @@ export class FetchGate {
   readonly #prefetch: number
   readonly #waiters = new Map<AssignedPartition, (mayTake: boolean) => void>()
   readonly #parked = new Set<AssignedPartition>()
-  /** Cannot be read for now. */
+  /** Partitions that cannot be read for now. */
   readonly #blocked = new Set<number>()
   #paused = false
-  /** kafkajs was told to pause something. */
+  /** True if kafkajs was told to pause something. */
   #hasPaused = false
 
   constructor(consumer: KafkaConsumer, topic: string, clock: Clock, prefetch: number) {
@@ -32,7 +32,7 @@ export class FetchGate {
     this.#prefetch = prefetch
   }
 
-  /** Resolves true when the partition may take its batch, false when the batch is to be left. */
+  /** Resolves with true when the partition may take its batch, with false when the batch is to be left. */
   room(assigned: AssignedPartition, partitions: number): Promise<boolean> {
     if (assigned.hasRoom(this.#prefetch)) return Promise.resolve(true)
     const waiting = Promise.withResolvers<boolean>()
@@ -49,7 +49,7 @@ export class FetchGate {
     return waiting.promise
   }
 
-  /** Something was settled: lets go on who has room now. */
+  /** Called when a message was settled: admits partitions that have capacity now. */
   refresh(): void {
     if (this.#waiters.size === 0 && this.#parked.size === 0) return
     for (const [assigned, done] of this.#waiters) if (assigned.hasRoom(this.#prefetch)) done(true)
@@ -60,14 +60,14 @@ export class FetchGate {
     if (changed) this.apply()
   }
 
-  /** All waiting batches are left; parked partitions are forgotten. For a new assignment, or the end. */
+  /** Leaves all waiting batches and forgets parked partitions, for a new assignment or the end. */
   reset(): void {
     this.leaveAll()
     this.#parked.clear()
     this.#blocked.clear()
   }
 
-  /** Fetches nothing more of a partition until `unblock`. */
+  /** Stops fetching a partition until `unblock`. */
   block(partition: number): void {
     if (!this.#blocked.has(partition)) {
       this.#blocked.add(partition)
@@ -97,11 +97,11 @@ export class FetchGate {
     this.apply()
   }
 
-  /** Tells kafkajs the whole state. Harmless before it runs and after it stopped. */
+  /** Sets the whole state in kafkajs. Harmless before it runs and after it stopped. */
   apply(): void {
     const topic = this.#topic
     try {
-      // kafkajs logs each call.
+      // Only on changes, because kafkajs logs each call.
       if (this.#hasPaused) this.#consumer.resume([{ topic }])
       const partitions = [...this.#blocked, ...[...this.#parked].map((assigned) => assigned.partition)]
       this.#hasPaused = this.#paused || partitions.length > 0

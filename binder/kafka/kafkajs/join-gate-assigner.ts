@@ -1,10 +1,10 @@
 /**
  * The round robin of kafkajs (`group/round-robin.ts`) with one addition: a gate before every JoinGroup.
  *
- * Why: a rebalance is safe only if this member has finished with its partitions before it joins again. kafkajs 2.2 joins
- * at once when a heartbeat says so, while handlers are still at work, and offers no hook that it would wait for. Its
- * assigners, though, get the consumer's own `cluster`, and each join, whatever caused it, begins with
- * `await cluster.findGroupCoordinator(...)`. That call of that one consumer is made to wait for the gate first.
+ * Reason: a rebalance is safe only if this member has finished with its partitions before it rejoins. kafkajs 2.2 rejoins as soon
+ * as a heartbeat requires it, while handlers are still running, and has no hook that it would wait for. Its assigners, however,
+ * receive the consumer's own `cluster`, and each join, whatever its cause, begins with `await cluster.findGroupCoordinator(...)`.
+ * This call of this consumer waits for the gate first.
  */
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
@@ -13,16 +13,19 @@ import type { KafkaAssigner, KafkaCluster } from './client-types.ts'
 
 /**
  * Resolves when this member may join. A rejection stops the consumer permanently.
- * @param attempt how often the coordinator was looked up in this join, from 1: later lookups belong to the same join
+ * @param attempt number of the coordinator lookup in this join, from 1: later lookups belong to the same join
  */
 export type JoinGate = (attempt: number) => Promise<void>
 
-/** A broker that has just started, or a coordinator that moves, has no answer for a while: kafkajs would give up. */
+/**
+ * Maximum number of coordinator lookups. A broker that has just started, or a coordinator that moves, cannot answer for a while,
+ * and kafkajs would give up.
+ */
 const COORDINATOR_ATTEMPTS = 20
 const COORDINATOR_PAUSE_MS = 250
 
 /**
- * An assigner for `partitionAssigners` whose consumer waits for `gate` before it joins.
+ * Creates an assigner for `partitionAssigners` whose consumer waits for `gate` before it joins.
  * @param onShare called with the members when this one leads the group
  */
 export function gatedAssigner(

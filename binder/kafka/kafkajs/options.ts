@@ -7,7 +7,10 @@ import { requireCodec } from './codecs.ts'
 
 /** Options of `kafkaTransport`. */
 export interface KafkaTransportOptions extends KafkaCommonOptions {
-  /** A kafkajs client: `new Kafka({ brokers, clientId, ssl, sasl, ... })`. It stays yours; we open and close connections on it. */
+  /**
+   * A kafkajs client: `new Kafka({ brokers, clientId, ssl, sasl, ... })`. It remains yours; the transport opens and closes
+   * connections with it.
+   */
   readonly kafka: KafkaClient
 }
 
@@ -15,7 +18,7 @@ export type KafkaOptions = KafkaSettings & Resolved<Pick<KafkaTransportOptions, 
 
 const NAMES = optionNames<KafkaTransportOptions>({ kafka: true, ...COMMON_NAMES })
 
-/** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
+/** Applies the defaults and checks everything. Pure. @throws TypeError / RangeError naming the option */
 export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOptions {
   const path = 'kafkaTransport'
   refuseUnknown(path, options, NAMES)

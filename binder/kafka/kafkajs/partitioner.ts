@@ -2,7 +2,7 @@ import type { Envelope } from '../driver.ts'
 import { RecordPlacement } from '../wire/record-placement.ts'
 import type { PartitionerArgs } from './client-types.ts'
 
-/** A send was given up: kafkajs must not go on with it. */
+/** Thrown when a send was abandoned, to stop kafkajs. */
 export class PublishAbandoned extends Error {
   override readonly name = 'PublishAbandoned'
   /** kafkajs' own word for "do not try again". */
@@ -10,12 +10,12 @@ export class PublishAbandoned extends Error {
 }
 
 /**
- * Decides partitions, and is the one place that every attempt of kafkajs passes before it sends.
+ * Decides partitions. Every attempt of kafkajs passes through here before it sends.
  *
- * The decision is kept: kafkajs asks again for each retry, and an idempotent retry that carries other records under the same
- * sequence numbers would be taken for a duplicate by the broker and dropped.
+ * The decision is kept, because kafkajs asks again for each retry, and the broker would take an idempotent retry with other
+ * records under the same sequence numbers for a duplicate and drop it.
  *
- * @param isOpen false for a topic once a send to it was given up; the endless retries of kafkajs cannot be cancelled otherwise
+ * @param isOpen false for a topic after a send to it was abandoned; the endless retries of kafkajs cannot be cancelled otherwise
  */
 export function createPartitioner(isOpen: (topic: string) => boolean): () => (args: PartitionerArgs) => number {
   const placement = new RecordPlacement()

@@ -21,27 +21,27 @@ interface Slot {
   readonly producer: Promise<KafkaProducer>
   /** Topics to which kafkajs must no longer send. */
   readonly abandoned: Set<string>
-  /** Sends under way. */
+  /** Number of running sends. */
   users: number
   retired: boolean
 }
 
 /**
- * The idempotent producer in use. A send that fails costs the producer: kafkajs winds the sequence numbers of the whole
- * request back, also of partitions that the broker has accepted, and the broker would take the next records under those
- * numbers for duplicates and drop them while confirming. A new producer has a new identity and starts at zero. What is under way
- * to other topics on the former one ends there.
+ * The idempotent producer in use. A failed send costs the producer: kafkajs resets the sequence numbers of the whole request,
+ * including partitions that the broker has accepted, and the broker would take the next records under those numbers for
+ * duplicates and drop them while confirming. A new producer has a new identity and starts at zero. Sends to other topics that are
+ * running on the old one end there.
  */
 export class ProducerSlot implements Producer {
-  /** In one request for all, a topic that is not taken would fail the others, which were, and they would be sent again. */
+  /** In one request for all topics, a refused topic would fail the accepted ones, which would be sent again. */
   readonly joinsTopics = false
   readonly #options: KafkaOptions
   readonly #clock: Clock
-  /** Connected, or about to be. */
+  /** Producers that are connected or connecting. */
   readonly #slots = new Set<Slot>()
   #current: Slot | undefined
   #closed = false
-  /** When the producer in use was opened or confirmed a send, monotonic. */
+  /** Monotonic time at which the producer in use was opened or confirmed a send. */
   #usedAt = 0
   #closing: Promise<void> = Promise.resolve()
 
@@ -51,8 +51,8 @@ export class ProducerSlot implements Producer {
   }
 
   /**
-   * Sends the records of one topic, retried by kafkajs at its discretion within `durationMs`. Resolves with those that the broker did not
-   * confirm. After that nothing more of it is sent, but requests on the wire may still arrive.
+   * Sends the records of one topic, retried by kafkajs at its discretion within `durationMs`. Resolves with the records that the
+   * broker did not confirm. After that nothing more of it is sent, but requests in flight may still arrive.
    * @throws TransportError
    */
   async send(
@@ -131,7 +131,7 @@ export class ProducerSlot implements Producer {
     return producer
   }
 
-  /** No further send begins on it. */
+  /** Starts no further send on it. */
   #retire(slot: Slot): void {
     if (this.#current === slot) this.#current = undefined
     slot.retired = true
@@ -148,8 +148,8 @@ export class ProducerSlot implements Producer {
 }
 
 /**
- * kafkajs resolves although it has skipped a partition whose leader moved, during a retry, to a broker that had answered
- * already: only partitions named in the answer are confirmed.
+ * kafkajs resolves even after it has skipped a partition whose leader moved, during a retry, to a broker that had already
+ * answered: only partitions named in the answer are confirmed.
  */
 function confirmedBy(
   answers: ReadonlyArray<{ readonly partition: number; readonly errorCode: number }>,

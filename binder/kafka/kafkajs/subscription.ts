@@ -4,11 +4,11 @@
  *   opening -> joining -> member --rebalance--> handing over -> joining -> member ...
  *                           \_ close() or lost, from anywhere: ended
  *
- * Batches are queued per assigned partition at once and kafkajs moves on; what is lent and how far it is finished is
- * ours (`PartitionLending`), and so are commits (`Commits`): the lowest unfinished offset, never the fastest finisher's.
- * Before every join the gate (`gatedAssigner`) holds kafkajs until what is lent is settled and committed, so that no key
- * is in two places. kafkajs' own recovery is used while it works; when it crashes, stops, or falls silent for a session
- * timeout, the subscription is lost and the binder makes a new one.
+ * Batches are queued per assigned partition at once, and kafkajs continues. Lending and finishing messages (`PartitionLending`)
+ * and commits (`Commits`) are ours: the lowest unfinished offset is committed, never that of the fastest handler. Before every
+ * join the gate (`gatedAssigner`) holds kafkajs until lent messages are settled and committed, so that no key is in two places.
+ * kafkajs' own recovery is used while it works; when it crashes, stops, or is silent for a session timeout, the subscription is
+ * lost and the binder makes a new one.
  */
 
 import type { Clock } from '../../../core/clock.ts'
@@ -48,7 +48,7 @@ export interface ConsumerHost extends MemberEvents {
   readonly clock: Clock
   readonly logger: Logger
   createConsumer(spec: MemberSpec, listeners: ConsumerListeners): KafkaConsumer
-  /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
+  /** How long opening waits for the first answer of each partition, to know which are blocked. @default it does not wait */
   readonly firstFetchMs?: number | undefined
 }
 
@@ -60,11 +60,11 @@ export class KafkaSubscription implements Member {
   readonly #progress: OffsetHandover
   readonly #intake: BatchIntake
   readonly #heart: Heartbeat
-  /** Topics that members read beside this one, when this one has led the last join. */
+  /** Topics that members read besides this one, if this member has led the last join. */
   #others: readonly string[] = []
   readonly #askedAt: { share?: Instant; heartbeat?: Instant } = {}
   #running: Promise<void> = Promise.resolve()
-  /** State of the membership: lends and fetches only while it is `kept`. */
+  /** State of the membership: it lends and fetches only while it is `kept`. */
   #place: 'kept' | 'rebalancing' | 'handing-over' = 'kept'
 
   constructor(spec: MemberSpec, host: ConsumerHost, receiver: Receiver) {
@@ -154,7 +154,7 @@ export class KafkaSubscription implements Member {
     return this.#life.ended()
   }
 
-  // ---- kafkajs' callbacks
+  // ---- callbacks of kafkajs
 
   #listen(): void {
     const consumer = this.#consumer
@@ -162,7 +162,7 @@ export class KafkaSubscription implements Member {
     consumer.on('consumer.group_join', ({ payload }) => this.#onJoin(payload as GroupJoin))
     consumer.on('consumer.crash', ({ payload }) => this.#life.lost((payload as Crash).error))
     consumer.on('consumer.end_batch_process', ({ payload }) => this.#intake.onEndedBatch(payload as EndedBatch))
-    // A crash stops the consumer first and says why later, if it gets that far.
+    // A crash stops the consumer first and reports the reason later, if at all.
     consumer.on('consumer.stop', () => {
       this.#host.clock.setTimer(CRASH_MS, () => this.#life.lost(this.#heart.because('the consumer stopped')))
     })
@@ -178,7 +178,7 @@ export class KafkaSubscription implements Member {
   #onHeartbeat(): void {
     this.#heart.membership.confirmed(this.#askedAt.heartbeat)
     this.#host.onAnswer()
-    // The coordinator moved, say, and came back: no rebalance after all.
+    // The coordinator moved and returned, for example: no rebalance after all.
     if (this.#place !== 'rebalancing') return
     this.#place = 'kept'
     this.#intake.applyHold()
@@ -189,7 +189,7 @@ export class KafkaSubscription implements Member {
     const { lending } = this.#intake
     lending?.withdraw(new Error('the group was joined anew'))
     if (this.#life.isOver) return
-    // kafkajs can be past `#beforeJoin` before another join ends, if it failed to read the metadata: fetches go on meanwhile.
+    // kafkajs can pass `#beforeJoin` before another join ends, if it failed to read the metadata: fetches continue meanwhile.
     if (lending !== undefined) this.#progress.giveUp(lending)
     this.#heart.joined(this.#askedAt.share)
     this.#host.onAnswer()
@@ -204,7 +204,7 @@ export class KafkaSubscription implements Member {
 
   // ---- giving partitions up
 
-  /** kafkajs waits for this before each join, and each time it looks for the coordinator again: that counts as one join. */
+  /** kafkajs waits for this before each join, and again each time it looks up the coordinator, which counts as one join. */
   async #beforeJoin(attempt: number): Promise<void> {
     this.#refuseIfEnded()
     if (attempt > 1) return
@@ -244,7 +244,7 @@ export class KafkaSubscription implements Member {
     this.#intake.stop()
     await this.#progress.end(flush)
     this.#intake.lending?.withdraw(reason)
-    // kafkajs cannot stop a consumer that is just starting, and would leave it in the group: first let it have started.
+    // kafkajs cannot stop a consumer that is just starting, and would leave it in the group: wait until it has started.
     const disconnected = this.#running.then(() => this.#consumer.disconnect())
     await ended(this.#host.clock, CLOSE_MS, disconnected)
     await this.#host.onEnd()

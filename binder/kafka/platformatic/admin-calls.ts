@@ -19,7 +19,7 @@ import { createTopics, describeConfigs } from './protocol/topics.ts'
 
 const ATTEMPTS = 5
 
-/** Administrative calls in the words of the driver's contract. */
+/** Adapts administrative calls to the driver's contract. */
 export class AdminCalls implements Admin {
   readonly #cluster: Cluster
   readonly #clock: Clock
@@ -61,7 +61,7 @@ export class AdminCalls implements Admin {
     return this.#retried(() => this.#cluster.any(describeConfigs(topics)))
   }
 
-  /** The end is that of all records, not the last before an open transaction, where a group seems to have nothing left. */
+  /** Returns the end of all records, not the last one before an open transaction, where a group seems to have nothing left. */
   async ranges(topic: string): Promise<readonly PartitionRange[]> {
     const lows = await this.#offsets(topic, EARLIEST)
     const highs = await this.#offsets(topic, LATEST)
@@ -94,7 +94,7 @@ export class AdminCalls implements Admin {
       await this.#atCoordinator(groupId, () => this.#cluster.callCoordinator(groupId, request, 'main'))
       return true
     } catch (error) {
-      // The group has members, and only they commit.
+      // The group has members, and only they can commit.
       if (hasType(error, 'UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'REBALANCE_IN_PROGRESS')) return false
       throw error
     }
@@ -136,7 +136,7 @@ export class AdminCalls implements Admin {
     })
   }
 
-  /** A connection may have ended since it was used last, and a leader may have moved. */
+  /** Retries, because an idle connection may have ended, and a leader may have moved. */
   async #retried<T>(work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {

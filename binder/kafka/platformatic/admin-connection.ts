@@ -8,7 +8,7 @@ import { toTransportError } from './errors.ts'
 import type { Cluster } from './network/cluster.ts'
 import { KafkaRefusal } from './protocol/errors.ts'
 
-/** An administrative connection, another one after a failure. Every call is bounded in time. */
+/** An administrative connection, replaced after a failure. Every call is bounded in time. */
 export class AdminConnection implements AdminLink {
   readonly #shared: SharedConnection<Cluster>
   readonly #clock: Clock

@@ -1,4 +1,4 @@
-/** Checks credentials before a broker is asked: unusable ones would look like an unavailable broker. */
+/** Checks credentials before a broker is contacted: unusable ones would look like an unavailable broker. */
 import { invalidOption } from '../../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../../core/option-checks.ts'
 
@@ -10,13 +10,13 @@ const CREDENTIALS = {
   OAUTHBEARER: ['token'],
 } as const
 const MECHANISMS = Object.keys(CREDENTIALS)
-/** The library leaves it to a function of the user's. */
+/** Mechanism that the library leaves to a user's function. */
 const BY_FUNCTION = 'GSSAPI'
 
 /**
- * The same with its mechanism as the library spells it; kafkajs has it in small letters. What is set on `sasl` later, such as a
- * new password, is seen.
- * @throws TypeError, without any value but the mechanism
+ * Returns the options with the mechanism in the library's spelling; kafkajs uses lower case. Later changes of `sasl`, such as a
+ * new password, are seen.
+ * @throws TypeError without any value except the mechanism
  */
 export function checkSasl(path: string, sasl: object): object {
   const given = sasl as Readonly<Record<string, unknown>>

@@ -1,7 +1,6 @@
 /**
- * The part of `@platformatic/kafka` that this adapter uses, as structure: its `Connection`, which makes a connection (TCP,
- * TLS, SASL) and keeps requests and answers together. Nothing here imports the package, and a program without it loads none
- * of it.
+ * The part of `@platformatic/kafka` that this adapter uses, as structural types: its `Connection`, which makes a connection (TCP,
+ * TLS, SASL) and matches requests and answers. Nothing here imports the package, and a program without it loads none of it.
  */
 export interface KafkaConnection {
   connect(host: string, port: number): Promise<void> | void

@@ -9,7 +9,7 @@ import type { ResolvedOptions } from './options.ts'
 import { IdempotentProducer } from './producer.ts'
 
 const CLIENT_ID = 'concordat'
-/** Each request has a deadline of ours, which ends its connection. */
+/** Each request has its own deadline, which ends its connection. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 /** Kafka on the connections of `@platformatic/kafka` 2. */
@@ -60,7 +60,7 @@ class PlatformaticLink implements DriverLink {
   }
 }
 
-/** The connections of one user of them. */
+/** Returns the connections for one user of them. */
 function clusterOf(options: ResolvedOptions, clock: Clock, silent: SilentBrokers): Cluster {
   const { Connection, clientId = CLIENT_ID, tls, tlsServerName, sasl } = options.kafka
   const given = Object.entries({ tls, tlsServerName, sasl }).filter(([, value]) => value !== undefined)

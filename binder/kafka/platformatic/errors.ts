@@ -1,14 +1,14 @@
-/** Connection errors of `@platformatic/kafka`, and advice for its users. */
+/** Connection errors of `@platformatic/kafka`, and remedies for its users. */
 import { toError } from '../../../core/errors.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { hasEndedBeforeTls, isTlsFailure } from '../../transport/tls-failure.ts'
 import { DeadlineExceeded } from '../deadline.ts'
 import { chain, type DriverErrors, hasType, toTransportError as translate } from '../errors.ts'
 
-/** No connection to a broker: nothing was asked yet, so nothing is unknown. */
+/** Connecting to a broker failed. No request was sent, so no outcome is unknown. */
 export class ConnectFailed extends Error {
   override readonly name = 'KafkaConnectFailed'
-  /** The protocol's name of why, where the broker said so; `WRONG_OPTIONS` where no broker was asked. */
+  /** The protocol's name of the reason, if the broker gave one; `WRONG_OPTIONS` if no broker was contacted. */
   readonly type: string | undefined
 
   constructor(address: string, cause: unknown) {
@@ -17,7 +17,7 @@ export class ConnectFailed extends Error {
   }
 }
 
-/** A request that was on its way when its connection ended: whether it was done is unknown. */
+/** The connection ended during a request: whether it was executed is unknown. */
 export class ConnectionLost extends Error {
   override readonly name = 'KafkaConnectionLost'
 
@@ -26,7 +26,7 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** No broker could be asked, or none answered: says nothing of what was asked before. */
+/** True if no broker could be contacted, or none answered; says nothing about earlier requests. */
 export function isUnreachable(error: unknown): boolean {
   return (
     error instanceof ConnectFailed ||
@@ -40,12 +40,12 @@ const WRONG_OPTIONS = 'WRONG_OPTIONS'
 const NAMES: Readonly<Record<string, TransportErrorKind>> = { [WRONG_OPTIONS]: 'mismatch' }
 const OF_PLATFORMATIC: DriverErrors = { names: NAMES, remedyFor }
 
-/** @param attempted for the message: `publish to "orders"` */
+/** @param attempted action for the message: `publish to "orders"` */
 export function toTransportError(error: unknown, attempted: string, destination?: string): TransportError {
   return translate(error, attempted, destination, OF_PLATFORMATIC)
 }
 
-/** Where the kind alone would send the reader the wrong way. */
+/** Returns a remedy where that of the kind would mislead. */
 function remedyFor(error: unknown): string | undefined {
   if (isTlsFailure(chain(error)))
     return 'Check `tls` of `kafka` (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
@@ -68,8 +68,9 @@ function remedyFor(error: unknown): string | undefined {
 }
 
 /**
- * What the class throws at once, and what the library calls an error of its user, is the same at every attempt. What depends on
- * the other side is not: a port that speaks TLS, one that ends before it, a function that could not fetch a password.
+ * Returns a mistake in the options. Errors that the class throws at once, and those that the library attributes to its user,
+ * repeat at every attempt. Errors that depend on the other side do not: a port that uses TLS, a proxy, a function that could not
+ * fetch a password.
  */
 function mistakeIn(cause: unknown): string | undefined {
   const isThrown = cause instanceof TypeError || cause instanceof RangeError
@@ -79,7 +80,7 @@ function mistakeIn(cause: unknown): string | undefined {
 
 const NEEDS_TLS = 'Broker requires TLS.'
 
-/** Errors that the library attributes to its user, unless something else is the cause. */
+/** Returns an error that the library attributes to its user, unless it has another cause. */
 function usersErrorIn(error: unknown): unknown {
   const users = chain(error).find((each) => {
     const { code } = each as { readonly code?: unknown }
@@ -88,7 +89,7 @@ function usersErrorIn(error: unknown): unknown {
   return (users as { readonly message?: unknown } | undefined)?.message
 }
 
-/** The library has the protocol's name of an error as `apiId`. */
+/** Returns the protocol's name of an error, which the library has in `apiId`. */
 function refusalIn(error: unknown): string | undefined {
   for (const each of chain(error)) {
     const { apiId } = each as { readonly apiId?: unknown }
@@ -97,7 +98,7 @@ function refusalIn(error: unknown): string | undefined {
   return undefined
 }
 
-/** "Connection failed." says less than what it was caused by. */
+/** Returns the cause, because "Connection failed." says less. */
 function rootOf(error: unknown): Error {
   const causes = chain(error).filter((each) => each instanceof Error)
   return causes.at(-1) ?? toError(error)

@@ -1,6 +1,6 @@
 /**
- * Kafka over connections of `@platformatic/kafka`: the same topics, groups and records as `concordat/binder/kafka`, which is
- * on kafkajs. Producing, consuming and the group are on the protocol itself; which to take says `docs/brokers/kafka.md`.
+ * Kafka with connections of `@platformatic/kafka`: the same topics, groups and records as `concordat/binder/kafka`, which uses
+ * kafkajs. Producing, consuming and the group use the protocol directly; `docs/brokers/kafka.md` says which to choose.
  *
  * @module
  */

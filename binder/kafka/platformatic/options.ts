@@ -9,25 +9,28 @@ import type { KafkaConnectionClass } from './connection-types.ts'
 
 /** Options of `platformaticTransport`. */
 export interface PlatformaticTransportOptions extends KafkaCommonOptions {
-  /** How to connect: the `Connection` of `@platformatic/kafka` and what it is to be given. */
+  /** Connection settings: the `Connection` class of `@platformatic/kafka` and its options. */
   readonly kafka: KafkaConnectOptions
 }
 
-/** How to connect to the brokers. */
+/** Connection to the brokers. */
 export interface KafkaConnectOptions {
-  /** `import { Connection } from '@platformatic/kafka'`. Each transport makes its own connections with it, and closes them. */
+  /**
+   * The class of `import { Connection } from '@platformatic/kafka'`. Each transport makes its own connections with it, and closes
+   * them.
+   */
   readonly Connection: KafkaConnectionClass
-  /** Where to begin, as `host:port`; the other brokers are found there. */
+  /** First brokers to contact, as `host:port`; they name the others. */
   readonly bootstrapBrokers: readonly string[]
-  /** For the logs and quotas of the broker. @default 'concordat' */
+  /** Name in logs and quotas of the broker. @default 'concordat' */
   readonly clientId?: string | undefined
-  /** Encrypts: options of Node's `tls.connect`, such as `{ ca }`. @default no encryption */
+  /** Encryption: options of Node's `tls.connect`, such as `{ ca }`. @default no encryption */
   readonly tls?: object | undefined
-  /** The name to ask a certificate for: `true` for the broker's host. @default none */
+  /** Server name for the certificate; `true`: the broker's host. @default none */
   readonly tlsServerName?: string | boolean | undefined
   /**
-   * `{ mechanism: 'SCRAM-SHA-512', username, password }`, or PLAIN, SCRAM-SHA-256, OAUTHBEARER with a `token`, or as
-   * `@platformatic/kafka` has it; small letters do. A function in place of a text is called for each login. @default no password
+   * `{ mechanism: 'SCRAM-SHA-512', username, password }`, or PLAIN, SCRAM-SHA-256, OAUTHBEARER with a `token`, or any form of
+   * `@platformatic/kafka`; lower case is accepted. A function instead of a text is called for each login. @default no password
    */
   readonly sasl?: object | undefined
 }
@@ -47,7 +50,7 @@ const KAFKA_NAMES = optionNames<KafkaConnectOptions>({
   sasl: true,
 })
 
-/** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
+/** Applies the defaults and checks everything. Pure. @throws TypeError / RangeError naming the option */
 export function resolvePlatformaticOptions(options: PlatformaticTransportOptions): ResolvedOptions {
   const path = 'platformaticTransport'
   refuseUnknown(path, options, NAMES)
@@ -80,7 +83,7 @@ function checkKafka(kafka: KafkaConnectOptions): KafkaConnectOptions {
   return Object.freeze({ ...kafka, ...(sasl === undefined ? {} : { sasl: checkSasl(`${path}.sasl`, sasl) }) })
 }
 
-/** Members of a connection; kafkajs exports classes that could be taken for it. */
+/** Members that distinguish a connection class; kafkajs exports classes that look similar. */
 const USED = ['connect', 'isConnected', 'close', 'send', 'on'] as const
 
 const PLACE = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/

@@ -9,7 +9,7 @@ import { type Parcel, PublishCall, type SendingParts } from './publish-call.ts'
 
 const SEQUENCES = 2 ** 31
 
-/** Sequence numbers per partition under one identity. A batch that may or may not have arrived ends it. */
+/** Sequence numbers per partition under one identity. A batch with an unknown outcome ends it. */
 class Identified {
   readonly identity: ProducerIdentity
   readonly #next = new Map<string, number>()
@@ -28,9 +28,9 @@ class Identified {
 }
 
 /**
- * An idempotent producer, one batch a partition at a time; calls for different topics may overlap. It repeats an unanswered attempt
- * with the same bytes: the broker drops what it has. A batch with an unknown outcome at the end of its time costs the identity, so
- * that its numbers are not used for other records.
+ * An idempotent producer, one batch at a time per partition; calls for different topics may overlap. It repeats an unanswered
+ * attempt with the same bytes: the broker drops duplicates. A batch whose outcome is unknown when its time limit passes costs the
+ * identity, so that its numbers are not used for other records.
  */
 export class IdempotentProducer implements Producer {
   readonly joinsTopics = true
@@ -66,7 +66,7 @@ export class IdempotentProducer implements Producer {
     }
   }
 
-  /** Identity in use. The first call requests one, within its own time limit; overlapping calls share the answer. */
+  /** Returns the identity in use. The first call requests one, within its own time limit; overlapping calls share the answer. */
   #identified(sending: PublishCall): Promise<Identified> {
     if (this.#session !== undefined) return this.#session
     const asked = sending.prepare(() => this.#parts.cluster.any(initProducerId())).then((id) => new Identified(id))

@@ -8,12 +8,12 @@ import type { TopicMetadata } from './protocol/cluster.ts'
 import { KafkaRefusal } from './protocol/errors.ts'
 import { type ProduceAnswer, type ProducedBatch, produce } from './protocol/produce.ts'
 
-/** The broker has these records already. */
+/** The broker already has these records. */
 const DUPLICATE = 'DUPLICATE_SEQUENCE_NUMBER'
 const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
-/** A topic that was just made may not be known to each broker. */
+/** A new topic may not be known to every broker yet. */
 const UNKNOWN_TOPIC_MS = 2 * SECOND
-/** The broker knows the producer no longer, or by other numbers: another identity has to go on. */
+/** The broker does not know the producer, or has other sequence numbers: a new identity is needed. */
 const OUT_OF_STEP = new Set([
   'OUT_OF_ORDER_SEQUENCE_NUMBER',
   'UNKNOWN_PRODUCER_ID',
@@ -30,7 +30,7 @@ const UNKNOWN = new Set([
   'UNKNOWN_SERVER_ERROR',
 ])
 
-/** The records of one partition on their way; the same bytes under the same sequence numbers in each attempt. */
+/** The records of one partition being sent; every attempt has the same bytes and the same sequence numbers. */
 export interface Parcel extends ProducedBatch {
   readonly envelopes: readonly Envelope[]
   readonly sequence: number
@@ -44,7 +44,7 @@ export interface SendingParts {
   readonly requestTimeoutMs: number
 }
 
-/** A list of records until each is confirmed or refused, or time is up. */
+/** A list of records until each is confirmed or refused, or the time limit passes. */
 export class PublishCall {
   readonly #cluster: Cluster
   readonly #clock: Clock
@@ -54,7 +54,7 @@ export class PublishCall {
   readonly #isClosed: () => boolean
   readonly #confirmed = new Set<Parcel>()
   readonly #refused = new Map<Parcel, Error>()
-  /** May have arrived. */
+  /** Parcels that may have arrived. */
   readonly #unknown = new Set<Parcel>()
   readonly #outOfStep = new Set<Parcel>()
   #missingSince: number | undefined
@@ -69,17 +69,17 @@ export class PublishCall {
     this.#isClosed = isClosed
   }
 
-  /** The used sequence numbers are no longer conclusive. */
+  /** True if the used sequence numbers are no longer conclusive. */
   get endsSession(): boolean {
     return this.#unknown.size > 0 || this.#outOfStep.size > 0
   }
 
-  /** @throws KafkaRefusal when it is not there, after a while */
+  /** @throws KafkaRefusal when the topic does not exist after a while */
   topic(name: string): Promise<TopicMetadata> {
     return this.prepare(() => this.#cluster.topic(name))
   }
 
-  /** Nothing was sent yet: what passes is waited for, a connection that cannot be made is the caller's to try again. */
+  /** Runs work before anything was sent: temporary errors are retried, a failed connection is left to the caller to retry. */
   async prepare<T>(work: () => Promise<T>): Promise<T> {
     for (let pauseMs: number = RETRY.firstMs; ; pauseMs = Math.min(2 * pauseMs, RETRY.longestMs)) {
       this.#requireTime()
@@ -93,7 +93,7 @@ export class PublishCall {
     }
   }
 
-  /** Resolves with what was not confirmed. @throws when nothing was, with the reason */
+  /** Resolves with the unconfirmed records. @throws the reason when none was confirmed */
   async run(parcels: readonly Parcel[], onConfirmed: OnConfirmed): Promise<readonly Envelope[]> {
     try {
       let left = parcels
@@ -171,7 +171,8 @@ export class PublishCall {
     })
     this.#last = refusal
     if (OUT_OF_STEP.has(type)) this.#outOfStep.add(parcel)
-    // A former leader may answer so about records that it wrote, and that others have: its numbers must not be used again.
+    // A former leader may answer this about records that it wrote, and that other replicas have: their numbers must not be used
+    // again.
     else if (UNKNOWN.has(type) || this.#mayPass(refusal)) this.#unknown.add(parcel)
     else if (!AGAIN.has(type)) this.#refused.set(parcel, refusal)
   }

@@ -4,10 +4,10 @@ import { PlatformaticDriver } from './driver.ts'
 import { type PlatformaticTransportOptions, resolvePlatformaticOptions } from './options.ts'
 
 /**
- * Kafka as a transport, over connections of `@platformatic/kafka` 2.
+ * Kafka as a transport, with connections of `@platformatic/kafka` 2.
  *
- * What lies where on the broker is as with `concordat/binder/kafka`: both write the same topics, records and groups, and members of
- * both share a group. It needs Kafka 2.4 or later, and Node as `@platformatic/kafka` does (22.22 or 24.6 or later).
+ * Topics, records and groups are the same as with `concordat/binder/kafka`, and members of both can share a group. It needs Kafka
+ * 2.4 or later, and the Node versions of `@platformatic/kafka` (22.22 or 24.6 or later).
  */
 export function platformaticTransport(options: PlatformaticTransportOptions): Transport {
   const resolved = resolvePlatformaticOptions(options)

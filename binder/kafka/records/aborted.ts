@@ -1,12 +1,12 @@
-/** An entry of the broker's list: each aborted transaction that touches an answer. */
+/** An entry of the broker's list of aborted transactions that affect an answer. */
 export interface AbortedTransaction {
   readonly producerId: number
   readonly firstOffset: number
 }
 
 /**
- * Whose transactions are aborted at a place in the log: from the first offset of one to the next abort marker of its
- * producer. The list may be in any order: the broker's is in that of the ends.
+ * Tells which producers' transactions are aborted at a position of the log: from the first offset of a transaction to the next
+ * abort marker of its producer. The list may be in any order; the broker orders it by the ends.
  */
 export class AbortedTransactions {
   /** The last one is the next. */

@@ -1,5 +1,5 @@
 /**
- * A batch of records (format 2, since Kafka 0.11): 61 bytes of head, then the records, compressed as one.
+ * A batch of records (format 2, since Kafka 0.11): 61 bytes of header, then the records, compressed as one.
  *
  * @see https://kafka.apache.org/documentation/#recordbatch
  */
@@ -19,18 +19,18 @@ export const AT = {
   records: 61,
 } as const
 
-/** Before what `length` counts. */
+/** Number of bytes before those that `length` counts. */
 export const LENGTH_END = 12
 export const FORMAT = 2
 /** Older formats have it at the same position. */
 export const MAGIC_AT = AT.magic
 
-/** Exact up to 2^53. */
+/** Reads a number, exact up to 2^53. */
 export function readInt64(bytes: Buffer, at: number): number {
   return bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4)
 }
 
-/** Exact up to 2^53. */
+/** Writes a number, exact up to 2^53. */
 export function writeInt64(bytes: Buffer, value: number, at: number): void {
   const high = Math.floor(value / TWO_32)
   bytes.writeInt32BE(high, at)

@@ -1,11 +1,12 @@
 /**
- * The batches of a fetch, without control records and those of aborted transactions. The broker sends these along, with a
- * list of the aborted transactions that touch the answer, and leaves it to the reader to drop them.
+ * Reads the batches of a fetch, without control records and those of aborted transactions. The broker sends these, too, with a
+ * list of the aborted transactions in the answer, and leaves it to the reader to drop them.
  *
- * What a compressed batch becomes has a limit, and of a batch no more is kept than there is room for: the next fetch begins at
- * the first record that was left.
+ * The decompressed size of a batch is limited, and records are kept only within the capacity: the next fetch begins at the first
+ * omitted record.
  *
- * @see https://github.com/apache/kafka/blob/4.2/clients/src/main/java/org/apache/kafka/clients/consumer/internals/CompletedFetch.java
+ * @see
+ * https://github.com/apache/kafka/blob/4.2/clients/src/main/java/org/apache/kafka/clients/consumer/internals/CompletedFetch.java
  */
 
 import { toError } from '../../../core/errors.ts'
@@ -21,22 +22,22 @@ import { RecordReader, type RecordsHead } from './record-reader.ts'
 /** Records fetched from a partition. */
 export interface ReadRecords {
   readonly messages: readonly IncomingRecord[]
-  /** Where the next fetch begins: after the last whole batch that could be read, or the last record there was room for. */
+  /** Start of the next fetch: after the last whole readable batch, or after the last record within the capacity. */
   readonly next: number
   /** Memory of the messages. */
   readonly heldBytes: number
-  /** A batch that cannot be read, and everything behind it with it. */
+  /** A batch that cannot be read, which blocks everything behind it. */
   readonly unreadable?: { readonly offset: number; readonly error: Error } | undefined
 }
 
 export interface ReadLimits {
   /** Memory limit of this answer; one record is always taken. */
   readonly roomBytes: number
-  /** The most that a batch may become, and that one record may take. */
+  /** Maximum decompressed size of a batch, and of one record. */
   readonly maxBatchBytes: number
 }
 
-/** The codec of a number in the protocol; `undefined` where there is none. */
+/** Returns the codec with this number of the protocol; `undefined` without one. */
 export type FindCodec = (type: number) => Codec | undefined
 
 /** Position in a control record's key: two bytes of version, then the type. */
@@ -61,7 +62,7 @@ export async function readBatches(
   for (let at = 0; at + AT.records <= bytes.length && (held < limits.roomBytes || messages.length === 0); ) {
     const header = bytes.from(at, AT.records)
     const end = at + Math.max(AT.records, LENGTH_END + header.readInt32BE(AT.length))
-    // The last batch of an answer may be cut off.
+    // The last batch of an answer may be truncated.
     if (end > bytes.length) break
     const firstOffset = readInt64(header, AT.firstOffset)
     try {
@@ -87,7 +88,7 @@ export async function readBatches(
 }
 
 interface BatchLimits extends ReadLimits {
-  /** The first record is taken, whatever the room. */
+  /** The first record is taken regardless of the capacity. */
   readonly isFirst: boolean
   readonly findCodec: FindCodec
 }
@@ -95,14 +96,14 @@ interface BatchLimits extends ReadLimits {
 interface BatchRead {
   readonly records: IncomingRecord[]
   readonly heldBytes: number
-  /** The first that was left, where there was no room for all. */
+  /** The first omitted record, if not all fit. */
   readonly next?: number | undefined
 }
 
 const NOTHING: BatchRead = { records: [], heldBytes: 0 }
 
 interface Batch {
-  /** All that comes before its records, at least. */
+  /** At least all bytes before its records. */
   readonly header: Buffer
   readonly all: ChunkedBytes
 }
@@ -140,7 +141,7 @@ async function readBatch(
   return NOTHING
 }
 
-/** Checksum of everything after it. */
+/** Returns the checksum of everything after it. */
 function checksum(batch: ChunkedBytes): number {
   let crc = 0
   for (const piece of batch.part(AT.attributes, batch.length).buffers) crc = crc32c(piece, crc)
@@ -168,7 +169,7 @@ async function unpacked(
 function readRecords(bytes: ChunkedBytes, head: RecordsHead, from: number, limits: BatchLimits): BatchRead {
   const read = new RecordReader(bytes).read(head, from, limits)
   const { begin, end, next } = read
-  // A part of a batch would keep all that the batch became alive, or the pieces in which it lies.
+  // A part of a batch would keep the whole decompressed batch alive, or the pieces that contain it.
   const isPart = (end - begin) * SMALL_PART < bytes.around(begin, end) && read.records.length > 0
   const { records } = isPart
     ? new RecordReader(bytes.part(begin, end).copy()).read({ ...head, count: read.records.length }, from, {

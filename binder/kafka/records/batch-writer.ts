@@ -1,4 +1,4 @@
-/** Records in the form of the wire, written once into one buffer: strings byte by byte, since most are short and ASCII. */
+/** Writes records in wire format, once into one buffer: strings byte by byte, because most are short and ASCII. */
 import { BinderError } from '../../errors.ts'
 import type { Envelope } from '../driver.ts'
 import { CODECS, COMPRESSION_TYPES, type Compression } from '../wire/compression-codecs.ts'
@@ -6,26 +6,26 @@ import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-layout.ts'
 import type { FindCodec } from './batch-reader.ts'
 import { crc32c } from './crc32c.ts'
 
-/** Identity of the producer: the broker drops records that it has from the same producer under the same sequence number. */
+/** Identity of the producer: the broker drops records that it already has from this producer with the same sequence number. */
 export interface ProducerIdentity {
   readonly id: number
   readonly epoch: number
 }
 
-/** Fields of its head beside the records. */
+/** Fields of the batch header other than its records. */
 export interface BatchHead {
-  /** Epoch ms, of each record. */
+  /** Time of each record, epoch ms. */
   readonly time: number
   readonly identity: ProducerIdentity
   /** Sequence number of the first record. */
   readonly sequence: number
   readonly compression: Compression
-  /** @default those of this package */
+  /** Finds the codec. @default codecs of this package */
   readonly findCodec?: FindCodec | undefined
 }
 
 const SHORT = 64
-/** A record's length takes one to five bytes: most take two. */
+/** A record's length takes one to five bytes, usually two. */
 const USUAL_LENGTH_BYTES = 2
 
 /** Records of one partition, at least one. */
@@ -51,7 +51,7 @@ async function compressed(batch: Buffer, { compression, findCodec }: BatchHead):
   return Buffer.concat([batch.subarray(0, AT.records), records])
 }
 
-/** Writes the head over what is there. */
+/** Writes the header over the reserved bytes. */
 function sealed(batch: Buffer, count: number, { time, identity, sequence, compression }: BatchHead): Buffer {
   writeInt64(batch, 0, AT.firstOffset)
   batch.writeInt32BE(batch.length - LENGTH_END, AT.length)
@@ -69,7 +69,7 @@ function sealed(batch: Buffer, count: number, { time, identity, sequence, compre
   return batch
 }
 
-/** Its length comes first and is known last. @returns where the next begins */
+/** Writes a record. Its length comes first but is known last. @returns start of the next record */
 function writeRecord(to: Buffer, begin: number, { key, value, headers }: Envelope, delta: number): number {
   const body = begin + USUAL_LENGTH_BYTES
   let at = body
@@ -90,7 +90,7 @@ function writeRecord(to: Buffer, begin: number, { key, value, headers }: Envelop
   return moved(to, body, at, begin, at - body)
 }
 
-/** Writes `value` at `head`, and what lies from `from` to `end` right behind it. @returns the new end */
+/** Writes `value` at `head`, and moves the bytes from `from` to `end` right behind it. @returns the new end */
 function moved(to: Buffer, from: number, end: number, head: number, value: number): number {
   const next = head + varintBytes(value)
   if (next !== from) to.copyWithin(next, from, end)
@@ -98,7 +98,7 @@ function moved(to: Buffer, from: number, end: number, head: number, value: numbe
   return end + next - from
 }
 
-/** A length and the bytes. */
+/** Writes a length and the bytes. */
 function writeField(to: Buffer, at: number, value: Buffer | string | null): number {
   if (value === null) return writeVarint(to, at, -1)
   if (typeof value !== 'string') {
@@ -109,7 +109,7 @@ function writeField(to: Buffer, at: number, value: Buffer | string | null): numb
   return value.length < SHORT ? writeShort(to, at, value) : writeString(to, at, value)
 }
 
-/** A one-byte length suffices while the text is short ASCII. */
+/** Writes short ASCII text, for which a one-byte length suffices. */
 function writeShort(to: Buffer, at: number, value: string): number {
   const begin = at + 1
   for (let i = 0; i < value.length; i++) {
@@ -126,7 +126,7 @@ function writeString(to: Buffer, at: number, value: string): number {
   return begin + to.write(value, begin)
 }
 
-/** Zigzag, seven bits a byte. */
+/** Writes a number in zigzag encoding, seven bits per byte. */
 function writeVarint(to: Buffer, begin: number, value: number): number {
   let at = begin
   let rest = ((value << 1) ^ (value >> 31)) >>> 0

@@ -1,4 +1,4 @@
-/** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
+/** Types of Kafka's protocol in versions without tagged fields. 64-bit integers are numbers, exact up to 2^53. */
 import { readInt64, writeInt64 } from './batch-layout.ts'
 import type { ChunkedBytes } from './chunked-bytes.ts'
 
@@ -13,7 +13,7 @@ export class ByteWriter {
     this.#bytes = Buffer.allocUnsafe(size)
   }
 
-  /** The bytes written so far. */
+  /** Bytes written so far. */
   get bytes(): Buffer {
     return this.#bytes.subarray(0, this.#at)
   }
@@ -77,10 +77,10 @@ export class ByteWriter {
   }
 }
 
-/** Reads an answer. @throws RangeError at what ends too early */
+/** Reads an answer. @throws RangeError if it ends too early */
 export class ByteReader {
   readonly #pieces: ChunkedBytes
-  /** The buffer being read, and its position. */
+  /** The buffer being read, and the position in it. */
   #bytes: Buffer
   #base = 0
   #at = 0
@@ -114,7 +114,6 @@ export class ByteReader {
     return this.int8() !== 0
   }
 
-  /** Null is an empty one. */
   /** Null is empty. */
   string(): string {
     return this.nullableString() ?? ''
@@ -125,12 +124,12 @@ export class ByteReader {
     return length < 0 ? null : this.take(length).toString()
   }
 
-  /** A view, or a copy of what lies in several pieces; null is empty. */
+  /** Returns a view, or a copy of bytes in several pieces; null is empty. */
   bytesField(): Buffer {
     return this.take(Math.max(0, this.int32()))
   }
 
-  /** Views; null is empty. */
+  /** Returns views; null is empty. */
   piecesField(): ChunkedBytes {
     const length = Math.max(0, this.int32())
     const begin = this.#base + this.#at
@@ -153,7 +152,7 @@ export class ByteReader {
     return this.#bytes.subarray(at, at + length)
   }
 
-  /** Where the next bytes lie in `#bytes`, all of them, and reads on behind them. */
+  /** Ensures that the next bytes are all in `#bytes`, and moves past them. Returns their position. */
   #need(length: number): number {
     if (this.#at + length > this.#bytes.length) {
       this.#move(this.#base + this.#at, length)

@@ -3,13 +3,13 @@ import { RecordCursor } from './record-cursor.ts'
 
 type Headers = Record<string, IncomingHeader>
 
-/** Bytes of the longest text that is compared with the one before. */
+/** Longest text in bytes that is compared with the previous one. */
 const SHORT = 64
-/** Number of headers of which the texts are kept. */
+/** Number of headers whose texts are kept. */
 const PLACES = 32
 const EMPTY = Buffer.alloc(0)
 
-/** A short ASCII text of the previous record, by its bytes: comparing bytes with bytes is faster than with a text. */
+/** A short ASCII text of the previous record as bytes: comparing bytes with bytes is faster than with a text. */
 interface Seen {
   bytes: Buffer
   at: number
@@ -20,16 +20,16 @@ interface Seen {
 
 /**
  * Reads the headers of the records of a batch. Most records of a topic have the same names in the same order and differ in a few
- * values, so a record's headers begin as a copy of those before, and only values that changed become strings.
+ * values, so a record's headers begin as a copy of the previous ones, and only changed values become strings.
  */
 export class CachedHeaderReader {
   readonly #names: Seen[] = []
   readonly #values: Seen[] = []
-  /** Headers of the previous record, and their number; `undefined` when its names cannot be compared. */
+  /** Headers of the previous record, and their number; `undefined` if its names cannot be compared. */
   #last: Headers | undefined
   #count = 0
 
-  /** @param at where the number of headers is; everything after it must be known to lie in `bytes` */
+  /** @param at position of the number of headers; everything after it must be in `bytes` */
   read(bytes: Buffer, at: number): Headers {
     const cursor = new RecordCursor(bytes, at)
     const count = cursor.varint()
@@ -79,7 +79,7 @@ export class CachedHeaderReader {
   }
 }
 
-/** The text last seen at a place. The caller may overwrite it; nothing is kept of places beyond the last one. */
+/** Returns the last text at a position. The caller may overwrite it; positions beyond the limit are not kept. */
 function seenAt(places: Seen[], place: number): Seen {
   const seen = places[place] ?? { bytes: EMPTY, at: 0, length: -1, text: '' }
   if (place === places.length && place < PLACES) places.push(seen)
@@ -93,12 +93,15 @@ function isSame(seen: Seen, bytes: Buffer, start: number, end: number): boolean 
   return true
 }
 
-/** Same as `readInto`, and the string of before where the bytes are the same. */
+/** Same as `readInto`, but returns the previous string if the bytes are equal. */
 function readText(seen: Seen, cursor: RecordCursor, end: number): Buffer | string | undefined {
   return end >= 0 && isSame(seen, cursor.bytes, cursor.at, end) ? seen.text : readInto(seen, cursor, end)
 }
 
-/** Reads a text up to `end`, and keeps it for comparison if it is short ASCII. Other bytes are a view of them; below 0 it is a null. */
+/**
+ * Reads a text up to `end`, and keeps it for comparison if it is short ASCII. Other bytes are returned as a view; below 0 it is
+ * null.
+ */
 function readInto(seen: Seen, { bytes, at: start }: RecordCursor, end: number): Buffer | string | undefined {
   seen.length = -1
   if (end < 0) return undefined
@@ -112,11 +115,11 @@ function readInto(seen: Seen, { bytes, at: start }: RecordCursor, end: number): 
   return text
 }
 
-/** A repeated name becomes a list. */
+/** Adds a header. A repeated name becomes a list. */
 function add(headers: Headers, name: string, value: Buffer | string | undefined): void {
   const known = headers[name]
   if (known !== undefined && Object.hasOwn(headers, name)) {
-    // A list is ours: a copy for each would take the time of all of them once more.
+    // The list is our own: copying it for each value would take quadratic time.
     if (Array.isArray(known)) known.push(value ?? EMPTY)
     else headers[name] = [known as Buffer | string, value ?? EMPTY]
   } else if (name === '__proto__')

@@ -1,6 +1,6 @@
 /**
- * Bytes in the pieces in which a socket brought them. To put the pieces of a fetch together took more time than to check and
- * read its records (bench/README): only what lies across a border is copied.
+ * Bytes in the pieces in which a socket delivered them. Joining the pieces of a fetch took more time than checking and reading
+ * its records (bench/README), so only bytes across a boundary are copied.
  */
 export class ChunkedBytes {
   readonly buffers: readonly Buffer[]
@@ -16,12 +16,12 @@ export class ChunkedBytes {
     return new ChunkedBytes([bytes])
   }
 
-  /** How much memory stays as long as a part of these bytes does. */
+  /** Memory that stays allocated as long as a part of these bytes does. */
   get backingBytes(): number {
     return this.buffers.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
   }
 
-  /** Nothing is copied. @param end exclusive; what lies beyond the last byte is left out */
+  /** Returns a part without copying. @param end exclusive; limited to the last byte */
   part(begin: number, end: number): ChunkedBytes {
     const buffers: Buffer[] = []
     let start = 0
@@ -35,8 +35,8 @@ export class ChunkedBytes {
   }
 
   /**
-   * From there on, in one buffer: the rest of a piece, or, if `length` bytes go on into the next one, a copy of these. Fewer
-   * than that at the end.
+   * Returns the bytes from there on in one buffer: the rest of a piece, or, if `length` bytes extend into the next one, a copy of
+   * these. Fewer than that at the end.
    */
   from(begin: number, length: number): Buffer {
     let start = 0
@@ -51,13 +51,13 @@ export class ChunkedBytes {
     return NOTHING
   }
 
-  /** In one buffer: a view where there is one piece, else a copy. */
+  /** Returns one buffer: a view of a single piece, else a copy. */
   joined(): Buffer {
     const [first] = this.buffers
     return this.buffers.length === 1 && first !== undefined ? first : Buffer.concat(this.buffers, this.length)
   }
 
-  /** Memory of the buffers that contain a part. */
+  /** Returns the memory of the buffers that contain a part. */
   around(begin: number, end: number): number {
     let [start, held] = [0, 0]
     for (const { length } of this.buffers) {
@@ -67,7 +67,7 @@ export class ChunkedBytes {
     return held
   }
 
-  /** In memory of its own. */
+  /** Returns a copy in its own memory. */
   copy(): ChunkedBytes {
     return ChunkedBytes.of(Buffer.concat(this.buffers, this.length))
   }

@@ -1,17 +1,17 @@
 /**
- * CRC-32C (Castagnoli), by the processor's own instruction where `@node-rs/crc32` is installed: it comes with
- * `@platformatic/kafka`. Else sixteen bytes at a time, which takes three times as long.
+ * CRC-32C (Castagnoli), with the processor's own instruction where `@node-rs/crc32` is installed, which comes with
+ * `@platformatic/kafka`. Otherwise sixteen bytes at a time, which takes three times as long.
  *
  * @see https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4
  */
 import { createRequire } from 'node:module'
 
-/** Checksum of all bytes. @param before the checksum of the preceding bytes */
+/** Returns the checksum of all bytes. @param before checksum of the preceding bytes */
 export type Crc32c = (bytes: Uint8Array, before?: number) => number
 
 const POLYNOMIAL = 0x82f63b78
 const SLICES = 16
-/** A table for each place of a byte among the sixteen, the last byte's first: one array, as V8 looks up fastest. */
+/** A table for each of the sixteen positions, the last byte's first; one array, because V8 reads that fastest. */
 const TABLE = makeTable()
 /** Test vector of RFC 3720: the digits 1 to 9, in two parts. */
 const KNOWN = { parts: ['1234', '56789'], sum: 0xe3069283 } as const
@@ -32,7 +32,7 @@ export function slicedCrc32c(bytes: Uint8Array, before = 0): number {
   return ~crc >>> 0
 }
 
-/** A package that is not there, does not load on this machine or adds up to something else is not used. */
+/** Loads the package, unless it is missing, does not load on this machine or computes wrong sums. */
 export function fastestCrc32c(load: (name: string) => unknown): Crc32c {
   try {
     const { crc32c: native } = load('@node-rs/crc32') as { readonly crc32c: Crc32c }
@@ -50,7 +50,7 @@ export function crc32c(bytes: Uint8Array, before = 0): number {
   return fastest(bytes, before)
 }
 
-/** Checksum of four bytes that `after` more follow. */
+/** Returns the checksum of four bytes that `after` more follow. */
 function fourAt(after: number, four: number): number {
   return (
     entry(after + 3, four & 0xff) ^

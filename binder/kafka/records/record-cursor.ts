@@ -14,7 +14,7 @@ export class RecordCursor {
     return byte
   }
 
-  /** Most numbers of a record have one byte. */
+  /** Most numbers in a record have one byte. */
   varint(): number {
     const first = this.bytes[this.at]
     if (first === undefined || first > 0x7f) return this.#longVarint()
@@ -45,7 +45,7 @@ export class RecordCursor {
     throw this.#endless()
   }
 
-  /** Where a field of this length ends that begins here. */
+  /** Returns the end of a field of this length at the current position. */
   endOf(length: number): number {
     const end = this.at + length
     if (length < 0 || end > this.bytes.length)
@@ -53,13 +53,13 @@ export class RecordCursor {
     return end
   }
 
-  /** Moves past a field, which may be null. */
+  /** Skips a field, which may be null. */
   skipField(): void {
     const length = this.varint()
     if (length >= 0) this.at = this.endOf(length)
   }
 
-  /** A view of a field. */
+  /** Returns a view of a field. */
   field(): Buffer | null {
     const length = this.varint()
     if (length < 0) return null

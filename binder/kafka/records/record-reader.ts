@@ -1,4 +1,4 @@
-/** Finds the records inside a batch and checks that each is whole. They stay where they lie, and are copied only across two pieces. */
+/** Finds the records in a batch and checks that each is complete. Records are views, copied only across two pieces. */
 import { BinderError } from '../../errors.ts'
 import type { IncomingRecord } from '../driver.ts'
 import { CachedHeaderReader } from './cached-header-reader.ts'
@@ -18,7 +18,7 @@ export interface RecordsHead {
 export interface RecordLimits {
   readonly roomBytes: number
   readonly maxBatchBytes: number
-  /** The first record is taken, whatever the room. */
+  /** The first record is taken regardless of the capacity. */
   readonly isFirst: boolean
 }
 
@@ -28,22 +28,22 @@ export interface RecordsRead {
   readonly heldBytes: number
   readonly begin: number
   readonly end: number
-  /** The first that was left, where there was no room for all. */
+  /** The first omitted record, if not all fit. */
   readonly next: number | undefined
 }
 
-/** The bytes of a number of 32 bits. */
+/** Number of bytes of a 32-bit number. */
 const VARINT_BYTES = 5
 
 /**
- * @throws RangeError when a record does not fit into the bytes @throws `binder.kafka.batch_too_large` when one takes more than a batch may
+ * @throws RangeError when a record exceeds the bytes @throws `binder.kafka.batch_too_large` when one exceeds the limit of a batch
  */
 export class RecordReader {
   readonly #pieces: ChunkedBytes
   readonly #headers = new CachedHeaderReader()
-  /** In the rest of a piece, or in an assembled record. */
+  /** Cursor in the rest of a piece, or in an assembled record. */
   readonly #cursor: RecordCursor
-  /** Where that begins. */
+  /** Start of that buffer. */
   #base = 0
 
   constructor(pieces: ChunkedBytes) {
@@ -51,7 +51,7 @@ export class RecordReader {
     this.#cursor = new RecordCursor(pieces.from(0, 0))
   }
 
-  /** Reads records from offset `from` on, as far as there is room. */
+  /** Reads records from offset `from` on, within the capacity. */
   read(
     { firstOffset, firstTimestamp, appendedAt, count }: RecordsHead,
     from: number,
@@ -68,7 +68,7 @@ export class RecordReader {
       this.#need(length)
       const end = cursor.endOf(length)
       cursor.at++
-      // The record keeps its sender's time, also where the broker stamps the batch.
+      // The record keeps its sender's time, even if the broker stamps the batch.
       const sentAt = firstTimestamp + cursor.varlong()
       const offset = firstOffset + cursor.varint()
       if (offset >= from) {

@@ -3,8 +3,8 @@ import type { CachedHeaderReader } from './cached-header-reader.ts'
 import { RecordCursor } from './record-cursor.ts'
 
 /**
- * A record in the bytes of its batch. Its key, value and headers become objects each time they are asked for: thousands of records wait
- * to be lent, and the garbage collector copies every object that waits with them.
+ * A record as bytes of its batch. Its key, value and headers become objects each time they are read, because thousands of records
+ * wait to be lent, and the garbage collector would copy every waiting object.
  */
 export class StoredRecord implements IncomingRecord {
   readonly offset: number
@@ -41,11 +41,11 @@ export class StoredRecord implements IncomingRecord {
 }
 
 export interface StoredFields {
-  /** Everything of the record must be known to lie in it. */
+  /** Must contain the whole record. */
   readonly buffer: Buffer
   readonly keyAt: number
   readonly valueAt: number
-  /** Begins with their number. */
+  /** Begins with the number of headers. */
   readonly headersAt: number
   /** Shared by the records of a batch. */
   readonly headers: CachedHeaderReader

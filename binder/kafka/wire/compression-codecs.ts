@@ -1,5 +1,5 @@
 /**
- * Compression of batches with what Node has and two small packages without native code, which are loaded when a batch
+ * Compression of batches with Node's own functions and two small packages without native code, which are loaded when a batch
  * needs them.
  */
 
@@ -10,7 +10,7 @@ import { BinderError } from '../../errors.ts'
 import { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from './lz4-frame.ts'
 import { decodeXerial, encodeXerial, type Snappy } from './xerial.ts'
 
-/** How batches are compressed on the wire. `snappy` needs the package `snappyjs`, `lz4` needs `lz4js`. */
+/** Compression of batches on the wire. `snappy` needs the package `snappyjs`, `lz4` needs `lz4js`. */
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 
 /** The numbers of Kafka's protocol. */
@@ -24,7 +24,7 @@ export const COMPRESSION_TYPES: Readonly<Record<Compression, number>> = Object.f
 
 export interface Codec {
   compress(bytes: Buffer): Promise<Buffer>
-  /** @throws `binder.kafka.batch_too_large` when it becomes more than `maxBytes`, before it does */
+  /** @throws `binder.kafka.batch_too_large` before the result exceeds `maxBytes` */
   decompress(bytes: Buffer, maxBytes: number): Promise<Buffer>
 }
 
@@ -42,7 +42,7 @@ export const LZ4: Codec = {
 
 export const ZSTD: Codec = { compress: promisify(zstdCompress), decompress: bounded(promisify(zstdDecompress)) }
 
-/** By the numbers of Kafka's protocol. */
+/** Codecs by the numbers of Kafka's protocol. */
 export const CODECS: Readonly<Record<number, Codec>> = {
   [COMPRESSION_TYPES.gzip]: GZIP,
   [COMPRESSION_TYPES.snappy]: SNAPPY,
@@ -64,7 +64,7 @@ function bounded(unzip: Unzip): Codec['decompress'] {
   }
 }
 
-/** @throws `binder.kafka.codec_missing` when its package is not there */
+/** @throws `binder.kafka.codec_missing` when its package is not installed */
 export function requirePackage(compression: Compression): void {
   if (compression === 'snappy') snappy()
   if (compression === 'lz4') lz4()

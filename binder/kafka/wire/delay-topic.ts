@@ -1,17 +1,17 @@
 /**
- * Delayed messages on Kafka: a topic `<destination>.delay` whose partitions are tiers, and forwarders that move what is
- * due (`forwarder.ts`).
+ * Delayed messages on Kafka: a topic `<destination>.delay` whose partitions are tiers, and forwarders that move due messages
+ * (`forwarder.ts`).
  *
- * All messages of a tier wait equally long from when they entered it, so the head of a partition is always the next one
- * to go: a forwarder looks at heads and pauses the partition until then. A message enters the longest tier that is not
- * longer than what is left of its delay, goes on to the next for the rest, and in tier 0, for less than a second, waits
- * until it is due. Times are absolute, so that hops do not add up.
+ * All messages of a tier wait equally long after entering it, so the head of a partition is always the next one to leave: a
+ * forwarder reads heads and pauses the partition until then. A message enters the longest tier that is not longer than the rest
+ * of its delay, moves to the next for the rest, and in tier 0, for less than a second, waits until it is due. Times are absolute,
+ * so that delays of hops do not add up.
  */
 import { DAY, HOUR, MINUTE, SECOND } from '../../../core/clock.ts'
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 
-/** How long each tier holds its messages, by partition. Part of the wire format: never change an entry. */
+/** Wait of each tier, by partition. Part of the wire format: never change an entry. */
 export const TIERS_MS: readonly number[] = Object.freeze([
   0,
   1 * SECOND,
@@ -43,7 +43,7 @@ export function isDelayTopic({ name, groups }: Pick<DestinationSpec, 'name' | 'g
   return name.endsWith(delayTopicOf('')) && groups.length === 1 && groups[0] === FORWARDERS
 }
 
-/** The topic that holds what is delayed on its way to `spec`. */
+/** Returns the topic for delayed messages to `spec`. */
 export function delaySpec({ name, retentionMs = 0 }: DestinationSpec): DestinationSpec {
   return {
     name: delayTopicOf(name),
@@ -54,7 +54,7 @@ export function delaySpec({ name, retentionMs = 0 }: DestinationSpec): Destinati
   }
 }
 
-/** The record that waits, and the partition it waits in. */
+/** Returns the record that waits, and its partition. */
 export function toDelayed(message: EncodedMessage, now: number): { message: EncodedMessage; tier: number } {
   const due = message.notBefore ?? now
   const tier = TIERS_MS.findLastIndex((each) => each <= due - now)
@@ -70,7 +70,7 @@ export function toDelayed(message: EncodedMessage, now: number): { message: Enco
   }
 }
 
-/** When what entered a tier `now` or before has left it, at the latest. Epoch ms. */
+/** Returns the latest time at which messages that entered a tier by `now` have left it. Epoch ms. */
 export function tierEndsAt(tier: number, now: number): number {
   return now + (TIERS_MS[tier] ?? 0) + SECOND
 }
@@ -79,11 +79,11 @@ export function tierEndsAt(tier: number, now: number): number {
 export interface Delayed {
   /** The message as it was sent, with its `notBefore`. */
   readonly message: EncodedMessage
-  /** When it leaves its tier, epoch ms. */
+  /** Time at which it leaves its tier, epoch ms. */
   readonly until: number
 }
 
-/** `undefined`: not a record of ours. */
+/** Returns `undefined` for a record that this package did not write. */
 export function fromDelayed(record: EncodedMessage, destination: string): Delayed | undefined {
   const { headers } = record
   const due = headers[DUE_HEADER]

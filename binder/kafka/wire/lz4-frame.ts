@@ -1,16 +1,16 @@
 import { BinderError } from '../../errors.ts'
 /**
- * LZ4 frames as Kafka's clients write and read them: independent blocks of at most 64 KiB, no checksums but that of the
- * header. Java reads no others; what is read here may have larger blocks, checksums (not verified: TCP and Kafka have
+ * LZ4 frames as Kafka's clients write and read them: independent blocks of at most 64 KiB, with no checksum except that of the
+ * header. Java reads no others; frames read here may have larger blocks, checksums (not verified, because TCP and Kafka have
  * their own) and a content size.
  *
  * @see https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  */
 
 export interface Lz4Blocks {
-  /** Writes to `to` from its start. @returns the bytes written, 0 when it does not get smaller */
+  /** Writes to `to` from its start. @returns number of bytes, 0 if the result is not smaller */
   compressBlock(from: Uint8Array, to: Uint8Array, start: number, length: number, hashes: Uint32Array): number
-  /** Writes to `to` from `at` on. @returns where it ended */
+  /** Writes to `to` from `at` on. @returns the end */
   decompressBlock(from: Uint8Array, to: Uint8Array, start: number, length: number, at: number): number
 }
 
@@ -39,8 +39,8 @@ export function encodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
 }
 
 /**
- * @throws RangeError when it is no frame, ends in the middle of one, or has a block that becomes larger than it says
- * @throws `binder.kafka.batch_too_large` when all of it becomes more than `maxBytes`
+ * @throws RangeError when it is not a frame, is truncated, or has a block that exceeds its stated size
+ * @throws `binder.kafka.batch_too_large` when the result exceeds `maxBytes`
  */
 export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer, maxBytes: number): Buffer {
   if (bytes.length < HEADER.length || bytes.readUInt32LE(0) !== MAGIC) throw new RangeError('no LZ4 frame begins here')
@@ -61,7 +61,7 @@ export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer, maxBytes: number):
     if (end + becomes > maxBytes) throw new BinderError('binder.kafka.batch_too_large', { maxBytes })
     if (end + becomes > out.length)
       out = Buffer.concat([out.subarray(0, end)], Math.min(maxBytes, Math.max(out.length * 2, end + becomes)))
-    // Blocks of other writers may refer to the one before: all are in one buffer.
+    // Blocks of other writers may refer to the previous one, so all are in one buffer.
     end =
       said >= UNCOMPRESSED ? end + bytes.copy(out, end, at, at + size) : lz4.decompressBlock(bytes, out, at, size, end)
     at += size + (flags & FLAGS.blockChecksum ? 4 : 0)
@@ -72,8 +72,8 @@ const LEAST_MATCH = 4
 const LONGER = 15
 
 /**
- * The package writes as much as a block says, past the end of the buffer, and some bytes can say hundreds of megabytes: so the
- * lengths are added up before anything is written.
+ * Adds up the lengths before anything is written, because the package writes as much as a block says, past the end of the buffer,
+ * and a few bytes can claim hundreds of megabytes.
  */
 function unpackedSize(bytes: Buffer, start: number, size: number, largest: number): number {
   const end = start + size

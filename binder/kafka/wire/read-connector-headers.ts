@@ -1,6 +1,6 @@
 /**
  * Record headers that a connector copies from the columns of an outbox row, such as Debezium's outbox event router. It cannot
- * take the column `headers` apart, so the record carries all of the sender's headers in one, as JSON. Pure.
+ * split the column `headers`, so the record contains all of the sender's headers in one, as JSON. Pure.
  *
  * @see docs/messages/exactly-once.md, Debezium
  */
@@ -12,7 +12,7 @@ export const ROW_HEADERS = 'concordat-headers'
 /** The column `time`, epoch ms. */
 export const ROW_TIME = 'concordat-time'
 
-/** Added by the router to every record: the row's id, and the connector's own context. */
+/** Headers that the router adds to every record: the row's id, and the connector's own context. */
 const ROUTERS_ID = 'id'
 const DEBEZIUM = '__debezium.'
 
@@ -33,7 +33,7 @@ export function rowTime(millis: string | undefined): number | undefined {
   return millis !== undefined && /^-?\d{1,16}$/.test(millis) ? Number(millis) : undefined
 }
 
-/** Whether the router made the header, so that no message of the relay has it. */
+/** Tells whether the router created the header; messages of the relay never have it. */
 export function isRouters(name: string, value: string | undefined, id: string | undefined): boolean {
   return name.startsWith(DEBEZIUM) || (name === ROUTERS_ID && value === id)
 }

@@ -1,7 +1,10 @@
 import { partitionOf } from '../../channel/partition.ts'
 import type { OutgoingRecord } from '../driver.ts'
 
-/** A key goes where the Java client puts it: murmur2 over the topic's real count. Records without one take turns. */
+/**
+ * Chooses partitions. A key goes to the Java client's partition: murmur2 over the topic's real count. Records without one take
+ * turns.
+ */
 export class RecordPlacement {
   readonly #turns = new Map<string, number>()
 

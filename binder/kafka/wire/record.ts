@@ -47,7 +47,7 @@ import {
 const ATTRIBUTE = 'ce_'
 const TYPES_HEADER = 'concordat-types'
 const CONTENT_TYPE = 'content-type'
-/** Header of Spring's Kafka binder; older ones write it as JSON, with quotes. */
+/** Header of Spring's Kafka binder; older versions write it as JSON, with quotes. */
 const SPRINGS_CONTENT_TYPE = 'contentType'
 const ESCAPED_CONTENT_TYPE = 'concordat-header-content-type'
 const OWN = new Set([
@@ -66,8 +66,8 @@ const OWN = new Set([
 const EMPTY = Buffer.alloc(0)
 
 /**
- * @param forSpring with the types of the sender's headers in Spring's words
- * @throws RangeError when `time` is no instant
+ * @param forSpring adds the types of the sender's headers in Spring's format
+ * @throws RangeError when `time` is not an instant
  */
 export function encodeRecord(message: EncodedMessage, forSpring = false): OutgoingRecord {
   const headers: Record<string, Buffer | string> = {
@@ -94,7 +94,7 @@ export function encodeRecord(message: EncodedMessage, forSpring = false): Outgoi
   return { key: wireKeyOf(message), value: message.body === null ? null : toBuffer(message.body), headers }
 }
 
-/** In place of what came: of headers that are gone nothing is said. */
+/** Replaces the received header. Removed headers are not listed. */
 function putSpringTypes(
   wire: Record<string, Buffer | string>,
   headers: Headers,
@@ -106,11 +106,11 @@ function putSpringTypes(
 }
 
 /**
- * Never throws: whatever another program wrote becomes a message. Its id, if it has none, is its place and time: a topic that
- * is made anew, or another cluster, counts from 0 again.
+ * Decodes a record. Never throws: any record of another program becomes a message. Without an id its id is its position and time,
+ * because a recreated topic, or another cluster, counts from 0 again.
  */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
-  // Read once: the reader makes them anew each time.
+  // Read once, because the reader creates them each time.
   const { key, value, headers: raw = {} } = record
   const springTypes = text(raw[SPRING_TYPES])
   const classes = springTypes === undefined ? undefined : readJavaClasses(springTypes)
@@ -132,7 +132,7 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
   return unfolded === message ? message : withoutOldContentType(unfolded)
 }
 
-/** Most records of a batch have the type and the source of the one before. */
+/** Most records of a batch have the same type and source as the previous one. */
 const boundedType = keepsLast(bounded)
 const boundedSource = keepsLast(bounded)
 
@@ -170,14 +170,14 @@ function unquoted(text: string): string {
   return text.length > 1 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text
 }
 
-/** The bytes that came, while the key is the one that was made of them. */
+/** Returns the original bytes if the key is still the one derived from them. */
 function wireKeyOf({ key, keyBytes }: EncodedMessage): string | Buffer | null {
   if (keyBytes === undefined) return key
   const bytes = toBuffer(keyBytes)
   return key === keyOf(bytes) ? bytes : key
 }
 
-/** Decoded like a key: two ids that are not UTF-8 must not become one, or an inbox would drop the second message. */
+/** Decoded like a key: two ids that are not UTF-8 must not become equal, or an inbox would drop the second message. */
 function idOf(header: IncomingHeader): string | undefined {
   const id = text(header)
   if (id?.includes('\uFFFD') !== true) return id
@@ -185,12 +185,12 @@ function idOf(header: IncomingHeader): string | undefined {
   return Buffer.isBuffer(value) ? keyOf(value) : id
 }
 
-/** Java writes numbers and Avro as keys: replacement characters would make many keys one. */
+/** Java writes numbers and Avro as keys, and replacement characters would merge many keys. */
 function keyOf(key: Buffer): string {
   return isUtf8(key) ? key.toString() : `base64:${key.toString('base64')}`
 }
 
-/** Size on the wire, never too small: varints at their longest. */
+/** Returns the size on the wire, never too small: varints count at their longest. */
 export function recordBytes(record: OutgoingRecord): number {
   let bytes = 32 + (record.key === null ? 0 : Buffer.byteLength(record.key)) + (record.value?.byteLength ?? 0)
   for (const name in record.headers) {
@@ -253,7 +253,7 @@ function decodeHeader(value: Buffer | string | undefined, type: unknown): Header
   return isUtf8(value) ? value.toString() : toView(value)
 }
 
-/** The last of a repeated header, as Kafka's own `lastHeader`. A null value is `undefined`. */
+/** Returns the last of a repeated header, like Kafka's own `lastHeader`. A null value is `undefined`. */
 function last(header: IncomingHeader): Buffer | string | undefined {
   return (typeof header === 'object' && !Buffer.isBuffer(header) ? header?.at(-1) : header) ?? undefined
 }
@@ -272,7 +272,7 @@ function put<T>(target: Record<string, T>, name: string, value: T): void {
 let lastTime = Number.NaN
 let lastInstant = ''
 
-/** Messages of one list are mostly of one millisecond. @throws RangeError when it is no instant */
+/** Cached, because messages of one list mostly share a millisecond. @throws RangeError when it is not an instant */
 function instant(time: number): string {
   if (time === lastTime) return lastInstant
   const text = new Date(time).toISOString()
@@ -281,7 +281,7 @@ function instant(time: number): string {
   return text
 }
 
-/** The same memory as a `Buffer`: a library may write any other array of bytes as its decimal text. */
+/** Returns the same memory as a `Buffer`: a library may write any other byte array as its decimal text. */
 function toBuffer(bytes: Uint8Array): Buffer {
   if (Buffer.isBuffer(bytes)) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

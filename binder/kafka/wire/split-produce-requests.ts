@@ -1,12 +1,12 @@
 import type { Envelope } from '../driver.ts'
 
 /**
- * Cuts a list of messages into produce requests, in order: a driver makes one batch per partition of a request, and the
- * broker refuses a batch over the topic's limit, however small its messages. So each partition has at most `maxBytes` in
- * a request. A message alone over the limit is the caller's to refuse before.
+ * Splits a list of messages into produce requests, in order: a driver makes one batch per partition of a request, and the broker
+ * refuses a batch over the topic's limit, however small its messages. So each partition has at most `maxBytes` in a request. The
+ * caller refuses single messages over the limit before.
  *
- * @param placeOf the partition of a message, as far as it is known: where it is another in the end, a request may be
- * refused, and goes out again in halves
+ * @param placeOf partition of a message, as far as it is known: if it is another one in the end, a request may be refused, and is
+ * sent again in halves
  */
 export function splitRequests(
   envelopes: readonly Envelope[],
@@ -31,7 +31,7 @@ export function splitRequests(
   return [...requests, request]
 }
 
-/** The messages of a request by topic, in order. */
+/** Returns the messages of a request by topic, in order. */
 export function byTopic(envelopes: readonly Envelope[]): Array<{ topic: string; messages: Envelope[] }> {
   const topics = new Map<string, Envelope[]>()
   for (const envelope of envelopes) {
@@ -42,7 +42,7 @@ export function byTopic(envelopes: readonly Envelope[]): Array<{ topic: string; 
   return [...topics].map(([topic, messages]) => ({ topic, messages }))
 }
 
-/** Halves for finding the message that the broker refuses. */
+/** Returns halves, for finding the message that the broker refuses. */
 export function halve<T>(items: readonly T[]): readonly [T[], T[]] {
   const middle = Math.ceil(items.length / 2)
   return [items.slice(0, middle), items.slice(middle)]

@@ -1,10 +1,10 @@
 /**
- * Types of headers as Spring's Kafka binder tells them: the header `spring_json_header_types`, JSON of names and Java
- * classes. Without it every header is bytes for Spring, and every one of Spring's is text here.
+ * Types of headers in the format of Spring's Kafka binder: the header `spring_json_header_types`, JSON of names and Java classes.
+ * Without it every header is bytes for Spring, and every header of Spring is text here.
  *
- * A header whose class Spring named keeps that class while its value fits it, so that a dead letter, a retry and a redrive
- * are for Spring what the original was. Spring writes classes such as `UUID` and `Instant` as JSON text: handlers see them
- * without the quotes, and the wire has them again.
+ * A header whose class Spring named keeps that class while its value fits it, so that a dead letter, a retry and a redrive look
+ * to Spring like the original. Spring writes classes such as `UUID` and `Instant` as JSON text: handlers see them without the
+ * quotes, and the wire has the quotes again.
  *
  * @see org.springframework.kafka.support.JsonKafkaHeaderMapper
  */
@@ -19,7 +19,7 @@ export type JavaClasses = ReadonlyMap<string, string>
 
 const STRING = 'java.lang.String'
 const BOOLEAN = 'java.lang.Boolean'
-/** Bounds of those whose value is whole. */
+/** Ranges of classes with whole values. */
 const INTEGERS: ReadonlyMap<string, number> = new Map([
   ['java.lang.Byte', 2 ** 7],
   ['java.lang.Short', 2 ** 15],
@@ -30,38 +30,38 @@ const FRACTIONS: ReadonlySet<string> = new Set(['java.lang.Float', 'java.lang.Do
 /** Java classes whose JSON is a text. */
 const TEXTS =
   /^java\.(util\.(UUID|Date|Locale|Currency)|net\.(URI|URL)|time\.(Instant|Local(Date|Time|DateTime)|Offset(Time|DateTime)|ZonedDateTime|Duration|Period|YearMonth|MonthDay|ZoneId|ZoneRegion|ZoneOffset))$/
-/** More digits than a number of JavaScript is sure to hold: these stay text. */
+/** Numbers with more digits than JavaScript represents exactly; these stay text. */
 const LONG_TEXT = /^-?\d{16,19}$/
 
-/** Content of the header; `undefined` without it. */
+/** Returns the content of the header; `undefined` without it. */
 export function readJavaClasses(json: HeaderValue | undefined): JavaClasses | undefined {
   return json === undefined ? undefined : typesIn(json)
 }
 
-/** Type of a text of this class here. Text of other classes stays text. */
+/** Converts a text of this class to its type here. Text of other classes stays text. */
 export function scalarOf(javaClass: string | undefined, text: string): 'number' | 'boolean' | undefined {
   if (javaClass === BOOLEAN) return 'boolean'
   if (javaClass === undefined || !(INTEGERS.has(javaClass) || FRACTIONS.has(javaClass))) return undefined
   return LONG_TEXT.test(text) && !Number.isSafeInteger(Number(text)) ? undefined : 'number'
 }
 
-/** The text inside of JSON's quotes, of classes that Spring writes so; any other value as it is. */
+/** Removes JSON's quotes from values of classes that Spring writes with them; other values are unchanged. */
 export function withoutQuotes<T>(javaClass: string | undefined, value: T): T | string {
   if (typeof value !== 'string' || !value.startsWith('"') || !isText(javaClass)) return value
   const text = parsed(value)
   return typeof text === 'string' ? text : value
 }
 
-/** The reverse of `withoutQuotes`: numbers and lists, which some mappers write for dates, had none. */
+/** Reverses `withoutQuotes`; numbers and lists, which some mappers write for dates, had no quotes. */
 export function withQuotes(javaClass: string | undefined, value: HeaderValue): HeaderValue {
   if (typeof value !== 'string' || !isText(javaClass) || /^(-?\d+(\.\d+)?|\[.*\]|".*")$/.test(value)) return value
   return JSON.stringify(value)
 }
 
 /**
- * What the header has to say of a record; `undefined`: nothing.
+ * Returns the value of the header for a record; `undefined`: none needed.
  * @param headers the sender's
- * @param stated classes that came with them
+ * @param stated classes received with them
  * @param wire all headers of the record: those of CloudEvents keep the class that a Spring sender gave them
  */
 export function springTypesOf(
@@ -82,7 +82,7 @@ export function springTypesOf(
   return types.length === 0 ? undefined : JSON.stringify(Object.fromEntries(types))
 }
 
-/** Whether a value can be what Spring said it was: a handler's own value of the name has the class of its own type. */
+/** Tells whether a value fits Spring's class: a handler's own value with that name has the class of its own type. */
 function fits(javaClass: string, value: HeaderValue): boolean {
   const bound = INTEGERS.get(javaClass)
   if (typeof value === 'number')
@@ -109,7 +109,7 @@ function ownOf(record: Readonly<Record<string, unknown>>, name: string): unknown
   return Object.hasOwn(record, name) ? record[name] : undefined
 }
 
-/** `undefined` of what is no JSON. */
+/** Returns `undefined` for text that is not JSON. */
 function parsed(json: string): unknown {
   try {
     return parseShallow(json)

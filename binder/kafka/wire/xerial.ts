@@ -1,6 +1,6 @@
 import { BinderError } from '../../errors.ts'
 /**
- * Snappy as Java's clients write it for Kafka: blocks of raw snappy behind their lengths, after a header of 16 bytes. Some
+ * Snappy in the format of Java's clients for Kafka: blocks of raw snappy with their lengths, after a header of 16 bytes. Some
  * producers (librdkafka) write one raw block without either.
  *
  * @see https://github.com/xerial/snappy-java (SnappyOutputStream)
@@ -8,7 +8,7 @@ import { BinderError } from '../../errors.ts'
 
 export interface Snappy {
   compress(bytes: Buffer): Buffer
-  /** @throws Error when it is no snappy */
+  /** @throws Error when it is not snappy */
   uncompress(bytes: Buffer): Buffer
 }
 
@@ -29,8 +29,8 @@ export function encodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
 }
 
 /**
- * @throws RangeError when it is no snappy, or ends in the middle of a block
- * @throws `binder.kafka.batch_too_large` when all of it becomes more than `maxBytes`
+ * @throws RangeError when it is not snappy, or ends within a block
+ * @throws `binder.kafka.batch_too_large` when the result exceeds `maxBytes`
  */
 export function decodeXerial(snappy: Snappy, bytes: Buffer, maxBytes: number): Buffer {
   if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return block(snappy, bytes, maxBytes, maxBytes)
@@ -51,7 +51,7 @@ export function decodeXerial(snappy: Snappy, bytes: Buffer, maxBytes: number): B
   return Buffer.concat(parts)
 }
 
-/** @param left of `maxBytes`, which the blocks before it did not take */
+/** @param left remainder of `maxBytes` after the previous blocks */
 function block(snappy: Snappy, bytes: Buffer, left: number, maxBytes: number): Buffer {
   const becomes = unpackedSize(bytes)
   if (becomes === undefined) throw new RangeError(`a block of ${bytes.length} bytes is no snappy`)
@@ -64,8 +64,9 @@ function block(snappy: Snappy, bytes: Buffer, left: number, maxBytes: number): B
 }
 
 /**
- * What it becomes; `undefined` when its parts do not add up to the length that it says. The package believes that length, takes a length of four bytes for a negative
- * one, with which it goes back in its input for ever, and does not look where its output ends.
+ * Returns the size after decompression; `undefined` if its parts do not add up to the stated length. The package trusts that
+ * length, treats a length of four bytes as negative, with which it loops backwards in its input forever, and does not check the
+ * end of its output.
  */
 function unpackedSize(bytes: Buffer): number | undefined {
   let at = 0
