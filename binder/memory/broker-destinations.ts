@@ -7,7 +7,7 @@ import type { MemoryBroker, ResolvedBrokerOptions } from './broker.ts'
 import { sizeOf } from './message-size.ts'
 import { MemoryPartition } from './partition.ts'
 
-/** Longer timers are set again: a wall clock may be put right, and Node takes at most 24 days. */
+/** Longer timers are set again: a wall clock may be corrected, and Node takes at most 24 days. */
 const MAX_TIMER_MS = DAY
 
 export class Broker implements MemoryBroker {
@@ -15,9 +15,9 @@ export class Broker implements MemoryBroker {
   readonly #destinations: Map<string, Destination> = new Map()
   readonly #connections: Set<{ cut(): void }> = new Set()
   #reachable = true
-  /** Messages that wait to be due. */
+  /** Number of messages that are not due yet. */
   #delayed = 0
-  /** Subscriptions that hold messages. */
+  /** Number of subscriptions that hold messages. */
   #busy = 0
   #awake: NodeJS.Timeout | undefined
 
@@ -64,8 +64,8 @@ export class Broker implements MemoryBroker {
   }
 
   /**
-   * Appends it once it is due by the sender's clock, whatever has become of the sender.
-   * @returns false when too much waits already
+   * Appends the message once it is due by the sender's clock, even if the sender has ended.
+   * @returns false when too many messages wait already
    */
   appendLater(destination: Destination, message: EncodedMessage, clock: Clock): boolean {
     if (!destination.holdsBack(message)) return false
@@ -86,7 +86,7 @@ export class Broker implements MemoryBroker {
     return true
   }
 
-  /** A subscription holds messages now, or no longer. Whatever they wait for, they are not lost with the process. */
+  /** Records whether a subscription holds messages, so that these are not lost because the process ends. */
   setBusy(isBusy: boolean): void {
     this.#busy += isBusy ? 1 : -1
     this.#stayAwake()
@@ -99,7 +99,7 @@ export class Broker implements MemoryBroker {
       this.#awake = undefined
       return
     }
-    // A single timer: this may be called for each message.
+    // A single timer, because this may be called for each message.
     this.#awake ??= setInterval(() => {}, MAX_TIMER_MS)
     if (this.#delayed > 0 || this.#busy > 0) this.#awake.ref()
     else this.#awake.unref()
@@ -131,19 +131,19 @@ export class Destination {
     for (const partition of this.partitions) partition.addGroup(group)
   }
 
-  /** Unsettled messages of the group. A group that does not exist yet would get all stored messages. */
+  /** Returns the number of unsettled messages of the group. A group that does not exist yet would receive all stored messages. */
   lag(group: string): number {
     return this.partitions.reduce((sum, partition) => sum + partition.lag(group), 0)
   }
 
-  /** Where it goes. */
+  /** Returns the partition of a message. */
   partitionFor({ key }: EncodedMessage): MemoryPartition {
     const count = this.partitions.length
     const index = key === null ? this.#roundRobin++ % count : partitionOf(key, count)
     return this.partitions[index] as MemoryPartition
   }
 
-  /** @returns false when no more may wait to be due */
+  /** Holds a message until it is due. @returns false when no more may wait */
   holdsBack(message: EncodedMessage): boolean {
     const { maxBacklog, maxBacklogBytes } = this.#options
     const times = this.partitions.length
@@ -153,7 +153,7 @@ export class Destination {
     return true
   }
 
-  /** Appends a held-back message; it was accepted, so it enters however full the partition is. */
+  /** Appends a held message. It was accepted before, so the limits of the partition do not apply. */
   appendDue(message: EncodedMessage): void {
     this.#delayed--
     this.#delayedBytes -= sizeOf(message)

@@ -2,7 +2,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { Lendable } from '../transport/kit/lending.ts'
 import { SettledPositions } from '../transport/kit/settled-positions.ts'
 
-/** The log of a partition, as its cursors see it. */
+/** The part of a partition's log that cursors use. */
 export interface CursorLog {
   readonly index: number
   /** The offset of the next message. */
@@ -14,18 +14,17 @@ export interface CursorLog {
 
 /** A reader of a cursor. */
 export interface Reader {
-  /** There may be something to take. */
+  /** Called when there may be messages to take. */
   wake(cursor: Cursor): void
 }
 
-/** A message of the log that is lent. */
+/** A lent message of the log. */
 export interface LentMessage extends Lendable {
   readonly offset: number
 }
 
 /**
- * A place in a partition: how far it is settled, which offsets are lent to the reader; the rest is still to be handed out,
- * in order.
+ * A position in a partition: how far it is settled, and which offsets are lent to the reader; later messages are lent in order.
  */
 export class Cursor {
   readonly partition: CursorLog
@@ -50,7 +49,7 @@ export class Cursor {
     return this.partition.end - this.#progress.settled - this.#progress.done.size
   }
 
-  /** Its reader holds some that it has not settled. */
+  /** True if its reader holds unsettled messages. */
   get isAtWork(): boolean {
     return this.#lent.size > 0
   }
@@ -59,7 +58,7 @@ export class Cursor {
     return this.#reader
   }
 
-  /** Moves to another reader once what the present one holds is settled or released: keys stay in order. */
+  /** Moves to another reader once messages held by the present one are settled or released, so that keys stay in order. */
   moveTo(reader: Reader): void {
     if (this.#reader === reader) {
       this.#successor = undefined
@@ -69,7 +68,7 @@ export class Cursor {
     this.#moveWhenFree()
   }
 
-  /** Takes everything from a reader that is gone; what it held is handed out again. */
+  /** Takes everything from a lost reader, whose messages are delivered again. */
   seize(reader: Reader): void {
     if (this.#successor === reader) this.#successor = undefined
     if (this.#reader !== reader) return
@@ -79,12 +78,12 @@ export class Cursor {
     this.#moveWhenFree()
   }
 
-  /** Something may have come. */
+  /** Called when messages may have arrived. */
   pump(): void {
     this.#reader?.wake(this)
   }
 
-  /** The next message, which is lent from now on; nothing once it is to move to another reader. */
+  /** Lends the next message; `undefined` once it is to move to another reader. */
   take(): LentMessage | undefined {
     if (this.#successor !== undefined) return undefined
     while (this.#lent.has(this.#next) || this.#progress.has(this.#next)) this.#next++

@@ -1,7 +1,7 @@
-/** How much of the process a message takes, as far as it is its sender's doing. */
+/** Estimates the memory of a message. */
 import type { EncodedMessage } from '../channel/message.ts'
 
-/** An object and its fields, about. */
+/** Approximate size of an object and its fields. */
 const MESSAGE_BYTES = 200
 
 export function sizeOf(message: EncodedMessage): number {

@@ -4,20 +4,20 @@ import type { ResolvedBrokerOptions } from './broker.ts'
 import { Cursor } from './cursor.ts'
 import { sizeOf } from './message-size.ts'
 
-/** A message that waits for room. */
+/** A message that waits for capacity. */
 export interface Waiting {
   readonly message: EncodedMessage
   onIn(): void
 }
 
-/** Multiple of its limits that it accepts at most, see `squeeze`. */
+/** Multiple of the limits up to which it accepts messages in `squeeze`. */
 const HARD_LIMIT = 2
-/** A part of the byte bound: so much has to be settled before the log is moved. */
+/** Share of the byte limit that has to be settled before the log is moved. */
 const STEP = 1 / 8
 
 /**
- * One partition: a log, a cursor for each group and each anonymous subscription. What comes while it is full waits in a
- * line in front of it, in order.
+ * One partition: a log, and a cursor for each group and each anonymous subscription. Messages that arrive while it is full queue
+ * in front of it, in order.
  */
 export class MemoryPartition {
   readonly index: number
@@ -26,7 +26,7 @@ export class MemoryPartition {
   readonly #anonymous: Set<Cursor> = new Set()
   readonly #line: Set<Waiting> = new Set()
   #log: EncodedMessage[] = []
-  /** Bytes that were ever appended, up to and with each message of the log. */
+  /** Total number of bytes ever appended, up to and including each message of the log. */
   #sums: number[] = []
   #appendedBytes = 0
   #droppedBytes = 0
@@ -51,26 +51,26 @@ export class MemoryPartition {
     this.#sums.push((this.#appendedBytes += sizeOf(message)))
   }
 
-  /** Appends it, or not when there is no room. */
+  /** Appends the message. False: there is no capacity. */
   offer(message: EncodedMessage): boolean {
     if (this.#line.size > 0 || this.#isFull()) return false
     this.append(message)
     return true
   }
 
-  /** Behind those that wait already; appended, and its reader told, when it is its turn. */
+  /** Queues the message; it is appended, and its reader notified, when it is its turn. */
   wait(waiting: Waiting): void {
     this.#line.add(waiting)
   }
 
-  /** Waits no longer. */
+  /** Removes the message from the queue. */
   leave(waiting: Waiting): void {
     this.#line.delete(waiting)
   }
 
   /**
-   * Takes one that has waited for too long, if a reader is at work: its handler may be waiting for this very message, and
-   * would never settle what fills the log. Not beyond twice the bounds.
+   * Accepts a message that has waited too long, if a reader is running, because its handler may be waiting for this very message,
+   * and would never settle the messages that fill the log. At most up to twice the limits.
    */
   squeeze({ message }: Waiting): boolean {
     const isAtWork = [...this.#groups.values(), ...this.#anonymous].some((cursor) => cursor.isAtWork)
@@ -80,17 +80,17 @@ export class MemoryPartition {
     return true
   }
 
-  /** Unsettled messages, as text for people. */
+  /** Unsettled messages, as text for display. */
   get backlog(): string {
     return `${counted(this.end - this.#lowest(), 'message')}, ${this.#appendedBytes - this.#sumTo(this.#lowest())} bytes`
   }
 
-  /** A new group starts at the earliest message there is. */
+  /** Adds a group, which starts at the earliest message. */
   addGroup(group: string): void {
     if (!this.#groups.has(group)) this.#groups.set(group, new Cursor(this, this.#base))
   }
 
-  /** Number of messages that the group has not settled. */
+  /** Returns the number of messages that the group has not settled. */
   lag(group: string): number {
     return this.#groups.get(group)?.unsettled ?? this.#log.length
   }
@@ -100,7 +100,7 @@ export class MemoryPartition {
     return this.#groups.get(group) as Cursor
   }
 
-  /** A cursor over what comes from now on; `forget` it. */
+  /** Returns a cursor for messages from now on; call `forget` at its end. */
   anonymousCursor(): Cursor {
     const cursor = new Cursor(this, this.end)
     this.#anonymous.add(cursor)
@@ -117,12 +117,14 @@ export class MemoryPartition {
     for (const cursor of this.#anonymous) cursor.pump()
   }
 
-  /** Called by cursors; trims now and then, or at once when a publisher waits for room. */
+  /** Called by cursors; trims occasionally, or at once when a publisher waits for capacity. */
   settledTo(offset: number): void {
     if ((offset & 1_023) === 0 || this.#line.size > 0) this.trim()
   }
 
-  /** Drops what every cursor has settled, but for the retained tail; in big steps, since it moves the rest of the log. */
+  /**
+   * Drops messages that every cursor has settled, except the retained ones; in big steps, because it moves the rest of the log.
+   */
   trim(): void {
     const droppable = Math.min(this.#lowest(), this.end - this.#options.retainMessages) - this.#base
     if (droppable >= 1_024 && droppable * 2 >= this.#log.length) this.#drop(droppable)
@@ -141,7 +143,7 @@ export class MemoryPartition {
     if (isAny) this.pump()
   }
 
-  /** Asked for each message: looks twice only when the log is long, or large. */
+  /** Called for each message; checks in detail only when the log is long or large. */
   #isFull(times = 1): boolean {
     const maxMessages = times * this.#options.maxBacklog
     const maxBytes = times * this.#options.maxBacklogBytes
@@ -154,7 +156,7 @@ export class MemoryPartition {
     return this.#appendedBytes - this.#droppedBytes >= maxBytes
   }
 
-  /** Bytes appended before this offset. */
+  /** Returns the number of bytes appended before this offset. */
   #sumTo(offset: number): number {
     return this.#sums[offset - this.#base - 1] ?? this.#droppedBytes
   }

@@ -7,13 +7,13 @@ interface WaitingMessage extends Waiting {
   readonly partition: MemoryPartition
 }
 
-/** The messages of one publish call that found their partitions full. */
+/** The messages of one publish call whose partitions are full. */
 export class RoomWait {
-  /** Why some did not get in, by their index in the call. */
+  /** Errors of messages that were not accepted, by their index in the call. */
   readonly failed: Map<number, TransportError> = new Map()
   readonly #left: Set<WaitingMessage> = new Set()
   #resolve: () => void = () => {}
-  /** Resolves when each is in, or has failed. */
+  /** Resolves when each message is accepted or has failed. */
   readonly over: Promise<void> = new Promise((resolve) => (this.#resolve = resolve))
 
   add(index: number, partition: MemoryPartition, message: EncodedMessage): void {
@@ -26,7 +26,7 @@ export class RoomWait {
     for (const place of this.#left) this.#fail(place, error())
   }
 
-  /** The time is over: in they go where that may help, the others fail; those behind one that failed as well. */
+  /** Ends the wait: messages are accepted where that may help, the others fail, and so do those behind a failed one. */
   squeeze(error: (message: EncodedMessage, partition: MemoryPartition) => TransportError): void {
     const refused = new Set<MemoryPartition>()
     for (const place of this.#left) {

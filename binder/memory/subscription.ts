@@ -4,7 +4,7 @@ import type { Destination } from './broker-destinations.ts'
 import type { Cursor, LentMessage, Reader } from './cursor.ts'
 
 export interface SubscriptionEvents {
-  /** The subscription starts to hold messages, or holds none any longer. */
+  /** The subscription starts to hold messages, or no longer holds any. */
   onBusy(isBusy: boolean): void
   onClose(subscription: MemorySubscription): void
 }
@@ -27,13 +27,13 @@ export class MemorySubscription implements Subscription, Reader {
     })
   }
 
-  /** Reads this cursor, once its present reader is through with what it holds. */
+  /** Reads this cursor, once its present reader has settled or released its messages. */
   take(cursor: Cursor): void {
     if (!this.#loans.has(cursor)) this.#loans.set(cursor, this.#lending.add(new CursorSource(cursor, this)))
     cursor.moveTo(this)
   }
 
-  /** Another member shall have some of our cursors. */
+  /** Gives some cursors to another member. */
   recall(): void {
     this.#receiver.recall()
   }
@@ -75,7 +75,7 @@ export class MemorySubscription implements Subscription, Reader {
   }
 }
 
-/** A cursor as one of its readers sees it: empty while it is with another. */
+/** A cursor as seen by one of its readers: empty while another reader has it. */
 class CursorSource implements LoanSource<LentMessage> {
   readonly #cursor: Cursor
   readonly #reader: Reader
@@ -102,7 +102,7 @@ class CursorSource implements LoanSource<LentMessage> {
   }
 }
 
-/** Shares the partitions of a group over its members, round robin in the order they joined. */
+/** Distributes the partitions of a group over its members, round robin in the order in which they joined. */
 export class GroupMembers {
   readonly #destination: Destination
   readonly #group: string

@@ -27,7 +27,7 @@ import { GroupMembers, MemorySubscription } from './subscription.ts'
 
 /** Options of `memoryTransport`. */
 export interface MemoryTransportOptions {
-  /** Shared by the transports that should reach each other. @default one of its own */
+  /** Broker shared by transports that should reach each other. @default a separate one */
   readonly broker?: MemoryBroker | undefined
 }
 
@@ -65,7 +65,7 @@ const FEATURES: TransportFeatures = Object.freeze({
   delaysByItself: { missing: 'all is in the memory of the process' },
 })
 
-/** Calls of `publish` before the event loop gets a turn. By number and not by time: a test runs the same each time. */
+/** Number of `publish` calls before the event loop gets a turn. A number and not a time, so that tests are repeatable. */
 const PUBLISHES_PER_TURN = 1_000
 
 const REMEDY =
@@ -84,7 +84,7 @@ class MemoryTransport implements Transport {
   readonly #subscriptions: Set<MemorySubscription> = new Set()
   #clock: Clock = systemClock
   #published = 0
-  /** Set until timers and sockets had their turn: all calls wait for it. */
+  /** Set until timers and sockets have had a turn, which all calls wait for. */
   #turn: Promise<void> | undefined
   #closed = false
   readonly #closing: AbortController = new AbortController()
@@ -120,7 +120,7 @@ class MemoryTransport implements Transport {
     }
     for (const partition of touched) partition.pump()
     if (waits !== undefined) await this.#wait(waits, outcomes, until.deadline)
-    // Everything here is done in microtasks: messages that beget messages would never let timers and sockets have a turn.
+    // Everything here runs in microtasks: messages that cause further messages would never let timers and sockets have a turn.
     if (++this.#published % PUBLISHES_PER_TURN === 0) this.#turn ??= this.#nextTurn()
     if (this.#turn !== undefined) await this.#turn
     return outcomes
@@ -191,7 +191,7 @@ class MemoryTransport implements Transport {
     return subscription
   }
 
-  /** The partition that it has to wait for, or what became of it. */
+  /** Returns the partition to wait for, or the outcome. */
   #place(message: EncodedMessage, touched: Set<MemoryPartition>): PublishOutcome | MemoryPartition {
     const { destination } = message
     if (this.#closed) return this.#error('closed', CLOSED_TRANSPORT, destination)
@@ -209,7 +209,7 @@ class MemoryTransport implements Transport {
     return undefined
   }
 
-  /** Backpressure on the publisher, until the slowest group has caught up enough. */
+  /** Makes the publisher wait until the slowest group has caught up enough. */
   async #wait(waits: RoomWait, outcomes: PublishOutcome[], deadline = Number.POSITIVE_INFINITY): Promise<void> {
     const give = (kind: TransportErrorKind, why: string) => () => waits.giveUp(() => this.#error(kind, why))
     const disconnect = this.#broker.connect({ cut: give('unavailable', 'the memory broker is interrupted') })

@@ -1,6 +1,6 @@
 /**
- * Behaviour around batch handlers, `next => handler`: a type of its own, since what reads the headers of one message would
- * find none on a list. Else as the middleware of single messages, see there.
+ * Behaviour around batch handlers, `next => handler`, with its own type because a middleware that reads the headers of one
+ * message would find none on a list. Otherwise same as the middleware for single messages.
  *
  *   createBinder({ batchMiddleware: [a, b] }), sinkBatch(channel, { middleware: [c] }, handler)     a(b(c(handler)))
  */
@@ -8,22 +8,22 @@ import type { BatchContext, BatchItem, BatchResult } from '../bindings/handler-t
 import type { Middleware, MiddlewareTarget } from './middleware.ts'
 
 /**
- * A batch handler as a middleware sees it: any payloads, always a promise. What it resolves with fits the items it was
- * given, one outcome for each or nothing.
+ * A batch handler as a middleware sees it: payloads of any type, always a promise. It resolves with one outcome for each given
+ * item, or nothing.
  */
 export type BatchMiddlewareHandler = (
   items: ReadonlyArray<BatchItem<unknown>>,
   context: BatchContext,
 ) => Promise<BatchResult>
 
-/** Which batch binding is being wrapped. */
+/** The batch binding that is being wrapped. */
 export interface BatchMiddlewareTarget extends Omit<MiddlewareTarget, 'kind'> {
   readonly kind: 'sinkBatch' | 'processorBatch'
 }
 
 /**
- * Called once per binding. The outer calls `next` to go on, with the items and the context it wants to be seen, and
- * resolves with one outcome for each item that itself was given, or nothing.
+ * Called once per binding. The outer middleware calls `next` to continue, with the items and the context that the inner ones
+ * shall see, and resolves with one outcome for each item that it was given itself, or nothing.
  */
 export type BatchMiddleware = (next: BatchMiddlewareHandler, target: BatchMiddlewareTarget) => BatchMiddlewareHandler
 

@@ -9,10 +9,10 @@ import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 
 /**
- * Gives these headers of the input, where it has them, to every output of a processor: `carryHeaders('tenant')`. Outputs
- * carry none of them otherwise. A header given with `to` wins. In a batch each output gets those of the message it is for.
- * What another program's message says of their types (`spring_json_header_types`, `amqp-types`) goes with them.
- * @throws TypeError when a name is no text
+ * Copies these headers of the input, if present, to every output of a processor: `carryHeaders('tenant')`. Outputs have none of
+ * them otherwise. A header given with `to` takes precedence. In a batch each output gets those of its own message. The types of
+ * these headers in another program's message (`spring_json_header_types`, `amqp-types`) are copied, too.
+ * @throws TypeError when a name is not a text
  */
 export function carryHeaders(...names: readonly string[]): Middleware & BatchMiddleware {
   for (const name of names) requireText('carryHeaders', name)

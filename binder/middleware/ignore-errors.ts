@@ -7,10 +7,10 @@ import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 
 /**
- * Takes a message for handled when its handler failed with an error that `isHarmless` says yes to: logged as a `warn`,
- * no further attempt, no dead letter, no outputs. Of a batch each message whose outcome says so, or all when the handler
- * threw. Not with an `inbox`: its transaction would commit half the work.
- * @throws TypeError when `isHarmless` is no function
+ * Treats a message as handled when its handler failed with an error for which `isHarmless` returns true: logged as a `warn`,
+ * without further attempts, dead letter or outputs. In a batch each message with such an outcome, or all when the handler threw.
+ * Not with an `inbox`, whose transaction would commit half the work.
+ * @throws TypeError when `isHarmless` is not a function
  */
 export function ignoreErrors(isHarmless: (error: Error) => boolean): Middleware & BatchMiddleware {
   requireFunction('ignoreErrors', isHarmless)

@@ -1,11 +1,11 @@
 /**
- * Behaviour around handlers, `next => handler`. Composed when the binder is made: a binding without any calls its handler
- * as before.
+ * Behaviour around handlers, `next => handler`. Composed when the binder is created: a binding without middleware calls its
+ * handler directly.
  *
  *   createBinder({ middleware: [a, b] }), sink(channel, { middleware: [c] }, handler)     a(b(c(handler)))
  *
- * Runs for each attempt: inside retries, inside the transaction of an `inbox`, and before outputs are encoded. What it
- * throws is what the handler threw; what it returns is what the handler returned.
+ * Runs for each attempt: inside retries, inside the transaction of an `inbox`, and before outputs are encoded. Its errors and
+ * results count as those of the handler.
  */
 
 import type { Clock } from '../../core/clock.ts'
@@ -16,20 +16,23 @@ import type { BatchContext, HandlerContext } from '../bindings/handler-types.ts'
 /** A handler as a middleware sees it: any payload, any result, always a promise. */
 export type MiddlewareHandler = (payload: unknown, context: HandlerContext) => Promise<unknown>
 
-/** Which binding is being wrapped. */
+/** The binding that is being wrapped. */
 export interface MiddlewareTarget {
   readonly name: string
   readonly kind: 'sink' | 'processor'
   readonly channel: string
   readonly group: string | null
-  /** That of the binder: what waits or measures goes by it, and a test moves it. */
+  /** Clock of the binder, for waits and measurements, which tests can move. */
   readonly clock: Clock
 }
 
-/** Called once per binding. The outer calls `next` to go on, with the payload and context it wants to be seen. */
+/**
+ * Called once per binding. The outer middleware calls `next` to continue, with the payload and context that the inner ones shall
+ * see.
+ */
 export type Middleware = (next: MiddlewareHandler, target: MiddlewareTarget) => MiddlewareHandler
 
-/** @throws TypeError naming what returned no handler */
+/** @throws TypeError naming the middleware that returned no handler */
 export function wrapAll<Handler, Target extends { readonly name: string }>(
   innermost: Handler,
   middleware: ReadonlyArray<(next: Handler, target: Target) => Handler>,
@@ -60,7 +63,7 @@ export function checkMiddleware<Each>(path: string, middleware: readonly Each[] 
   return middleware
 }
 
-/** The same context, of a message or of a batch, with some fields replaced, for what a middleware hands to `next`. */
+/** Returns the context of a message or batch with some fields replaced, for a middleware to pass to `next`. */
 export function withContext<C extends HandlerContext>(context: C, fields: Partial<HandlerContext>): C
 export function withContext<C extends BatchContext>(context: C, fields: Partial<BatchContext>): C
 export function withContext<C extends object>(context: C, fields: object): C {

@@ -5,9 +5,9 @@ import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import { type Middleware, withContext } from './middleware.ts'
 
 /**
- * Fails an attempt after `timeoutMs` with `binder.handler_timeout` and aborts its `context.signal`; of a batch the whole call, with
- * the signals of its messages. A handler that heeds no signal goes on by itself, beside the next attempt: nothing can stop it.
- * @param clock @default that of the binder
+ * Fails an attempt after `timeoutMs` with `binder.handler_timeout` and aborts its `context.signal`; in a batch the whole call,
+ * with the signals of its messages. A handler that ignores the signal continues beside the next attempt; it cannot be stopped.
+ * @param clock @default the binder's clock
  * @throws RangeError when `timeoutMs` is not a whole number from 1
  */
 export function timeout(timeoutMs: number, clock?: Clock): Middleware & BatchMiddleware {
@@ -28,7 +28,7 @@ export function timeout(timeoutMs: number, clock?: Clock): Middleware & BatchMid
   )
 }
 
-/** Made when it is asked for: a batch has many. */
+/** Created on access, because a batch has many. */
 function untilLate(context: { readonly signal: AbortSignal }, late: AbortSignal): { readonly signal: AbortSignal } {
   return {
     get signal() {

@@ -1,4 +1,4 @@
-/** Puts the middleware of a binder and of a binding around the handler of that. */
+/** Wraps a binding's handler in the middleware of binder and binding. */
 
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { BatchTransactionContext, TransactionContext } from '../bindings/handler-types.ts'
@@ -7,7 +7,7 @@ import type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } f
 import { type Middleware, type MiddlewareHandler, type MiddlewareTarget, wrapAll } from './middleware.ts'
 
 /**
- * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
+ * Returns the binding with its handler wrapped, the first of the list outermost; unchanged if the list is empty.
  * @throws TypeError naming the option and the index
  */
 export function wrapHandler(
@@ -16,14 +16,14 @@ export function wrapHandler(
   target: MiddlewareTarget,
 ): ConsumerBinding {
   if (middleware.length === 0) return binding
-  // In a promise also when the handler throws at once.
+  // Wrapped in a promise, even if the handler throws at once.
   const innermost: MiddlewareHandler = async (payload, context) =>
     binding.handler(payload, context as TransactionContext)
   return Object.freeze({ ...binding, handler: wrapAll(innermost, middleware, target) })
 }
 
 /**
- * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
+ * Returns the binding with its handler wrapped, the first of the list outermost; unchanged if the list is empty.
  * @throws TypeError naming the option and the index
  */
 export function wrapBatchHandler(

@@ -1,4 +1,4 @@
-/** From stages to one function for each part: a stage calls what is behind it, so nothing is queued in between. */
+/** Compiles stages to one function for each part: a stage calls the following one, so nothing is queued in between. */
 import { invalidOption } from '../../core/errors.ts'
 import { type Handler, type TransactionContext } from '../bindings/handler-types.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
@@ -15,7 +15,7 @@ export interface Part {
   readonly options: PartOptions
   readonly stages: readonly Stage[]
   readonly run: Next
-  /** Channels that its stages send to, timers among them. */
+  /** Channels that its stages send to, including those of timers. */
   readonly outputs: readonly Channel[]
   readonly windows: readonly WindowStage[]
 }
@@ -63,7 +63,7 @@ class Compiler {
     const outputs = new Map<string, Channel>()
     const windows: WindowStage[] = []
     const scope: Scope = { path, options, outputs, windows, later: [] }
-    // Its place in the order is before the parts that it sends to.
+    // Its position is before the parts that it sends to.
     const at = this.parts.push({ input, options, stages: own, run: () => undefined, outputs: [], windows }) - 1
     const run = this.#chain(stages, () => undefined, scope)
     this.parts[at] = { input, options, stages: own, run, outputs: [...outputs.values()], windows }
@@ -127,7 +127,7 @@ class Compiler {
   }
 }
 
-/** Options of a part behind a split: its own override those of the part in front. */
+/** Returns the options of a part behind a split: its own override those of the previous part. */
 function inherited(before: PartOptions, own: PartOptions): PartOptions {
   const { name: _name, ...kept } = before
   const { once: _once, inbox: _inbox, ...others } = kept
@@ -145,7 +145,7 @@ interface Scope {
   readonly options: PartOptions
   readonly outputs: Map<string, Channel>
   readonly windows: WindowStage[]
-  /** The parts that begin where this one splits. */
+  /** Parts that begin where this one splits. */
   readonly later: (() => void)[]
 }
 

@@ -1,4 +1,4 @@
-/** The stages of a pipeline as they are drawn. */
+/** Describes the stages of a pipeline for diagrams. */
 import { counted } from '../../core/counted-noun.ts'
 import type { PipelineStage } from '../bindings/pipeline-description.ts'
 import type { Stage, WindowSpec } from './stage.ts'

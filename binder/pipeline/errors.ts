@@ -1,6 +1,9 @@
 import { ConcordatError, show } from '../../core/errors.ts'
 
-/** A window cannot take a message: its key, or what `add` made of it, cannot be kept. The message is dead-lettered at once. */
+/**
+ * A window cannot take a message, because its key, or the result of `add`, cannot be stored. The message is dead-lettered at
+ * once.
+ */
 export class WindowInvalid extends ConcordatError {
   readonly code = 'pipeline.window_invalid' as const
   readonly retryable = false as const

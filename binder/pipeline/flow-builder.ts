@@ -1,4 +1,4 @@
-/** A pipeline's stages. Frozen data; nothing runs until a binder has the bindings. */
+/** Stages of a pipeline. Frozen data; nothing runs until a binder has the bindings. */
 import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/option-checks.ts'
 import type { HandlerContext, TransactionContext } from '../bindings/handler-types.ts'
@@ -15,16 +15,16 @@ import type {
 import type { Stage, StageFunction, Way } from './stage.ts'
 import { windowSpec } from './window-spec.ts'
 
-/** A channel that takes what the flow carries; else a type that says why not. */
+/** A channel that accepts the payloads of the flow; otherwise a type with the reason. */
 export type Accepting<Payload, In, Out> = Channel<In, Out> &
   ([Payload] extends [In] ? unknown : { readonly 'this channel does not take what the flow carries': Payload })
 
 /**
- * One way out of a branch. `to` gets a flow of what `when` lets in and returns it ended (`flow.to(channel)`), or open: then what
- * comes out goes on behind the branch.
+ * One way out of a branch. `to` receives a flow of the payloads that `when` accepts, and returns it ended (`flow.to(channel)`) or
+ * open: payloads of an open flow continue behind the branch.
  */
 export interface BranchWay<Payload, Context> {
-  /** @default takes everything that no way before it took; only the last may leave it out */
+  /** Accepts payloads. @default accepts everything that no previous way accepted; only the last way may omit it */
   readonly when?: ((payload: Payload, context: Context) => boolean | Promise<boolean>) | undefined
   readonly to: (flow: Flow<Payload, Context>) => Flow<unknown, Context> | FlowEnd
 }
@@ -38,15 +38,15 @@ type Rest<Ways> = {
     : never
 }[keyof Ways]
 
-/** Where the messages of a flow come from. */
+/** Source of a flow's messages. */
 export interface FlowSource {
   readonly channel: Channel
   readonly options: PartOptions
 }
 
-/** A flow that is complete: what `pipeline` takes. */
+/** A complete flow, for `pipeline`. */
 export class FlowEnd {
-  /** `undefined`: of a way of a branch. */
+  /** Source; `undefined` for a way of a branch. */
   readonly source: FlowSource | undefined
   readonly stages: readonly Stage[]
 
@@ -58,8 +58,8 @@ export class FlowEnd {
 }
 
 /**
- * A flow that goes on. Each method returns a new one. Stages up to the next `through` run in one handler, one after the
- * other; their functions get the payload and the context of the message that the part was given.
+ * A flow that can be extended. Each method returns a new one. Stages up to the next `through` run in one handler, one after the
+ * other; their functions receive the payload and the context of the part's message.
  */
 export class Flow<out Payload, in out Context> {
   readonly #source: FlowSource | undefined
@@ -72,38 +72,38 @@ export class Flow<out Payload, in out Context> {
     this.#stages = stages
   }
 
-  /** Lets through what `test` says yes to. */
+  /** Keeps payloads for which `test` returns true. */
   filter<Kept extends Payload>(test: (payload: Payload, context: Context) => payload is Kept): Flow<Kept, Context>
   filter(test: (payload: Payload, context: Context) => boolean | Promise<boolean>): Flow<Payload, Context>
   filter(test: (payload: never, context: never) => unknown): Flow<never, Context> {
     return this.#calling('filter', test)
   }
 
-  /** Each payload becomes what `change` returns or resolves with. */
+  /** Replaces each payload with the result of `change`. */
   map<Next>(change: (payload: Payload, context: Context) => Next | Promise<Next>): Flow<Awaited<Next>, Context> {
     return this.#calling('map', change)
   }
 
-  /** Each payload becomes those of a list, none of an empty one. */
+  /** Replaces each payload with the items of a list, which may be empty. */
   flatMap<Next>(
     change: (payload: Payload, context: Context) => Iterable<Next> | Promise<Iterable<Next>>,
   ): Flow<Next, Context> {
     return this.#calling('flatMap', change)
   }
 
-  /** Does something with each payload, which goes on as it is. It is waited for. */
+  /** Calls a function with each payload, which continues unchanged. The function is awaited. */
   tap(look: (payload: Payload, context: Context) => unknown): Flow<Payload, Context> {
     return this.#calling('tap', look)
   }
 
-  /** Sets the key of what is sent from here on, instead of the channel's or the input's. */
+  /** Sets the key of all further outputs, instead of the channel's or the input's. */
   keyBy(key: (payload: Payload, context: Context) => string | null): Flow<Payload, Context> {
     return this.#calling('keyBy', key)
   }
 
   /**
-   * Each payload goes the first way that lets it in; one that none lets in ends here. What comes out of ways that were left
-   * open goes on.
+   * Sends each payload the first way that accepts it; a payload that none accepts ends here. Payloads of ways that were left open
+   * continue.
    */
   branch<const Ways extends Readonly<Record<string, BranchWay<Payload, Context>>>>(
     ways: Ways,
@@ -112,8 +112,8 @@ export class Flow<out Payload, in out Context> {
   }
 
   /**
-   * Gathers messages by key, each counted once, and hands on what it gathered when it closes. Open windows are rows of the
-   * database, written in the handler's transaction, so the part needs `once: true`.
+   * Collects messages by key, each counted once, and passes on the collected value when the window closes. Open windows are rows
+   * of the database, written in the handler's transaction, so the part needs `once: true`.
    */
   window<State>(
     this: Flow<Payload, TransactionContext>,
@@ -128,9 +128,9 @@ export class Flow<out Payload, in out Context> {
   }
 
   /**
-   * Splits the pipeline: what comes here is sent to `channel`, and the stages behind it are another binding that consumes it, with
-   * attempts, concurrency and dead letters of its own.
-   * @param options of that part. What is not said is as in this one, but for `name`
+   * Splits the pipeline: payloads are sent to `channel`, and the following stages are another binding that consumes it, with its
+   * own attempts, concurrency and dead letters.
+   * @param options of that part; missing ones are those of this part, except `name`
    */
   through<In, Out>(
     channel: Accepting<Payload, In, Out>,
@@ -149,7 +149,7 @@ export class Flow<out Payload, in out Context> {
     return this.#end({ kind: 'to', channel: checked(this.#path('to'), channel) })
   }
 
-  /** Ends without sending: `effect` is called with each payload. */
+  /** Ends the flow without sending: `effect` is called with each payload. */
   forEach(effect: (payload: Payload, context: Context) => unknown): FlowEnd {
     const call = requireFunction(this.#path('forEach'), effect as StageFunction)
     return this.#end({ kind: 'forEach', call })
@@ -183,7 +183,7 @@ export class Flow<out Payload, in out Context> {
 
 /**
  * Begins a flow with the messages of `channel`.
- * @throws TypeError when it is no channel
+ * @throws TypeError when it is not a channel
  */
 export function from<In, Out>(
   channel: Channel<In, Out>,

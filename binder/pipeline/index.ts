@@ -1,5 +1,5 @@
 /**
- * Pipelines: what happens to the messages of a channel, stage by stage, with types through every stage: `from(channel)`, `filter`,
+ * Pipelines: processing of a channel's messages, stage by stage, with types through every stage: `from(channel)`, `filter`,
  * `map`, `branch`, windows that count exactly once, and `to(channel)`. `pipeline` makes ordinary bindings of it.
  *
  * @module

@@ -1,12 +1,12 @@
 /**
- * Pipelines: what happens to the messages of a channel, stage by stage, with types through every stage.
+ * Pipelines: processing of a channel's messages, stage by stage, with types through every stage.
  *
- * Model: stages up to a `through` are fused to one handler of one `processor`, so a pipeline has a processor for each part and one
- * for the timers of each window that closes by time. Everything a processor promises holds: settled last, attempts, order by
+ * Model: stages up to a `through` are combined into one handler of one `processor`, so a pipeline has a processor for each part
+ * and one for the timers of each window that closes by time. All promises of a processor hold: settled last, attempts, order by
  * key, dead letters; with `once: true` the stages' effects, windows and outputs are one transaction.
  *
- * Does not guarantee: that a stage is called once. It is called again after a crash and with each attempt; only what it did in
- * `tx` and what it sent happens once.
+ * Does not guarantee that a stage is called once. It is called again after a crash and with each attempt; only its writes in `tx`
+ * and its outputs happen once.
  */
 import { invalidOption } from '../../core/errors.ts'
 import { migrate } from '../../core/migrate.ts'
@@ -27,16 +27,16 @@ import type { WindowTimer } from './window-timers.ts'
 
 /** Options of `pipeline`. */
 export interface PipelineOptions {
-  /** Schema of the windows' table where `inbox` is an inbox of yours. @default 'concordat', in a service the service's */
+  /** Schema of the windows' table if `inbox` is your own. @default 'concordat', in a service the service's */
   readonly schema?: string | undefined
 }
 
-/** Declaration of `pipeline`: bindings for `createService` and `createBinder`, which do nothing by themselves. */
+/** Declaration by `pipeline`: bindings for `createService` and `createBinder`. */
 export interface Pipeline {
   readonly name: string
   /** A binding for each part, then one for each window that closes by time. */
   readonly bindings: readonly Binding[]
-  /** Its parts, for pictures. */
+  /** Its parts, for diagrams. */
   readonly parts: readonly PipelinePart[]
 }
 
@@ -44,7 +44,7 @@ const NAMES = optionNames<PipelineOptions>({ schema: true })
 
 /**
  * Declares a pipeline: `createService({ bindings: [...orders.bindings] })`.
- * @param name the default group, and the name of its open windows in the database: keep it over deployments. At most 100 characters
+ * @param name the default group, and the name of its open windows in the database: do not change it. At most 100 characters
  * @throws TypeError / RangeError naming the pipeline, the stage and the remedy
  */
 export function pipeline(name: string, flow: FlowEnd, options: PipelineOptions = {}): Pipeline {
@@ -61,14 +61,14 @@ export function pipeline(name: string, flow: FlowEnd, options: PipelineOptions =
 }
 
 /**
- * Makes the table of windows, for pipelines with an inbox of yours; a service does it by itself. Idempotent.
- * @throws as `migrate`
+ * Creates the table of windows, for pipelines with your own inbox; a service does it by itself. Idempotent.
+ * @throws the errors of `migrate`
  */
 export function migratePipelines(sql: SqlClient, schema: string = DEFAULT_SCHEMA): Promise<void> {
   return migrate(sql, schema, PIPELINE_PART.name, PIPELINE_PART.migrations)
 }
 
-/** A binding, and what it needs of a service. */
+/** A binding with its requirements on a service. */
 interface Assembled {
   readonly binding: ProcessorBinding
   /** Window whose timers it handles. */
@@ -77,7 +77,7 @@ interface Assembled {
   readonly isCompleted: boolean
 }
 
-/** From a declaration to its bindings. */
+/** Creates the bindings of a declaration. */
 class Assembly {
   readonly #name: string
   readonly #source: FlowSource
@@ -105,7 +105,7 @@ class Assembly {
     return [...parts.map((part) => this.#part(part)), ...timers]
   }
 
-  /** In a service its windows lie in the service's schema, and timers that were lost are sent again. */
+  /** In a service its windows are in the service's schema, and lost timers are sent again. */
   #completion(n: number): Completion {
     return (parts) => {
       const { binding, window } = this.#assemble(parts.schema)[n] as Assembled
@@ -116,7 +116,7 @@ class Assembly {
 
   #part({ input, options, stages, run, outputs, windows }: Part): Assembled {
     const hasWindows = windows.length > 0
-    // Windows of two keys are locked in the order of the messages: in one transaction two instances could wait for each other.
+    // Windows of two keys are locked in the order of the messages, so two instances with shared transactions could deadlock.
     const { sharesTransactions = false, ...others } = options as InboxFlowOptions
     const given = hasWindows ? { ...others, sharesTransactions } : options
     return {

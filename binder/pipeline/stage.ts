@@ -1,8 +1,8 @@
-/** The stages of a flow as data. Made by `Flow`, run by what `compile.ts` makes of them. */
+/** The stages of a flow as data. Created by `Flow`, executed by the functions of `compile.ts`. */
 import type { Channel } from '../channel/channel.ts'
 import type { PartOptions } from './flow-options.ts'
 
-/** A function of a user: its types were checked where it was given. */
+/** A user's function, whose types were checked where it was given. */
 export type StageFunction = (payload: unknown, context: unknown) => unknown
 
 export type Stage =
@@ -19,10 +19,10 @@ export type Stage =
 /** A way out of a branch. */
 export interface Way {
   readonly name: string
-  /** `undefined`: takes all that came so far. */
+  /** Undefined: accepts all remaining payloads. */
   readonly when: StageFunction | undefined
   readonly stages: readonly Stage[]
-  /** False: what comes out of it goes on behind the branch. */
+  /** False: its payloads continue behind the branch. */
   readonly ends: boolean
 }
 

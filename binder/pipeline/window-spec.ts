@@ -1,4 +1,4 @@
-/** The options of a window, checked. */
+/** Checks the options of a window. */
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction } from '../../core/option-checks.ts'
 import { checkName } from '../channel/channel.ts'
@@ -39,7 +39,7 @@ export function windowSpec(path: string, options: object): WindowSpec {
   }
 }
 
-/** Its timers have a channel of their own, `<pipeline>.<window>.timers`, where the pipeline's name may have dots. */
+/** Its timers have the channel `<pipeline>.<window>.timers`, where the pipeline's name may contain dots. */
 function checkWindowName(path: string, name: unknown): string {
   const checked = checkName(path, name, 80)
   if (checked.includes('.')) throw invalidOption(path, name, 'a name of 1 to 80 characters out of A-Z a-z 0-9 _ -')

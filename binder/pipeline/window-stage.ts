@@ -1,4 +1,4 @@
-/** A window at work: adding a message, closing by number, and closing by time when its timer comes. */
+/** A running window: adds messages, closes by number, and closes by time when its timer arrives. */
 
 import type { SqlClient } from '../../core/sql.ts'
 import type { ServiceParts } from '../bindings/declarations.ts'
@@ -19,22 +19,22 @@ export interface WindowHome {
   readonly schema: string
 }
 
-/** A larger value is refused: it is read and written with each message. */
+/** Maximum size of a value, because it is read and written with each message. */
 const MAX_STATE_BYTES = 1024 * 1024
 const MAX_KEY = 1_024
-/** With both names it has to fit an entry of the index, of at most 2,704 bytes. */
+/** Maximum size of a key. With both names it has to fit an entry of the index, of at most 2,704 bytes. */
 const MAX_KEY_BYTES = 2_048
-/** PostgreSQL has room for 6,400 locks of all transactions together, unless it is told otherwise. */
+/** PostgreSQL has capacity for 6,400 locks of all transactions together by default. */
 const MAX_KEYS_OF_MESSAGE = 1_000
-/** A timer that is so late is taken for lost. */
+/** Delay after which a timer counts as lost. */
 const LOST_AFTER_MS = 10_000
 
-/** Timers that one sweep sends, in one transaction. */
+/** Number of timers that one sweep sends, in one transaction. */
 const SWEEP = 100
 
 export class WindowStage {
   readonly spec: WindowSpec
-  /** Where its timers go; `undefined` when it closes by number alone. */
+  /** Channel of its timers; `undefined` if it closes by number alone. */
   readonly timers: Channel<WindowTimer> | undefined
   readonly #pipeline: string
   readonly #table: WindowTable
@@ -63,7 +63,7 @@ export class WindowStage {
     if (open.endless !== null) this.#setTimer(open.endless, place.key, 0, call)
   }
 
-  /** Its timer came. */
+  /** Handles a timer. */
   async due(timer: WindowTimer, call: Call): Promise<void> {
     if (timer.pipeline !== this.#pipeline || timer.window !== this.spec.name) return
     return 'after' in timer ? this.#sweep(timer.after, call) : this.#close(timer, call)
@@ -78,8 +78,8 @@ export class WindowStage {
   }
 
   /**
-   * Has the timers sent that should have come: of a broker that lost them, of a database that was restored, of a release
-   * without `everyMs`. One message, however many they are: an instance that starts waits for it.
+   * Sends overdue timers again: after a broker lost them, a database was restored, or a release without `everyMs`. One message,
+   * however many there are, because a starting instance waits for it.
    */
   async sendLost(sql: SqlClient, outbox: ServiceParts['outbox']): Promise<void> {
     const { timers } = this
@@ -87,7 +87,7 @@ export class WindowStage {
     const turn = await this.#table.turnOfLost(sql, this.#place(''), LOST_AFTER_MS)
     if (turn === undefined) return
     const names = { pipeline: this.#pipeline, window: this.spec.name }
-    // Instances that start together ask for it once: the inbox knows the id.
+    // Instances that start together request it once, because the inbox knows the id.
     const id = `${timers.name}.${turn}`
     await sql.transaction((tx) => outbox.add(tx, timers, { ...names, after: '0' }, { id }))
   }
@@ -119,7 +119,7 @@ export class WindowStage {
     return key
   }
 
-  /** The value with this message, and its JSON. */
+  /** Returns the value with this message, and its JSON. */
   #added(open: OpenWindow, { payload }: Item, { context }: Call): { readonly value: unknown; readonly json?: string } {
     const { initial, add } = this.spec
     if (initial === undefined || add === undefined) return { value: undefined }
@@ -133,7 +133,7 @@ export class WindowStage {
         `${Buffer.byteLength(json)} bytes`,
         `a value of at most ${MAX_STATE_BYTES} bytes: send lists on, or keep them in a table of yours`,
       )
-    // Round-trips through JSON, so that a window that closes at once gives the same value as a stored one.
+    // Round trip through JSON, so that a window that closes at once passes on the same value as a stored one.
     return { value: JSON.parse(json), json }
   }
 

@@ -1,9 +1,9 @@
 /**
- * Open windows: a row for each, which the transaction of each of their messages changes.
+ * Open windows: a row for each, which the transaction of each of their messages updates.
  *
- * A transaction that adds to a key's windows or closes one holds an advisory lock of that key until it commits, and reads the time after it
- * has the lock. So no message is added to a closed interval, and an interval has one window (or, with a limit in number, one after the
- * other), regardless of the number of instances and of redeliveries.
+ * A transaction that adds to a key's windows or closes one holds an advisory lock of that key until it commits, and reads the
+ * time after it has the lock. So no message is added to a closed interval, and an interval has one window (or, with a limit in
+ * number, one after the other), regardless of the number of instances and of redeliveries.
  */
 import type { SqlPart } from '../../core/migrate.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
@@ -28,7 +28,7 @@ export const PIPELINE_PART: SqlPart = {
   ],
 }
 
-/** Which windows are meant: those of one key. An empty key stands for none. */
+/** Identifies the windows of one key. An empty key stands for none. */
 export interface WindowPlace {
   readonly pipeline: string
   readonly name: string
@@ -41,13 +41,13 @@ export interface OpenWindow {
   readonly count: number
   /** JSON; `null` before the first value was written. */
   readonly state: string | null
-  /** Epoch ms: of the interval, else of the first message. */
+  /** Epoch ms of the interval, otherwise of the first message. */
   readonly startsAt: number
-  /** `null`: it does not close by time. */
+  /** End in epoch ms; `null`: it does not close by time. */
   readonly endsAt: number | null
-  /** How long it stays open, in ms. */
+  /** How long it stays open, in ms; `null` if it does not close by time. */
   readonly leftMs: number | null
-  /** The time by the database. */
+  /** Current time of the database. */
   readonly now: number
 }
 
@@ -66,7 +66,7 @@ const columns = (startsAt: string): string => `w.id::text AS id, w.count::float8
   ${MS('clock_timestamp()')} AS now`
 const COLUMNS: string = columns('CASE WHEN isfinite(w.starts_at) THEN w.starts_at ELSE w.opened_at END')
 const OF_PLACE = 'pipeline = $1 AND name = $2 AND key = $3'
-/** Infinity is above every time: those without an end are asked for apart. */
+/** Infinity is later than every time, so windows without an end need a separate condition. */
 const LOST = `pipeline = $1 AND name = $2
   AND (ends_at < clock_timestamp() - $3::float8 * interval '1 ms' OR ends_at = 'infinity')`
 
@@ -79,14 +79,14 @@ export class WindowTable {
     this.#query = ownQuery(schema, PIPELINE_PART.call)
   }
 
-  /** Counts one more message in the window of now, which it opens if there is none. */
+  /** Counts one more message in the current window, which it opens if there is none. */
   async add(tx: SqlTransaction, place: WindowPlace, everyMs: number | undefined): Promise<AddedWindow> {
     await this.#lock(tx, place)
     const { rows } = await (everyMs === undefined ? this.#addByCount(tx, place) : this.#addByTime(tx, place, everyMs))
     return rows[0] as AddedWindow
   }
 
-  /** Windows left open by a release that closed by time are filled first: no timer waits for their end any longer. */
+  /** Windows left open by a release that closed by time are filled first, because no timer will end them. */
   #addByCount(tx: SqlTransaction, { pipeline, name, key }: WindowPlace) {
     return this.#query<AddedWindow>(
       tx,
@@ -124,8 +124,8 @@ export class WindowTable {
   }
 
   /**
-   * Removes a window whose time is over, or that has no end: of a release that closed by number alone.
-   * @returns it; one with `leftMs` above 0 is still open; `undefined`: closed before
+   * Removes a window whose time has passed, or that has no end because a release closed by number alone.
+   * @returns the window; one with `leftMs` above 0 is still open; `undefined`: closed before
    */
   async close(tx: SqlTransaction, place: WindowPlace, id: string): Promise<OpenWindow | undefined> {
     await this.#lock(tx, place)
@@ -143,8 +143,8 @@ export class WindowTable {
   }
 
   /**
-   * Whether there are windows whose timers should have come, or that have none.
-   * @returns `undefined`: none; else the number of the present 10 s by the database
+   * Looks for windows with overdue timers, or without timers.
+   * @returns `undefined`: none; otherwise the number of the current 10 s interval by the database
    */
   async turnOfLost(sql: SqlExecutor, { pipeline, name }: WindowPlace, byMs: number): Promise<string | undefined> {
     const { rows } = await this.#query<{ turn: string }>(
@@ -156,7 +156,7 @@ export class WindowTable {
     return rows[0]?.turn
   }
 
-  /** These windows, in the order of their ids. */
+  /** Returns these windows, in the order of their ids. */
   async lost(
     sql: SqlExecutor,
     { pipeline, name }: WindowPlace,

@@ -1,20 +1,20 @@
-/** The messages that close windows by time. */
+/** Messages that close windows by time. */
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { type Channel, defineChannel } from '../channel/channel.ts'
 
-/** Whose window it is. Anybody may send to the channel: what names another is ignored. */
+/** Identifies a window. Any program may send to the channel, so messages that name another window are ignored. */
 interface Named {
   readonly pipeline: string
   readonly window: string
 }
 
-/** Says that a window is due. */
+/** Message about a window that is due. */
 export interface DueTimer extends Named {
   readonly id: string
   readonly key: string
 }
 
-/** Asks for the timers of windows without one: those with an id above `after`, a limited number at a time. */
+/** Requests timers for windows without one: those with an id above `after`, a limited number at a time. */
 export interface SweepTimer extends Named {
   readonly after: string
 }
@@ -40,17 +40,17 @@ function timerOf({ pipeline, window, id, key, after }: Readonly<Record<string, u
   return isId(id) && typeof key === 'string' ? { pipeline, window, id, key } : undefined
 }
 
-/** A `bigint` of PostgreSQL above 0, or 0. */
+/** True for a PostgreSQL `bigint` above 0, or 0. */
 function isId(value: unknown): value is string {
   return typeof value === 'string' && /^\d{1,18}$/.test(value)
 }
 
-/** The name of the channel of a window's timers: distinct for each window, since its name has no dots. */
+/** Returns the name of the channel of a window's timers, distinct for each window because its name has no dots. */
 export function timersName(pipeline: string, window: string): string {
   return `${pipeline}.${window}.timers`
 }
 
-/** @param group reader of the timers: the sender makes it exist */
+/** @param group reader of the timers, which the sender creates */
 export function timersOf({ pipeline, window }: Named, group: string): Channel<WindowTimer> {
   return defineChannel(timersName(pipeline, window), {
     payload: TIMER_SCHEMA,

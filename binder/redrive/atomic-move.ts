@@ -2,16 +2,16 @@ import { writeOutcome } from '../../core/write-fault.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
 
-/** The transactions in which a transport moves letters; `undefined`: it has none. */
+/** Returns the transactions in which a transport moves letters; `undefined`: it has none. */
 export function settlingTransactionsOf(owner: Transport): SettlingTransactions | undefined {
   return owner.publishIn === undefined ? undefined : owner.settlingIn?.()
 }
 
 /**
- * Both or neither: killed at any moment the letter is at one of the two places.
- * @param to where it goes: is made if it is missing
- * @param onUnanswered called when the commit has no answer: the letter may be there
- * @throws what the transport or the driver says
+ * Moves a letter in one transaction: after a kill at any moment it is at one of the two places.
+ * @param to destination of the letter, created if it is missing
+ * @param onUnanswered called when the commit has no answer: the letter may be at its destination
+ * @throws errors of the transport or the driver
  */
 export async function moveAtomically(
   transport: Pick<Transport, 'publishIn'>,

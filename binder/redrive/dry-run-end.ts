@@ -2,15 +2,15 @@ import { SECOND } from '../../core/clock.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import type { DestinationSpec, GroupPlace, Transport, TransportDelivery } from '../transport/transport.ts'
 
-/** A look for which nothing new comes for so long counts again, and asks for a mark. */
+/** Time without new letters after which a dry run counts again, or requests a mark. */
 const PATIENCE_MS = 2 * SECOND
-/** The same before its first letter: another look or run may have the place. */
+/** Same before its first letter, because another run may hold the place. */
 const TURN_MS = 15 * SECOND
 
 /**
- * Where a dry run ends. It puts no mark of its own behind the letters as long as the broker's count says how many there are: what a look
- * leaves behind would be counted as a letter. It needs one where the count leaves out what others hold (RabbitMQ, which forgets a mark
- * that is settled), and when fewer come than were counted, since another run settled some or Kafka counts more than messages.
+ * Finds the end of a dry run. It appends no mark as long as the broker's count says how many letters there are, because the mark
+ * would be counted as a letter. It needs one if the count omits letters that others hold (RabbitMQ, which forgets a settled
+ * mark), and if fewer arrive than were counted, because another run settled some or Kafka counts more than messages.
  */
 export class DryRunEnd {
   readonly #transport: Pick<Transport, 'lag' | 'features'>
@@ -20,19 +20,19 @@ export class DryRunEnd {
   #isMarked = false
   readonly #loans = new WeakSet<AbortSignal>()
 
-  /** @param transport on which the letters are */
+  /** @param transport transport of the letters */
   constructor(transport: Pick<Transport, 'lag' | 'features'>, { name, partitions }: DestinationSpec) {
     this.#transport = transport
     this.#place = { destination: name, partitions, group: DEAD_LETTER_GROUP }
   }
 
-  /** Before the first letter, and again when the subscription was lost. @throws TransportError */
+  /** Called before the first letter, and again after the subscription was lost. @throws TransportError */
   async begin(): Promise<void> {
     this.#seen = 0
     await this.#count()
   }
 
-  /** Counts again, where that says something: others may have settled letters meanwhile. @throws TransportError */
+  /** Counts again, if the count is reliable, because others may have settled letters. @throws TransportError */
   async recount(): Promise<boolean> {
     if (this.#isWhole) await this.#count()
     return this.hasReached()
@@ -46,7 +46,7 @@ export class DryRunEnd {
     return this.#transport.features.tellsWholeLag === true
   }
 
-  /** @param onGone called when letters of this loan were taken away: they come again, also those that were looked at */
+  /** @param onGone called when letters of this loan were taken away: they are redelivered, including those already read */
   lends({ signal }: TransportDelivery, onGone: () => void): void {
     if (this.#loans.has(signal)) return
     this.#loans.add(signal)
@@ -57,19 +57,19 @@ export class DryRunEnd {
     this.#seen++
   }
 
-  /** Whether the look has seen every letter that was counted. */
+  /** Tells whether the dry run has read every counted letter. */
   hasReached(): boolean {
     return this.#isWhole && this.#seen >= this.#expected
   }
 
-  /** How long to wait for the next letter before `marked`. `undefined`: as long as it takes. */
+  /** How long to wait for the next letter before `marked`. `undefined`: without limit. */
   get patienceMs(): number | undefined {
     if (this.#isMarked) return undefined
     if (this.#seen >= this.#expected) return 0
     return this.#seen === 0 ? TURN_MS : PATIENCE_MS
   }
 
-  /** There is a mark behind the letters now: it comes at last. */
+  /** Records that there is a mark behind the letters, which will arrive last. */
   marked(): void {
     this.#isMarked = true
   }

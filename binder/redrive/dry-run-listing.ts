@@ -13,33 +13,33 @@ interface Seen {
   readonly isOfOther: boolean
 }
 
-/** Messages that a dry run has read, in order, from after the last one of the previous list. */
+/** Messages that a dry run has read, in order, after the last one of the previous list. */
 export class DryRunListing {
   readonly letters: DeadLetter[] = []
   readonly #options: ListingOptions
   readonly #counts: { sent: number; kept: number }
-  /** Bytes of payloads that it has looked at. */
+  /** Size of the payloads read so far. */
   #bytes = 0
   /** Number of skipped messages for `after`. */
   #skipped = 0
-  /** Candidates for skipping, until that is known. */
+  /** Messages that may have to be skipped, until that is known. */
   readonly #before: Seen[] = []
   #isBehind: boolean
   #isBeyondLimit = false
 
-  /** @param counts of the run: what is listed counts as sent */
+  /** @param counts of the run: listed messages count as sent */
   constructor(options: ListingOptions, counts: { sent: number; kept: number }) {
     this.#options = options
     this.#counts = counts
     this.#isBehind = options.after === undefined
   }
 
-  /** How many it passed over: at most what `after` says. */
+  /** Number of skipped messages, at most that in `after`. */
   get skipped(): number {
     return this.#skipped
   }
 
-  /** There was more than it was to list. */
+  /** True if there were more than it may list. */
   get isBeyondLimit(): boolean {
     return this.#isBeyondLimit
   }
@@ -62,12 +62,12 @@ export class DryRunListing {
     if (this.#skipped >= (this.#options.after?.skip ?? 0)) await this.#goBehind()
   }
 
-  /** There are no more. */
+  /** Called when there are no more messages. */
   async end(): Promise<void> {
     if (!this.#isBehind) await this.#goBehind()
   }
 
-  /** Begins again. */
+  /** Starts again. */
   forget(): void {
     this.letters.length = 0
     this.#bytes = 0
@@ -77,7 +77,7 @@ export class DryRunListing {
     this.#isBeyondLimit = false
   }
 
-  /** Calls the filter with letters of other groups too: a page counts every letter that it reads. */
+  /** Calls the filter also with letters of other groups, because a page counts every letter that it reads. */
   async #list({ letter, isOfOther }: Seen): Promise<void> {
     if (!(await this.#options.filter(letter)) || isOfOther) {
       this.#counts.kept++
@@ -88,8 +88,8 @@ export class DryRunListing {
   }
 
   /**
-   * The previous list ended with the last message of that id among as many: an id may occur twice, and earlier messages may be gone. If the
-   * message itself is gone its position is unknown: then all are listed.
+   * The previous list ended with the last message with that id among the read ones: an id may occur twice, and earlier messages
+   * may be gone. If the message itself is gone its position is unknown: then all are listed.
    */
   async #goBehind(): Promise<void> {
     const before = this.#before.splice(0)

@@ -11,17 +11,19 @@ import type { RunCounts } from './run-patience.ts'
 import type { RunPublisher } from './run-publisher.ts'
 import { asBefore, sendBack } from './send-back.ts'
 
-/** How long the inbox of another group remembers handled messages, unless it has a `retentionMs` of its own. */
+/** How long the inbox of another group remembers handled messages, by default. */
 const INBOX_MS = 7 * DAY
-/** Letters that are remembered, to recognise a copy. */
+/** Number of letters that are remembered to recognise copies. */
 const MAX_COPY_KEYS = 100_000
 
-/** Decides about each letter of a run: it goes back, is kept behind the mark, or is dropped as a copy. */
+/** Decides about each letter of a run: it is sent back, kept behind the mark, or dropped as a copy. */
 export class LetterMoves {
   readonly #options: ResolvedRedrive
   readonly #counts: RunCounts
   readonly #publisher: RunPublisher
-  /** Letters that this run has sent back or kept, in the order of time. A copy of one that was given up may be the last there is. */
+  /**
+   * Letters that this run has sent back or kept, in time order. The copy of a letter that was given up may be the only one left.
+   */
   readonly #passed: Set<string> = new Set()
   /** Letters that were counted although the database did not answer, by position, with their count. */
   readonly #unanswered: Map<string, 'sent' | 'kept'> = new Map()
@@ -36,17 +38,19 @@ export class LetterMoves {
     this.#publisher = publisher
   }
 
-  /** There were more letters than the run may send back. */
+  /** True if there were more letters than the run may send back. */
   get isBeyondLimit(): boolean {
     return this.#isBeyondLimit
   }
 
-  /** Why a letter did not go back: for the end of the run. */
+  /** Reason why a letter was not sent back, thrown at the end of the run. */
   get refusal(): SendError | undefined {
     return this.#refusal
   }
 
-  /** Confirmed at its new place when this resolves. @throws, and publishes nothing, when the delivery is withdrawn before */
+  /**
+   * Resolves when the letter is confirmed at its new place. @throws, without publishing, when the delivery is withdrawn before
+   */
   async move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
     this.#uncount(delivery)
     const { channel, group } = this.#options
@@ -76,7 +80,7 @@ export class LetterMoves {
     this.#counts.kept++
   }
 
-  /** Counts a letter whose move may have succeeded: if it did, the letter never comes again. */
+  /** Counts a letter whose move may have succeeded: if it did, the letter is never redelivered. */
   async #counted<T>(count: 'sent' | 'kept', delivery: TransportDelivery, moving: Promise<T>): Promise<T> {
     try {
       return await moving
@@ -89,7 +93,7 @@ export class LetterMoves {
     }
   }
 
-  /** Takes back the count of a letter that has come again: it was not moved. */
+  /** Reverts the count of a redelivered letter, because it was not moved. */
   #uncount({ position }: TransportDelivery): void {
     const count = this.#unanswered.get(position)
     if (count === undefined) return
@@ -97,7 +101,7 @@ export class LetterMoves {
     this.#unanswered.delete(position)
   }
 
-  /** @returns false when it is too large to go back: then it is kept, and does not hold up the others */
+  /** @returns false when it is too large to be sent back: it is then kept, and does not block the others */
   async #goesBack(before: EncodedMessage, delivery: TransportDelivery): Promise<boolean> {
     if (this.#options.to === 'nowhere') return true
     const refusal = await sendBack(before, this.#options, (message) => this.#publisher.publish(message, delivery))
@@ -110,7 +114,7 @@ export class LetterMoves {
     return false
   }
 
-  /** Says once in a run that other groups can apply old letters a second time. */
+  /** Warns once in a run that other groups may apply old letters a second time. */
   #warnOfAge(message: EncodedMessage): void {
     const { to, channel, group, clock, logger } = this.#options
     const { failedAt } = readDeadLetter(message)
@@ -142,9 +146,10 @@ export class LetterMoves {
 }
 
 /**
- * A key that is equal only for copies of one message. The id alone is not enough, because a sender may use one id for several
- * messages.
- * @param message as it goes back: another failure of it makes no other message, unless it is a dead letter there, too
+ * Returns a key that is equal only for copies of one message. The id alone is not enough, because a sender may use one id for
+ * several messages.
+ * @param message in the form in which it is sent back: another failure of it makes no other message, unless it is a dead letter
+ * there, too
  */
 function copyKeyOf(message: EncodedMessage): string {
   const { id, key, body } = message

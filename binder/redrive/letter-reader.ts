@@ -20,7 +20,7 @@ export class LetterReader {
   readonly #waiting: Queue<TransportDelivery> = new Queue()
   #lost: Error | undefined
   #wake: () => void = () => {}
-  /** Taking the first place may take its time. */
+  /** False until the first subscription, which may take longer. */
   #hasBegun = false
 
   constructor(options: ResolvedRedrive, places: RedrivePlaces, patience: RunPatience, lookEnd: DryRunEnd | undefined) {
@@ -40,7 +40,7 @@ export class LetterReader {
       destination: letters.name,
       partitions: letters.partitions,
       group: DEAD_LETTER_GROUP,
-      // A dry run settles nothing: what it looks at is all in its hands, and headers are counted with it.
+      // A dry run settles nothing, so it holds everything that it reads, and headers count, too.
       prefetch: dryRun ? lookAt : PREFETCH,
       prefetchBytes: dryRun ? Math.max(2 * lookAtBytes, PREFETCH_BYTES) : PREFETCH_BYTES,
     }
@@ -50,7 +50,7 @@ export class LetterReader {
       this.#hasBegun = true
       return subscription
     } catch (error) {
-      // Deliveries from before the failure are the broker's again: settling them would do nothing.
+      // Deliveries from before the failure belong to the broker again: settling them would have no effect.
       this.giveBack()
       return lost(error)
     }
@@ -73,7 +73,7 @@ export class LetterReader {
   }
 
   /**
-   * The next one in line; `undefined` when the caller of the run wants no more; `'waited'` when none came within `patienceMs`.
+   * Returns the next letter; `undefined` when the caller ends the run; `'waited'` when none arrived within `patienceMs`.
    * @throws `binder.redrive_stalled`, LostSubscription
    */
   async next(patienceMs: number | undefined): Promise<TransportDelivery | 'waited' | undefined> {
@@ -91,7 +91,7 @@ export class LetterReader {
     }
   }
 
-  /** Waits for one that comes within `limitMs`, whatever the caller of the run wants. */
+  /** Waits for a letter for `limitMs`, even if the caller ends the run. */
   async last(limitMs: number): Promise<TransportDelivery | undefined> {
     if (this.#waiting.length === 0) await this.#somethingNew(limitMs)
     return this.#waiting.shift()

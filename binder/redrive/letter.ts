@@ -1,39 +1,39 @@
-/** A dead letter as an operator reads it. */
+/** A dead letter in the form shown to operators. */
 
 import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
 import { deadLetterFacts } from '../consuming/failure/dead-letter-message.ts'
 
-/** A message that failed permanently, and why. Missing metadata (another program wrote it) is `undefined`. */
+/** A message that failed permanently, and the reason. Missing metadata (written by another program) is `undefined`. */
 export interface DeadLetter {
   readonly id: string
   readonly key: string | null
   readonly source: string
-  /** When the message was made, epoch ms. */
+  /** Time at which the message was created, epoch ms. */
   readonly time: number
   /** Headers of the message, without the metadata of the failure. */
   readonly headers: Headers
-  /** Empty when its writer did not set it. */
+  /** Empty if its writer did not set it. */
   readonly contentType: string
   readonly bytes: number
-  /** The payload as it came, e.g. for `channel.codec.decode`; `null` is a tombstone. A dry run lists it when asked to. */
+  /** The payload as received, e.g. for `channel.codec.decode`; `null` is a tombstone. A dry run lists it on request. */
   readonly body: Uint8Array | null
-  /** When it failed, epoch ms. */
+  /** Time of the failure, epoch ms. */
   readonly failedAt: number | undefined
-  /** Handler calls made; 0 when the payload never reached the handler. */
+  /** Number of handler calls; 0 when the payload never reached the handler. */
   readonly attempts: number | undefined
-  /** Where it lay in the channel. */
+  /** Position in the channel. */
   readonly position: string | undefined
-  /** Which service failed. */
+  /** Service that failed. */
   readonly service: string | undefined
   readonly error: DeadLetterError
 }
 
-/** The error for which a message became a dead letter; `undefined` where the letter does not say. */
+/** The error because of which a message became a dead letter; `undefined` if the letter has none. */
 export interface DeadLetterError {
   readonly name: string | undefined
   readonly message: string | undefined
   readonly code: string | undefined
-  /** Bounded. */
+  /** Stack of limited length. */
   readonly stack: string | undefined
 }
 

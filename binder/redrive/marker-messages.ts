@@ -1,9 +1,9 @@
 /**
- * What runs leave in a dead letter channel, to tell how far they came.
+ * Messages that runs leave in a dead letter channel, to record their progress.
  *
- * Each run puts a *mark* behind the letters and ends there. Where the broker drops the position of a group that is away (Kafka, after
- * `offsets.retention.minutes`), a run that ends also says how far it has settled, in a second message behind it: the next run goes on from
- * there. A mark without that is of a run which was killed, or is under way.
+ * Each run appends a *mark* to the letters and ends there. If the broker drops the position of an inactive group (Kafka, after
+ * `offsets.retention.minutes`), a run that ends also records how far it has settled, in a second message behind it, and the next
+ * run continues there. A mark without this message belongs to a run that was killed, or is still running.
  */
 import { type EncodedMessage, INTERNAL_PREFIX, REDRIVE_END } from '../channel/message.ts'
 import { REDRIVE_RUN } from '../consuming/failure/dead-letter-message.ts'
@@ -19,12 +19,12 @@ export interface MarkFields {
   readonly time: number
 }
 
-/** The end of a run: what lies behind it came later. */
+/** Creates the mark at the end of a run: later messages arrived after its start. */
 export function runMark(fields: MarkFields): EncodedMessage {
   return { ...lookMark(fields), headers: { [REDRIVE_RUN]: fields.id } }
 }
 
-/** The end of a look, which settles nothing. */
+/** Creates the mark of a dry run, which settles nothing. */
 export function lookMark({ id, destination, time }: MarkFields): EncodedMessage {
   return {
     id,
@@ -45,13 +45,13 @@ export function endedMark(fields: MarkFields, run: string, settled: string | und
   return { ...lookMark(fields), headers }
 }
 
-/** A run that began at this position and has not said how far it came. */
+/** A run that began at this position and has not recorded its progress. */
 export interface OpenRun {
   readonly id: string
   readonly position: string
 }
 
-/** Compares positions of one partition, which differ in their last number alone. */
+/** Compares positions of one partition, which differ only in their last number. */
 const { compare } = new Intl.Collator('en', { numeric: true })
 
 /** Content of a dead letter channel's marks, read from its first message to its last. */
@@ -59,12 +59,12 @@ export class SettledByMarks {
   readonly #open: Map<string, OpenRun> = new Map()
   #settled: string | undefined
 
-  /** Position of the last delivery that was settled for certain. */
+  /** Position of the last delivery that was certainly settled. */
   get settled(): string | undefined {
     return this.#settled
   }
 
-  /** The first run that is open. */
+  /** The first run that has not ended. */
   get open(): OpenRun | undefined {
     return this.#open.values().next().value
   }
@@ -77,9 +77,9 @@ export class SettledByMarks {
     if (typeof ended !== 'string') return
     this.#open.delete(ended)
     if (typeof settled !== 'string') return
-    // A run that was frozen while others went on ends last, and settled less than they did.
+    // A run that was frozen while others continued ends last, and has settled fewer letters.
     if (this.#settled === undefined || compare(settled, this.#settled) > 0) this.#settled = settled
-    // A run that passed the mark of another began where that one had begun, or behind it.
+    // A run that passed the mark of another began where that one had begun, or later.
     for (const each of this.#open.values()) if (compare(each.position, settled) <= 0) this.#open.delete(each.id)
   }
 }

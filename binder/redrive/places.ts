@@ -5,15 +5,15 @@ import type { DestinationSpec, SettlingTransactions, Transport } from '../transp
 import { settlingTransactionsOf } from './atomic-move.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 
-/** Where the letters of a run are, and where they go. */
+/** Source and destination of a run's letters. */
 export interface RedrivePlaces {
   readonly letters: DestinationSpec
   readonly channel: DestinationSpec
   /** The channel, or the retry channel of the group. */
   readonly target: DestinationSpec
-  /** Letters and retries lie where their channel does. */
+  /** Letters and retries are on the transport of their channel. */
   readonly owner: Transport
-  /** Set when a letter leaves and comes back in one transaction. */
+  /** Set when a letter is removed and sent back in one transaction. */
   readonly settling: SettlingTransactions | undefined
 }
 
@@ -31,8 +31,8 @@ export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedr
 }
 
 /**
- * Makes what a run needs exist. A retry channel that is made here gets the partitions of its channel, which refuses another
- * number. A group of which there is nothing is a mistyped one: a queue for it would keep all that is sent from now on.
+ * Creates the broker objects that a run needs. A retry channel created here gets the partitions of its channel, which refuses
+ * another number. A group without any trace is probably mistyped: a queue for it would keep all further messages.
  * @throws TransportError, `binder.redrive_would_repeat`
  */
 export async function provisionPlaces(
@@ -42,7 +42,7 @@ export async function provisionPlaces(
   const place = { destination: letters.name, partitions: letters.partitions, group: DEAD_LETTER_GROUP }
   if ((await owner.hasPlace?.(place)) === false) throw withoutLetters(owner.name, channel.name, group, letters.name)
   await transport.provision([letters])
-  // The declaration may leave out that the channel is transactional.
+  // The declaration may omit that the channel is transactional.
   const repeats = to === 'channel' && ((await owner.settlingGroups?.(channel.name)) ?? []).length > 0
   if (repeats) throw new BinderError('binder.redrive_would_repeat', { channel: channel.name, group, why: 'settles' })
   if (dryRun || to === 'nowhere') return
@@ -50,7 +50,7 @@ export async function provisionPlaces(
   const isNew = to === 'group' && (await owner.hasPlace?.({ destination, partitions, group })) === false
   if (isNew) await transport.provision([channel])
   await transport.provision([target]).catch((error: unknown) => {
-    // A transport that makes nothing in advance: the transaction of the first letter makes it.
+    // A transport that creates nothing in advance: the transaction of the first letter creates it.
     if (!isNew || settling === undefined) throw error
   })
 }

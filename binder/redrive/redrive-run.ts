@@ -26,7 +26,7 @@ import { RunPublisher } from './run-publisher.ts'
 
 type End = 'complete' | 'stopped'
 
-/** A run, from the mark to the mark. Deliveries are processed one at a time, in order. */
+/** A run from the first letter to its mark. Deliveries are processed one at a time, in order. */
 export class RedriveRun {
   readonly #options: ResolvedRedrive
   readonly #places: RedrivePlaces
@@ -74,7 +74,7 @@ export class RedriveRun {
     }
   }
 
-  /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
+  /** A lost subscription is made again: unsettled letters are redelivered, settled ones are recognised by their ids. */
   async #readToEnd(): Promise<End> {
     const { clock, logger, signal } = this.#options
     for (let attempt = 1; ; attempt++) {
@@ -109,13 +109,16 @@ export class RedriveRun {
     }
   }
 
-  /** Once it has kept messages at the end, later ones have to go there too, or they would come before. */
+  /** Once it has kept messages at the end, later ones have to follow them to keep the order. */
   #isEnough(): boolean {
     const { sent, kept } = this.#counts
     return this.#options.dryRun ? this.#listing.isFull : sent >= this.#options.limit && kept === 0
   }
 
-  /** The next one in line; `undefined` when the caller wants no more, or a look has seen all. @throws as `LetterReader.next` */
+  /**
+   * Returns the next delivery; `undefined` when the caller ends the run, or a dry run has read all. @throws the errors of
+   * `LetterReader.next`
+   */
   async #next(): Promise<TransportDelivery | undefined> {
     for (;;) {
       const delivery = await this.#reader.next(this.#lookEnd?.patienceMs)
@@ -126,7 +129,7 @@ export class RedriveRun {
     }
   }
 
-  /** @returns whether it was the mark, or lies behind it */
+  /** @returns true if it was the mark, or is behind it */
   async #take(delivery: TransportDelivery): Promise<boolean> {
     const { message } = delivery
     const { dryRun, onProgress, id } = this.#options
@@ -136,7 +139,7 @@ export class RedriveRun {
       if (message.id === id) await this.#listing.end()
       return message.id === id
     }
-    // Another run took the mark away, which lay before this one. It is no copy of what it came from.
+    // Another run removed the mark, which was before this one. It is not a copy of its original.
     if (isPutByRun(message, id)) {
       delivery.release()
       return true
@@ -157,14 +160,20 @@ export class RedriveRun {
     return false
   }
 
-  /** Releases a withdrawn letter, and all queued behind it to keep the order: another run has them now, or the broker redelivers them. */
+  /**
+   * Releases a withdrawn letter, and all queued behind it to keep the order: another run has them now, or the broker redelivers
+   * them.
+   */
   #leave(delivery: TransportDelivery): false {
     delivery.release()
     this.#reader.giveBack()
     return false
   }
 
-  /** Settles marks directly behind the last letter of a run: counts of dead letters would include them until the next run. */
+  /**
+   * Settles marks directly behind the last letter of a run: otherwise counts of dead letters would include them until the next
+   * run.
+   */
   async #passMarks(): Promise<End> {
     for (;;) {
       const delivery = await this.#reader.last(TELL_MS)
@@ -181,7 +190,7 @@ export class RedriveRun {
     this.#settled.add(delivery.position)
   }
 
-  /** Behind the mark of the run: what it said of itself is settled too, unless letters lie before it. */
+  /** Settles the run's own record behind its mark, too, unless letters precede it. */
   async #endRun(): Promise<End> {
     if (!(await this.#settled.tell(this.#options, this.#places))) return 'complete'
     const delivery = await this.#reader.last(TELL_MS)
@@ -190,7 +199,7 @@ export class RedriveRun {
     return 'complete'
   }
 
-  /** A dry run that begins again lists again. @throws LostSubscription */
+  /** A dry run that starts again lists again. @throws LostSubscription */
   async #beginLook(): Promise<void> {
     if (this.#lookEnd === undefined) return
     this.#listing.forget()
@@ -205,11 +214,12 @@ export class RedriveRun {
 }
 
 /**
- * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
- * Runs on its own connections, beside the service or from a script.
- * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the
- *   start, or the group has no dead letter channel there; SendError when it will never take a letter, at the end of the run for one that is
- *   too large, which is kept; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
+ * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`. Uses
+ * its own connections, beside the service or from a script.
+ * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be
+ * reached at the start, or the group has no dead letter channel there; SendError when the broker can never take a letter, for a
+ * letter that is too large only at the end of the run, which keeps it; `binder.redrive_stalled`; errors of `filter`. Letters
+ * already moved stay moved.
  */
 export async function redrive<In, Out>(
   host: RedriveHost,

@@ -1,13 +1,15 @@
 /**
- * Redrive: dead letters go back to where they failed, once the cause is fixed.
+ * Redrive: sends dead letters back to where they failed, once the cause is fixed.
  *
- * A run goes once through the messages in the dead letter channel at its start, in order, up to a mark that it puts behind them. A selected
- * message is sent back and then settled; any other goes to the end of the dead letter channel, behind the mark, and is then settled. Nothing
- * is settled before the broker has confirmed its new location: a kill at any moment loses nothing. It may leave a second copy of one message,
- * with the same id: the next run drops it. On PostgreSQL both are one transaction, and there is no copy.
+ * A run reads the messages in the dead letter channel at its start once, in order, up to a mark that it appends. A selected
+ * message is sent back and then settled; any other is moved to the end of the dead letter channel, behind the mark, and then
+ * settled. Nothing is settled before the broker has confirmed its new location, so a kill at any moment loses nothing. It may
+ * leave a second copy of one message, with the same id, which the next run drops. On PostgreSQL both are one transaction, and
+ * there is no copy.
  *
- * Messages go back in the order in which they failed, and kept ones keep their order, with two exceptions: kept messages come after those that
- * arrived during the run, and after those that an interrupted run had not read. Messages sent back come after those sent in the meantime.
+ * Messages are sent back in the order in which they failed, and kept ones keep their order, with two exceptions: kept messages
+ * follow those that arrived during the run, and those that an interrupted run had not read. Messages sent back follow those sent
+ * in the meantime.
  */
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
@@ -25,87 +27,91 @@ import type { DeadLetter } from './letter.ts'
 
 /** Caller of a redrive, and its connection. */
 export interface RedriveHost extends RuntimeOptions {
-  /** Name of the caller, for the connections. */
+  /** Name of the caller, for connections. */
   readonly service: string
-  /** Its own, not that of a binder: it is closed at the end. */
+  /** Transport for the redrive alone, not that of a binder: it is closed at the end. */
   readonly transport: Transport
 }
 
-/** Which dead letters go back, where to and how fast. */
+/** Selection of dead letters, their destination and the rate. */
 export interface RedriveOptions {
-  /** Which letters go back; the others stay. What it throws ends the run. @default all */
+  /** Selects letters to send back; the others stay. An error that it throws ends the run. @default all */
   readonly filter?: ((letter: DeadLetter) => boolean | Promise<boolean>) | undefined
   /**
-   * Letters that are sent back at most, or listed. When some stay the run goes on to its end and keeps the others as well,
-   * for their order. @default no limit; 1 000 for a dry run */
+   * Maximum number of letters that are sent back, or listed. If some stay, the run continues to its end and keeps the others,
+   * too, for their order. @default no limit; 1 000 for a dry run
+   */
   readonly limit?: number | undefined
-  /** Letters sent back in a second at most. @default 100 */
+  /** Maximum number of letters sent back per second. @default 100 */
   readonly perSecond?: number | undefined
   /**
-   * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had, for as
-   *   long as the inbox remembers it (7 days by default); the others handle it again. Refused (`binder.redrive_would_repeat`) for a
-   *   `transactional` channel on PostgreSQL, whose groups may settle without an inbox, and for a channel of dead letters, whose
+   * Destination:
+   * - `channel`: every group of the channel, with the old id. Groups with an inbox drop messages that they have handled, as long
+   *   as the inbox remembers them (7 days by default); the others handle them again. Refused (`binder.redrive_would_repeat`) for
+   *   a `transactional` channel on PostgreSQL, whose groups may settle without an inbox, and for a channel of dead letters, whose
    *   group `redrive` would have the letter twice.
-   * - `group`: to the group that failed, and to no other, through its retry channel. A binding with `retry: 'delayed'`
-   *   reads that always; any other finds it within a minute, on PostgreSQL within 5 s.
-   * - `nowhere`: they are given up. They count as `sent`, and nothing of them is left.
+   * - `group`: only the group that failed, through its retry channel. A binding with `retry: 'delayed'` always reads it; any
+   *   other finds it within a minute, on PostgreSQL within 5 s.
+   * - `nowhere`: the letters are given up. They count as `sent`, and nothing of them remains.
    * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
    */
   readonly to?: 'channel' | 'group' | 'nowhere' | undefined
-  /** Lists what would go back and changes nothing. @default false */
+  /** Lists the letters that would be sent back, without changing anything. @default false */
   readonly dryRun?: boolean | undefined
-  /** With `dryRun`: reads this many messages, all of which it holds, and then ends. @default 65 535, the maximum */
+  /** With `dryRun`: number of messages to read, all of which it holds, before it ends. @default 65 535, the maximum */
   readonly lookAt?: number | undefined
-  /** With `dryRun`: the same in bytes of payloads; what it holds may be twice that. @default 128 MiB */
+  /** With `dryRun`: same limit in bytes of payloads; it may hold twice as much. @default 128 MiB */
   readonly lookAtBytes?: number | undefined
   /**
-   * With `dryRun`: begins after the last message with this id among the first `skip`, the number read before. If it is no longer among them, it
-   * begins at the first. Skipped messages are held and count for `lookAt` and `lookAtBytes`.
+   * With `dryRun`: starts after the last message with this id among the first `skip`, the number read before. If it is no longer
+   * among them, it starts at the first. Skipped messages are held and count for `lookAt` and `lookAtBytes`.
    * @default at the first
    */
   readonly after?: RedriveAfter | undefined
-  /** With `dryRun`: lists payloads too. @default false: `body` is null */
+  /** With `dryRun`: lists payloads, too. @default false: `body` is null */
   readonly payloads?: boolean | undefined
-  /** After each letter. */
+  /** Called after each letter. */
   readonly onProgress?: ((progress: RedriveCounts) => void) | undefined
-  /** Ends the run early; what it did stays done, and the report says `complete: false`. */
+  /** Ends the run early; moved letters stay moved, and the report has `complete: false`. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Nothing to read for so long although there should be: the run fails with `binder.redrive_stalled`. Another reader of the
-   * group `redrive` is the usual cause, or a broker that is away. In ms. @default 60 seconds
+   * Time without letters, although there should be some, after which the run fails with `binder.redrive_stalled`. The usual cause
+   * is another reader of the group `redrive`, or an unavailable broker. In ms. @default 60 seconds
    */
   readonly stallTimeoutMs?: number | undefined
 }
 
-/** Where a look before has ended. */
+/** End of a previous dry run. */
 export interface RedriveAfter {
   readonly skip: number
   readonly id: string
 }
 
-/** How far a redrive has come. */
+/** Progress of a redrive. */
 export interface RedriveCounts {
   /** Sent back, given up with `to: 'nowhere'`, or listed by a dry run. */
   readonly sent: number
-  /** Not chosen: still dead letters. */
+  /** Not selected: still dead letters. */
   readonly kept: number
-  /** Second copies of a letter, dropped. */
+  /** Second copies of a letter, which were dropped. */
   readonly copies: number
 }
 
 /** Result of a redrive. */
 export interface RedriveReport extends RedriveCounts {
-  /** All that lay there at the start was gone through; false when `limit`, `lookAt`, `lookAtBytes` or `signal` ended it before. */
+  /**
+   * True if all letters present at the start were read; false when `limit`, `lookAt`, `lookAtBytes` or `signal` ended it before.
+   */
   readonly complete: boolean
   /** Messages listed by a dry run, in order; empty otherwise. */
   readonly letters: readonly DeadLetter[]
-  /** Where they went, or would go. */
+  /** Actual destination. */
   readonly to: 'channel' | 'group' | 'nowhere'
-  /** With `after`: how many were passed over. */
+  /** With `after`: number of skipped messages. */
   readonly skipped?: number | undefined
 }
 
-/** Options of a run, with every default filled in. */
+/** Options of a run with all defaults applied. */
 export interface ResolvedRedrive {
   readonly id: string
   readonly transport: Transport

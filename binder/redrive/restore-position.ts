@@ -1,7 +1,7 @@
 /**
- * Gives a redrive its position back. A broker may drop the position of a group that is away for long: Kafka after
- * `offsets.retention.minutes`, 7 days by default, which pass between two redrives. The next one would send back every letter there ever
- * was. So it takes its position from the marks that runs leave among the letters.
+ * Restores the position of a redrive. A broker may drop the position of a group that is inactive for long: Kafka after
+ * `offsets.retention.minutes`, 7 days by default, which may pass between two redrives. The next one would then send back every
+ * letter ever written. So it takes its position from the marks that runs leave among the letters.
  */
 import { SECOND } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
@@ -15,14 +15,14 @@ import type { ResolvedRedrive } from './redrive.ts'
 
 const WINDOW = 500
 const WINDOW_BYTES = 16 * 1024 * 1024
-/** Reading ends after the broker's count of messages, or after this long without any: then a mark finds the end. */
+/** Time without messages after which reading ends before the broker's count is reached; then a mark finds the end. */
 const PATIENCE_MS = 2 * SECOND
-/** The same before the first: another look or run may have the place. */
+/** Same before the first message, because another run may hold the place. */
 const TURN_MS = 15 * SECOND
 const AGAIN_MS = 200
 
 /**
- * Does nothing where the broker has a position of the group. A look goes on without a position that is unknown.
+ * Does nothing if the broker has a position of the group. A dry run continues even if the position is unknown.
  * @throws `binder.redrive_position_unknown`, `binder.redrive_stalled`, TransportError
  */
 export async function regainPosition(options: ResolvedRedrive, { owner, letters }: RedrivePlaces): Promise<void> {
@@ -31,7 +31,7 @@ export async function regainPosition(options: ResolvedRedrive, { owner, letters 
   if (name === undefined) return
   const count = await owner.lag?.(place)
   const { settled, open } = count === 0 ? new SettledByMarks() : await readMarks(options, place, count)
-  // Another run may have been at work meanwhile.
+  // Another run may have been running meanwhile.
   if ((await owner.withoutPosition?.(place)) === undefined) return
   const { dryRun, logger } = options
   if (open !== undefined) {
@@ -47,7 +47,8 @@ export async function regainPosition(options: ResolvedRedrive, { owner, letters 
       'the look begins at the first letter: a redrive that was cut off may have sent some back',
     )
   } else if (settled !== undefined || !dryRun) {
-    // Also at the first: of a run that is killed before its first commit no other is to think that the broker has dropped its position.
+    // Also at the first message: if a run is killed before its first commit, another one must not conclude that the broker has
+    // dropped its position.
     await placeBehind(options, () => owner.placeBehind?.(place, settled), letters.name)
     if (settled !== undefined)
       logger.info(
@@ -57,7 +58,7 @@ export async function regainPosition(options: ResolvedRedrive, { owner, letters 
   }
 }
 
-/** @param count messages that there are, as the broker counts; some it may not hand out */
+/** @param count number of messages according to the broker, which may not deliver all */
 async function readMarks(options: ResolvedRedrive, place: GroupPlace, count = Number.POSITIVE_INFINITY) {
   const { transport, clock, signal, stallTimeoutMs } = options
   const marks = new SettledByMarks()
@@ -108,7 +109,7 @@ async function readMarks(options: ResolvedRedrive, place: GroupPlace, count = Nu
   }
 }
 
-/** The look that is over may be a member for a moment yet. @throws `binder.redrive_stalled` while the group has others */
+/** A dry run that has ended may still be a member for a moment. @throws `binder.redrive_stalled` while the group has others */
 async function placeBehind(
   { clock, signal, stallTimeoutMs }: ResolvedRedrive,
   place: () => Promise<boolean> | undefined,

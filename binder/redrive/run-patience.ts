@@ -1,14 +1,14 @@
 import { BinderError } from '../errors.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 
-/** Letters that a run has dealt with. In a dry run `sent` are those that it lists. */
+/** Letters that a run has processed. In a dry run `sent` are the listed ones. */
 export interface RunCounts {
   sent: number
   kept: number
   copies: number
 }
 
-/** Tells when a run has stalled: no letter has come for `stallTimeoutMs`. */
+/** Detects that a run has stalled: no letter has arrived for `stallTimeoutMs`. */
 export class RunPatience {
   readonly #options: Pick<ResolvedRedrive, 'clock' | 'stallTimeoutMs'>
   readonly #destination: string
@@ -23,12 +23,12 @@ export class RunPatience {
     this.#counts = counts
   }
 
-  /** Starts the time anew: a letter came, or the run has begun. */
+  /** Restarts the time: a letter arrived, or the run has begun. */
   renew(): void {
     this.#renewedAt = this.#options.clock.monotonic()
   }
 
-  /** Time until the run has stalled. */
+  /** Remaining time until the run counts as stalled. */
   get leftMs(): number {
     return this.#renewedAt + this.#options.stallTimeoutMs - this.#options.clock.monotonic()
   }

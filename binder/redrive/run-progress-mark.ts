@@ -6,7 +6,7 @@ import type { ResolvedRedrive } from './redrive.ts'
 
 export const TELL_MS: number = 5 * SECOND
 
-/** Positions that are remembered, to know one that comes again. */
+/** Number of positions that are remembered to recognise redeliveries. */
 const MOST_POSITIONS = 100_000
 
 /** How far a run has settled, in order. */
@@ -16,7 +16,7 @@ export class RunProgressMark {
 
   #hasTold = false
 
-  /** @param position of a delivery; one that comes again after a loss is no news */
+  /** @param position of a delivery; a redelivery after a loss changes nothing */
   add(position: string): void {
     if (this.#positions.has(position)) return
     this.#last = position
@@ -26,8 +26,8 @@ export class RunProgressMark {
   }
 
   /**
-   * Writes it down behind the letters, once, where the broker may forget the position of the run. What fails here is logged.
-   * @returns whether it is written down
+   * Writes the progress behind the letters, once, if the broker may forget the position of the run. Failures are logged.
+   * @returns true if it was written
    */
   async tell(options: ResolvedRedrive, { owner, letters }: RedrivePlaces): Promise<boolean> {
     const { dryRun, transport, clock, logger, id } = options

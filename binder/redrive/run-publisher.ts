@@ -24,27 +24,29 @@ export class RunPublisher {
     this.#patience = patience
   }
 
-  /** True when the delivery may have been settled: the database did not answer the commit. It comes again if it was not. */
+  /**
+   * True if the delivery may have been settled, because the database did not answer the commit. If it was not, it is redelivered.
+   */
   isUnanswered(delivery: TransportDelivery): boolean {
     return this.#unanswered.has(delivery)
   }
 
-  /** Puts the mark of the run behind the letters. */
+  /** Appends the mark of the run to the letters. */
   async mark(): Promise<void> {
     const { id, clock, dryRun } = this.#options
     const fields = { id, destination: this.#places.letters.name, time: clock.now() }
     await this.publish(dryRun ? lookMark(fields) : runMark(fields))
   }
 
-  /** Puts a letter behind the mark, instead of its delivery. @throws as `publish` */
+  /** Appends a letter behind the mark, in place of its delivery. @throws the errors of `publish` */
   async keep(letter: EncodedMessage, delivery: TransportDelivery): Promise<void> {
     const destination = this.#places.letters.name
     await this.publish(keptByRun({ ...letter, destination }, this.#options.id), delivery)
   }
 
   /**
-   * @param instead a delivery that is settled with it, where the broker does both in one transaction
-   * @throws `binder.redrive_stalled` while the broker is away for too long, SendError when it will never take it
+   * @param instead a delivery that is settled with it, if the broker does both in one transaction
+   * @throws `binder.redrive_stalled` while the broker is unavailable for too long, SendError when it can never take the message
    */
   async publish(message: EncodedMessage, instead?: TransportDelivery): Promise<void> {
     const { clock, logger, transport, signal, stallTimeoutMs } = this.#options

@@ -1,21 +1,21 @@
-/** Sends a dead letter back, with as few headers more as it takes. */
+/** Sends a dead letter back, with as few additional headers as necessary. */
 import type { EncodedMessage } from '../channel/message.ts'
 import { headersBefore, REDRIVE_RUN } from '../consuming/failure/dead-letter-message.ts'
 import { toGroup } from '../consuming/failure/retry-destination.ts'
 import { SendError, TransportError } from '../errors.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 
-/** The message as it was before it failed, marked with the run. */
+/** Returns the message as it was before it failed, marked with the run. */
 export function asBefore(letter: EncodedMessage, { channel, id }: ResolvedRedrive): EncodedMessage {
   return { ...letter, destination: channel.name, headers: { ...headersBefore(letter.headers), [REDRIVE_RUN]: id } }
 }
 
 /**
- * Resolves when the message is confirmed at its new place. One as large as its channel allows is too large with the headers that a run
- * adds, and goes without them: when it fails again, its letter does not say that the run had sent it back. Without the number of attempts,
- * the last to go, its group counts it as tried once.
+ * Resolves when the message is confirmed at its new place. A message of the maximum size is too large with the headers that a run
+ * adds, and is sent without them: if it fails again, its letter does not show that the run had sent it back. Without the number
+ * of attempts, which is omitted last, its group counts it as tried once.
  * @param publish rejects with SendError
- * @returns why it cannot go back: it is too large for its channel
+ * @returns why it cannot be sent back: it is too large for its channel
  */
 export async function sendBack(
   message: EncodedMessage,

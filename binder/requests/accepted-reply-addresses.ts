@@ -3,10 +3,12 @@ import type { Headers } from '../channel/message.ts'
 import { TerminalError } from '../errors.ts'
 import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID } from './request-reply-format.ts'
 
-/** Services that one responder answers at most; each has a destination of its own on the broker. */
+/** Maximum number of services that one responder answers, because each has its own destination on the broker. */
 const MAX_ASKERS = 100
 
-/** Destinations of a responder's answers, limited in number: requesters must not create any number of destinations. */
+/**
+ * Destinations of a responder's answers, limited in number: requesters must not be able to create arbitrarily many destinations.
+ */
 export class AcceptedReplyAddresses {
   readonly #replies: string
   readonly #known = new Set<string>()
@@ -17,7 +19,7 @@ export class AcceptedReplyAddresses {
   }
 
   /**
-   * Reply address of a request; `undefined` when no reply is awaited.
+   * Returns the reply address of a request; `undefined` when no reply is awaited.
    * @throws TerminalError as `replyAddress` does, and when there are too many requesters
    */
   address(headers: Headers): ReturnType<typeof replyAddress> {
@@ -32,7 +34,7 @@ export class AcceptedReplyAddresses {
     return address
   }
 
-  /** The same, for requests that failed already. */
+  /** Returns the reply address of a request that has already failed. */
   addressOrNone(headers: Headers): ReturnType<typeof replyAddress> {
     try {
       return this.address(headers)
@@ -43,8 +45,8 @@ export class AcceptedReplyAddresses {
 }
 
 /**
- * Reply address of a request; `undefined` when no reply is awaited.
- * @throws TerminalError when the address is no destination for these replies: a requester cannot have them sent elsewhere
+ * Returns the reply address of a request; `undefined` when no reply is awaited.
+ * @throws TerminalError when the address is not a destination for these replies: a requester cannot have them sent elsewhere
  */
 function replyAddress(headers: Headers, replies: string): { readonly to: string; readonly id: string } | undefined {
   const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers

@@ -5,7 +5,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 /** Answer to a failed request. */
 export interface Answer {
   readonly message: EncodedMessage
-  /** Channel whose settings its destination has. */
+  /** Channel with the settings of its destination. */
   readonly replies: Channel
   /** True: the request is settled with it. */
   readonly settles: boolean

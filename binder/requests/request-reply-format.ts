@@ -15,20 +15,20 @@ import { bounded } from '../transport/foreign-cloud-events.ts'
 export const REQUEST_ID = 'request-id'
 export const REPLY_TO = 'request-reply-to'
 const REPLY_STATUS = 'reply-status'
-/** Limit for a responder's reason, which another program may write: it goes into errors and logs. */
+/** Limit for a responder's reason, which another program may write, and which enters errors and logs. */
 export const MAX_REASON = 128
 export const MAX_MESSAGE = 1_024
 
-/** Characters of a destination for replies; a longer one is refused by responders. */
+/** Maximum length of a destination for replies; responders refuse a longer one. */
 export const MAX_REPLY_PLACE = 200
 
-/** Id of this very request for an inbox; `undefined` when no reply is awaited. */
+/** Returns the id of this request for an inbox; `undefined` when no reply is awaited. */
 export function askingOf({ headers }: EncodedMessage): string | undefined {
   const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers
   return typeof to === 'string' && typeof id === 'string' ? bounded(id) : undefined
 }
 
-/** Where replies of one channel go for one service. */
+/** Returns the destination of one channel's replies for one service. */
 export function replyDestination(replies: string, service: string): string {
   return `${replies}.${service}`
 }
@@ -38,9 +38,9 @@ export function replyHeaders(id: string, status: 'ok' | 'failed'): Headers {
 }
 
 /**
- * The payload of a reply.
+ * Returns the payload of a reply.
  * @param channel of the request
- * @throws `binder.request_failed` when the responder said so; SchemaError, CodecError when the reply is none of its channel
+ * @throws `binder.request_failed` with the responder's error; SchemaError, CodecError when the reply does not fit its channel
  */
 export async function readReply<In, Out>(
   channel: string,
@@ -56,7 +56,7 @@ function readFailure(body: Uint8Array | null): { reason: string; answer: string;
   try {
     said = parseShallow(Buffer.from(body ?? []).toString()) as typeof said
   } catch {
-    // Another program's failure, with a body of its own.
+    // A failure from another program, with its own body.
   }
   const text = (value: unknown, most: number, otherwise: string): string =>
     typeof value === 'string' ? value.slice(0, most) : otherwise

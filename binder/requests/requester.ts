@@ -1,4 +1,4 @@
-/** The side that asks: requests that wait for their replies. */
+/** The requesting side: requests that wait for their replies. */
 import type { Clock } from '../../core/clock.ts'
 import { bytesCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
@@ -17,9 +17,9 @@ import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, readReply, replyDestination } fr
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
   /** Channel of the reply: one of `createBinder({ replies })`. */
   readonly reply: Channel<ReplyIn, Reply>
-  /** From the call to the reply, in ms. @default 30 seconds */
+  /** Time limit from the call to the reply, in ms. @default 30 seconds */
   readonly timeoutMs?: number | undefined
-  /** Ends the waiting with its reason. The request may be handled all the same. */
+  /** Ends the wait with the signal's reason. The request may be handled nevertheless. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -27,7 +27,7 @@ export interface RequesterHost {
   readonly service: string
   readonly instance: string
   readonly clock: Clock
-  /** Whether the binding of this name has its place at the broker and is not paused. */
+  /** Tells whether the binding with this name has its place at the broker and is not paused. */
   isReceiving(binding: string): boolean
   send<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options: SendOptions): Promise<unknown>
 }
@@ -47,11 +47,11 @@ const NAMES = optionNames<RequestOptions<unknown, unknown>>({
 })
 
 /**
- * Replies come over an anonymous subscription of this instance to `<reply channel>.<service>`; each instance of the
- * service gets all of them and takes its own. What was sent while the subscription was away is lost: the request times out.
+ * Replies arrive on an anonymous subscription of this instance to `<reply channel>.<service>`; each instance of the service
+ * receives all of them and takes its own. Replies sent while the subscription is down are lost, and the request times out.
  */
 export class Requester {
-  /** To be run with the other bindings. */
+  /** Bindings to run with the others. */
   readonly bindings: readonly SinkBinding[]
   readonly #host: RequesterHost
   readonly #places: ReadonlyMap<string, SinkBinding>
@@ -84,7 +84,10 @@ export class Requester {
     this.bindings = [...this.#places.values()]
   }
 
-  /** @throws `binder.request_timeout`, `binder.request_failed`, SendError, the signal's reason, `binder.closed` when the binder closes */
+  /**
+   * @throws `binder.request_timeout`, `binder.request_failed`, SendError, the reason of the signal, `binder.closed` when the
+   * binder closes
+   */
   async request<In, Out, ReplyIn, Reply>(
     channel: Channel<In, Out>,
     payload: NoInfer<In>,
@@ -118,7 +121,7 @@ export class Requester {
       reject(new BinderError('binder.closed', { state: 'closing', path: 'binder.request' }))
   }
 
-  /** The reply with this id, or why there is none. Leaves nothing behind. */
+  /** Waits for the reply with this id. Removes all listeners at the end. */
   async #await(
     id: string,
     { channel, timeoutMs, signal }: { channel: string; timeoutMs: number; signal: AbortSignal | undefined },
@@ -142,7 +145,7 @@ export class Requester {
     }
   }
 
-  /** Only when the reply would find its way. */
+  /** Sends only while a reply could be received. */
   async #ask({ input, options }: SinkBinding, until: AbortSignal, send: () => Promise<unknown>): Promise<void> {
     while (!this.#host.isReceiving(options.name ?? input.name)) {
       await this.#host.clock.sleep(20, until)

@@ -20,9 +20,10 @@ import type { Answer, AnswerHost } from './failed-request-answer.ts'
 import { MAX_MESSAGE, MAX_REASON, replyHeaders } from './request-reply-format.ts'
 
 /**
- * Answers requests: the handler's result goes to the caller of `binder.request`, confirmed before the request is settled. A request that
- * failed permanently is answered with its error's code and message, and then dead-lettered, or handled as `onFailure` requires; one that the
- * handler refuses (`RequestRefused`) is only answered. A message of `send`, which awaits no answer, gets none.
+ * Answers requests: the handler's result goes to the caller of `binder.request`, confirmed before the request is settled. A
+ * request that failed permanently is answered with its error's code and message, and then dead-lettered, or handled according to
+ * `onFailure`; one that the handler refuses (`RequestRefused`) is only answered. A message of `send`, which awaits no answer, is
+ * not answered.
  */
 export function responder<
   In,
@@ -55,7 +56,7 @@ export function responder<
 export function responder(requests: unknown, replies: unknown, options: unknown, handler: unknown): ProcessorBinding {
   const input = requireChannel('responder', requests as Channel)
   const path = `responder("${input.name}")`
-  // A reply is for who asked: groups of the reply channel have no part in it.
+  // A reply is for its requester only, so groups of the reply channel are not created.
   const output = Object.freeze({ ...requireChannel(`${path} replies`, replies as Channel), groups: [] })
   const answer = requireFunction(`${path} handler`, handler as Handler<unknown, HandlerContext, unknown>)
   const places = new AcceptedReplyAddresses(output.name)
@@ -78,7 +79,7 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
   } satisfies ProcessorBinding)
 }
 
-/** The answer to a request that failed permanently; `undefined` when none is awaited. */
+/** Returns the answer to a request that failed permanently; `undefined` when none is awaited. */
 function failureAnswer(
   request: EncodedMessage,
   thrown: unknown,

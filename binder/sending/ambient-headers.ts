@@ -1,6 +1,6 @@
 /**
- * Headers that come from around the code that sends, not from its arguments: the lock it holds, the trace it is part of.
- * Asked once per message, where it is made; headers given with the message win over them.
+ * Headers from the context of the sending code, not from its arguments: the lock that it holds, the trace that it is part of.
+ * Read once per message, when it is created; headers given with the message take precedence.
  */
 
 import { watchHandedOut } from '../../core/async-contexts.ts'
@@ -13,7 +13,7 @@ import type { Headers } from '../channel/message.ts'
 import type { SendOptions } from '../channel/message-codec.ts'
 import { SendError } from '../errors.ts'
 
-/** Called synchronously in the context of the sender; what it throws is the sender's `SendError`. */
+/** Called synchronously in the context of the sender; the sender receives its errors as a `SendError`. */
 export type AmbientHeaders = () => Headers | undefined
 
 /** @throws TypeError naming the option */
@@ -22,7 +22,7 @@ export function checkAmbient(path: string, ambient: unknown): AmbientHeaders | u
   throw invalidOption(path, ambient, 'a function that returns headers, such as () => leaseHeaders()')
 }
 
-/** The options with the headers around the caller among them. @throws SendError when they cannot be had */
+/** Adds the headers of the caller's context to the options. @throws SendError when they cannot be obtained */
 export function withAmbient(
   ambient: AmbientHeaders | undefined,
   destination: string,
@@ -38,7 +38,7 @@ export function withAmbient(
   return headers === undefined ? options : { ...options, headers: { ...headers, ...options?.headers } }
 }
 
-/** A promise has no names of its own: an async function would add nothing, in silence. */
+/** Refuses a promise: it has no own fields, so an async function would silently add nothing. */
 function requireHeaders(headers: unknown): Headers | undefined {
   if (headers === undefined) return undefined
   if (typeof headers === 'object' && headers !== null && !isThenable(headers)) return headers as Headers
@@ -52,10 +52,10 @@ export interface HandlerResult {
 }
 
 /**
- * Calls a handler whose result is sent. The handler may get its payload from an inner context, as in
- * `return locks.using(...)`: such a payload is sent with that context's headers, although it has ended by then. Any other
- * payload is sent with the headers around the handler.
- * @param payloadsOf what is sent of a value that came out of a context
+ * Calls a handler whose result is sent. Its payload may come from an inner context, as in `return locks.using(...)`: such a
+ * payload is sent with that context's headers, although the context has ended by then. Other payloads are sent with the headers
+ * of the handler's context.
+ * @param payloadsOf payloads in a value that left a context
  */
 export async function callKeepingHeaders(
   ambient: AmbientHeaders | undefined,
@@ -71,17 +71,17 @@ export async function callKeepingHeaders(
   return { value, ambientOf: (payload) => handedOut.get(madeOf(payload)) ?? ambient }
 }
 
-/** Outputs in a handler's result. */
+/** Returns the outputs in a handler's result. */
 export function outputsIn(value: unknown): readonly unknown[] {
   return value instanceof Outputs ? value.payloads : [value]
 }
 
-/** The value that left the context, before it got an address or headers. */
+/** Returns the value that left the context, before it got an address or headers. */
 function madeOf(output: unknown): unknown {
   return output instanceof Addressed ? output.payload : output
 }
 
-/** A handler that takes locks in a long loop does not keep every value alive. */
+/** A handler that takes locks in a long loop must not keep every value alive. */
 const MAX_REMEMBERED = 1_000
 
 function remember(handedOut: Map<unknown, AmbientHeaders>, payload: unknown, headers: AmbientHeaders): void {
@@ -91,7 +91,7 @@ function remember(handedOut: Map<unknown, AmbientHeaders>, payload: unknown, hea
   if (handedOut.size > MAX_REMEMBERED) handedOut.delete(handedOut.keys().next().value)
 }
 
-/** The headers of now, for later; an error as well. */
+/** Reads the headers now, for later use; also keeps an error. */
 function snapshot(ambient: AmbientHeaders): AmbientHeaders {
   try {
     const headers = notAwaited(ambient())

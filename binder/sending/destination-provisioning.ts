@@ -13,7 +13,7 @@ export type SendDestination<Name extends string = string> = Pick<
 >
 
 /**
- * What the declarations of a binder say of each destination; two declarations of one name must agree.
+ * Returns the declarations of each destination in a binder; two declarations with one name must agree.
  * @throws TypeError / RangeError naming the binding or the channel
  */
 export function destinationSpecs(
@@ -60,13 +60,13 @@ export function assumedSpec(name: string): DestinationSpec {
   return { name, partitions: defaultPartitions(name), groups: [], assumed: true, ...heldIn(name) }
 }
 
-/** Less than a whole channel will do. */
+/** A part of a channel is sufficient. */
 function requireDestination(path: string, value: SendDestination): void {
   const fits = typeof value?.name === 'string' && typeof value.partitions === 'number' && Array.isArray(value.groups)
   if (!fits) throw invalidOption(path, value, 'what defineChannel returned')
 }
 
-/** A message sent before the consumer has subscribed must find its group, also where a new group starts at the latest. */
+/** A message sent before the consumer has subscribed must find its group, even if new groups start at the latest. */
 function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): DestinationSpec {
   const { name, partitions, groups, retentionMs, transactional } = input
   const all = options.group === undefined ? groups : [...groups, options.group]
@@ -79,7 +79,7 @@ export class ProvisionedDestinations {
   readonly #specs: Map<string, DestinationSpec>
   readonly #defaults: (name: string) => DestinationSpec
   readonly #known: Set<string> = new Set()
-  /** Provisioned for delayed messages as well. */
+  /** Names that were also provisioned for delayed messages. */
   readonly #delayed: Set<string> = new Set()
   readonly #transactional: Set<string> = new Set()
 
@@ -93,7 +93,7 @@ export class ProvisionedDestinations {
     this.#defaults = defaults
   }
 
-  /** A channel that is sent to without having been declared, or under another name: it is made as it says itself. */
+  /** Records a channel that is sent to without a declaration, or under another name. It is created with its own settings. */
   learn(place: SendDestination, name: string = place.name): void {
     if (!this.#specs.has(name)) this.#specs.set(name, specOf({ ...place, name }))
   }
@@ -102,17 +102,17 @@ export class ProvisionedDestinations {
     return this.#specs.get(name) ?? this.#defaults(name)
   }
 
-  /** Answers without calling `unlisted`: a provisioned destination is fully known. */
+  /** Answers without calling `unlisted`, because a provisioned destination is fully known. */
   isTransactional(name: string): boolean {
     return this.#transactional.has(name) || this.#specs.get(name)?.transactional === true
   }
 
-  /** Whether it was made to exist, with what this message needs of it. */
+  /** Tells whether the destination was created with everything that this message needs. */
   has({ destination, notBefore }: EncodedMessage): boolean {
     return this.#known.has(destination) && (notBefore === undefined || this.#delayed.has(destination))
   }
 
-  /** Transport on which a destination lies. */
+  /** Returns the transport of a destination. */
   ownerOf(name: string): Transport {
     return this.#transport.ownerOf?.(name) ?? this.#transport
   }
@@ -127,7 +127,7 @@ export class ProvisionedDestinations {
   async provision(specs: readonly DestinationSpec[]): Promise<void> {
     await this.#transport.provision(specs)
     for (const spec of specs) {
-      // Remembers names without a declaration, such as those of dead letters: they are made again with the same settings.
+      // Remembers names without a declaration, such as those of dead letters, to create them again with the same settings.
       if (spec.assumed !== true && !this.#specs.has(spec.name)) this.#specs.set(spec.name, spec)
       this.#known.add(spec.name)
       if (spec.delays === true) this.#delayed.add(spec.name)
@@ -135,7 +135,7 @@ export class ProvisionedDestinations {
     }
   }
 
-  /** The broker did not find the destination: it is provisioned before the next message to it. */
+  /** Forgets a destination that the broker did not find, so that it is provisioned before the next message to it. */
   forget(name: string): void {
     this.#known.delete(name)
     this.#delayed.delete(name)

@@ -5,18 +5,18 @@ import type { Transport } from '../transport/transport.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
 export interface DestinationWaitEvents<Item> {
-  /** Its destination exists. Called in the order held. */
+  /** The item's destination exists. Called in the order in which items were held. */
   onReady(item: Item): void
   onFailed(item: Item, error: Error): void
-  /** Its time was over first. */
+  /** The item's time limit passed before. */
   onLate(item: Item): void
-  /** `isHeld` has another answer for some destination. */
+  /** The result of `isHeld` has changed for some destination. */
   onHeld(): void
-  /** Some are ready or have failed. */
+  /** Some items are ready or have failed. */
   onMoved(): void
 }
 
-/** Items that wait for one destination to exist, in order. */
+/** Items that wait for one destination to be created, in order. */
 interface Lane<Item> {
   readonly name: string
   readonly first: EncodedMessage
@@ -33,19 +33,19 @@ interface Held {
 
 /** Names of destinations may come from messages. */
 const MOST_SUSPECTS = 1_000
-/** Calls under way on one transport, each with channels or requests of its own on the broker. */
+/** Maximum number of calls on one transport, because each uses channels or requests of the broker. */
 const MOST_CALLS = 16
 
 /** Calls to one transport. */
 interface Calls<Item> {
   readonly waiting: Array<ReadonlyArray<Lane<Item>>>
-  /** Number of calls under way. */
+  /** Number of running calls. */
   open: number
 }
 
 /**
- * Where messages wait until their destination exists. What goes elsewhere does not wait for them, and the error of one
- * destination is that of its own messages alone. What is sent to it meanwhile stays behind them.
+ * Holds messages until their destination exists. Messages to other destinations do not wait for them, and the error of one
+ * destination only concerns its own messages. Later messages to it queue behind them.
  */
 export class DestinationWait<Item extends Held> {
   readonly #destinations: ProvisionedDestinations
@@ -53,13 +53,13 @@ export class DestinationWait<Item extends Held> {
   readonly #events: DestinationWaitEvents<Item>
   readonly #isAlone: boolean
   readonly #lanes: Map<string, Lane<Item>> = new Map()
-  /** Failed together with others: whose fault it was is not known, so each is asked for alone. */
+  /** Destinations that failed together: which one caused the failure is unknown, so each is created separately. */
   readonly #suspects: Set<string> = new Set()
   #fresh: Array<Lane<Item>> = []
-  /** By the transport on which the destinations lie: one that does not answer delays no calls to the others. */
+  /** Calls by transport: one that does not answer delays no calls to the others. */
   readonly #calls: Map<Transport, Calls<Item>> = new Map()
 
-  /** @param isAlone a call for each destination: they may lie on different brokers */
+  /** @param isAlone true: one call for each destination, because they may be on different brokers */
   constructor(
     destinations: ProvisionedDestinations,
     clock: Clock,
@@ -72,12 +72,12 @@ export class DestinationWait<Item extends Held> {
     this.#events = events
   }
 
-  /** Whether messages to the destination wait here. */
+  /** Tells whether messages to the destination wait here. */
   isHeld(destination: string): boolean {
     return this.#lanes.size > 0 && (this.#lanes.has(destination) || this.#lanes.has(delayed(destination)))
   }
 
-  /** False: it may leave. True: it waits here, and `begin` follows. */
+  /** False: the message may be sent. True: it waits here, and `begin` follows. */
   holds(item: Item): boolean {
     const { message } = item
     const isKnown = this.#destinations.has(message)
@@ -93,7 +93,7 @@ export class DestinationWait<Item extends Held> {
     return true
   }
 
-  /** Makes exist what is new. Together as far as possible: a new queue has to settle, whatever else is made meanwhile. */
+  /** Creates new destinations, together as far as possible, because a new queue needs time to settle. */
   begin(): void {
     const together: Array<Lane<Item>> = []
     for (const lane of this.#fresh) {
@@ -187,7 +187,7 @@ export class DestinationWait<Item extends Held> {
   }
 }
 
-/** Delayed messages need more of a destination, and have no order with the others. */
+/** Delayed messages need additional objects, and have no order with others. */
 function laneOf({ destination, notBefore }: EncodedMessage): string {
   return notBefore === undefined ? destination : delayed(destination)
 }

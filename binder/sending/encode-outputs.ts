@@ -1,4 +1,4 @@
-/** From what a handler or a poll returned to messages, each with its channel, its id and the headers around it. */
+/** Converts the result of a handler or a poll to messages, each with its channel, its id and the headers of its context. */
 
 import type { Clock } from '../../core/clock.ts'
 import { derivedId } from '../../core/ids.ts'
@@ -10,7 +10,7 @@ import { encodeMessage } from '../channel/message-codec.ts'
 import { type HandlerResult, outputsIn, withAmbient } from './ambient-headers.ts'
 import type { ProvisionedDestinations } from './destination-provisioning.ts'
 
-/** Service that sends, and its destinations. */
+/** The sending service, and its destinations. */
 export interface Sender {
   readonly service: string
   readonly clock: Clock
@@ -18,9 +18,9 @@ export interface Sender {
 }
 
 /**
- * What a handler or a poll returned, as messages.
- * @param channel where a payload without an address goes
- * @param idOf the id of the output at an index
+ * Converts the result of a handler or a poll to messages.
+ * @param channel channel of payloads without an address
+ * @param idOf id of the output at an index
  * @throws SchemaError, CodecError, TypeError: none of them is sent
  */
 export function encodeOutputs(
@@ -40,8 +40,8 @@ export function encodeOutputs(
 }
 
 /**
- * The ids of an input's outputs. They follow from the input's id and the position in the list, so that a repeated output after a crash is the
- * same message for deduplication. Instances without a group each send their own.
+ * Returns the ids of an input's outputs. They derive from the input's id and the position in the list, so that a repeated output
+ * after a crash is the same message for deduplication. Instances without a group each send their own.
  */
 export function outputIds(input: EncodedMessage, group: string | null): (index: number) => string | undefined {
   return (index) => (group === null ? undefined : derivedId(sourceOf(input), input.id, input.destination, group, index))

@@ -14,16 +14,14 @@ export interface PublisherParts {
   readonly transport: Transport
   readonly destinations: ProvisionedDestinations
   readonly clock: Clock
-  /** Messages that may be unconfirmed at once. */
+  /** Maximum number of unconfirmed messages. */
   readonly maxInFlight: number
-  /** How long a send may take, its destination and its place in the line included. */
+  /** Time limit of a send, including the creation of its destination and its place in the queue. */
   readonly timeoutMs: number
   readonly telemetry: BinderTelemetry | undefined
 }
 
-/**
- * Sends everything that leaves a binder, whatever its transport. Beyond the limits of `SendWindows` a caller waits (backpressure).
- */
+/** Sends all messages of a binder, on any transport. Beyond the limits of `SendWindows` callers wait (backpressure). */
 export class Publisher {
   readonly #transport: Transport
   readonly #batches: PublishBatches<Entry>
@@ -34,7 +32,7 @@ export class Publisher {
   readonly #destinationWait: DestinationWait<Entry>
   readonly #windows: SendWindows<Entry>
   readonly #idleWaiters: Array<() => void> = []
-  /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
+  /** A batch contains messages of several senders, so it is sent outside of their locks and transactions. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
   #scheduled = false
 
@@ -79,7 +77,7 @@ export class Publisher {
     return this.#transport.confirmsSingly === true
   }
 
-  /** Health of the transport; `down` too while the broker confirms nothing. */
+  /** Health of the transport; also `down` while the broker confirms nothing. */
   health(): TransportHealth {
     return this.#batches.health()
   }
@@ -94,8 +92,8 @@ export class Publisher {
   }
 
   /**
-   * One outcome per message, in order; never rejects.
-   * @param parent of the span around it, if there is telemetry
+   * Publishes messages. Returns one outcome per message, in order; never rejects.
+   * @param parent parent of the span around it, if there is telemetry
    */
   publish(
     messages: readonly EncodedMessage[],
@@ -105,8 +103,8 @@ export class Publisher {
   }
 
   /**
-   * The same for what a handling ends with: outputs, dead letters, copies for the next attempt. They do not wait for the
-   * window. When it is full of messages that wait for this very handling, nothing would ever move again.
+   * Same for the results of handling: outputs, dead letters, copies for the next attempt. They do not wait for the window: if it
+   * were full of messages that wait for this very handling, nothing would ever continue.
    */
   publishResult(
     messages: readonly EncodedMessage[],
@@ -115,7 +113,7 @@ export class Publisher {
     return this.#publish(messages, parent ?? 'active', true)
   }
 
-  /** Resolves when everything handed in has an outcome. */
+  /** Resolves when every message has an outcome. */
   idle(): Promise<void> {
     if (this.#windows.isEmpty) return Promise.resolve()
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
@@ -162,7 +160,7 @@ export class Publisher {
     return this.#transport.refuses?.(message)
   }
 
-  /** Starts the time limit of a message that has room. */
+  /** Starts the time limit of an admitted message. */
   #admit(entry: Entry): void {
     entry.deadline = this.#clock.monotonic() + this.#timeoutMs
     if (this.#destinationWait.holds(entry)) this.#windows.moved(entry)
@@ -180,7 +178,7 @@ export class Publisher {
     for (let next = this.#windows.next(); next !== undefined; next = this.#windows.next()) this.#admit(next)
   }
 
-  /** A destination does not answer any more, or does again. */
+  /** Called when a destination stops answering, or answers again. */
   #sortBlocked(): void {
     this.#windows.sort()
     this.#admitBlocked()
@@ -204,11 +202,11 @@ export class Publisher {
 
 interface Entry extends Windowed {
   readonly resolve: (outcome: PublishOutcome) => void
-  /** On the monotonic clock, from when it has room. */
+  /** Monotonic time, counted from when the message was admitted. */
   deadline: number
 }
 
-/** Sent again after an answer that was lost, it would be there twice. */
+/** Repeated after a lost answer, the message would be stored twice. */
 function transactionalOnly(transport: string, { id, destination }: EncodedMessage): TransportError {
   return new TransportError({
     transport,

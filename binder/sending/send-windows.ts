@@ -3,29 +3,29 @@ import type { EncodedMessage } from '../channel/message.ts'
 
 const MAX_BYTES = 64 * 1024 * 1024
 
-/** Messages and bytes that the broker has not confirmed. */
+/** Numbers of unconfirmed messages and bytes. */
 interface Counts {
   count: number
   bytes: number
 }
 
-/** A message that is counted in a window, or waits for room there. */
+/** A message that is counted in a window, or waits for capacity there. */
 export interface Windowed {
   readonly message: EncodedMessage
-  /** Where it is counted; `undefined` before and after. */
+  /** The window that counts it; `undefined` before and after. */
   countedIn: Counts | undefined
 }
 
 class SendWindow<Entry> implements Counts {
   count = 0
   bytes = 0
-  /** Messages that wait for room, in order. */
+  /** Messages that wait for capacity, in order. */
   readonly blocked: Queue<Entry> = new Queue()
 }
 
 /**
- * Limits the messages that the broker has not confirmed: so many messages and about 64 MiB, and as much again for all destinations that do not answer or do not exist
- * yet, so that the others have room. A message beyond that waits, in the order of its destination.
+ * Limits unconfirmed messages: to a number and about 64 MiB, and to the same again for all destinations that do not answer or do
+ * not exist yet, so that the others have capacity. A message beyond that waits, in the order of its destination.
  */
 export class SendWindows<Entry extends Windowed> {
   readonly #maxInFlight: number
@@ -33,7 +33,7 @@ export class SendWindows<Entry extends Windowed> {
   readonly #usual = new SendWindow<Entry>()
   readonly #slow = new SendWindow<Entry>()
 
-  /** @param isSlow whether messages to a destination cannot leave now */
+  /** @param isSlow tells whether messages to a destination cannot be sent now */
   constructor(maxInFlight: number, isSlow: (destination: string) => boolean) {
     this.#maxInFlight = maxInFlight
     this.#isSlow = isSlow
@@ -43,7 +43,7 @@ export class SendWindows<Entry extends Windowed> {
     return this.#usual.count === 0 && this.#slow.count === 0
   }
 
-  /** Counts it in. False: it waits until `next` returns it. */
+  /** Counts the message. False: it waits until `next` returns it. */
   enter(entry: Entry): boolean {
     const window = this.#windowOf(entry)
     if (window.blocked.length > 0 || !this.#hasRoom(window)) {
@@ -54,12 +54,12 @@ export class SendWindows<Entry extends Windowed> {
     return true
   }
 
-  /** Counts it in, with or without room. */
+  /** Counts the message, regardless of the limit. */
   force(entry: Entry): void {
     this.#add(entry, this.#windowOf(entry))
   }
 
-  /** Uncounts a message that has its outcome. */
+  /** Removes a message with an outcome from the count. */
   leave(entry: Entry): void {
     const { countedIn } = entry
     if (countedIn === undefined) return
@@ -68,12 +68,12 @@ export class SendWindows<Entry extends Windowed> {
     entry.countedIn = undefined
   }
 
-  /** The next one that waited and has room now, counted in. */
+  /** Returns the next waiting message for which there is capacity now, and counts it. */
   next(): Entry | undefined {
     return this.#nextOf(this.#usual) ?? this.#nextOf(this.#slow)
   }
 
-  /** Counts it where it belongs now. */
+  /** Moves the message to the window where it belongs now. */
   moved(entry: Entry): void {
     const window = this.#windowOf(entry)
     if (entry.countedIn === window) return
@@ -81,10 +81,13 @@ export class SendWindows<Entry extends Windowed> {
     this.#add(entry, window)
   }
 
-  /** `isSlow` has another answer for some destinations: what waits for room waits where it belongs now. */
+  /**
+   * Called when the result of `isSlow` has changed for some destinations: moves waiting messages to the window where they belong
+   * now.
+   */
   sort(): void {
     if (this.#usual.blocked.length + this.#slow.blocked.length === 0) return
-    // All that waits for one destination is in one of the two, in order.
+    // All messages that wait for one destination are in one of the two, in order.
     const all = [...this.#usual.blocked.drain(), ...this.#slow.blocked.drain()]
     for (const entry of all) this.#windowOf(entry).blocked.push(entry)
   }

@@ -20,11 +20,11 @@ import type { BindingState, BindingStatus } from '../status.ts'
 const FAILURES_IN_A_ROW = 3
 
 /**
- * One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff.
+ * One running source: poll, send the result, wait, repeat. A failed poll is logged and repeated with backoff.
  *
- * A message that the broker never takes is logged, counted and dropped, and the source goes on: when it is too large, or others of
- * its poll were taken. When the broker refuses all of a poll, names, settings or rights are wrong: the source halts and keeps
- * them, and `start()` sends them again first. What was confirmed is not sent again.
+ * A message that the broker can never take is logged, counted and dropped, and the source continues, if the message is too large,
+ * or others of its poll were accepted. If the broker refuses all of a poll, names, settings or rights are wrong: the source halts
+ * and keeps the messages, and `start()` sends them again first. Confirmed messages are not sent again.
  */
 export class Poller {
   readonly name: string
@@ -32,27 +32,27 @@ export class Poller {
   readonly #binding: SourceBinding
   readonly #options: ResolvedSource
   readonly #host: ConsumerHost
-  /** The poll that is under way. */
+  /** The running poll. */
   readonly #calls: RunningCalls
   /** Holds the missing right to write. */
   readonly #stalls: StallReasons
   #state: BindingState = 'idle'
-  /** Asked for while a start waits for the stop before it. */
+  /** True if a pause was requested while a start waits for the previous stop. */
   #startsPaused = false
   #error: Error | undefined
-  /** Polls that failed since the last one that did not. */
+  /** Number of consecutive failed polls. */
   #failures = 0
   #abort: AbortController = new AbortController()
   #loop: Promise<void> = Promise.resolve()
   /** Set while it stops. */
   #stopping: Promise<void> | undefined
-  /** How often it was asked to. */
+  /** Number of requested stops. */
   #stops = 0
   #wake: (() => void) | undefined
   #started = 0
   #handled = 0
   #dropped = 0
-  /** Polled and not confirmed yet. */
+  /** Polled but unconfirmed messages. */
   #unsent: readonly EncodedMessage[] = []
 
   constructor(binding: SourceBinding, options: ResolvedSource, host: ConsumerHost) {
@@ -97,7 +97,7 @@ export class Poller {
     this.#started++
     this.#abort = new AbortController()
     const { signal } = this.#abort
-    // A poll that outlasted the drain may be under way still: one at a time.
+    // A poll that outlasted the drain may still be running: only one at a time.
     const inContext = lastingContext()
     this.#loop = this.#loop.then(() => inContext(() => this.#poll(signal)))
   }
@@ -114,7 +114,7 @@ export class Poller {
     this.#wake?.()
   }
 
-  /** Lets the poll and its sends finish, within the drain time. */
+  /** Lets the poll and its sends finish within the drain time. */
   async stop(): Promise<void> {
     this.#stops++
     if (this.#state === 'stopped') return
@@ -166,7 +166,7 @@ export class Poller {
     }
   }
 
-  /** @throws why none of them was taken, or the signal's reason; what was not confirmed stays unsent */
+  /** @throws the reason why none was accepted, or the reason of the signal; unconfirmed messages stay unsent */
   async #send(signal: AbortSignal): Promise<void> {
     const sent = this.#unsent
     const { stalledWrites } = this.#stalls

@@ -6,7 +6,7 @@ import { BLOCKED, CIRCUIT_OPEN, type ConsumerName, DEAD_LETTERS, IN_FLIGHT, LAG,
 /** Asks the broker about a binding. */
 export type Ask = (name: string) => Promise<number | undefined>
 
-/** Gauges of the bindings of a binder: read whenever the metrics are collected. */
+/** Gauges of a binder's bindings, read whenever metrics are collected. */
 export class BindingGauges {
   readonly #telemetry: Telemetry
   readonly #bindings: () => readonly BindingStatus[]
@@ -22,7 +22,7 @@ export class BindingGauges {
     this.#attributesOf = attributesOf
   }
 
-  /** @returns stops them */
+  /** @returns a function that stops them */
   start(lag: Ask, deadLetters: Ask): () => void {
     const stops = [
       this.#observeInFlight(),
@@ -38,7 +38,7 @@ export class BindingGauges {
     }
   }
 
-  /** A broker that does not answer leaves the gauge out: no number is better than an old one. */
+  /** If a broker does not answer, the gauge is omitted: no number is better than an outdated one. */
   #observeAsked(instrument: Instrument, ask: Ask): () => void {
     return this.#telemetry.gauges([instrument], async () => {
       const durable = this.#bindings().filter(({ group }) => group !== null)

@@ -1,9 +1,9 @@
 /**
- * Spans and metrics of a binder, in the words of OpenTelemetry's semantic conventions for messaging. Made only when the
- * binder has `telemetry`; nothing of it is reached else.
+ * Spans and metrics of a binder, following OpenTelemetry's semantic conventions for messaging. Created only when the binder has
+ * `telemetry`; otherwise none of this code runs.
  *
- * A message carries the context of the span that made it. Who sends a message that has one already (a relay, a dead
- * letter, a header given by hand) leaves it alone and links to it.
+ * A message contains the context of the span that created it. A sender of a message that already has one (a relay, a dead letter,
+ * an explicit header) leaves it unchanged and links to it.
  */
 import type { Clock } from '../../core/clock.ts'
 import {
@@ -35,12 +35,12 @@ export function withTrace(message: EncodedMessage, context: TraceContext | undef
   return { ...message, headers: { ...message.headers, ...traceHeaders(context) } }
 }
 
-/** A dead letter, or the copy for a delayed attempt. */
+/** True for a dead letter, or the copy for a delayed attempt. */
 function isPassedOn({ headers }: EncodedMessage): boolean {
   return headers['dead-letter-channel'] !== undefined || headers['concordat-retry-attempts'] !== undefined
 }
 
-/** Which broker a destination lies on, in the words of the conventions: `kafka`, `rabbitmq`, `memory`. */
+/** Returns the broker of each destination, with the names of the conventions: `kafka`, `rabbitmq`, `memory`. */
 export function systemsOf(transport: Pick<Transport, 'name' | 'nameOf'>): (destination: string) => string {
   return (destination) => transport.nameOf?.(destination) ?? transport.name
 }
@@ -100,7 +100,7 @@ export class BinderTelemetry {
     return outcomes
   }
 
-  /** Messages that a transaction will store: a relay sends them after its commit. */
+  /** Records messages that a transaction will store; a relay sends them after the commit. */
   created(messages: readonly EncodedMessage[]): EncodedMessage[] {
     return messages.map((message) => {
       const span = createSpan(this.#telemetry, message.destination, message.id)
@@ -129,14 +129,14 @@ export class BinderTelemetry {
     })
   }
 
-  /** A message that no handler gets to see. */
+  /** Records a message that no handler receives. */
   unreadable({ message }: TransportDelivery, consumer: ConsumerName, error: unknown): void {
     const parent = readTraceContext(message.headers) ?? 'none'
     const attributes = { ...this.#processAttributes(consumer), 'messaging.message.id': message.id }
     this.#telemetry.span(`process ${consumer.destination}`, { kind: 'consumer', parent, attributes }).end(error)
   }
 
-  /** Same as `process`, for several messages at once: a trace of its own, linked to theirs. */
+  /** Same as `process`, for several messages at once: a separate trace, linked to theirs. */
   async processBatch(
     deliveries: readonly TransportDelivery[],
     consumer: ConsumerName,
@@ -166,7 +166,7 @@ export class BinderTelemetry {
     }
   }
 
-  /** The broker has answered for a message. */
+  /** Records the broker's answer for a message. */
   wasSent(message: EncodedMessage, outcome: PublishOutcome, elapsedMs: number): void {
     const attributes = {
       'messaging.system': this.#systemOf(message.destination),
@@ -179,7 +179,7 @@ export class BinderTelemetry {
     this.#sendSeconds(elapsedMs / 1_000, attributes)
   }
 
-  /** A delivery has come to its end here. */
+  /** Records the end of a delivery in this process. */
   wasSettled(delivery: TransportDelivery, consumer: ConsumerName, outcome: string): void {
     const attributes = this.#consumerAttributes(consumer)
     this.#consumed(1, { ...attributes, 'messaging.operation.name': 'process' })
@@ -187,7 +187,7 @@ export class BinderTelemetry {
     if (delivery.redelivered === true) this.#redelivered(1, attributes)
   }
 
-  /** The group does not go on where it stood. */
+  /** Records that the group does not continue at its position. */
   displaced(
     destination: string,
     group: string | null,
@@ -203,9 +203,9 @@ export class BinderTelemetry {
   }
 
   /**
-   * @param lag asks the broker
-   * @param deadLetters too
-   * @returns stops it
+   * @param lag reads the lag from the broker
+   * @param deadLetters reads the number of dead letters from the broker
+   * @returns a function that stops it
    */
   observe(bindings: () => readonly BindingStatus[], lag: Ask, deadLetters: Ask): () => void {
     return new BindingGauges(this.#telemetry, bindings, (consumer) => this.#consumerAttributes(consumer)).start(
@@ -231,7 +231,7 @@ export class BinderTelemetry {
   }
 }
 
-/** The span in which a message comes to be that is stored before it is sent. */
+/** Creates the span of a message that is stored before it is sent. */
 export function createSpan(
   telemetry: Telemetry,
   destination: string,
@@ -251,7 +251,7 @@ export function createSpan(
   })
 }
 
-/** The channel instead of a destination that was named at run time: of those there may be any number. */
+/** Returns the channel instead of a destination named at run time, of which there may be arbitrarily many. */
 function boundedDestination({ destination, type }: EncodedMessage): TelemetryAttributes {
   const isBounded = destination === type || /\.(?:dlq|retry)$/.test(destination)
   return isBounded ? { 'messaging.destination.name': destination } : { 'messaging.destination.template': type }
@@ -262,7 +262,7 @@ function onlyOne(names: readonly string[]): string | undefined {
   return names.every((name) => name === first) ? first : undefined
 }
 
-/** Kafka and memory name the partition in the position. */
+/** Kafka and memory contain the partition in the position. */
 function partitionOf(position: string): string | undefined {
   return /^partition (\d+)/.exec(position)?.[1]
 }

@@ -87,9 +87,9 @@ export class Stalls {
   }
 
   /**
-   * The member that leads a group shares out its own topics among all members: some get partitions of a topic that they do not read,
-   * and no other member reads those.
-   * @param topics that members read beside this one
+   * Reports that the leading member distributes its own topics among all members: some get partitions of a topic that they do not
+   * read, and no other member reads those.
+   * @param topics topics that members read besides this one
    */
   shared(groupId: string, topics: readonly string[]): void {
     if (topics.length === 0) return
@@ -101,13 +101,13 @@ export class Stalls {
     this.#tell()
   }
 
-  /** Tells whether a broker leads the partition. */
+  /** Records whether a broker leads the partition. */
   led(partition: number, isLed: boolean): void {
     if (!isLed) this.#withoutLeader(partition)
     else if (this.#waiting.get(partition)?.offset === NO_LEADER) this.#clear(partition)
   }
 
-  /** The broker refuses commits, or with `undefined` it takes them again. */
+  /** Records that the broker refuses commits, or, with `undefined`, accepts them again. */
   commitsRefused(error: Error | undefined): void {
     const text = `the group's offsets of "${this.#topic}" cannot be committed: ${error?.message}`
     const remedy =
@@ -119,7 +119,7 @@ export class Stalls {
   }
 
   #unreadable(partition: number, offset: number, error: Error): void {
-    // A fetch that was under way when it was.
+    // A fetch that was running at that time.
     if (this.#gate.isBlocked(partition)) return
     const tries = (this.#places.get(partition)?.tries ?? 0) + 1
     const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
@@ -154,7 +154,7 @@ export class Stalls {
     this.#put(partition, { stall: { reason, isPassing: false }, tries: 0 })
   }
 
-  /** True once, when the partition has waited there for long. */
+  /** Returns true once, after the partition has waited there for long. */
   #waitsLong(partition: number, offset: number): boolean {
     const known = this.#waiting.get(partition)
     const now = this.#clock.monotonic()
@@ -174,7 +174,7 @@ export class Stalls {
     this.#tell()
   }
 
-  /** Problems that need a person take precedence over those that pass. */
+  /** Reports the worst problem: those that need an operator take precedence over temporary ones. */
   #tell(): void {
     const all = [...this.#places.values()].map(({ stall }) => stall)
     if (this.#sharing !== undefined) all.push(this.#sharing)
