@@ -1,13 +1,13 @@
-/** The statements that append messages. */
+/** Statements that append messages. */
 import type { SqlClient } from '../../core/sql.ts'
 import { toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { metaOf } from './message-row.ts'
 import type { TransportTables } from './tables.ts'
 
-/** A message whose partition is known. */
+/** A message with its partition. */
 export interface Placed {
-  /** In the list that was given. */
+  /** Position in the given list. */
   readonly index: number
   readonly message: EncodedMessage
   /** In UTF-8. */
@@ -20,12 +20,14 @@ export interface Placed {
 export type Statement = readonly [text: string, parameters: readonly unknown[]]
 
 /**
- * Appends messages to the log, in the given order. The most frequent case needs no lists. For several messages, keys and bodies are one value
- * in bytes, which is sent and split unchanged, and JSON fields are one JSON: PostgreSQL reads an array of texts character by character, it
- * must be quoted accordingly, and bytes in it would be base64. Lists are texts, since drivers differ in their handling of arrays.
+ * Appends messages to the log, in the given order. The most frequent case needs no lists. For several messages, keys and bodies
+ * are one value in bytes, which is sent and split unchanged, and JSON fields are one JSON: PostgreSQL reads an array of texts
+ * character by character, it must be quoted accordingly, and bytes in it would be base64. Lists are texts, because drivers handle
+ * arrays differently.
  *
- * If a partition no longer belongs to the destination, or the log is another one, there is no segment, so the statement is refused:
- * `isOutdated`. The log may have been dropped and made again, or a failover may have lost the channel: another one may have its numbers.
+ * If a partition no longer belongs to the destination, or the log is another one, there is no segment, so the statement is
+ * refused: `isOutdated`. The log may have been dropped and recreated, or a failover may have lost the channel: another one may
+ * have its numbers.
  */
 export function appendStatement(tables: TransportTables, list: readonly Placed[]): Statement {
   const [only] = list
@@ -50,20 +52,20 @@ export function appendStatement(tables: TransportTables, list: readonly Placed[]
   ]
 }
 
-/** The segment that is written, if all places are what they were taken for. */
+/** Returns the segment to write, if all partitions and the log are as assumed. */
 const segmentOf = (tables: TransportTables, logs: string, destinations: string): string =>
   `(SELECT r.current FROM ${tables.ring} r WHERE r.tableoid = ALL (${logs}::text::oid[]) AND NOT EXISTS (
        SELECT FROM json_each_text(${destinations}::text::json) w WHERE NOT EXISTS (
          SELECT FROM ${tables.partition} p WHERE p.id = w.key::int AND p.destination = w.value OFFSET 0)))`
 
-/** The logs, and the destination of each partition. */
+/** Returns the logs, and the destination of each partition. */
 function placesOf(list: readonly Placed[]): [logs: string, destinations: string] {
   const logs = new Set(list.map(({ log }) => log))
   const destinations = Object.fromEntries(list.map(({ part, message }) => [part, message.destination]))
   return [`{${[...logs].join()}}`, JSON.stringify(destinations)]
 }
 
-/** Each key, and its body behind it: where the bodies begin, and how long both are. What is not there has no length. */
+/** Packs each key followed by its body: starts of the bodies, and both lengths. Absent values have no length. */
 function packed(list: readonly Placed[]): unknown[] {
   let size = 0
   for (const { key, message } of list) size += (key?.length ?? 0) + (message.body?.byteLength ?? 0)
@@ -91,7 +93,10 @@ function packed(list: readonly Placed[]): unknown[] {
   ]
 }
 
-/** Due by the server's clock: what the client's says counts from now. Refused in another log, as `appendStatement`. */
+/**
+ * Stores delayed messages, due by the server's clock: the client's time counts from now. Refused in another log, like
+ * `appendStatement`.
+ */
 export function delayedStatement(tables: TransportTables, list: readonly Placed[], now: number): Statement {
   return [
     `INSERT INTO ${tables.delayed} (due, wait_ms, part, key, meta, body)
@@ -110,7 +115,7 @@ export function delayedStatement(tables: TransportTables, list: readonly Placed[
   ]
 }
 
-/** In how many ms the first of them is due. */
+/** Returns in how many ms the first of them is due. */
 export function soonestOf(list: readonly Placed[], now: number): number {
   return Math.min(...waitsOf(list, now))
 }
@@ -124,8 +129,8 @@ const LANES_FROM = 200
 const CONNECTIONS_FOR_LANES = 4
 
 /**
- * A long list as two, written at once: the server works on both. A partition is in one of them, and the next list comes after
- * both, so the order of a key is kept.
+ * Splits a long list in two, written concurrently. A partition is in one of them, and the next list follows both, so the order of
+ * a key is kept.
  */
 export function lanesOf(
   list: readonly Placed[],

@@ -2,20 +2,20 @@ import { Queue } from '../../core/queue.ts'
 import type { Lendable } from '../transport/kit/lending.ts'
 import { SettledPositions } from '../transport/kit/settled-positions.ts'
 
-/** A message with its position, fetched and not settled. */
+/** A fetched and unsettled message with its position. */
 export interface Fetched extends Lendable {
   readonly position: number
 }
 
-/** Where a group stands in a partition, as it was when the place was taken. */
+/** Position of a group in a partition when the partition was claimed. */
 export interface Claimed {
   readonly settled: number
-  /** Below it a message may have been lent before. */
+  /** Messages below it may have been lent before. */
   readonly handed: number
   readonly done: readonly number[]
 }
 
-/** Settled messages, to be written. */
+/** Settled messages to write. */
 export interface Settled {
   /** Everything below is permanently done. */
   readonly settled: number
@@ -23,19 +23,18 @@ export interface Settled {
   readonly done: readonly number[]
 }
 
-/** A rare limit: other keys may go on for seconds at full speed while one key waits. */
+/** Rarely reached: other keys may continue for seconds at full speed while one key waits. */
 const MAX_BEHIND = 10_000
 
 /**
- * A place in a partition, in memory: what was fetched and waits, and how far it is settled. What waits is handed out in
- * order. Pure.
+ * A claimed partition in memory: fetched messages that wait, and how far it is settled. Waiting messages are lent in order. Pure.
  */
 export class ClaimedPartition {
-  /** The position of the next fetch. */
+  /** Position of the next fetch. */
   next: number
   readonly #progress: SettledPositions
   readonly #handed: number
-  /** Fetched, not lent; in order. What comes back takes its old position. */
+  /** Fetched, not lent; in order. Returned messages take their old positions. */
   readonly #waiting: Queue<Fetched> = new Queue()
   #waitingBytes = 0
   #changes = 0
@@ -55,7 +54,10 @@ export class ClaimedPartition {
     return this.#waitingBytes
   }
 
-  /** Whether the lowest unsettled message lies so far back that no more is to be fetched: each write has all that is done above it. */
+  /**
+   * True if the lowest unsettled message is so far back that no more shall be fetched, because each write contains everything
+   * done above it.
+   */
   get isFarBehind(): boolean {
     return this.next - this.#progress.settled >= MAX_BEHIND
   }
@@ -65,12 +67,12 @@ export class ClaimedPartition {
     return this.#changes - this.#written
   }
 
-  /** True for a message that may have been lent before this place was taken. */
+  /** True for a message that may have been lent before this claim. */
   wasHanded(position: number): boolean {
     return position < this.#handed
   }
 
-  /** Appends the messages of a fetch from `next` on, in order; positions have no gap in them. */
+  /** Appends the messages of a fetch from `next` on, in order; positions have no gaps. */
   append(fetched: readonly Fetched[]): void {
     for (const each of fetched) {
       this.next = each.position + 1
@@ -87,21 +89,21 @@ export class ClaimedPartition {
     return fetched
   }
 
-  /** Nothing changes where a transaction has settled it already. */
+  /** Settles a position. No effect if a transaction has already settled it. */
   settle(position: number): void {
     if (this.#progress.has(position)) return
     this.#changes++
     this.#progress.settle(position)
   }
 
-  /** Record for a transaction that settles these as well: call `settledIn` once it has committed. */
+  /** Returns the record for a transaction that also settles these: call `settledIn` once it has committed. */
   settledWith(positions: Iterable<number>): Settled & { readonly changes: number } {
     const progress = new SettledPositions(this.#progress.settled, this.#progress.done)
     for (const position of positions) if (!progress.has(position)) progress.settle(position)
     return { settled: progress.settled, done: ascending(progress.done), changes: this.#changes }
   }
 
-  /** A transaction has written these, and this many of the changes. */
+  /** Records that a transaction has written these, and this many of the changes. */
   settledIn(positions: Iterable<number>, changes: number): void {
     for (const position of positions) if (!this.#progress.has(position)) this.#progress.settle(position)
     this.#written = Math.max(this.#written, changes)
@@ -117,7 +119,7 @@ export class ClaimedPartition {
     for (const each of rest) this.#waiting.push(each)
   }
 
-  /** Record to write now, and the number of changes in it: call `wrote` afterwards. */
+  /** Returns the record to write now, and the number of changes in it: call `wrote` afterwards. */
   settled(): Settled & { readonly changes: number } {
     const { settled, done } = this.#progress
     return { settled, done: ascending(done), changes: this.#changes }

@@ -1,4 +1,4 @@
-/** Runs work once at a time. Calls during a run share the next one, which sees what they have changed. */
+/** Runs work one at a time. Calls during a run share the next one, which sees their changes. */
 export class CoalescedRuns {
   readonly #work: () => Promise<void>
   #running: Promise<void> | undefined
@@ -8,7 +8,7 @@ export class CoalescedRuns {
     this.#work = work
   }
 
-  /** @throws what the work throws */
+  /** @throws the error of the work */
   run(): Promise<void> {
     if (this.#running === undefined) return this.#start()
     const start = (): Promise<void> => this.#start()
@@ -16,7 +16,7 @@ export class CoalescedRuns {
     return this.#next
   }
 
-  /** Waits for the run under way. Never rejects. */
+  /** Waits for the current run. Never rejects. */
   async idle(): Promise<void> {
     await this.#running?.catch(() => undefined)
   }

@@ -5,7 +5,7 @@ import type { ProcessLease } from './process-lease.ts'
 import type { StatementRunner } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
 
-/** Members that the classes of one attached transport share. */
+/** State shared by the classes of one attached transport. */
 export interface LogContext {
   readonly host: TransportHost
   readonly options: ResolvedPostgresOptions

@@ -1,17 +1,17 @@
 import { lastingContext } from '../../core/async-contexts.ts'
 import type { LogContext } from './context.ts'
 
-/** Interval in which every process checks for due messages of any sender. */
+/** Interval at which every process checks for due messages of any sender. */
 const LOOK_MS = 1_000
-/** Moved in one statement. */
+/** Maximum number of messages moved by one statement. */
 const BATCH = 500
 /** A clock that is behind by less was not set back. */
 const SET_BACK_MS = 1_000
 
 /**
- * Moves what is due into the log, by the server's clock. When that was set back, or a standby whose clock is behind has taken over,
- * what was written before would wait for as much longer: nothing is due later than it was to wait from then on. Looked at as a process
- * begins, and when the clock has fallen behind the monotonic one of this process.
+ * Moves due messages into the log, by the server's clock. If that was set back, or a standby with an earlier clock has taken
+ * over, earlier messages would wait longer by the difference, so their remaining wait is limited to their delay. Checked when a
+ * process starts, and when the clock has fallen behind this process's monotonic clock.
  */
 export class Delays {
   readonly #context: Pick<LogContext, 'host' | 'database' | 'tables'>
@@ -20,21 +20,21 @@ export class Delays {
   #dueAt = Number.POSITIVE_INFINITY
   #isLooking = false
   #closed = false
-  /** The server's clock less the monotonic one, at least, as of the last look. */
+  /** Minimum difference of the server's clock and the monotonic one, as of the last check. */
   #offsetMs = Number.POSITIVE_INFINITY
 
-  /** @param wrote called with partitions in which something has become due */
+  /** @param wrote called with partitions in which a message has become due */
   constructor(context: Pick<LogContext, 'host' | 'database' | 'tables'>, wrote: (parts: ReadonlySet<number>) => void) {
     this.#context = context
     this.#wrote = wrote
   }
 
-  /** Begins to look; a second call changes nothing. */
+  /** Starts to check; a second call has no effect. */
   start(): void {
     if (this.#cancel === undefined && !this.#isLooking) this.#lookIn(0)
   }
 
-  /** A message is due after this time. */
+  /** Announces a message that is due after this time. */
   expect(durationMs: number): void {
     if (!this.#isLooking) this.#lookIn(durationMs)
   }
@@ -82,13 +82,13 @@ export class Delays {
       const next = rows.find(({ part }) => part === null)?.next_ms
       if (typeof next === 'number' && nextMs > 0) nextMs = Math.max(0, next) + 1
     } catch {
-      // Health says so; it is looked for again.
+      // Health reports it; the check is repeated.
     }
     this.#isLooking = false
     this.#lookIn(nextMs)
   }
 
-  /** Messages that would wait for longer than their delay begin to wait now. */
+  /** Limits the remaining wait of messages to their delay. */
   async #shorten(): Promise<void> {
     const { database, tables } = this.#context
     await database.query(

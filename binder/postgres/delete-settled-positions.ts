@@ -3,13 +3,13 @@ import { lockOf, PARTITION_LOCK } from './functions.ts'
 import type { StatementRunner, StatementTerms } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
 
-/** Rows of `transport_tick` per transaction: some ms in which no positions are given in that partition. */
+/** Number of `transport_tick` rows per transaction, during which no positions are assigned in that partition for some ms. */
 const AT_ONCE = 500
-/** The server ends an abandoned transaction after this time. */
+/** Time after which the server ends an abandoned transaction. */
 const LEASE_MS = 5_000
 const FIRST = String(-(2n ** 63n))
 
-/** Planner settings for work under a lock, and the limit for waiting on one. */
+/** Planner settings for work under a lock, and the limit for waiting for one. */
 const SETTINGS = `SELECT set_config('lock_timeout', '100ms', true), set_config('enable_seqscan', 'off', true),
   set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
@@ -22,8 +22,8 @@ export interface Sweep {
 }
 
 /**
- * Deletes the positions in a closed segment that every group has settled, in steps and one partition at a time. `transport_clear` would do it
- * for all at once, during which no positions are given: it handles the unsettled rest.
+ * Deletes the positions in a closed segment that every group has settled, in steps and one partition at a time. `transport_clear`
+ * would do it for all at once, during which no positions are assigned; it handles the unsettled rest.
  * @throws TransportError
  */
 export async function sweep({ database, tables, isOver }: Sweep, segment: number): Promise<void> {
@@ -55,8 +55,8 @@ interface Some {
 }
 
 /**
- * From the lowest on, up to the first that has to stay: what is left has no hole.
- * @returns where to go on, `undefined` at the end
+ * Deletes from the lowest position up to the first that has to stay, so the rest has no gaps.
+ * @returns where to continue, `undefined` at the end
  */
 async function sweepSome(
   tx: SqlTransaction,

@@ -5,19 +5,19 @@ import type { StatementRunner } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
 import { failure, TRANSPORT } from './transport-errors.ts'
 
-/** A destination's partitions by their numbers in the tables. */
+/** Partitions of a destination by their numbers in the tables. */
 export interface KnownDestination {
   readonly parts: readonly number[]
-  /** The number of a table of the log that they are in: another one once it has been dropped and made again. */
+  /** Table number of their log, which changes when the log is dropped and recreated. */
   readonly log: string
-  /** Holds dead letters: takes every message that was taken before. */
+  /** Contains dead letters: accepts every message that was accepted before. */
   readonly takesAnySize: boolean
 }
 
-/** A group of a destination, as it is. */
+/** An existing group of a destination. */
 export interface KnownGroup {
   readonly id: number
-  /** How many partitions its destination has, whatever is declared. */
+  /** Actual number of partitions of its destination. */
   readonly partitions: number
   /** See `KnownDestination.log`. */
   readonly log: string
@@ -28,16 +28,19 @@ interface PartitionRow {
   readonly log: string
 }
 
-/** Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create tables. */
+/**
+ * Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no right to create tables is
+ * needed.
+ */
 export class DestinationDirectory {
   readonly #database: StatementRunner
   readonly #tables: TransportTables
   readonly #known: Map<string, KnownDestination> = new Map()
-  /** Destinations that this process has made. */
+  /** Destinations that this process has created. */
   readonly #made: Map<string, DestinationSpec> = new Map()
-  /** Hold dead letters. */
+  /** Destinations with dead letters. */
   readonly #deadLetters: Set<string> = new Set()
-  /** The log that was found to be of this cluster. */
+  /** The log that was verified to belong to this cluster. */
   #log: string | undefined
 
   constructor(database: StatementRunner, tables: TransportTables) {
@@ -45,7 +48,9 @@ export class DestinationDirectory {
     this.#tables = tables
   }
 
-  /** @throws TransportError `mismatch` when a dump of another cluster was restored: readers of such a log would miss new messages */
+  /**
+   * @throws TransportError `mismatch` when a dump of another cluster was restored: readers of such a log would miss new messages
+   */
   async requireOfThisCluster(tx?: SqlExecutor): Promise<void> {
     const { isRestored, ring } = this.#tables
     const text = `SELECT r.tableoid::text AS log, ${isRestored}() AS restored FROM ${ring} r`
@@ -54,7 +59,7 @@ export class DestinationDirectory {
     this.#log = row?.log
   }
 
-  /** Makes what is missing. @throws TransportError `mismatch` when a destination has other partitions */
+  /** Creates missing rows. @throws TransportError `mismatch` when a destination has another number of partitions */
   async create(spec: DestinationSpec): Promise<void> {
     const { rows } = await this.#database.query<PartitionRow>(`provision "${spec.name}"`, ...this.#provision(spec))
     if (rows.length === 0) throw failure('mismatch', `the log has no ring: ${emptied('transport_ring')}`)
@@ -63,18 +68,18 @@ export class DestinationDirectory {
     this.#made.set(spec.name, { ...spec, groups: [...groups] })
   }
 
-  /** Spec with which this process made a destination: it makes it again when it is gone. */
+  /** Returns the spec with which this process created a destination, to create it again when it is gone. */
   specOf(destination: string): DestinationSpec | undefined {
     return this.#made.get(destination)
   }
 
-  /** Looks for all of them again. */
+  /** Forgets everything that was looked up. */
   forget(): void {
     this.#known.clear()
   }
 
   /**
-   * Same as `create`, for a caller in the middle of a transaction.
+   * Same as `create`, for a caller within a transaction.
    * @param sql the transaction, on a database with one connection: the destination exists if it commits, and is not cached before
    */
   async make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined> {
@@ -86,7 +91,7 @@ export class DestinationDirectory {
     return this.#destination(spec.name, rows)
   }
 
-  /** The ring has one row. `LIMIT` tells the planner: for many rows PostgreSQL would compile the statement. */
+  /** The ring has one row. `LIMIT` tells the planner, because PostgreSQL would compile the statement for many rows. */
   #provision(spec: DestinationSpec): readonly [text: string, parameters: readonly unknown[]] {
     const { provision, ring } = this.#tables
     return [
@@ -96,7 +101,9 @@ export class DestinationDirectory {
     ]
   }
 
-  /** @returns what is missing, one line each @throws TransportError `mismatch` when a destination has other partitions */
+  /**
+   * @returns missing rows, one line each @throws TransportError `mismatch` when a destination has another number of partitions
+   */
   async check(spec: DestinationSpec): Promise<readonly string[]> {
     const parts = await this.#partitionsOf(spec.name)
     if (parts.length === 0) return [`"${spec.name}" does not exist`]
@@ -115,15 +122,16 @@ export class DestinationDirectory {
   }
 
   /**
-   * Looks for it unless it is known.
-   * @param tx the caller's transaction, where another connection may not be waited for @throws TransportError
+   * Looks up a destination unless it is known.
+   * @param tx the caller's transaction, if waiting for another connection is not allowed @throws TransportError
    */
   find(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> | KnownDestination | undefined {
     return this.#known.get(destination) ?? this.#look(destination, tx)
   }
 
   /**
-   * @returns an error if the group cannot be read: `unavailable` if it may be made later, e.g. by `create`, `mismatch` if it never will
+   * @returns an error if the group cannot be read: `unavailable` if it may be created later, e.g. by `create`, otherwise
+   * `mismatch`
    * @throws TransportError when the server does not answer
    */
   async group(destination: string, name: string): Promise<KnownGroup | TransportError> {
@@ -152,13 +160,13 @@ export class DestinationDirectory {
     return failure('unavailable', `"${destination}" ${lacks} "${name}": ${remedy}`, { destination })
   }
 
-  /** Remembers that members of the group settle in transactions of theirs. @throws TransportError */
+  /** Records that members of the group settle in their own transactions. @throws TransportError */
   async settlesIn(group: number): Promise<void> {
     const text = `UPDATE ${this.#tables.group} SET settles_in = true WHERE id = $1 AND NOT settles_in`
     await this.#database.query('remember how a group settles', text, [group])
   }
 
-  /** Groups of a destination of which members have settled in transactions of theirs. @throws TransportError */
+  /** Returns the groups of a destination whose members have settled in their own transactions. @throws TransportError */
   async settlingGroups(destination: string): Promise<readonly string[]> {
     const { rows } = await this.#database.query<{ name: string }>(
       `look how the groups of "${destination}" settle`,
@@ -168,7 +176,7 @@ export class DestinationDirectory {
     return rows.map(({ name }) => name)
   }
 
-  /** A transaction on the only connection may see its own uncommitted rows: their fate shows when it is over. */
+  /** A transaction on the only connection may see its own uncommitted rows, which are not cached until it ends. */
   async #look(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> {
     const known = this.#destination(destination, await this.#partitionsOf(destination, tx))
     if (known === undefined) return undefined
@@ -184,7 +192,7 @@ export class DestinationDirectory {
     return this.#ask<PartitionRow>(`look for "${destination}"`, text, [destination], sql)
   }
 
-  /** A log may take the place of the one that was checked, in any process that runs. */
+  /** Adopts a log; another log may replace the verified one while processes run. */
   async #adopt(log: string, tx?: SqlExecutor): Promise<void> {
     if (log !== this.#log) await this.requireOfThisCluster(tx)
   }
@@ -215,7 +223,7 @@ export class DestinationDirectory {
   }
 }
 
-/** The next caller that needs it looks again. */
+/** Used by callers after which the next one looks up again. */
 const NOTHING = (): void => {}
 
 const emptied = (table: string): string =>

@@ -6,10 +6,10 @@ import type { LogContext } from './context.ts'
 import type { KnownDestination } from './destination-directory.ts'
 import { failure, toTransportError } from './transport-errors.ts'
 
-/** A destination, or why it could not be looked for; `undefined`: it does not exist. */
+/** A destination, or the error of the lookup; `undefined`: it does not exist. */
 export type FoundDestination = KnownDestination | TransportError | undefined
 
-/** Finds the destination of a message, and makes one again that this process once made and that is gone. Never rejects. */
+/** Finds the destination of a message, and recreates one that this process had created and that is gone. Never rejects. */
 export class DestinationLookup {
   readonly #context: LogContext
 
@@ -18,8 +18,8 @@ export class DestinationLookup {
   }
 
   /**
-   * At once where the destination is known.
-   * @param tx the caller's transaction @param specOf destinations that the caller may make
+   * Returns at once if the destination is known.
+   * @param tx the caller's transaction @param specOf destinations that the caller may create
    */
   find(
     destination: string,
@@ -30,7 +30,7 @@ export class DestinationLookup {
     return found === undefined || found instanceof Promise ? this.#looked(destination, found, tx, specOf) : found
   }
 
-  /** @param deadline on the monotonic clock: then a `timeout` is found */
+  /** @param deadline monotonic time after which the result is a `timeout` */
   async findBefore(deadline: number, destination: string): Promise<FoundDestination> {
     const found = this.find(destination)
     if (!(found instanceof Promise)) return found

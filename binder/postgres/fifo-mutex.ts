@@ -6,8 +6,8 @@ export class Mutex {
   #last: Promise<void> = Promise.resolve()
 
   /**
-   * @returns what ends it
-   * @throws what `late` gives, after `durationMs`
+   * @returns a function that releases it
+   * @throws the result of `late` after `durationMs`
    */
   take(clock: Clock, durationMs: number, late: () => Error): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>()

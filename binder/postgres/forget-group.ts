@@ -4,7 +4,7 @@ import type { StatementRunner } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
 import { failure } from './transport-errors.ts'
 
-/** See `PostgresTransport.forgetGroup`. A member that was cut off meanwhile finds out with its next beat. */
+/** See `PostgresTransport.forgetGroup`. A member that was disconnected meanwhile finds out with its next heartbeat. */
 export async function forgetGroup(
   database: StatementRunner,
   tables: TransportTables,

@@ -1,13 +1,12 @@
 /**
- * What the adapter asks of its tables, as SQL functions: each is one round trip, and none of them waits for a transaction
- * of anybody else.
+ * SQL functions of the adapter: each is one round trip, and none of them waits for a transaction of another client.
  *
- * They are functions for their SET clauses, too: the statistics of a log are always stale, and with those of an empty
- * table the planner hash-joins a whole partition for each fetch. The only plans left are probes of the primary keys.
+ * They are functions also for their SET clauses: the statistics of a log are always outdated, and with those of an empty table
+ * the planner hash-joins a whole partition for each fetch. The only remaining plans are probes of the primary keys.
  *
- * They are PL/pgSQL. That keeps a plan, one without the values, while a function in SQL is planned at each call, which takes
- * longer than what it does. And where a lock comes first each statement after it has to have a snapshot of its own, under READ
- * COMMITTED: it must see what the one before us committed.
+ * They are PL/pgSQL, which keeps a plan without the values, whereas a function in SQL is planned at each call, which takes longer
+ * than its work. And where a lock comes first each later statement needs its own snapshot, under READ COMMITTED: it must see the
+ * commits of the previous lock holder.
  */
 
 export const BY_INDEX =
@@ -15,21 +14,21 @@ export const BY_INDEX =
 
 const PLANNED_ONCE = `${BY_INDEX} SET plan_cache_mode = force_generic_plan`
 
-/** Positions in a row of `transport_tick` at most. */
+/** Maximum number of positions in a row of `transport_tick`. */
 export const TICK_SIZE = 500
 
-/** Locks of the partitions of one schema; the table's own number tells schemas apart. */
+/** Locks of the partitions of one schema; the table's own number distinguishes schemas. */
 export const PARTITION_LOCK = `(r.tableoid::bigint - 2147483648)::int`
 
-/** A server has room for some thousands of locks in all: of more partitions than this some share one. */
+/** A server has capacity for some thousands of locks in total, so with more partitions than this some share one. */
 const LOCKS = 512
 
 /** The second number of a partition's lock. */
 export const lockOf = (part: string): string => `${part} % ${LOCKS}`
 
 /**
- * Makes a destination and its groups exist; one that exists keeps its partitions, and is kept as long as was declared last. A new
- * group starts at the earliest message.
+ * Creates a destination and its groups. An existing one keeps its partitions, and gets the retention that was declared last. A
+ * new group starts at the earliest message.
  */
 const PROVISION = `
   CREATE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
@@ -68,9 +67,10 @@ const PROVISION = `
   END $transport$`
 
 /**
- * Gives positions to rows committed since the last ones: those that this statement sees and the newest tick did not see. Every committed row is
- * in exactly one such difference, however late it commits. Within it the sequence orders: of two transactions that serialise on the row behind
- * a key, the first has the lower number. False: another reader is doing it, and the newest commits may have no position yet.
+ * Assigns positions to rows committed since the last assignment: those that this statement sees and the newest tick did not see.
+ * Every committed row is in exactly one such difference, however late it commits. Within it the sequence determines the order: of
+ * two transactions that serialise on the row behind a key, the first has the lower number. False: another reader is assigning,
+ * and the newest commits may have no position yet.
  */
 const GIVE_POSITIONS = `
   CREATE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql
@@ -100,12 +100,12 @@ const GIVE_POSITIONS = `
     RETURN true;
   END $transport$`
 
-/** For who need not know. */
+/** For callers that need no result. */
 const ASSIGN = `
   CREATE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$ BEGIN PERFORM {schema}.transport_give_positions(p); END $transport$`
 
-/** Messages from a position on, limited in number and bytes; the first one whatever its size. */
+/** Returns messages from a position on, limited in number and bytes; the first one regardless of its size. */
 const ROWS = `
     SELECT pos, xid, seq, key, meta, body FROM (
       SELECT e.pos, l.xid, l.seq, l.key, l.meta, l.body,
@@ -123,10 +123,11 @@ const ROWS = `
     ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos`
 
 /**
- * Settles finished messages and returns the next ones, under the caller's version, epoch and name: after a crash that has undone a claim the
- * next one has the same numbers. Refused with CN001 if another member has appended after the caller's version, or a failover has undone the
- * positions that the caller has read. Does not wait for the disk: messages whose settling a crash undoes are delivered again, and the member
- * whose version is missing is refused. A last row without a position means that another reader is giving positions.
+ * Settles finished messages and returns the next ones, under the caller's version, epoch and name: after a crash that undid a
+ * claim the next one has the same numbers. Refused with CN001 if another member has appended after the caller's version, or a
+ * failover has undone positions that the caller has read. Does not wait for the disk: messages whose settling a crash undoes are
+ * redelivered, and the member whose version is missing is refused. A last row without a position means that another reader is
+ * assigning positions.
  */
 const FETCH = `
   CREATE FUNCTION {schema}.transport_fetch(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
@@ -155,8 +156,8 @@ const FETCH = `
   END $transport$`
 
 /**
- * Settles what is done and hands out messages that the caller has from another group. False, and nothing done: from \`p_from\` on
- * others lie there by now, since a crash has undone positions.
+ * Settles finished messages and lends messages that the caller has from another group. False, without an effect: positions from
+ * \`p_from\` on belong to other messages now, because a crash has undone positions.
  */
 const FOLLOW = `
   CREATE FUNCTION {schema}.transport_follow(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
@@ -181,7 +182,7 @@ const FOLLOW = `
     RETURN true;
   END $transport$`
 
-/** The same for a reader without a group, which remembers the message before: CN001 when a crash has undone its position. */
+/** The same for a reader without a group, which remembers the previous message: CN001 when a crash has undone its position. */
 const PEEK = `
   CREATE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
   RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -201,8 +202,9 @@ const PEEK = `
   END $transport$`
 
 /**
- * Takes partitions of a group that have no owner, or whose owner's session is over, or that are the caller's own. A session is over only if
- * it was as the statement arrived: sessions are read as of then, and one that was renewed during a wait must not look over.
+ * Takes partitions of a group that have no owner, or whose owner's session has ended, or that are the caller's own. A session
+ * counts as ended only if it was when the statement arrived, because a session that was renewed during a wait must not appear
+ * ended.
  */
 const CLAIM = `
   CREATE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
@@ -225,7 +227,7 @@ const CLAIM = `
     FROM taken t JOIN {schema}.transport_partition p ON p.id = t.part ORDER BY p.n;
   END $transport$`
 
-/** Gives a partition up for other members, on disk. False when it was no longer the caller's. */
+/** Gives a partition up for other members, durably. False when it was no longer the caller's. */
 const GIVE_BACK = `
   CREATE FUNCTION {schema}.transport_give_back(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -237,7 +239,10 @@ const GIVE_BACK = `
     RETURN FOUND;
   END $transport$`
 
-/** Which of these partitions have something from these positions on, with a position or without one yet, or fewer than a reader has seen. */
+/**
+ * Returns the partitions that have something from these positions on, with or without a position yet, or fewer messages than a
+ * reader has seen.
+ */
 const PENDING = `
   CREATE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
   AS $transport$
@@ -251,7 +256,7 @@ const PENDING = `
         SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid = x.x OFFSET 0) l);
   END $transport$`
 
-/** Where the next message of each partition will be. */
+/** Returns the position of the next message of each partition. */
 const ENDS = `
   CREATE FUNCTION {schema}.transport_ends(p_destination text) RETURNS TABLE (part int, n int, next bigint) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
@@ -262,7 +267,7 @@ const ENDS = `
       ) newest WHERE p.destination = p_destination ORDER BY p.n;
   END $transport$`
 
-/** Unsettled messages of a group, including due ones that were not moved yet. Counts no rows. */
+/** Returns the number of unsettled messages of a group, including due ones that were not moved yet. Does not count rows. */
 const LAG = `
   CREATE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
@@ -278,8 +283,8 @@ const LAG = `
   END $transport$`
 
 /**
- * Moves what is due into the log, in one statement, so exactly once. \`now()\`, not \`clock_timestamp()\`: a volatile
- * function is no condition of an index.
+ * Moves due messages into the log, in one statement, so exactly once. \`now()\`, not \`clock_timestamp()\`, because a volatile
+ * function cannot be an index condition.
  */
 const PROMOTE = `
   CREATE FUNCTION {schema}.transport_promote(p_limit int) RETURNS TABLE (part int, next_ms float8) LANGUAGE plpgsql ${PLANNED_ONCE}

@@ -4,7 +4,7 @@ import type { Lending, Loan, LoanSource } from '../transport/kit/lending.ts'
 import type { ClaimedPartition, Fetched } from './claimed-partition.ts'
 import { GroupSource, type Source } from './partition-sources.ts'
 
-/** This many settled messages are written at once, without waiting for `commitIntervalMs`. */
+/** Number of settled messages that are written at once, without waiting for `commitIntervalMs`. */
 const FLUSH_AT = 100
 
 export interface HeldPartitionFields {
@@ -12,27 +12,27 @@ export interface HeldPartitionFields {
   readonly place: ClaimedPartition
   readonly lending: Lending<Fetched>
   readonly clock: Clock
-  /** How long what is settled may wait to be written; `undefined`: it is not written. */
+  /** How long settled messages may wait to be written; `undefined`: they are not written. */
   readonly commitIntervalMs: number | undefined
   /** Settled messages have waited long enough. */
   readonly onFlushDue: (held: HeldPartition) => void
-  /** A transaction of a handler found it taken, or ended without an answer. */
+  /** A handler's transaction found it taken by another member, or ended without an answer. */
   readonly onLost: (held: HeldPartition, reason: Error) => void
 }
 
 let count = 0
 
-/** A place that a subscription holds, with what it does there. */
+/** A partition that a subscription holds, with its progress. */
 export class HeldPartition implements LoanSource<Fetched> {
   readonly source: Source
   readonly place: ClaimedPartition
   readonly loan: Loan<Fetched>
   /** Order among all partitions of this process. */
   readonly order: number = count++
-  /** The statement under way. */
+  /** The running statement. */
   reading: Promise<void> | undefined
   isBusy = false
-  /** A fetch may bring something: woken, or the last one was full. */
+  /** True if a fetch may return messages: it was woken, or the last fetch was full. */
   mayHaveMore = true
   wakes = 0
   flushDue = false
@@ -60,18 +60,18 @@ export class HeldPartition implements LoanSource<Fetched> {
     if (this.place.unwritten > 0) this.#flushLater()
   }
 
-  /** Set when transactions of handlers write the place, too. */
+  /** Set if handlers' transactions also write the position. */
   get shared(): GroupSource | undefined {
     return this.source instanceof GroupSource && this.source.isShared ? this.source : undefined
   }
 
-  /** A transaction that settles these has committed. */
+  /** Records that a transaction which settles these has committed. */
   settledIn(positions: readonly number[], changes: number): void {
     this.shared?.appended()
     this.place.settledIn(positions, changes)
   }
 
-  /** A transaction found that another member has it, or may have settled messages here and has no answer. */
+  /** Records that another member has it, or that a transaction may have settled messages here without an answer. */
   lost(reason: Error): void {
     this.#fields.onLost(this, reason)
   }
@@ -85,7 +85,7 @@ export class HeldPartition implements LoanSource<Fetched> {
     this.mayHaveMore = true
   }
 
-  /** Settled messages have been written. */
+  /** Records that settled messages have been written. */
   flushed(): void {
     this.flushDue = false
     this.cancelFlush()

@@ -46,7 +46,7 @@ export class LogPublisher {
     for (const [index, message] of messages.entries()) {
       const { destination } = message
       const refused = this.#refusal(message, false)
-      // The batch asks once for each destination, so no message is written after an earlier one that found none.
+      // The batch looks up each destination once, so no message is written after an earlier one whose destination was missing.
       if (refused === undefined && !found.has(destination))
         found.set(destination, await this.#destinations.findBefore(deadline, destination))
       const placed = refused ?? this.#placed(message, index, found.get(destination))
@@ -66,7 +66,7 @@ export class LogPublisher {
   }
 
   /**
-   * Appends in the transaction of the caller: sent if and only if it commits, in the order given.
+   * Appends in the transaction of the caller: sent if and only if it commits, in the given order.
    * @throws TransportError; nothing was written, and the transaction is still usable unless the server refused a statement
    */
   async publishIn(
@@ -89,7 +89,7 @@ export class LogPublisher {
       if (parts.size > 0) this.#wakes.wrote(parts)
       if (later.length > 0) this.#wakes.delayed(soonestOf(later, clock.now()))
     }
-    // Without it the end of the transaction is not ours to see: who reads looks again soon.
+    // Without it the end of the transaction is not visible here, so readers poll soon.
     if (tx.afterCommit === undefined) this.#wakes.wroteSoon(parts)
     else tx.afterCommit(wake)
   }
@@ -144,7 +144,7 @@ export class LogPublisher {
     return isInside ? undefined : this.refuses(message)
   }
 
-  /** Writes all with one statement; if one of them is at fault, halves until it is alone. */
+  /** Writes all messages with one statement; if one of them is refused, halves until it is alone. */
   async #write(
     list: readonly Placed[],
     deadline: number,
@@ -168,7 +168,7 @@ export class LogPublisher {
         const half = list.length >> 1
         await this.#write(list.slice(0, half), deadline, outcomes, insert)
         const last = outcomes[list[half - 1]?.index ?? 0]
-        // Away in between: what comes after it must not overtake it.
+        // The server was unavailable in between: later messages must not overtake this one.
         if (last?.retryable === true) for (const { index } of list.slice(half)) outcomes[index] = last
         else await this.#write(list.slice(half), deadline, outcomes, insert)
       }

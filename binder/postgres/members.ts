@@ -5,25 +5,26 @@ import { type GroupNow, shareOf } from './process-lease.ts'
 import type { LogSubscription } from './subscription.ts'
 import { failure, LOG_MADE_AGAIN } from './transport-errors.ts'
 
-/** How often it says that it lives, and looks who else does. */
+/** Interval of heartbeats and checks of other members. */
 const BEAT_MS = 1_000
 
 /** Result of the last renewal of the session. */
 interface Beat {
   readonly found: ReadonlyMap<number, GroupNow>
-  /** This process must not take everything before the others could say that they live. */
+  /** True if this process was stopped, and must not take everything before the others could send heartbeats. */
   readonly stoodStill: boolean
 }
 
 /**
- * The subscriptions with a group: says that this process lives, and takes or gives partitions until the shares fit. The two run apart,
- * because taking waits for a transaction that has written the same partition and not ended, and the session would end meanwhile.
+ * The subscriptions with a group: sends heartbeats of this process, and takes or gives partitions until the shares fit. The two
+ * run separately, because taking waits for an open transaction that has written the same partition, and the session would end
+ * meanwhile.
  */
 export class Members {
   readonly #context: LogContext
   readonly #moved: (group: number) => void
   readonly #subscriptions: Set<LogSubscription> = new Set()
-  /** How many partitions a group's destination has. */
+  /** Number of partitions of a group's destination. */
   readonly #partitions: Map<LogSubscription, number> = new Map()
   readonly #claims: PartitionClaims
   readonly #renewals = new CoalescedRuns(() => this.#renew())
@@ -34,14 +35,14 @@ export class Members {
   #isTidy = false
   #closed = false
 
-  /** @param moved tells other members to look: a partition is free, or a member joined */
+  /** @param moved makes other members check: a partition is free, or a member joined */
   constructor(context: LogContext, moved: (group: number) => void) {
     this.#context = context
     this.#moved = moved
     this.#claims = new PartitionClaims(context, this.#subscriptions)
   }
 
-  /** Takes a place among the members. @throws TransportError: it may hold partitions already, which `close` gives back */
+  /** Joins the members. @throws TransportError: it may already hold partitions, which `close` gives back */
   async join(subscription: LogSubscription, partitions: number): Promise<void> {
     this.#subscriptions.add(subscription)
     this.#partitions.set(subscription, partitions)
@@ -51,7 +52,7 @@ export class Members {
       await this.#renewals.run()
       await this.#balances.run()
     } catch (error) {
-      // Nothing more is taken for it. What it has counts as held until it is given back.
+      // Takes no more for it. Its partitions count as held until they are given back.
       this.#partitions.delete(subscription)
       throw error
     }
@@ -63,18 +64,18 @@ export class Members {
     if (!this.#subscriptions.delete(subscription)) return
     const hasJoined = this.#partitions.delete(subscription)
     if (subscription.group !== undefined) this.unsure(subscription.group)
-    // A failed join has just failed to reach the server: the next beat notifies the others.
+    // A failed join means that the server was unreachable, so the next heartbeat notifies the others.
     if (this.#closed || !hasJoined) return
     await this.look()
     if (subscription.group !== undefined) this.#moved(subscription.group)
   }
 
-  /** The answer to giving or taking a place of this group is unknown: beats free what was left behind. */
+  /** The result of giving or taking a partition of this group is unknown: heartbeats free partitions left behind. */
   unsure(group: number): void {
     this.#claims.unsure(group)
   }
 
-  /** A member came or left, or a partition was lost. Never rejects. */
+  /** Checks after a member joined or left, or a partition was lost. Never rejects. */
   async look(): Promise<void> {
     try {
       await this.#renewals.run()
@@ -117,7 +118,9 @@ export class Members {
     for (const member of all) this.#loseWithout(member, found.get(member.group as number))
   }
 
-  /** Ends it if its group is gone, or another one has its number. The next subscription makes the group, or gets the reason. */
+  /**
+   * Ends it if its group is gone, or another group has its number. The next subscription creates the group, or gets the reason.
+   */
   #loseWithout(member: LogSubscription, group: GroupNow | undefined): void {
     if (isOf(member, group)) return
     const { destination, group: name } = member.spec

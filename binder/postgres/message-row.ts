@@ -1,11 +1,11 @@
-/** A message as columns of the log, and back. */
+/** Converts a message to columns of the log, and back. */
 import { headerFromJson, headerToJson, isJsonObject, toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../channel/message.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../transport/foreign-cloud-events.ts'
 
 /**
- * The `meta` column: everything but key and body as `[id, type, source, contentType, time, headers?, keyBytes?]`, short, and
- * read in one step. Header values keep their types (`json-header.ts`).
+ * Returns the `meta` column: everything except key and body as `[id, type, source, contentType, time, headers?, keyBytes?]`,
+ * short, and read in one step. Header values keep their types (`json-header.ts`).
  */
 export function metaOf(message: EncodedMessage): string {
   const { id, type, source, contentType, time, headers, keyBytes } = message
@@ -19,14 +19,14 @@ export function metaOf(message: EncodedMessage): string {
   return inAscii(JSON.stringify(meta))
 }
 
-/** The same JSON without a character that a database of another encoding than UTF-8 may not have. */
+/** Returns the JSON without characters that a database with another encoding than UTF-8 may lack. */
 function inAscii(json: string): string {
   return json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 const constant = { type: '', source: '', contentType: '', json: '"","",""' }
 
-/** Values shared by the messages of a channel, as computed for the previous one. */
+/** Values shared by the messages of a channel, cached from the previous one. */
 function constantOf({ type, source, contentType }: EncodedMessage): string {
   if (type !== constant.type || source !== constant.source || contentType !== constant.contentType) {
     const json = JSON.stringify([type, source, contentType]).slice(1, -1)
@@ -35,7 +35,7 @@ function constantOf({ type, source, contentType }: EncodedMessage): string {
   return constant.json
 }
 
-/** The columns of a row as a driver gives them. */
+/** The columns of a row as a driver returns them. */
 export interface LogRow {
   readonly key: Uint8Array | null
   readonly meta: string
@@ -49,8 +49,8 @@ export interface ReadRow extends LogRow {
 const NO_HEADERS: Headers = Object.freeze({})
 
 /**
- * What lies in the log, from us or from any program that can write to it: our list, or an object with any of the same
- * names. Never throws; what says no id has its position as one.
+ * Returns the message of a row, from this package or from any program that writes to the log: a list in our form, or an object
+ * with any of the same names. Never throws; a message without an id gets its position as one.
  */
 export function messageOf(destination: string, { key, meta, body }: LogRow, position: string): EncodedMessage {
   const { id, type, source, contentType, time, headers, keyBytes } = fieldsOf(meta)
@@ -89,7 +89,7 @@ function headersOf(headers: Readonly<Record<string, unknown>>): Headers {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, headerOf(value)]))
 }
 
-/** Another program may write anything: a value that is no header becomes its JSON. */
+/** Another program may write anything: a value that is not a header becomes its JSON. */
 function headerOf(value: unknown): HeaderValue {
   return headerFromJson(value) ?? (value === null ? null : jsonOf(value))
 }

@@ -7,44 +7,45 @@ import { checkListener, resolveSql, SQL_NAMES, type SqlOptions } from '../../cor
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 
 /**
- * Options of `postgresTransport`. There is one log per schema, for all services of a database. On a server give the transport a pool of
- * its own as `sql` (4 connections are enough): handlers that hold all connections of a shared one, each in a transaction, and send in
- * it, wait for each other.
+ * Options of `postgresTransport`. There is one log per schema, for all services of a database. On a server give the transport its
+ * own pool as `sql` (4 connections are enough): with a shared pool, handlers that hold all its connections in transactions and
+ * send in them would wait for each other.
  */
 export interface PostgresTransportOptions extends SqlOptions {
-  /**
-   * The service's own client of the same database: an outbox on it writes to the log in its transactions. @default `sql`
-   */
+  /** The service's own client for the same database: an outbox on it writes to the log in its transactions. @default `sql` */
   readonly transactionsOf?: SqlClient | undefined
   /**
-   * Hears the `NOTIFY` of other processes: `pgListener({ connect: () => new pg.Client(...) })`. Closing it stays with the
-   * caller. Without one other processes are polled for, which takes up to `pollMs`. @default none
+   * Listens to `NOTIFY` of other processes: `pgListener({ connect: () => new pg.Client(...) })`. The caller closes it. Without a
+   * listener the transport polls for messages of other processes, which takes up to `pollMs`. @default none
    */
   readonly listener?: SqlListener | undefined
   /**
-   * The transport tells other processes of new messages at most once per this many ms, from a connection of its own after the commit;
-   * 0 for never. @default 10; never where only this process can use the database
+   * Minimum interval in ms at which the transport notifies other processes of new messages, from its own connection after the
+   * commit; 0: never. @default 10; never if only this process can use the database
    */
   readonly notifyEveryMs?: number | undefined
-  /** The longest pause between looks at partitions that are idle, in ms. @default 1 second */
+  /** Longest pause between polls of idle partitions, in ms. @default 1 second */
   readonly pollMs?: number | undefined
-  /** A process that is gone is replaced after this long, in ms; at least 1 s. @default 10 seconds */
+  /** Time after which a dead process is replaced, in ms; at least 1 s. @default 10 seconds */
   readonly leaseMs?: number | undefined
   /** How long a partition waits for its handlers before another member gets it, in ms. @default 30 seconds */
   readonly rebalanceTimeoutMs?: number | undefined
-  /** Settled messages are written with the next fetch, or after this long, in ms. @default 200 */
+  /** Settled messages are written with the next fetch, or after this time, in ms. @default 200 */
   readonly commitIntervalMs?: number | undefined
-  /** How long a statement may take, in ms; the pool's own limits hold, too. @default 30 seconds */
+  /** Time limit of a statement, in ms; the pool's own limits apply, too. @default 30 seconds */
   readonly requestTimeoutMs?: number | undefined
-  /** A larger message is refused as `too_large`, unless it is a dead letter. @default 16 MiB */
+  /** Maximum size of a message; a larger one is refused as `too_large`, unless it is a dead letter. @default 16 MiB */
   readonly maxMessageBytes?: number | undefined
-  /** How long messages are kept that every group has settled, for groups that come later, in ms. @default 1 hour */
+  /** How long messages that every group has settled are kept for later groups, in ms. @default 1 hour */
   readonly retentionMs?: number | undefined
-  /** A segment of the log is closed when it has this many bytes ... @default 256 MiB */
+  /** A segment of the log is closed when it reaches this size in bytes, or the age of `segmentMs`. @default 256 MiB */
   readonly segmentBytes?: number | undefined
-  /** ... or this age, in ms, if another one is empty. @default a quarter of `retentionMs`, at least 1 minute */
+  /**
+   * A segment of the log is closed at this age, in ms, if another one is empty. @default a quarter of `retentionMs`, at least 1
+   * minute
+   */
   readonly segmentMs?: number | undefined
-  /** Whether tables, destinations and groups are made. @default 'create' */
+  /** Whether tables, destinations and groups are created. @default 'create' */
   readonly provision?: ProvisionMode | undefined
 }
 

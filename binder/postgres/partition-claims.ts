@@ -15,17 +15,17 @@ interface ClaimedRow {
   readonly done: readonly string[] | readonly number[]
 }
 
-/** Time after which a statement whose client gave up has most likely ended. Later ones are found by the look at all groups. */
+/** Time after which a statement whose client gave up has most likely ended. The check of all groups finds later ones. */
 const UNSURE_MS = 60_000
 
 /**
- * Takes partitions for subscriptions, and frees those that this process holds for none of them: the server may execute a statement
- * whose client has given up, at any time.
+ * Takes partitions for subscriptions, and frees those that this process holds for none of them, because the server may execute a
+ * statement whose client has given up at any time.
  */
 export class PartitionClaims {
   readonly #context: LogContext
   readonly #subscriptions: ReadonlySet<LogSubscription>
-  /** Groups of which the server may take this process for the holder of a partition that no subscription has. */
+  /** Groups for which the server may list this process as the holder of a partition without a subscription. */
   readonly #unsure = new Map<number, number>()
   #lookAtAllAt = 0
 
@@ -35,15 +35,15 @@ export class PartitionClaims {
     this.#lookAtAllIn()
   }
 
-  /** The answer to giving or taking a place of this group is unknown. */
+  /** Records that the result of giving or taking a partition of this group is unknown. */
   unsure(group: number): void {
     this.#unsure.set(group, this.#context.host.clock.monotonic() + UNSURE_MS)
   }
 
   /**
-   * Frees partitions that this process holds without a subscription: during its session no other process may take them, and it takes
-   * no more than its share itself. Looks at the groups that are `unsure` each time and at all of them once a minute.
-   * @returns the groups in which something was freed
+   * Frees partitions that this process holds without a subscription: during its session no other process may take them, and it
+   * takes no more than its share itself. Checks the groups that are `unsure` each time and all of them once a minute.
+   * @returns the groups in which a partition was freed
    */
   async free(): Promise<readonly number[]> {
     const { database, tables, session, host } = this.#context
@@ -74,7 +74,7 @@ export class PartitionClaims {
     return rows.flatMap(({ grp, freed }) => (freed > 0 ? [grp] : []))
   }
 
-  /** @param want how many, at most */
+  /** @param want maximum number */
   async take(member: LogSubscription, want: number): Promise<void> {
     const { database, tables, session } = this.#context
     const { destination, group: name } = member.spec
@@ -87,7 +87,7 @@ export class PartitionClaims {
       [group, session.owner, this.#heldOf(group), want, destination, name],
     )
     const { rows } = await claimed.catch((error: unknown) => {
-      // The statement may have succeeded anyway.
+      // The statement may have succeeded nevertheless.
       this.unsure(group)
       throw error
     })
@@ -102,7 +102,7 @@ export class PartitionClaims {
       member.hold(source, place)
     }
     if (rows.length === want) return
-    // Others hold the rest, unless there is no rest.
+    // Other members hold the rest, unless there is none.
     const now = await this.#context.directory.group(destination, name as string)
     if (now instanceof TransportError) member.lost(now)
   }

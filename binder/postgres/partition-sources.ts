@@ -9,46 +9,49 @@ import type { TransportTables } from './tables.ts'
 import { failure, LOG_MADE_AGAIN } from './transport-errors.ts'
 
 export interface ReadRequest {
-  /** Where it stands; told what was written of it. */
+  /** The position, which is updated with everything that was written. */
   readonly place: ClaimedPartition
-  /** 0: only writes. */
+  /** Maximum number of messages; 0: only writes. */
   readonly limit: number
-  /** The first message comes whatever its size. */
+  /** Maximum size in bytes; the first message is returned regardless of its size. */
   readonly bytes: number
 }
 
 export interface ReadResult {
   readonly rows: readonly ReadRow[]
-  /** There are more, though these are fewer than were asked for. */
+  /** There are more messages, although fewer than the limit were returned. */
   readonly isPart?: boolean
-  /** Another reader was giving positions: the newest commits may be missing. */
+  /** Another reader was assigning positions: the newest commits may be missing. */
   readonly isBehind?: boolean
-  /** Settled messages are on their way to the disk. */
+  /** Settled messages were written, and will be flushed to disk. */
   readonly wrote: boolean
 }
 
-/** A partition as a reader reads it. */
+/** A partition as a reader uses it. */
 export interface Source {
-  /** The partition's number in the tables, and within its destination. */
+  /** Number of the partition in the tables, and within its destination. */
   readonly part: number
   readonly index: number
-  /** Writes what is settled and reads what is next. @throws TransportError; `isFenced` when the place is another's */
+  /** Writes settled messages and reads the next ones. @throws TransportError; `isFenced` when another member has the position */
   read(request: ReadRequest): Promise<ReadResult>
-  /** Gives the place up, settled on the disk. @throws TransportError; also when it could not be, so that it may be ours still */
+  /**
+   * Gives the partition up, with its settled messages on disk. @throws TransportError; also when it failed, so the partition may
+   * still be held
+   */
   give(place: ClaimedPartition): Promise<void>
   /** Ends reading. */
   leave(): void
 }
 
 interface FetchedRow {
-  /** `null` in a last row that says something else. */
+  /** `null` in a last row with another meaning. */
   readonly pos: string | null
   readonly key: Uint8Array | null
   readonly meta: string
   readonly body: Uint8Array | null
 }
 
-/** Old versions are deleted after this many new ones, and with each claim: many may end before that. */
+/** Old versions are deleted after this many new ones, and with each claim, because many readers may end before. */
 const TIDY_EVERY = 1_000
 const KEEP_VERSIONS = 100
 
@@ -63,12 +66,12 @@ export interface GroupSourceFields {
 }
 
 /**
- * Who writes a place. `one`: its subscription alone. Transactions of handlers do it too, on connections of their own
- * (`beside`) or on those that the subscription's statements take (`inside`).
+ * Writers of a position. `one`: its subscription alone. Otherwise handlers' transactions, too, on their own connections
+ * (`beside`) or on those that the subscription's statements use (`inside`).
  */
 export type Writers = 'one' | 'beside' | 'inside'
 
-/** The version that a write of a place follows. */
+/** The version that a write of a position follows. */
 export interface PlaceVersion {
   readonly group: number
   readonly part: number
@@ -80,9 +83,9 @@ export interface PlaceVersion {
 /**
  * A group's position: every write names the version that it follows, so of two owners one is refused.
  *
- * If transactions of handlers write it, too, each write has its turn from its statement to the end of its transaction. The holder of a turn
- * never waits for a connection held by another that waits for a turn: where both use the same connections, the turn is requested after the
- * connection was obtained.
+ * If handlers' transactions write it, too, each write has its turn from its statement to the end of its transaction. The holder
+ * of a turn never waits for a connection held by another that waits for a turn: where both use the same connections, the turn is
+ * requested after the connection was obtained.
  */
 export class GroupSource implements Source {
   readonly part: number
@@ -90,7 +93,7 @@ export class GroupSource implements Source {
   readonly #fields: GroupSourceFields
   readonly #epoch: string
   readonly #turn = new Mutex()
-  /** Shared reads with other groups of this process; from the first read on. */
+  /** Shared reads with other groups of this process, from the first read on. */
   #shared: SharedReads | undefined
   #hasLeft = false
   #version: bigint
@@ -117,7 +120,7 @@ export class GroupSource implements Source {
     return { group, part: this.part, version: String(this.#version), epoch: this.#epoch, owner }
   }
 
-  /** @returns what ends it @throws TransportError `timeout` */
+  /** @returns a function that ends it @throws TransportError `timeout` */
   turn(): Promise<() => void> {
     const { clock, leaseMs } = this.#fields
     return this.#turn.take(clock, leaseMs, () =>
@@ -125,7 +128,7 @@ export class GroupSource implements Source {
     )
   }
 
-  /** A version was appended. */
+  /** Records an appended version. */
   appended(): void {
     this.#version++
     this.#appended++
@@ -146,7 +149,7 @@ export class GroupSource implements Source {
     this.#shared?.leave(this)
   }
 
-  /** `undefined`: no other group of this process reads the partition. */
+  /** Returns `undefined` if no other group of this process reads the partition. */
   #joined({ next }: ClaimedPartition): SharedReads | undefined {
     if (this.#hasLeft) return undefined
     const { database, tables } = this.#fields
@@ -212,7 +215,7 @@ export class GroupSource implements Source {
         `SELECT ${tables.giveBack}($1, $2, $3::bigint, $4::bigint, $5, $6::bigint, $7::bigint[]) AS given`,
         [group, part, version, epoch, owner, settled, done],
       )
-      // After a crash of the server it may be ours all the same, under an older version.
+      // After a crash of the server it may still be held, under an older version.
       if (rows[0]?.given !== true)
         throw failure('unavailable', `the place of partition ${this.index} is not as it was left`)
     })
@@ -267,7 +270,7 @@ export class GroupSource implements Source {
   }
 }
 
-/** A place without a group: in memory only. It knows its last message again, in case a crash has undone its position. */
+/** A position without a group, only in memory. It can recognise its last message, in case a crash has undone its position. */
 export class AnonymousSource implements Source {
   readonly part: number
   readonly index: number
@@ -298,13 +301,13 @@ export class AnonymousSource implements Source {
        WHERE r.tableoid = $7::text::oid`,
       [this.part, from, limit, bytes, this.#last?.xid ?? null, this.#last?.seq ?? null, this.#log],
     )
-    // Nothing at all, not even that there is nothing: the partition's number may be that of another channel by now.
+    // Not even an empty result is conclusive: the partition's number may belong to another channel by now.
     if (found.length === 0) throw failure('unavailable', LOG_MADE_AGAIN)
     const rows = found.filter(({ pos }) => pos !== null)
     const read = inLine(this.index, from, rows)
     const last = rows.at(-1)
     if (last !== undefined) this.#last = { xid: last.xid, seq: last.seq }
-    // Another reader may have been giving positions.
+    // Another reader may have been assigning positions.
     return { rows: read, wrote: false, isBehind: true }
   }
 
@@ -316,8 +319,8 @@ export class AnonymousSource implements Source {
 }
 
 /**
- * Positions have no gap. A statement whose snapshot is older than the truncation of a segment finds the positions of what
- * was carried over and not the messages; the next one finds both. A reader without a group may have come too late.
+ * Checks that positions have no gaps. A statement whose snapshot is older than the truncation of a segment finds the positions of
+ * carried-over messages but not the messages; the next one finds both. A reader without a group may be too late.
  * @throws Error when one is missing
  */
 function inLine<Row extends FetchedRow>(

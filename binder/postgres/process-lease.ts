@@ -3,21 +3,21 @@ import { LastHeard } from '../transport/kit/last-heard.ts'
 import type { StatementRunner } from './statement-runner.ts'
 import type { TransportTables } from './tables.ts'
 
-/** A group as a beat finds it. */
+/** A group as found by a heartbeat. */
 export interface GroupNow {
   readonly destination: string
   readonly name: string
   /** See `KnownDestination.log`. */
   readonly log: string
-  /** How many other members it has, and how many of them stand before this process. */
+  /** Number of other members, and of those that precede this process. */
   readonly others: number
   readonly before: number
 }
 
 /**
- * This process's session: one row, renewed each second, instead of one per partition. While it is alive, no other process takes its
- * partitions. The process trusts it until `leaseMs` after it *sent* the renewal, less a margin, by the later of both clocks: it stops before
- * the server admits another process.
+ * This process's session: one row, renewed each second, instead of one per partition. While it is valid, no other process takes
+ * its partitions. The process relies on it until `leaseMs` after it *sent* the renewal, less a margin, by the later of both
+ * clocks: it stops before the server admits another process.
  */
 export class ProcessLease {
   readonly owner: string
@@ -46,11 +46,12 @@ export class ProcessLease {
   }
 
   /**
-   * Says that this process lives. A session that ends later than its own lease from now was written before the server's clock was set back,
-   * or by another server: it is counted anew from now.
+   * Renews the session. A session that ends later than its own lease from now was written before the server's clock was set back,
+   * or by another server, and ends after its lease from now.
    * @param groups one entry for each subscription of this process
-   * @param onOver called before the session is valid again, if it was over when the answer came: others may have its places
-   * @returns those of the groups that there are
+   * @param onOver called before the session is valid again, if it had ended when the answer arrived: others may have its
+   * partitions
+   * @returns the existing groups
    * @throws TransportError
    */
   async renew(groups: readonly number[], onOver: () => void): Promise<ReadonlyMap<number, GroupNow>> {
@@ -74,7 +75,7 @@ export class ProcessLease {
          coalesce(o.others, 0) AS others, coalesce(o.before, 0) AS before
        FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN other o ON o.grp = g.id WHERE g.id = ANY ($3::int[])`,
       [this.owner, this.#leaseMs, [...groups]],
-      // A connection that died without a word costs one renewal, not the session: the next one goes over another.
+      // A silently dead connection costs one renewal, not the session: the next one uses another.
       { timeoutMs: this.#leaseMs / 2 },
     )
     if (this.#isHeld && !this.isValid()) onOver()
@@ -83,7 +84,7 @@ export class ProcessLease {
     return new Map(rows.map((row) => [row.id, row]))
   }
 
-  /** Forgets processes that are long gone; on a database that only this process can use, all others. */
+  /** Deletes sessions of processes that ended long ago; on a database that only this process can use, all others. */
   async tidy(exclusive: string | undefined): Promise<void> {
     const { session } = this.#tables
     await this.#database.query(
@@ -95,14 +96,14 @@ export class ProcessLease {
     )
   }
 
-  /** Frees everything that it still holds at once. */
+  /** Frees all partitions that it still holds. */
   async end(): Promise<void> {
     this.#isHeld = false
     await this.#database.query('end the session', `DELETE FROM ${this.#tables.session} WHERE owner = $1`, [this.owner])
   }
 }
 
-/** How many of `partitions` the member of this rank may hold: the shares differ by one at most and cover all. */
+/** Returns how many of `partitions` the member of this rank may hold: the shares differ by at most one and cover all. */
 export function shareOf(partitions: number, members: number, rank: number): number {
   return Math.floor(partitions / members) + (rank < partitions % members ? 1 : 0)
 }

@@ -14,7 +14,7 @@ export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Prom
   await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
 }
 
-/** Makes the tables and the destinations exist, or checks them, as the option `provision` says. */
+/** Creates or checks the tables and the destinations, according to the option `provision`. */
 export class Provisioning {
   readonly #context: LogContext
   #migrated: Promise<void> | undefined
@@ -25,7 +25,7 @@ export class Provisioning {
     this.#context = context
   }
 
-  /** Calls under way reject with `closed`. */
+  /** Closes: running calls reject with `closed`. */
   close(): void {
     this.#isClosed = true
   }
@@ -39,7 +39,7 @@ export class Provisioning {
       await this.#provision(destinations)
     } catch (error) {
       if (this.#migrated === undefined || !isWithoutTables(error)) throw error
-      // The former tables were dropped.
+      // The previous tables were dropped.
       this.#migrated = undefined
       await this.#provision(destinations)
     }

@@ -7,8 +7,8 @@ const WHAT = 'look whether transactionsOf is in the database of the log'
 const MOST_LOOKS = 10
 
 /**
- * Looks whether the transactions are in the database of the log: what is written here has to be seen there. Names and numbers
- * would say nothing of two copies. What such transactions send would lie in a log of theirs, for others.
+ * Checks that the transactions are in the database of the log: a row written here must be visible there. Names and numbers would
+ * not distinguish two copies. Messages of other transactions would be in another log.
  * @throws TransportError `mismatch` when they are not
  */
 export async function requireSameDatabase(
@@ -18,7 +18,7 @@ export async function requireSameDatabase(
 ): Promise<void> {
   for (let looks = 0; looks < MOST_LOOKS; looks++) {
     const owner = `look/${newId()}`
-    // Without a group it counts for nothing; with the current time it is not removed with old sessions.
+    // Without a group it has no effect; with the current time it is not removed with old sessions.
     await log.query(WHAT, `INSERT INTO ${session} (owner, live_until) VALUES ($1, clock_timestamp())`, [owner])
     let isSeen = false
     let isThere = false
@@ -28,7 +28,7 @@ export async function requireSameDatabase(
       isThere = await remove(log, session, owner).catch(() => false)
     }
     if (isSeen) return
-    // If it is gone, a member that starts has taken it for a process of before, and nothing is known.
+    // If it is gone, a starting member took it for that of a previous process, and nothing is known.
     if (isThere) break
   }
   throw failure(

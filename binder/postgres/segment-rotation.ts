@@ -6,7 +6,7 @@ import type { LogContext } from './context.ts'
 import { sweep } from './delete-settled-positions.ts'
 import type { StatementTerms } from './statement-runner.ts'
 
-/** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
+/** Maximum number of unsettled messages in a segment to free: carrying more over would cost more than the space. */
 const MOST_CARRIED = 50_000
 /** First pause before another try at a segment that failed or is in use; it doubles up to the usual interval. */
 const AGAIN_MS = 250
@@ -30,7 +30,7 @@ interface Holder {
   readonly since: number | null
 }
 
-/** Closes the segment that is written, and frees those that all groups have behind them. A slow group costs disk, never delivery. */
+/** Closes the segment being written, and frees those that all groups have read. A slow group costs disk space, never delivery. */
 export class SegmentRotation {
   readonly #context: LogContext
   #cancel: (() => void) | undefined
@@ -38,14 +38,14 @@ export class SegmentRotation {
   #kept: string | undefined
   #isTold = false
   #closed = false
-  /** Until the next look, where that is to come sooner than usual. */
+  /** Time until the next check, if it is to be sooner than usual. */
   #againMs: number | undefined
 
   constructor(context: LogContext) {
     this.#context = context
   }
 
-  /** Reason for which the log cannot be freed, for people; `undefined` without one. */
+  /** Reason why the log cannot be freed, for display; `undefined` without one. */
   get kept(): string | undefined {
     return this.#kept
   }
@@ -80,7 +80,7 @@ export class SegmentRotation {
     const inUse = outcomes.find((outcome) => typeof outcome === 'object')
     this.#againMs = inUse === undefined ? undefined : 2 * (this.#againMs ?? AGAIN_MS / 2)
     if (outcomes.includes('kept')) await this.#tellGroups()
-    // A short use is no news, nor is a refusal that passes.
+    // A short use or a temporary refusal is not reported.
     else if (inUse !== undefined && (this.#againMs ?? 0) > this.#usualMs) this.#tell(whyInUse(inUse.inUse))
     else if (inUse === undefined) {
       this.#kept = undefined
@@ -155,7 +155,7 @@ export class SegmentRotation {
   }
 }
 
-/** The server's own words, unless it was only busy. */
+/** Returns the server's error message, unless it was only busy. */
 function whyInUse(error: unknown): string {
   const isBusy = error === undefined || sqlStateOf(toError(error).cause) === LOCKED
   return `closed segments of the log cannot be freed: ${isBusy ? IN_USE : toError(error).message}`

@@ -1,6 +1,6 @@
 /**
- * The SQL that lets the messages of a schema be updated in a database that publishes its tables. The log has no key, because it is only
- * appended to and truncated: repairing it is the one thing that updates it. Does nothing where no publication publishes updates.
+ * Returns SQL that allows updates of a schema's messages in a database that publishes its tables. The log has no key, because it
+ * is only appended to and truncated; only a repair updates it. No effect without a publication of updates.
  */
 export function identifyRows(schema: string): string {
   const name = `'${schema.replaceAll("'", "''")}'`

@@ -7,16 +7,16 @@ export interface NumberedRow extends ReadRow {
   readonly seq: string
 }
 
-/** Fewer are fetched again: to ask whether they still lie there costs a statement, too. */
+/** Fewer messages are fetched again, because verifying them also costs a statement. */
 const WORTH = 20
-/** Limit for a partition. Groups further behind fetch for themselves. */
+/** Limit per partition. Groups further behind fetch for themselves. */
 const MAX_ROWS = 1_000
 const MAX_BYTES = 4 * 1024 * 1024
 
-/** Readers of this process on one database, by schema and partition. */
+/** Readers of this process in one database, by schema and partition. */
 const partitions = new WeakMap<SqlClient, Map<string, SharedReads>>()
 
-/** Shared reads of this process's groups in one partition. */
+/** Returns the shared reads of this process's groups in one partition. */
 export function sharedReads(sql: SqlClient, schema: string, part: number): SharedReads {
   let all = partitions.get(sql)
   if (all === undefined) partitions.set(sql, (all = new Map()))
@@ -30,14 +30,14 @@ export function sharedReads(sql: SqlClient, schema: string, part: number): Share
 }
 
 /**
- * The messages of a partition that one group of this process has fetched last, for the others. A crash of the server may undo positions, so
- * readers must have the server verify messages from here.
+ * The messages of a partition that one group of this process has fetched last, for the others. A crash of the server may undo
+ * positions, so readers must have the server verify messages from here.
  */
 export class SharedReads {
   readonly #onEmpty: () => void
-  /** Where each reader goes on. */
+  /** Position of each reader. */
   readonly #readers: Map<object, number> = new Map()
-  /** In order, without a gap. */
+  /** Rows in order, without a gap. */
   #rows: readonly NumberedRow[] = []
   #reading: { readonly from: number; readonly until: number; readonly done: Promise<unknown> } | undefined
   #isMuch = false
@@ -61,14 +61,14 @@ export class SharedReads {
     if (!this.isShared) this.forget()
   }
 
-  /** Waits for a fetch of these messages by another group, where there is much to read. Never rejects. */
+  /** Waits for a fetch of these messages by another group, if there is much to read. Never rejects. */
   async underWay(from: number): Promise<void> {
     const reading = this.#reading
     if (!this.#isMuch || reading === undefined || from < reading.from || from >= reading.until) return
     await reading.done.catch(() => undefined)
   }
 
-  /** Messages from a position on, limited in number and bytes; none if it is not worth it. */
+  /** Returns messages from a position on, limited in number and bytes; none if it is not worthwhile. */
   from(position: number, limit: number, bytes: number): readonly NumberedRow[] {
     const [oldest] = this.#rows
     if (oldest === undefined || position < oldest.position) return []
@@ -83,7 +83,7 @@ export class SharedReads {
     return fitting.length < WORTH ? [] : fitting.map(ownBody)
   }
 
-  /** Others may wait for this fetch, and have what it brings. */
+  /** Stores a fetch, which others may wait for. */
   async fetched(from: number, limit: number, fetch: Promise<readonly NumberedRow[]>): Promise<void> {
     const reading = { from, until: from + limit, done: fetch }
     this.#reading = reading
@@ -132,7 +132,7 @@ export class SharedReads {
   }
 }
 
-/** A handler that reads bytes may write into them. */
+/** Copies the body, because a handler that reads bytes may modify them. */
 function ownBody(row: NumberedRow): NumberedRow {
   return row.body === null ? row : { ...row, body: new Uint8Array(row.body) }
 }

@@ -8,19 +8,19 @@ import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
 import { failure, isFenced, isOfData, isOfStatement, toTransportError } from './transport-errors.ts'
 
-/** A statement that was not repeated for this long is not needed at this time. */
+/** A statement that was not repeated for this long is currently not needed. */
 const FORGOTTEN_MS = 10 * SECOND
 
 export interface StatementTerms {
   /** @default `requestTimeoutMs` of the transport */
   readonly timeoutMs?: number | undefined
-  /** No message waits for it: it may take long, or be refused, without a word in `health`. */
+  /** No message waits for it: it may take long, or be refused, without effect on `health`. */
   readonly isUpkeep?: boolean | undefined
 }
 
 /**
- * Runs the transport's statements: each has a time limit, names its purpose in errors, and counts for `health`. Health is kept for each
- * kind of statement, because one may wait for the lock of the log while the session's renewal is answered.
+ * Runs the transport's statements: each has a time limit, names its purpose in errors, and affects `health`. Health is kept for
+ * each kind of statement, because one may wait for the lock of the log while the session's renewal is answered.
  */
 export class StatementRunner {
   readonly schema: string
@@ -28,13 +28,13 @@ export class StatementRunner {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #silence: UnansweredCalls
-  /** By purpose: a server that lets the role read one table may refuse it the next. */
+  /** By purpose, because a server that allows reading one table may refuse the next. */
   readonly #refused: RecentFailures<Error>
-  /** Whether the server is there. */
+  /** Health of the connection to the server. */
   #health: TransportHealth = { status: 'idle' }
-  /** Isolation of the database; asked once. Our functions need READ COMMITTED. */
+  /** Isolation level of the database, read once. Our functions need READ COMMITTED. */
   #isReadCommitted: boolean | undefined
-  /** On a database with one connection the transport has one statement under way, so that others have their turn. */
+  /** On a database with one connection the transport runs one statement at a time, so that others get their turn. */
   #line: Promise<unknown> | undefined
 
   constructor(sql: SqlClient, schema: string, clock: Clock, timeoutMs: number) {
@@ -60,7 +60,7 @@ export class StatementRunner {
 
   /**
    * @param what completes "could not"
-   * @throws `core.sql_own_transaction`; TransportError; the server's own error where `isFenced`
+   * @throws `core.sql_own_transaction`; TransportError; the server's own error if `isFenced`
    */
   query<Row extends object = Record<string, unknown>>(
     what: string,
@@ -71,7 +71,7 @@ export class StatementRunner {
     return this.#do(what, () => this.#run<Row>(text, parameters), options)
   }
 
-  /** Same as `query`, in a transaction that the server ends if the client does not continue. @throws as `query` */
+  /** Same as `query`, in a transaction that the server ends if the client does not continue. @throws the errors of `query` */
   transaction<T>(
     what: string,
     leaseMs: number,
@@ -82,7 +82,7 @@ export class StatementRunner {
   }
 
   async #do<T>(what: string, work: () => Promise<T>, options: StatementTerms): Promise<T> {
-    // Before it stands in line: what is before it may wait for the end of that transaction.
+    // Before it queues, because earlier statements may wait for the end of that transaction.
     refuseOwnTransaction(this.#sql)
     try {
       const result = await this.#timed(what, this.#inTurn(work), options)
@@ -102,9 +102,9 @@ export class StatementRunner {
   }
 
   #failed(what: string, error: TransportError, isUpkeep: boolean): void {
-    // A database that refuses what is in a message is up.
+    // A database that refuses the content of a message is up.
     if (isOfData(error.cause)) return this.#answered(what)
-    // Its own silence tells of it.
+    // The missing answer already affects health.
     if (error.kind === 'timeout') return
     if (error.kind !== 'unavailable' && error.kind !== 'refused') return
     if (!isOfStatement(error.cause)) this.#health = { status: 'down', detail: error.message }
@@ -141,5 +141,5 @@ export class StatementRunner {
   }
 }
 
-/** A loop of statements that are awaited runs on microtasks: timers and sockets get their turn in between. */
+/** A loop of awaited statements runs on microtasks, so timers and sockets get their turn in between. */
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -9,12 +9,12 @@ import { type LogPlace, LogSubscription } from './subscription.ts'
 import { failure, toTransportError } from './transport-errors.ts'
 import type { Wakes } from './wakes.ts'
 
-/** Where a subscription without a group begins. */
+/** Start of a subscription without a group. */
 interface StartPositions extends LogPlace {
   readonly starts: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: ClaimedPartition }>
 }
 
-/** Opens subscriptions, and ends those that are left at the close of the transport. */
+/** Opens subscriptions, and ends the remaining ones when the transport closes. */
 export class Subscriber {
   readonly #context: LogContext
   readonly #members: Members
@@ -22,7 +22,7 @@ export class Subscriber {
   readonly #subscriptions: Set<LogSubscription>
   #isClosed = false
 
-  /** @param subscriptions that are open: this adds and removes them */
+  /** @param subscriptions open subscriptions, which this adds to and removes from */
   constructor(context: LogContext, members: Members, wakes: Wakes, subscriptions: Set<LogSubscription>) {
     this.#context = context
     this.#members = members
@@ -35,7 +35,7 @@ export class Subscriber {
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
   }
 
-  /** The destination exists. @throws TransportError */
+  /** Subscribes; the destination exists. @throws TransportError */
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const { destination, group } = spec
     const { directory, session, host, options } = this.#context
@@ -69,7 +69,7 @@ export class Subscriber {
     return subscription
   }
 
-  /** Everything from now on. */
+  /** Returns the current ends, for messages from now on. */
   async #startPositions(destination: string): Promise<StartPositions | TransportError> {
     const { database, tables } = this.#context
     const { rows } = await database.query<{ part: number; n: number; next: string; log: string }>(

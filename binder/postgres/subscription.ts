@@ -9,12 +9,12 @@ import { messageOf, type ReadRow } from './message-row.ts'
 import type { ReadResult, Source } from './partition-sources.ts'
 import { isFenced } from './transport-errors.ts'
 
-/** Messages of a fetch at most: the best price for each. */
+/** Maximum number of messages per fetch, with the lowest cost for each. */
 const MAX_FETCH = 500
 
-/** Where it reads. */
+/** Destination and group that it reads. */
 export interface LogPlace {
-  /** The group's number in the tables; `undefined` without one. */
+  /** Number of the group in the tables; `undefined` without one. */
   readonly id: number | undefined
   /** See `KnownDestination.log`. */
   readonly log: string
@@ -24,22 +24,22 @@ export interface LogSubscriptionHost {
   readonly clock: Clock
   readonly commitIntervalMs: number
   readonly rebalanceTimeoutMs: number
-  /** Whether this process may still believe in its session: beyond it others have its places. */
+  /** Tells whether this process may still rely on its session; afterwards other processes have its partitions. */
   isValid(): boolean
-  /** A place was lost to another member, or undone by a crash. */
+  /** A partition was lost to another member, or undone by a crash. */
   fenced(part: number): void
-  /** A place could not be given back: the server may think that it is held. */
+  /** A partition could not be given back: the server may consider it held. */
   unsure(subscription: LogSubscription): void
-  /** There may be messages that it could not see yet. */
+  /** There may be messages that were not visible yet. */
   lookSoon(): void
   /** The subscription is closed or lost. */
   ended(subscription: LogSubscription): Promise<void>
 }
 
-/** Lends the messages of the places that it holds, within its window, and writes down what is settled. */
+/** Lends the messages of its partitions, within its window, and writes settled messages. */
 export class LogSubscription implements Subscription {
   readonly spec: SubscriptionSpec
-  /** The group's number in the tables. */
+  /** Number of the group in the tables. */
   readonly group: number | undefined
   readonly log: string
   readonly #host: LogSubscriptionHost
@@ -58,31 +58,31 @@ export class LogSubscription implements Subscription {
     this.#lending = new Lending(spec, {
       deliver: (delivery) => receiver.deliver(delivery),
       onRoom: () => this.#pumpAll(),
-      // A process that stood still may ask before it has heard of anything.
+      // A process that was stopped may call this before it is notified of anything.
       onLook: () => {
         if (this.#isPastSession) this.forfeit()
       },
     })
   }
 
-  /** The partitions that it holds, those it is giving back among them. */
+  /** Its partitions, including those that it is giving back. */
   get parts(): readonly number[] {
     return [...this.#places.keys()]
   }
 
-  /** Closed, being closed, or lost: it takes nothing more. */
+  /** True if it is closed, closing, or lost: it takes nothing more. */
   get isOver(): boolean {
     return this.#isOver
   }
 
-  /** How many partitions it means to keep. */
+  /** Number of partitions that it intends to keep. */
   get kept(): number {
     let kept = 0
     for (const { leaving } of this.#places.values()) if (leaving === undefined) kept++
     return kept
   }
 
-  /** Where each partition that may be looked at goes on. */
+  /** Returns the position of each partition that may be read. */
   idlePlaces(): Array<{ readonly part: number; readonly from: number }> {
     if (this.#lending.isPaused || this.#isOver) return []
     return [...this.#places.values()]
@@ -110,7 +110,7 @@ export class LogSubscription implements Subscription {
     this.#pump(held)
   }
 
-  /** There is something new. @param parts `undefined` for: look everywhere */
+  /** Reads new messages. @param parts `undefined`: in all partitions */
   wake(parts: ReadonlySet<number> | undefined): void {
     for (const held of this.#places.values()) {
       if (parts !== undefined && !parts.has(held.source.part)) continue
@@ -146,13 +146,13 @@ export class LogSubscription implements Subscription {
     return this.#closing
   }
 
-  /** The session was over for a while: what it held may be another's by now, and is given back where it is not. */
+  /** The session had ended for a while, so its partitions may belong to others, and are given back if they do not. */
   forfeit(): void {
     const reason = new Error('this process stood still for longer than leaseMs')
     for (const held of this.#places.values()) void this.#giveUp(held, reason)
   }
 
-  /** The server is away, or the session is over. */
+  /** The server is unavailable, or the session has ended. */
   lost(error: Error): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -174,7 +174,7 @@ export class LogSubscription implements Subscription {
     await this.#host.ended(this)
   }
 
-  /** Waits until nothing of it is lent, for a while, and gives the place back. */
+  /** Waits for some time until none of its messages is lent, and gives the partition back. */
   async #leave(held: HeldPartition): Promise<void> {
     const { clock, rebalanceTimeoutMs } = this.#host
     // After the recall, which releases within this turn.
@@ -185,7 +185,10 @@ export class LogSubscription implements Subscription {
     await this.#giveUp(held, new Error('the partition went to another member'))
   }
 
-  /** Withdraws what is lent of it and gives it back. It counts as held until that is done: else we might take it anew, unsettled. */
+  /**
+   * Withdraws its lent messages and gives it back. It counts as held until that is done; otherwise it might be claimed again,
+   * unsettled.
+   */
   async #giveUp(held: HeldPartition, reason: Error): Promise<void> {
     held.leaving ??= Promise.resolve()
     this.#withdraw(held, reason)
@@ -258,10 +261,10 @@ export class LogSubscription implements Subscription {
     return { position: row.position, message, bytes, redelivered: place.wasHanded(row.position) }
   }
 
-  /** Takes it again in its current state: pending commits can no longer succeed afterwards. */
+  /** Claims it again in its current state: pending commits can no longer succeed afterwards. */
   #lostPlace(held: HeldPartition, reason: Error): void {
     this.#drop(held, reason)
-    // A crash of the server that undid what was written last leaves it ours, and this subscription may have its share without it.
+    // If a crash of the server undid the last write, it is still held, and this subscription may have its share without it.
     this.#host.unsure(this)
     this.#host.fenced(held.source.part)
   }
@@ -290,7 +293,7 @@ export class LogSubscription implements Subscription {
     return bytes
   }
 
-  /** Others may have its places by now, and it has not heard. */
+  /** Other processes may have its partitions by now, before it was notified. */
   get #isPastSession(): boolean {
     return this.group !== undefined && !this.#isOver && !this.#host.isValid()
   }

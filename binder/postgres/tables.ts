@@ -1,35 +1,36 @@
 /**
- * The log of all channels, in one schema. Nothing on the way of a message is updated or deleted: messages lie in a ring of
- * segments that are truncated, positions and the places of groups are appended.
+ * The log of all channels, in one schema. Sending and reading a message updates and deletes nothing: messages are in a ring of
+ * segments that are truncated, positions and progress of groups are appended.
  */
 import type { SqlMigration, SqlPart } from '../../core/migrate.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { MESSAGE_FUNCTIONS } from './functions.ts'
 import { UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
 
-/** Segments: one is written; the others are empty, or wait for their readers. Every poll probes each. */
+/** Number of segments: one is written; the others are empty, or wait for their readers. Every poll probes each. */
 const SEGMENTS = 4
 
-/** Settings of tables that grow and shrink without end: vacuum runs by row count, and never locks the table to shrink it. */
+/** Settings of tables that grow and shrink indefinitely: vacuum runs by row count, and never locks the table to shrink it. */
 const APPENDED =
   'WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0, ' +
   'autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000, vacuum_truncate = false)'
 
 /**
- * No plan needs statistics of a segment. An ANALYZE of a full one takes seconds during which it cannot be freed, and does not yield, because
- * the wait for it is too short.
+ * No plan needs statistics of a segment. An ANALYZE of a full one takes seconds during which it cannot be freed, and does not
+ * yield, because the wait for it is too short.
  */
 const NOT_ANALYZED = 'autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 2147483647'
 
 const segments = (): number[] => Array.from({ length: SEGMENTS }, (_, k) => k)
 
 /**
+ * Columns and tables of the log:
  * - `key` is bytes: `text` refuses a NUL. `meta` is `json`: `jsonb` refuses NUL and lone surrogates.
- * - `tick` gives positions `first` to `first + n - 1`; the newest of a partition is the state of who gives them: `snap` is
- *   what it had seen.
- * - `group`: `settles_in` says that members of it have settled in transactions of theirs, without an inbox.
- * - `session`: `lease_ms` is how far away `live_until` was when it was written.
- * - `progress`: the highest `ver` is where a group stands in a partition. `handed`: below it a message may have been lent.
+ * - `tick` assigns positions `first` to `first + n - 1`; the newest one of a partition is the state of the assignment: `snap` is
+ *   the snapshot that it covers.
+ * - `group`: `settles_in` says that its members have settled in their own transactions, without an inbox.
+ * - `session`: `lease_ms` is the distance of `live_until` when it was written.
+ * - `progress`: the highest `ver` is the position of a group in a partition. `handed`: messages below it may have been lent.
  */
 const MIGRATIONS: readonly SqlMigration[] = [
   {

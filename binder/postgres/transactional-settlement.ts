@@ -18,10 +18,10 @@ interface Part {
   readonly positions: readonly number[]
 }
 
-/** How a transaction ended, towards the places that it wrote. */
+/** End of a transaction, for the positions that it wrote. */
 type Outcome = 'committed' | 'rolled back' | 'unknown'
 
-/** The places that one transaction writes, from its last statement to its outcome. */
+/** The positions that one transaction writes, from its last statement to its outcome. */
 class Settled {
   isWritten = false
   readonly #parts: Array<Part & { readonly changes: number }> = []
@@ -45,13 +45,13 @@ class Settled {
 }
 
 /**
- * Places that are written by transactions of handlers, as their last statement: until then nothing of the partition is
- * locked, however long a handler takes. A version names the one before it, so in a partition one transaction at a time is
- * between that statement and its commit; the others wait in this process, and fetching with them.
+ * Positions written by handlers' transactions, as their last statement: until then nothing of the partition is locked, however
+ * long a handler takes. A version names the previous one, so in a partition one transaction at a time is between that statement
+ * and its commit; the others wait in this process, and so does fetching.
  */
 export class TransactionalSettlement implements SettlingTransactions {
   readonly sql: SqlClient
-  /** Whose transactions they are. */
+  /** Client of the transactions. */
   readonly of: SqlClient
   readonly #tables: TransportTables
   readonly #open = new WeakMap<SqlTransaction, Settled>()
@@ -97,7 +97,7 @@ export class TransactionalSettlement implements SettlingTransactions {
     settled.isWritten = true
     const parts = partsOf(deliveries)
     for (const { source } of parts) settled.hasTurn(await source.turn())
-    // Meanwhile it may have become another member's.
+    // Another member may have taken it meanwhile.
     for (const { held } of parts) if (held.loan.isWithdrawn) throw gone(held)
     if (parts.length > 0) await this.#write(tx, parts, settled)
   }
@@ -131,7 +131,7 @@ export class TransactionalSettlement implements SettlingTransactions {
 
 const COLUMNS = ['int', 'int', 'bigint', 'bigint', 'text', 'bigint', 'bigint[]'] as const
 
-/** In one order everywhere: two transactions that wait for turns in the same partitions never wait in a circle. */
+/** In the same order everywhere, so that two transactions that wait for turns in the same partitions cannot deadlock. */
 function partsOf(deliveries: readonly TransportDelivery[]): readonly Part[] {
   const parts = new Map<HeldPartition, Part & { readonly positions: number[] }>()
   for (const delivery of new Set(deliveries)) {

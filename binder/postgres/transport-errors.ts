@@ -18,7 +18,7 @@ export function isFenced(error: unknown): boolean {
   return sqlStateOf(error) === FENCED
 }
 
-/** Any error of a statement in the transport's words; `what` completes "could not". */
+/** Converts any error of a statement to the transport's error; `what` completes "could not". */
 export function toTransportError(what: string, cause: unknown, schema: string, destination?: string): TransportError {
   if (cause instanceof TransportError) return cause
   const explained = explainMissing(cause, schema, 'postgresTransport(...).migrate()')
@@ -37,7 +37,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   const state = sqlStateOf(cause) ?? ''
   if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
   if (hasCode(cause, 'core.rights_missing')) return { kind: 'refused', remedy: '. It is tried again.' }
-  // Rights are taken and given while services run: tried again, as with a password.
+  // Rights are granted and revoked while services run: tried again, as after a wrong password.
   if (writeFault(cause) === 'operator' || state === '42501')
     return {
       kind: 'refused',
@@ -51,31 +51,34 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   return { kind: 'unavailable', remedy: '' }
 }
 
-/** The tables are gone, or were never there. */
+/** True if the tables are gone, or never existed. */
 export function isWithoutTables(error: unknown): boolean {
   return error instanceof TransportError && hasCode(error.cause, 'core.tables_missing')
 }
 
-/** Cached data of the log is outdated. See `appendStatement`. */
+/** True if cached data of the log is outdated. See `appendStatement`. */
 export function isOutdated(error: unknown): boolean {
   return hasCode(error, 'core.tables_missing') || isOfOtherLog(sqlStateOf(error))
 }
 
-/** A statement that will fail again as it is: the fault lies in one of its messages. */
+/** True for a statement that will fail again unchanged, because of one of its messages. */
 export function isOfData(error: unknown): boolean {
   return !isOfOtherLog(sqlStateOf(error)) && writeFault(error) === 'permanent'
 }
 
-/** The server is there and refuses this statement, perhaps no other one: a right, a lock that was not free in time, a read-only session. */
+/**
+ * True if the server is available but refuses this statement, perhaps no other one: a right, a lock that was not free in time, a
+ * read-only session.
+ */
 export function isOfStatement(error: unknown): boolean {
   const state = sqlStateOf(error)
   return state !== undefined && !OF_CONNECTION.test(state)
 }
 
-/** The connection was not made, or has ended. */
+/** The connection could not be made, or has ended. */
 const OF_CONNECTION = /^(08...|28...|3D000|57P..|53300)$/
 
-/** No value for what must have one, no segment for what has none: nothing else that the transport writes can lack them. */
+/** A required value or segment is missing; nothing else that the transport writes can lack them. */
 function isOfOtherLog(state: string | undefined): boolean {
   return state === '23502' || state === '23514'
 }

@@ -41,34 +41,38 @@ import { TransactionalSettlement } from './transactional-settlement.ts'
 import { failure, TRANSPORT } from './transport-errors.ts'
 import { Wakes } from './wakes.ts'
 
-/** A transport that can make its own tables. */
+/** A transport that can create its own tables. */
 export interface PostgresTransport extends Transport {
   /**
-   * Makes or upgrades the tables. Idempotent, safe in several processes at once. `start()` does it, too, unless `provision`
+   * Creates or upgrades the tables. Idempotent, safe in several processes at once. `start()` does it, too, unless `provision`
    * says otherwise.
    */
   migrate(): Promise<void>
   /**
-   * Forgets a group without future readers, with its position: the log keeps nothing for it any longer. A group that returns is a new one.
+   * Forgets a group that no longer has readers, with its position: the log keeps nothing for it. A group that returns is a new
+   * one.
    * @returns false when there is none @throws TransportError `refused` while it has members
    */
   forgetGroup(destination: string, group: string): Promise<boolean>
   /**
-   * After a dump was restored into another cluster, with every process stopped: `start()` refuses such a log. Loses nothing that
-   * is in the dump; what was handed out before the dump and settled after it comes again.
+   * Repairs the log after a dump was restored into another cluster, with every process stopped; `start()` refuses such a log.
+   * Loses nothing in the dump; messages delivered before the dump and settled after it are redelivered.
    */
   repair(): Promise<LogRepair>
 }
 
-/** Findings of `repair`. */
+/** Result of `repair`. */
 export interface LogRepair {
-  /** Messages that some group had not settled, and that were not in the dump. In their partitions what is there comes to every group. */
+  /**
+   * Number of messages that some group had not settled, and that were not in the dump. In their partitions every group receives
+   * all existing messages.
+   */
   readonly missing: number
 }
 
 /**
- * Kafka's meaning on tables: a log of each channel in partitions, durable groups with their places, order per key, delayed
- * messages, in the database that the service has anyway. `docs/brokers/postgres.md` says what it is for and where it ends.
+ * Kafka's model on tables: a log of each channel in partitions, durable groups with their positions, order per key, delayed
+ * messages, in the database that the service uses anyway. `docs/brokers/postgres.md` describes its uses and limits.
  * @throws TypeError / RangeError naming the option
  */
 export function postgresTransport(options: PostgresTransportOptions): PostgresTransport {
@@ -255,7 +259,7 @@ class LogTransport implements PostgresTransport {
     return requireMigrated(sql, schema, TRANSPORT_PART)
   }
 
-  /** Also for a transport that no binder has. */
+  /** Also works for a transport without a binder. */
   #attachedOrOwn(): Pick<Parts, 'database' | 'tables'> {
     const { sql, schema, requestTimeoutMs } = this.#options
     if (this.#parts !== undefined) return this.#attached()

@@ -1,17 +1,18 @@
 /** SQL functions that keep the log small: the ring of segments, and repairs of a restored dump. */
 import { BY_INDEX, lockOf, PARTITION_LOCK, TICK_SIZE } from './functions.ts'
 
-/** A table of our schema by its name, for statements that are made as text: the schema's name would need quoting there. */
+/** Returns a table of the schema by its name, for statements built as text, where the schema's name would need quoting. */
 const tableOf = (name: string): string =>
   `(SELECT c.oid::regclass FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class r ON r.relnamespace = c.relnamespace
       WHERE r.oid = (SELECT tableoid FROM {schema}.transport_ring) AND c.relname = ${name})`
 const SEGMENT_OF = tableOf(`'transport_log_' || k`)
 
 /**
- * Closes the segment that is written when it is large or old enough and another one is empty; else it grows. One process
- * at a time. Closes every other segment that is not empty. A time in the future was written before the server's clock was set back, or by
- * another server: it is counted anew from now, or no segment could be freed until the clock has caught up. Returns the segments that are
- * closed for long enough to be freed; none of a restored log, which holds messages without a position that only \`repair\` finds.
+ * Closes the segment being written when it is large or old enough and another one is empty; otherwise it grows. One process at a
+ * time. Closes every other segment that is not empty. A time in the future was written before the server's clock was set back, or
+ * by another server: it counts from now, or no segment could be freed until the clock has caught up. Returns the segments that
+ * have been closed long enough to be freed; none of a restored log, which contains messages without a position that only
+ * \`repair\` finds.
  */
 const ROTATE = `
   CREATE FUNCTION {schema}.transport_rotate(p_bytes bigint, p_ms bigint, p_retention_ms bigint) RETURNS SETOF smallint LANGUAGE plpgsql
@@ -45,8 +46,8 @@ const LOWEST = `
   ) l ON true GROUP BY 1`
 
 /**
- * Below it a segment's messages may go: settled by every group, and nothing that lies in another segment before them. What
- * commits late has a position behind younger segments; without the second rule it would leave a hole in the positions.
+ * Position below which a segment's messages may be removed: settled by every group, and preceded by none in another segment. A
+ * late commit gets a position behind younger segments; without the second rule it would leave a gap in the positions.
  */
 const CUT_BELOW = `
   SELECT l.part, least(l.settled, (
@@ -54,13 +55,13 @@ const CUT_BELOW = `
     ORDER BY t.first LIMIT 1)) AS settled
   FROM (${LOWEST}) l`
 
-/** No positions are given in the meantime. */
+/** Excludes the assignment of positions. */
 const LOCK_ALL = `PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.lock) FROM {schema}.transport_ring r,
       (SELECT DISTINCT ${lockOf('id')} AS lock FROM {schema}.transport_partition ORDER BY 1) p;`
 
 /**
- * Frees a closed segment of what is settled, and carries the rest over to the one that is written, with its numbers. Waits
- * only for who still writes there, and not for long. False: it holds more than \`p_most\`, or a channel keeps it longer.
+ * Removes settled messages from a closed segment, and carries the rest over to the one being written, with its numbers. Waits
+ * only for current writers, and not for long. False: it contains more than \`p_most\`, or a channel keeps it longer.
  */
 const CLEAR = `
   CREATE FUNCTION {schema}.transport_clear(k smallint, p_most int) RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
@@ -102,7 +103,7 @@ const CLEAR = `
     RETURN true;
   END $transport$`
 
-/** Empties a segment that \`clear\` has freed. False when a row was written there in between: clear it again. */
+/** Truncates a segment that \`clear\` has emptied. False when a row was written there in between: clear it again. */
 const TRUNCATE = `
   CREATE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp ${BY_INDEX}
@@ -122,7 +123,7 @@ const TRUNCATE = `
 /** Small tables that are never analysed look large to the planner: PostgreSQL would compile the statement for up to a second. */
 const WITHOUT_JIT = 'SET jit = off'
 
-/** Which groups keep the closed segments: the furthest behind first. */
+/** Returns the groups that keep the closed segments, the furthest behind first. */
 const HOLDERS = `
   CREATE FUNCTION {schema}.transport_holders() RETURNS TABLE (destination text, name text, messages bigint, bytes bigint, since timestamptz)
   LANGUAGE sql ${WITHOUT_JIT}
@@ -140,8 +141,8 @@ const HOLDERS = `
   $transport$`
 
 /**
- * Lag and number of readers of each group, oldest groups first. A reader gives messages their positions, so messages without one count as
- * well, up to \`p_most\` in a partition, and delayed ones that are due, up to \`p_most\` in all.
+ * Returns lag and number of readers of each group, oldest groups first. Readers assign positions to messages, so messages without
+ * one count as well, up to \`p_most\` in a partition, and delayed ones that are due, up to \`p_most\` in total.
  */
 const GROUPS = `
   CREATE FUNCTION {schema}.transport_groups(p_limit int, p_most int)
@@ -174,8 +175,8 @@ const GROUPS = `
   $transport$`
 
 /**
- * Stored values lie in the future of this cluster: a dump of another one was restored. For a log that was never read, only the messages
- * reveal it; those of the transaction that asks do not.
+ * True if stored values are in the future of this cluster: a dump of another one was restored. For a log that was never read,
+ * only the messages reveal it, except those of the calling transaction.
  */
 const IS_RESTORED = `
   CREATE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
@@ -189,7 +190,7 @@ const IS_RESTORED = `
     ) last ON true
   $transport$`
 
-/** The lowest position of the partition \`t.part\` that some group has not settled; without a group all are wanted. */
+/** The lowest position of the partition \`t.part\` that some group has not settled; without a group all are needed. */
 const LOWEST_OF_PART = `
   SELECT coalesce(min(l.settled), -1) FROM {schema}.transport_partition q
   JOIN {schema}.transport_group g ON g.destination = q.destination
@@ -197,7 +198,7 @@ const LOWEST_OF_PART = `
     SELECT x.settled FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = q.id ORDER BY x.ver DESC LIMIT 1
   ) l WHERE q.id = t.part`
 
-/** Every position, and whether its message is there, once all transactions have number 3. */
+/** Every position, and whether its message exists, once all transactions have number 3. */
 const POSITIONS = `(
   SELECT t.part, t.first + u.n - 1 AS pos, u.segment, u.seq, m.seq IS NULL AS is_missing
   FROM {schema}.transport_tick t CROSS JOIN LATERAL unnest(t.segments, t.seqs) WITH ORDINALITY u(segment, seq, n)
@@ -205,10 +206,11 @@ const POSITIONS = `(
 )`
 
 /**
- * Sets all that is stored to the past of this cluster. What had no position when the dump was taken gets one, by the rule
- * of \`assign\` with the numbers that it was stored under. Messages sent since the restore get one, too: the restored snapshot seems to include
- * them, but their \`xmin\` is the transaction that they name, unlike that of restored rows. Where messages that some group has not settled are missing (a dump
- * without the segments), positions begin anew behind all others: what is there comes, to every group. Answers how many are missing.
+ * Moves all stored values to the past of this cluster. Messages that had no position when the dump was taken get one, by the rule
+ * of \`assign\` with the numbers that they were stored under. Messages sent since the restore get one, too: the restored snapshot
+ * seems to include them, but their \`xmin\` is the transaction that they name, unlike that of restored rows. If messages that
+ * some group has not settled are missing (a dump without the segments), positions begin again behind all others: every group
+ * receives the existing messages. Returns the number of missing messages.
  */
 const REPAIR = `
   CREATE FUNCTION {schema}.transport_repair() RETURNS bigint LANGUAGE plpgsql

@@ -6,17 +6,18 @@ import type { LogSubscription } from './subscription.ts'
 import { failure, isWithoutTables, LOG_MADE_AGAIN } from './transport-errors.ts'
 
 export interface WakeEvents {
-  /** Members of a group came or left. */
+  /** Members of a group joined or left. */
   onMembers(): void
   /** A message is due after this time, or was made due now. */
   onDelayed(durationMs: number): void
 }
 
-/** Transports of this process on one database hear of each other without the server. */
+/** Transports of this process in one database notify each other without the server. */
 const neighbours = new WeakMap<SqlClient, Map<string, Set<Wakes>>>()
 
 /**
- * Wake-ups of readers: from this process at once, from others by `NOTIFY` if there is a listener, and always by polling, in growing pauses.
+ * Wakes readers: from this process at once, from others by `NOTIFY` if there is a listener, and always by polling, with growing
+ * pauses.
  */
 export class Wakes {
   readonly #context: LogContext
@@ -41,35 +42,35 @@ export class Wakes {
     this.#neighbours().add(this)
   }
 
-  /** These partitions have something new, committed by this process. */
+  /** Notifies of partitions with new messages, committed by this process. */
   wrote(parts: ReadonlySet<number>): void {
     for (const each of this.#neighbours()) each.#wake(parts)
     this.#notify?.([...parts].map(String))
   }
 
-  /** Polls soon: of two simultaneous readers one gives positions, and the other may have read before they existed. */
+  /** Polls soon: of two simultaneous readers one assigns positions, and the other may have read before. */
   soon(): void {
     this.#gate.soon()
   }
 
-  /** New messages will appear at an unknown time; readers poll soon. */
+  /** Notifies of messages that will become visible at an unknown time; readers poll soon. */
   wroteSoon(parts: ReadonlySet<number>): void {
     for (const each of this.#neighbours()) each.#gate.wake()
     this.#notify?.(Array.from(parts, (part) => `s${part}`))
   }
 
-  /** A group has a new member, one less, or a partition to take. */
+  /** Notifies that a group has gained or lost a member, or has a partition to take. */
   moved(group: number): void {
     for (const each of this.#neighbours()) if (each !== this) each.#events.onMembers()
     this.#notify?.([`g${group}`])
   }
 
-  /** Something waits to be due. */
+  /** Notifies of a message that is not due yet. */
   delayed(durationMs: number): void {
     for (const each of this.#neighbours()) each.#events.onDelayed(durationMs)
   }
 
-  /** Begins to look. */
+  /** Starts to poll. */
   start(): void {
     this.#gate.wake()
     if (this.#isLooking) return
@@ -97,7 +98,10 @@ export class Wakes {
     for (const subscription of this.#subscriptions) subscription.wake(parts)
   }
 
-  /** `3,17`: partitions with something that is committed; `s3`: with something that may be soon; `g5`: a group; empty: look everywhere. */
+  /**
+   * Payloads: `3,17`: partitions with committed messages; `s3`: with messages that may be committed soon; `g5`: a group; empty:
+   * check everything.
+   */
   #heard(payload: string): void {
     const items = payload === '' ? [] : payload.split(',')
     if (items.length === 0 || items.some((item) => item.startsWith('g'))) this.#events.onMembers()
@@ -125,12 +129,12 @@ export class Wakes {
         this.#gate.reset()
         this.#wake(new Set(rows.map(({ part }) => part)))
       } catch {
-        // Health says so; who fetches meanwhile is told.
+        // Health reports it, and readers get the error.
       }
     }
   }
 
-  /** Ends those without a group whose log is gone, since they have no place that anybody could miss. @throws TransportError */
+  /** Ends subscriptions without a group whose log is gone, because they have no position to lose. @throws TransportError */
   async #lookForLog(): Promise<void> {
     const { database, tables } = this.#context
     const readers = [...this.#subscriptions].filter(({ group }) => group === undefined)

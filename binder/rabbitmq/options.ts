@@ -11,90 +11,93 @@ import { lossIn } from './topology/lossy-queue-arguments.ts'
 /** Options of `rabbitTransport`. */
 export interface RabbitTransportOptions {
   /**
-   * `amqp://` or `amqps://` address, or one for each node of a cluster: a connection is made to any of them, and to another one
-   * when that is lost or does not answer. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the address
-   * names one. Give either this or `connect`.
+   * `amqp://` or `amqps://` address, or one for each node of a cluster: the transport connects to any of them, and to another one
+   * when the connection is lost or does not answer. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the
+   * address contains one. Give either this or `connect`.
    */
   readonly url?: string | readonly string[] | undefined
   /**
-   * Opens a connection, for full control over TLS and credentials:
-   * `(name) => amqplib.connect('amqps://...?heartbeat=10', { timeout: 5_000, clientProperties: { connection_name: name } })`.
-   * With `{ cert, key, credentials: amqplib.credentials.external() }` the certificate says who logs in (SASL EXTERNAL).
-   * Called for two connections (a memory alarm blocks those that publish, and acks must not wait behind it) and again
-   * after each loss. Set a heartbeat (a frozen broker is noticed after two to three of them) and no `recovery`.
+   * Opens a connection, for full control over TLS and credentials: `(name) => amqplib.connect('amqps://...?heartbeat=10', {
+   * timeout: 5_000, clientProperties: { connection_name: name } })`. With `{ cert, key, credentials:
+   * amqplib.credentials.external() }` the certificate identifies the user (SASL EXTERNAL). Called for two connections (a memory
+   * alarm blocks publishing connections, and acks must not wait for it) and again after each loss. Set a heartbeat (a frozen
+   * broker is noticed after two to three of them) and no `recovery`.
    */
   readonly connect?: ((name: string) => Promise<AmqpConnection>) | undefined
   /**
-   * TLS of an `amqps://` address: the authority to trust, a certificate of one's own, the name to expect. The broker's
-   * certificate is always checked. A function is called for each connection, so that a certificate that was renewed meanwhile is
-   * read: `tls: async () => ({ ca, cert: await readFile(certFile), key: await readFile(keyFile) })`. What it throws is a failed
-   * connect, which is tried again. Not with `connect`. @default the authorities of Node
+   * TLS of an `amqps://` address: trusted authorities, a client certificate, the expected name. The broker's certificate is
+   * always checked. A function is called for each connection, so that renewed certificates are read: `tls: async () => ({ ca,
+   * cert: await readFile(certFile), key: await readFile(keyFile) })`. If it throws, the connect has failed and is tried again.
+   * Not with `connect`. @default the authorities of Node
    */
   readonly tls?: RabbitTls | (() => RabbitTls | Promise<RabbitTls>) | undefined
   /**
-   * Whether exchanges and queues of the declared channels are made (`create`), only compared (`check`: one error names all
-   * that is missing or differs) or not looked at (`none`). What a running member needs for itself (the queues `:members`
-   * and `:idle`, the exclusive queue without a group) is made in any case. @default 'create'
+   * Whether exchanges and queues of the declared channels are created (`create`), only compared (`check`: one error names all
+   * missing and different ones), or not checked (`none`). Objects that a running member needs for itself (the queues `:members`
+   * and `:idle`, the exclusive queue without a group) are always created. @default 'create'
    */
   readonly provision?: ProvisionMode | undefined
-  /** A connect that takes longer failed. @default 5 seconds */
+  /** Time limit of a connect. @default 5 seconds */
   readonly connectTimeoutMs?: number | undefined
-  /** A declare, consume or open that takes longer failed and ends the connection. @default 10 seconds */
+  /**
+   * Time limit of a declare, consume or open; after it the request has failed and its connection is ended. @default 10 seconds
+   */
   readonly requestTimeoutMs?: number | undefined
   /** Time limit of each step of `close`. @default 3 seconds */
   readonly closeTimeoutMs?: number | undefined
   /**
-   * Type of a durable group's queues. `quorum` is replicated, and new ones are left alone for 2.5 s before they are relied
-   * on (RabbitMQ 3.10 forgets what a younger one has confirmed when it is killed); beware of its delivery limit (20 by default since
-   * RabbitMQ 4): a message that came back that often is dropped or dead-lettered by the broker, outside of this
-   * package's dead letters. Set the policy `delivery-limit: -1` on them. @default 'classic'
+   * Type of a durable group's queues. `quorum` queues are replicated. New ones are used only after 2.5 s, because RabbitMQ 3.10
+   * forgets messages that a younger one has confirmed when it is killed. Beware of their delivery limit (20 by default since
+   * RabbitMQ 4): the broker drops or dead-letters a message that was redelivered that often, outside of this package's dead
+   * letters. Set the policy `delivery-limit: -1` on them. @default 'classic'
    */
   readonly queueType?: 'classic' | 'quorum' | undefined
   /**
-   * More arguments for a durable group's queues, of dead letters and retries too, e.g.
-   * `{ 'x-max-length-bytes': 1e9, 'x-overflow': 'reject-publish' }`. Arguments with which the broker discards messages that it has
-   * confirmed are refused unless `mayDiscard` is true: a length limit without `reject-publish`, `x-message-ttl`, `x-expires`.
+   * Further arguments for a durable group's queues, including those of dead letters and retries, e.g. `{ 'x-max-length-bytes':
+   * 1e9, 'x-overflow': 'reject-publish' }`. Arguments with which the broker discards confirmed messages are refused unless
+   * `mayDiscard` is true: a length limit without `reject-publish`, `x-message-ttl`, `x-expires`.
    */
   readonly queueArguments?: Readonly<Record<string, string | number | boolean>> | undefined
   /**
-   * Allows arguments with which the broker discards confirmed messages that no consumer has handled: in `queueArguments`, and of queues in
-   * `places`, which other programs made. @default false
+   * Allows arguments with which the broker discards confirmed messages that no consumer has handled: in `queueArguments`, and on
+   * queues in `places`, which other programs created. @default false
    */
   readonly mayDiscard?: boolean | undefined
   /**
-   * What becomes of a message that no queue gets: `refuse` gives the outcome `unroutable`, `accept` drops it as the
-   * broker does. @default 'refuse'
+   * Treatment of a message that reaches no queue: `refuse` returns the outcome `unroutable`, `accept` drops it like the broker.
+   * @default 'refuse'
    */
   readonly unroutable?: 'refuse' | 'accept' | undefined
   /**
-   * A longer body is refused before it leaves. RabbitMQ takes 16 MiB by default since 4.0, 128 MiB before.
+   * Maximum size of a body; a larger one is refused before it is sent. RabbitMQ accepts 16 MiB by default since 4.0, 128 MiB
+   * before.
    * @default 16 MiB
    */
   readonly maxMessageBytes?: number | undefined
   /**
-   * Channels that lie on exchanges and queues which another program made, by channel:
-   * `{ 'orders.placed': { exchange: 'company.orders', type: 'topic', routingKey: 'order.placed' } }` or
-   * `{ 'orders.placed': { queues: { billing: 'billing.orders' } } }`. They have one partition. @default none
+   * Channels on exchanges and queues that another program created, by channel: `{ 'orders.placed': { exchange: 'company.orders',
+   * type: 'topic', routingKey: 'order.placed' } }` or `{ 'orders.placed': { queues: { billing: 'billing.orders' } } }`. They have
+   * one partition. @default none
    */
   readonly places?: Readonly<Record<string, RabbitPlace>> | undefined
-  /** How often a group's members compare their shares of the partitions, in ms; 0 = never. @default 2 seconds */
+  /** Interval at which a group's members compare their shares of the partitions, in ms; 0: never. @default 2 seconds */
   readonly rebalanceMs?: number | undefined
   /**
-   * How long a queue that goes to another member waits for the handlers that work on its messages, in ms. What is unsettled
-   * then is withdrawn and comes back; an `ack` after that has no effect. @default 30 seconds
+   * How long a queue that moves to another member waits for running handlers, in ms. Messages still unsettled then are withdrawn
+   * and redelivered; a later `ack` has no effect. @default 30 seconds
    */
   readonly rebalanceTimeoutMs?: number | undefined
 }
 
 /** Options for Node's `tls.connect`. */
 export interface RabbitTls {
-  /** Certificates of the authorities to trust, in PEM. */
+  /** Certificates of trusted authorities, in PEM. */
   readonly ca?: string | Buffer | Array<string | Buffer> | undefined
-  /** A certificate and key of one's own, in PEM, when the broker asks for one. */
+  /** A client certificate and key, in PEM, if the broker requires one. */
   readonly cert?: string | Buffer | undefined
   readonly key?: string | Buffer | undefined
   readonly passphrase?: string | undefined
-  /** The name in the broker's certificate. @default the host of the address */
+  /** Name in the broker's certificate. @default the host of the address */
   readonly servername?: string | undefined
 }
 
@@ -131,7 +134,7 @@ const NAMES = optionNames<RabbitTransportOptions>({
   rebalanceTimeoutMs: true,
 })
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
 export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedRabbitOptions {
   refuseUnknown('rabbitTransport', options, NAMES)
   const merged = { ...RABBIT_DEFAULTS, ...defined(options) }
@@ -182,7 +185,7 @@ function resolveConnect(options: RabbitTransportOptions, timeoutMs: number): Res
 
 const TLS_NAMES = optionNames<RabbitTls>({ ca: true, cert: true, key: true, passphrase: true, servername: true })
 
-/** Keys are never shown. @throws TypeError */
+/** @throws TypeError without keys */
 function checkTls({ tls, url }: RabbitTransportOptions): RabbitTransportOptions['tls'] {
   if (tls === undefined) return undefined
   const checked = typeof tls === 'function' ? tls : checkTlsFields(tls)
@@ -209,7 +212,7 @@ function checkPem(path: string, value: unknown): void {
     throw wrongKind(path, value, 'PEM as a text or a Buffer')
 }
 
-/** @throws TypeError also for arguments that lose messages, unless the user has allowed it by name */
+/** @throws TypeError also for arguments that lose messages, unless the user has allowed them */
 function checkArguments({
   queueArguments: given,
   mayDiscard = false,

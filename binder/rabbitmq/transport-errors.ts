@@ -9,11 +9,11 @@ export const TRANSPORT = 'rabbitmq'
 
 export const failure: Failure = failureOf(TRANSPORT)
 
-/** Rights are taken and given while services run: what lacks them is tried again, as with a password. */
+/** Rights are granted and revoked while services run: tried again, as after a wrong password. */
 export const RIGHTS =
   'Grant the user configure, write and read on it (`rabbitmqctl set_permissions`), or use another name; it is tried again.'
 
-/** The AMQP reply code of an amqplib error, also of a refused handshake, which only says it in its text. */
+/** Returns the AMQP reply code of an amqplib error, including a refused handshake, which contains it only in its text. */
 export function replyCodeOf(cause: unknown): number | undefined {
   if (!(cause instanceof Error)) return undefined
   if ('code' in cause && typeof cause.code === 'number') return cause.code
@@ -21,7 +21,7 @@ export function replyCodeOf(cause: unknown): number | undefined {
   return match === null ? undefined : Number(match[1])
 }
 
-/** Any error of a request to the broker in the transport's words; `what` completes "could not". */
+/** Converts any error of a request to the broker to the transport's error; `what` completes "could not". */
 export function toTransportError(what: string, cause: unknown, destination?: string): TransportError {
   if (cause instanceof TransportError) return cause
   const { kind, remedy } = verdict(cause)
@@ -30,7 +30,7 @@ export function toTransportError(what: string, cause: unknown, destination?: str
 
 const ACK_TIMEOUT = /delivery acknowledgement .*timed out\. Timeout value used: (\d+) ms/
 
-/** Why the broker closed a consumer's channel. Its own words do not say which setting it was. */
+/** Explains why the broker closed a consumer's channel. Its own message does not name the setting. */
 export function closedBecause(error: Error): Error {
   const timeoutMs = ACK_TIMEOUT.exec(error.message)?.[1]
   if (timeoutMs === undefined) return error
@@ -53,7 +53,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
           }
         : { kind: 'refused', remedy: RIGHTS }
     case 404:
-      // Worth another try: what was deleted is made again at the next, unless the provision mode forbids it.
+      // Worth another try: a deleted object is created again then, unless the provision mode forbids it.
       return { kind: 'unavailable', remedy: "Make it as binder.describe() says, or use provision: 'create'." }
     case 405:
     case 406:
@@ -83,12 +83,12 @@ export const CHANNELS =
 function remedyFor(cause: unknown): string {
   if (cause instanceof Error && cause.message.startsWith('No channels left to allocate')) return CHANNELS
   if (hasEndedBeforeTls([cause])) return 'Check that RabbitMQ is up, and that this port speaks TLS, as amqps:// says.'
-  // The program's functions are called for each connection: their result may be right the next time.
+  // The program's functions are called for each connection, so their result may be right the next time.
   if (cause instanceof TypeError) return 'Check what `tls` and `connect` of rabbitTransport give: they are asked again.'
   return 'Check that RabbitMQ is up and reachable.'
 }
 
-/** amqplib 2 asks for the virtual host last of all, and keeps of a refusal only that it is none of what it waited for. */
+/** amqplib 2 requests the virtual host last, and only keeps of a refusal that it was unexpected. */
 function isHostRefused(cause: unknown): boolean {
   return cause instanceof Error && cause.message.startsWith('Expected ConnectionOpenOk; got <ConnectionClose')
 }
@@ -97,7 +97,7 @@ function handshake(cause: unknown): boolean {
   return cause instanceof Error && cause.message.startsWith('Handshake')
 }
 
-/** `promise`, or a `timeout` error after `durationMs`. What comes later is ignored. */
+/** Returns `promise`, or a `timeout` error after `durationMs`. Later results are ignored. */
 export function within<T>(clock: Clock, durationMs: number, what: string, promise: Promise<T>): Promise<T> {
   return withinDeadline(clock, durationMs, promise, () =>
     failure('timeout', `could not ${what}: RabbitMQ did not answer within ${durationMs} ms`),

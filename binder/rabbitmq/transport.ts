@@ -40,7 +40,7 @@ export function rabbitTransport(options: RabbitTransportOptions): Transport {
 class RabbitTransport implements Transport {
   readonly name = TRANSPORT
   readonly features: TransportFeatures
-  /** All calls to a destination go through one queue and one channel (see publisher.ts), so any number keeps the order. */
+  /** All calls to a destination use one queue and one channel (see publisher.ts), so any number keeps the order. */
   readonly publishConcurrency = 8
   readonly isolatesDestinations = true
   readonly confirmsSingly = true
@@ -144,7 +144,7 @@ class RabbitTransport implements Transport {
     return messages
   }
 
-  /** A consumer leaves by closing its channel, which gives back what it holds: without consumers, nothing is held. */
+  /** A consumer leaves by closing its channel, which gives back its messages: without consumers, nothing is held. */
   async hasReaders(place: GroupPlace): Promise<boolean> {
     return (await this.#count(place)).consumers > 0
   }
@@ -222,7 +222,7 @@ class RabbitTransport implements Transport {
     }
   }
 
-  /** Deletes a queue without readers, which would collect messages for as long as the connection lasts. Never rejects. */
+  /** Deletes a queue without readers, which would collect messages as long as the connection lasts. Never rejects. */
   async #forget(connection: AmqpConnection, queue: string): Promise<void> {
     await this.#on(connection, `delete queue ${queue}`, (channel) => channel.deleteQueue(queue)).catch(() => {})
   }
@@ -253,7 +253,7 @@ interface Parts {
   readonly channels: ChannelPerRequest
 }
 
-/** In what is described before the transport is attached to a service. */
+/** Used in descriptions before the transport is attached to a service. */
 const LADDER_OF_ANY = new DelayLadder('<service>')
 
 const NOT_FOUND = 404

@@ -2,12 +2,15 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { uncertainSignal } from '../../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 
-/** Where a delivery goes when its loan ends. By its tag: the broker keeps the line, so `Lending` of the other transports is not used. */
+/**
+ * Receives a delivery when its loan ends. Identified by its tag, because the broker keeps the order; so `Lending` of other
+ * transports is not used.
+ */
 export interface TagLender {
   readonly queue: string
-  /** Aborts when what is lent now is withdrawn. */
+  /** Aborts when currently lent messages are withdrawn. */
   readonly signal: AbortSignal
-  /** Whether the broker can have given it to another member. */
+  /** Tells whether the broker can have given it to another member. */
   isCertain(): boolean
   settled(delivery: RabbitDelivery): void
   returned(delivery: RabbitDelivery): void
@@ -19,7 +22,7 @@ export class RabbitDelivery implements TransportDelivery {
   readonly tag: number
   readonly bytes: number
   readonly redelivered: boolean
-  /** With the receiver. */
+  /** True while the receiver has it. */
   lent = false
   readonly #lender: TagLender
   readonly #signal: AbortSignal
@@ -53,7 +56,7 @@ export class RabbitDelivery implements TransportDelivery {
     this.#lender.returned(this)
   }
 
-  /** The next loan of the same message: late calls on this one mean nothing for it. */
+  /** Returns the next loan of the same message: late calls on this one have no effect on it. */
   again(): RabbitDelivery {
     return new RabbitDelivery(this.#lender, this.message, this.tag, true)
   }

@@ -3,10 +3,10 @@ import type { AmqpChannel, AmqpMessage } from '../link/amqplib-types.ts'
 import { idleQueueOf, membersQueueOf } from '../topology/topology-names.ts'
 
 /**
- * Who else is in the group, read off two queues that never hold a message: each member consumes from the first, each
- * member without a partition from the second, and declaring a queue tells how many consumers it has. A member that dies
- * is gone from the counts at once, since the broker keeps them; no message and no clock is involved. (The count of a
- * partition's own queue would not do: quorum queues count the active consumer only.)
+ * Counts the members of a group with two queues that never contain a message: each member consumes from the first, each member
+ * without a partition from the second, and declaring a queue returns its number of consumers. A member that dies disappears from
+ * the counts at once, because the broker keeps them; no message and no clock is involved. (The count of a partition's own queue
+ * does not help: quorum queues count the active consumer only.)
  */
 export class GroupMemberCounts {
   readonly channel: AmqpChannel
@@ -34,7 +34,7 @@ export class GroupMemberCounts {
     return counts
   }
 
-  /** Tells the others whether this member has partitions, and counts. @throws when it has to join again */
+  /** Publishes whether this member has partitions, and reads the counts. @throws when it has to join again */
   async look(isIdle: boolean): Promise<{ readonly members: number; readonly idle: number }> {
     if (this.#isGone) throw new Error(`RabbitMQ ended a consumer of queue ${this.#members} or ${this.#idle}`)
     await this.#setIdle(isIdle)
@@ -57,5 +57,5 @@ export class GroupMemberCounts {
   }
 }
 
-/** Goes away by itself a while after its last member. */
+/** The broker deletes it some time after its last member has left. */
 const COUNTER = Object.freeze({ durable: true, arguments: { 'x-expires': 1 * MINUTE } })

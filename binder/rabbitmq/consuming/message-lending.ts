@@ -4,7 +4,7 @@ import type { RabbitDelivery } from './delivery.ts'
 import type { QueueConsumer } from './queue-consumer.ts'
 
 export interface QueueLendingEvents {
-  /** Asked before each delivery. */
+  /** Called before each delivery. */
   mayLend(): boolean
   deliver(delivery: RabbitDelivery): void
 }
@@ -58,7 +58,7 @@ export class MessageLending {
   arrived(consumer: QueueConsumer, delivery: RabbitDelivery): void {
     this.#waiting++
     this.#waitingBytes += delivery.bytes
-    // Nothing else waits: no need to look at every consumer.
+    // Nothing else waits, so not every consumer has to be checked.
     if (this.#waiting === 1 && !this.#lending && this.#mayLend()) this.#lendFrom(consumer)
     else this.lend()
   }
@@ -92,7 +92,7 @@ export class MessageLending {
     return !this.#isPaused && this.#window.isOpen && this.#events.mayLend()
   }
 
-  /** Lends what waits, one from each consumer in turn, while the window is open. */
+  /** Lends waiting messages, one from each consumer in turn, while the window is open. */
   lend(): void {
     if (this.#lending) return
     this.#lending = true
@@ -116,7 +116,7 @@ export class MessageLending {
     return true
   }
 
-  /** Not at once: what comes back in one turn shall all be in its place before any of it goes out again. */
+  /** Delayed, so that all messages returned in one turn are in their places before any is lent again. */
   lendSoon(): void {
     if (this.#lendScheduled) return
     this.#lendScheduled = true

@@ -9,14 +9,14 @@ import { surplus } from './fair-partition-share.ts'
 import { GroupMemberCounts } from './group-member-counts.ts'
 import type { ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
-/** A comparison that fails once may have met a broker that is busy. */
+/** Number of failed comparisons before one is logged, because a single one may be due to a busy broker. */
 const FAILURES_TOLD = 2
 
 export interface SharingFields extends Pick<SubscriptionSpec, 'destination' | 'group'> {
   readonly clock: Clock
   readonly logger: Logger
   readonly options: Pick<ResolvedRabbitOptions, 'rebalanceMs' | 'rebalanceTimeoutMs'>
-  /** Has the channels, and hears when it is lost. */
+  /** Owner of the channels, notified when it is lost. */
   readonly member: Pick<ConsumerHost, 'openChannel' | 'closeChannel' | 'broken'>
   readonly receiver: Receiver
   readonly closing: AbortSignal
@@ -79,7 +79,7 @@ export class PartitionSharing {
     }
   }
 
-  /** Passes the active role of some consumers on, those with the least to wait for. */
+  /** Passes the active role of some consumers on, those with the fewest messages to wait for. */
   async #giveUp(count: number): Promise<void> {
     const consumers = this.#consumers
       .filter((consumer) => consumer.active)

@@ -6,38 +6,38 @@ import { closedBecause } from '../transport-errors.ts'
 import { RabbitDelivery, type TagLender } from './delivery.ts'
 import { WaitingLine } from './waiting-line.ts'
 
-/** Limit of the time that acks are kept back. A slow handler must not lose settled messages to RabbitMQ's `consumer_timeout`. */
+/** Maximum time that acks are kept back. A slow handler must not lose settled messages to RabbitMQ's `consumer_timeout`. */
 const KEPT_ACK_MS = 10 * SECOND
 
-/** Members of the subscription that a consumer uses. */
+/** Parts of the subscription that a consumer uses. */
 export interface ConsumerHost {
   readonly clock: Clock
   /** Decodes a received message. Never throws. */
   read(message: AmqpMessage): EncodedMessage
-  /** Why a channel was closed that the broker had nothing against. */
+  /** Returns the reason of a channel's end that the broker did not cause by an error. */
   closed(queue: string): Error
   readonly consumerTag: string
   /** True while acks are kept back, for a limited time, so that the broker sends nothing more. */
   readonly holdsAcks: boolean
-  /** Whether the broker can have given what is lent to another member. */
+  /** Tells whether the broker can have given lent messages to another member. */
   isCertain(): boolean
   openChannel(): Promise<AmqpChannel>
   closeChannel(channel: AmqpChannel): Promise<void>
-  /** Something waits in `consumer`. */
+  /** A message waits in `consumer`. */
   arrived(consumer: QueueConsumer, delivery: RabbitDelivery): void
-  /** A loan ended; `returned`: it waits in the consumer again. */
+  /** A loan ended; `returned`: the message waits in the consumer again. */
   ended(consumer: QueueConsumer, delivery: RabbitDelivery, returned: boolean): void
-  /** A consumer's lent and waiting messages are the broker's again. */
+  /** A consumer's lent and waiting messages belong to the broker again. */
   dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void
   broken(error: Error): void
 }
 
 /**
- * One queue, consumed on a channel of its own. Closing that channel is the one step that gives everything unsettled back
- * in its old order *and* passes the active role on, both before the next member gets anything: cancelling first would let
- * it overtake, requeueing first would bring the messages back here. So a consumer is left by closing its channel.
+ * One queue, consumed on its own channel. Closing that channel is the only step that returns all unsettled messages in their old
+ * order *and* passes the active role on, both before the next member receives anything: cancelling first would let that member
+ * overtake, requeueing first would redeliver the messages here. So a consumer leaves by closing its channel.
  *
- * What is released waits here in its old place rather than on the broker, which would send it straight back.
+ * Released messages wait here in their old places rather than on the broker, which would redeliver them at once.
  */
 export class QueueConsumer implements TagLender {
   readonly queue: string
@@ -45,19 +45,19 @@ export class QueueConsumer implements TagLender {
   readonly #host: ConsumerHost
   readonly #lent: Set<RabbitDelivery> = new Set()
   readonly #waiting = new WaitingLine()
-  /** Something came back since nothing was lent: what is lent need not be in the order of its tags. */
+  /** A message came back since nothing was lent, so lent messages may not be in the order of their tags. */
   #cameBack = false
   /** Settled here, not yet acknowledged. */
   #settled: number[] = []
   #flushScheduled = false
-  /** Stops the timer of acks that are kept back. */
+  /** Cancels the timer of acks that are kept back. */
   #cancelKept: (() => void) | undefined
   #channel: AmqpChannel | undefined
   #loan: AbortController = new AbortController()
   #onIdle: (() => void) | undefined
-  /** Got a message since it was opened: this member has the active role. */
+  /** True after a message since it was opened: this member has the active role. */
   active = false
-  /** About to be left: hands nothing more out. */
+  /** True when it is about to leave: lends nothing more. */
   leaving = false
 
   constructor(queue: string, prefetch: number, host: ConsumerHost) {
@@ -78,12 +78,12 @@ export class QueueConsumer implements TagLender {
     return this.#host.isCertain()
   }
 
-  /** Asks the broker something that changes nothing. Its answer says that it has not given the place away. */
+  /** Makes a request without an effect, whose answer proves that the broker has not given the place away. */
   async ask(): Promise<void> {
     await this.#channel?.prefetch(this.prefetch, false)
   }
 
-  /** Takes a place in the line of the queue's consumers. */
+  /** Joins the queue's consumers. */
   async open(): Promise<void> {
     const channel = await this.#host.openChannel()
     let error: Error | undefined
@@ -97,7 +97,7 @@ export class QueueConsumer implements TagLender {
     })
   }
 
-  /** The next delivery for the receiver, in the queue's order. */
+  /** Takes the next delivery for the receiver, in the queue's order. */
   take(): RabbitDelivery | undefined {
     if (this.leaving) return undefined
     const delivery = this.#waiting.take()
@@ -122,8 +122,8 @@ export class QueueConsumer implements TagLender {
   }
 
   /**
-   * Acknowledges what was settled: with one frame up to the first that is not, the ones beyond it one by one, so that a
-   * slow handler does not hold back the others.
+   * Acknowledges settled messages: with one frame up to the first unsettled one, later ones one by one, so that a slow handler
+   * does not delay the others.
    */
   flush(): void {
     this.#cancelKept?.()
@@ -137,17 +137,14 @@ export class QueueConsumer implements TagLender {
     this.#settled = []
   }
 
-  /** Hands nothing more out; resolves when nothing is lent. */
+  /** Lends nothing more; resolves when nothing is lent. */
   idle(): Promise<void> {
     this.leaving = true
     if (this.#lent.size === 0) return Promise.resolve()
     return new Promise((resolve) => (this.#onIdle = resolve))
   }
 
-  /**
-   * Flushes, then gives back what is left and the place in the line. Loans that are still open are withdrawn. Bounded;
-   * never rejects.
-   */
+  /** Flushes, then returns the remaining messages and leaves the queue. Open loans are withdrawn. Bounded; never rejects. */
   async leave(): Promise<void> {
     this.flush()
     const channel = this.#channel
@@ -170,8 +167,8 @@ export class QueueConsumer implements TagLender {
   }
 
   /**
-   * The broker ended the consumer, not the channel: what was settled can still be acknowledged, and the rest stays ours
-   * until the channel is closed.
+   * The broker ended the consumer, not the channel: settled messages can still be acknowledged, and the rest stays here until the
+   * channel is closed.
    */
   #cancelled(channel: AmqpChannel): void {
     this.flush()
@@ -179,7 +176,7 @@ export class QueueConsumer implements TagLender {
     void this.#host.closeChannel(channel)
   }
 
-  /** An acknowledgement up to a tag must not pass one that is lent, whenever it was lent. */
+  /** An acknowledgement up to a tag must not include a lent message, whenever it was lent. */
   #lowestLent(): number {
     if (!this.#cameBack) return this.#lent.values().next().value?.tag ?? Number.POSITIVE_INFINITY
     let lowest = Number.POSITIVE_INFINITY
@@ -209,7 +206,7 @@ export class QueueConsumer implements TagLender {
     try {
       this.#channel?.ack({ fields: { deliveryTag } }, allUpTo)
     } catch {
-      // The channel is closed; its `close` event says so to the subscription, and the broker has them back.
+      // The channel is closed; its `close` event notifies the subscription, and the broker has the messages again.
     }
   }
 

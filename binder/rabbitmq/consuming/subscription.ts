@@ -18,9 +18,9 @@ const ASK_AGAIN_MS = 100
 export interface SubscriptionHost extends TransportHost {
   readonly connection: AmqpConnection
   readonly options: ResolvedRabbitOptions
-  /** Why there is no connection, `undefined` while there is one. */
+  /** Returns why there is no connection, `undefined` while there is one. */
   connectionError(): Error | undefined
-  /** Binds the queues of the group to their exchange, and makes that when it is gone. @throws TransportError */
+  /** Binds the queues of the group to their exchange, and recreates it when it is gone. @throws TransportError */
   rebind(): Promise<void>
   onClosed(): void
 }
@@ -28,15 +28,15 @@ export interface SubscriptionHost extends TransportHost {
 /**
  * A member of a group, or an anonymous reader: a consumer per queue, and one window over all of them.
  *
- * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each consumer gets its share, rounded up, and
- *   at most `prefetch` deliveries are lent; the surplus from rounding waits here.
- * - *Bytes.* The broker has no byte window at all. While the held messages exceed the budget nothing more is lent, and acks are kept back
- *   for up to 10 s, which keeps the broker's window full: it sends nothing. The first window can still exceed it, and with slow handlers
- *   later ones can, by at most `prefetch` messages; lower `prefetch` for channels of large messages.
- * - *Pause* keeps the subscription: the consumers stay, up to a window of messages waits here, no message is overtaken. After 30 minutes
- *   (RabbitMQ's `consumer_timeout`) the broker ends it; the binder subscribes again, still paused.
- * - *Sharing.* Members compare their shares periodically (`fair-partition-share.ts`); a consumer over the share is closed once its running handlers are done,
- *   or have had `rebalanceTimeoutMs`, and opened again at the end of the line.
+ * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each consumer gets its share,
+ *   rounded up, and at most `prefetch` deliveries are lent; the surplus from rounding waits here.
+ * - *Bytes.* The broker has no byte window at all. While the held messages exceed the budget nothing more is lent, and acks are
+ *   kept back for up to 10 s, which keeps the broker's window full: it sends nothing. The first window can still exceed it, and
+ *   with slow handlers later ones can, by at most `prefetch` messages; lower `prefetch` for channels with large messages.
+ * - *Pause* keeps the subscription: the consumers stay, up to a window of messages waits here, no message is overtaken. After 30
+ *   minutes (RabbitMQ's `consumer_timeout`) the broker ends it; the binder subscribes again, still paused.
+ * - *Sharing.* Members compare their shares periodically (`fair-partition-share.ts`); a consumer over the share is closed once
+ *   its running handlers are done, or after `rebalanceTimeoutMs`, and opened again at the end of the queue's consumers.
  */
 export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly destination: string
@@ -70,7 +70,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     })
   }
 
-  /** Takes the place in every queue. Deliveries start after the caller has the subscription. */
+  /** Joins every queue. Deliveries start after the caller has the subscription. */
   async open(): Promise<void> {
     try {
       await this.#request(
@@ -110,12 +110,12 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     return this.#spec.group !== null && this.#consumers.length > 1 && this.#host.options.rebalanceMs > 0
   }
 
-  /** How many channels of the connection it needs: one for each queue, and one to compare shares on. */
+  /** Number of channels that it needs: one for each queue, and one to compare shares. */
   get channels(): number {
     return this.#consumers.length + (this.#shares ? 1 : 0)
   }
 
-  /** Handed to this process and not settled. */
+  /** Number of unsettled messages in this process. */
   get held(): number {
     return this.#lending.held
   }
@@ -163,7 +163,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     try {
       await within(clock, options.closeTimeoutMs, 'close a channel', channel.close())
     } catch {
-      // Closed already, or a broker that does not answer: its connection dies by the heartbeat.
+      // Already closed, or a broker that does not answer: its connection ends with the heartbeat.
     }
   }
 
@@ -195,7 +195,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
 
   async #openConsumer(consumer: QueueConsumer): Promise<void> {
     await consumer.open()
-    // Closed meanwhile, perhaps because another consumer did not open: this one must not stay behind as a mute consumer.
+    // Closed meanwhile, perhaps because another consumer did not open: this one must not remain as a mute consumer.
     if (this.#state === 'closed') await consumer.leave()
   }
 
@@ -212,7 +212,10 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     })
   }
 
-  /** An operator, or a restore of definitions, can take the exchange or a binding away: sends to the others would still succeed. */
+  /**
+   * An operator, or a restore of definitions, can remove the exchange or a binding, while sends to the others would still
+   * succeed.
+   */
   async #keepBound(): Promise<void> {
     const { clock, logger } = this.#host
     const { destination } = this

@@ -6,12 +6,12 @@ export class WaitingLine {
   #next = 0
   #isDisordered = false
 
-  /** Adds a message that has just arrived, at the end. */
+  /** Adds a new message at the end. */
   push(delivery: RabbitDelivery): void {
     this.#all.push(delivery)
   }
 
-  /** Adds a message that was given back; the next look sorts it into its old place. */
+  /** Adds a returned message; the next read sorts it into its old place. */
   putBack(delivery: RabbitDelivery): void {
     this.#all.push(delivery)
     this.#isDisordered = true
