@@ -32,12 +32,12 @@ export interface Transport {
    */
   readonly confirmsSingly?: boolean | undefined
 
-  /** The name of the transport on which a destination lies, where one is made of several. @default `name` */
+  /** Returns the name of a destination's transport, if this one combines several. @default `name` */
   nameOf?(destination: string): string
 
   /**
-   * The transport on which a destination lies, where one is made of several: what belongs to one of them alone, such as
-   * `settlingIn`, is asked of that one. `undefined`: on none. @default this one
+   * Returns the transport of a destination, if this one combines several. Functions that concern only one of them, such as
+   * `settlingIn`, are called on it. `undefined`: none. @default this one
    */
   ownerOf?(destination: string): Transport | undefined
 
@@ -45,48 +45,49 @@ export interface Transport {
   attach(host: TransportHost): void
 
   /**
-   * Makes the destinations and their durable groups exist. Idempotent, safe when several processes do it at once.
-   * @throws TransportError, `retryable` while the broker is away, not when an existing destination does not fit
+   * Creates the destinations and their durable groups. Idempotent, safe when several processes do it at once.
+   * @throws TransportError, `retryable` while the broker is unavailable, but not when an existing destination does not fit
    */
   provision(destinations: readonly DestinationSpec[]): Promise<void>
 
   /**
-   * What `provision` would make of a destination, in the broker's words. Pure, without I/O, also before `attach`. A
-   * transport without it has nothing to say about its broker.
+   * Returns the broker objects that `provision` would create for a destination. Pure, without I/O, also before `attach`. Absent:
+   * the transport has nothing to describe.
    */
   describe?(destination: DestinationSpec): readonly TopologyPart[]
 
   /**
-   * Publishes to provisioned destinations and resolves when the broker has answered for each message: one outcome per
-   * message, in the order given, `undefined` = confirmed and durable. Never rejects. Messages of one destination and key
-   * keep their order. One bad message does not harm the others. May wait for a reconnect or for room, until `deadline`.
+   * Publishes to provisioned destinations and resolves when the broker has answered for each message: one outcome per message, in
+   * the given order, `undefined` = confirmed and durable. Never rejects. Messages with one destination and key keep their order.
+   * A bad message does not affect the others. May wait for a reconnect or for capacity, until `deadline`.
    *
-   * A message with a `notBefore` in the future is confirmed when it is stored as durably as any other. Its groups get it
-   * not before then by the adapter's clock and soon after, also when the sender has died meanwhile; it has no order
-   * with other messages, and may arrive twice after a crash. Its destination was provisioned with `delays`.
+   * A message with a `notBefore` in the future is confirmed when it is stored as durably as any other. Its groups receive it soon
+   * after that time by the adapter's clock, even if the sender has died; it has no order relative to other messages, and may
+   * arrive twice after a crash. Its destination was provisioned with `delays`.
    */
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]>
 
   /**
-   * Reason to refuse this message, asked in the sender's own context before the message waits for its turn: `publish` is called with the
-   * messages of several senders, in the context of none. Cheap, no I/O. @default accepted
+   * Returns a reason to refuse this message, called in the sender's own context before the message queues, because `publish` is
+   * called with the messages of several senders, outside of their contexts. Cheap, no I/O. @default accepted
    */
   refuses?(message: EncodedMessage): TransportError | undefined
 
   /**
-   * Why the broker will never take this message as it is: too large, or without a form on the wire. `publish` fails it for the same
-   * reason. An outbox asks before a transaction commits what could not be sent. Cheap, no I/O. @default nothing is known
+   * Returns why the broker can never take this message: too large, or without a form on the wire. `publish` fails it for the same
+   * reason. An outbox calls this before a transaction commits a message that cannot be sent. Cheap, no I/O. @default nothing is
+   * known
    */
   cannotTake?(message: EncodedMessage): TransportError | undefined
 
-  /** Whether its messages lie in this database, so that `publishIn` may be used in its transactions. @default never */
+  /** Tells whether its messages are in this database, so that `publishIn` may be used in its transactions. @default never */
   isOn?(sql: SqlClient): boolean
 
   /**
-   * Publishes in the transaction of the caller: sent if and only if it commits, each once, in the order per key that the
-   * caller's transactions have among themselves.
-   * @param specOf what a destination is that does not exist yet: it is made. @default such a message is refused
-   * @throws TransportError, and what the driver says: the transaction must roll back then
+   * Publishes in the caller's transaction: sent if and only if it commits, each once, in the order per key of the caller's
+   * transactions.
+   * @param specOf spec of a destination that does not exist yet, to create it. @default such a message is refused
+   * @throws TransportError, and errors of the driver: the transaction must roll back then
    */
   publishIn?(
     tx: SqlTransaction,
@@ -95,81 +96,84 @@ export interface Transport {
   ): Promise<void>
 
   /**
-   * Transactions in which deliveries of this transport are settled together with what else is done there.
-   * @param sql whose transactions; @default the transport's own client
-   * @returns `undefined` where its messages do not lie in that database. A transport without it settles by `ack` alone
+   * Returns transactions in which deliveries of this transport are settled together with other statements.
+   * @param sql client of the transactions; @default the transport's own client
+   * @returns `undefined` if its messages are not in that database. Absent: the transport settles by `ack` alone
    */
   settlingIn?(sql?: SqlClient): SettlingTransactions | undefined
 
   /**
-   * Groups of a destination of which a subscription with `settlesIn` was ever made, in whatever process: what is there twice has its
-   * effect twice for them. @throws as `lag`. @default none
+   * Returns the groups of a destination for which any process has ever made a subscription with `settlesIn`: a message stored
+   * twice has its effect twice for them. @throws the errors of `lag`. @default none
    */
   settlingGroups?(destination: string): Promise<readonly string[]>
 
   /**
-   * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
-   * subscription gets everything published after. A subscription that breaks calls `receiver.lost` once and is then
-   * closed; the binder subscribes again.
-   * @throws TransportError, `retryable` while the broker is away
+   * Starts to pass deliveries to `receiver`. Resolves once the group was joined, so that an anonymous subscription receives
+   * everything published afterwards. A broken subscription calls `receiver.lost` once and is then closed; the binder subscribes
+   * again.
+   * @throws TransportError, `retryable` while the broker is unavailable
    */
   subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription>
 
   /**
-   * How many messages of a destination a durable group has not settled, as the broker sees it just now: what is settled
-   * and not committed yet still counts, and on a broker that moves it is past when it arrives.
-   * @throws TransportError, `retryable` while the broker is away
+   * Returns how many messages of a destination a durable group has not settled, as the broker sees it now: messages settled but
+   * not committed yet still count, and on a busy broker the number is outdated when it arrives.
+   * @throws TransportError, `retryable` while the broker is unavailable
    */
   lag?(place: GroupPlace): Promise<number>
 
   /**
-   * Whether any process reads the group and may therefore hold messages that `lag` leaves out. @throws as `lag`
-   * @default a transport whose `lag` leaves out held messages cannot tell
+   * Tells whether any process reads the group and may therefore hold messages that `lag` omits. @throws the errors of `lag`
+   * @default unknown, for a transport whose `lag` omits held messages
    */
   hasReaders?(place: GroupPlace): Promise<boolean>
 
   /**
-   * Whether the broker has this place, with whatever waits in it, due or not. Makes nothing. @default places cannot be looked for
-   * @throws TransportError, `retryable` while the broker is away
+   * Tells whether the broker has this place, whether its messages are due or not. Creates nothing. @default places cannot be
+   * looked up
+   * @throws TransportError, `retryable` while the broker is unavailable
    */
   hasPlace?(place: GroupPlace): Promise<boolean>
 
   /**
-   * The group's name at the broker when the broker has no position of it, so that `lag` counts everything there is; else `undefined`.
-   * @throws as `lag`. @default each group has a position
+   * Returns the group's name at the broker if the broker has no position of it, so that `lag` counts all messages; else
+   * `undefined`.
+   * @throws the errors of `lag`. @default each group has a position
    */
   withoutPosition?(place: GroupPlace): Promise<string | undefined>
 
   /**
-   * Gives a group without position one: right behind the delivery that had this `position`, by default at the first message. One that has a position keeps it. Resolves
-   * false and does nothing while the group has members. A transport with `withoutPosition` has it, and takes `rereads`. @throws as `lag`
+   * Sets the position of a group without one: right behind the delivery with this `position`, by default at the first message. A
+   * group with a position keeps it. Resolves with false, without an effect, while the group has members. Required with
+   * `withoutPosition`, together with `rereads`. @throws the errors of `lag`
    */
   placeBehind?(place: GroupPlace, position: string | undefined): Promise<boolean>
 
-  /** Whether the broker answered last time. Cheap, no I/O. */
+  /** Tells whether the broker answered the last time. Cheap, no I/O. */
   health(): TransportHealth
 
   /** Closes all connections. Idempotent. The binder has closed every subscription before. Never rejects. */
   close(): Promise<void>
 }
 
-/** Transactions that settle deliveries: a place is written if and only if its transaction commits. */
+/** Transactions that settle deliveries: a position is written if and only if its transaction commits. */
 export interface SettlingTransactions {
   /**
-   * `transaction` as of the given client. A stopped process blocks others no longer than its lease: then the server ends the transaction. While
-   * a commit has no answer, the settled messages are unknown; the deliveries are withdrawn before the error is thrown, and unsettled ones come
-   * again.
+   * The given client with a `transaction` of its own. A stopped process blocks others no longer than its lease: then the server
+   * ends the transaction. While a commit has no answer, it is unknown whether its messages are settled; the deliveries are
+   * withdrawn before the error is thrown, and unsettled ones are redelivered.
    */
   readonly sql: SqlClient
   /**
-   * Settles these deliveries if `tx` commits. Called once in a transaction of `sql`, as its last statement: from here to the commit nothing else
-   * is written in their partitions. `ack` them when it has committed, which frees their room.
+   * Settles these deliveries if `tx` commits. Called once in a transaction of `sql`, as its last statement: until the commit
+   * nothing else is written in their partitions. Call `ack` on them after the commit, which frees their capacity.
    * @throws TransportError when one of them is no longer lent to this process: `tx` has to roll back
    */
   settle(tx: SqlTransaction, deliveries: readonly TransportDelivery[]): Promise<void>
 }
 
-/** A transport's host: the binder's name, logger and clock. */
+/** Host of a transport: the binder's name, logger and clock. */
 export interface TransportHost {
   readonly service: string
   /** Unique per process: names connections, consumer tags and client ids. */
@@ -178,42 +182,42 @@ export interface TransportHost {
   readonly clock: Clock
 }
 
-/** How long `publish` may take. The binder counts the time; a transport counts none of its own. */
+/** Time limit of `publish`. The binder sets the deadline; a transport has none of its own. */
 export interface PublishUntil {
-  /** On `host.clock.monotonic()`. Each message has an outcome soon after. @default none: until it is closed */
+  /** Deadline by `host.clock.monotonic()`. Each message has an outcome soon after. @default none: until it is closed */
   readonly deadline?: number | undefined
   /**
-   * Called with a message's place in the list as soon as it has its outcome, at most once each; the list that `publish` resolves with has
-   * it too. Only of a transport with `isolatesDestinations`.
+   * Called with a message's index in the list as soon as it has its outcome, at most once each; the result of `publish` contains
+   * it, too. Only for a transport with `isolatesDestinations`.
    */
   readonly onOutcome?: ((index: number, outcome: PublishOutcome) => void) | undefined
 }
 
-/** A destination that shall exist: what `provision` gets. */
+/** A required destination, the argument of `provision`. */
 export interface DestinationSpec {
   readonly name: string
   readonly partitions: number
   /** Durable groups that must not miss a message from now on. */
   readonly groups: readonly string[]
-  /** How long to keep what was read, if the broker does that and has no destination of the name yet. */
+  /** How long messages are kept after they were read, if the broker does that and does not have the destination yet. */
   readonly retentionMs?: number | undefined
-  /** Messages with a `notBefore` will be published to it: makes what holds them exist, too. @default false */
+  /** True: messages with a `notBefore` will be published to it, so the objects that hold them are created, too. @default false */
   readonly delays?: boolean | undefined
-  /** The partitions are undeclared (a name that came with a message): an existing destination keeps its own number. */
+  /** True: the partitions are undeclared (the name came with a message): an existing destination keeps its own number. */
   readonly assumed?: boolean | undefined
-  /** Holds dead letters: has to take every message that the broker has taken before, however large. */
+  /** True: contains dead letters, and has to accept every message that the broker has accepted before, however large. */
   readonly deadLetters?: boolean | undefined
-  /** Dead letters or retries of this channel: they lie where it lies. */
+  /** Channel whose dead letters or retries these are, and whose transport they share. */
   readonly goesWith?: string | undefined
-  /** Two messages with one key both count: a broker must not keep only the last (compaction). */
+  /** True: two messages with one key both count, so a broker must not keep only the last (compaction). */
   readonly keepsEach?: boolean | undefined
-  /** Messages come to it by `publishIn` alone, so that none is there twice: the binder publishes none in any other way. */
+  /** True: it receives messages only by `publishIn`, so that none is stored twice; the binder publishes in no other way. */
   readonly transactional?: boolean | undefined
 }
 
 /**
- * One thing on the broker that a destination needs.
- * - `log`, `group` (memory), `topic`, `consumer-group` (Kafka), `exchange`, `queue` (RabbitMQ), or a transport's own word
+ * One object on the broker that a destination needs.
+ * - `log`, `group` (memory), `topic`, `consumer-group` (Kafka), `exchange`, `queue` (RabbitMQ), or a transport's own kind
  */
 export interface TopologyPart {
   readonly kind: string
@@ -229,19 +233,19 @@ export interface GroupPlace {
   readonly group: string
 }
 
-/** A consumer's request: destination, group, and limits. */
+/** Subscription of a consumer: destination, group, and limits. */
 export interface SubscriptionSpec {
   readonly destination: string
   readonly partitions: number
   /** A durable group, whose members share the partitions, or `null`: every message from now on, nothing durable. */
   readonly group: string | null
-  /** The adapter keeps at most this many deliveries unsettled ... */
+  /** Maximum number of unsettled deliveries. */
   readonly prefetch: number
-  /** ... and stops fetching while the unsettled bodies exceed this. */
+  /** Size of unsettled bodies at which the adapter stops fetching, in bytes. */
   readonly prefetchBytes: number
   /** Result of `Transport.settlingIn`, if its transactions settle deliveries of this subscription. @default none */
   readonly settlesIn?: SettlingTransactions | undefined
-  /** Begins at the first message that there is and leaves the position of `group` as it is: `ack` frees room alone. @default false */
+  /** True: begins at the first message and leaves the position of `group` unchanged: `ack` only frees capacity. @default false */
   readonly rereads?: boolean | undefined
 }
 
@@ -250,76 +254,78 @@ export interface Receiver {
   /** Receives a delivery, in the order of its partition. It may be settled before this returns. */
   deliver(delivery: TransportDelivery): void
   /**
-   * The adapter wants back what has not started, e.g. before it gives partitions to another member: every delivery that
-   * no handler has begun is released within a turn of the event loop; what runs goes on and its `ack` still counts.
+   * Requests messages that have not started, e.g. before the adapter gives partitions to another member: every delivery that no
+   * handler has begun is released within a turn of the event loop; running handlers continue, and their `ack` still counts.
    */
   recall(): void
-  /** True while no handler would begin a delivery: the binding is paused, or its circuit is open. @default never */
+  /** Tells whether no handler would begin a delivery: the binding is paused, or its circuit is open. @default never */
   isHeld?(): boolean
-  /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */
+  /** The subscription has ended: connection lost, or member removed by the broker. All unsettled deliveries are redelivered. */
   lost(error: Error): void
   /**
-   * Part of the subscription gets nothing although messages lie there for it; the rest goes on, and so does the
-   * subscription. Called with what is worst at each change, with `undefined` when nothing is left of it. A transport that
-   * cannot know calls it never.
+   * Part of the subscription receives nothing although there are messages for it; the rest, and the subscription, continue.
+   * Called with the worst reason at each change, with `undefined` when none remains. A transport that cannot know this never
+   * calls it.
    */
   stalled?(stall: Stall | undefined): void
-  /** The group does not go on where it stood. Called at each such event; a transport that keeps every message never calls it. */
+  /**
+   * The group does not continue at its position. Called at each such event; a transport that keeps every message never calls it.
+   */
   displaced?(displacement: Displacement): void
 }
 
-/** A group begins somewhere else than at the position that it had settled. */
+/** A group begins somewhere else than at its settled position. */
 export interface Displacement {
-  /** The event and its place, with the remedy. */
+  /** Description of the event, with its place and the remedy. */
   readonly reason: string
-  /** Messages that the group will never get. */
+  /** Number of messages that the group will never receive. */
   readonly skipped: number
-  /** Messages that it gets and may have handled before. */
+  /** Number of redelivered messages that it may have handled before. */
   readonly repeated: number
-  /** Accepted messages are lost: an error, where the rest is a warning. */
+  /** True if accepted messages are lost, which is logged as an error instead of a warning. */
   readonly isLoss: boolean
 }
 
-/** Why part of a subscription stands still. */
+/** Reason why part of a subscription is blocked. */
 export interface Stall {
   /** The blocked part and the reason, with the remedy. */
   readonly reason: Error
-  /** True if the stall ends without action here: the binding stays healthy. */
+  /** True if the stall ends without an operator: the binding stays healthy. */
   readonly isPassing: boolean
 }
 
-/** A message lent to this process. Exactly one of `ack` and `release` ends the loan; the later call is ignored. */
+/** A message lent to this process. Either `ack` or `release` ends the loan, once; later calls are ignored. */
 export interface TransportDelivery {
   readonly message: EncodedMessage
-  /** Where it lies on the broker, for people: `partition 3 offset 42`. */
+  /** Position on the broker, for display: `partition 3 offset 42`. */
   readonly position: string
-  /** True when the broker says that it was handed out before; `undefined` when it cannot tell. */
+  /** True if the broker reports a redelivery; `undefined` if it cannot tell. */
   readonly redelivered: boolean | undefined
   /**
-   * Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect after, it comes back. What
-   * was handed out in order is withdrawn in one turn, as by a signal that it shares: else what lies behind a message
-   * that is gone would be handled before it.
+   * Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect afterwards, and the message is
+   * redelivered. Deliveries made in order are withdrawn in one turn, for example by a shared signal: otherwise a message behind a
+   * withdrawn one would be handled before it.
    */
   readonly signal: AbortSignal
-  /** Settles it permanently. After a crash the broker may still deliver it again. */
+  /** Settles it permanently. After a crash the broker may still redeliver it. */
   ack(): void
-  /** Gives it back unhandled; it comes back later, to this or another member. */
+  /** Gives it back unhandled; it is redelivered later, to this or another member. */
   release(): void
 }
 
 /** A consumer's subscription at the broker, from `subscribe` to `close`. */
 export interface Subscription {
-  /** Stops handing out deliveries but keeps the place in the group. Idempotent. */
+  /** Stops deliveries but keeps the place in the group. Idempotent. */
   pause(): void
   resume(): void
   /**
-   * Stops handing out, flushes what was acked to the broker, gives the place and everything unsettled back. The binder
-   * calls it after its drain. Idempotent, never rejects.
+   * Stops deliveries, sends pending acks to the broker, leaves the group and gives back all unsettled messages. The binder calls
+   * it after its drain. Idempotent, never rejects.
    */
   close(): Promise<void>
 }
 
-/** `undefined`: confirmed. */
+/** Outcome of a message; `undefined`: confirmed. */
 export type PublishOutcome = TransportError | undefined
 
 /** Whether the broker can be reached: `idle` when it was not needed yet. */
@@ -328,12 +334,12 @@ export interface TransportHealth {
   readonly detail?: string | undefined
 }
 
-/** `true`, or why this broker cannot. */
+/** `true`, or the reason why this broker lacks the feature. */
 export type Feature = true | { readonly missing: string }
 
-/** Features of the broker. The conformance suite tests those that are `true`; the others name a reason. */
+/** Features of the broker. The conformance suite tests those that are `true`; the others have a reason. */
 export interface TransportFeatures {
-  /** A durable group that never existed gets what was sent before it. */
+  /** A new durable group receives messages sent before it existed. */
   readonly newGroupStartsAtEarliest: Feature
   /** `redelivered` is known. */
   readonly redeliveredFlag: Feature
@@ -341,8 +347,8 @@ export interface TransportFeatures {
   readonly durable: Feature
   /** A message that no group will ever get is refused. */
   readonly refusesUnroutable: Feature
-  /** A message with a `notBefore` becomes due while no process of ours runs. */
+  /** A message with a `notBefore` becomes due even while no process of the service runs. */
   readonly delaysByItself: Feature
-  /** `lag` counts everything that the group has not settled, in whatever process it is. */
+  /** `lag` counts all messages that the group has not settled, in any process. */
   readonly tellsWholeLag: Feature
 }
