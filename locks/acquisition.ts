@@ -20,9 +20,9 @@ type Busy = Extract<AcquireReply, { status: 'busy' }>
 export type Attempt = (Won & { readonly status: 'won' }) | Busy
 
 /**
- * One acquisition under one value, in as many tries as it takes. Asking again is idempotent: if an earlier request won
- * and only its answer was lost, the store grants the same lock again. What has an unknown outcome in the end is undone
- * in the background (`giveUp`).
+ * One acquisition under one value, in as many tries as necessary. Repeating a request is idempotent: if an earlier request
+ * succeeded and only its answer was lost, the store grants the same lock again. An acquisition with an unknown outcome at the end
+ * is undone in the background (`giveUp`).
  */
 export class Acquisition {
   readonly #store: LockStore
@@ -32,11 +32,11 @@ export class Acquisition {
   readonly #floor: () => number
   readonly #undo: (claim: Claim, uncertain: boolean) => void
   #claim: Claim
-  /** The latest request that was refused with a place in the line, which the store may turn into a grant. */
+  /** The latest request that was refused with a place in the queue, which the store may turn into a grant. */
   #place: { readonly sentAt: Instant; readonly lastToken: number } | undefined
-  /** A request of this value may still be under way, or may have won without our knowing. */
+  /** A request with this value may still be under way, or may have succeeded without an answer. */
   #uncertain = false
-  /** The store may hold something for this value: a place in the line, or a lock. */
+  /** The store may contain something for this value: a place in the queue, or a lock. */
   #leftTrace = false
 
   constructor(fields: {
@@ -62,7 +62,7 @@ export class Acquisition {
     return this.#claim.value
   }
 
-  /** @param keepPlaceMs 0: do not wait in line @param thenWaits will if it is busy */
+  /** @param keepPlaceMs 0: do not queue @param thenWaits true: will queue if the lock is busy */
   async attempt(keepPlaceMs: number, signal: AbortSignal | undefined, thenWaits = false): Promise<Attempt> {
     if (keepPlaceMs > 0) this.#leftTrace = true
     const sentAt = readInstant(this.#clock)
@@ -77,7 +77,7 @@ export class Acquisition {
     try {
       reply = await (signal === undefined ? request : unlessAborted(signal, request))
     } catch (error) {
-      // An abort says nothing about the request, whatever its reason is: it may even be the failure of another one.
+      // An abort says nothing about the request, whatever its reason; it may be the failure of another one.
       this.#uncertain ||= signal?.aborted === true || mayHaveHappened(error)
       throw error
     }
@@ -91,7 +91,7 @@ export class Acquisition {
     if (remainingMs(this.#options.timing, sentAt, now) > 0) {
       return { status: 'won', claim: this.#claim, token: reply.token, sentAt, stragglers: this.#uncertain }
     }
-    // Granted, but the answer took so long that nothing of the lease is left: not a grant we may hand out.
+    // Granted, but the answer took so long that nothing of the lease remains, so it cannot be returned.
     this.#leftTrace = true
     this.giveUp()
     this.#claim = { ...this.#claim, value: this.#store.newValue(this.#claim) }
@@ -105,9 +105,9 @@ export class Acquisition {
   }
 
   /**
-   * The store told that it handed the lock to this value, under this token. It did so after it refused the latest request
-   * (else the token would not be higher), so the time of a grant counted from that request ends before the store's does.
-   * `undefined` when it is not sure, or little is left of that time: ask again, for the same grant with its time anew.
+   * Handles a notification that the store granted the lock to this value, with this token. It did so after it refused the latest
+   * request (otherwise the token would not be higher), so the time of a grant counted from that request ends before the store's
+   * does. `undefined` if this is uncertain, or little of that time remains: request again, for the same grant with its full time.
    */
   handedOver(token: number): Won | undefined {
     if (this.#place === undefined || token <= this.#place.lastToken) return undefined
@@ -117,14 +117,14 @@ export class Acquisition {
     return { claim: this.#claim, token, sentAt, stragglers: this.#uncertain }
   }
 
-  /** Leaves the line and gives back what may have been granted, in the background. */
+  /** Leaves the queue and gives back a possible grant, in the background. */
   giveUp(): void {
     if (this.#leftTrace || this.#uncertain) this.#undo(this.#claim, this.#uncertain)
     this.#leftTrace = false
   }
 }
 
-/** False when the store says that it did nothing. */
+/** False if the store reports that it did nothing. */
 export function mayHaveHappened(error: unknown): boolean {
   if (hasCode(error, 'locks.store_unavailable')) return fieldOf(error, 'outcome') !== 'not_done'
   return !(hasCode(error, 'locks.store_refused') || hasCode(error, 'core.sql_own_transaction'))

@@ -36,7 +36,7 @@ import type { LockFeature, LockOperator, LockStore } from './store.ts'
 const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
 
 /**
- * `Locks` on any store. For those who write a store; others use `redisLocks` or `memoryLocks`.
+ * Creates `Locks` on any store, for authors of stores; others use `redisLocks` or `memoryLocks`.
  * @throws TypeError / RangeError naming the option
  */
 export function createLocks(store: LockStore, options: LocksOptions = {}): Locks {
@@ -58,7 +58,7 @@ const METHODS = [
   'close',
 ] as const
 
-/** @throws TypeError naming what is missing */
+/** @throws TypeError naming the missing member */
 function requireStore(store: LockStore): void {
   const isObject = typeof store === 'object' && store !== null
   const missing = isObject ? METHODS.filter((name) => !hasMethods(store, [name])) : METHODS
@@ -75,12 +75,12 @@ export function locksOn(store: LockStore, options: LocksOptions): Locks {
   return new LeaseLocks(new HealthProbingStore(store, resolved.clock), resolved)
 }
 
-/** For a store in this process, which cannot be away: its health is its own. */
+/** For a store in this process, which is always available: its health is its own. */
 export function locksInProcess(store: LockStore, options: LocksOptions): Locks {
   return new LeaseLocks(store, resolveLocks(options))
 }
 
-/** The leases held by the `using` calls around the running code, and whose they are. */
+/** The leases held by the `using` calls around the running code, with their owners. */
 const storage = endingContext<ReadonlyArray<{ readonly locks: Locks; readonly lease: Lease }>>()
 
 class LeaseLocks implements Locks {
@@ -164,7 +164,7 @@ class LeaseLocks implements Locks {
     await this.close()
   }
 
-  /** Throws at once what is wrong with the call, and hands the promise on: one less on the way to a lock. */
+  /** Throws errors of the call at once, and returns the inner promise, to save one per lock. */
   #acquire(key: string, options: AcquireOptions): Promise<HeldLease> {
     const resolved = this.#resolve(key, options)
     this.#refuseReentry(key)
@@ -182,7 +182,7 @@ class LeaseLocks implements Locks {
     try {
       for (const { key, resolved } of wishes) {
         const leftMs = resolved.waitMs - (clock.monotonic() - begunAt)
-        // Without one of them the others are of no use: its loss ends the wait for the rest.
+        // Without one of them the others are useless, so its loss ends the wait for the rest.
         const signals = [resolved.signal, ...held.map((lease) => lease.signal)].filter((signal) => signal !== undefined)
         const signal = held.length === 0 ? resolved.signal : AbortSignal.any(signals)
         held.push(await this.#granting.acquire(key, { ...resolved, signal }, leftMs))
@@ -195,7 +195,7 @@ class LeaseLocks implements Locks {
     }
   }
 
-  /** Calls `work` under leases that are already held, and gives them back whatever it does. */
+  /** Calls `work` under leases that are already held, and gives them back whatever its outcome. */
   async #work<L extends Pick<Lease, 'release'>, T>(
     leases: readonly HeldLease[],
     held: L,

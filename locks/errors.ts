@@ -3,8 +3,8 @@ import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/def
 /**
  * Reason for which a lease ended without a clean release.
  * - `expired`: no renewal was confirmed in time (store unavailable, event loop blocked, machine suspended).
- * - `displaced`: the store says that the lock is not ours: deleted, flushed, or lost in a restart or failover.
- * - `forced`: an operator took it away with `forceRelease`; the message has the person and the reason.
+ * - `displaced`: the store reports that this lease does not hold the lock: deleted, flushed, or lost in a restart or failover.
+ * - `forced`: an operator ended it with `forceRelease`; the message has the operator and the reason.
  * - `max_hold`: held longer than `maxHoldMs`.
  * - `closed`: `locks.close()` ended it.
  * - `released`: its own holder released it, and then used it.
@@ -22,42 +22,42 @@ const REMEDY: Readonly<Record<LockLostReason, string>> = {
 
 /** Fields of a `LockError`, by code. */
 export interface LockErrors {
-  /** Another owner holds the lock, and the caller did not want to wait. `owner` is the holder, if the store knew. */
+  /** Another owner holds the lock, and the caller does not wait. `owner` is the holder, if the store knows. */
   'locks.busy': { key: string; owner: string | undefined; retryAfterMs: number }
-  /** `waitMs` passed without a grant. `position` is the place in the line at the last try, 0 = next. */
+  /** No grant within `waitMs`. `position` is the place in the queue at the last try, 0 = next. */
   'locks.timeout': { key: string; waitMs: number; owner: string | undefined; position: number | undefined }
-  /** The lease is over: stop, do not write. */
+  /** The lease has ended: stop, do not write. */
   'locks.lost': { key: string; token: number; reason: LockLostReason; detail?: string | undefined }
   /**
-   * The store cannot be reached, does not answer in time, or is not ready. Nothing was granted to the caller. `outcome` is `unknown` when
-   * the step may have happened, or may yet happen.
+   * The store cannot be reached, does not answer in time, or is not ready. Nothing was granted to the caller. `outcome` is
+   * `unknown` when the step may have happened, or may still happen.
    */
   'locks.store_unavailable': { store: string; outcome: 'not_done' | 'unknown'; detail: string }
-  /** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */
+  /** The store refused and would refuse again: wrong type under the key, missing permission, script error. */
   'locks.store_refused': { store: string }
   /**
-   * A newer holder has written to this resource: this token comes too late, now and forever. Roll back, and repeat the
-   * work under a new lease, for which the error counts as retryable. `lastToken` is the highest token that the resource has seen; pass it
-   * as `tokenAbove` if the lock store went back in time.
+   * A newer holder has written to this resource, so this token is permanently too late. Roll back, and repeat the work under a
+   * new lease, for which the error counts as retryable. `lastToken` is the highest token that the resource has seen; pass it as
+   * `tokenAbove` if the lock store was restored to an earlier state.
    */
   'locks.fence_rejected': { resource: string; token: number; lastToken: number }
   /**
-   * The fence let the commands through and one of them failed, such as `HSET`; Redis does not roll back, so `applied` of them, those before
-   * it, took effect. With `applied` 0 nothing did but the token, which is remembered.
+   * The fence accepted the commands but one of them failed, such as `HSET`; Redis does not roll back, so the first `applied`
+   * commands took effect. With `applied` 0 only the token was stored.
    */
   'locks.fenced_write_failed': { resource: string; command: string; applied: number }
   /**
-   * A forced release named the tokens of the holders that its caller saw, and another holder came since. Nothing was changed. `holders` are
-   * the owners of the leases that were not named.
+   * A forced release named the tokens of the holders that its caller saw, but there is another holder now. Nothing was changed.
+   * `holders` are the owners of the leases that were not named.
    */
   'locks.holder_changed': { key: string; holders: readonly string[] }
-  /** `acquire` of a key inside `using` of the same key, in whatever modes: it could wait for itself. */
+  /** `acquire` of a key inside `using` of the same key, in any mode, which could wait for itself. */
   'locks.reentered': { key: string }
-  /** The store cannot do this: a mode, a lock delay, a forced release. */
+  /** The store does not support this: a mode, a lock delay, a forced release. */
   'locks.unsupported': { store: string; feature: string; why: string }
-  /** Used after `close()`, or waiting when it came. */
+  /** Used after `close()`, or waiting at that time. */
   'locks.closed': object
-  /** The lock headers of a message are not what `leaseHeaders` writes: damaged, or forged. The same message will not do better. */
+  /** The lock headers of a message do not have the form of `leaseHeaders`: damaged, or forged. Not retryable. */
   'locks.lease_headers': { header: string; value: string; expected: string }
 }
 

@@ -13,11 +13,11 @@ import { resolveSql, SQL_NAMES, type SqlOptions } from '../core/sql-options.ts'
 import { LockError } from './errors.ts'
 import { requireResourceName } from './options.ts'
 
-/** Options of `createFence`: the database in which the guarded effects happen, and the schema of the guard table `lock_fence`. */
+/** Options of `createFence`: the database with the guarded effects, and the schema of the guard table `lock_fence`. */
 export interface FenceOptions extends SqlOptions {}
 
 /**
- * The other half of a lock: PostgreSQL remembers the highest token per resource and lets no older holder write.
+ * The second half of a lock: PostgreSQL stores the highest token per resource and refuses writes of older holders.
  *
  *     await sql.transaction(async (tx) => {
  *       await fence.check(tx, 'ledger', lease.token)      // locks the guard row until the transaction ends
@@ -28,17 +28,17 @@ export interface Fence {
   /** Creates or updates the guard table. Idempotent, safe from several processes at once. */
   migrate(): Promise<void>
   /**
-   * Accepts iff `token` is at least the highest one seen for `resource`, and remembers it. Takes effect with the
-   * caller's transaction, and keeps later writers of the resource waiting until it ends, so check and write are one step.
-   * @throws `core.tables_missing`; `locks.fence_rejected` when a newer token was here: let it roll the transaction back;
-   *   `core.sql_cannot_prepare` in an XA handler
+   * Accepts if and only if `token` is at least the highest one seen for `resource`, and stores it. Takes effect with the caller's
+   * transaction, and makes later writers of the resource wait until it ends, so check and write are one step.
+   * @throws `core.tables_missing`; `locks.fence_rejected` after a newer token: let it roll the transaction back;
+   * `core.sql_cannot_prepare` in an XA handler
    */
   check(tx: SqlTransaction, resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */
   lastToken(resource: string): Promise<number | undefined>
   /**
-   * For operators: from now on only tokens of at least `token` pass. Never lowers it. Resolves with the highest token.
-   * To shut out a holder that must no longer write, raise to its token + 1.
+   * For operators: accepts only tokens of at least `token` from now on. Never lowers it. Resolves with the highest token. To
+   * exclude a holder that must no longer write, raise it to that holder's token + 1.
    */
   raise(resource: string, token: number): Promise<number>
 }
@@ -124,7 +124,7 @@ class SqlFence implements Fence {
   }
 }
 
-/** PostgreSQL has no NUL in a text. @throws TypeError */
+/** PostgreSQL text cannot contain a NUL. @throws TypeError */
 function requireResource(resource: string): void {
   requireResourceName(resource)
   if (resource.includes('\0')) throw invalidOption('fence resource', resource, 'text without NUL')

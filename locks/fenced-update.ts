@@ -3,7 +3,7 @@ import { optionNames, refuseUnknown } from '../core/option-checks.ts'
 import { quoteIdentifier, refusePrepared, type SqlExecutor } from '../core/sql.ts'
 import { LockError } from './errors.ts'
 
-/** An UPDATE of rows that carry the highest token that wrote them in a column of their own (`ADD COLUMN fence bigint`). */
+/** An UPDATE of rows that store the highest token that wrote them in a separate column (`ADD COLUMN fence bigint`). */
 export interface FencedUpdate {
   /** `stock`, or `shop.stock`. */
   readonly table: string
@@ -14,7 +14,7 @@ export interface FencedUpdate {
   /** For `$1` and so on in `set` and `where`. @default none */
   readonly values?: readonly unknown[] | undefined
   readonly token: number
-  /** The guard column, a bigint; NULL until the first write with a token. @default 'fence' */
+  /** Name of the guard column, a bigint; NULL until the first write with a token. @default 'fence' */
   readonly column?: string | undefined
 }
 
@@ -28,14 +28,14 @@ const NAMES = optionNames<FencedUpdate>({
 })
 
 /**
- * The fence as a guard column: one statement checks the token of every row that `where` finds and writes all of them, or
- * none. It needs no transaction and no other table; use `createFence` for what is not an UPDATE of known rows.
+ * A fence as a guard column: one statement checks the token of every row that `where` finds and writes all of them, or none. It
+ * needs no transaction and no other table; use `createFence` for effects that are not an UPDATE of existing rows.
  *
  *     await fencedUpdate(sql, { table: 'stock', set: 'left_over = $2', where: 'sku = $1', values: [sku, 7], token })
  *
- * @returns how many rows were written; 0: there is no such row (a refused write is never 0 but an error)
- * @throws `locks.fence_rejected` when one of the rows has seen a newer token; `core.sql_cannot_prepare` in an XA handler; TypeError /
- *   RangeError naming what is wrong; the driver's error
+ * @returns number of written rows; 0: no such row exists (a refused write is an error, never 0)
+ * @throws `locks.fence_rejected` when one of the rows has seen a newer token; `core.sql_cannot_prepare` in an XA handler;
+ * TypeError / RangeError naming the invalid argument; the driver's error
  */
 export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Promise<number> {
   const path = 'fencedUpdate'
@@ -48,8 +48,7 @@ export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Prom
   await refusePrepared(`${path} of ${name}`, sql)
   const values = update.values ?? []
   const mine = `$${values.length + 1}::bigint`
-  // The guard first and a new line after what was given: neither may end in a comment that swallows what follows.
-  // The rows are locked before they are looked at, so what is compared is what is overwritten.
+  // The guard first and a new line after the given texts: neither may end in a comment that hides the rest.
   const { rows } = await sql.query<{ written: string; newest: string | null }>(
     `WITH guarded AS (SELECT ${column} AS last FROM ${table} WHERE (${where}
 ) FOR UPDATE),

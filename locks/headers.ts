@@ -2,22 +2,22 @@ import { requireInteger, requireText, show } from '../core/errors.ts'
 import { currentLease } from './current-lease.ts'
 import { LockError } from './errors.ts'
 
-/** A lock and the token it was granted with: of a lease, of an election's term, or read from a message. */
+/** A lock and its granted token: of a lease, of an election's term, or read from a message. */
 export interface LeaseToken {
   readonly key: string
   readonly token: number
 }
 
-/** The message headers in which a lease travels. @see docs/reference/wire-format.md */
+/** Message headers that identify a lease. @see docs/reference/wire-format.md */
 export const LEASE_HEADERS: Readonly<{ key: 'lock-key'; token: 'lock-token' }> = Object.freeze({
   key: 'lock-key',
   token: 'lock-token',
 })
 
 /**
- * Headers that tell consumers under which lock a message was sent; none without a lease. The token is a decimal string: exact in every
- * language. For all messages: `createBinder({ headers: () => leaseHeaders() })`.
- * @throws TypeError / RangeError for a value that has no valid key and token
+ * Returns headers that tell consumers under which lock a message was sent; none without a lease. The token is a decimal string,
+ * exact in every language. For all messages: `createBinder({ headers: () => leaseHeaders() })`.
+ * @throws TypeError / RangeError for a value without a valid key and token
  * @param lease a lease, a term, or the result of `leaseFromHeaders` @default currentLease()
  */
 export function leaseHeaders(lease: LeaseToken | undefined = currentLease()): Readonly<Record<string, string>> {
@@ -30,9 +30,9 @@ export function leaseHeaders(lease: LeaseToken | undefined = currentLease()): Re
 }
 
 /**
- * Reads them; `undefined` when there are none. Says what the sender claims, no more: the key is the sender's, so compare
- * it with the lock you expect, and fence under a name of your own.
- * @throws `locks.lease_headers` for a half or malformed pair; it is not retryable, so the message becomes a dead letter
+ * Reads these headers; `undefined` without any. They are only a claim of the sender: compare the key with the lock that you
+ * expect, and use your own name for the fence.
+ * @throws `locks.lease_headers` for an incomplete or malformed pair; not retryable, so the message becomes a dead letter
  */
 export function leaseFromHeaders(headers: Readonly<Record<string, unknown>>): LeaseToken | undefined {
   const key = own(headers, LEASE_HEADERS.key)
@@ -48,7 +48,7 @@ export function leaseFromHeaders(headers: Readonly<Record<string, unknown>>): Le
   return { key, token: parseToken(token) }
 }
 
-/** Accepts only the form that `String` writes: no sign, fraction, exponent, leading zero or blank. */
+/** Accepts only the form that `String` writes: no sign, fraction, exponent, leading zero or space. */
 function parseToken(text: unknown): number {
   const token = typeof text === 'string' && /^[1-9][0-9]{0,15}$/.test(text) ? Number(text) : Number.NaN
   if (Number.isSafeInteger(token)) return token

@@ -5,14 +5,16 @@ import { fieldOf } from '../core/thrown-values.ts'
 import type { LockInfo } from './lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockOperator, LockStore, NotHeld } from './store.ts'
 
-/** Key of the lock that a probe takes and gives back. Instances that meet on it get `busy`, which is an answer, too. */
+/**
+ * Key of the lock that a probe takes and gives back. Instances that probe at the same time get `busy`, which is an answer, too.
+ */
 const PROBE_KEY = 'concordat/probe'
 const PROBE_TERMS: ClaimTerms = { owner: 'health probe', mode: 'exclusive', limit: 1, lockDelayMs: 0 }
 const PROBE_REQUEST: AcquireRequest = { ttlMs: 1 * SECOND, tokenFloor: 0, keepPlaceMs: 0 }
 
 /**
- * A store whose `health` says what the last call of each kind said. A store that is idle, or whose last call failed, is probed with a lock
- * of its own: that needs the same rights, room and replicas as any other lock.
+ * A store whose `health` reflects the last call of each kind. An idle store, or one whose last call failed, is probed with a
+ * separate lock, which needs the same rights, capacity and replicas as any other.
  */
 export class HealthProbingStore implements LockStore {
   readonly name: string
@@ -84,7 +86,7 @@ export class HealthProbingStore implements LockStore {
   }
 }
 
-/** A call refused before it was sent, such as one with too long a key, says nothing of the server. */
+/** A call refused before it was sent, such as one with too long a key, says nothing about the server. */
 function isOfServer(error: unknown): boolean {
   const isRefused = hasCode(error, 'locks.store_refused') && !(fieldOf(error, 'cause') instanceof TypeError)
   return isRefused || hasCode(error, 'locks.store_unavailable')

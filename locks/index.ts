@@ -1,6 +1,6 @@
 /**
- * Locks: leases with fencing tokens; and one-time tokens, redeemed once and only once: for links in mails, invitations, confirmations.
- * Their stores come from `concordat/redis`, `concordat/postgres` or, inside one process, `concordat/memory`.
+ * Locks: leases with fencing tokens; and one-time tokens, redeemed exactly once, for links in emails, invitations and
+ * confirmations. Their stores come from `concordat/redis`, `concordat/postgres` or, inside one process, `concordat/memory`.
  *
  * @module
  */

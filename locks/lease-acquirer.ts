@@ -15,7 +15,7 @@ export type Busy = Extract<AcquireReply, { status: 'busy' }>
 
 const CLOSE_WAIT_MS = 1_000
 
-/** From a wish to a lease: tries, waits, keeps what is held, and ends all of it at `close`. */
+/** Acquires leases: tries, waits, renews held leases, and ends all of them at `close`. */
 export class LeaseAcquirer {
   readonly #store: LockStore
   readonly #options: ResolvedLocks
@@ -47,12 +47,12 @@ export class LeaseAcquirer {
     return { held: this.#held.size, waiting: this.#waiters.size }
   }
 
-  /** The highest token seen, of whatever key: the floor of all that follow. */
+  /** The highest token seen for any key, and the minimum of all later ones. */
   get floor(): number {
     return this.#floor
   }
 
-  /** How late the event loop and the store have been lately. */
+  /** Recent delays of the event loop and the store. */
   get latelyMs(): number {
     return this.#lateness.ms(this.#options.clock.monotonic())
   }
@@ -67,7 +67,7 @@ export class LeaseAcquirer {
     return reply instanceof HeldLease ? reply : undefined
   }
 
-  /** @param leftMs how much of `waitMs` is left: with several keys they share it */
+  /** @param leftMs remainder of `waitMs`, which several keys share */
   acquire(key: string, options: ResolvedAcquire, leftMs: number = options.waitMs): Promise<HeldLease> {
     if (this.#telemetry === undefined) return this.#acquire(key, options, leftMs)
     return this.#telemetry.acquiring(key, options.terms, () => this.#acquire(key, options, leftMs))
@@ -93,7 +93,7 @@ export class LeaseAcquirer {
     this.#telemetry?.close()
   }
 
-  /** Tries under way first: what they leave behind is then among the undoing. */
+  /** Waits for running tries first, because they may leave acquisitions to undo. */
   async #quiet(): Promise<void> {
     await this.#tries.none()
     await this.#undoing.settled()
@@ -149,7 +149,7 @@ export class LeaseAcquirer {
     })
     this.#waiters.add(over)
     this.#tries.begin()
-    // A holder does not keep the process alive, a waiter does.
+    // A holder does not keep the process alive, but a waiter does.
     const letExit = clock.setTimer(Number.POSITIVE_INFINITY, noop, true)
     try {
       if (options.signal?.aborted === true) onAbort()
@@ -204,7 +204,7 @@ export class LeaseAcquirer {
 
 function noop(): void {}
 
-/** Counts what is under way. */
+/** Counts running operations. */
 class UnderWay {
   #count = 0
   #none: PromiseWithResolvers<void> | undefined
@@ -217,7 +217,7 @@ class UnderWay {
     if (--this.#count === 0) this.#none?.resolve()
   }
 
-  /** Resolves when nothing is. */
+  /** Resolves when none is running. */
   async none(): Promise<void> {
     if (this.#count === 0) return
     this.#none ??= Promise.withResolvers()

@@ -8,8 +8,8 @@
  *               |                           |
  *               +--> LOST <-----------------+
  *
- * One way: what is lost stays lost, also when a renewal is confirmed too late. The deadline is computed from the clocks
- * whenever it is asked for; the timers (watchdog, renewal) only make things happen, nothing relies on their punctuality.
+ * One way: a lost lease stays lost, even if a renewal is confirmed too late. The deadline is computed from the clocks whenever it
+ * is needed; the timers (watchdog, renewal) only trigger work, and nothing relies on their punctuality.
  */
 
 import { lastingContext } from '../core/async-contexts.ts'
@@ -27,27 +27,27 @@ import type { Claim, LockStore, NotHeld } from './store.ts'
 import { forgetAfterMs } from './undo-acquisition.ts'
 import { type LeaseTiming, remainingMs } from './validity.ts'
 
-/** Result of a won acquisition, with everything that its lease needs. */
+/** Result of a successful acquisition, with everything that its lease needs. */
 export interface Grant {
   readonly store: LockStore
   readonly clock: Clock
   readonly logger: Logger
-  /** Where renewals meet. */
+  /** Shared timers of renewals. */
   readonly rounds: SharedTimers
   readonly lateness: RecentMaxDelay
   readonly claim: Claim
   readonly token: number
   readonly timing: LeaseTiming
-  /** Both clocks before the winning request was sent. */
+  /** Both clocks before the successful request was sent. */
   readonly sentAt: Instant
   readonly maxHoldMs: number
-  /** An earlier request for this value has an unknown outcome and may yet arrive. */
+  /** An earlier request for this value has an unknown outcome and may still arrive. */
   readonly stragglers: boolean
   /** Called when the lease needs nothing more; perhaps twice. */
   readonly onEnd: () => void
 }
 
-/** How long `release()` makes its caller wait after a first failure; it goes on in the background. */
+/** How long `release()` makes its caller wait after a first failure; it continues in the background. */
 const RELEASE_WAIT_MS = 1_000
 const RELEASE_RETRY_MS = 50
 
@@ -64,7 +64,7 @@ export class HeldLease implements Lease {
   #abort: AbortController | undefined
   #releasing: Promise<ReleaseOutcome> | undefined
   #lastFailure: unknown
-  /** The renewal before failed too. */
+  /** True if the previous renewal failed, too. */
   #isTrouble = false
   #renewing = false
   /** The lease came into doubt during a renewal, whose answer may be older than the doubt. */
@@ -78,7 +78,7 @@ export class HeldLease implements Lease {
     this.#grant = grant
     this.#grantedAt = grant.sentAt
     this.#anchor = grant.sentAt
-    // The watchdog is armed with the first renewal, long before the deadline: most leases end before either.
+    // The first renewal starts the watchdog, long before the deadline; most leases end earlier.
     this.#scheduleRenewal()
   }
 
@@ -124,7 +124,7 @@ export class HeldLease implements Lease {
     await this.release()
   }
 
-  /** Why it was lost, once it was. */
+  /** Reason of the loss. */
   get lost(): LockError<'locks.lost'> | undefined {
     return this.#lost
   }
@@ -140,7 +140,10 @@ export class HeldLease implements Lease {
     this.#renewNow()
   }
 
-  /** `locks.close()`: over for the holder at once, then given back; but with a lock delay that runs, as after a loss. */
+  /**
+   * Called by `locks.close()`: ends the lease for the holder at once, then gives it back; the lock delay still applies, as after
+   * a loss.
+   */
   async close(): Promise<void> {
     if (this.#state === 'held') {
       const left = this.#remaining()
@@ -152,7 +155,7 @@ export class HeldLease implements Lease {
     await this.#releasing
   }
 
-  /** Validity by the clocks now. Seeing it over is losing it. */
+  /** Remaining validity by the clocks. If none remains, the lease is lost. */
   #remaining(): number {
     const left = remainingMs(this.#grant.timing, this.#anchor, readInstant(this.#grant.clock))
     if (left <= 0) this.#loseByTime()
@@ -195,7 +198,7 @@ export class HeldLease implements Lease {
     const left = remainingMs(this.#grant.timing, this.#anchor, readInstant(this.#grant.clock))
     this.#cancelWatchdog = this.#grant.clock.setTimer(Math.max(0, left), () => {
       if (this.#state !== 'held') return
-      // Timers count whole milliseconds: what is left of the last one is not worth another.
+      // Timers count whole milliseconds: the remainder of the last one is not worth another.
       if (this.#remaining() < 1) this.#loseByTime()
       else this.#armWatchdog()
     })
@@ -206,7 +209,7 @@ export class HeldLease implements Lease {
     this.#cancelRenewal = rounds.after(timing.renewEveryMs, () => this.#renewNow())
   }
 
-  /** Spread out, so that a store that comes back is not met by all at once. */
+  /** Randomised, so that a store that returns does not receive all renewals at once. */
   #retryRenewal(): void {
     const { clock, timing } = this.#grant
     const delayMs = timing.retryRenewalMs * (0.75 + 0.5 * Math.random())
@@ -226,7 +229,7 @@ export class HeldLease implements Lease {
     const sentAt = readInstant(this.#grant.clock)
     const outcome = await this.#extend()
     this.#renewing = false
-    // A confirmation after the deadline, or after a release began, changes nothing.
+    // A confirmation after the deadline, or after a release began, has no effect.
     if (this.#state !== 'held' || this.#remaining() <= 0) return
     if (outcome === 'extended') {
       this.#anchor = sentAt
@@ -262,7 +265,7 @@ export class HeldLease implements Lease {
   async #release(): Promise<ReleaseOutcome> {
     const left = this.#state === 'held' ? this.#remaining() : 0
     if (this.#state !== 'held') return 'lost'
-    // This holder stops believing before the store frees the lock: for a moment there is no holder, never two.
+    // This holder considers the lease ended before the store frees the lock: for a moment there is no holder, never two.
     this.#state = 'releasing'
     this.#stopTimers()
     const outcome = await this.#giveBack(left).catch((error: unknown) => this.#notGivenBack(error))
@@ -274,7 +277,7 @@ export class HeldLease implements Lease {
     return 'lost'
   }
 
-  /** The store was not even asked, so it is held as before. @throws error */
+  /** The store was not contacted, so the lock is still held. @throws error */
   #notGivenBack(error: unknown): never {
     this.#releasing = undefined
     if (this.#state === 'releasing') {
@@ -284,7 +287,7 @@ export class HeldLease implements Lease {
     throw error
   }
 
-  /** A store answers within about a second (its contract). Without an answer it goes on in the background. */
+  /** A store answers within about a second (its contract). Without an answer the release continues in the background. */
   async #giveBack(validForMs: number): Promise<ReleaseOutcome | NotHeld> {
     const { store, clock, claim, onEnd } = this.#grant
     const until = clock.monotonic() + validForMs
@@ -299,7 +302,7 @@ export class HeldLease implements Lease {
     }
   }
 
-  /** Until the validity is over: after that the lock frees itself. */
+  /** Repeats until the validity ends, after which the lock frees itself. */
   async #releaseAgain(until: number, failure: unknown): Promise<ReleaseOutcome | NotHeld> {
     const { store, clock, logger, claim } = this.#grant
     let lastFailure = failure
@@ -308,7 +311,7 @@ export class HeldLease implements Lease {
       await clock.sleep(RELEASE_RETRY_MS)
       try {
         const outcome = await store.release(claim, this.#forgetAfterMs)
-        // "Not ours" may only mean that an earlier attempt, whose answer was lost, has done it.
+        // "Not ours" may only mean that an earlier attempt, whose answer was lost, has succeeded.
         return outcome === 'released' || !mayBeDone ? outcome : 'unconfirmed'
       } catch (error) {
         lastFailure = error

@@ -1,120 +1,122 @@
 /**
- * THE CONTRACT: a lock is a lease with a fencing token.
+ * Contract: a lock is a lease with a fencing token.
  *
- * A lease ends by itself: a holder that dies, hangs or loses the network loses the lock within `ttlMs`. No lease can
- * stop a holder that was paused from acting late; only `lease.token`, checked where the effect happens, can
- * (`createFence` for PostgreSQL). What else is promised, and what is not: `docs/coordination/locks.md`.
+ * A lease ends by itself: a holder that dies, hangs or loses the network loses the lock within `ttlMs`. No lease can prevent a
+ * paused holder from acting late; only `lease.token`, checked where the effect happens, can (`createFence` for PostgreSQL).
+ * `docs/coordination/locks.md` describes all guarantees and limits.
  *
- * `test/conformance/locks.ts` is this page as tests; every store passes it.
+ * `test/conformance/locks.ts` tests this contract for every store.
  */
 export interface Locks extends AsyncDisposable {
   /**
-   * Makes one try. `undefined` when there is no room, or a waiter is ahead: a try never overtakes the queue.
-   * @throws `locks.unsupported`, `locks.store_unavailable`, `locks.store_refused`, `locks.closed`; the signal's reason when it aborts
+   * Makes one try. `undefined` when the lock is held, or a waiter is ahead: a try never overtakes the queue.
+   * @throws `locks.unsupported`, `locks.store_unavailable`, `locks.store_refused`, `locks.closed`; the reason of the signal when
+   * it aborts
    */
   tryAcquire(key: string, options?: LeaseOptions): Promise<Lease | undefined>
 
   /**
-   * Waits for the lock: first come, first served, woken by the release, no polling. A waiter that gives up leaves the
-   * line at once; one that dies leaves it when its connection breaks or its heartbeat is missed.
+   * Waits for the lock: first come, first served, woken by the release, without polling. A waiter that gives up leaves the queue
+   * at once; a dead one when its connection breaks or its heartbeat is missed.
    * @throws `locks.timeout` after `waitMs`; `locks.busy` when `waitMs` is 0; `locks.reentered` inside `using` of the same key,
-   *   whatever the mode; `locks.unsupported` for a mode the store does not have; `locks.store_unavailable`, `locks.store_refused`,
-   *   `locks.closed`; the signal's reason when it aborts
+   * whatever the mode; `locks.unsupported` for a mode that the store lacks; `locks.store_unavailable`, `locks.store_refused`,
+   * `locks.closed`; the reason of the signal when it aborts
    */
   acquire(key: string, options?: AcquireOptions): Promise<Lease>
 
   /**
-   * Acquires, calls `work`, releases; never calls `work` without the lock. Settles after `work` has and the release is
-   * settled too (at most about a second more). An error of `work` is handed on unchanged, whatever happened to the lock.
-   * @throws what `acquire` throws; `locks.lost` when `work` succeeded but the lease had ended before: its last effects were
-   *   not protected by this lock, only by the fence
+   * Acquires, calls `work`, releases; never calls `work` without the lock. Settles after `work` and the release have settled (at
+   * most about a second later). An error of `work` is rethrown unchanged, whatever happened to the lock.
+   * @throws the errors of `acquire`; `locks.lost` when `work` succeeded but the lease had ended before: its last effects were not
+   * protected by this lock, only by the fence
    */
   using<T>(key: string, options: AcquireOptions, work: (lease: Lease) => T | Promise<T>): Promise<T>
 
   /**
-   * Several keys, all or none, under one `waitMs`. They are acquired one after the other in byte order, so callers that
-   * want the same keys in another order never wait for each other; what is held is renewed while the rest is waited for.
-   * If one cannot be had, those held are given back, last first.
-   * @throws TypeError for no keys or a key that is there twice; what `acquire` throws
+   * Acquires several keys, all or none, under one `waitMs`. They are acquired one after the other in byte order, so callers with
+   * the same keys in another order cannot deadlock; held keys are renewed while the rest is awaited. If one cannot be acquired,
+   * the held ones are given back, last first.
+   * @throws TypeError for no keys or a repeated key; the errors of `acquire`
    */
   acquireAll(keys: readonly string[], options?: AcquireOptions): Promise<LeaseSet>
 
-  /** To `acquireAll` what `using` is to `acquire`. */
+  /** `using` for several keys, acquired like `acquireAll`. */
   usingAll<T>(keys: readonly string[], options: AcquireOptions, work: (leases: LeaseSet) => T | Promise<T>): Promise<T>
 
   /**
-   * Holders and waiters of the key, as the store sees them; `undefined` without any. Already outdated when you read it: for people, logs
-   * and observers.
+   * Returns holders and waiters of the key, as the store sees them; `undefined` without any. Outdated as soon as it is read: use
+   * it for display and logs only.
    */
   inspect(key: string): Promise<LockInfo | undefined>
 
-  /** Held keys, in no order, at most `limit`. Scans the whole store: for operators, not for programs. */
+  /** Lists held keys, in no order, at most `limit`. Scans the whole store: for operators, not for programs. */
   list(options?: ListOptions): Promise<readonly LockInfo[]>
 
   /**
-   * Takes the key away from its holders, in one step: ends all leases (and a lock delay), raises the token above every granted one, wakes
-   * the next waiter, and records who did it and why. The holders learn it from a `locks.lost` with reason `forced`, at once if their
-   * process can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned
-   * token to the fence first.
-   * @throws TypeError without `by` or `reason`; `locks.holder_changed` with `tokens`; `locks.unsupported`, `locks.store_unavailable`,
-   *   `locks.store_refused`, `locks.closed`
+   * Takes the key from its holders, in one step: ends all leases (and a lock delay), raises the token above every granted one,
+   * wakes the next waiter, and records the operator and the reason. The holders get a `locks.lost` with reason `forced`, at once
+   * if their process can be notified, otherwise at their next renewal: until then they continue. If they must stop writing at
+   * once, pass the returned token to the fence first.
+   * @throws TypeError without `by` or `reason`; `locks.holder_changed` with `tokens`; `locks.unsupported`,
+   * `locks.store_unavailable`, `locks.store_refused`, `locks.closed`
    */
   forceRelease(key: string, options: ForceOptions & HoldersSeen): Promise<ForcedRelease>
 
-  /** The last forced releases of the key, oldest first (the store keeps 100 per key, for 90 days after the last). */
+  /** Returns the last forced releases of the key, oldest first (the store keeps 100 per key, for 90 days after the last). */
   audit(key: string): Promise<readonly ForcedRelease[]>
 
-  /** Cheap, no I/O. */
+  /** Returns the health. Cheap, no I/O. */
   health(): LocksHealth
 
   /**
-   * Rejects the waiters with `locks.closed`, ends and releases the leases still held, closes the connections. Finish your
-   * work first: a lease that is closed under running work is a lost lease. Idempotent, never rejects.
+   * Rejects the waiters with `locks.closed`, ends and releases held leases, closes the connections. Finish your work first:
+   * running work loses its lease. Idempotent, never rejects.
    */
   close(): Promise<void>
 }
 
-/** A lock that is held until `release()`, until it is lost, or until `maxHoldMs` is over. Renewed in the background. */
+/** A lock that is held until `release()`, until it is lost, or until `maxHoldMs` has passed. Renewed in the background. */
 export interface Lease extends AsyncDisposable {
   readonly key: string
   /** The fencing token: every later grant of this key has a higher one. Whole number, exact as a JS number until 2255. */
   readonly token: number
-  /** `held` turns into `releasing` or `lost`, never back; `releasing` ends as `released` or `lost`. */
+  /** `held` becomes `releasing` or `lost`, never the reverse; `releasing` ends as `released` or `lost`. */
   readonly state: LeaseState
   /**
-   * Aborts with a `locks.lost` when the lease is lost. Best effort: after an event-loop stall your code can run before the
-   * signal does. Call `assertValid` before an effect, and give `token` to whatever stores the effect.
+   * Aborts with a `locks.lost` when the lease is lost. Best effort: after a blocked event loop your code may run before the
+   * signal aborts. Call `assertValid` before an effect, and pass `token` to the system that stores the effect.
    */
   readonly signal: AbortSignal
-  /** Until when the holder may believe in the lease, epoch ms; moves with each renewal. */
+  /** Time until which the holder may rely on the lease, epoch ms; moves with each renewal. */
   validUntil(): number
-  /** Milliseconds of validity left, computed from the clocks now; 0 or less when it is over. */
+  /** Remaining validity in ms, computed from the clocks now; 0 or less when it has ended. */
   remainingMs(): number
   /**
-   * Returns when at least `minRemainingMs` of validity are left, by the clocks, at this moment. Synchronous, so nothing
-   * can come between the check and the statement after it. @throws `locks.lost`
+   * Checks that at least `minRemainingMs` of validity remain, by the clocks, at this moment. Synchronous, so no other code runs
+   * between the check and the next statement. @throws `locks.lost`
    */
   assertValid(minRemainingMs?: number): void
   /**
-   * Gives the lock back and wakes the next waiter. From the call on `assertValid` throws. Never rejects, never tries
-   * beyond the lease's own validity. Idempotent: later calls get the first outcome.
+   * Gives the lock back and wakes the next waiter. `assertValid` throws from then on. Never rejects, and never tries longer than
+   * the lease's own validity. Idempotent: later calls get the first outcome.
    */
   release(): Promise<ReleaseOutcome>
 }
 
-/** `held`, `releasing` while the release is under way, then `released`; or `lost`, which is final. */
+/** `held`, `releasing` during the release, then `released`; or `lost`, which is final. */
 export type LeaseState = 'held' | 'releasing' | 'released' | 'lost'
 
 /**
- * - `released`: the store confirmed that the lock was ours and is free.
- * - `lost`: it was no longer ours.
+ * Outcome of a release:
+ * - `released`: the store confirmed that the lease held the lock, which is free now.
+ * - `lost`: the lease no longer held it.
  * - `unconfirmed`: the store did not answer in time; the lock frees itself at the end of its ttl at the latest.
  */
 export type ReleaseOutcome = 'released' | 'lost' | 'unconfirmed'
 
 /** Leases that were acquired together. */
 export interface LeaseSet extends AsyncDisposable {
-  /** In the order in which they were acquired: the byte order of their keys. */
+  /** Leases in the order in which they were acquired: the byte order of their keys. */
   readonly leases: readonly Lease[]
   /** @throws TypeError for a key that is not in the set */
   get(key: string): Lease
@@ -124,45 +126,48 @@ export interface LeaseSet extends AsyncDisposable {
   remainingMs(): number
   /** Same as `Lease.assertValid`, for all leases. @throws `locks.lost` */
   assertValid(minRemainingMs?: number): void
-  /** Gives all back, last acquired first. The outcome is the worst of theirs: `lost`, `unconfirmed`, `released`. */
+  /** Gives all back, last acquired first. Returns the worst outcome: `lost`, `unconfirmed`, `released`. */
   release(): Promise<ReleaseOutcome>
 }
 
-/** `exclusive`: one holder. `shared`: any number of readers, and no writer beside them. */
+/** `exclusive`: one holder. `shared`: any number of readers, and no writer at the same time. */
 export type LockMode = 'exclusive' | 'shared'
 
-/** On what terms a lock is held. */
+/** Terms of a lease. */
 export interface LeaseOptions {
   /**
-   * How long the lock outlives a holder that vanished; also the longest a stalled holder is waited for. At least 100,
-   * advisably 1 second or more: below ten round trips renewals get tight. More than a thousand years count as a thousand.
+   * How long the lock outlives a dead holder, and how long others wait for a stalled one. At least 100 ms; 1 second or more is
+   * advisable, because renewals become critical below ten round trips. Values over a thousand years count as a thousand.
    * @default 10 seconds
    */
   readonly ttlMs?: number | undefined
   /**
-   * No renewal begins after this much holding; the lease is then lost within one ttl (`locks.lost` with reason
-   * `max_hold`). 0 switches renewal off. @default no limit
+   * Longest time to hold, after which the lease is no longer renewed and is lost within one ttl (`locks.lost` with reason
+   * `max_hold`). 0 disables renewals. @default no limit
    */
   readonly maxHoldMs?: number | undefined
-  /** The granted token is greater than this: pass `lastToken` of `locks.fence_rejected` to heal a store that went back in time. */
+  /**
+   * Minimum of the granted token, exclusive: pass `lastToken` of `locks.fence_rejected` after a store was restored to an earlier
+   * state.
+   */
   readonly tokenAbove?: number | undefined
   /** Name of the holder, for `inspect` and error messages. @default the owner given to the lock factory */
   readonly owner?: string | undefined
-  /** Gives up. A grant that is under way at that moment is given back in the background. */
+  /** Gives up. A grant that arrives at that moment is given back in the background. */
   readonly signal?: AbortSignal | undefined
   /**
-   * A read-write lock: readers take `shared`, the writer `exclusive`. First come, first served over both: a reader does
-   * not pass a waiting writer, and readers that wait one behind the other get in together. @default 'exclusive'
+   * A read-write lock: readers use `shared`, the writer `exclusive`. First come, first served over both: a reader does not
+   * overtake a waiting writer, and consecutive waiting readers are admitted together. @default 'exclusive'
    */
   readonly mode?: LockMode | undefined
   /**
-   * A semaphore: granted while fewer than this many hold the key, each with a lease of its own. Everybody should give the
-   * same number; if not, each one's own counts for its own grant. Not together with `mode`.
+   * A semaphore: granted while fewer than this many hold the key, each with its own lease. All callers should pass the same
+   * number; otherwise each one's number applies to its own grant. Not together with `mode`.
    */
   readonly permits?: number | undefined
   /**
-   * After an unclean end (not renewed, its process died) the key stays taken for this much longer: for sinks that cannot fence. A release
-   * ends it at once; `close()` of the locks does not, since their work may continue. @default 0
+   * Time for which the key stays taken after an unclean end (not renewed, its process died), for systems that cannot fence. A
+   * release ends it at once; `close()` of the locks does not, because their work may continue. @default 0
    */
   readonly lockDelayMs?: number | undefined
 }
@@ -173,12 +178,12 @@ export interface AcquireOptions extends LeaseOptions {
   readonly waitMs?: number | undefined
 }
 
-/** A key as the store sees it. */
+/** State of a key in the store. */
 export interface LockInfo {
   readonly key: string
-  /** By token, lowest first. Empty when it is only waited for. */
+  /** Holders by token, lowest first. Empty if there are only waiters. */
   readonly holders: readonly LockHolder[]
-  /** In line, next one first. Some may be dead without anybody having noticed. */
+  /** Queue, next one first. Some waiters may have died unnoticed. */
   readonly waiters: readonly LockWaiter[]
 }
 
@@ -187,13 +192,15 @@ export interface LockHolder {
   readonly owner: string
   readonly token: number
   readonly mode: LockMode
-  /** Limit that a holder of a semaphore asked for. */
+  /** Limit that a holder of a semaphore requested. */
   readonly permits?: number | undefined
-  /** When it was granted, epoch ms by the store's clock. */
+  /** Time of the grant, epoch ms by the store's clock. */
   readonly sinceAt: number
-  /** Until the lease ends unless it is renewed, by the store's clock. 0: it is over, and only its `lockDelayMs` runs. */
+  /**
+   * Time until the lease ends unless it is renewed, by the store's clock. 0: it has ended, and only its `lockDelayMs` remains.
+   */
   readonly expiresInMs: number
-  /** Until another may have its place: `expiresInMs` and the lock delay. */
+  /** Time until another may take its place: `expiresInMs` and the lock delay. */
   readonly freesInMs: number
 }
 
@@ -204,47 +211,48 @@ export interface LockWaiter {
   readonly permits?: number | undefined
 }
 
-/** Which keys `list` tells of. */
+/** Selection of keys for `list`. */
 export interface ListOptions {
-  /** @default 100 */
+  /** Maximum number of keys. @default 100 */
   readonly limit?: number | undefined
-  /** Only keys that begin with this. */
+  /** Only keys with this prefix. */
   readonly prefix?: string | undefined
-  /** Ends the waiting with its reason. */
+  /** Ends the wait with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** The person who takes a lock away from its holders, and the reason; both are stored. */
+/** Operator and reason of a forced release; both are stored. */
 export interface ForceOptions {
-  /** Person or program that does it, for the audit trail. */
+  /** Person or program, for the audit trail. */
   readonly by: string
-  /** Why, for the audit trail and the holder's `locks.lost`. */
+  /** Reason, for the audit trail and the holder's `locks.lost`. */
   readonly reason: string
 }
 
-/** The holders that the caller of `forceRelease` saw before it decided. */
+/** Holders that the caller of `forceRelease` saw before deciding. */
 export interface HoldersSeen {
   /**
-   * Tokens of their leases, also of one that is over and has only its `lockDelayMs` left. The store compares them in the step that ends
-   * the leases: if the key has a holder with another token, nothing changes. @default ends the leases of all current holders
+   * Tokens of their leases, including one that has ended and has only its `lockDelayMs` left. The store compares them in the step
+   * that ends the leases: if the key has a holder with another token, nothing changes. @default ends the leases of all current
+   * holders
    */
   readonly tokens?: readonly number[] | undefined
 }
 
-/** The record of a lock that was taken away from its holders. */
+/** Record of a forced release. */
 export interface ForcedRelease extends ForceOptions {
   readonly key: string
   /** Epoch ms by the store's clock. */
   readonly at: number
-  /** Above every token granted before, below every one granted after. */
+  /** Higher than every token granted before, lower than every one granted afterwards. */
   readonly token: number
   /** Holders whose leases it ended; empty without any. */
   readonly ended: readonly Pick<LockHolder, 'owner' | 'token' | 'mode'>[]
 }
 
-/** The state of the store as this process sees it, and how many leases and waiters it has here. */
+/** State of the store as this process sees it, and numbers of its leases and waiters. */
 export interface LocksHealth {
-  /** `idle`: the store was not needed yet. `down`: it did not answer last time; it is tried again in the background. */
+  /** `idle`: the store was not needed yet. `down`: it did not answer the last time, and is retried in the background. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined
   readonly held: number

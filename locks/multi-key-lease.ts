@@ -2,10 +2,10 @@ import { show } from '../core/errors.ts'
 import type { Lease, LeaseSet, ReleaseOutcome } from './lock.ts'
 import { requireKey } from './options.ts'
 
-/** Worst last. */
+/** Outcomes, worst last. */
 const OUTCOMES: readonly ReleaseOutcome[] = ['released', 'unconfirmed', 'lost']
 
-/** Leases that are used as one: valid while all are. Each goes on living, renewing and ending by itself. */
+/** Leases used as one: valid while all are. Each is renewed and ends on its own. */
 export class MultiKeyLease implements LeaseSet {
   readonly leases: readonly Lease[]
   #signal: AbortSignal | undefined
@@ -56,8 +56,8 @@ export async function releaseInReverse(leases: readonly Lease[]): Promise<Releas
 }
 
 /**
- * The one order in which everybody acquires several keys: that of their UTF-8 bytes, the same in every language and
- * locale. @throws TypeError for no keys, or a key that is there twice
+ * The canonical order in which several keys are acquired: that of their UTF-8 bytes, the same in every language and locale.
+ * @throws TypeError for no keys, or a repeated key
  */
 export function canonicalOrder(keys: readonly string[]): readonly string[] {
   if (!Array.isArray(keys) || keys.length === 0) {

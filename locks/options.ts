@@ -9,31 +9,34 @@ import type { AcquireOptions, ForceOptions, HoldersSeen, ListOptions, LockMode }
 import type { ClaimTerms, ListRequest } from './store.ts'
 import { defaultStallMarginMs, type LeaseTiming, leaseTiming } from './validity.ts'
 
-/** Options every lock factory takes. */
+/** Options of every lock factory. */
 export interface LocksOptions extends RuntimeOptions {
-  /** Named in `inspect` and in the errors of those who find the lock busy. @default `<host name>:<process id>` */
+  /** Name shown in `inspect` and in errors when the lock is busy. @default `<host name>:<process id>` */
   readonly owner?: string | undefined
   /**
-   * Part of every ttl left unused because the event loop may be late, beside 1 % + 2 ms for clock drift.
-   * Raise it to the longest stall you expect. @default 2 % of the ttl, at least 5 ms; more, up to a quarter of the ttl,
-   * while the event loop or the answers of the store are seen to be late
+   * Part of every ttl left unused because the event loop may be late, in addition to 1 % + 2 ms for clock drift. Raise it to the
+   * longest stall you expect. @default 2 % of the ttl, at least 5 ms; more, up to a quarter of the ttl, after delays of the event
+   * loop or of the store's answers
    */
   readonly stallMarginMs?: number | undefined
   /**
-   * How often a waiter asks again and refreshes its place; it loses the place after three misses. Wake-ups do not depend
-   * on it. At most one hour. @default 1 second
+   * Interval at which a waiter repeats its request and refreshes its place; it loses the place after three missed ones. Wake-ups
+   * do not depend on it. At most one hour. @default 1 second
    */
   readonly heartbeatMs?: number | undefined
   /**
-   * How long a waiter waits on while the store is away; then it rejects with `locks.store_unavailable`. Set it above the time
-   * that a failover takes (Sentinel, Cluster) and waiters are served after it. @default 2 seconds
+   * How long a waiter continues to wait while the store is unavailable; then it rejects with `locks.store_unavailable`. Set it
+   * above the duration of a failover (Sentinel, Cluster) to serve waiters afterwards. @default 2 seconds
    */
   readonly outageMs?: number | undefined
-  /** Times what is waited for and held, counts what is lost; a span for each wish. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  /**
+   * Records waiting and holding times, losses, and a span for each acquisition. From `openTelemetry()` of
+   * `concordat/core/opentelemetry`. @default none
+   */
   readonly telemetry?: Telemetry | undefined
 }
 
-/** For the names of a factory's own options: those that every factory takes. */
+/** Names of these options, for the options of a factory. */
 export const LOCKS_NAMES: Readonly<Record<keyof LocksOptions, true>> = {
   ...RUNTIME_NAMES,
   owner: true,
@@ -53,7 +56,7 @@ export interface ResolvedLocks {
   readonly clock: Clock
 }
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveLocks(options: LocksOptions): ResolvedLocks {
   return {
     ...resolveRuntime('locks', options),
@@ -78,9 +81,9 @@ export interface ResolvedAcquire {
 const DEFAULT_TTL_MS = 10 * SECOND
 const DEFAULT_WAIT_MS = 10 * SECOND
 const MIN_TTL_MS = 100
-/** A thousand years, the most that every store can add to its clock: Redis would mistake a later end for a token. */
+/** A thousand years, the maximum that every store can add to its clock: Redis would mistake a later end for a token. */
 const MAX_TTL_MS = 31_536_000_000_000
-/** Room for ~2^50 µs above any time until 2200, and far from the end of exact numbers. */
+/** Leaves room for ~2^50 µs above any time until 2200, and is far from the limit of exact numbers. */
 const MAX_TOKEN = 2 ** 52
 
 const ACQUIRE_NAMES = optionNames<AcquireOptions>({
@@ -99,16 +102,16 @@ const ACQUIRE_NAMES = optionNames<AcquireOptions>({
 export function requireKey(key: string): string {
   requireText('lock key', key)
   if (key.startsWith('}')) throw invalidOption('lock key', key, 'a key that does not begin with "}"')
-  // Two of them could be the same bytes in the store, and different keys here.
+  // Two malformed texts could have the same bytes in the store, but be different keys here.
   return requireWellFormed('lock key', key)
 }
 
-/** Stores write it in URI encoding, which half a pair does not have. */
+/** Stores write it in URI encoding, which half a surrogate pair does not have. */
 export function requireOwner(path: string, owner: string): string {
   return requireWellFormed(path, requireText(path, owner))
 }
 
-/** Checks the name of a fenced resource: in the store two malformed names could be the same. @throws TypeError */
+/** Checks the name of a fenced resource, because two malformed names could be equal in the store. @throws TypeError */
 export function requireResourceName(resource: string): string {
   return requireWellFormed('fence resource', requireText('fence resource', resource))
 }
@@ -119,7 +122,7 @@ function requireWellFormed(path: string, text: string): string {
 }
 
 /**
- * @param latelyMs how late things have been lately
+ * @param latelyMs recent delays
  * @throws TypeError / RangeError naming the key and the option
  */
 export function resolveAcquire(
@@ -148,7 +151,7 @@ export function resolveAcquire(
 
 const FORCE_NAMES = optionNames<ForceOptions & HoldersSeen>({ by: true, reason: true, tokens: true })
 
-/** @throws TypeError without `by` or `reason`; TypeError / RangeError naming what is no token */
+/** @throws TypeError without `by` or `reason`; TypeError / RangeError naming the invalid token */
 export function resolveForce(key: string, options: ForceOptions & HoldersSeen): [ForceOptions, HoldersSeen] {
   const path = `forceRelease("${key}")`
   refuseUnknown(path, options, FORCE_NAMES)
@@ -156,7 +159,7 @@ export function resolveForce(key: string, options: ForceOptions & HoldersSeen): 
   return [force, { tokens: requireTokens(path, options) }]
 }
 
-/** @throws TypeError / RangeError naming what is no token */
+/** @throws TypeError / RangeError naming the invalid token */
 function requireTokens(path: string, { tokens }: HoldersSeen): readonly number[] | undefined {
   if (tokens === undefined) return undefined
   if (!Array.isArray(tokens)) throw invalidOption(`${path}.tokens`, tokens, 'a list of tokens')
@@ -180,7 +183,7 @@ export function resolveList(options: ListOptions): ListRequest {
 }
 
 const MODES: readonly LockMode[] = ['exclusive', 'shared']
-/** Scripts count exactly up to it, and it is above any real number of holders. */
+/** Scripts count exactly up to it, and it exceeds any real number of holders. */
 const MAX_PERMITS = 1_000_000
 
 function resolveTerms(path: string, options: AcquireOptions, locks: ResolvedLocks): ClaimTerms {

@@ -2,30 +2,30 @@ import { lastingContext } from '../core/async-contexts.ts'
 import type { Clock } from '../core/clock.ts'
 import { SwapRemoveSet } from './swap-remove-set.ts'
 
-/** Called at most so much earlier than asked for, as a part of the delay: enough for many leases to meet. */
+/** How much earlier than requested a call may happen, as a share of the delay: enough to combine many leases. */
 const EARLY = 1 / 16
 
 /**
- * Combined timers: those due at about the same time fire in one turn of the event loop, so that the renewals of many leases leave in one
- * write. Never late by design, at most a sixteenth of the delay early.
+ * Combined timers: those due at about the same time fire in one turn of the event loop, so that the renewals of many leases are
+ * sent in one write. Never late by design, at most a sixteenth of the delay early.
  *
- * A timer stays until it fires, even when it is no longer needed: most leases end long before their first renewal, and setting and
+ * A timer stays until it fires, even if it is no longer needed: most leases end long before their first renewal, and setting and
  * clearing a timer for each costs more than a few idle ones. None keeps the process alive.
  */
 export class SharedTimers {
   readonly #clock: Clock
   readonly #onLate: (lateMs: number) => void
   readonly #rounds = new Map<number, { readonly calls: SwapRemoveSet<() => void>; readonly cancel: () => void }>()
-  /** Context of the locks' creation: a round serves many leases. */
+  /** Context of the locks' creation, because a round serves many leases. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
 
-  /** @param onLate told of each round how late the event loop was */
+  /** @param onLate called in each round with the delay of the event loop */
   constructor(clock: Clock, onLate: (lateMs: number) => void) {
     this.#clock = clock
     this.#onLate = onLate
   }
 
-  /** The function returned takes the call back. */
+  /** Schedules a call. Returns a function that cancels it. */
   after(delayMs: number, call: () => void): () => void {
     const now = this.#clock.monotonic()
     const grid = gridFor(delayMs)
@@ -54,7 +54,7 @@ export class SharedTimers {
   }
 }
 
-/** The largest power of two that is early enough, in ms: then the rounds of different delays meet too. */
+/** Returns the largest power of two that is early enough, in ms, so that rounds of different delays coincide, too. */
 function gridFor(delayMs: number): number {
   return 2 ** Math.max(0, Math.floor(Math.log2(delayMs * EARLY)))
 }

@@ -1,13 +1,12 @@
-/** An item and where it lies; -1 when it was taken out. */
+/** An item with its position; -1 after it was removed. */
 export interface Slot<T> {
   readonly item: T
   index: number
 }
 
 /**
- * What is there at the moment, in no order, for things that come and go quickly. A `Set` would do, but each time it makes
- * room it leaves a table behind that still points to all it held, and keeps them from being collected young: that made
- * collecting garbage a quarter of the cost of a lock.
+ * A set without order, for items that are added and removed quickly. Each time a `Set` grows it leaves a table behind that still
+ * refers to its items, and keeps them from being collected young: that made garbage collection a quarter of the cost of a lock.
  */
 export class SwapRemoveSet<T> {
   readonly #places: Array<Slot<T>> = []
@@ -22,7 +21,7 @@ export class SwapRemoveSet<T> {
     return place
   }
 
-  /** The last one takes its place. Does nothing when it was taken out before. */
+  /** Removes an item; the last one takes its place. No effect if it was already removed. */
   remove(place: Slot<T>): void {
     const { index } = place
     if (index < 0) return
@@ -33,7 +32,7 @@ export class SwapRemoveSet<T> {
     this.#places[index] = last
   }
 
-  /** Items that are in the bag now, and still are when their turn comes. */
+  /** Yields items that are in the set now, and still are when their turn comes. */
   *[Symbol.iterator](): IterableIterator<T> {
     for (const place of this.#places.slice()) if (place.index >= 0) yield place.item
   }

@@ -1,4 +1,4 @@
-/** Metrics of locks. Created only with the option `telemetry`. No metric names a key: their number is unbounded. */
+/** Metrics of locks. Created only with the option `telemetry`. No metric contains a key, because their number is unbounded. */
 import type { Clock } from '../core/clock.ts'
 import { errorType, type Measure, type Telemetry, type TelemetryAttributes } from '../core/telemetry-interface.ts'
 import type { Lease } from './lock.ts'
@@ -22,7 +22,7 @@ const WAITING = {
   description: 'Those of this process that wait in line',
 }
 
-/** A lease as its end tells of it. */
+/** Data of a lease at its end. */
 interface Ended {
   readonly lost: { readonly reason: string } | undefined
 }
@@ -50,7 +50,7 @@ export class LocksTelemetry {
     })
   }
 
-  /** A span around the wish, and how long it took. */
+  /** Records a span for the acquisition, and its duration. */
   async acquiring<T extends Lease | undefined>(key: string, terms: ClaimTerms, acquire: () => Promise<T>): Promise<T> {
     const mode = modeOf(terms)
     const attributes = { 'concordat.lock.key': key, ...mode }
@@ -71,7 +71,7 @@ export class LocksTelemetry {
     }
   }
 
-  /** @returns to be called at the end of the lease, and again when that turns out to have been a loss */
+  /** @returns a function to call at the end of the lease, and again if that turns out to be a loss */
   holding(terms: ClaimTerms): (lease: Ended) => void {
     const mode = modeOf(terms)
     const begun = this.#clock.monotonic()

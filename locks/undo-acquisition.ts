@@ -6,18 +6,18 @@ import type { Logger } from '../core/logger.ts'
 import type { Claim, LockStore } from './store.ts'
 
 /**
- * How long after we gave up on a request it may still arrive: a server that was frozen executes what dead connections
- * left in its buffers, and TCP sends the last bytes of a closed connection again for about as long.
+ * How long after a client gave up a request may still arrive: a server that was frozen executes requests in the buffers of dead
+ * connections, and TCP repeats the last bytes of a closed connection for about as long.
  */
 export const STRAGGLER_MS = 1 * MINUTE
 const BACKOFF = resolveBackoff('locks.undo', { initialMs: 50, maxMs: 1_000 })
 
-/** How long the store has to refuse requests for a value of which one may still be under way. */
+/** Returns how long the store has to refuse requests for a value when one may still be under way. */
 export function forgetAfterMs(ttlMs: number): number {
   return Math.max(ttlMs, STRAGGLER_MS)
 }
 
-/** Undoes acquisitions with an unknown end, in the background and without keeping the process alive. */
+/** Undoes acquisitions with an unknown outcome, in the background and without keeping the process alive. */
 export class AcquisitionUndo {
   readonly #store: LockStore
   readonly #clock: Clock
@@ -32,8 +32,8 @@ export class AcquisitionUndo {
   }
 
   /**
-   * Until the store confirms, or until what there may be has ended by itself.
-   * @param uncertain a request for the value may still be under way
+   * Repeats until the store confirms, or until every possible lease has expired.
+   * @param uncertain true: a request for the value may still be under way
    */
   begin(claim: Claim, ttlMs: number, uncertain: boolean): void {
     const undoing = lastingContext()(() => this.#abandon(claim, ttlMs, uncertain))
@@ -48,7 +48,7 @@ export class AcquisitionUndo {
     await Promise.all(this.#open)
   }
 
-  /** No further tries: the store is closing. */
+  /** Stops trying, because the store closes. */
   stop(): void {
     this.#stopped = true
   }

@@ -7,13 +7,13 @@ import type { AcquireReply, LockStore } from './store.ts'
 type Busy = Extract<AcquireReply, { status: 'busy' }>
 
 const OUTAGE_RETRY_MS = 100
-/** After missing this many heartbeats a waiter has lost its place. */
+/** Number of missed heartbeats after which a waiter has lost its place. */
 const MISSES = 3
 
 /**
- * Waits in line until granted. The order is: subscribe to turns (confirmed), take the place (this also tries), sleep until woken or until
- * the holder's time is over. So no wake-up can fall between a try and the sleep after it. A waiter that is handed the lock while it sleeps
- * has it without asking: nothing of it is under way then.
+ * Waits in the queue until granted. The order is: subscribe to turns (confirmed), take the place (which also tries), sleep until
+ * woken or until the holder's time has passed. So no wake-up can fall between a try and the following sleep. A waiter that is
+ * granted the lock during its sleep has it without a request, because none of its requests is under way then.
  * @param onBusy called for every refusal, for the error at the end
  */
 export async function waitInLine(fields: {
@@ -23,7 +23,7 @@ export async function waitInLine(fields: {
   /** After an outage of the store of this length it gives up with `locks.store_unavailable`. */
   outageMs: number
   acquisition: Acquisition
-  /** Ends the waiting: timeout, the caller's signal, or close. */
+  /** Ends the wait: timeout, the caller's signal, or close. */
   over: AbortSignal
   onBusy: (reply: Busy) => void
 }): Promise<Won> {
@@ -83,8 +83,8 @@ async function listen(
 }
 
 /**
- * The first in line wakes with the end of the holder's lease, the next two a little later in case that one is dead too;
- * all others only with their heartbeat, so that a crash does not wake a crowd.
+ * The first in the queue wakes at the end of the holder's lease, the next two a little later in case the first has died; all
+ * others only with their heartbeat, so that a crash does not wake all of them.
  */
 function pauseAfter(reply: Busy, heartbeatMs: number): number {
   const position = reply.position ?? 0
@@ -92,10 +92,10 @@ function pauseAfter(reply: Busy, heartbeatMs: number): number {
   return Math.min(heartbeatMs, reply.retryAfterMs + 1 + position * 20)
 }
 
-/** A sleep that a ring cuts short; a ring while awake is kept for the next sleep. */
+/** A sleep that a wake-up ends early; a wake-up while awake is kept for the next sleep. */
 class Turn {
   #rung = false
-  /** Content of the last ring: a later one may mean that it no longer holds. */
+  /** Token of the last wake-up; a later one may mean that it no longer holds. */
   #token: number | undefined
   #wake: (() => void) | undefined
 
@@ -105,7 +105,7 @@ class Turn {
     this.#wake?.()
   }
 
-  /** Resolves with the token that the last ring told, after a ring or `durationMs`. */
+  /** Resolves with the token of the last wake-up, after a wake-up or `durationMs`. */
   async wait(clock: Clock, durationMs: number): Promise<number | undefined> {
     if (!this.#rung) {
       await new Promise<void>((resolve) => {

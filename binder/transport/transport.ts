@@ -5,30 +5,31 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
 
 /**
- * THE CONTRACT between the binder and a broker. An adapter moves bytes and keeps places; what a message means (retry,
- * dead letters, order per key, concurrency, drain, re-subscription with backoff) is the binder's, once for all.
- * `test/conformance/transport.ts` is this page as tests.
+ * The contract between the binder and a broker. An adapter moves bytes and keeps positions; the meaning of messages (retry, dead
+ * letters, order per key, concurrency, drain, re-subscription with backoff) is implemented once, in the binder.
+ * `test/conformance/transport.ts` tests this contract.
  */
 export interface Transport {
   /** For logs and errors: `memory`, `kafka`, `rabbitmq`. */
   readonly name: string
-  /** Deviations from the common meaning, with the reason; nothing else may differ. */
+  /** Deviations from the common behaviour, with reasons; nothing else may differ. */
   readonly features: TransportFeatures
-  /** How many `publish` calls may be open at once without changing the order of what they carry. */
+  /** Number of `publish` calls that may be open at once without changing the order of their messages. */
   readonly publishConcurrency: number
   /**
-   * `publish` calls `until.onOutcome` for each message as soon as its outcome is known, and may be called beyond `publishConcurrency`
-   * for destinations that no open call waits for: one that does not answer then holds up no other. @default false
+   * True: `publish` calls `until.onOutcome` for each message as soon as its outcome is known, and may be called beyond
+   * `publishConcurrency` for destinations that no open call waits for, so a destination that does not answer does not block
+   * others. @default false
    */
   readonly isolatesDestinations?: boolean | undefined
   /**
-   * `publish` waits while a destination is full, until its readers have caught up. Each call is for one destination then,
-   * so that what the readers send elsewhere is not held up by what waits for them. @default false
+   * True: `publish` waits while a destination is full, until its readers have caught up. Each call is then for one destination,
+   * so that messages which the readers send elsewhere are not blocked by those that wait for the readers. @default false
    */
   readonly waitsForRoom?: boolean | undefined
   /**
-   * Of messages with one key in one `publish` a later one may be confirmed although an earlier one was not: each is
-   * confirmed for itself. @default false: what comes after one that was not confirmed is not confirmed either
+   * True: in one `publish`, a later message with a key may be confirmed although an earlier one was not, because each is
+   * confirmed separately. @default false: messages after an unconfirmed one are not confirmed either
    */
   readonly confirmsSingly?: boolean | undefined
 
