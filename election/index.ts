@@ -1,5 +1,5 @@
 /**
- * Leader election on the lock contract: terms, revocation in time, hand-over, and jobs at given times.
+ * Leader election based on locks: terms, timely revocation, hand-over, and scheduled jobs.
  *
  * @module
  */

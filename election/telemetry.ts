@@ -34,7 +34,7 @@ export class ElectionTelemetry {
   readonly #terms: Measure
   readonly #stop: () => void
 
-  /** @param term the one that is led now */
+  /** @param term returns the current term */
   constructor(telemetry: Telemetry, role: string, term: () => number | undefined) {
     const attributes = { 'concordat.election.role': role }
     this.#role = attributes
@@ -55,7 +55,7 @@ export class ElectionTelemetry {
   }
 }
 
-/** @returns stops it */
+/** @returns a function that stops it */
 export function observeMembership(
   telemetry: Telemetry,
   cluster: string,
@@ -73,7 +73,7 @@ export function observeMembership(
   })
 }
 
-/** Times the writes of one state. */
+/** Measures the writes of one state. */
 export function commitTimer(
   telemetry: Telemetry,
   state: string,

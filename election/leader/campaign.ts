@@ -25,7 +25,7 @@ import { type ElectionOptions, type ResolvedElection, resolveElection } from './
 import { CAMPAIGNING, CLOSED, closed, healthOf, IDLE, type Phase, seenAs, stuckTerm, woundDown } from './phase.ts'
 import { LedTerm } from './term.ts'
 
-/** A candidate for the leadership of a role. Does nothing until `start()`. */
+/** Creates a candidate for the leadership of a role. Does nothing until `start()`. */
 export function createElection(options: ElectionOptions): Election {
   return new Campaign(resolveElection(options))
 }
@@ -34,8 +34,8 @@ type Work = (term: Term) => void | Promise<void>
 
 const STILL_RUNNING = Symbol('still running')
 /**
- * One loop: win the lease, lead until the term ends, wind it down, again. The lease renews itself and ends the term by
- * itself, so nothing a handler does or fails to do can prolong a term.
+ * One loop: acquire the lease, lead until the term ends, wind it down, repeat. The lease is renewed and ends the term on its own,
+ * so no handler can prolong a term.
  */
 class Campaign implements Election {
   readonly #options: ResolvedElection
@@ -44,11 +44,11 @@ class Campaign implements Election {
   readonly #coolDown: CoolDown
   readonly #telemetry: ElectionTelemetry | undefined
   readonly #closing = new AbortController()
-  /** Nothing is left that the process has to live for. */
+  /** Aborts when the process no longer has to stay alive for it. */
   readonly #over = new AbortController()
   readonly #listeners = new Set<(event: ElectionEvent) => void>()
   readonly #works = new Set<Work>()
-  /** Context of the `start` call: outside the locks and terms that callers hold. */
+  /** Context of the `start` call, outside of locks and terms that callers hold. */
   #context: <T>(work: () => T) => T = (work) => work()
   #phase: Phase = IDLE
   #handedOver: Promise<void> = Promise.resolve()
@@ -106,7 +106,7 @@ class Campaign implements Election {
 
   whileLeading(work: Work): () => void {
     requireFunction(`election("${this.#options.role}").whileLeading`, work)
-    // A function of its own: the same work may be given twice.
+    // A separate function, because the same work may be added twice.
     const own: Work = (term) => work(term)
     this.#works.add(own)
     if (this.#phase.state === 'leading') this.#begin('whileLeading', this.#phase.term, own)
@@ -132,10 +132,10 @@ class Campaign implements Election {
     this.#telemetry?.close()
     const { term } = this.#phase
     term?.end('closed')
-    // Not from inside a handler: the hand-over waits for that handler, and goes on when it returns.
+    // Not from inside a handler: the hand-over waits for that handler, and continues when it returns.
     if (this.#handlers.contain(term)) return
     await this.#handedOver
-    // A handler that never returns keeps the loop, but not the lease: close does not wait for it.
+    // A handler that never returns blocks the loop, but not the lease: close does not wait for it.
     if (stuckTerm(this.#phase) === undefined) await this.#running
     this.#phase = closed(this.#phase)
   }
@@ -156,7 +156,7 @@ class Campaign implements Election {
     this.#over.abort()
   }
 
-  /** A lease that is held keeps no process alive; a leadership does, or its leader would end as soon as it leads. */
+  /** A held lease does not keep the process alive, but leading does, or a leader's process would exit at once. */
   async #stayAlive(): Promise<void> {
     const { signal } = this.#over
     while (!signal.aborted) await this.#options.clock.sleep(1 * HOUR, signal).catch(() => {})
@@ -166,14 +166,14 @@ class Campaign implements Election {
     const { role, instance, onGranted, onRevoked } = this.#options
     const term = new LedTerm(role, instance, lease)
     if (this.#closing.signal.aborted || !term.isValid) {
-      // Won, and over before anybody was told: no term was granted.
+      // The lease ended before any listener was notified, so no term was granted.
       await lease.release()
       return 'lost'
     }
     const over = Promise.withResolvers<void>()
     this.#handedOver = over.promise
     this.#terms += 1
-    // Work given by a listener or handler of this very term begins there, and not once more here.
+    // Work added by a listener or handler of this term begins there, and must not begin again here.
     const works = [...this.#works]
     this.#phase = { state: 'leading', term }
     this.#emit({ type: 'granted', role, term: term.term })
@@ -189,7 +189,7 @@ class Campaign implements Election {
     return reason
   }
 
-  /** Not for a term that is over already, by the clocks: a handler before this one may have blocked for too long. */
+  /** Not for a term that has ended by the clocks, because a previous handler may have blocked for too long. */
   #begin(name: string, term: LedTerm, work: Work): void {
     if (!term.isValid) return
     void this.#context(() => this.#handlers.call(name, term, () => work(term))).then((error) => {
@@ -199,7 +199,7 @@ class Campaign implements Election {
     })
   }
 
-  /** Handlers first, then the lease; but the lease does not wait longer than `stopGraceMs`. */
+  /** Handlers first, then the lease; but the lease waits for at most `stopGraceMs`. */
   async #windDown(lease: Lease, term: LedTerm, handedOver: () => void): Promise<void> {
     const { clock, stopGraceMs, logger, role } = this.#options
     const handlers = this.#handlers.settled()
@@ -210,7 +210,7 @@ class Campaign implements Election {
       logger.error({ role, term: term.term }, 'election: a handler outlives its term, not campaigning until it returns')
     }
     handedOver()
-    // A handler that is stuck keeps neither the lease nor the process.
+    // A hanging handler keeps neither the lease nor the process.
     if (this.#closing.signal.aborted) this.#over.abort()
     await handlers
     this.#phase = woundDown(this.#phase)

@@ -4,10 +4,10 @@ import type { Lease } from '../../locks/lock.ts'
 import { leaderOf } from './leader-lookup.ts'
 import type { ResolvedElection } from './options.ts'
 
-/** How often a candidate with a delay checks for a leader. */
+/** Interval at which a candidate with a delay checks for a leader. */
 const STAND_BY_MS = 1 * SECOND
 
-/** The way to a lease: standing by, waiting in line, and a store that is away, which is tried again forever. */
+/** Obtains a lease: standing by, waiting in the queue, and retrying forever while the store is unavailable. */
 export class Candidacy {
   readonly #options: ResolvedElection
   readonly #closing: AbortController
@@ -21,8 +21,8 @@ export class Candidacy {
   }
 
   /**
-   * Why this candidate cannot campaign at the moment. A candidate that waits for the lock is in line as soon as the store
-   * answers, however long the leader leads: from then on an earlier failure says nothing.
+   * Reason why this candidate cannot campaign at the moment. A candidate that waits for the lease is in the queue as soon as the
+   * store answers, however long the leader leads, which makes an earlier failure irrelevant.
    */
   get error(): string | undefined {
     if (!this.#isWaiting) return this.#error
@@ -30,12 +30,12 @@ export class Candidacy {
     return status === 'down' ? (this.#error ?? detail ?? 'the lock store is down') : undefined
   }
 
-  /** A lease; `undefined` when closing, when the store failed, or when another instance leads: try again. */
+  /** Returns a lease; `undefined` when closing, when the store failed, or when another instance leads: try again. */
   async win(): Promise<Lease | undefined> {
     return (await this.#standBy()) ? this.#acquire() : undefined
   }
 
-  /** Out of the line. @param error what health says meanwhile */
+  /** Stays out of the queue. @param error problem that health reports meanwhile */
   async stayOut(ms: number, error: string | undefined): Promise<void> {
     if (ms === 0) return
     if (error !== undefined) this.#error = error
@@ -44,8 +44,8 @@ export class Candidacy {
   }
 
   /**
-   * A candidate with `campaignDelayMs` stays out of the line until there was no leader for that long: candidates in line come first. True when
-   * it may campaign.
+   * Keeps a candidate with `campaignDelayMs` out of the queue until there was no leader for that long, because queued candidates
+   * come first. True when it may campaign.
    */
   async #standBy(): Promise<boolean> {
     const { campaignDelayMs, locks, role } = this.#options
@@ -85,7 +85,7 @@ export class Candidacy {
 
   async #storeFailed(error: unknown): Promise<void> {
     const { logger, role, retryMs } = this.#options
-    // Nothing to campaign for without locks; going on would only keep the process alive.
+    // Without locks there is nothing to campaign for; continuing would only keep the process alive.
     if (hasCode(error, 'locks.closed')) this.#closing.abort()
     if (this.#closing.signal.aborted) return
     const level = this.#error === undefined ? 'warn' : 'debug'

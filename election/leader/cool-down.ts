@@ -1,7 +1,7 @@
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import type { RevokedReason } from './election.ts'
 
-/** How long to let others go first, and why if a failure is the reason. */
+/** How long to let other candidates go first, with the failure if that is the reason. */
 export interface Pause {
   readonly ms: number
   readonly error: string | undefined
@@ -18,17 +18,17 @@ export class CoolDown {
     this.#backoff = backoff
   }
 
-  /** After the term that is led: at least this long. */
+  /** Sets the minimum pause after the current term. */
   stayOut(ms: number): void {
     this.#stayOutMs = ms
   }
 
-  /** Why the term fails, if it does. */
+  /** Records the failure of the term. */
   failed(error: Error): void {
     this.#failure = error
   }
 
-  /** A term has ended. @param random from 0 to 1 */
+  /** Called when a term has ended. @param random from 0 to 1 */
   after(reason: RevokedReason, random: number): Pause {
     const stayOutMs = this.#stayOutMs
     this.#stayOutMs = 0

@@ -7,7 +7,7 @@ export interface ElectionErrors {
   'election.term_over': { role: string; term: number; reason: RevokedReason }
   /** A candidate, a schedule or an observer was started after its `close()`. */
   'election.closed': { part: string; make: string }
-  /** The reason with which a run's signal aborts after the job's `timeoutMs`. */
+  /** Reason with which a run's signal aborts after the job's `timeoutMs`. */
   'election.job_timeout': { job: string; timeoutMs: number }
 }
 

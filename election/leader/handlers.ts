@@ -4,19 +4,19 @@ import type { Logger } from '../../core/logger.ts'
 import { withLeases } from '../../locks/current-lease.ts'
 import type { LedTerm } from './term.ts'
 
-/** A call of a handler, seen from the code inside it. */
+/** A call of a handler, as seen by code inside it. */
 interface Call {
   readonly term: LedTerm
   isSettled: boolean
-  /** The call whose code led to this one, perhaps of another role. */
+  /** The call whose code caused this one, perhaps of another role. */
   readonly around: Call | undefined
 }
 
 const calls = endingContext<Call>()
 
 /**
- * Calls the handlers of an instance's terms: under the term's lease, off the renewal's path, all of them awaited by the
- * hand-over. What they throw is logged.
+ * Calls the handlers of an instance's terms: under the term's lease, independent of renewals, all awaited by the hand-over. Their
+ * errors are logged.
  */
 export class Handlers {
   readonly #running = new Set<Promise<unknown>>()
@@ -28,7 +28,7 @@ export class Handlers {
     this.#logger = logger
   }
 
-  /** Begins at once, never rejects. @returns what the handler threw */
+  /** Begins at once, never rejects. @returns the error of the handler */
   call(name: string, term: LedTerm, handler: () => void | Promise<void>): Promise<Error | undefined> {
     const call: Call = { term, isSettled: false, around: calls.getStore() }
     const running = calls.run(call, () => this.#settle(name, term, handler))
@@ -40,12 +40,12 @@ export class Handlers {
     return settled
   }
 
-  /** Resolves when none runs, those begun meanwhile included. */
+  /** Resolves when none is running, including later ones. */
   async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running)
   }
 
-  /** True when the caller is part of a handler of this term that has not returned: it must not be waited for. */
+  /** True when the caller is part of a handler of this term that has not returned, and so must not be awaited. */
   contain(term: LedTerm | undefined): boolean {
     for (let call = calls.getStore(); call !== undefined; call = call.around) {
       if (call.term === term && !call.isSettled) return true

@@ -1,14 +1,13 @@
 /**
- * Sees who leads a role without being a candidate.
+ * Observes who leads a role without being a candidate.
  *
- * Model: it looks at the store every `pollMs` and tells what has changed. Terms never go back: an answer with an older
- * term than one seen before (a replica, a store that was set back) is dropped. What happens between two looks can be
- * missed, so a leader that led for less than `pollMs` may never be seen, and what `current()` says is up to `pollMs` old.
+ * It reads the store every `pollMs` and reports changes. Terms never go back: an answer with an older term than one seen before
+ * (a replica, a store that was restored) is ignored. Events between two reads can be missed, so a leader that led for less than
+ * `pollMs` may never be seen, and `current()` is up to `pollMs` old.
  *
- * Cost: one request per `pollMs`, so 1 per second by default, for each observer, whatever happens. None while not
- * started, none after `close`.
+ * Cost: one request per `pollMs`, so 1 per second by default, for each observer. None while not started, none after `close`.
  *
- * Not promised: that the leader seen still leads. Do not decide by it who may write; that is what the term is for.
+ * Not promised: that the observed leader still leads. Do not use it to decide who may write; use the term for that.
  */
 import { lastingContext } from '../../core/async-contexts.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
@@ -24,37 +23,38 @@ import { leaderOf } from './leader-lookup.ts'
 
 /** Options of `createObserver`. */
 export interface ObserverOptions extends RuntimeOptions {
-  /** Only `inspect` is used. Closing it stays with the caller. */
+  /** Only `inspect` is used. The caller closes it. */
   readonly locks: Pick<Locks, 'inspect'>
-  /** The role that is watched, as in `createElection`. */
+  /** The observed role, as in `createElection`. */
   readonly role: string
-  /** How often it looks, in ms; at least 10. @default 1 second */
+  /** Interval of reads, in ms; at least 10. @default 1 second */
   readonly pollMs?: number | undefined
-  /** Closes it. */
+  /** Aborting it closes the observer. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Iterating it starts it, and gives what is known now, then each change; a slow reader gets the newest and misses others. */
+/** Iterating it starts it, and yields the current state, then each change; a slow reader gets the newest and misses others. */
 export interface Observer extends AsyncDisposable, AsyncIterable<LeaderChange> {
   /**
-   * Begins to look. Returns at once; a store that is away is tried again forever. Keeps the process alive until closed.
-   * Idempotent until then. @throws `election.closed`
+   * Starts to read. Returns at once; an unavailable store is retried forever. Keeps the process alive until closed. Idempotent
+   * until then. @throws `election.closed`
    */
   start(): void
-  /** The last thing seen; `undefined` while nothing is known: before the first answer, and as after `unknown`. */
+  /** Returns the last observation; `undefined` while nothing is known: before the first answer, and after `unknown`. */
   current(): SeenLeader | undefined
-  /** Told of each change, in order, terms rising; what it throws is logged. Returns the way to stop. */
+  /** Calls `listener` for each change, in order, with rising terms; its errors are logged. Returns a function that stops it. */
   subscribe(listener: (change: LeaderChange) => void): () => void
   health(): ObserverHealth
-  /** Ends the iterations too. Idempotent, never rejects. */
+  /** Ends the iterations, too. Idempotent, never rejects. */
   close(): Promise<void>
 }
 
 /**
+ * A change of leadership:
  * - `elected`: `leader` leads, for `term`.
  * - `vacant`: there is no leader; `term` was the last one seen, if any.
- * - `unknown`: the store has been unreachable since before the last seen lease ran out, or since there was no leader. If the same leader
- *   turns out to lead still, `elected` follows with the same term.
+ * - `unknown`: the store has been unreachable since before the last seen lease expired, or since there was no leader. If the same
+ *   leader still leads, `elected` follows with the same term.
  */
 export interface LeaderChange {
   readonly type: 'elected' | 'vacant' | 'unknown'
@@ -63,16 +63,16 @@ export interface LeaderChange {
   readonly term: number | undefined
 }
 
-/** The leader that an observer saw last. */
+/** The last observed leader. */
 export interface SeenLeader {
-  /** `undefined`: no leader. */
+  /** The leader; `undefined`: none. */
   readonly leader: string | undefined
   readonly term: number | undefined
 }
 
-/** Whether an observer can see who leads. */
+/** Whether an observer can read the leader. */
 export interface ObserverHealth {
-  /** `down`: the store did not answer last time, or answers with terms of the past. */
+  /** `down`: the store did not answer the last time, or answers with past terms. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined
 }
@@ -106,7 +106,7 @@ class PollingObserver implements Observer {
   #last: LeaderChange | undefined
   #changed = Promise.withResolvers<void>()
   #highestTerm: number | undefined
-  /** Monotonic: when the lease of the leader seen last is over, unless it was renewed. */
+  /** Monotonic time at which the lease of the last observed leader expires, unless renewed. */
   #believedUntil = 0
   #problem: string | undefined
 
@@ -208,7 +208,7 @@ class PollingObserver implements Observer {
     if (this.#isForgotten()) this.#tell('unknown', undefined, this.#highestTerm)
   }
 
-  /** The last observation is too old to be believed: the lease ran out since, or there was no leader and may be one now. */
+  /** Tells whether the last observation is outdated: the lease has expired since, or there was no leader and may be one now. */
   #isForgotten(): boolean {
     if (this.#problem === undefined || this.#last === undefined || this.#last.type === 'unknown') return false
     return this.#last.type === 'vacant' || this.#clock.monotonic() >= this.#believedUntil

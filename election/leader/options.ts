@@ -14,49 +14,51 @@ import { electionKey } from './leader-lookup.ts'
 
 /** Options of `createElection`. */
 export interface ElectionOptions extends RuntimeOptions {
-  /** Where the lease is held. Closing it stays with the caller, after the election. */
+  /** Locks that hold the lease. The caller closes them, after the election. */
   readonly locks: Locks
   /** Name of the role, e.g. `settlement`. All instances with the same role and the same lock store compete. */
   readonly role: string
-  /** This candidate, for `leader()` and logs; unique. @default `<host name>:<process id>:<random>` */
+  /** Name of this candidate for `leader()` and logs; unique. @default `<host name>:<process id>:<random>` */
   readonly instance?: string | undefined
   /**
-   * A leader that crashed is replaced within this. At least 1 second unless `allowShortTtl`: below that, what is ordinary
-   * (a collection of garbage, a slow answer of the store) ends terms. @default 10 seconds
+   * Time within which a crashed leader is replaced. At least 1 second unless `allowShortTtl`: below that, normal events (a
+   * garbage collection, a slow answer of the store) end terms. @default 10 seconds
    */
   readonly ttlMs?: number | undefined
-  /** Lets `ttlMs` be as short as 100, for tests and for those who have measured their stalls. @default false */
+  /** Allows a `ttlMs` as short as 100, for tests and for measured stalls. @default false */
   readonly allowShortTtl?: boolean | undefined
   /**
-   * After a leader that did not hand over (crashed, lost its lease) the role stays vacant for this much longer than its ttl: for effects that
-   * cannot be fenced. @default 0
+   * After a leader that did not hand over (crashed, lost its lease) the role stays vacant for this much longer than its ttl, for
+   * effects that cannot be fenced. @default 0
    */
   readonly lockDelayMs?: number | undefined
   /**
-   * Priority: a candidate with a delay is not in line while there is a leader, and campaigns after this long without one. So candidates
-   * without a delay lead when there are any. A hint: it deposes no leader. Costs one check per second. @default 0
+   * Priority: a candidate with a delay does not queue while there is a leader, and campaigns after this long without one. So
+   * candidates without a delay lead when there are any. It deposes no leader. Costs one check per second. @default 0
    */
   readonly campaignDelayMs?: number | undefined
   /**
-   * Called once per term, not awaited by the renewal: it may run as long as the term. Watch `term.signal`, and return
-   * when it aborts. If it throws, the term ends. Everything it calls finds the lease of the role by `currentLease()`.
+   * Called once per term. It may run as long as the term, because renewals do not wait for it. Watch `term.signal`, and return
+   * when it aborts. If it throws, the term ends. `currentLease()` returns the lease of the role inside it.
    */
   readonly onGranted?: ((term: Term) => void | Promise<void>) | undefined
-  /** Called when a term ended, after its signal. What it throws is logged. */
+  /** Called when a term ended, after its signal. Its errors are logged. */
   readonly onRevoked?: ((term: Term, reason: RevokedReason) => void | Promise<void>) | undefined
   /**
-   * How long a voluntary hand-over waits for the handlers before it gives the lease back anyway. A handler that is still
-   * running then keeps this instance, and only this one, from campaigning. @default 10 seconds
+   * How long a voluntary hand-over waits for the handlers before it gives the lease back. A handler that is still running then
+   * prevents this instance, and only this one, from campaigning. @default 10 seconds
    */
   readonly stopGraceMs?: number | undefined
-  /** Pause between attempts while the store is away. @default 1 second */
+  /** Pause between attempts while the store is unavailable. @default 1 second */
   readonly retryMs?: number | undefined
   /**
-   * How long this instance stays out of the line after a term that ended as `failed`, so that another one gets its turn;
-   * doubled for each one in a row, up to a minute. @default 1 second
+   * How long this instance stays out of the queue after a term that ended as `failed`, so that another one gets its turn; doubled
+   * for each consecutive failure, up to a minute. @default 1 second
    */
   readonly coolDownMs?: number | undefined
-  /** Tells who leads, in which term, and how terms end. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  /**
+   * Records the leader, the term, and the ends of terms. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
+   */
   readonly telemetry?: Telemetry | undefined
 }
 
@@ -97,7 +99,7 @@ const NAMES = optionNames<ElectionOptions>({
 
 const ignore = (): void => {}
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveElection(options: ElectionOptions): ResolvedElection {
   refuseUnknown('createElection', options, NAMES)
   if (!hasMethods(options.locks, ['acquire', 'inspect'])) {

@@ -1,9 +1,10 @@
-/** Where an instance is on its way through a candidacy, as one value: a term is there exactly where it means something. */
+/** State of an instance in its candidacy, as one value that contains a term only where it applies. */
 import type { ElectionHealth, ElectionState } from './election.ts'
 import type { LedTerm } from './term.ts'
 
 /**
- * - `leading`: a term that is over by the clocks is not led, even before a timer has noticed.
+ * Phase of a candidacy:
+ * - `leading`: a term that has ended by the clocks is not led, even before a timer has fired.
  * - `stepping_down`: its handlers are awaited; `isStuck` when one has not returned in time, and the lease is released.
  * - `closed`: with the term of a handler that has not returned, if there is one.
  */
@@ -17,29 +18,29 @@ export const IDLE: Phase = Object.freeze({ state: 'idle' })
 export const CAMPAIGNING: Phase = Object.freeze({ state: 'campaigning' })
 export const CLOSED: Phase = Object.freeze({ state: 'closed' })
 
-/** The term of a handler that has outlived it. */
+/** Returns the term of a handler that has outlived it. */
 export function stuckTerm(phase: Phase): LedTerm | undefined {
   if (phase.state === 'closed') return phase.term
   return phase.state === 'stepping_down' && phase.isStuck ? phase.term : undefined
 }
 
-/** Final; handlers that have not returned are not awaited. */
+/** Returns the final phase; handlers that have not returned are not awaited. */
 export function closed(phase: Phase): Phase {
   const term = stuckTerm(phase)
   return term === undefined ? CLOSED : { state: 'closed', term }
 }
 
-/** The handlers of the term have returned, all of them. */
+/** Called when all handlers of the term have returned. */
 export function woundDown(phase: Phase): Phase {
   return phase.state === 'closed' ? CLOSED : CAMPAIGNING
 }
 
-/** State for others: a term that is over by the clocks is not led. */
+/** Returns the public state: a term that has ended by the clocks is not led. */
 export function seenAs(phase: Phase): ElectionState {
   return isOverdue(phase) ? 'stepping_down' : phase.state
 }
 
-/** @param error why campaigning does not work at the moment */
+/** @param error reason why campaigning does not work at the moment */
 export function healthOf(phase: Phase, error: string | undefined): ElectionHealth {
   const { state, term } = phase
   if (state === 'idle' || state === 'closed') return { status: state }

@@ -3,8 +3,8 @@ import type { RevokedReason, Term } from './election.ts'
 import { ElectionError } from './errors.ts'
 
 /**
- * A term over its lease: ends once, at the latest with the lease. It stands for the lease where code asks under which
- * one it runs (`currentLease`), and ends there before the lease does.
+ * A term based on its lease: ends once, at the latest with the lease. `currentLease` returns it in place of the lease, and it
+ * ends before the lease does.
  */
 export class LedTerm implements Term, Lease {
   readonly role: string
@@ -34,12 +34,12 @@ export class LedTerm implements Term, Lease {
     return this.#over.signal
   }
 
-  /** Resolves with the reason when the term is over. */
+  /** Resolves with the reason when the term has ended. */
   get ended(): Promise<RevokedReason> {
     return this.#ended.promise
   }
 
-  /** By the clocks, now. */
+  /** Validity by the clocks, now. */
   get isValid(): boolean {
     return this.remainingMs() > 0
   }
@@ -73,7 +73,7 @@ export class LedTerm implements Term, Lease {
     await this.release()
   }
 
-  /** The first reason stays. */
+  /** Ends it; the first reason is kept. */
   end(reason: RevokedReason, cause?: unknown): void {
     if (this.#over.signal.aborted) return
     this.#ended.resolve(reason)

@@ -8,21 +8,21 @@ import type { ResolvedJob, ResolvedSchedule } from './schedule-options.ts'
 import type { JobRun, JobStatus, ScheduleOptions } from './schedule-types.ts'
 import { type RunHost, TermRuns } from './term-runs.ts'
 
-/** The longest sleep: a wall clock that was set is noticed within it, and no timer overflows. */
+/** Longest sleep, within which a change of the wall clock is noticed, and no timer overflows. */
 const MAX_SLEEP_MS = 1 * MINUTE
-/** A wall clock set back by more than this is followed; by less, ticks that have been do not come again. */
+/** A wall clock set back by more than this is followed; by less, past ticks are not repeated. */
 const SET_BACK_MS = 1 * MINUTE
 const ASK_AGAIN_MS = 1 * SECOND
-/** Time limit of `lastTick` before health reports it, and it is aborted and called again. */
+/** Time limit of `lastTick`, after which health reports it, and it is aborted and called again. */
 const LAST_TICK_MS = 10 * SECOND
 
-/** Ticks that a run leaves out before the detail of health names it. */
+/** Number of ticks skipped during a run before the detail of health names it. */
 const TELL_AFTER_TICKS = 3
 
-/** The run that the code is inside of. */
+/** The run that the calling code is part of. */
 const inside = endingContext<CurrentRun>()
 
-/** A job over all terms: waits for its ticks while its instance leads, and runs it. */
+/** A job across all terms: waits for its ticks while its instance leads, and runs it. */
 export class JobRunner implements RunHost {
   readonly #job: ResolvedJob
   readonly #schedule: ResolvedSchedule
@@ -34,7 +34,7 @@ export class JobRunner implements RunHost {
   #failures = 0
   #skipped = 0
   #error: string | undefined
-  /** The instant that `lastTick` told, when it was far in the future. */
+  /** The instant that `lastTick` returned, if it was far in the future. */
   #recordedAhead: number | undefined
 
   constructor(job: ResolvedJob, schedule: ResolvedSchedule, closing: AbortSignal) {
@@ -55,7 +55,7 @@ export class JobRunner implements RunHost {
     }
   }
 
-  /** The job's problem, for health: only on the leader, since the others have nothing to do. */
+  /** The job's problem, for health: only on the leader, because the others have nothing to do. */
   problem(): string | undefined {
     if (!this.#isLeading) return undefined
     const { name, timeoutMs } = this.#job
@@ -81,18 +81,18 @@ export class JobRunner implements RunHost {
     return `its last tick is recorded at ${at}, ahead of this clock: a leader's clock was wrong, or this one is; correct the record`
   }
 
-  /** Resolves when what runs has ended; at once for a caller that is part of it, which would wait for itself. */
+  /** Resolves when running calls have ended; at once for a caller that is part of one, which would wait for itself. */
   async idle(): Promise<void> {
     if (this.#current !== inside.getStore()) await this.#current?.settled
   }
 
-  /** Runs the job for a term, until the term ends. @throws the error of a run whose job ends the term */
+  /** Runs the job during a term, until the term ends. @throws the error of a run whose job ends the term */
   async lead(term: Term): Promise<void> {
     const signal = AbortSignal.any([term.signal, this.#closing])
     const runs = new TermRuns(this, term, signal)
     const over = AbortSignal.any([signal, runs.failed])
     this.#isLeading = true
-    // A problem of an earlier term: another leader may have done the job since.
+    // Forget a problem of an earlier term: another leader may have run the job since.
     this.#error = undefined
     this.#recordedAhead = undefined
     try {
@@ -104,7 +104,7 @@ export class JobRunner implements RunHost {
         if (from >= this.#nextAt) runs.fallDue(from)
       }
     } catch (error) {
-      // Nothing but the end of the term, of the schedule, or a fatal run ends a wait.
+      // Only the end of the term or the schedule, or a fatal run, ends a wait.
       if (!over.aborted) throw error
     } finally {
       this.#nextAt = undefined
@@ -114,7 +114,7 @@ export class JobRunner implements RunHost {
     if (runs.fatal !== undefined) throw runs.fatal
   }
 
-  /** Runs the newest tick missed since the last one recorded. @returns where the waiting begins */
+  /** Runs the newest tick missed since the last recorded one. @returns start of the next wait */
   async #makeUp(runs: TermRuns, signal: AbortSignal): Promise<number> {
     const { lastTick, clock, logger } = this.#schedule
     while (lastTick !== undefined) {
@@ -125,7 +125,7 @@ export class JobRunner implements RunHost {
         const missed = this.#job.ticks.upTo(now)
         if (done === undefined || missed === undefined) return now
         if (missed > done) runs.fallDue(missed)
-        // Done by a leader whose clock is ahead; if by far, one of the two clocks is wrong.
+        // Recorded by a leader whose clock is ahead; if far ahead, one of the two clocks is wrong.
         if (done - now <= SET_BACK_MS) return Math.max(now, done)
         this.#recordedAhead = done
         logger.warn({ job: this.#job.name, recordedAt: done, now }, 'schedule: the last tick is recorded in the future')
@@ -140,7 +140,7 @@ export class JobRunner implements RunHost {
     return clock.now()
   }
 
-  /** @throws what `lastTick` throws, when it takes too long, or returns what is no instant; the signal's reason */
+  /** @throws the error of `lastTick`, an error if it takes too long or returns no instant; the reason of the signal */
   async #lastTick(
     lastTick: NonNullable<ScheduleOptions['lastTick']>,
     signal: AbortSignal,
@@ -157,7 +157,7 @@ export class JobRunner implements RunHost {
     }
   }
 
-  /** @returns the newest tick that is due, at least `next`; an instant before it when the clock was set back */
+  /** @returns the newest tick that is due, at least `next`; an earlier instant when the clock was set back */
   async #wait(next: number, from: number, signal: AbortSignal): Promise<number> {
     const { clock } = this.#schedule
     for (let now = clock.now(); ; now = clock.now()) {
@@ -168,7 +168,7 @@ export class JobRunner implements RunHost {
     }
   }
 
-  /** After a stall several may have passed: the newest stands for all. */
+  /** After a stall several ticks may have passed: the newest replaces all. */
   #newestDue(next: number, now: number): number {
     const newest = Math.max(next, this.#job.ticks.upTo(now) ?? next)
     if (newest > next) this.#skipped++
@@ -220,7 +220,7 @@ export class JobRunner implements RunHost {
   }
 }
 
-/** Databases give a bigint as text, and null for none. @throws TypeError for what is no instant: it would stand for any */
+/** Databases return a bigint as text, and null for none. @throws TypeError for a value that is not an instant */
 function instantOf(done: unknown): number | undefined {
   if (done === undefined || done === null) return undefined
   const isNumeric =
@@ -230,10 +230,10 @@ function instantOf(done: unknown): number | undefined {
   throw new TypeError(`expected an instant in epoch ms or undefined, got ${show(done)}`)
 }
 
-/** A run going on, with its time limit. */
+/** A running call, with its time limit. */
 class CurrentRun {
   readonly scheduledAt: number
-  /** Ticks left out since it began. */
+  /** Number of ticks skipped since it began. */
   leftOut = 0
   readonly #timeout = new AbortController()
   readonly #cancel: () => void

@@ -5,7 +5,7 @@ import { type ResolvedSchedule, resolveSchedule } from './schedule-options.ts'
 import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule-types.ts'
 
 /**
- * Runs jobs on the leader. Does nothing until `start()`.
+ * Creates a schedule of jobs on the leader. Does nothing until `start()`.
  * @throws TypeError / RangeError naming the job and the option, also for an invalid cron expression
  */
 export function createSchedule(options: ScheduleOptions): Schedule {
@@ -29,7 +29,7 @@ class JobSchedule implements Schedule {
       throw new ElectionError('election.closed', { part: 'schedule', make: 'createSchedule()' })
     if (this.#isStarted) return
     this.#isStarted = true
-    // Each job by itself: the failure of one that ends the term does not wait for the others.
+    // Separately, because the failure of a job that ends the term must not wait for the others.
     for (const runner of this.#runners) {
       this.#detach.push(this.#options.election.whileLeading((term) => runner.lead(term)))
     }

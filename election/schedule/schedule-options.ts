@@ -44,7 +44,7 @@ const JOB_NAMES = optionNames<JobOptions>({
   work: true,
 })
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming the job and the option */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming the job and the option */
 export function resolveSchedule(options: ScheduleOptions): ResolvedSchedule {
   refuseUnknown('createSchedule', options, NAMES)
   if (!hasMethods(options.election, ['whileLeading'])) {

@@ -1,9 +1,9 @@
 import type { Term } from '../leader/election.ts'
 
-/** Members of a job that the runs of a term use. */
+/** Parts of a job that the runs of a term use. */
 export interface RunHost {
   readonly overlap: 'skip' | 'queue'
-  /** A tick is left out. */
+  /** Records a skipped tick. */
   skip(): void
   /** Never rejects. @returns an error that ends the term */
   perform(term: Term, scheduledAt: number, number: number, signal: AbortSignal): Promise<Error | undefined>
@@ -58,7 +58,7 @@ export class TermRuns {
     return tick
   }
 
-  /** By the clocks, right before each run: the signal of a term that is over may not have fired yet. */
+  /** Checked by the clocks before each run, because the signal of an ended term may not have aborted yet. */
   #mayRun(): boolean {
     if (this.#signal.aborted || this.fatal !== undefined) return false
     try {

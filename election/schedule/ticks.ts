@@ -1,11 +1,11 @@
 import { Cron } from 'croner'
 import { invalidOption, requireInteger, requireText, toError } from '../../core/errors.ts'
 
-/** The instants at which a job falls due, in epoch ms; the same for everybody. */
+/** Instants at which a job is due, in epoch ms, the same on every instance. */
 export interface Ticks {
-  /** The first one later than `at`; `undefined` when there is none. */
+  /** Returns the first one later than `at`; `undefined` when there is none. */
   after(at: number): number | undefined
-  /** The last one not later than `at`. */
+  /** Returns the last one not later than `at`. */
   upTo(at: number): number | undefined
 }
 
@@ -17,21 +17,21 @@ export function everyTicks(path: string, everyMs: unknown): Ticks {
 }
 
 /**
- * What the expression says in a time zone. Only computes dates; it arms no timer.
- * @param now epoch ms: an expression that comes neither after this nor since 1970 is refused
- * @throws TypeError naming the option and the expression: it does not parse, or never comes
+ * Returns the instants of an expression in a time zone. Only computes dates; it starts no timer.
+ * @param now epoch ms: an expression without an instant after this or since 1970 is refused
+ * @throws TypeError naming the option and the expression: it does not parse, or has no instant
  */
 export function cronTicks(path: string, cron: unknown, timeZone: unknown, now: number): Ticks {
   const zone = requireText(`${path}.timeZone`, timeZone)
   const parsed = parse(path, requireText(`${path}.cron`, cron), zone)
-  // An expression with a year stays valid after its last tick, so that a restart does not fail on it.
+  // An expression with a year stays valid after its last tick, so that a restart does not fail because of it.
   const comes = parsed.nextRun(new Date(now)) !== null || parsed.nextRun(new Date(0)) !== null
   if (!comes) throw invalid(path, String(cron), 'it never comes')
   const after = (at: number): number | undefined => parsed.nextRun(new Date(at))?.getTime()
   return {
     after,
     upTo: (at) => {
-      // Runs before an instant exclude the instant itself, and expressions have whole seconds.
+      // The previous runs exclude the instant itself, and expressions have whole seconds.
       const last = parsed.previousRuns(1, new Date(Math.floor(at / 1_000) * 1_000 + 1_000))[0]
       return last?.getTime()
     },
@@ -50,7 +50,7 @@ function parse(path: string, cron: string, timeZone: string): Cron {
   } catch (error) {
     throw invalid(path, cron, toError(error).message)
   }
-  // croner takes a date as well, which has no pattern.
+  // croner also accepts a date, which has no pattern.
   if (parsed.getPattern() === undefined) throw invalid(path, cron, 'it is a date')
   return parsed
 }

@@ -6,14 +6,14 @@ import { MemoryLockServer } from './server.ts'
 import { MemoryLockStore } from './store.ts'
 
 export interface MemoryLocksOptions extends LocksOptions {
-  /** Shared by contenders. @default a new one: without contenders */
+  /** Server shared with contenders. @default a new one, without contenders */
   readonly server?: MemoryLockServer | undefined
 }
 
 const NAMES = optionNames<MemoryLocksOptions>({ ...LOCKS_NAMES, server: true })
 const SERVER_NAMES = optionNames<Pick<LocksOptions, 'clock'>>({ clock: true })
 
-/** A place for several `memoryLocks` to meet. Holds nothing but memory; needs no close. */
+/** Creates a server shared by several `memoryLocks`. Uses only memory and needs no close. */
 export function memoryLockServer(options: Pick<LocksOptions, 'clock'> = {}): MemoryLockServer {
   refuseUnknown('memoryLockServer', options, SERVER_NAMES)
   return new MemoryLockServer(resolveLocks(options).clock)

@@ -3,16 +3,16 @@ import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../../core/
 /** Fields of a `TokenError`, by code. */
 export interface TokenErrors {
   /**
-   * The token is not redeemed: it is unknown, used, or expired. The log and the metrics have the reason; the answer does not, so that it
-   * never reveals whether a token existed.
+   * The token is not redeemed: it is unknown, used, or expired. The log and the metrics have the reason; the error does not, so
+   * that it never reveals whether a token existed.
    */
   'tokens.refused': { purpose: string }
   /**
-   * The store of tokens is unavailable, does not answer in time, or lacks the requested copies. The payload was not handed out. `outcome`
-   * is `unknown` when the token may be issued, or used up, all the same.
+   * The store of tokens is unavailable, does not answer in time, or lacks the requested copies. The payload was not returned.
+   * `outcome` is `unknown` when the token may nevertheless be issued, or used up.
    */
   'tokens.store_unavailable': { store: string; outcome: 'not_done' | 'unknown'; detail: string }
-  /** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */
+  /** The store refused and would refuse again: wrong type under the key, missing permission, script error. */
   'tokens.store_refused': { store: string }
   /** Used after `close()`. */
   'tokens.closed': object

@@ -1,10 +1,10 @@
 /**
- * One-time tokens: for a link in a mail, an invitation, a confirmation. A token is redeemed once and only once, however many ask
- * at a time.
+ * One-time tokens for links in emails, invitations and confirmations. A token is redeemed exactly once, however many concurrent
+ * calls there are.
  *
- * A token is 256 random bits. The store has its SHA-256 with the purpose and never the token, so who reads the store can redeem
- * nothing, and a token of one purpose is none of another. A token is looked up by that hash: nothing secret is compared, so no
- * answer's time says how much of a guess was right.
+ * A token is 256 random bits. The store has its SHA-256 with the purpose but never the token, so a reader of the store cannot
+ * redeem any, and a token of one purpose is invalid for another. A token is looked up by this hash: no secret is compared, so the
+ * time of an answer reveals nothing about a guess.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { DAY } from '../../core/clock.ts'
@@ -21,24 +21,24 @@ import type { TokenStore, TokenTaken } from './store.ts'
 export interface TokensOptions {
   /** `redisTokens(...)`, `postgresTokens(...)` or `memoryTokens()`. Closed with the tokens. */
   readonly store: TokenStore
-  /** Hears of each token that was refused, and why. Never of a token or a payload. @default stderrLogger */
+  /** Logs each refused token with the reason, but never a token or a payload. @default stderrLogger */
   readonly logger?: Logger | undefined
-  /** Counts what was issued, redeemed and refused. @default none */
+  /** Counts issued, redeemed and refused tokens. @default none */
   readonly telemetry?: Telemetry | undefined
 }
 
-/** How a token is issued or redeemed. */
+/** Options of issuing and redeeming a token. */
 export interface TokenCallOptions {
-  /** An open transaction of the store's database: it counts if and only if that commits. Only with `postgresTokens`. */
+  /** An open transaction of the store's database: the call takes effect if and only if it commits. Only with `postgresTokens`. */
   readonly tx?: SqlTransaction | undefined
 }
 
 /** One-time tokens of one store. */
 export interface Tokens extends AsyncDisposable {
   /**
-   * Makes a token. It is in the answer and nowhere else.
-   * @param purpose what it is for, such as `password-reset`; 1 to 100 characters
-   * @param payload JSON, at most 64 KiB, kept as it is by the store: who it is for, not what is secret
+   * Creates a token, which is only in the return value.
+   * @param purpose purpose of the token, such as `password-reset`; 1 to 100 characters
+   * @param payload JSON, at most 64 KiB, stored in clear: whom the token is for, no secrets
    * @param ttlMs how long it can be redeemed, by the store's clock; at most 400 days
    * @throws TypeError / RangeError naming the argument; `tokens.store_unavailable`, `tokens.closed`
    */
@@ -49,9 +49,9 @@ export interface Tokens extends AsyncDisposable {
     options?: TokenCallOptions,
   ): Promise<{ readonly token: string; readonly expiresAt: number }>
   /**
-   * Uses a token up. Check the payload with a schema of yours, as all that was stored.
+   * Uses a token up. Validate the payload with your own schema, like all stored data.
    * @returns the payload
-   * @throws `tokens.refused` for anything that is no valid token, whatever it is; `tokens.store_unavailable`, `tokens.closed`
+   * @throws `tokens.refused` for any value that is not a valid token; `tokens.store_unavailable`, `tokens.closed`
    */
   redeem(purpose: string, token: unknown, options?: TokenCallOptions): Promise<unknown>
   /** Closes the store. Idempotent, never rejects. */
@@ -143,7 +143,7 @@ class StoredTokens implements Tokens {
   }
 }
 
-/** Checks foreign input: a text with the length of a token; anything else never reaches the store. */
+/** Checks foreign input: a text with the length of a token; other values never reach the store. */
 function isToken(token: unknown): token is string {
   return typeof token === 'string' && /^[A-Za-z0-9_-]{43}$/.test(token)
 }
@@ -159,7 +159,7 @@ function checkPurpose(path: string, purpose: unknown): void {
   throw invalidOption(`${path}.purpose`, purpose, '1 to 100 characters of A-Z a-z 0-9 _ . : -')
 }
 
-/** The error shows nothing of it. */
+/** The error contains nothing of the payload. */
 function jsonOf(payload: unknown): string {
   const json: string | undefined = JSON.stringify(payload)
   if (json === undefined) throw wrongKind('tokens.issue.payload', payload, 'a value that JSON has, or null')

@@ -15,33 +15,33 @@ import { LOCK_STORE_PART } from './tables.ts'
 import { WaiterWakeups } from './waiter-wakeups.ts'
 
 /**
- * Options of `postgresLocks`. Each step of a lock takes a connection for a moment: give the locks a pool of their own as `sql` (2
- * connections do for most) where others keep theirs for long, or renewals wait for them.
+ * Options of `postgresLocks`. Each step of a lock uses a connection for a moment: give the locks their own pool as `sql` (2
+ * connections are usually enough) if other users of a pool keep connections for long, because renewals would wait for them.
  */
 export interface PostgresLocksOptions extends LocksOptions, SqlStoreOptions {}
 
-/** Locks in a PostgreSQL, with what only a lock in the same database can do. */
+/** Locks in PostgreSQL, with operations that only a lock in the same database can offer. */
 export interface PostgresLocks extends Locks {
   /** Creates or updates the tables. Idempotent, safe from several processes at once. */
   migrate(): Promise<void>
 
   /**
-   * From now on `tx` commits only if `lease` is the newest holder at that moment: check and commit are one step, and no grant can come
-   * between them. Nothing is locked before the commit, so a stopped transaction blocks no other holder. `tx` must be a transaction of the
-   * locks' database.
+   * Guards a transaction: from now on `tx` commits only if `lease` is the newest holder at that moment. Check and commit are one
+   * step, and no grant can come between them. Nothing is locked before the commit, so a stopped transaction blocks no other
+   * holder. `tx` must be a transaction of the locks' database.
    *
-   * The lease need not be valid: an expired one that no other holder took is still the newest. A lease that was taken away by force, or
+   * The lease need not be valid: an expired one that no other holder has replaced is still the newest. A lease ended by force, or
    * released, is not.
-   * @throws `locks.fence_rejected` at once when it is too late already. At the commit the server's error is thrown, with the
-   *   SQLSTATE `CC002`, unless `transaction` calls it
+   * @throws `locks.fence_rejected` at once when it is already too late. At the commit the server's error is thrown, with the
+   * SQLSTATE `CC002`, unless `transaction` calls it
    */
   guard(tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>): Promise<void>
 
   /**
-   * `using` around a guarded transaction: acquires, begins, calls `work`, commits if the lease is the newest then,
-   * releases. Resolves when the commit is confirmed, whatever becomes of the lease after it.
-   * @throws `locks.fence_rejected` when another took the lock over before the commit: nothing was written, repeat it; what `using`
-   *   throws; what `work` throws
+   * `using` with a guarded transaction: acquires, begins, calls `work`, commits if the lease is the newest then, releases.
+   * Resolves when the commit is confirmed, whatever happens to the lease afterwards.
+   * @throws `locks.fence_rejected` when another holder took the lock before the commit: nothing was written, repeat it; the
+   * errors of `using` and of `work`
    */
   transaction<T>(
     key: string,
@@ -60,7 +60,7 @@ const SWEEP_EVERY_MS = 1 * MINUTE
 const SWEEP_KEYS = 1_000
 const SWEEP_SOON_MS = 1 * SECOND
 
-/** @throws TypeError / RangeError for a bad option; asks the server later, so never because it is away */
+/** Creates locks. @throws TypeError / RangeError for a bad option; connects later, so never because the server is unavailable */
 export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
   refuseUnknown('postgresLocks', options, NAMES)
   const { sql, schema, listener, answerMs } = resolveSqlStore('postgresLocks', options)

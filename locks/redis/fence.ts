@@ -12,31 +12,32 @@ import { LockError } from '../errors.ts'
 import { requireResourceName } from '../options.ts'
 import { LAST, RAISE, WRITE } from './fence-scripts.ts'
 
-/** Options of `redisFence`. The server is the one with the data that is written; `logger` hears of failed connections. */
+/** Options of `redisFence`. The server is the one with the guarded data; failed connections are logged to `logger`. */
 export interface RedisFenceOptions extends RedisOptions, RuntimeOptions {
-  /** Begins the keys in which the highest tokens are kept. @default 'concordat:fence:' */
+  /** Prefix of the keys with the highest tokens. @default 'concordat:fence:' */
   readonly prefix?: string | undefined
 }
 
-/** A Redis command as it is typed into `redis-cli`: name, then arguments. Bytes go as they are. */
+/** A Redis command as in `redis-cli`: name, then arguments. Bytes are unchanged. */
 export type RedisCommand = readonly [name: string, ...args: ReadonlyArray<string | number | Uint8Array>]
 
 /**
- * The other half of a lock for data in Redis: the check of the token and the write are one step on the server, and no
- * older holder gets a write through.
+ * The second half of a lock for data in Redis: the check of the token and the write are one step on the server, and no older
+ * holder gets a write through.
  *
  *     await fence.write('stock:42', lease.token, [['HSET', 'stock:42', 'left', 7]])
  *
- * Kept per resource is one small key with the highest token, which never expires. In a cluster the keys written have to
- * be in the resource's slot: name the resource like the key, or give the keys the hash tag `{resource}`.
+ * For each resource one small key with the highest token is stored, which never expires. In a cluster the written keys have to be
+ * in the resource's slot: name the resource like the key, or give the keys the hash tag `{resource}`.
  */
 export interface RedisFence extends AsyncDisposable {
   /**
-   * Runs the commands, in order and with nothing in between, iff `token` is at least the highest one seen for
-   * `resource`, and remembers it. Resolves with their replies. Equal tokens pass: a holder may write often, and a write
-   * whose answer was lost may be repeated, so let commands be such that twice is like once, or read before you repeat.
-   * @throws `locks.fence_rejected` when a newer token was here, nothing is written; `locks.fenced_write_failed` when a command failed:
-   *   those before it took effect, Redis does not roll back; `locks.store_unavailable` (`unknown`: perhaps written), `locks.store_refused`
+   * Runs the commands, in order and without others in between, if and only if `token` is at least the highest one seen for
+   * `resource`, and stores it. Resolves with their replies. Equal tokens are accepted: a holder may write often, and a write
+   * whose answer was lost may be repeated, so make commands idempotent, or read before you repeat.
+   * @throws `locks.fence_rejected` after a newer token, without writing; `locks.fenced_write_failed` when a command failed:
+   * earlier ones took effect, Redis does not roll back; `locks.store_unavailable` (`unknown`: perhaps written),
+   * `locks.store_refused`
    */
   write(
     resource: string,
@@ -44,24 +45,24 @@ export interface RedisFence extends AsyncDisposable {
     commands: readonly RedisCommand[],
     options?: FencedWriteOptions,
   ): Promise<readonly unknown[]>
-  /** `write` of nothing: is the token still good, and from now on no older one is. What you do after it is not protected. */
+  /** Checks the token without writing, and refuses older ones from then on. Later effects of the caller are not protected. */
   check(resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */
   lastToken(resource: string): Promise<number | undefined>
   /**
-   * For operators: from now on only tokens of at least `token` pass. Never lowers it. Resolves with the highest token.
-   * To shut out a holder that must no longer write, raise to its token + 1.
+   * For operators: accepts only tokens of at least `token` from now on. Never lowers it. Resolves with the highest token. To
+   * exclude a holder that must no longer write, raise it to that holder's token + 1.
    */
   raise(resource: string, token: number): Promise<number>
   /** `up`: the last call of each kind succeeded, or a probe since. Cheap, no I/O. */
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
-  /** Idempotent, never rejects. Calls under way fail as unavailable. */
+  /** Closes it. Idempotent, never rejects. Running calls fail as unavailable. */
   close(): Promise<void>
 }
 
 /** Options of `fence.write`. */
 export interface FencedWriteOptions {
-  /** Replies hold Buffers instead of strings: for values that are not text. @default false */
+  /** True: replies contain Buffers instead of strings, for values that are not text. @default false */
   readonly buffers?: boolean | undefined
 }
 
@@ -82,14 +83,14 @@ const ERRORS: RedisErrors = {
   refused: (cause) => new LockError('locks.store_refused', { store: 'redis (fence)' }, cause),
 }
 
-/** Written by the probes of `health`. */
+/** Resource written by the probes of `health`. */
 const PROBE_RESOURCE = 'concordat/probe'
-/** Lua passes on this many words of one command, and a few more. */
+/** Maximum number of words in one command that Lua passes on, and a few more. */
 const MAX_WORDS = 7_000
-/** The first argument of these is no key. */
+/** Commands whose first argument is not a key. */
 const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP', 'XINFO'])
 
-/** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
+/** Creates a fence. @throws TypeError / RangeError for a bad option; connects later, so never because Redis is unavailable */
 export function redisFence(options: RedisFenceOptions): RedisFence {
   refuseUnknown('redisFence', options, NAMES)
   const { clock, logger } = resolveRuntime('redisFence', options)
@@ -116,7 +117,7 @@ class ScriptedFence implements RedisFence {
     this.#prefix = prefix
     this.#calls = new CallHealth({
       clock,
-      // Needs the right and the room to write, as a fenced write does.
+      // Needs the right and the memory to write, as a fenced write does.
       probe: () => this.raise(PROBE_RESOURCE, 0),
       isFailure: (error) => hasCode(error, 'locks.store_unavailable') || hasCode(error, 'locks.store_refused'),
     })
@@ -193,7 +194,10 @@ class ScriptedFence implements RedisFence {
     }
   }
 
-  /** A resource with a hash tag of its own keeps it, else it is the tag: either way the slot of a key of that name. */
+  /**
+   * Returns the key. A resource with a hash tag keeps it, otherwise it is the tag itself: the slot is that of a key with this
+   * name.
+   */
   #key(resource: string): string {
     requireResourceName(resource)
     return /\{[^}]+\}/.test(resource) ? `${this.#prefix}tag:${resource}` : `${this.#prefix}{${resource}}`
@@ -204,7 +208,7 @@ function tokenText(resource: string, token: number): string {
   return String(requireInteger(`fence("${resource}") token`, token, 0))
 }
 
-/** Declared to Redis, which then refuses keys of another slot, or keys we may not touch, before anything is done. */
+/** Returns the keys to declare to Redis, which then refuses keys of another slot, or forbidden keys, before anything is done. */
 function keysOf(commands: readonly RedisCommand[]): ReadonlySet<RedisValue> {
   const withKey = commands.filter(([name, key]) => key !== undefined && !NO_KEY_FIRST.has(name.toUpperCase()))
   return new Set(withKey.map(([, key]) => wordOf(key)))

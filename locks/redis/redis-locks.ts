@@ -13,18 +13,18 @@ import { RedisLockStore } from './store.ts'
 
 /** Options of `redisLocks`. */
 export interface RedisLocksOptions extends LocksOptions, RedisOptions {
-  /** Begins every key and channel. The client's own `keyPrefix` is not used. @default 'concordat:lock:' */
+  /** Prefix of every key and channel. The client's own `keyPrefix` is not used. @default 'concordat:lock:' */
   readonly prefix?: string | undefined
   /**
-   * A server that runs for less than this grants nothing: held locks that a crash made it forget end before. Set it to
-   * the longest ttl in use, unless Redis keeps every write (`appendfsync always`); the price is that no lock can be had
+   * A server that has run for less than this grants nothing, so that held locks that a crash made it forget have expired. Set it
+   * to the longest ttl in use, unless Redis keeps every write (`appendfsync always`). The price is that no lock can be acquired
    * for that long after each restart. @default 0
    */
   readonly restartGraceMs?: number | undefined
   /**
-   * A grant, or a renewal, counts only when this many replicas have acknowledged it (`WAIT`); otherwise the grant is returned and the try
-   * fails with `locks.store_unavailable`. Narrows what a failover can forget, and does not close the gap: only the fence does. Costs a
-   * round trip to the replicas per grant and a third connection. @default not waited for
+   * A grant, or a renewal, counts only when this many replicas have acknowledged it (`WAIT`); otherwise the grant is returned and
+   * the try fails with `locks.store_unavailable`. Reduces what a failover can forget, but only the fence closes the gap. Costs a
+   * round trip to the replicas per grant and a third connection. @default no replicas are awaited
    */
   readonly replicas?: ReplicaOptions | undefined
 }
@@ -44,10 +44,10 @@ const ERRORS: RedisErrors = {
 }
 
 /**
- * Locks on one server (a master and its replicas count as one). Opens two connections when first needed: one for commands, one for the
- * wake-ups of waiters.
+ * Creates locks on one server (a master and its replicas count as one). Opens two connections when first needed: one for
+ * commands, one for wake-ups of waiters.
  *
- * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away
+ * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is unavailable
  */
 export function redisLocks(options: RedisLocksOptions): Locks {
   refuseUnknown('redisLocks', options, NAMES)
