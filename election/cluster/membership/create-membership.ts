@@ -21,7 +21,7 @@ import { MembershipKeeper } from './membership-keeper.ts'
 import { type MembershipOptions, type ResolvedMembership, resolveMembership } from './membership-options.ts'
 import { ClusterView } from './membership-view.ts'
 
-/** A place in a cluster. Connects when it is first used; a member only after `join()`. */
+/** Creates a membership in a cluster. Connects when it is first used; a member only after `join()`. */
 export function createMembership(options: MembershipOptions): Membership {
   return new MembershipClient(resolveMembership(options))
 }
@@ -133,7 +133,7 @@ class MembershipClient implements Membership {
     if (state === 'closed') return { status: 'closed' }
     const store = this.#options.store.health()
     if (state === 'observing') return store
-    // A member whose heartbeats arrive can still be unable to read who else is there.
+    // A member whose heartbeats arrive may still be unable to read the other members.
     if (state === 'alive') return store.status === 'down' ? store : { status: 'up' }
     const detail = { joining: 'not joined yet', isolated: 'isolated', evicted: 'another process has the instance id' }
     return { status: 'down', detail: error === undefined ? detail[state] : `${detail[state]}: ${error}` }
@@ -153,7 +153,7 @@ class MembershipClient implements Membership {
   }
 
   async #joinAndShow(signal: AbortSignal | undefined): Promise<Presence> {
-    // The view before the heartbeat: a member must know the others to tell a store that forgot them.
+    // The view before the heartbeat: a member must know the others to restore them in a store that forgot them.
     const { wish } = this.#keeper
     await unlessAborted(wish, this.#view.open(signal))
     const presence = await this.#keeper.join(wish)
@@ -161,7 +161,7 @@ class MembershipClient implements Membership {
     return presence
   }
 
-  /** Resolves when the view shows this generation, or it is over already. */
+  /** Resolves when the view shows this generation, or it has already ended. */
   async #shown(presence: Presence): Promise<void> {
     const isShown = (): boolean => presence.signal.aborted || this.#view.has(presence.instance, presence.generation)
     const shown = Promise.withResolvers<void>()
@@ -175,7 +175,7 @@ class MembershipClient implements Membership {
     presence.signal.removeEventListener('abort', check)
   }
 
-  /** Members sweep with their heartbeats. Where there is none left, who watches has to. */
+  /** Members sweep with their heartbeats. If there are none, observers have to. */
   #sweepWhileObserving(): void {
     this.#sweeping ??= lastingContext()(() => this.#sweep())
   }

@@ -14,7 +14,7 @@ import { MembershipMetadata } from './versioned-member-metadata.ts'
 const LEAVE_TRIES = 3
 
 /**
- * Joins, beats, and joins again: one loop, over one generation after the other.
+ * Joins, sends heartbeats, and joins again: one loop, over one generation after the other.
  *
  *     joining -> alive <-> isolated         alive | isolated -> (dead) joining | (replaced) evicted | (leave) observing
  */
@@ -28,13 +28,13 @@ export class MembershipKeeper {
   #stop = new AbortController()
   #wish = new AbortController()
   #running: Promise<void> | undefined
-  /** Settles after every run, with its goodbyes. */
+  /** Settles after every run, including its last requests. */
   #ended: Promise<void> = Promise.resolve()
-  /** Joins with a request that had no answer and may yet arrive: it would begin a generation for which no process beats. */
+  /** Joins without an answer that may still arrive: they would begin a generation without a process. */
   readonly #uncertain = new Set<string>()
   #cancelTimer: () => void = noop
 
-  /** @param restore tells a store that lost the cluster who is in it; false when this generation is not known here either */
+  /** @param restore restores a store that lost the cluster; false when this generation is not known here either */
   constructor(options: ResolvedMembership, restore: (presence: Presence) => Promise<boolean>) {
     this.#options = options
     this.#restore = restore
@@ -54,12 +54,12 @@ export class MembershipKeeper {
     return this.#phase.presence
   }
 
-  /** Aborts when a `leave` comes: pass it to `join` for what was asked for before that. */
+  /** Aborts at a `leave`: pass it to `join` for requests made before that. */
   get wish(): AbortSignal {
     return this.#wish.signal
   }
 
-  /** Resolves with the generation, joining if it is not under way; once the one that is being left is over. */
+  /** Resolves with the generation, joining if that is not under way; waits for the end of a generation that is leaving. */
   async join(wish: AbortSignal): Promise<Presence> {
     const leaving = this.#stop.signal.aborted ? this.#running : undefined
     await leaving?.catch(noop)
@@ -111,7 +111,7 @@ export class MembershipKeeper {
       const reason = await this.#stay(stop)
       const again = reason === 'dead' && this.#options.rejoin
       const { presence } = this
-      // Before anybody hears of it: a listener may join again.
+      // Before listeners are notified, because one may join again.
       this.#phase = { state: again ? 'joining' : reason === 'left' ? 'observing' : 'evicted' }
       if (again) this.#expect()
       else this.#running = undefined
@@ -132,7 +132,7 @@ export class MembershipKeeper {
     this.#joined.promise.catch(noop)
   }
 
-  /** Begins a new generation; false when told to stop. */
+  /** Begins a new generation; false when stopped. */
   async #enter(stop: AbortSignal): Promise<boolean> {
     const { store, cluster, instance, suspectAfterMs, deadAfterMs, clock } = this.#options
     const joinId = randomId()
@@ -166,7 +166,7 @@ export class MembershipKeeper {
     return false
   }
 
-  /** Beats until this generation is over. */
+  /** Sends heartbeats until this generation has ended. */
   async #stay(stop: AbortSignal): Promise<EvictedReason> {
     const { heartbeatMs } = this.#options
     let pauseMs = heartbeatMs
@@ -214,8 +214,8 @@ export class MembershipKeeper {
   }
 
   /**
-   * Tells a later process from a lost request of this one, whose generation has no process. One that has ended since replaces no longer.
-   * `undefined`: the store is away.
+   * Distinguishes a later process from a lost request of this one, whose generation has no process. One that has ended since does
+   * not replace. `undefined`: the store is unavailable.
    */
   async #replacedBy(presence: HeldPresence): Promise<EvictedReason | undefined> {
     if (this.#uncertain.size === 0) return 'replaced'
@@ -231,7 +231,7 @@ export class MembershipKeeper {
     }
   }
 
-  /** The store lost the whole cluster: tell it. `undefined`: it is away. */
+  /** Restores the cluster in a store that lost it. `undefined`: it is unavailable. */
   async #remind(presence: Presence): Promise<boolean | undefined> {
     try {
       return await this.#restore(presence)
@@ -278,7 +278,7 @@ export class MembershipKeeper {
     this.#news.tell({ type: 'evicted', generation: presence.generation, reason })
   }
 
-  /** Not heard of, it will be declared dead: so a few tries are enough. */
+  /** A few tries are enough, because without an answer it will be declared dead. */
   async #sayGoodbye(joinId: string): Promise<void> {
     const { store, cluster, instance, heartbeatMs, clock } = this.#options
     for (let attempt = 1; attempt <= LEAVE_TRIES; attempt++) {
@@ -293,7 +293,7 @@ export class MembershipKeeper {
     }
   }
 
-  /** The store was closed before the membership: nothing to go on for. */
+  /** The store was closed before the membership, so it ends. */
   #isOver(error: unknown): boolean {
     if (!hasCode(error, 'cluster.closed')) return false
     this.#news.ended(error)

@@ -14,34 +14,36 @@ import type { MemberMeta } from './membership.ts'
 
 /** Options of `createMembership`. */
 export interface MembershipOptions extends RuntimeOptions {
-  /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the membership. */
+  /** `redisStateStore({ url })` or `memoryStateStore()`. The caller closes it, after the membership. */
   readonly store: ClusterStore
-  /** Which cluster. */
+  /** Name of the cluster. */
   readonly cluster: string
-  /** Service of this process, for others: `payments`. */
+  /** Service of this process, shown to other members: `payments`. */
   readonly service: string
-  /** A part of the service, such as a region; the second part of an address on the bus. @default none */
+  /** Part of the service, such as a region; the second part of an address on the bus. @default none */
   readonly group?: string | undefined
   /**
-   * This process; unique. A later one with the same id replaces it. The default fits into an address of the bus.
+   * Name of this process; unique. A later one with the same id replaces it. The default is valid in an address of the bus.
    * @default `<host name>-<process id>-<random>`
    */
   readonly instance?: string | undefined
-  /** @default {} */
+  /** Metadata of this member. @default {} */
   readonly meta?: MemberMeta | undefined
   /** Limit of the metadata as JSON. @default 8 KiB */
   readonly maxMetaBytes?: number | undefined
-  /** @default 1 second */
+  /** Interval of heartbeats. @default 1 second */
   readonly heartbeatMs?: number | undefined
-  /** Silence after which a member is suspect, and counts itself as isolated. @default 3 heartbeats */
+  /** Time without a heartbeat after which others suspect a member, and it considers itself isolated. @default 3 heartbeats */
   readonly suspectAfterMs?: number | undefined
-  /** Silence after which it is dead. @default 10 heartbeats */
+  /** Time without a heartbeat after which a member is dead. @default 10 heartbeats */
   readonly deadAfterMs?: number | undefined
-  /** Join again, as a new generation, after it was declared dead. @default true */
+  /** True: joins again, as a new generation, after it was declared dead. @default true */
   readonly rejoin?: boolean | undefined
-  /** Events that are kept for a watcher that is busy; one that leaves more gets a `resync` instead. @default 1 000 */
+  /** Number of events kept for a busy watcher; with more it gets a `resync` instead. @default 1 000 */
   readonly maxPending?: number | undefined
-  /** Counts the members it sees, and tells whether it is isolated. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  /**
+   * Counts the visible members, and records isolation. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
+   */
   readonly telemetry?: Telemetry | undefined
 }
 
@@ -86,7 +88,7 @@ const DEAD_AFTER_HEARTBEATS = 10
 const MAX_META_BYTES = 8 * 1_024
 const MAX_PENDING = 1_000
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveMembership(options: MembershipOptions): ResolvedMembership {
   refuseUnknown('createMembership', options, NAMES)
   const cluster = requireName('createMembership.cluster', options.cluster)

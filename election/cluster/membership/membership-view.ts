@@ -14,14 +14,14 @@ interface Seen {
 
 const GONE: ReadonlySet<MemberTransition> = new Set(['left', 'dead', 'replaced'])
 
-/** The cluster as this process sees it, and everyone here who watches it. */
+/** This process's view of the cluster, with its watchers. */
 export class ClusterView {
   readonly #options: ResolvedMembership
   readonly #replica: Replica<Seen, readonly MembershipEvent[]>
   readonly #feeds = new Set<WatchEventQueue<MembershipEvent>>()
   #view: MembershipView | undefined
 
-  /** @param mayRestore whether this process is a member, so that a store that lost everything is told of all it knows */
+  /** @param mayRestore true while this process is a member, so that it restores a store that lost everything */
   constructor(options: ResolvedMembership, mayRestore: () => boolean) {
     const { store, cluster, clock, logger } = options
     this.#options = options
@@ -68,7 +68,7 @@ export class ClusterView {
     return this.#replica.items.get(instance)?.record.generation === generation
   }
 
-  /** Tells a store that lost the cluster who is in it. @returns false when `member` is not known here */
+  /** Restores the cluster in a store that lost it. @returns false when `member` is not known here */
   async restore(member?: Generation): Promise<boolean> {
     if (member !== undefined && !this.has(member.instance, member.generation)) return false
     const records = [...this.#replica.items.values()].map(({ record }) => record)
@@ -108,7 +108,7 @@ export class ClusterView {
     })
     this.#feeds.add(feed)
     if (this.#replica.isLive) feed.push(this.#snapshot('first'))
-    // The membership was closed meanwhile, and the feed has ended; or the store was, and nothing will ever come.
+    // The membership was closed meanwhile, and the feed has ended; or the store was, and there will be no events.
     else this.#replica.open().catch((error: unknown) => feed.stop(error))
     return feed
   }
@@ -135,7 +135,7 @@ export class ClusterView {
       this.#view = undefined
       events.push(toEvent(change.kind, entry.revision, seen.member, this.get()))
     }
-    // An entry without a change moves the version all the same.
+    // An entry without a change also moves the version.
     this.#view = undefined
     return events
   }
@@ -154,7 +154,7 @@ function see(record: MemberRecord): Seen {
   return { record, member: Object.freeze({ instance, generation, service, ...grouped, meta, status, joinedAt }) }
 }
 
-/** A record that another program wrote hides no other member: its member exists without a description. */
+/** An invalid record of another program does not hide other members: its member has no description. */
 function saidIn({ instance, json }: MemberRecord): { service: string; group?: string | undefined; meta: MemberMeta } {
   let said: unknown
   try {

@@ -3,7 +3,7 @@ import { tell } from '../../../core/unawaited-callbacks.ts'
 import type { PresenceEvent } from './membership.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 
-/** Reports changes of the own membership to subscribers, to the log, and, while a problem lasts, in health. */
+/** Reports changes of this instance's membership to subscribers, to the log, and, while a problem lasts, in health. */
 export class OwnPresenceEvents {
   readonly #options: ResolvedMembership
   readonly #listeners = new Set<(event: PresenceEvent) => void>()
@@ -33,7 +33,7 @@ export class OwnPresenceEvents {
     }
   }
 
-  /** The first of a row is a warning. */
+  /** Logs the first consecutive failure as a warning. */
   warn(error: unknown, message: string): void {
     const { logger, cluster, instance } = this.#options
     const level = this.#error === undefined ? 'warn' : 'debug'
@@ -46,7 +46,7 @@ export class OwnPresenceEvents {
     this.#error = toError(error).message
   }
 
-  /** The problem is over. */
+  /** Records that the problem has ended. */
   cleared(): void {
     this.#error = undefined
   }

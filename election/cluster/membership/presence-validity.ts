@@ -4,8 +4,8 @@ import { ClusterError, type EvictedReason } from '../store/cluster-errors.ts'
 import type { Presence } from './membership.ts'
 
 /**
- * Valid for `suspectAfterMs` from the moment *before* the last confirmed heartbeat was sent, on the larger advance of both
- * clocks: so it ends here before anybody else can call it suspect.
+ * Valid for `suspectAfterMs` from the moment *before* the last confirmed heartbeat was sent, by the larger advance of both
+ * clocks, so it ends here before another process can suspect it.
  */
 export class HeldPresence implements Presence {
   readonly instance: string
@@ -40,7 +40,7 @@ export class HeldPresence implements Presence {
     return !this.#over.signal.aborted && this.remainingMs() > 0
   }
 
-  /** The same generation, in doubt before, confirmed again. */
+  /** Returns the same generation, confirmed again after doubt. */
   renewed(sentAt: Instant): HeldPresence {
     const { instance, generation, joinId } = this
     return new HeldPresence({
@@ -53,7 +53,7 @@ export class HeldPresence implements Presence {
     })
   }
 
-  /** Until it is isolated, unless a heartbeat is confirmed. */
+  /** Remaining time until it is isolated, unless a heartbeat is confirmed. */
   remainingMs(): number {
     return this.#suspectAfterMs - elapsedMs(this.#confirmedAt, readInstant(this.#clock))
   }

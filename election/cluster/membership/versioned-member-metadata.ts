@@ -1,7 +1,7 @@
 import type { MemberMeta } from './membership.ts'
 import { describeMember, type ResolvedMembership } from './membership-options.ts'
 
-/** A member's description of itself, in numbered versions, and the version that the store has. */
+/** A member's description of itself, in numbered versions, and the version in the store. */
 export class MembershipMetadata {
   readonly #options: ResolvedMembership
   #json: string
@@ -22,23 +22,23 @@ export class MembershipMetadata {
     return this.#sequence
   }
 
-  /** False: the store has an older one. */
+  /** False: the store has an older version. */
   get isTold(): boolean {
     return this.#told >= this.#sequence
   }
 
-  /** @throws as the constructor: then nothing has changed */
+  /** Changes the metadata. @throws the errors of the constructor, without a change */
   change(meta: MemberMeta): void {
     this.#json = describeMember(this.#options, meta)
     this.#sequence += 1
   }
 
-  /** A new generation began with this version, and knows none of another. */
+  /** Records that a new generation began with this version. */
   begunWith(sequence: number): void {
     this.#told = sequence
   }
 
-  /** The store has this version, or had a later one. */
+  /** Records that the store has this version, or has had a later one. */
   told(sequence: number): void {
     this.#told = Math.max(this.#told, sequence)
   }

@@ -5,7 +5,7 @@ interface Logged extends LogEntry {
   readonly requestId: string
 }
 
-/** The first entries: at most `limit`, and as many as the bytes of a page allow. */
+/** Returns the first entries: at most `limit`, within the size of a page. */
 function pageOf(entries: readonly Logged[], limit: number): readonly Logged[] {
   let bytes = 0
   const end = entries.findIndex(({ changes }, n) => {
@@ -20,7 +20,7 @@ interface Following {
   told: number
 }
 
-/** A log that keeps its last entries, and tells its followers of new ones at once. */
+/** A log that keeps its last entries, and passes new ones to its followers at once. */
 export class MemoryLog {
   #last = 0
   #entries: Logged[] = []
@@ -48,8 +48,8 @@ export class MemoryLog {
   }
 
   /**
-   * The revision a request was logged with; `unknown` when the log does not have it and begins after `since`. A revision that this log never
-   * had is of a history that was lost, and says nothing.
+   * Returns the revision with which a request was logged; `unknown` when the log does not contain it and begins after `since`. A
+   * revision that this log never had belongs to a lost history, and proves nothing.
    */
   find(since: number, requestId: string): number | 'unknown' | undefined {
     const found = this.#entries.findLast((entry) => entry.requestId === requestId)

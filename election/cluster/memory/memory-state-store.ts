@@ -6,7 +6,7 @@ import { MemoryClusterStore } from './store.ts'
 
 /** Options of `memoryStateStore`. */
 export interface MemoryStateStoreOptions {
-  /** Shared by stores that see each other. @default a new one: isolated */
+  /** Server shared by stores that see each other. @default a new one: isolated */
   readonly server?: MemoryStateServer | undefined
 }
 
@@ -16,7 +16,9 @@ export interface MemoryStateServerOptions extends Pick<RuntimeOptions, 'clock'> 
 const NAMES = optionNames<MemoryStateStoreOptions>({ server: true })
 const SERVER_NAMES = optionNames<MemoryStateServerOptions>({ clock: true })
 
-/** A place for several `memoryStateStore` to meet. Holds nothing but memory; needs no close. @throws TypeError naming the option */
+/**
+ * Creates a server shared by several `memoryStateStore`. Uses only memory and needs no close. @throws TypeError naming the option
+ */
 export function memoryStateServer(options: MemoryStateServerOptions = {}): MemoryStateServer {
   refuseUnknown('memoryStateServer', options, SERVER_NAMES)
   return new MemoryStateServer(resolveRuntime('memoryStateServer', options).clock)

@@ -10,8 +10,8 @@ interface Cluster {
 }
 
 /**
- * What Redis is to `redisStateStore`: clusters and states that all who use this server share. Every step is synchronous,
- * hence atomic. Holds nothing but memory; needs no close.
+ * In-memory counterpart of Redis for `redisStateStore`: clusters and states that all users of this server share. Every step is
+ * synchronous, so atomic. Uses only memory and needs no close.
  */
 export class MemoryStateServer {
   readonly #clock: Clock
@@ -37,13 +37,13 @@ export class MemoryStateServer {
     return state === undefined ? this.members(cluster).log : this.state({ cluster, state }).log
   }
 
-  /** The server's time. The clock knows milliseconds: within one, it counts. */
+  /** Returns the server's time. The clock has milliseconds; calls within one are numbered. */
   moment(): Moment {
     this.#lastUs = Math.max(this.#lastUs + 1, Math.floor(this.#clock.now() * 1_000))
     return { us: this.#lastUs, ms: this.#clock.monotonic() }
   }
 
-  /** Loses everything, as a Redis that restarts without persistence does. For tests. */
+  /** Loses everything, like a Redis that restarts without persistence. For tests. */
   clear(): void {
     for (const { members, states } of this.#clusters.values()) {
       for (const state of states.values()) state.clear()

@@ -46,7 +46,7 @@ export class MemoryState {
     return reply
   }
 
-  /** Deletes what is bound to a generation that ended: one entry of the log, for very many several. */
+  /** Deletes the entries bound to an ended generation: in one entry of the log, or several for very many. */
   unbind(member: Generation, nowUs: number): void {
     const bound = [...this.#records.values()].filter(({ boundTo }) => boundTo !== undefined && isSame(boundTo, member))
     const keys = bound.map(({ key }) => key).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
@@ -95,7 +95,7 @@ export class MemoryState {
     return [{ kind: 'delete', key }]
   }
 
-  /** The map before the log: a follower that is told reads what it is told of. */
+  /** The map before the log, so that a notified follower reads the change. */
   #write(nowUs: number, changes: readonly LogChange[], requestId: string): number {
     const version = Math.max(this.log.last + 1, nowUs)
     for (const change of changes) {

@@ -17,7 +17,7 @@ import type {
 } from '../store/cluster-store.ts'
 import type { MemoryStateServer } from './server.ts'
 
-/** The memory server seen from one process. A call has happened when it returns, so outcomes are never unknown. */
+/** The memory server as seen by one process. A call has been executed when it returns, so outcomes are never unknown. */
 export class MemoryClusterStore implements ClusterStore {
   readonly name = 'memory'
   readonly #server: MemoryStateServer

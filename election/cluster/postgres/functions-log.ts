@@ -1,8 +1,8 @@
 /**
- * What all functions share. Every change of a cluster is one of them, called in a transaction of its own: it locks the heads
- * of the logs that it writes, those of the members before those of states, then reads the server's clock.
+ * Parts shared by all functions. Every change of a cluster is one of them, called in its own transaction: it locks the heads of
+ * the logs that it writes, those of the members before those of states, then reads the server's clock.
  *
- * A log is called `members` or `state/<name>`.
+ * A log is named `members` or `state/<name>`.
  */
 import { BY_INDEX } from '../../../core/sql-function-snippets.ts'
 import { MAX_PAGE_BYTES } from '../store/log-page.ts'
@@ -20,10 +20,10 @@ BEGIN
 END $$`
 
 /**
- * Appends one entry to a log whose head is locked, and takes out what is beyond `p_keep` entries: from `floor` on, so that
- * the scan begins where the rows begin.
+ * Appends one entry to a log whose head is locked, and deletes entries beyond `p_keep`: from `floor` on, so that the scan begins
+ * at the first row.
  *
- * revision = max(last + 1, server time in microseconds): rising also when the clock goes back; above everything confirmed
+ * revision = max(last + 1, server time in microseconds): rising even when the clock is set back; above everything confirmed
  * before when data were lost.
  */
 const APPEND_FUNCTION = `
@@ -59,10 +59,10 @@ const ENTRIES = `json_agg(json_build_object('revision', l.revision::text, 'previ
 const LOGGED = (after: string): string => `SELECT * FROM {schema}.cluster_log l
       WHERE l.cluster = h.cluster AND l.log = h.log AND l.revision > ${after} ORDER BY l.revision LIMIT p_limit`
 
-/** Whether an entry is in the page; the first one always is. */
+/** Tells whether an entry is in the page; the first one always is. */
 const IN_PAGE = `(l.bytes <= ${MAX_PAGE_BYTES} OR l.bytes = octet_length(l.changes))`
 
-/** Invariant: `ok` only if `p_after` is a revision of this very history and everything after it is in the log. */
+/** Invariant: `ok` only if `p_after` is a revision of this history and everything after it is in the log. */
 const CHANGES_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_changes(p_cluster text, p_log text, p_after bigint, p_limit int)
 RETURNS TABLE (status text, entries json) LANGUAGE sql STABLE ${BY_INDEX} AS $$
@@ -76,8 +76,8 @@ RETURNS TABLE (status text, entries json) LANGUAGE sql STABLE ${BY_INDEX} AS $$
 $$`
 
 /**
- * For many logs at once: entries after a position, and whether the log ends before it. Omits logs without news, and those for which the
- * page has no room: the oldest entries of all logs come first, so none waits for ever.
+ * Reads many logs at once: entries after a position, and whether the log ends before it. Omits logs without news, and those for
+ * which the page has no capacity: the oldest entries of all logs come first, so none waits forever.
  */
 const TAIL_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_tail(p_clusters text[], p_logs text[], p_after bigint[], p_limit int)

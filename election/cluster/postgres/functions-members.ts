@@ -1,18 +1,18 @@
 import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../../core/sql-function-snippets.ts'
 
-/** How many transitions the log keeps. */
+/** Number of transitions that the log keeps. */
 const KEEP = '1000'
 const GIVEN_UP_US = '60000000'
-/** How many members one sweep ends, or suspects. */
+/** Maximum number of members that one sweep ends, or suspects. */
 const AT_ONCE = '128'
 
 const MEMBER = `SELECT * INTO l_member FROM {schema}.cluster_member m WHERE m.cluster = p_cluster AND m.instance = p_instance`
 
-/** When its full time is over. */
+/** End of its full time. */
 const FULL_TIME = (member: string): string =>
   `l_now + 1000 * CASE WHEN ${member}.status = 'alive' THEN ${member}.suspect_ms ELSE ${member}.dead_ms - ${member}.suspect_ms END`
 
-/** A member may be due at that time: sweeps look no earlier. */
+/** Records that a member may be due at that time: sweeps check no earlier. */
 const DUE_AT = (due: string): string => `UPDATE {schema}.cluster_head h SET next_due_us = least(h.next_due_us, ${due})
     WHERE h.cluster = p_cluster AND h.log = 'members'`
 
@@ -26,11 +26,11 @@ BEGIN
 END $$`
 
 /**
- * Declares members suspect, then dead, that did not report in time. But a member whose time to be suspect is shorter than the time since
- * the last sweep could not have been heard, and gets its full time anew; so do all when the server was started since, or its clock went
- * back. `p_guard_ms`: after this long all members are checked, not only those due.
+ * Declares members without timely heartbeats suspect, then dead. But a member whose time until suspicion is shorter than the time
+ * since the last sweep could not have been confirmed, and gets its full time again; so do all when the server was started since,
+ * or its clock was set back. `p_guard_ms`: interval after which all members are checked, not only those due.
  *
- * An ending member is deleted first, and then its bound entries: a commit that binds to it then waits for neither, or is done.
+ * An ending member is deleted first, then its bound entries, so a commit that binds to it waits for neither, or is already done.
  */
 const SWEEP_ALL_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_sweep_all(p_cluster text, p_guard_ms bigint, p_head {schema}.cluster_head, p_now bigint)
@@ -77,8 +77,8 @@ BEGIN
 END $$`
 
 /**
- * Generations rise strictly in the cluster; one join gives one generation, however often it is sent; an instance has one
- * generation at a time, and the one before ends first.
+ * Generations rise strictly in the cluster; one join creates one generation, however often it is sent; an instance has one
+ * generation at a time, and the previous one ends first.
  */
 const JOIN_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_join(p_cluster text, p_instance text, p_join_id text, p_json text, p_suspect_ms bigint, p_dead_ms bigint,
@@ -119,7 +119,7 @@ BEGIN
   touched := touched || 'members'::text;
 END $$`
 
-/** Only the current generation is confirmed; the one that beats is not swept by its own beat. */
+/** Only the current generation is confirmed; the member that sends a heartbeat is not swept by it. */
 const BEAT_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_beat(p_cluster text, p_instance text, p_generation bigint, p_guard_ms bigint,
   OUT status text, OUT current bigint, OUT touched text[])
@@ -202,7 +202,7 @@ BEGIN
   END IF;
 END $$`
 
-/** Ends only what began with this join. */
+/** Ends only the membership that began with this join. */
 const LEAVE_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_leave(p_cluster text, p_instance text, p_join_id text, p_forget boolean, OUT touched text[])
 LANGUAGE plpgsql ${BY_INDEX} AS $$
@@ -229,7 +229,7 @@ BEGIN
   END IF;
 END $$`
 
-/** The first one to tell of a cluster that is unknown is believed; each member gets its full time. */
+/** The first process that restores an unknown cluster is believed; each member gets its full time. */
 const RESTORE_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_restore(p_cluster text, p_members json, OUT touched text[]) LANGUAGE plpgsql ${BY_INDEX} AS $$
 DECLARE

@@ -2,9 +2,9 @@ import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from 
 
 /** How long the outcome of a repeated request is kept. */
 const REMEMBERED_US = '60000000'
-/** How many forgotten deletions a commit clears away. */
+/** Number of forgotten deletions that a commit clears. */
 const CLEARED = '16'
-/** How many bound entries go in one entry of the log. */
+/** Maximum number of bound entries in one entry of the log. */
 const TOGETHER = '500'
 
 const REMEMBER = (revision: string): string => `IF p_attempt > 1 THEN
@@ -14,7 +14,7 @@ const REMEMBER = (revision: string): string => `IF p_attempt > 1 THEN
       ${DURABLY};
     END IF`
 
-/** Nothing was written; that must be known only if an earlier attempt may yet come. */
+/** Nothing was written, which must be recorded only if an earlier attempt may still arrive. */
 const REMEMBER_NOTHING = `IF p_attempt = 1 THEN
       ${WITHOUT_WAITING};
     END IF;
@@ -27,11 +27,11 @@ const OPERATIONS = `SELECT o.op->>'kind' AS kind, o.op->>'key' AS key, (o.op->>'
 const ENTRY = `SELECT * INTO l_entry FROM {schema}.cluster_entry e WHERE e.cluster = p_cluster AND e.log = p_log AND e.key = l_op.key`
 
 /**
- * All operations or none, under one revision, with their log entry. A request is executed once, however often and in whatever order its
- * attempts come; once a later attempt was executed an earlier one changes nothing.
+ * Executes all operations or none, under one revision, with their log entry. A request is executed once, however often and in
+ * whatever order its attempts arrive; once a later attempt was executed an earlier one has no effect.
  *
- * Members with bound entries are locked first, so that none can end between the check and the commit, and before the log, so that no
- * circle of waiters arises.
+ * Members with bound entries are locked first, so that none can end between the check and the commit, and before the log, so that
+ * no deadlock arises.
  */
 const COMMIT_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_commit(p_cluster text, p_log text, p_request text, p_attempt int, p_since bigint, p_keep int,
@@ -146,7 +146,7 @@ BEGIN
   ${DURABLY};
 END $$`
 
-/** Deletes what is bound to a generation that has ended: one entry of each log, for very many several. @returns the logs */
+/** Deletes the entries bound to an ended generation: in one entry of each log, or several for very many. @returns the logs */
 const UNBIND_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_unbind(p_cluster text, p_instance text, p_generation bigint, p_now bigint) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE

@@ -12,7 +12,7 @@ import { CLUSTER_PART } from './tables.ts'
 import { Tail } from './tail.ts'
 import { LogWakes } from './wakes.ts'
 
-/** Options of `postgresStateStore`. Each step takes a connection of `sql` for a moment. */
+/** Options of `postgresStateStore`. Each step uses a connection of `sql` for a moment. */
 export interface PostgresStateStoreOptions extends SqlStoreOptions, RuntimeOptions {}
 
 export interface PostgresStateStore extends ClusterStore {
@@ -22,7 +22,9 @@ export interface PostgresStateStore extends ClusterStore {
 
 const NAMES = optionNames<PostgresStateStoreOptions>({ ...SQL_STORE_NAMES, ...RUNTIME_NAMES })
 
-/** @throws TypeError / RangeError for a bad option; asks the server later, so never because it is away */
+/**
+ * Creates a store. @throws TypeError / RangeError for a bad option; connects later, so never because the server is unavailable
+ */
 export function postgresStateStore(options: PostgresStateStoreOptions): PostgresStateStore {
   refuseUnknown('postgresStateStore', options, NAMES)
   const { sql, schema: name, listener, answerMs } = resolveSqlStore('postgresStateStore', options)

@@ -1,4 +1,4 @@
-/** Rows and answers of the functions, in terms of the contract. Names and keys are written as `storableText`. */
+/** Converts rows and answers of the functions to types of the contract. Names and keys are written as `storableText`. */
 import { originalText, storableText } from '../../../core/escape-nul.ts'
 import type {
   CommitOperation,
@@ -101,7 +101,7 @@ export function logEntry({ revision, previous, changes }: EntryRow): LogEntry {
   }
 }
 
-/** Entries that another program, or a later release, wrote to the log are skipped: they block none of ours. */
+/** Entries in the log by another program, or a later release, are skipped, and do not block ours. */
 function rowsIn(changes: string): readonly ChangeRow[] {
   try {
     const rows: unknown = JSON.parse(changes)

@@ -35,7 +35,7 @@ interface Touching {
   readonly touched: readonly string[]
 }
 
-/** The cluster store on PostgreSQL or PGlite: each step is one call of a function, see `tables.ts` for what is stored. */
+/** The cluster store on PostgreSQL or PGlite: each step is one call of a function; `tables.ts` describes the tables. */
 export class PostgresClusterStore implements ClusterStore {
   readonly name = 'postgres'
   readonly #steps: StoreStatementRunner
@@ -158,7 +158,7 @@ export class PostgresClusterStore implements ClusterStore {
     this.#steps.close()
   }
 
-  /** A step on the members, which may end some, and change states with them. */
+  /** Runs a step on the members, which may end some, and change states with them. */
   async #change<Row extends object = object>(
     text: string,
     cluster: string,
@@ -180,7 +180,7 @@ function stored({ cluster, state }: LogId): StoredLog {
   return { cluster: storableText(cluster), log: state === undefined ? 'members' : `state/${storableText(state)}` }
 }
 
-/** Numbers beyond 2^31 come as text; in json they are exact, being below 2^53. */
+/** Numbers beyond 2^31 arrive as text; in JSON they are exact, because they are below 2^53. */
 function texts(schema: string) {
   const head = `(SELECT h.revision FROM ${schema}.cluster_head h WHERE h.cluster = $1 AND h.log = $2)`
   const record = `json_build_object('key', key, 'version', version, 'json', json, 'instance', instance, 'generation', generation)`

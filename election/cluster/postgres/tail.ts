@@ -7,17 +7,17 @@ import type { LogFollower } from '../store/cluster-store.ts'
 import { type EntryRow, logEntry } from './row-conversion.ts'
 import type { StoredLog } from './wakes.ts'
 
-/** Limit of the entries of a log in one answer. */
+/** Maximum number of entries of a log in one answer. */
 const PAGE = 256
 const RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 const FIRST_PAUSE_MS = 5
-/** Also how soon it shows that a store lost what was told of it. */
+/** Also the time within which a loss of reported entries is noticed. */
 const LAST_PAUSE_MS = 1_000
 
 interface Following extends StoredLog {
   readonly follower: LogFollower
-  /** The last revision that was told. */
+  /** The last reported revision. */
   position: number
 }
 
@@ -28,8 +28,8 @@ interface NewsRow {
 }
 
 /**
- * Reads all logs that this process follows with one statement, after a notification and periodically without one: 5 ms after the last
- * news, doubled to a second. With reliable notifications it polls once a second only.
+ * Reads all logs that this process follows with one statement, after a notification and periodically without one: 5 ms after the
+ * last news, doubled up to a second. With reliable notifications it only polls once a second.
  */
 export class Tail {
   readonly #steps: StoreStatementRunner
@@ -63,13 +63,13 @@ export class Tail {
     return () => this.#followings.delete(following)
   }
 
-  /** There is news, or may be. */
+  /** Called when there may be news. */
   wake(): void {
     this.#isWoken = true
     this.#sleeping?.abort()
   }
 
-  /** Why the logs cannot be read; `undefined` while they are read or not needed. */
+  /** Reason why the logs cannot be read; `undefined` while they are read or not needed. */
   get problem(): string | undefined {
     return this.#problem?.message
   }
@@ -121,7 +121,7 @@ export class Tail {
     this.#sleeping = undefined
   }
 
-  /** @returns whether there was news */
+  /** @returns true if there was news */
   async #readOnce(): Promise<boolean> {
     const logs = [...this.#places().values()]
     const rows = await this.#steps.run<NewsRow>(this.#text, [
@@ -134,7 +134,7 @@ export class Tail {
     return rows.length > 0
   }
 
-  /** Where each log is read on: after what all of its followers were told. */
+  /** Returns the position in each log after everything that all of its followers received. */
   #places(): Map<string, Following> {
     const places = new Map<string, Following>()
     for (const following of this.#followings) {
@@ -151,7 +151,7 @@ export class Tail {
     for (const following of this.#followings) {
       if (nameOf(following) !== nameOf(of) || following.position < of.position) continue
       const missing = entries.filter(({ revision }) => revision > following.position)
-      // The log went back, or has lost its entries.
+      // The log was restored to an earlier state, or has lost its entries.
       const isGap = ends < following.position || (entries.length === 0 && ends > following.position)
       if (missing.length === 0 && !isGap) continue
       following.position = last

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { SqlClient, SqlListener } from '../../../core/sql.ts'
 import { SqlNotices } from '../../../core/sql-notices.ts'
 
-/** A log as the tables call it. */
+/** A log by its name in the tables. */
 export interface StoredLog {
   readonly cluster: string
   /** `members` or `state/<name>`. */
@@ -14,7 +14,7 @@ type Heard = (channel: string) => void
 /** Stores of this process that share a `SqlClient` notify each other directly. */
 const homes: WeakMap<SqlClient, Set<Heard>> = new WeakMap()
 
-/** Tells followers of a log that there is something new: in this process at once, in others by `NOTIFY`, a channel per log. */
+/** Notifies followers of news in a log: in this process at once, in others by `NOTIFY`, with a channel per log. */
 export class LogWakes {
   readonly #sql: SqlClient
   readonly #schema: string
@@ -37,7 +37,7 @@ export class LogWakes {
     homes.set(sql, home.add(this.#heard))
   }
 
-  /** From now on news of this log are heard of. */
+  /** Starts to listen for news of this log. */
   listen(log: StoredLog): void {
     const channel = this.#channelOf(log)
     if (this.#stops.has(channel)) return
@@ -59,7 +59,7 @@ export class LogWakes {
     this.#notices.close()
   }
 
-  /** Names may be longer than a channel's may be. */
+  /** Names may exceed the length limit of a channel. */
   #channelOf({ cluster, log }: StoredLog): string {
     const name = JSON.stringify([this.#schema, cluster, log])
     return `concordat_cluster_${createHash('sha256').update(name).digest('hex').slice(0, 32)}`

@@ -1,18 +1,18 @@
 import type { Generation, LogId, StateId } from '../store/cluster-store.ts'
 
 /**
- * The names of all keys of one cluster; all in one slot through the hash tag. What each of them holds: `scripts-log.ts` and its neighbours.
- * Names in a key are percent-encoded, so that none of them can be mistaken for another.
+ * Names of all keys of one cluster, all in one slot because of the hash tag. `scripts-log.ts` and its neighbours describe their
+ * content. Names in a key are percent-encoded, so that none can be mistaken for another.
  */
 export class ClusterKeys {
-  /** Begins every key of the cluster. */
+  /** Prefix of every key of the cluster. */
   readonly base: string
 
   constructor(prefix: string, cluster: string) {
     this.base = `${prefix}{${encodeURIComponent(cluster)}}:`
   }
 
-  /** Data, log and counters of a state, or of the members. */
+  /** Returns the keys of data, log and counters of a state, or of the members. */
   of({ state }: Pick<LogId, 'state'>): { readonly data: string; readonly log: string; readonly meta: string } {
     const space = state === undefined ? 'members' : stateName({ state })
     return { data: `${this.base}data:${space}`, log: `${this.base}log:${space}`, meta: `${this.base}meta:${space}` }
@@ -39,7 +39,7 @@ function stateName({ state }: Pick<StateId, 'state'>): string {
   return `state/${encodeURIComponent(state)}`
 }
 
-/** A generation in one word, without spaces. */
+/** Returns a generation as one word, without spaces. */
 export function tagOf({ instance, generation }: Generation): string {
   return `${encodeURIComponent(instance)}.${generation}`
 }
@@ -49,7 +49,7 @@ export function generationOf(tag: string): Generation {
   return { instance: instanceOf(tag.slice(0, dot)), generation: Number(tag.slice(dot + 1)) }
 }
 
-/** Keys of another program are taken unchanged. */
+/** Keys of another program are returned unchanged. */
 export function instanceOf(text: string): string {
   try {
     return decodeURIComponent(text)

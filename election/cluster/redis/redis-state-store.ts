@@ -13,7 +13,7 @@ import { BLOCK_MS } from './tail.ts'
 
 /** Options of `redisStateStore`: either `client` or `url`. */
 export interface RedisStateStoreOptions extends RedisOptions, RuntimeOptions {
-  /** Begins every key. The client's own `keyPrefix` is not used. @default 'concordat:cluster:' */
+  /** Prefix of every key. The client's own `keyPrefix` is not used. @default 'concordat:cluster:' */
   readonly prefix?: string | undefined
 }
 
@@ -30,10 +30,11 @@ const ERRORS: RedisErrors = {
 }
 
 /**
- * Cluster state on one server, Sentinel, or Redis Cluster (all of one cluster in one slot). Opens two connections when first needed: one
- * for commands, one for the blocking reads of all logs (on Redis Cluster one of these per cluster name).
+ * Creates a store of cluster state on one server, Sentinel, or Redis Cluster (all of one cluster in one slot). Opens two
+ * connections when first needed: one for commands, one for the blocking reads of all logs (on Redis Cluster one of these per
+ * cluster name).
  *
- * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away
+ * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is unavailable
  */
 export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
   refuseUnknown('redisStateStore', options, NAMES)

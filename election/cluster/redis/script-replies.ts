@@ -1,4 +1,4 @@
-/** Data and answers of the scripts, in terms of the contract. Formats: `scripts-log.ts`. */
+/** Converts data and answers of the scripts to types of the contract. Formats: `scripts-log.ts`. */
 
 import { ClusterError } from '../store/cluster-errors.ts'
 import type {
@@ -37,12 +37,12 @@ export function membersReading(reply: unknown): MembersReading {
   return { revision: whole(revision), records: records.filter(({ generation }) => Number.isSafeInteger(generation)) }
 }
 
-/** A record that another program wrote under its own key hides no other. */
+/** A record of another program under its own key does not hide others. */
 function isOurs({ version, boundTo: bound }: StateRecord): boolean {
   return Number.isSafeInteger(version) && (bound === undefined || Number.isSafeInteger(bound.generation))
 }
 
-/** @throws `cluster.store_refused`: another program has written to our key */
+/** @throws `cluster.store_refused` if another program has written to our key */
 function whole(given: string | number): number {
   const number = Number(given)
   if (Number.isSafeInteger(number)) return number

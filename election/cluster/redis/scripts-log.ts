@@ -17,8 +17,8 @@ import { MAX_PAGE_BYTES } from '../store/log-page.ts'
  */
 
 /**
- * Lua that refuses on a server that became a replica, which would answer with what was once stored. It tries to delete a field that does
- * not exist: that changes nothing, and needs no room. A write that is refused for another reason does not stop a read.
+ * Lua that refuses on a server that became a replica, which would return outdated data. It tries to delete a field that does not
+ * exist: that changes nothing, and needs no memory. A write refused for another reason does not prevent a read.
  */
 export const onMaster = (meta: string): string => `
 local write = redis.pcall('HDEL', ${meta}, '')

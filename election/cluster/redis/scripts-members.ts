@@ -1,8 +1,8 @@
 import { COMMON, onMaster } from './scripts-log.ts'
 
-/** How many transitions the log keeps. */
+/** Number of transitions that the log keeps. */
 const KEEP = 1_000
-/** How many bound entries go in one entry of the log; Lua passes no more than some thousand arguments. */
+/** Maximum number of bound entries in one entry of the log; Lua passes at most some thousand arguments. */
 const TOGETHER = 500
 
 /**

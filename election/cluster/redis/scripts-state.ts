@@ -12,7 +12,7 @@ end
 return {revision, found}
 `
 
-/** How much of the log is looked through for a request whose answer was lost. */
+/** How much of the log is searched for a request whose answer was lost. */
 const LOOK_PAGES = 16
 const LOOK_PAGE = 64
 

@@ -42,13 +42,13 @@ export interface RedisClusterStoreFields {
   /** A connection for blocking reads. */
   readonly newReader: () => RedisConnection
   readonly prefix: string
-  /** Redis Cluster: one reader cannot read logs in several slots. */
+  /** True on Redis Cluster, where one reader cannot read logs in several slots. */
   readonly isSharded: boolean
   readonly clock: Clock
   readonly logger: Logger
 }
 
-/** The cluster store on Redis: see `scripts-log.ts` for what is stored. */
+/** The cluster store on Redis; `scripts-log.ts` describes the keys. */
 export class RedisClusterStore implements ClusterStore {
   readonly name = 'redis'
   readonly #fields: RedisClusterStoreFields

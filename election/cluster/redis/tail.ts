@@ -10,7 +10,7 @@ const changesScript = defineScript(CHANGES)
 const endsScript = defineScript(ENDS)
 const wakeScript = defineScript(WAKE)
 
-/** How long one read waits for something new. After a quiet one the ends of the logs are compared. */
+/** How long one read waits for news. After one without news the ends of the logs are compared. */
 export const BLOCK_MS = 1_000
 const WAKE_FOR_MS = 60_000
 const PAGE = 256
@@ -21,14 +21,14 @@ interface Following {
   readonly log: string
   readonly meta: string
   readonly follower: LogFollower
-  /** The last revision that was told. */
+  /** The last reported revision. */
   position: number
 }
 
 export interface TailFields {
-  /** A connection of its own, since it is blocked most of the time. Its time limit must be longer than `BLOCK_MS`. */
+  /** A separate connection, because it is blocked most of the time. Its time limit must be longer than `BLOCK_MS`. */
   readonly connection: RedisConnection
-  /** Another one, to end the blocking read when a log is added. */
+  /** Another connection, to end the blocking read when a log is added. */
   readonly waker: ScriptRunner
   readonly wakeKey: string
   readonly clock: Clock
@@ -36,8 +36,8 @@ export interface TailFields {
 }
 
 /**
- * Reads all logs that this process follows over one connection: `XREAD BLOCK` of all of them, again and again. An entry
- * of a log is parsed once, however many follow it. `XREAD` limits its answer by entries only, so after a failure each log is first read in
+ * Reads all logs that this process follows over one connection, with repeated `XREAD BLOCK` of all of them. An entry of a log is
+ * parsed once, however many follow it. `XREAD` limits its answer by entries only, so after a failure each log is first read in
  * pages that are limited by bytes.
  */
 export class Tail {
@@ -61,7 +61,7 @@ export class Tail {
     return () => this.#followings.delete(following)
   }
 
-  /** Why the logs cannot be read; `undefined` while they are read or not needed. */
+  /** Reason why the logs cannot be read; `undefined` while they are read or not needed. */
   get problem(): string | undefined {
     return this.#problem?.message
   }
@@ -79,7 +79,7 @@ export class Tail {
   }
 
   #wake(): void {
-    // Without it the new log is read after `BLOCK_MS` at the latest.
+    // Otherwise the new log is read after `BLOCK_MS` at the latest.
     this.#fields.waker.run(wakeScript, [this.#fields.wakeKey], [WAKE_FOR_MS]).catch(() => {})
   }
 
@@ -109,7 +109,7 @@ export class Tail {
     this.#isReading = false
   }
 
-  /** @returns false when nothing came, so that it is worth comparing */
+  /** @returns false when there was no news, so comparing is worthwhile */
   async #readOnce(): Promise<boolean> {
     const { connection, wakeKey } = this.#fields
     const client = await connection.ready()
@@ -129,7 +129,7 @@ export class Tail {
     }
   }
 
-  /** Reads each log to its end. A log that does not reach back is left to `XREAD`: its followers see the gap. */
+  /** Reads each log to its end. A log that does not reach back is left to `XREAD`: its followers notice the gap. */
   async #catchUp(): Promise<void> {
     const { connection } = this.#fields
     const metas = new Map([...this.#followings].map(({ log, meta }) => [log, meta]))
@@ -144,7 +144,7 @@ export class Tail {
     }
   }
 
-  /** Where each log is read on: after what all of its followers were told. */
+  /** Returns the position in each log after everything that all of its followers received. */
   #positions(): Map<string, number> {
     const positions = new Map<string, number>()
     for (const { log, position } of this.#followings) {
@@ -168,7 +168,7 @@ export class Tail {
     }
   }
 
-  /** Redis tells nothing about entries that are gone: a log that ends before what was read of it has been rolled back. */
+  /** Redis reports nothing about missing entries: a log that ends before the position read has been rolled back. */
   async #compareEnds(): Promise<void> {
     const { connection, wakeKey } = this.#fields
     const metas = [...new Set([...this.#followings].map(({ meta }) => meta))]

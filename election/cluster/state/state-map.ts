@@ -36,7 +36,7 @@ import { StateValues } from './state-values.ts'
 import { type StateReplica, StateWatches } from './state-watch.ts'
 import { keyOf, StateWriter, type Written } from './state-writer.ts'
 
-/** A map that all with the same store, cluster and name share. Connects when it is first used. */
+/** Creates a map shared by all with the same store, cluster and name. Connects when it is first used. */
 export function createSharedState<Out = unknown, In = Out>(options: SharedStateOptions<Out, In>): SharedState<Out, In> {
   return new StateMap(resolveSharedState(options))
 }
@@ -50,7 +50,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
   readonly #watches: StateWatches<Out, In>
   readonly #writer: StateWriter<Out, In>
   readonly #closing = new AbortController()
-  /** The highest revision seen in any answer: a request sent from now on is logged above it. */
+  /** The highest revision in any answer: a later request is logged above it. */
   #known = 0
 
   constructor(options: ResolvedState<Out, In>) {
@@ -129,7 +129,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
           version: reply.record.version,
         })
       record = reply.record
-      // The conflict brought the new record. Many at once on one key: let some of them finish first.
+      // The conflict returned the new record. If many write to one key, let some of them finish first.
       if (attempt > 2) await this.#call(signal, () => this.#pause(Math.random() * Math.min(attempt, 20)))
     }
   }

@@ -10,25 +10,25 @@ import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions
 
 /** Options of `createSharedState`. */
 export interface SharedStateOptions<Out, In = Out> extends RuntimeOptions {
-  /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the state. */
+  /** `redisStateStore({ url })` or `memoryStateStore()`. The caller closes it, after the state. */
   readonly store: ClusterStore
-  /** Which state. All with the same name, cluster and store share it. */
+  /** Name of the state, shared by all with the same name, cluster and store. */
   readonly name: string
-  /** Puts the state beside a cluster, so that entries can be bound to its members. @default a place of its own */
+  /** Cluster of the state, so that entries can be bound to its members. @default none */
   readonly cluster?: string | undefined
-  /** Any synchronous Standard Schema; checks what is written and what is read. @default any JSON value */
+  /** Any synchronous Standard Schema, which checks written and read values. @default any JSON value */
   readonly schema?: StandardSchemaV1<In, Out> | undefined
   /** Limit of a value as JSON. @default 64 KiB */
   readonly maxValueBytes?: number | undefined
-  /** How many changes the log keeps, so how far behind a watch can resume without a snapshot. @default 1 000 */
+  /** Number of changes that the log keeps, and so how far behind a watch can resume without a snapshot. @default 1 000 */
   readonly keepChanges?: number | undefined
   /** How long the version of a deleted key is kept; after that it reads as 0. @default 1 hour */
   readonly keepDeletedMs?: number | undefined
-  /** How long a write goes on asking while the store is away or its outcome is unknown. @default 2 seconds */
+  /** How long a write is repeated while the store is unavailable or its outcome is unknown. @default 2 seconds */
   readonly retryForMs?: number | undefined
-  /** Events that are kept for a watcher that is busy; one that leaves more gets a snapshot instead. @default 1 000 */
+  /** Number of events kept for a busy watcher; with more it gets a snapshot instead. @default 1 000 */
   readonly maxPending?: number | undefined
-  /** Times what is written. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  /** Measures writes. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
 }
 
@@ -74,7 +74,7 @@ const KEEP_DELETED_MS = 1 * HOUR
 const RETRY_FOR_MS = 2 * SECOND
 const MAX_PENDING = 1_000
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>): ResolvedState<Out, In> {
   refuseUnknown('createSharedState', options, NAMES)
   const name = requireName('createSharedState.name', options.name)

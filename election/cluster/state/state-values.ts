@@ -5,10 +5,10 @@ import { decodeFrozen, decodeJson, encodeJson } from '../store/encode-cluster-da
 import type { StateEntry, StateEvent } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
 
-/** A reader could not tell it from a key that was deleted. */
+/** A reader could not distinguish it from a deleted key. */
 const NOTHING = { path: '', message: 'its schema gives undefined, which stands for no value: let it give null' }
 
-/** Between values and what the store keeps. */
+/** Converts between values and their stored form. */
 export class StateValues<Out, In> {
   readonly #options: ResolvedState<Out, In>
 
@@ -31,12 +31,12 @@ export class StateValues<Out, In> {
     return { key, version, value, ...(boundTo === undefined ? {} : { boundTo }) }
   }
 
-  /** Whether a value is the one that the record has. False when it is the same object, and was written into. */
+  /** Tells whether a value is that of the record. False when it is the same object, but was modified. */
   isAsRead(record: StateRecord, value: unknown, before: unknown): boolean {
     return Object.is(value, before) && isDeepStrictEqual(value, this.decode(record).value)
   }
 
-  /** For many readers: frozen, and what does not fit the schema carries the error instead of throwing it. */
+  /** For many readers: frozen, and a value that does not fit the schema has the error instead of throwing it. */
   decodeShared(record: StateRecord): StateEntry<Out | undefined> {
     const { key, version, json, boundTo } = record
     const bound = boundTo === undefined ? {} : { boundTo }

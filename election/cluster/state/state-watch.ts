@@ -11,7 +11,7 @@ export type StateReplica<Out> = Replica<StateEntry<Out | undefined>, StateEvent<
 const PAGE = 500
 const RETRY_MS = 100
 
-/** Everyone who watches one state in this process, over one replica. */
+/** The watchers of one state in this process, over one replica. */
 export class StateWatches<Out, In> {
   readonly #options: ResolvedState<Out, In>
   readonly #values: StateValues<Out, In>
@@ -40,7 +40,7 @@ export class StateWatches<Out, In> {
       version: this.#replica.revision,
       entries: this.entries(prefix),
     })
-    /** Where the replica was before the entry that it tells of. */
+    /** Position of the replica before the reported entry. */
     let passed = this.#replica.revision
     const unlisten = this.#replica.listen({
       onSnapshot: (reason) => {
@@ -51,7 +51,7 @@ export class StateWatches<Out, In> {
       onEntry: (event) => {
         const [before, floor] = [passed, feed.floor]
         passed = event.version
-        // The log told more than the replica has ever seen: the store lost it, before the replica could notice.
+        // The log reported more than the replica has ever seen: the store lost it, before the replica could notice.
         if (before < floor && floor < event.version) feed.push(snapshot('rollback'))
         else {
           const seen = only(prefix, event)
@@ -70,7 +70,7 @@ export class StateWatches<Out, In> {
       },
     })
     this.#feeds.add(feed)
-    // The state was closed meanwhile, and the feed has ended; or the store was, and nothing will ever come.
+    // The state was closed meanwhile, and the feed has ended; or the store was, and there will be no events.
     lastingContext()(() => this.#begin(feed, prefix, after, snapshot)).catch((error: unknown) => feed.stop(error))
     return feed
   }
@@ -91,7 +91,7 @@ export class StateWatches<Out, In> {
     return found.sort((a, b) => (a.key < b.key ? -1 : 1))
   }
 
-  /** @param reason with which iterators end; they end quietly without it */
+  /** @param reason with which iterators end; without it they end without an error */
   stop(reason?: Error): void {
     for (const feed of this.#feeds) feed.stop(reason)
   }
@@ -103,7 +103,7 @@ export class StateWatches<Out, In> {
     snapshot: (reason: SnapshotReason) => StateEvent<Out>,
   ): Promise<void> {
     if (after === undefined) {
-      // While it is still to be read, the reading brings the first snapshot.
+      // Until the first read, which brings the first snapshot.
       if (this.#replica.isLive) feed.push(snapshot('first'))
       else await this.#replica.open()
       return
@@ -113,7 +113,7 @@ export class StateWatches<Out, In> {
     await this.#tellHistory(feed, prefix, after, snapshot)
   }
 
-  /** Commits after `after`, from the log; or a snapshot, when the log does not have them. */
+  /** Passes commits after `after`, from the log; or a snapshot, when the log does not contain them. */
   async #tellHistory(
     feed: WatchEventQueue<StateEvent<Out>>,
     prefix: string,
@@ -128,7 +128,7 @@ export class StateWatches<Out, In> {
       })
       if (reply?.status === 'rolled_back') return feed.releaseWith(snapshot('rollback'))
       if (reply?.status === 'compacted' && this.#replica.revision > from) return feed.releaseWith(snapshot('behind'))
-      // The store cannot be asked; or the replica does not have yet what the log no longer has.
+      // The store is unavailable, or the replica does not contain yet what the log no longer contains.
       if (reply?.status !== 'ok') await clock.sleep(RETRY_MS)
       else if (reply.entries.length === 0) return feed.release(events, from)
       else {
@@ -140,7 +140,7 @@ export class StateWatches<Out, In> {
   }
 }
 
-/** The part of an event that is about keys with this prefix. */
+/** Returns the part of an event about keys with this prefix. */
 function only<Out>(prefix: string, event: StateEvent<Out>): StateEvent<Out> | undefined {
   if (prefix === '' || event.type === 'snapshot') return event
   const changes = event.changes.filter(({ key }) => key.startsWith(prefix))

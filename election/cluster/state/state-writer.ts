@@ -15,7 +15,7 @@ const MAX_RETRY_MS = 200
 
 export type Written = Extract<CommitReply, { status: 'committed' | 'conflict' }>
 
-/** Writes, each applied once or not at all, with an outcome that is known unless the store stays away. */
+/** Writes, each applied once or not at all, with a known outcome unless the store stays unavailable. */
 export class StateWriter<Out, In> {
   readonly #options: ResolvedState<Out, In>
   readonly #values: StateValues<Out, In>
@@ -31,7 +31,7 @@ export class StateWriter<Out, In> {
   }
 
   /**
-   * @param since a revision that is known before
+   * @param since a revision known before the write
    * @throws `cluster.member_evicted`, `cluster.store_unavailable`, ...
    */
   async commit(operations: readonly CommitOperation[], since: number): Promise<Written> {
@@ -54,8 +54,8 @@ export class StateWriter<Out, In> {
   }
 
   /**
-   * Until there is an answer, or `retryForMs` is over. The request keeps its id: the store looks it up in the log before
-   * it executes a later attempt, and refuses an earlier one from then on. So whatever is answered stays true.
+   * Repeats until there is an answer, or `retryForMs` has passed. The request keeps its id: the store looks it up in the log
+   * before it executes a later attempt, and refuses earlier ones from then on. So every answer stays true.
    */
   async #send(request: Omit<CommitRequest, 'attempt'>): Promise<CommitReply> {
     const { store, clock, retryForMs } = this.#options
@@ -113,7 +113,7 @@ export class StateWriter<Out, In> {
   }
 
   /**
-   * @returns what the entry is bound to; `undefined` without `boundTo`, and for `null`
+   * @returns the generation that the entry is bound to; `undefined` without `boundTo`, and for `null`
    * @throws TypeError also for a `boundTo` that is `undefined`: the entry would outlive its owner
    */
   generation(key: string, options: { readonly boundTo?: Generation | null }): Generation | undefined {

@@ -1,10 +1,10 @@
 import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../../../core/define-error-class.ts'
 
 /**
- * Why a generation of a membership is over.
- * - `dead`: the others did not hear of it for `deadAfterMs`, or the store lost it.
+ * Reason why a generation of a membership has ended.
+ * - `dead`: the other members received no heartbeat for `deadAfterMs`, or the store lost it.
  * - `replaced`: a later process joined with the same instance id.
- * - `left`: it left by itself.
+ * - `left`: it left.
  */
 export type EvictedReason = 'dead' | 'replaced' | 'left'
 
@@ -17,26 +17,26 @@ const EVICTED: Readonly<Record<EvictedReason, string>> = {
 /** Fields of a `ClusterError`, by code. */
 export interface ClusterErrors {
   /**
-   * The store cannot be reached, does not answer in time, or is not ready. With the `outcome` `unknown` the step may have happened, or may
-   * yet happen: read before you decide anything on it.
+   * The store cannot be reached, does not answer in time, or is not ready. With the `outcome` `unknown` the step may have
+   * happened, or may still happen: read before you rely on it.
    */
   'cluster.store_unavailable': { store: string; outcome: 'not_done' | 'unknown'; detail: string }
-  /** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */
+  /** The store refused and would refuse again: wrong type under the key, missing permission, script error. */
   'cluster.store_refused': { store: string }
-  /** Used after `close()`, or waiting when it came. */
+  /** Used after `close()`, or waiting at that time. */
   'cluster.closed': { part: string }
-  /** This generation of a member is over and can do nothing more. */
+  /** This generation of a member has ended and can do nothing more. */
   'cluster.member_evicted': { instance: string; generation: number; reason: EvictedReason }
-  /** No heartbeat was confirmed for so long that the others may suspect this member: act as if it were alone. */
+  /** No heartbeat was confirmed for so long that the other members may suspect this one: act as if it were alone. */
   'cluster.member_isolated': { instance: string; generation: number; afterMs: number }
   /**
-   * The key does not have the version that the write was for. Read it again, and decide again. `version` is the version that it has now; 0
-   * when there is none.
+   * The key does not have the version that the write expected. Read it again, and decide again. `version` is its current version;
+   * 0 when it has none.
    */
   'cluster.state_conflict': { state: string; key: string; expected: number; version: number }
-  /** A key, a value or metadata that cannot be kept as it is. */
+  /** A key, a value or metadata that cannot be stored unchanged. */
   'cluster.data_invalid': { subject: string; problem: string }
-  /** Larger than the limit that was set; keep a reference instead. */
+  /** Larger than the limit; store a reference instead. */
   'cluster.data_too_large': { subject: string; bytes: number; maxBytes: number }
 }
 

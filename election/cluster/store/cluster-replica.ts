@@ -6,11 +6,11 @@ import { unlessAborted } from '../../../core/time-limit.ts'
 import type { ClusterStore, LogEntry, LogId } from './cluster-store.ts'
 
 /**
- * Why a watcher gets everything anew.
+ * Reason why a watcher gets a snapshot.
  * - `first`: it has just begun.
- * - `behind`: the log does not reach back to what it saw last.
+ * - `behind`: the log does not reach back to its last event.
  * - `rollback`: the store lost writes that it had confirmed, or everything.
- * - `slow`: it left more events lying than are kept for it.
+ * - `slow`: it left more events unread than are kept for it.
  */
 export type SnapshotReason = 'first' | 'behind' | 'rollback' | 'slow'
 
@@ -33,15 +33,15 @@ export interface ReplicaFields<Item, Applied> {
   readonly logger: Logger
 }
 
-/** Limit of the entries that a repair reads at once. */
+/** Maximum number of entries that a repair reads at once. */
 const PAGE = 500
 const RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 
 /**
- * A copy of a state or a membership in this process, kept by its log: read once, then every entry is applied in order. Each entry names its
- * predecessor, so a gap or a split history shows at the next entry, and is repaired: from the log if it reaches back far enough, else by
- * reading everything again.
+ * A copy of a state or a membership in this process, updated from its log: read once, then every entry is applied in order. Each
+ * entry names its predecessor, so a gap or a diverged history shows at the next entry, and is repaired: from the log if it
+ * reaches back far enough, else by reading everything again.
  *
  *     idle -> reading -> live <-> repairing | reading -> closed
  *
@@ -57,7 +57,7 @@ export class Replica<Item, Applied> {
   #isLive = false
   #isOpen = false
   #stop: () => void = noop
-  /** Rises whenever the following ends, so that what an earlier one still tells is ignored. */
+  /** Increases whenever following ends, so that later events of an earlier one are ignored. */
   #following = 0
 
   constructor(fields: ReplicaFields<Item, Applied>) {
@@ -77,7 +77,7 @@ export class Replica<Item, Applied> {
     return this.#isLive
   }
 
-  /** Resolves when it has been read; a store that is away is tried again forever. @throws the signal's reason */
+  /** Resolves when it has been read; an unavailable store is retried forever. @throws the reason of the signal */
   async open(signal?: AbortSignal): Promise<void> {
     if (!this.#isOpen && !this.#closing.signal.aborted) {
       this.#isOpen = true
@@ -136,7 +136,7 @@ export class Replica<Item, Applied> {
     this.#stop = noop
   }
 
-  /** @returns false when something is missing between what was seen last and this */
+  /** @returns false when entries are missing between the last one and these */
   #take(entries: readonly LogEntry[]): boolean {
     for (const entry of entries) {
       if (entry.revision <= this.#revision) continue
@@ -160,7 +160,7 @@ export class Replica<Item, Applied> {
     }
   }
 
-  /** Until it works; `undefined` when closed. */
+  /** Repeats until it succeeds; `undefined` when closed. */
   async #persist<T>(call: () => Promise<T>): Promise<T | undefined> {
     const { clock, logger, log } = this.#fields
     for (let pauseMs = RETRY_MS; !this.#closing.signal.aborted; pauseMs = Math.min(2 * pauseMs, MAX_RETRY_MS)) {
@@ -170,7 +170,7 @@ export class Replica<Item, Applied> {
       } catch (error) {
         if (this.#closing.signal.aborted) return undefined
         if (hasCode(error, 'cluster.closed')) {
-          // The store was closed before its user: nothing will ever come.
+          // The store was closed before its user, so there will be no events.
           this.close(toError(error))
           return undefined
         }

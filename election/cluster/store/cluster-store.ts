@@ -1,57 +1,57 @@
 /**
- * THE CONTRACT of a cluster store: what an adapter implements; `createMembership` and `createSharedState` are built on it
- * once for all.
+ * Contract of a cluster store, implemented by adapters; `createMembership` and `createSharedState` are built on it.
  *
- * Each call is one atomic step in the store and settles within a bound the store chooses (about a second): a rejection is
- * a `cluster.store_unavailable` (`outcome` says whether the step can have happened) or a `cluster.store_refused`. Every change
- * is written in the same step as its log entry, so what was logged has happened and what has happened is logged, in order.
+ * Each call is one atomic step in the store and settles within a limit that the store chooses (about a second): a rejection is a
+ * `cluster.store_unavailable` (`outcome` says whether the step may have happened) or a `cluster.store_refused`. Every change is
+ * written in the same step as its log entry, so the log contains every change, in order, and nothing else.
  *
- * Revisions of one log: max(last + 1, the store's time in microseconds). They rise strictly, and a store that lost data
- * and went on does not give the same revision to something else.
+ * Revisions of one log: max(last + 1, the store's time in microseconds). They rise strictly, and a store that lost data and
+ * continued does not give the same revision to something else.
  */
 export interface ClusterStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** These keys of a state, or all, as they are at one revision. Deleted keys are told with their revision. */
+  /** Returns these keys of a state, or all, at one revision. Deleted keys have the revision of the deletion. */
   read(state: StateId, keys?: readonly string[]): Promise<StateReading>
-  /** All operations at one revision, or none. The same `requestId` is applied once, however often it is sent. */
+  /** Executes all operations at one revision, or none. The same `requestId` is applied once, however often it is sent. */
   commit(request: CommitRequest): Promise<CommitReply>
 
   members(cluster: string): Promise<MembersReading>
-  /** A new generation, above all before it in the cluster. A generation that `instance` has still ends (`replaced`). */
+  /** Begins a new generation, above all previous ones in the cluster. A current generation of `instance` ends (`replaced`). */
   join(request: JoinRequest): Promise<JoinReply>
   /** Confirms a generation, by the store's clock, then sweeps. A suspect one has `recovered`. */
   beat(cluster: string, instance: string, generation: number, guardMs: number): Promise<BeatReply>
   /**
-   * Declares suspect, then dead, who was not heard of in time; but who turns suspect sooner than the time since the last
-   * sweep could not be heard, and gets its full time anew. `guardMs`: after so long without one, everybody is looked at.
+   * Declares members without timely heartbeats suspect, then dead; but a member whose time until suspicion is shorter than the
+   * time since the last sweep could not be confirmed, and gets its full time again. `guardMs`: interval after which all members
+   * are checked.
    */
   sweep(cluster: string, guardMs: number): Promise<void>
   /** Replaces the description; an older `sequence` than the last is ignored. */
   describe(request: DescribeRequest): Promise<'described' | 'evicted'>
   /** Ends the membership that began with `joinId` (`left`). `forget`: that join may still be under way; refuse it then. */
   leave(cluster: string, instance: string, joinId: string, forget: boolean): Promise<void>
-  /** Writes members into a cluster that the store has lost; each gets its full time. Does nothing if the store knows the cluster. */
+  /** Writes members into a cluster that the store has lost; each gets its full time. No effect if the store knows the cluster. */
   restore(cluster: string, members: readonly MemberRecord[]): Promise<void>
 
-  /** Log entries after `after`, oldest first: at most `limit`, and at most 1 MiB, but at least one, whatever its size. */
+  /** Returns log entries after `after`, oldest first: at most `limit`, and at most 1 MiB, but at least one, whatever its size. */
   changes(log: LogId, after: number, limit: number): Promise<ChangesReply>
-  /** Tells what is logged after `after`, in order, until the function returned is called. Goes on after outages. */
+  /** Passes entries after `after` to the follower, in order, until the returned function is called. Continues after outages. */
   follow(log: LogId, after: number, follower: LogFollower): () => void
 
   /**
-   * For calls that wait until a copy has been read in the background. Absent where no caller can be in the store's way.
+   * For calls that wait until a copy has been read in the background. Absent if no caller can block the store.
    * @throws `core.sql_own_transaction` when the caller runs inside a transaction that the store's statements would wait for
    */
   refuseInside?: (() => void) | undefined
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
-  /** Idempotent, never rejects. What is under way rejects. */
+  /** Closes it. Idempotent, never rejects. Running calls reject. */
   close(): Promise<void>
 }
 
-/** Which state: its name, and the cluster beside which it lies. */
+/** Identifies a state: its name, and its cluster. */
 export interface StateId {
   readonly cluster: string
   readonly state: string
@@ -93,7 +93,7 @@ export type CommitOperation =
       readonly key: string
       readonly ifVersion: number | undefined
       readonly json: string
-      /** Deleted with this generation; refused when it is over. */
+      /** Deleted when this generation ends; refused if it has ended. */
       readonly boundTo?: Generation | undefined
     }
 
@@ -102,11 +102,13 @@ export interface CommitRequest {
   readonly id: StateId
   readonly operations: readonly CommitOperation[]
   readonly requestId: string
-  /** 1, 2, ... Above 1 the request may have been executed: it is looked up first, and earlier attempts are refused from now on. */
+  /**
+   * 1, 2, ... Above 1 the request may have been executed: it is looked up first, and earlier attempts are refused from then on.
+   */
   readonly attempt: number
-  /** A revision known before the first attempt: how far back to look. */
+  /** A revision known before the first attempt: how far back to search. */
   readonly since: number
-  /** Log entries that are kept. */
+  /** Number of log entries to keep. */
   readonly keepChanges: number
   /** How long the revision of a deleted key is kept. */
   readonly keepDeletedMs: number
@@ -114,11 +116,11 @@ export interface CommitRequest {
 
 /** Outcome of a commit. */
 export type CommitReply =
-  /** `changed`: false when there was nothing to change (deletes of what is not there). */
+  /** `changed`: false when there was nothing to change (deletes of keys without a value). */
   | { readonly status: 'committed'; readonly revision: number; readonly changed: boolean }
   | { readonly status: 'conflict'; readonly record: StateRecord }
   | { readonly status: 'evicted'; readonly boundTo: Generation }
-  /** The commit may have been executed, and the log does not reach back far enough to tell. */
+  /** The commit may have been executed, but the log does not reach back far enough to tell. */
   | { readonly status: 'unknown' }
 
 export interface MemberRecord extends Generation {
@@ -135,31 +137,31 @@ export interface MemberRecord extends Generation {
 
 /** The members at one revision. */
 export interface MembersReading {
-  /** 0: the store knows nothing of this cluster. */
+  /** Revision of the members; 0: the store does not know this cluster. */
   readonly revision: number
   readonly records: readonly MemberRecord[]
 }
 
-/** A process that wants to be a member. */
+/** A process that joins. */
 export interface JoinRequest {
   readonly cluster: string
   readonly instance: string
-  /** Random: the same join again gives the same generation. */
+  /** Random: repeating a join returns the same generation. */
   readonly joinId: string
   readonly json: string
   readonly suspectAfterMs: number
   readonly deadAfterMs: number
 }
 
-/** `given_up`: this join was given up by `leave`. */
+/** `given_up`: this join was abandoned by `leave`. */
 export type JoinReply = { readonly status: 'joined'; readonly generation: number } | { readonly status: 'given_up' }
 
 /** Outcome of a heartbeat. */
 export type BeatReply =
   | { readonly status: 'confirmed' }
-  /** The generation is over. `current`: the one that replaced it, if any. */
+  /** The generation has ended. `current`: the one that replaced it, if any. */
   | { readonly status: 'evicted'; readonly current: number | undefined }
-  /** The store knows nothing of the whole cluster. */
+  /** The store does not know the whole cluster. */
   | { readonly status: 'forgotten' }
 
 export interface DescribeRequest extends Generation {
@@ -180,12 +182,12 @@ export type LogChange =
 /** Everything that was committed as one revision. */
 export interface LogEntry {
   readonly revision: number
-  /** The revision before it, 0 for the first: a reader whose last one is another has missed something. */
+  /** The previous revision, 0 for the first: a reader whose last one is different has missed entries. */
   readonly previous: number
   readonly changes: readonly LogChange[]
 }
 
-/** The log after a revision, or why there is none. */
+/** The log after a revision, or the reason why it is unavailable. */
 export type ChangesReply =
   | { readonly status: 'ok'; readonly entries: readonly LogEntry[] }
   /** `compacted`: the log begins later. `rolled_back`: `after` is not in this history; the store lost writes. */
@@ -193,8 +195,8 @@ export type ChangesReply =
 
 /** A reader of a log: the store calls it for each log that it was registered for. */
 export interface LogFollower {
-  /** Never twice, never out of order; whether one is missing only `previous` tells. */
+  /** Receives entries, never twice and never out of order; only `previous` reveals a missing one. */
   onEntries(entries: readonly LogEntry[]): void
-  /** Now and then: the last revision of the log is below the one told last, so the store went back. */
+  /** The last revision of the log is below the last reported one, so the store was rolled back. */
   onRollback(): void
 }
