@@ -5,7 +5,7 @@ import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'
 import { PendingAcks } from './pending-acks.ts'
 import type { BusContext } from './shared-dependencies.ts'
 
-/** Acknowledgements in both directions. One to oneself does not travel. */
+/** Acknowledgements in both directions. Those to this instance itself are not sent over the broker. */
 export class Acknowledgements {
   readonly pending = new PendingAcks()
   readonly #context: BusContext
@@ -15,8 +15,8 @@ export class Acknowledgements {
   }
 
   /**
-   * Tells the publisher. Never rejects: one that does not hear it sends the event again.
-   * @param again it was told before. Then not to oneself over the broker: it may be the echo of the own event
+   * Sends the outcome to the publisher. Never rejects: without it the publisher sends the event again.
+   * @param again true if it was sent before. Then not to itself over the broker, because it may be the echo of the own event
    */
   async give(event: EventEnvelope, outcome: Outcome, again: boolean): Promise<void> {
     const { address, self: sender, channels, connection, signer, times, logger } = this.#context
@@ -33,7 +33,7 @@ export class Acknowledgements {
     }
   }
 
-  /** From the channel. */
+  /** Handles a message of the channel. */
   arrived(body: Uint8Array, context: HandlerContext): void {
     const ack = parseAck(context)
     if (typeof ack !== 'string' && ack.to !== this.#context.self) return

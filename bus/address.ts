@@ -1,14 +1,14 @@
 /**
- * Addresses: `service:group:instance` names one instance, a pattern names some of them.
+ * Addresses: `service:group:instance` names one instance, a pattern names several.
  *
  *   orders:eu:orders-1    this one
  *   orders:eu:*           `*` stands for exactly one whole part
- *   orders:*:orders-1     wherever it stands
+ *   orders:*:orders-1     in any position
  *   orders:**             `**`, at the end, stands for the rest, at least one part
- *   **                    everybody
+ *   **                    all instances
  *
- * A pattern without `**` has three parts: `orders` alone is refused, for it may mean one of several things. Parts are
- * compared letter by letter; `*` inside a part is refused.
+ * A pattern without `**` has three parts: `orders` alone is refused, because it is ambiguous. Parts are compared letter by
+ * letter; `*` inside a part is refused.
  */
 import { show } from '../core/errors.ts'
 import { BusError } from './errors.ts'
@@ -20,7 +20,7 @@ export interface Address {
   readonly instance: string
 }
 
-/** The group of an instance that names none. */
+/** Group of an instance without one. */
 export const DEFAULT_GROUP = 'default'
 
 const PARTS = 3
@@ -29,12 +29,12 @@ const NAME = /^[A-Za-z0-9._-]+$/
 
 export interface AddressParts {
   readonly service: string
-  /** @default 'default' */
+  /** Group of the instance. @default 'default' */
   readonly group?: string | undefined
   readonly instance: string
 }
 
-/** `service:group:instance`. @throws `bus.address` when a part is no name */
+/** Returns `service:group:instance`. @throws `bus.address` when a part is not a valid name */
 export function formatAddress({ service, group = DEFAULT_GROUP, instance }: AddressParts): string {
   const parts = [service, group, instance]
   const text = parts.join(':')
@@ -42,7 +42,7 @@ export function formatAddress({ service, group = DEFAULT_GROUP, instance }: Addr
   return text
 }
 
-/** @throws `bus.address` for anything but the full address of one instance */
+/** @throws `bus.address` for any text that is not the full address of one instance */
 export function parseAddress(text: string): Address {
   const parts = split(text)
   if (parts.length !== PARTS)
@@ -77,7 +77,7 @@ export function parsePattern(text: string): AddressPattern {
   return Object.freeze({ text, parts: Object.freeze(parts) })
 }
 
-/** Whether the instance is meant. Pure. @throws `bus.address` for a pattern or an address that is none */
+/** Tells whether the pattern matches the instance. Pure. @throws `bus.address` for an invalid pattern or address */
 export function matchesAddress(pattern: string, address: Address | string): boolean {
   return matches(parsePattern(pattern), typeof address === 'string' ? parseAddress(address) : address)
 }
@@ -93,7 +93,7 @@ export function matches({ parts }: AddressPattern, { service, group, instance }:
 
 function split(text: unknown): string[] {
   if (typeof text !== 'string') throw new BusError('bus.address', { address: show(text), expected: 'expected text' })
-  // More than the longest there can be is not worth looking at.
+  // Longer texts cannot be valid.
   if (text.length > PARTS * (MAX_PART + 1))
     throw new BusError('bus.address', { address: show(text), expected: `at most ${MAX_PART} characters in a part` })
   return text.split(':')

@@ -4,7 +4,7 @@ import { type Address, formatAddress } from './address.ts'
 import { BusError } from './errors.ts'
 import type { BusOptions } from './options.ts'
 
-/** The `authorize` option. Anything but a true answer in time means no. */
+/** The `authorize` option. Anything other than a timely `true` means no. */
 export class Authorization {
   readonly #authorize: BusOptions['authorize']
   readonly #clock: Clock
@@ -16,7 +16,7 @@ export class Authorization {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Why it may not. Never rejects. */
+  /** Returns the reason for a refusal. Never rejects. */
   async refusalOf(event: string, from: Address, to: string): Promise<BusError | undefined> {
     if (this.#authorize === undefined) return undefined
     const sender = formatAddress(from)

@@ -12,11 +12,11 @@ const READY_MS = 30 * SECOND
 export interface BusBindings {
   readonly events: string
   readonly acks: string
-  /** `undefined` when the members come from somewhere else. */
+  /** Undefined if the members come from another source. */
   readonly presence: string | undefined
 }
 
-/** The bus's place in a binder: which of its bindings run. */
+/** The bus's bindings in a binder, and which of them run. */
 export class BinderAttachment {
   readonly #names: BusBindings
   readonly #clock: Clock
@@ -27,7 +27,7 @@ export class BinderAttachment {
     this.#clock = clock
   }
 
-  /** @throws TypeError when it is no binder, or one without the bus's bindings */
+  /** @throws TypeError when it is not a binder, or lacks the bus's bindings */
   attach(binder: Binder): void {
     const remedy = 'a binder made with bindings: [..., ...bus.bindings] and sends: [..., ...bus.channels]'
     if (!hasMethods(binder, ['send', 'binding', 'bindings', 'health'])) throw wrongKind('bus.start', binder, remedy)
@@ -43,35 +43,35 @@ export class BinderAttachment {
     return this.#binder
   }
 
-  /** Why events, or presence, do not arrive at the moment. */
+  /** Reason why events, or presence, do not arrive at the moment. */
   get trouble(): string | undefined {
     const [first] = this.#unheard([this.#names.events, this.#names.presence])
     return first
   }
 
-  /** Why nothing reaches the broker, in the words of the transport. Its subscriptions may wait for it without an end. */
+  /** Reason why the broker cannot be reached, from the transport. Its subscriptions may wait for it indefinitely. */
   get away(): string | undefined {
     const transport = this.#binder?.health().transport
     return transport?.status === 'down' ? (transport.detail ?? 'the transport is down') : undefined
   }
 
-  /** The same as `trouble`, or else why answers do not arrive. */
+  /** Same as `trouble`, or else the reason why answers do not arrive. */
   get troubleWithAnswers(): string | undefined {
     const [first] = this.#unheard(this.#all)
     return first
   }
 
-  /** Rises when the place in the events channel was taken anew. */
+  /** Increases when the events channel was subscribed again. */
   get subscribed(): number {
     return this.#status(this.#names.events)?.subscribed ?? 0
   }
 
-  /** @throws `bus.not_ready`, the signal's reason */
+  /** @throws `bus.not_ready`, the reason of the signal */
   async listening(options: Omit<ReadyOptions, 'acks'>): Promise<void> {
     await this.#until(() => this.#unheard([this.#names.events, this.#names.presence]), options)
   }
 
-  /** Begins to read the answers, if it has not. @throws `bus.not_ready`, the signal's reason */
+  /** Starts to read the answers, unless it already does. @throws `bus.not_ready`, the reason of the signal */
   async listeningForAnswers(options: Omit<ReadyOptions, 'acks'>): Promise<void> {
     const control = this.binder.binding(this.#names.acks)
     if (control.status().state === 'stopped') await control.start()
@@ -82,7 +82,7 @@ export class BinderAttachment {
     return [this.#names.events, this.#names.acks, this.#names.presence].filter((name) => name !== undefined)
   }
 
-  /** The bindings of the binder beside the bus's own. */
+  /** Returns the bindings of the binder except the bus's own. */
   others(): readonly BindingStatus[] {
     const own = new Set(this.#all)
     return (this.#binder?.bindings() ?? []).filter(({ name }) => !own.has(name))
@@ -92,7 +92,7 @@ export class BinderAttachment {
     return this.#binder?.bindings().find((binding) => binding.name === name)
   }
 
-  /** Bindings that do not run. */
+  /** Returns bindings that do not run. */
   #waiting(names: readonly (string | undefined)[]): string[] {
     return names.flatMap((name) => {
       const status = name === undefined ? undefined : this.#status(name)
@@ -101,7 +101,7 @@ export class BinderAttachment {
     })
   }
 
-  /** The same, with those that run and get nothing for a while: behind a transaction of another producer. */
+  /** Returns bindings that do not run, and those that receive nothing for a while: behind another producer's transaction. */
   #unheard(names: readonly (string | undefined)[]): string[] {
     const blocked = names.flatMap((name) => {
       const status = name === undefined ? undefined : this.#status(name)

@@ -8,7 +8,7 @@ import type { Receiver } from './receiver.ts'
 import type { InstanceReportWatches } from './reports/instance-report-watches.ts'
 import type { BusContext } from './shared-dependencies.ts'
 
-/** Parts of a bus that messages arrive at. */
+/** Parts of a bus that receive messages. */
 interface Receivers {
   readonly receiver: Receiver
   readonly answers: Acknowledgements
@@ -33,7 +33,7 @@ export function busBindings(
     const heard = (body: Uint8Array, context: HandlerContext): void => to.presence?.arrived(body, context)
     bindings.push(sink(presence, { ...once, name: names.presence }, heard))
   }
-  // The binder cannot read it: a tombstone, or a payload in a version or form of its own. No bus wrote that.
+  // The binder cannot decode it: a tombstone, or a payload with another version or form. No bus wrote it.
   const unreadable = async (_error: Error, { id }: HandlerContext): Promise<'handled'> => {
     counters.dropped('malformed', { messageId: id })
     return 'handled'

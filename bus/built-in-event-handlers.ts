@@ -1,4 +1,4 @@
-/** Reactions of this instance to the built-in events. Each may arrive twice and takes effect once. */
+/** Handlers of the built-in events in this instance. Each event may arrive twice and takes effect once. */
 import type { BindingControl } from '../binder/status.ts'
 import {
   type ConfigChange,
@@ -22,7 +22,7 @@ type Control = readonly [BusEvent, AnyHandler]
 
 type LiveConfigs = ReadonlyMap<string, LiveConfig<unknown>>
 
-/** @param wanted called when a watch asks for reports */
+/** @param wanted called when a watch requests reports */
 export function builtInEventHandlers(
   context: BusContext,
   configs: LiveConfigs,
@@ -46,7 +46,7 @@ function control<T>(
   return [event as unknown as BusEvent, handler as AnyHandler]
 }
 
-/** All are tried, also when one fails. @throws what the first that fails throws */
+/** Tries all, even if one fails. @throws the first error */
 async function refresh(configs: LiveConfigs): Promise<HandlerResult> {
   const loadable = Array.from(configs.values()).filter(({ canLoad }) => canLoad)
   const results = await Promise.allSettled(loadable.map((config) => config.refresh()))
@@ -64,7 +64,7 @@ async function setLevel({ setLevel: set }: BusContext, level: LogLevel): Promise
 function pause({ control, name }: { readonly control: BindingControl; readonly name: string }): void {
   control.pause()
   const { state } = control.status()
-  // While connecting it is kept in mind: it will be paused from its first moment.
+  // While connecting the request is remembered, and the binding is paused from its start.
   if (state !== 'paused' && state !== 'connecting')
     throw new BusError('bus.control_refused', {
       message: `binding "${name}" is ${state}: only one that runs can be paused`,
@@ -80,7 +80,7 @@ function resume({ control, name }: { readonly control: BindingControl; readonly 
     })
 }
 
-/** @throws `bus.control_refused` naming the bindings there are */
+/** @throws `bus.control_refused` listing the existing bindings */
 function bindingOf(
   { connection, names: own }: BusContext,
   name: string,

@@ -1,13 +1,13 @@
-/** The events every bus knows. Their schemas are written by hand: the package brings no schema library. */
+/** Events known to every bus. Their schemas are written by hand, because the package has no schema library. */
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { BUILT_IN_PREFIX, type BusEvent } from './define-event.ts'
 
-/** Loads every watched config again. */
+/** Makes every watched config load again. */
 export const Refresh: BusEvent<Empty> = builtIn('refresh', () => undefined)
 
 /** The levels of `SetLogLevel`, from the most lines to none. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-/** A level that `SetLogLevel` sets; `silent` logs nothing. */
+/** Level for `SetLogLevel`; `silent` logs nothing. */
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Sets the level of the bus's logger, or calls the option `setLevel`. */
@@ -26,7 +26,7 @@ export const Shutdown: BusEvent<{ readonly reason?: string | undefined }> = buil
   reason === undefined || isText(reason, 1_000) ? undefined : ['reason', 'expected text of at most 1000 characters'],
 )
 
-/** How often, and for how long, both in ms. */
+/** Interval and duration of reports, both in ms. */
 export interface ReportOrder {
   readonly everyMs: number
   readonly forMs: number
@@ -35,7 +35,7 @@ export interface ReportOrder {
 const MAX_REPORTING_MS = 5 * 60_000
 
 /**
- * Asks for reports of names and counters: `Bus.watch` repeats it, so that instances report only while watched. Handled by the bus
+ * Requests reports of names and counters: `Bus.watch` repeats it, so that instances report only while watched. Handled by the bus
  * itself.
  */
 export const SendReports: BusEvent<ReportOrder> = builtIn('send-reports', ({ everyMs, forMs }) => {
@@ -46,8 +46,8 @@ export const SendReports: BusEvent<ReportOrder> = builtIn('send-reports', ({ eve
 })
 
 /**
- * A watched config has another value. With `version` (from the store that holds it) older ones never win; without, the
- * time of the event counts. Without `value` it is a hint: load it.
+ * New value of a watched config. With `version` (from the store that contains it) older ones never replace it; without, the time
+ * of the event counts. Without `value` it is a hint to load it.
  */
 export interface ConfigChange {
   readonly name: string
@@ -55,7 +55,7 @@ export interface ConfigChange {
   readonly version?: number | undefined
 }
 
-/** Tells every watched config of that name about another value. Handled by the bus itself. */
+/** Sends a new value to every watched config with that name. Handled by the bus itself. */
 export const ConfigChanged: BusEvent<ConfigChange> = builtIn('config-changed', ({ name, version }) => {
   if (!isText(name, 200)) return ['name', 'expected the name of a config']
   const fits = version === undefined || (Number.isSafeInteger(version) && (version as number) >= 0)
@@ -82,7 +82,7 @@ function builtIn<T>(name: string, issueOf: (fields: Fields) => FieldIssue): BusE
   const validate = (value: unknown): StandardSchemaV1.Result<T> => {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       return { issues: [{ message: 'expected an object' }] }
-    // No prototype: a received `__proto__` is a field like any other.
+    // Without a prototype, so that a received `__proto__` is a field like any other.
     const fields = Object.assign(Object.create(null) as object, value) as Fields
     const issue = issueOf(fields)
     return issue === undefined ? { value: value as T } : { issues: [{ path: [issue[0]], message: issue[1] }] }

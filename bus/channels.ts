@@ -1,10 +1,10 @@
 /**
- * The three channels of a bus. One partition each: events keep the order in which the broker took them, and there is
- * little of them. No groups: every instance gets every message from now on, nothing is kept.
+ * The three channels of a bus. One partition each, because events keep the order of the broker and are few. No groups: every
+ * instance receives every new message, nothing is kept.
  *
- * - `<channel>.events`: read by everybody
- * - `<channel>.presence`: read by everybody, unless the members come from somewhere else
- * - `<channel>.acks`: read only by instances that have asked for acknowledgements, so that answers do not go to all
+ * - `<channel>.events`: read by all
+ * - `<channel>.presence`: read by all, unless the members come from another source
+ * - `<channel>.acks`: read only by instances that have requested acknowledgements, so that answers do not go to all
  */
 
 import { type Channel, defineChannel } from '../binder/channel/channel.ts'
@@ -12,7 +12,7 @@ import { HOUR } from '../core/clock.ts'
 import type { Codec } from '../core/codec.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 
-/** The body as it travels: it is signed as bytes, and parsed only when it is for us and genuine. */
+/** The body as sent: it is signed as bytes, and parsed only if it is for this instance and genuine. */
 export type BusChannel = Channel<Uint8Array, Uint8Array>
 
 export interface BusChannels {

@@ -28,14 +28,16 @@ export class Counters {
   readonly #logger: Logger
   readonly #telemetry: BusTelemetry | undefined
 
-  /** @param telemetry is told of what is dropped, too */
+  /** @param telemetry also counts dropped messages */
   constructor(clock: Clock, logger: Logger, telemetry?: BusTelemetry) {
     this.#telemetry = telemetry
     this.#clock = clock
     this.#logger = logger
   }
 
-  /** Counts a drop, and logs at most one line per second and reason: a flood may have millions. Never logs the payload. */
+  /**
+   * Counts a drop, and logs at most one line per second and reason, because a flood may have millions. Never logs the payload.
+   */
   dropped(reason: BusDropReason, fields: Readonly<Record<string, unknown>>): void {
     const count = ++this.#dropped[reason]
     this.#telemetry?.dropped(reason)

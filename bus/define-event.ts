@@ -5,8 +5,8 @@ import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address } from './address.ts'
 
 /**
- * A kind of event: a name and a payload schema. Frozen data that both sides import. As with a channel, `Input` is what a
- * publisher gives and what travels, `Output` what a handler gets.
+ * A kind of event: a name and a payload schema. Frozen data that both sides import. As for a channel, `Input` is the type that a
+ * publisher passes and that is sent, `Output` the type that a handler receives.
  */
 export interface BusEvent<Input = unknown, Output = Input> {
   readonly name: string
@@ -15,13 +15,13 @@ export interface BusEvent<Input = unknown, Output = Input> {
 
 /** Options of `defineEvent`. */
 export interface EventOptions<S extends StandardSchemaV1> {
-  /** Any Standard Schema (zod, valibot, arktype, ...). The payload travels as JSON. */
+  /** Any Standard Schema (zod, valibot, arktype, ...). The payload is sent as JSON. */
   readonly payload: S
 }
 
 const NAMES = optionNames<EventOptions<StandardSchemaV1>>({ payload: true })
 
-/** Names of events that are built in begin with it. */
+/** Prefix of the names of built-in events. */
 export const BUILT_IN_PREFIX = 'concordat.'
 
 /**
@@ -49,31 +49,31 @@ export function defineEvent<S extends StandardSchemaV1>(
   return Object.freeze({ name, schema }) as BusEvent<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
 }
 
-/** Checks that it is an event, whichever copy of the package made it. @throws TypeError naming the path */
+/** Checks that a value is an event, from any copy of the package. @throws TypeError naming the path */
 export function requireEvent<In, Out>(path: string, event: BusEvent<In, Out>): BusEvent<In, Out> {
   if (typeof event?.name === 'string' && hasMethods(event.schema?.['~standard'], ['validate'])) return event
   throw wrongKind(path, event, 'what defineEvent returned')
 }
 
-/** Context of a handler, beside the payload. */
+/** Context of a handler, in addition to the payload. */
 export interface EventContext {
   readonly id: string
   readonly event: string
   readonly from: Address
-  /** The pattern it was sent to. */
+  /** Pattern of the recipients. */
   readonly to: string
-  /** When it was published, epoch ms by the sender's clock. */
+  /** Time of publishing, epoch ms by the sender's clock. */
   readonly time: number
-  /** Aborts when `handlerTimeoutMs` is over or the bus has closed: the answer does not wait any longer. */
+  /** Aborts when `handlerTimeoutMs` has passed or the bus has closed: the answer does not wait any longer. */
   readonly signal: AbortSignal
   /** Logs with the event's id, name and sender. */
   readonly log: ContextLogger
 }
 
-/** Resolves when it has done it, which is then acknowledged; what it throws is told to the publisher. */
+/** Handles an event. It is acknowledged when the promise resolves; the publisher receives the error if it rejects. */
 export type EventHandler<Payload> = (payload: Payload, context: EventContext) => void | Promise<void>
 
-/** An event with its handler, for the option `on`. Made by `onEvent`. */
+/** An event with its handler, for the option `on`. Created by `onEvent`. */
 export interface EventSubscription {
   readonly event: BusEvent
   readonly handler: EventHandler<unknown>

@@ -1,12 +1,12 @@
 /**
- * Writes and reads the headers of the bus. Reading never throws, whatever was sent. The order of `signedFields` is the canonical form
- * that is signed; `docs/reference/wire-format.md` has it for other languages.
+ * Writes and reads the headers of the bus. Reading never throws, whatever was sent. The order of `signedFields` is the canonical
+ * signed form; `docs/reference/wire-format.md` describes it for other languages.
  */
 import type { HandlerContext } from '../binder/bindings/handler-types.ts'
 import type { Headers, HeaderValue } from '../binder/channel/message.ts'
 import { type Address, type AddressPattern, parseAddress, parsePattern } from './address.ts'
 
-/** Raised when an older bus could misunderstand a message; those drop what they do not know. */
+/** Raised when an older bus could misunderstand a message; older ones drop messages with an unknown version. */
 const BUS_VERSION = 1
 
 interface Signed {
@@ -15,7 +15,7 @@ interface Signed {
   /** Epoch ms by the sender's clock. */
   readonly time: number
   readonly id: string
-  /** Claimed sender. True only if the message is signed. */
+  /** Claimed sender. Reliable only if the message is signed. */
   readonly from: Address
   readonly sender: string
 }
@@ -37,7 +37,7 @@ export interface AckEnvelope extends Signed {
   readonly status: AckStatus
 }
 
-/** `hello` asks the others to say that they are here. */
+/** `hello` asks the other instances to announce themselves. */
 export type PresenceState = 'hello' | 'here' | 'left'
 
 export interface PresenceEnvelope extends Signed {
@@ -48,7 +48,7 @@ export interface PresenceEnvelope extends Signed {
   readonly intervalMs: number
 }
 
-/** Report of an instance. It travels on the channel of the answers. */
+/** Report of an instance, sent on the channel of the answers. */
 export interface ReportEnvelope extends Signed {
   readonly kind: 'report'
   /** Session of the process: its counters restart with it. */
@@ -57,7 +57,7 @@ export interface ReportEnvelope extends Signed {
 
 export type Envelope = EventEnvelope | AckEnvelope | PresenceEnvelope | ReportEnvelope
 
-/** Why a message was not understood. */
+/** Reason why a message could not be read. */
 export type ParseFailure = 'malformed' | 'unsupported'
 
 type Arrived = Pick<HandlerContext, 'id' | 'time' | 'headers'>
@@ -86,7 +86,7 @@ export function reportHeaders(report: Omit<ReportEnvelope, 'time' | 'id' | 'from
   return headers({ from: sender, report: true, session, signature })
 }
 
-/** Tells it from an answer before anything is parsed. */
+/** Distinguishes a report from an answer before anything is parsed. */
 export function isReport({ headers }: Pick<Arrived, 'headers'>): boolean {
   return Object.hasOwn(headers, 'bus-report')
 }
@@ -96,7 +96,7 @@ function headers(values: Readonly<Record<string, HeaderValue | undefined>>): Hea
   return Object.fromEntries(present.map(([name, value]) => [`bus-${name}`, value as HeaderValue]))
 }
 
-/** Fields that the signature covers beside the body; no kind can be taken for another. */
+/** Fields that the signature covers in addition to the body, such that no kind can be mistaken for another. */
 export function signedFields(envelope: Envelope): readonly string[] {
   const common = [envelope.kind, envelope.id, envelope.sender, String(envelope.time)]
   switch (envelope.kind) {
@@ -157,7 +157,7 @@ function parse<T>(message: Arrived, build: (read: Reader, signed: Signed) => T):
   }
 }
 
-/** Reader for received headers. Other clients can send them too, as text only. */
+/** Reads received headers. Other clients can send them, too, as text only. */
 class Reader {
   readonly #headers: Headers
 

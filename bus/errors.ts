@@ -12,26 +12,26 @@ const REMEDIES = {
 
 /** Fields of a `BusError`, by code. */
 export interface BusErrors {
-  /** A text is no valid address or pattern. Nothing was sent. */
+  /** A text is not a valid address or pattern. Nothing was sent. */
   'bus.address': { address: string; expected: string }
   /**
-   * The bus is not started, or closed; or it was closed while the caller waited for acknowledgements. `path` is what was called, such as
-   * `bus("shop:a").publish`.
+   * The bus is not started, or is closed; or it was closed while the caller waited for acknowledgements. `path` is the called
+   * function, such as `bus("shop:a").publish`.
    */
   'bus.closed': { state: keyof typeof REMEDIES; path?: string }
-  /** The bus has no connection yet, or none on which answers could arrive. Nothing was sent. */
+  /** The bus has no connection yet, or none for answers. Nothing was sent. */
   'bus.not_ready': { waiting: readonly string[] }
-  /** The `authorize` hook said no: of the sender, and nothing was sent; or of a receiver, and it did nothing. */
+  /** The `authorize` hook refused: at the sender, and nothing was sent; or at a receiver, which did nothing. */
   'bus.forbidden': { event: string; from: string; to: string }
   /** An event over `maxPayloadBytes`. Nothing was sent. */
   'bus.payload_too_large': { event: string; bytes: number; maxBytes: number }
   /** In an acknowledgement: a handler did not finish within `handlerTimeoutMs`. Its signal has aborted. */
   'bus.handler_timeout': { event: string; timeoutMs: number }
-  /** In an acknowledgement: a built-in event that this instance cannot follow, and what it could. */
+  /** In an acknowledgement: this instance cannot obey a built-in event; the message says what it accepts. */
   'bus.control_refused': { message: string }
   /**
-   * A schema that answers with a promise did not settle in time: of an event that was to be published, and nothing was sent; or
-   * of a config, which keeps its value. `subject` is `event "name"` or `config "name"`.
+   * A schema that returns a promise did not settle in time: of an event to publish, which was not sent; or of a config, which
+   * keeps its value. `subject` is `event "name"` or `config "name"`.
    */
   'bus.schema_timeout': { subject: string; timeoutMs: number; option: string }
 }

@@ -7,7 +7,7 @@ import type { BusEvent, EventContext, EventHandler } from './define-event.ts'
 import type { EventEnvelope } from './envelope.ts'
 import { ACKED, failedWith, IGNORED, type Outcome } from './outcome.ts'
 
-/** Result of a built-in handler: nothing, that the event is not for this instance, or work for after the answer. */
+/** Result of a built-in handler: nothing, a note that the event is not for this instance, or work to do after the answer. */
 export type HandlerResult = undefined | void | typeof NOT_MINE | AfterAck
 export const NOT_MINE = Symbol('not mine')
 
@@ -31,7 +31,7 @@ interface Entry {
   readonly handlers: Set<{ readonly call: AnyHandler }>
 }
 
-/** The handlers by the name of their event. */
+/** Handlers by the name of their event. */
 export class Handlers {
   readonly #entries = new Map<string, Entry>()
   readonly #logger: Logger
@@ -40,7 +40,7 @@ export class Handlers {
     this.#logger = logger
   }
 
-  /** @returns the way to take it away @throws TypeError when the name belongs to another event */
+  /** @returns a function that removes it @throws TypeError when the name belongs to another event */
   add(event: BusEvent, handler: EventHandler<unknown> | AnyHandler): () => void {
     let entry = this.#entries.get(event.name)
     if (entry === undefined) this.#entries.set(event.name, (entry = { event, handlers: new Set() }))
@@ -52,7 +52,7 @@ export class Handlers {
     return () => handlers.delete(item)
   }
 
-  /** Calls all handlers, one after the other, the rest also when one fails. Never rejects. */
+  /** Calls all handlers, one after the other, even if one fails. Never rejects. */
   async handle(envelope: EventEnvelope, body: Uint8Array, signal: AbortSignal): Promise<Handled> {
     const entry = this.#entries.get(envelope.name)
     if (entry === undefined || entry.handlers.size === 0) return { outcome: IGNORED }
@@ -81,7 +81,7 @@ async function callAll(
   let isMine = false
   for (const { call } of handlers) {
     try {
-      // Each handler has a copy, since another may write into the payload.
+      // Each handler gets a copy, because another may modify the payload.
       const result = await call(handlers.length > 1 ? copyData(payload) : payload, context)
       isMine ||= result !== NOT_MINE
       if (result instanceof AfterAck) after.push(result)

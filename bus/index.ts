@@ -1,9 +1,9 @@
 /**
  * The bus: control events to every instance of some services, over the binder's transport.
  *
- * Guarantees: each addressed instance that is subscribed handles an event once, events of one sender in their order; who
- * asks hears who did it, who failed and who is missing. Does not guarantee: anything to an instance that is down; it
- * reads its state when it starts.
+ * Guarantees: each addressed instance that is subscribed handles an event once, and events of one sender in their order; a
+ * publisher can request which instances handled it, which failed, and which are missing. Does not guarantee anything to an
+ * instance that is down; it reads its state when it starts.
  *
  * @module
  */

@@ -13,9 +13,8 @@ const READY_MS = 30 * SECOND
 const CLOSE_MS = 2 * SECOND
 
 /**
- * What an instance does from start to close beside its events: read its state, say hello when it can hear, say that it is
- * here, and look for gaps. A gap is a subscription that was made anew: what was published in between is lost to this
- * instance, so it reads its state again.
+ * Life of an instance apart from its events: reads its state, announces itself when it can receive, and looks for gaps. A gap is
+ * a repeated subscription: this instance missed the events published in between, so it reads its state again.
  */
 export class InstanceLifecycle {
   readonly #context: BusContext
@@ -34,7 +33,7 @@ export class InstanceLifecycle {
     this.#joined.promise.catch(() => {})
   }
 
-  /** Resolves when the configs were tried and, with the broker up, hello was said. */
+  /** Resolves when the configs were tried and, while the broker is up, this instance was announced. */
   async start(): Promise<void> {
     const { connection, clock } = this.#context
     this.#subscribed = connection.subscribed
@@ -45,13 +44,16 @@ export class InstanceLifecycle {
     if (canHear) await within(clock, SECOND, this.#joined.promise, undefined)
   }
 
-  /** @throws `bus.not_ready`, the signal's reason */
+  /** @throws `bus.not_ready`, the reason of the signal */
   async ready({ timeoutMs = READY_MS, signal }: Omit<ReadyOptions, 'acks'>): Promise<void> {
     await unlessAborted(signal ?? this.#closing.signal, this.#untilJoined(timeoutMs))
     await this.#context.connection.listening({ timeoutMs, signal })
   }
 
-  /** A new instance waits until the others may have answered. @throws `bus.not_ready` when its hello does not come back */
+  /**
+   * Makes a new instance wait until the others may have answered. @throws `bus.not_ready` when its announcement does not come
+   * back
+   */
   async rollCall(): Promise<void> {
     const { clock } = this.#context
     if (this.#presence === undefined) return
@@ -70,7 +72,7 @@ export class InstanceLifecycle {
   async close(): Promise<void> {
     this.#closing.abort(new BusError('bus.closed', { state: 'closed' }))
     this.#configs.close()
-    // The member may just be announcing itself to an unavailable broker.
+    // The member may be announcing itself to an unavailable broker at this moment.
     await within(this.#context.clock, CLOSE_MS, this.#running, undefined)
   }
 

@@ -19,19 +19,19 @@ export class Members {
     this.#logger = logger
   }
 
-  /** @throws what the option `members` throws */
+  /** @throws errors of the option `members` */
   async live(): Promise<readonly Address[]> {
     const others = this.#given === undefined ? (this.#presence?.live() ?? []) : this.#addresses(await this.#given())
     const own = formatAddress(this.#own)
     return [this.#own, ...others.filter((address) => formatAddress(address) !== own)]
   }
 
-  /** @throws what the option `members` throws */
+  /** @throws errors of the option `members` */
   async addressed(to: AddressPattern): Promise<readonly string[]> {
     return (await this.live()).filter((address) => matches(to, address)).map((address) => formatAddress(address))
   }
 
-  /** A name that is no address cannot be addressed, so it cannot be missing either. */
+  /** A name that is not an address cannot be addressed, so it cannot be missing either. */
   #addresses(members: readonly BusMember[]): readonly Address[] {
     return members.flatMap((member) => {
       try {

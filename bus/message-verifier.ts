@@ -7,17 +7,17 @@ import type { Signer } from './signature.ts'
 interface VerifierOptions extends Pick<ResolvedBus, 'clock' | 'maxSkewMs' | 'maxPayloadBytes'> {
   readonly signer: Signer
   readonly counters: Counters
-  /** Address of this instance: its own messages say nothing about its clock. */
+  /** Address of this instance, whose own messages say nothing about its clock. */
   readonly self: string
 }
 
-/** How long a message that was refused for its time is reported. Presence comes more often. */
+/** How long a message refused because of its time is reported. Presence messages are more frequent. */
 const REPORTED_MS = 1 * MINUTE
 
 /** Checks every message of the bus, of any kind. A message that fails is dropped, counted and logged. */
 export class MessageVerifier {
   readonly #options: VerifierOptions
-  /** When the last genuine message of another instance came, on the monotonic clock. */
+  /** Monotonic time of the last genuine message of another instance. */
   #takenAt = Number.NEGATIVE_INFINITY
   #refused = { at: Number.NEGATIVE_INFINITY, sender: '', offMs: 0 }
 
@@ -29,7 +29,7 @@ export class MessageVerifier {
     return this.#options.signer.isOn
   }
 
-  /** The envelope if it may be believed. */
+  /** Returns the envelope if it is genuine. */
   admit<T extends Envelope>(parsed: T | ParseFailure, body: Uint8Array, messageId: string): T | undefined {
     const { counters, signer, maxPayloadBytes } = this.#options
     if (typeof parsed === 'string') {
@@ -60,7 +60,7 @@ export class MessageVerifier {
     if (sender !== self) this.#refused = { at: clock.monotonic(), sender, offMs: time - clock.now() }
   }
 
-  /** Why messages of others are refused, while one was refused for its time within a minute and none was taken. */
+  /** Reason why messages of others are refused, if one was refused because of its time within a minute and none was accepted. */
   get trouble(): string | undefined {
     const { clock, maxSkewMs } = this.#options
     const since = clock.monotonic() - REPORTED_MS
@@ -73,7 +73,7 @@ export class MessageVerifier {
     )
   }
 
-  /** Only a signature makes the time believable, and only then it matters: against a message that is played again. */
+  /** Only a signature makes the time reliable, and it matters only then: against replayed messages. */
   isStale(time: number): boolean {
     const { signer, clock, maxSkewMs } = this.#options
     return signer.isOn && Math.abs(clock.now() - time) > maxSkewMs

@@ -12,12 +12,12 @@ import type { BusMember } from './bus.ts'
 import { type EventSubscription, onEvent } from './define-event.ts'
 import { resolveSecrets } from './signature.ts'
 
-/** The requester and the requested action. As trustworthy as the signature: each holder of the secret can claim any sender. */
+/** Sender and action to authorize. As trustworthy as the signature: each holder of the secret can claim any sender. */
 export interface AuthorizeRequest {
-  /** Its name, `concordat.shutdown` for a built-in one. */
+  /** Name of the event, `concordat.shutdown` for a built-in one. */
   readonly event: string
   readonly from: Address
-  /** The pattern it is sent to. */
+  /** Pattern of the recipients. */
   readonly to: string
 }
 
@@ -25,52 +25,61 @@ export interface AuthorizeRequest {
 export interface BusOptions extends RuntimeOptions {
   /** First part of this instance's address. */
   readonly service: string
-  /** Second part, e.g. a region. @default 'default' */
+  /** Second part of the address, e.g. a region. @default 'default' */
   readonly group?: string | undefined
-  /** Third part. Unique among the running instances of service and group. @default `<service>-<random>` */
+  /** Third part of the address. Unique among the running instances of service and group. @default `<service>-<random>` */
   readonly instance?: string | undefined
-  /** The bus's channels are `<channel>.events`, `.acks`, `.presence`; instances with the same value hear each other. @default 'concordat.bus' */
+  /**
+   * Prefix of the bus's channels `<channel>.events`, `.acks`, `.presence`; instances with the same value form one bus. @default
+   * 'concordat.bus'
+   */
   readonly channel?: string | undefined
   /**
-   * Live instances, e.g. of a cluster membership. If set, the bus announces nothing and needs no presence channel.
+   * Returns live instances, e.g. of a cluster membership. If set, the bus announces nothing and needs no presence channel.
    * @default announcements of the instances
    */
   readonly members?: (() => readonly BusMember[] | Promise<readonly BusMember[]>) | undefined
   /**
-   * Signs what is sent with the first, accepts any, drops everything else. At least 32 bytes each; several to change it
-   * without a stop: first accept the new one everywhere, then sign with it, then drop the old one. @default not signed
+   * Secrets: messages are signed with the first, and accepted with any; all others are dropped. At least 32 bytes each. To change
+   * the secret without downtime: first accept the new one everywhere, then sign with it, then remove the old one. @default not
+   * signed
    */
   readonly secret?: string | readonly string[] | undefined
-  /** Asked before an event is sent and again before it is handled. What it throws means no. @default everybody may everything */
+  /** Called before an event is sent and again before it is handled. An error means no. @default everything is allowed */
   readonly authorize?: ((request: AuthorizeRequest) => boolean | Promise<boolean>) | undefined
-  /** Handlers, made by `onEvent`. */
+  /** Handlers, created by `onEvent`. */
   readonly on?: readonly EventSubscription[] | undefined
   /** Called by `SetLogLevel`. @default sets `logger.level`, if the logger has one, like pino's */
   readonly setLevel?: ((level: LogLevel) => void | Promise<void>) | undefined
   /** Called by `Shutdown`, once, after its acknowledgement was sent. @default `Shutdown` fails */
   readonly onShutdown?: ((request: ShutdownRequest) => void | Promise<void>) | undefined
-  /** How long `publish` waits for answers. @default 5 seconds */
+  /** Time limit of `publish` for answers. @default 5 seconds */
   readonly ackTimeoutMs?: number | undefined
   /**
-   * How long the handlers of an event, `authorize`, or the schema of an event that is published may take before it counts as
-   * failed. @default 30 seconds
+   * Time limit for the handlers of an event, `authorize`, and the schema of a published event, after which it has failed.
+   * @default 30 seconds
    */
   readonly handlerTimeoutMs?: number | undefined
   /** Size limit of an event, as JSON; larger ones are neither sent nor accepted. @default 256 KiB */
   readonly maxPayloadBytes?: number | undefined
-  /** With a secret: how far the time of a message may be from ours, clocks and transit together. @default 1 minute */
+  /**
+   * With a secret: largest accepted difference between the time of a message and this clock, including transit. @default 1 minute
+   */
   readonly maxSkewMs?: number | undefined
-  /** How long an event is remembered, to know it again. At least twice `maxSkewMs`. @default 10 minutes */
+  /** How long an event is remembered, to recognise repetitions. At least twice `maxSkewMs`. @default 10 minutes */
   readonly dedupeWindowMs?: number | undefined
-  /** How many are remembered at most. @default 10 000 */
+  /** Maximum number of remembered events. @default 10 000 */
   readonly dedupeMaxEvents?: number | undefined
-  /** Pause between announcements, and between looks for a gap. @default 5 seconds */
+  /** Interval of announcements, and of checks for gaps. @default 5 seconds */
   readonly heartbeatMs?: number | undefined
-  /** Announcements in a row that a dead instance has missed. @default 3 */
+  /** Number of consecutive missed announcements after which an instance is dead. @default 3 */
   readonly missedHeartbeats?: number | undefined
   /** How long `close` lets running handlers finish. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
-  /** Counts what is handled and dropped, times what is published. Spans of the messages are the binder's. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  /**
+   * Counts handled and dropped events, measures publishing. The binder records spans of the messages. From `openTelemetry()` of
+   * `concordat/core/opentelemetry`. @default none
+   */
   readonly telemetry?: Telemetry | undefined
 }
 
@@ -136,7 +145,7 @@ export interface ResolvedBus extends Wholes {
   readonly clock: Clock
 }
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option, never showing a secret */
+/** Applies the defaults and checks. @throws TypeError / RangeError naming the option, never showing a secret */
 export function resolveBus(options: BusOptions): ResolvedBus {
   const path = 'createBus'
   refuseUnknown(path, options, NAMES)
@@ -169,7 +178,7 @@ export function resolveBus(options: BusOptions): ResolvedBus {
   })
 }
 
-/** pino's way: the level is a property of the logger itself. */
+/** Sets the level as for pino, where it is a property of the logger. */
 function levelSetter(logger: (Logger & { level?: unknown }) | undefined): BusOptions['setLevel'] {
   if (typeof logger?.level !== 'string') return undefined
   return (level) => {

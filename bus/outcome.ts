@@ -1,16 +1,16 @@
-/** Outcome of an event at one instance, in a form that travels. */
+/** Outcome of an event at one instance, in a form that can be sent. */
 import { cutUtf8 } from '../core/cut-utf8.ts'
 import { said, toError } from '../core/errors.ts'
 import { parseShallow } from '../core/json-depth-limit.ts'
 import { fieldOf } from '../core/thrown-values.ts'
 import type { AckStatus } from './envelope.ts'
 
-/** Why a handler of an event failed, as far as it travels back to the sender. */
+/** Error of an event's handler, as sent back to the publisher. */
 export interface AckError {
   readonly name: string
   /** At most 1 024 bytes. */
   readonly message: string
-  /** Its stable code, when it has one: `bus.forbidden`. */
+  /** Its stable code, if it has one: `bus.forbidden`. */
   readonly code?: string | undefined
 }
 
@@ -43,7 +43,7 @@ export function encodeOutcome({ error }: Outcome): Uint8Array {
   return Buffer.from(JSON.stringify(error === undefined ? {} : { error }))
 }
 
-/** Never throws: what cannot be read is a failure without words. */
+/** Never throws: an unreadable outcome is a failure without a message. */
 export function decodeOutcome(status: AckStatus, body: Uint8Array): Outcome {
   if (status !== 'failed') return status === 'acked' ? ACKED : IGNORED
   const { name, message, code } = errorIn(body)

@@ -4,7 +4,7 @@ import type { Outcome } from './outcome.ts'
 
 /** Waits for the answers to published events. */
 export class PendingAcks {
-  /** Several for one id when a publisher has given the same id twice. */
+  /** Several for one id when a publisher has used the same id twice. */
   readonly #waits = new Set<AckWait>()
 
   get size(): number {
@@ -18,7 +18,7 @@ export class PendingAcks {
     return wait
   }
 
-  /** @returns false when no wait (any longer) expects it */
+  /** @returns false when no wait expects it (any longer) */
   answer(id: string, from: Address, sender: string, outcome: Outcome): boolean {
     let isWanted = false
     for (const wait of this.#waits) if (wait.id === id && wait.answer(from, sender, outcome)) isWanted = true
@@ -37,7 +37,7 @@ export class AckWait {
   readonly id: string
   readonly #to: AddressPattern
   readonly #expected: ReadonlySet<string>
-  /** Whose answer is waited for. Who is gone stays missing, and is not waited for. */
+  /** Instances whose answer is awaited. Those that leave count as missing, and are no longer awaited. */
   readonly #open: Set<string>
   readonly #answers = new Map<string, Outcome>()
   readonly #done = Promise.withResolvers<void>()
@@ -54,7 +54,7 @@ export class AckWait {
     if (this.#open.size === 0) this.#done.resolve()
   }
 
-  /** Resolves when everybody has answered that can. @throws what `fail` was given */
+  /** Resolves when all possible answers have arrived. @throws the argument of `fail` */
   get complete(): Promise<void> {
     return this.#done.promise
   }
@@ -76,7 +76,7 @@ export class AckWait {
     return true
   }
 
-  /** Drops the instances that are not among these: they will not answer. */
+  /** Removes all other instances from the wait, because they will not answer. */
   keepOnly(live: ReadonlySet<string>): void {
     for (const name of Array.from(this.#open)) if (!live.has(name)) this.#close(name)
   }

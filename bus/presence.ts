@@ -10,14 +10,14 @@ import { type PresenceEnvelope, type PresenceState, parsePresence, presenceHeade
 import { Roster } from './roster.ts'
 import type { BusContext } from './shared-dependencies.ts'
 
-/** Time within which a new instance learns the others; a publisher that has just started waits for it. */
+/** Time within which a new instance learns about the others; a publisher that has just started waits for it. */
 export const ROLL_CALL_MS = 500
 /** On an unsigned bus, claimed pauses between announcements are capped at this many of ours, or a minute. */
 const SLOWEST = 12
 const GOODBYE_MS = 2_000
 const BODY = Buffer.from('{}')
 
-/** Says hello, here I am, goodbye, and hears the others. */
+/** Announces this instance, its presence and its departure, and receives the announcements of others. */
 export class Presence {
   readonly #context: BusContext
   readonly #trouble: RepeatedFailureLog
@@ -28,8 +28,8 @@ export class Presence {
   #hasLeft = false
   #twinHeardAt = Number.NEGATIVE_INFINITY
   /**
-   * Epoch ms, by the clock of another process with our address. Earlier announcements are of a process that had the address before us, or
-   * are replays.
+   * Epoch ms, by the clock of another process with the same address. Earlier announcements are replays, or of a previous process
+   * with this address.
    */
   #twinTime = Number.POSITIVE_INFINITY
 
@@ -44,13 +44,13 @@ export class Presence {
     this.#roster = new Roster({ missed, ...claims })
   }
 
-  /** Another process says that it has our address. */
+  /** True if another process claims this address. */
   get hasTwin(): boolean {
     const { clock, heartbeatMs, missedHeartbeats } = this.#context
     return clock.monotonic() - this.#twinHeardAt < heartbeatMs * missedHeartbeats
   }
 
-  /** The others. */
+  /** Returns the other live instances. */
   live(): readonly Address[] {
     return this.#roster.live()
   }
@@ -81,7 +81,7 @@ export class Presence {
     await finishesWithin(this.#context.clock, GOODBYE_MS, saying)
   }
 
-  /** From the channel. */
+  /** Handles a message of the channel. */
   arrived(body: Uint8Array, context: HandlerContext): void {
     const presence = this.#context.guard.admit(parsePresence(context), body, context.id)
     if (presence === undefined) return
@@ -110,7 +110,7 @@ export class Presence {
     if (presence.state === 'hello' && heard !== 'stale') this.#replySoon()
   }
 
-  /** Answers all simultaneous hellos at once, with a random delay among instances. */
+  /** Answers all simultaneous announcements at once, with a random delay among instances. */
   #replySoon(): void {
     if (this.#cancelReply !== undefined || this.#binder === undefined || this.#hasLeft) return
     this.#cancelReply = this.#context.clock.setTimer((Math.random() * ROLL_CALL_MS) / 4, () => {

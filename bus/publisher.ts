@@ -21,7 +21,7 @@ interface PublisherPeers {
   readonly members: Members
   readonly pending: PendingAcks
   readonly lifeline: InstanceLifecycle
-  /** Handles one's own events. */
+  /** Handles the publisher's own events. */
   readonly receiver: Receiver
 }
 
@@ -36,7 +36,7 @@ interface Order {
   readonly to: AddressPattern
   readonly id: string
   readonly signal: AbortSignal
-  /** `undefined`: no answers wanted. */
+  /** Undefined: no answers are awaited. */
   readonly ackTimeoutMs: number | undefined
 }
 
@@ -44,14 +44,14 @@ interface Sent {
   readonly envelope: EventEnvelope
   readonly body: Uint8Array
   readonly wait: AckWait | undefined
-  /** Resolves when the broker has confirmed. */
+  /** Resolves when the broker has confirmed it. */
   readonly sending: Promise<void>
 }
 
 /** Number of parts of a wait; between them, the event is sent again while answers are missing. */
 const ROUNDS = 3
 
-/** Publishes one event after the other, so that they leave in the order of the calls. */
+/** Publishes one event after the other, in the order of the calls. */
 export class EventPublisher {
   readonly #context: BusContext
   readonly #peers: PublisherPeers
@@ -66,12 +66,12 @@ export class EventPublisher {
     setMaxListeners(0, this.#closing.signal)
   }
 
-  /** Ends waits for a schema or for `authorize`, and refuses what was to follow them. */
+  /** Ends waits for a schema or for `authorize`, and refuses the calls behind them. */
   close(reason: Error): void {
     this.#closing.abort(reason)
   }
 
-  /** @throws as `Bus.publish` */
+  /** @throws the errors of `Bus.publish` */
   async publish(
     event: BusEvent,
     payload: unknown,
@@ -160,7 +160,7 @@ export class EventPublisher {
     return body
   }
 
-  /** Whose answers will be waited for, once answers can arrive. @throws `bus.not_ready` */
+  /** Returns the instances whose answers will be awaited, once answers can arrive. @throws `bus.not_ready` */
   async #expected({ to, signal }: Order, timeoutMs: number): Promise<readonly string[]> {
     const { connection, clock } = this.#context
     const { members, lifeline } = this.#peers
@@ -195,7 +195,7 @@ export class EventPublisher {
     counters.published++
   }
 
-  /** Once it is confirmed, but not before an earlier one, whose confirm may come later. */
+  /** After the confirm, but not before an earlier event, whose confirm may come later. */
   #handleOwn(envelope: EventEnvelope, body: Uint8Array, sending: Promise<void>): void {
     const before = this.#handled
     this.#handled = sending.then(
@@ -214,7 +214,7 @@ export class EventPublisher {
     for (let round = 1; round <= ROUNDS; round++) {
       const isComplete = await unlessAborted(signal, within(this.#context.clock, timeoutMs / ROUNDS, complete, false))
       if (isComplete || round === ROUNDS) break
-      // Beside the wait, which does not get longer by it.
+      // Concurrent with the wait, which does not get longer because of it.
       void this.#lookAgain(wait, repeat)
     }
     return wait.end()
@@ -233,7 +233,7 @@ export class EventPublisher {
     }
   }
 
-  /** Only the latest, or it would overtake what was published after it. */
+  /** Only the latest event, or it would overtake later ones. */
   async #repeat(envelope: EventEnvelope, body: Uint8Array): Promise<void> {
     if (this.#latestId !== envelope.id) return
     try {

@@ -18,17 +18,17 @@ interface Item {
   readonly body: Uint8Array
 }
 
-/** Senders whose events are handled at the same time. */
+/** Number of senders whose events are handled concurrently. */
 const CONCURRENCY = 64
-/** How long a shutdown waits for its own acknowledgement. */
+/** How long a shutdown waits until its own acknowledgement is sent. */
 const ANSWER_MS = 5 * SECOND
-/** Events that wait here, and their bytes, about; beyond, the broker keeps them. */
+/** Approximate limits of waiting events and their size; beyond, the broker keeps them. */
 const MAX_WAITING = 1_000
 const MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 /**
- * Events from the channel to the handlers. Taking them in never waits for a handler: those of one sender are handled one
- * after the other, those of several side by side, and one that hangs is given up after `handlerTimeoutMs`.
+ * Passes events from the channel to the handlers. Intake never waits for a handler: events of one sender are handled one after
+ * the other, those of several concurrently, and a hanging one is abandoned after `handlerTimeoutMs`.
  */
 export class Receiver {
   readonly #context: BusContext
@@ -61,12 +61,12 @@ export class Receiver {
     this.#lanes.hold()
   }
 
-  /** From now on handlers are called; what came before has waited. */
+  /** Starts to call handlers; earlier events have waited. */
   open(): void {
     this.#lanes.release()
   }
 
-  /** From the channel. Never rejects. */
+  /** Handles a message of the channel. Never rejects. */
   async arrived(body: Uint8Array, context: HandlerContext): Promise<void> {
     const { guard, counters, address } = this.#context
     const event = parseEvent(context)
@@ -78,7 +78,7 @@ export class Receiver {
     if (admitted !== undefined) await this.accept(admitted, body)
   }
 
-  /** An event that is for us and genuine; also one of our own, as soon as the broker has it. */
+  /** Accepts a genuine event for this instance; also its own, as soon as the broker has it. */
   async accept(event: EventEnvelope, body: Uint8Array): Promise<void> {
     const { counters, guard } = this.#context
     const seen = this.#seen
@@ -95,7 +95,7 @@ export class Receiver {
     while (this.#isFull && !this.#closed) await new Promise<void>((go) => this.#room.push(go))
   }
 
-  /** Why messages of others are refused. */
+  /** Reason why messages of others are refused. */
   get trouble(): string | undefined {
     return this.#context.guard.trouble
   }
@@ -104,7 +104,7 @@ export class Receiver {
     return this.#lanes.queued >= MAX_WAITING || (this.#lanes.queued > 0 && this.#bytes >= MAX_WAITING_BYTES)
   }
 
-  /** Lets what runs finish, then aborts it. What waits is dropped. */
+  /** Lets running handlers finish, then aborts them. Waiting events are dropped. */
   async close(drainTimeoutMs: number): Promise<void> {
     this.#closed = true
     this.#lanes.remove(() => true)
@@ -113,7 +113,7 @@ export class Receiver {
     this.#stopping.abort(new Error('the bus is closed'))
   }
 
-  /** Sent again because our answer has not arrived. While it runs, its end will be the answer. */
+  /** Repeated because the answer has not arrived. While a handler runs, its outcome will be the answer. */
   async #again(event: EventEnvelope): Promise<void> {
     this.#context.counters.duplicates++
     const outcome = this.#seen.outcomeOf(event)
@@ -136,7 +136,7 @@ export class Receiver {
     this.#seen.end(event, handled.outcome)
     this.#count(event, handled.outcome)
     this.#makeRoom()
-    // The next event of this sender does not wait for the answer to have left.
+    // The next event of this sender does not wait until the answer is sent.
     void this.#finish(event, handled)
   }
 

@@ -1,8 +1,8 @@
 /**
- * Instances according to their announcements. Pure: each call brings the time.
+ * Instances according to their announcements. Pure: each call passes the time.
  *
- * A member is dead when it has missed some announcements, counted by our own, which come back over the same channel: while none arrive,
- * not even ours, the channel is down and no member is declared dead.
+ * A member is dead when it has missed several announcements, counted by this instance's own, which return on the same channel:
+ * while none arrive, not even its own, the channel is down and no member is declared dead.
  */
 import type { Address } from './address.ts'
 import type { PresenceEnvelope } from './envelope.ts'
@@ -10,28 +10,28 @@ import type { PresenceEnvelope } from './envelope.ts'
 interface Member {
   readonly address: Address
   session: string
-  /** Time of its last announcement, by its clock: a late or repeated one is no news. */
+  /** Time of its last announcement, by its clock: a late or repeated one is ignored. */
   time: number
   intervalMs: number
   heardAt: number
-  /** Announcements of ours since. */
+  /** Number of own announcements since then. */
   ownSince: number
 }
 
-/** Meaning of an announcement: a new instance, a known one, one that leaves, or no news. */
+/** Meaning of an announcement: a new instance, a known one, one that leaves, or an outdated message. */
 export type Heard = 'joined' | 'known' | 'left' | 'stale'
 
 /** Above any real number of instances; a client with write access to the broker can invent them. */
 const MAX_MEMBERS = 10_000
 
 interface RosterOptions {
-  /** Announcements in a row that make a member dead. */
+  /** Number of consecutive missed announcements after which a member is dead. */
   readonly missed: number
-  /** Longer claimed pauses are capped: on an unsigned bus they could keep a ghost for days. @default any */
+  /** Limit of claimed pauses: on an unsigned bus longer ones could keep a dead instance for days. @default any */
   readonly maxIntervalMs?: number | undefined
   /**
-   * How long the last announcement of a departed member is kept, so that a replay of it is recognised. Only where times
-   * are signed: others say nothing. @default 0
+   * How long the last announcement of a departed member is kept, to recognise a replay. Only useful if times are signed. @default
+   * 0
    */
   readonly rememberMs?: number | undefined
 }
@@ -39,7 +39,7 @@ interface RosterOptions {
 export class Roster {
   readonly #options: RosterOptions
   readonly #members = new Map<string, Member>()
-  /** Instances that left or died: the time of the last announcement, by their clock, and when it was heard, by ours. */
+  /** Instances that left or died: the time of the last announcement, by their clock, and of its receipt, by this clock. */
   readonly #gone = new Map<string, { readonly time: number; readonly at: number }>()
 
   constructor(options: RosterOptions) {
@@ -62,7 +62,7 @@ export class Roster {
     return isNew ? 'joined' : 'known'
   }
 
-  /** Our own announcement has come back: the channel works. @returns who is dead now */
+  /** Called when this instance's own announcement has returned, so the channel works. @returns the instances that are dead now */
   ownHeard(now: number): readonly string[] {
     const dead: string[] = []
     for (const [name, member] of this.#members) {

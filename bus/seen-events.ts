@@ -7,8 +7,8 @@ interface SeenOptions {
   readonly windowMs: number
   readonly maxEvents: number
   /**
-   * This instance. Its clock may have been ahead for a moment: a forgotten time of its own that is further ahead than
-   * `maxSkewMs` would make it take its own events for old until that time has come. @default none
+   * This instance. Its clock may have been ahead for a moment: a forgotten time of its own that is further ahead than `maxSkewMs`
+   * would make it consider its own events old until that time. @default none
    */
   readonly own?: { readonly sender: string; readonly maxSkewMs: number } | undefined
 }
@@ -21,14 +21,14 @@ interface Entry {
   outcome: Outcome | undefined
 }
 
-/** Senders whose last forgotten time is kept apart; beyond, the eldest of them share one. */
+/** Number of senders whose last forgotten time is kept separately; further ones share one. */
 const MAX_SENDERS = 10_000
 
 /**
- * The events of the last while, by sender and id: each is handled once, and one that comes again is answered from here.
- * Bounded in time and in number. What is forgotten leaves its time behind: nothing of that sender as old as that is taken
- * for new, or a flood, or our clock set back, would make room for what was heard before. Of that sender only: the clock
- * of another one says nothing about it.
+ * Recent events by sender and id: each is handled once, and a repetition gets the stored answer. Bounded in time and number. A
+ * forgotten event leaves its time: no event of that sender as old as that is treated as new. Otherwise a flood, or this clock set
+ * back, would make room for repetitions. This applies to that sender only, because the clock of one sender says nothing about
+ * another's.
  */
 export class SeenEvents {
   readonly #options: SeenOptions
@@ -45,7 +45,7 @@ export class SeenEvents {
     return this.#entries.size
   }
 
-  /** True when it is new, and from now on is not. */
+  /** Returns true if the event is new, and records it. */
   begin(event: EventEnvelope): boolean {
     this.#forgetOld()
     const key = keyOf(event)
@@ -56,7 +56,7 @@ export class SeenEvents {
     return true
   }
 
-  /** Whether it may be one that was heard, and forgotten. */
+  /** Tells whether it may be a forgotten one. */
   isForgotten({ sender, time }: EventEnvelope): boolean {
     return time <= (this.#forgottenUpTo.get(sender) ?? this.#othersForgottenUpTo)
   }
@@ -75,7 +75,7 @@ export class SeenEvents {
     return this.#entries.get(keyOf(event))?.outcome
   }
 
-  /** Entries are in the order of their coming, so the old ones are first. */
+  /** Entries are in the order of their arrival, so the oldest are first. */
   #forgetOld(): void {
     const { clock, windowMs } = this.#options
     const limit = clock.monotonic() - windowMs
@@ -106,7 +106,7 @@ export class SeenEvents {
   }
 }
 
-/** An id alone does not name an event: senders may choose their own. No address has a space. */
+/** An id alone does not identify an event, because senders may choose their own. No address contains a space. */
 function keyOf({ sender, id }: EventEnvelope): string {
   return `${sender} ${id}`
 }

@@ -31,12 +31,12 @@ import { type BusContext, busContext } from './shared-dependencies.ts'
 import type { ConfigOptions, WatchedConfig } from './watched-config.ts'
 import { WatchedConfigs } from './watched-configs.ts'
 
-/** @throws TypeError / RangeError naming the option. Opens nothing. */
+/** Creates a bus. Opens nothing. @throws TypeError / RangeError naming the option */
 export function createBus(options: BusOptions): Bus {
   return new ServiceBus(resolveBus(options))
 }
 
-/** Puts the parts together and owns their life. */
+/** Assembles the parts, and starts and closes them. */
 class ServiceBus implements Bus {
   readonly address: string
   readonly bindings: readonly SinkBinding[]

@@ -9,7 +9,7 @@ import { Signer } from './signature.ts'
 import { BusTelemetry } from './telemetry.ts'
 import { UniqueTimestamps } from './unique-timestamps.ts'
 
-/** Members that the classes of one bus share. */
+/** State shared by the classes of one bus. */
 export interface BusContext extends ResolvedBus {
   /** The address as text. */
   readonly self: string
@@ -22,7 +22,7 @@ export interface BusContext extends ResolvedBus {
   readonly signer: Signer
   readonly guard: MessageVerifier
   readonly authorization: Authorization
-  /** Times of what this instance sends. */
+  /** Times of this instance's messages. */
   readonly times: UniqueTimestamps
 }
 

@@ -8,8 +8,8 @@ const MAX_SECRETS = 8
 export type Verdict = 'genuine' | 'unsigned' | 'forged'
 
 /**
- * The bytes that are signed: each field and then the body as `<length in bytes>:<bytes>,`, so that no two messages have
- * the same form, whatever their fields contain.
+ * Returns the bytes to sign: each field and then the body as `<length in bytes>:<bytes>,`, so that no two messages have the same
+ * form, whatever their fields contain.
  * @see https://cr.yp.to/proto/netstrings.txt
  */
 export function canonicalForm(fields: readonly string[], body: Uint8Array): Buffer {
@@ -22,12 +22,12 @@ export function canonicalForm(fields: readonly string[], body: Uint8Array): Buff
 
 const COMMA = Buffer.from(',')
 
-/** Signs with the first secret, accepts any. Without secrets it signs nothing and takes everything. */
+/** Signs with the first secret, accepts any. Without secrets it signs nothing and accepts everything. */
 export class Signer {
   readonly #secrets: readonly Buffer[]
   readonly #domain: readonly string[]
 
-  /** @param channel so that what was signed for one bus is worth nothing on another with the same secret */
+  /** @param channel part of the signature, so that signatures for one bus are invalid on another with the same secret */
   constructor(secrets: readonly Buffer[], channel: string) {
     this.#secrets = secrets
     this.#domain = ['concordat-bus-1', channel]
@@ -58,7 +58,7 @@ export class Signer {
   }
 }
 
-/** Says of a secret how long it is, and never what. @throws TypeError / RangeError naming the option */
+/** Errors contain the length of a secret, never its text. @throws TypeError / RangeError naming the option */
 export function resolveSecrets(path: string, secret: unknown): readonly Buffer[] {
   if (secret === undefined) return []
   const list: readonly unknown[] = Array.isArray(secret) ? secret : [secret]

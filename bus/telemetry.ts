@@ -1,4 +1,4 @@
-/** Metrics of a bus. Created only with the option `telemetry`. The binder makes the spans of its messages. */
+/** Metrics of a bus. Created only with the option `telemetry`. The binder records the spans of its messages. */
 import type { Clock } from '../core/clock.ts'
 import { errorType, type Measure, type Telemetry } from '../core/telemetry-interface.ts'
 import type { Acknowledgement } from './bus.ts'
@@ -39,7 +39,7 @@ export class BusTelemetry {
     this.#publish = telemetry.histogram(PUBLISH)
   }
 
-  /** @param event one that is handled here, or `(ignored)`: names of strangers have no bound */
+  /** @param event name of a handled event, or `(ignored)`, because foreign names are unbounded */
   handled(event: string, outcome: string): void {
     this.#handled(1, { 'concordat.bus.event': event, 'concordat.outcome': outcome })
   }
@@ -66,7 +66,7 @@ export class BusTelemetry {
     }
   }
 
-  /** @returns stops it */
+  /** @returns a function that stops it */
   observe(members: () => Promise<readonly unknown[]>): () => void {
     return this.#telemetry.gauges([MEMBERS], async () => [{ name: MEMBERS.name, value: (await members()).length }])
   }

@@ -1,8 +1,8 @@
 import type { ResolvedBus } from './options.ts'
 
 /**
- * Times of the messages of one instance, in epoch ms. No two are equal: they order its events. Times of a clock that was ahead for a
- * moment are given up, since receivers believe none of them: with those that follow they would drop everything until that time has come.
+ * Times of one instance's messages, in epoch ms. No two are equal, because they order its events. Times of a clock that was ahead
+ * for a moment are abandoned, because receivers would reject these and all following messages until that time.
  */
 export class UniqueTimestamps {
   readonly #options: Pick<ResolvedBus, 'clock' | 'maxSkewMs' | 'secrets'>

@@ -6,11 +6,11 @@ import { BusError } from './errors.ts'
 export interface ValidationLimit {
   readonly clock: Clock
   readonly timeoutMs: number
-  /** The option that it comes from. */
+  /** Name of the option that the schema belongs to. */
   readonly option: string
 }
 
-/** Same as `validate`, where others wait in line behind it. @throws SchemaError, `bus.schema_timeout` */
+/** Same as `validate`, with a time limit, because others wait behind it. @throws SchemaError, `bus.schema_timeout` */
 export async function validateInTime<S extends StandardSchemaV1>(
   { clock, timeoutMs, option }: ValidationLimit,
   subject: string,

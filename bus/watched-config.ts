@@ -11,7 +11,7 @@ import type { ConfigChange } from './built-in-events.ts'
 import { BusError } from './errors.ts'
 import { validateInTime } from './validate-with-timeout.ts'
 
-/** A value with the number that orders its changes: an entry of a shared state (`state.get('rates')`) fits. */
+/** A value with the number that orders its changes; an entry of a shared state (`state.get('rates')`) is assignable. */
 export interface VersionedValue {
   readonly value: unknown
   readonly version: number
@@ -19,13 +19,13 @@ export interface VersionedValue {
 
 /** Options of `bus.config`. */
 export interface ConfigOptions<S extends StandardSchemaV1> {
-  /** Every value that arrives has to fit; one that does not is refused and the old one stays. */
+  /** Schema of every received value; one that does not fit is refused and the old one stays. */
   readonly schema: S
-  /** Until something was loaded or announced. */
+  /** Value until one was loaded or announced. */
   readonly initial: StandardSchemaV1.InferOutput<S>
   /**
-   * Reads the value from where it is kept, e.g. a shared state: when the bus starts, at `Refresh`, after a gap, and when a
-   * change is announced without a version. `undefined`, or a value that is: nothing is kept yet. Its versions must never
+   * Reads the value from its store, e.g. a shared state: when the bus starts, at `Refresh`, after a gap, and when a change is
+   * announced without a version. `undefined`, or an entry without a value, means that there is none yet. Its versions must never
    * go back.
    */
   readonly load?: (() => VersionedValue | undefined | Promise<VersionedValue | undefined>) | undefined
@@ -33,16 +33,16 @@ export interface ConfigOptions<S extends StandardSchemaV1> {
   readonly loadTimeoutMs?: number | undefined
 }
 
-/** Read it where it is used, not once at the start. */
+/** A config whose value changes. Read it where it is used, not once at the start. */
 export interface WatchedConfig<T> {
   readonly name: string
-  /** The newest valid value this instance knows. */
+  /** The newest valid value known to this instance. */
   readonly value: T
-  /** 0: the initial one. Else of its source, or the time of the event that brought it. */
+  /** 0: the initial value. Otherwise the version of its source, or the time of its event. */
   readonly version: number
-  /** Called after each change, in order; what it throws is logged. Returns the way to stop. */
+  /** Calls `listener` after each change, in order; its errors are logged. Returns a function that stops it. */
   subscribe(listener: (value: T, version: number) => void): () => void
-  /** Loads it now. @throws what `load` throws, SchemaError, `bus.schema_timeout`; the old value stays then */
+  /** Loads it now. @throws the error of `load`, SchemaError, `bus.schema_timeout`; the old value stays then */
   refresh(): Promise<void>
 }
 
@@ -64,14 +64,17 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   readonly #listeners = new Set<(value: T, version: number) => void>()
   #value: T
   #version = 0
-  /** Versions come from a source. Else from clocks, and those of a source, which are smaller, win. */
+  /**
+   * True if versions come from a source. Otherwise they come from clocks, and those of a source, which are smaller, take
+   * precedence.
+   */
   #hasSourceVersion = false
-  /** The last requested load that has not begun: later requests share it. */
+  /** The last requested load that has not begun, which later requests share. */
   #next: Promise<void> | undefined
   #loading: Promise<void> = Promise.resolve()
   #loadFailure: string | undefined
 
-  /** @param onLoadFailed called after a failed load: the stored value may be newer than the one here */
+  /** @param onLoadFailed called after a failed load: the stored value may be newer than this one */
   constructor(
     name: string,
     options: ConfigOptions<StandardSchemaV1<unknown, T>>,
@@ -110,7 +113,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#load !== undefined
   }
 
-  /** Why the value may be an old one. */
+  /** Reason why the value may be outdated. */
   get loadFailure(): string | undefined {
     return this.#loadFailure
   }
@@ -120,7 +123,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Loads once at a time, and always after the call: an earlier read may be outdated. */
+  /** Loads once at a time, and always after the call, because an earlier read may be outdated. */
   refresh(): Promise<void> {
     if (this.#load === undefined) return Promise.resolve()
     this.#next ??= this.#loading.then(() => {
@@ -132,7 +135,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#next
   }
 
-  /** After a load that failed: again and again, until one has worked. */
+  /** Repeats a failed load until one succeeds. */
   async loadPatiently(signal: AbortSignal): Promise<void> {
     for (let attempt = 1; this.#loadFailure !== undefined; attempt++) {
       this.#logger.warn({ config: this.name, reason: this.#loadFailure }, 'bus: config not loaded, trying again')
@@ -143,8 +146,8 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   }
 
   /**
-   * @param time of the event
-   * @throws SchemaError, what `load` throws, `bus.control_refused`, also when the value known here is newer; the old value stays then
+   * @param time time of the event
+   * @throws SchemaError, the error of `load`, `bus.control_refused`, also when the known value is newer; the old value stays then
    */
   async change({ value, version }: ConfigChange, time: number): Promise<void> {
     if (value !== undefined && version !== undefined) return this.#takeOrRefuse(value, version, true)
@@ -157,7 +160,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#takeOrRefuse(value, time, false)
   }
 
-  /** Tells the publisher of a change whether it applies: an older one fails, the same change again succeeds. */
+  /** Reports to the publisher of a change whether it applies: an older one fails, a repetition succeeds. */
   async #takeOrRefuse(value: unknown, version: number, fromSource: boolean): Promise<void> {
     const isRepeated = version === this.#version && isDeepStrictEqual(value, this.#value)
     if ((await this.#take(value, version, fromSource)) || isRepeated) return
@@ -197,7 +200,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#load?.()
   }
 
-  /** @returns false when the value known here is newer, or of the same version */
+  /** @returns false when the known value is newer, or of the same version */
   async #take(candidate: unknown, version: number, fromSource: boolean): Promise<boolean> {
     if (this.#isOld(version, fromSource)) return false
     const limit = { clock: this.#clock, timeoutMs: this.#loadTimeoutMs, option: 'loadTimeoutMs' }
@@ -211,7 +214,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   }
 
   #isOld(version: number, fromSource: boolean): boolean {
-    // A source's version may have come while the schema checked a value without one.
+    // A source's version may have arrived while the schema checked a value without one.
     if (this.#hasSourceVersion !== fromSource) return this.#hasSourceVersion
     return version <= this.#version
   }

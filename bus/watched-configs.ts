@@ -11,7 +11,7 @@ export class WatchedConfigs {
   readonly #logger: Logger
   readonly #all = new Map<string, LiveConfig<unknown>>()
   readonly #closing = new AbortController()
-  /** Configs that are loaded again until it succeeds. */
+  /** Configs that are loaded again until they succeed. */
   readonly #failing = new Set<LiveConfig<unknown>>()
   #started = false
 
@@ -45,13 +45,13 @@ export class WatchedConfigs {
     return config
   }
 
-  /** Resolves after one attempt for each; those that failed go on in the background. */
+  /** Resolves after one attempt for each; failed ones continue in the background. */
   async start(): Promise<void> {
     this.#started = true
     await Promise.all(Array.from(this.#all.values(), (config) => this.#loadOnce(config)))
   }
 
-  /** Events may have been missed. Never rejects. */
+  /** Loads all again, because events may have been missed. Never rejects. */
   async reload(): Promise<void> {
     await this.start()
   }

@@ -6,46 +6,48 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../core/runtime-options.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 
-/** Anything with an idempotent `close`: an election, a binder, locks. */
+/** A part with an idempotent `close`: an election, a binder, locks. */
 export interface Closable {
   close(): unknown
 }
 
-/** Under this name a part is told that a signal has come, before anything is closed. */
+/** Name of the method with which a part is notified of a signal, before anything is closed. */
 export const ENDS: unique symbol = Symbol('concordat.ends')
 
-/** A part whose callers are not to be told, when the process ends by a signal, that it is closed. */
+/** A part whose callers must not get an error because it is closed, when the process ends by a signal. */
 export interface EndsBySignal {
-  /** @param closed resolves when all is closed, right before the process ends; it stays alive if another owner says so */
+  /**
+   * @param closed resolves when everything is closed, right before the process ends; it stays alive if another owner requires it
+   */
   [ENDS](signal: NodeJS.Signals, closed: Promise<void>): void
 }
 
 /** Options of `closeOnSignals`. */
 export interface CloseOnSignalsOptions extends RuntimeOptions {
-  /** Closed first, all at the same time: their hand-over needs what comes after. @default none */
+  /** Closed first, concurrently, because their hand-over needs the parts in `after`. @default none */
   readonly elections?: readonly Closable[] | undefined
   /**
-   * These after them, one by one: what the leader works with, the locks of the elections, and last the connections
-   * under all of it. A function is called.
+   * Closed afterwards, one by one: parts that the leader uses, the locks of the elections, and last their connections. A function
+   * is called.
    */
   readonly after?: ReadonlyArray<Closable | (() => unknown)> | undefined
   /** Signals that close it. @default ['SIGTERM', 'SIGINT'] */
   readonly signals?: readonly NodeJS.Signals[] | undefined
-  /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
+  /** Total time limit in ms; parts that have not closed by then are abandoned. @default 30 seconds */
   readonly timeoutMs?: number | undefined
   /**
-   * Ends the process once every `closeOnSignals` of it has closed, by the signal that came (process 1 of a container: with the
-   * exit code that stands for it, 143 after SIGTERM). A process with a listener of its own for the signal, added by `on` or by
-   * `once`, ends itself. False: it ends when nothing keeps it alive. @default true
+   * True: ends the process by the received signal, once every `closeOnSignals` in it has closed (process 1 of a container: with
+   * the corresponding exit code, 143 after SIGTERM). A process with its own listener for the signal, added by `on` or `once`,
+   * ends itself. False: it ends when nothing keeps it alive. @default true
    */
   readonly exit?: boolean | undefined
 }
 
-/** Waits for a signal, until it came or `stop` is called. */
+/** Waits for a signal, until it arrives or `stop` is called. */
 export interface SignalHandling extends Disposable {
-  /** Resolves when a signal has come and all is closed, or the time was over. Never rejects. */
+  /** Resolves when a signal has arrived and everything is closed, or the time limit has passed. Never rejects. */
   readonly closed: Promise<void>
-  /** Listens no more. Idempotent. */
+  /** Stops listening. Idempotent. */
   stop(): void
 }
 
@@ -59,9 +61,9 @@ const NAMES = optionNames<CloseOnSignalsOptions>({
 })
 
 /**
- * Closes everything in the right order when the process is told to end: leaderships are handed over while all they need
- * is still there, so the next leader begins within milliseconds instead of a ttl. The signal counts once: another one
- * while it closes ends the process as if this had not been called.
+ * Closes everything in the right order when the process receives a signal: leaderships are handed over while the parts that they
+ * need are open, so the next leader begins within milliseconds instead of a ttl. The signal counts once: another one while it
+ * closes ends the process immediately.
  * @throws TypeError / RangeError naming the option
  */
 export function closeOnSignals(options: CloseOnSignalsOptions): SignalHandling {
@@ -71,7 +73,7 @@ export function closeOnSignals(options: CloseOnSignalsOptions): SignalHandling {
 
 /** Listeners of every `closeOnSignals` in this process. */
 const ours = new WeakSet<object>()
-/** Shutdowns that go on in this process: the last one that is done may end it. */
+/** Shutdowns in progress in this process: the last one to finish may end it. */
 const underWay = new Set<object>()
 
 class Shutdown implements SignalHandling {
@@ -118,7 +120,7 @@ class Shutdown implements SignalHandling {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
-    // Asked now: a listener added by `once` is no longer counted when the parts have closed.
+    // Checked now: a listener added by `once` is no longer counted after the parts have closed.
     const isAlone = process.listeners(signal).every((listener) => ours.has(listener))
     underWay.add(this)
     this.stop()
@@ -154,7 +156,10 @@ function endsBySignal(part: object): part is EndsBySignal {
   return ENDS in part
 }
 
-/** Linux drops a signal that the first process of a container sends to itself: that one exits with the code of the signal. */
+/**
+ * Linux ignores a signal that the first process of a container sends to itself, so that process exits with the code of the
+ * signal.
+ */
 function endBy(signal: NodeJS.Signals): void {
   if (process.pid === 1) process.exit(128 + constants.signals[signal])
   process.kill(process.pid, signal)
@@ -178,7 +183,7 @@ function requireList<T>(path: string, value: readonly T[]): readonly T[] {
 }
 
 function closing(path: string, part: unknown): () => unknown {
-  // A part may be a function with a `close`, as a console for Express is: it is closed, not called.
+  // A part may be a function with a `close`, like a console for Express: it is closed, not called.
   if (hasMethods(part, ['close'])) return () => part.close()
   if (typeof part === 'function') return part as () => unknown
   throw wrongKind(path, part, 'something with close(), or a function')

@@ -46,8 +46,8 @@ import { startSteps } from './starting.ts'
 const CLOSE_NAMES = optionNames<CloseOptions>({ then: true, timeoutMs: true, signals: true, exit: true })
 
 /**
- * Puts a service together. Nothing is connected before `start`.
- * @throws TypeError / RangeError naming the option, of the service or of the part it belongs to
+ * Creates a service. Nothing is connected before `start`.
+ * @throws TypeError / RangeError naming the option of the service or of its part
  */
 export function createService<Sent extends string = never>(options: ServiceOptions<Sent>): Service<Sent> {
   return new AssembledService(resolveService(options))
@@ -118,7 +118,7 @@ class AssembledService implements Service, EndsBySignal {
 
   start(): Promise<void> {
     const started = this.#starting
-    // A start that failed says again why; one that succeeded is over.
+    // A start that failed throws its error again; one that succeeded has ended.
     if (started !== undefined && this.#isClosing())
       return started.then(() => {
         throw new ServiceClosed(this.name)
@@ -247,12 +247,12 @@ class AssembledService implements Service, EndsBySignal {
   }
 
   /**
-   * Leaderships first, while all they work with is there. Then the handlers, while the parts that they use are open: what the last of them
-   * add is still published by the relay, which sends through the same transport, so the relay closes before the binder.
+   * Closes leaderships first, while the parts that they use are open. Then handlers, while the parts that they use are open: the
+   * relay still publishes their last messages, through the same transport, so the relay closes before the binder.
    */
   async #close(): Promise<void> {
     this.#state = 'closing'
-    // A step of the start that is under way is over first: nothing is closed that is opened again, and none works in what is closed.
+    // First waits for a running step of the start, so that nothing closed is opened again or used.
     await finishesWithin(systemClock, this.#options.drainTimeoutMs, this.#beginning?.catch(noop) ?? Promise.resolve())
     const { binder, stored, locks, bus, elections, schedules, membership } = this.#parts
     await Promise.all(Object.values(schedules).map((schedule) => this.#closePart('schedule', schedule)))
@@ -273,7 +273,7 @@ class AssembledService implements Service, EndsBySignal {
     this.#givenUp.abort(new ServiceClosed(this.name))
   }
 
-  /** Waits for running handlers. Answers to sagas and requests, and the bus, still come. */
+  /** Waits for running handlers. Replies of sagas and requests, and bus messages, still arrive. */
   async #stopIntake(): Promise<void> {
     const { binder, intake } = this.#parts
     await Promise.all(intake.map((name) => binder.binding(name).stop()))

@@ -1,6 +1,6 @@
 import { ConcordatError } from '../core/errors.ts'
 
-/** A part that the service needs to be ready did not come up in time. It is tried again in the background. */
+/** A part that the service needs to be ready did not start in time. It is retried in the background. */
 export class ServiceNotReady extends ConcordatError {
   readonly code = 'service.not_ready' as const
   readonly retryable = true as const
@@ -23,7 +23,7 @@ export class ServiceNotReady extends ConcordatError {
   }
 }
 
-/** The service was closed: by `close()`, by a signal, or because its start failed. `cause`: what the start failed with. */
+/** The service was closed: by `close()`, by a signal, or because its start failed. `cause`: the error of the start. */
 export class ServiceClosed extends ConcordatError {
   readonly code = 'service.closed' as const
   readonly retryable = false as const

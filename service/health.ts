@@ -7,13 +7,13 @@ export interface PartHealth {
   readonly error?: string | undefined
 }
 
-/** The health of all parts, put together. */
+/** The combined health of all parts. */
 export interface ServiceHealth {
-  /** `down`: a part that decides on readiness is not up. `degraded`: another one is down, or a part is degraded. */
+  /** `down`: a part required for readiness is not up. `degraded`: another one is down, or a part is degraded. */
   readonly status: 'up' | 'degraded' | 'down'
-  /** False: the process can only be replaced. For a liveness probe. Servers that are away do not change it. */
+  /** False: only restarting the process helps. For a liveness probe. Unavailable servers do not change it. */
   readonly live: boolean
-  /** True: give it traffic. For a readiness probe. */
+  /** True: the instance can take traffic. For a readiness probe. */
   readonly ready: boolean
   /** Each part's own health: `binder`, `relay`, `coordinator`, `prepared`, `locks`, `bus`, `membership`, `leads <role>`, `schedule <role>`. */
   readonly parts: Readonly<Record<string, PartHealth>>
@@ -23,10 +23,10 @@ export type ServiceState = 'idle' | 'starting' | 'running' | 'closing' | 'closed
 
 /** `idle`: locks that were never used, a leadership that has not begun. They are healthy. */
 const HEALTHY: ReadonlySet<string> = new Set(['up', 'idle'])
-/** A handler that hangs, or a process that computes: traffic elsewhere would not change it. */
+/** A hanging handler, or a busy process: moving traffic elsewhere would not change it. */
 const WORKING: ReadonlySet<string> = new Set([...HEALTHY, 'degraded'])
 
-/** @param readiness the parts that decide; those that are not there count for nothing */
+/** @param readiness parts required for readiness; missing ones do not count */
 export function composeHealth(
   state: ServiceState,
   parts: Readonly<Record<string, PartHealth>>,
@@ -45,7 +45,7 @@ export function composeHealth(
   }
 }
 
-/** The parts that keep it from being ready. */
+/** Returns the parts because of which it is not ready. */
 export function waitingFor(
   health: ServiceHealth,
   readiness: readonly string[],

@@ -1,19 +1,19 @@
-/** Errors of this package, and of a database that is away, as answers of an HTTP server. */
+/** Converts errors of this package, and of an unavailable database, to HTTP responses. */
 import { sqlUnavailable } from '../core/sql-unavailable.ts'
 import { fieldOf } from '../core/thrown-values.ts'
 import { writeFault } from '../core/write-fault.ts'
 
-/** An answer for an error: for the `json` of Express and Hono, and the `send` of Fastify. */
+/** Response for an error: for `json` of Express and Hono, and `send` of Fastify. */
 export interface HttpProblem {
   /** HTTP status, 400 to 599. */
   readonly status: number
-  /** `retry-after` where the same request may succeed later. */
+  /** `retry-after` if the same request may succeed later. */
   readonly headers: Readonly<Record<string, string>>
-  /** The stable code and whether to try again. No message: this is for strangers. */
+  /** The stable code, and whether to try again. No message, because clients are untrusted. */
   readonly body: { readonly error: { readonly code: string; readonly retryable: boolean } }
 }
 
-/** Codes that are the requester's fault, or mean unavailable. Others become 503 if retryable, else 500. */
+/** Codes for errors of the client, or unavailable parts. Others become 503 if retryable, else 500. */
 const STATUS: Readonly<Record<string, number>> = {
   'core.codec': 400,
   'core.schema': 400,
@@ -47,7 +47,7 @@ const STATUS: Readonly<Record<string, number>> = {
 }
 
 const OURS = /^(?:core|binder|outbox|saga|locks|election|cluster|bus|service|pipeline|tokens)\./
-/** That of a service that closes, too: another instance takes the next request. */
+/** Also for a closing service, because another instance takes the next request. */
 const RETRY_AFTER = { 'retry-after': '1' } as const
 
 /** A driver has no stable codes, and its message may contain values and addresses. */
@@ -58,13 +58,14 @@ const DATABASE_UNAVAILABLE: HttpProblem = {
 }
 
 /**
- * HTTP status for an error of this package: 400 for a payload that its schema refuses, 403 for a refused token, 409 for a conflict, 413, 503 for
- * unavailable, closed or retryable, 500 for what must be fixed. Decided by its `code`, so it works for any copy of the package.
+ * Returns the HTTP response for an error of this package: 400 for a payload that its schema refuses, 403 for a refused token, 409
+ * for a conflict, 413, 503 for unavailable, closed or retryable, 500 for errors that have to be fixed. Decided by its `code`, so
+ * it works for any copy of the package.
  *
- * Returns 503 with the code `service.database_unavailable` for an error of a client that this package was given, also wrapped by a
- * library, when the database cannot be reached, takes no writes, or ended the connection. A 503 or 504 does not mean that nothing was done: a commit or a
- * message whose confirmation was lost may have arrived.
- * @returns `undefined` for other errors, such as a `Refusal` with a code of yours, or an error with a `status` or `statusCode`
+ * Returns 503 with the code `service.database_unavailable` for an error of a client that was passed to this package, also if a
+ * library wrapped it, when the database cannot be reached, accepts no writes, or ended the connection. A 503 or 504 does not mean
+ * that nothing was done: a commit or a message whose confirmation was lost may have succeeded.
+ * @returns `undefined` for other errors, such as a `Refusal` with your own code, or an error with a `status` or `statusCode`
  */
 export function httpProblem(error: unknown): HttpProblem | undefined {
   if (typeof error !== 'object' || error === null) return undefined
@@ -78,7 +79,7 @@ export function httpProblem(error: unknown): HttpProblem | undefined {
   return { status, headers: comesBack ? RETRY_AFTER : {}, body: { error: { code, retryable: comesBack } } }
 }
 
-/** An error with an HTTP status keeps it: the caller chose it. A missing right is for an operator, and stays a 500. */
+/** An error with an HTTP status keeps it, because the caller chose it. A missing right needs an operator, and stays a 500. */
 function isDatabaseUnavailable(error: object): boolean {
   const hasStatus = ['status', 'statusCode'].some((name) => typeof fieldOf(error, name) === 'number')
   return !hasStatus && sqlUnavailable(error) !== undefined && writeFault(error) === 'unavailable'

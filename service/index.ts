@@ -1,5 +1,5 @@
 /**
- * One service out of all parts: made, migrated, started, watched and closed together.
+ * A service made of all parts, which are created, migrated, started, monitored and closed together.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** Options of a service, merged with the defaults and checked. What belongs to a part is checked by the part. */
+/** Options of a service, merged with the defaults and checked. Each part checks its own options. */
 import { hostname } from 'node:os'
 import { needsService } from '../binder/bindings/complete-declarations.ts'
 import { checkName } from '../binder/channel/channel.ts'
@@ -92,16 +92,16 @@ export function resolveService(options: ServiceOptions): ResolvedService {
   })
 }
 
-/** Names of `health().parts` beside those of roles. */
+/** Names of `health().parts` other than those of roles. */
 const PART_NAMES = ['binder', 'relay', 'coordinator', 'prepared', 'locks', 'bus', 'membership'] as const
 
-/** A misspelt name would decide nothing, and the service would be ready too early. @throws TypeError */
+/** A misspelt name would have no effect, and the service would be ready too early. @throws TypeError */
 function readinessOf({ readiness, leads = {}, schedules = {} }: ServiceOptions): readonly string[] {
   if (readiness === undefined) return DEFAULT_READINESS
   const path = `${PATH}.readiness`
   if (!Array.isArray(readiness)) throw wrongKind(path, readiness, "a list of parts such as ['binder', 'locks']")
   const jobs = Object.keys(schedules)
-  // An election leads the role of a schedule, too.
+  // An election also leads the role of a schedule.
   const led = [...Object.keys(leads), ...jobs]
   const known = new Set<string>([
     ...PART_NAMES,
@@ -127,14 +127,14 @@ function identityOf(name: string, options: ServiceOptions): ServiceIdentity {
   })
 }
 
-/** Each line says which process wrote it, if the logger can have children; on stderr the service is enough. */
+/** Adds the process to each line, if the logger can have children; on stderr the service is enough. */
 function withIdentity(checked: Logger, given: unknown, service: string, instance: string): Logger {
   if (checked === stderrLogger) return withFields(checked, { service })
   if (!hasMethods(given, ['child'])) return checked
   return checkLogger(`${PATH}.logger`, (given['child'] as (fields: object) => Logger)({ service, instance }))
 }
 
-/** @throws TypeError naming what is missing */
+/** @throws TypeError naming the missing option */
 function requireWhatItNeeds({ bindings, sagas, sql, bus, parts, ...options }: ServiceOptions): void {
   if (bindings !== undefined && !Array.isArray(bindings)) throw wrongKind(`${PATH}.bindings`, bindings, 'a list')
   if (sagas !== undefined && !Array.isArray(sagas)) throw wrongKind(`${PATH}.sagas`, sagas, 'a list')

@@ -10,11 +10,11 @@ import type { CoordinatorOptions } from '../saga/coordinator/options.ts'
 /** Options that the service sets itself. */
 type Common = 'service' | 'sql' | 'schema' | 'instance' | 'logger' | 'telemetry' | 'transport'
 
-/** Options of the watch over prepared transactions. */
+/** Options of the watch for prepared transactions. */
 export interface PreparedOptions {
   /**
-   * From which age on a prepared transaction is told of, in ms: in `health()` and once in the log. It holds its rows, and keeps
-   * `VACUUM` from its work. @default 5 minutes: a saga that is decided at all is decided by then
+   * Age from which a prepared transaction is reported, in ms: in `health()` and once in the log. It holds its rows, and hinders
+   * `VACUUM`. @default 5 minutes, by which most sagas are decided
    */
   readonly olderThanMs?: number | undefined
 }
@@ -31,7 +31,7 @@ export interface PartOptions {
   readonly inbox?: Omit<InboxOptions, Common | 'outbox'> | undefined
   /** For the coordinator of the sagas. */
   readonly coordinator?: Omit<CoordinatorOptions, Common | 'outbox' | 'sagas'> | undefined
-  /** For the watch over what XA participants left prepared. */
+  /** For the watch for transactions that XA participants left prepared. */
   readonly prepared?: PreparedOptions | undefined
   /** For every role of `leads` and `schedules`. */
   readonly elections?: Omit<ElectionOptions, Common | 'locks' | 'role' | 'onGranted'> | undefined
@@ -41,10 +41,13 @@ export interface PartOptions {
   readonly membership?: Omit<MembershipOptions, Common | 'store' | 'cluster' | 'group' | 'meta'> | undefined
 }
 
-/** Begin of an error about an option: `createRelay.batchSize`. */
+/** Beginning of an error about an option: `createRelay.batchSize`. */
 const OPTION = /^create(\w+)\.([^.:[]+)/
 
-/** Gives an error about an option of `parts` its path in the options of the service. A part has the name of its function, or its plural. */
+/**
+ * Replaces the path in an error about an option of `parts` by that in the options of the service. A part has the name of its
+ * function, or its plural.
+ */
 export function atServicePath(error: unknown, parts: PartOptions): unknown {
   if (!(error instanceof TypeError || error instanceof RangeError)) return error
   const [, made = '', option = ''] = OPTION.exec(error.message) ?? []

@@ -1,4 +1,4 @@
-/** Makes the parts of a service, each with the service's identity. Connects nothing. */
+/** Creates the parts of a service, each with the service's identity. Connects nothing. */
 
 import { createBinder } from '../binder/assembly/create-binder.ts'
 import { type Binder } from '../binder/binder.ts'
@@ -38,12 +38,12 @@ export interface StoredParts {
   readonly prepared: PreparedWatch | undefined
 }
 
-/** Parts that the binder is made with. */
+/** Parts that the binder is created with. */
 type StoredBase = Omit<StoredParts, 'relay' | 'prepared'>
 
 export interface Parts {
   readonly binder: Binder
-  /** Names of the service's own bindings: those of coordinator, bus and replies serve what runs here already. */
+  /** Names of the service's own bindings; those of coordinator, bus and replies serve running work. */
   readonly intake: readonly string[]
   readonly stored: StoredParts | undefined
   readonly locks: Locks | undefined
