@@ -1,16 +1,16 @@
-/** Files that are there whole or not at all. */
+/** Writes files completely or not at all. */
 import { randomUUID } from 'node:crypto'
 import { link, open, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hasCode } from '../core/errors.ts'
 
-/** Replaces what is there, and is on the disk when it resolves: no failure of power leaves an empty file. */
+/** Replaces the file, which is on the disk when the promise resolves: a power failure leaves no empty file. */
 export async function writeWhole(path: string, text: string): Promise<void> {
   await fromTemporary(path, text, (temporary) => rename(temporary, path))
   await syncDirectory(dirname(path))
 }
 
-/** Flushes the directory, where the file system and the platform can. */
+/** Flushes the directory, if the file system and the platform can. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path).catch(() => undefined)
   try {
@@ -20,7 +20,7 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** @returns false when there is one already, which stays */
+/** @returns false when the file already exists */
 export async function createWhole(path: string, text: string): Promise<boolean> {
   try {
     await fromTemporary(path, text, (temporary) => link(temporary, path))

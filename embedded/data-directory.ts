@@ -1,9 +1,9 @@
 /**
  * A folder with a PGlite that survives kill -9.
  *
- *   DIR/lock       which process uses it, see `directory-lock.ts`, with what else belongs to that
- *   DIR/concordat  that the folder is ours: `begun` before the database is made, `ready` when it has been. One that was
- *                  only begun is half made, and is made again
+ *   DIR/lock       names the process that uses it, see `directory-lock.ts`, as do its other files
+ *   DIR/concordat  marks the folder as ours: `begun` before the database is created, `ready` afterwards. A folder with
+ *                  `begun` is incomplete, and is created again
  *   DIR/pg/        the database
  */
 import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
@@ -22,8 +22,8 @@ export interface OpenDatabase {
 }
 
 /**
- * Statements throw `embedded.lost` once another process has the folder, and `embedded.unusable` once the disk has no room
- * for the log of the database. The folder is made for its owner alone.
+ * Opens the folder. Statements throw `embedded.lost` once another process has it, and `embedded.unusable` once the disk has no
+ * space for the log of the database. Only its owner can access the folder.
  * @throws `embedded.in_use`, `embedded.foreign`, `embedded.unusable`
  */
 export async function openDataDirectory(path: string, clock: Clock = systemClock): Promise<OpenDatabase> {
@@ -45,7 +45,7 @@ export async function openDataDirectory(path: string, clock: Clock = systemClock
   }
 }
 
-/** Runs what the file system may refuse. @throws `embedded.unusable`, or our own error as it is */
+/** Runs operations that the file system may refuse. @throws `embedded.unusable`, or our own errors unchanged */
 async function onDisk<T>(directory: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
@@ -54,17 +54,17 @@ async function onDisk<T>(directory: string, work: () => Promise<T>): Promise<T> 
   }
 }
 
-/** Mode of the folder itself, as `initdb` of PostgreSQL makes its own; the folders above it get the usual mode. */
+/** Mode of the folder itself, like that of PostgreSQL's `initdb`; the folders above it get the usual mode. */
 const OWNER_ONLY = 0o700
 const ANY_READER = 0o777
 
-/** Takes the rights of group and others from a folder that is ours. A file system without modes keeps its own. */
+/** Removes the rights of group and others from our folder. A file system without modes keeps its own. */
 async function closeToOthers(directory: string): Promise<void> {
   const { mode } = await stat(directory)
   if ((mode & 0o077) !== 0) await chmod(directory, OWNER_ONLY).catch(() => undefined)
 }
 
-/** Not `mkdir` with `recursive`: Node never comes back from it where nothing can be made, such as below /proc. */
+/** Not `mkdir` with `recursive`: Node never returns from it where nothing can be created, such as below /proc. */
 async function makeFolders(directory: string, mode = OWNER_ONLY): Promise<void> {
   try {
     await mkdir(directory, { mode })
@@ -112,13 +112,13 @@ async function openDatabase(directory: string): Promise<OwnDatabase> {
 }
 
 interface DatabaseGuard {
-  /** False: no further byte may go to the database, not even at its end. */
+  /** False: nothing more may be written to the database, not even when it closes. */
   isUsable(): boolean
 }
 
 /**
- * Refuses every statement once another process has the folder, which reads and writes it; or once PostgreSQL found no room for
- * its log: PGlite would try to recover from that in a loop that never returns, and the process with it.
+ * Refuses every statement once another process has the folder, which reads and writes it; or once PostgreSQL found no space for
+ * its log, because PGlite would try to recover in a loop that never returns, and block the process.
  */
 function guardDatabase(lock: DirectoryLock, database: OwnDatabase, directory: string): DatabaseGuard {
   const run = database.execProtocolRawSync.bind(database)
@@ -133,7 +133,7 @@ function guardDatabase(lock: DirectoryLock, database: OwnDatabase, directory: st
       })
     return run(message)
   }
-  // Both ways in which PGlite reports what a statement answered.
+  // The two ways in which PGlite returns the answer of a statement.
   for (const name of ['execProtocol', 'execProtocolStream'] as const) {
     const exec = database[name].bind(database)
     database[name] = async (message, options) => {

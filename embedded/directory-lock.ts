@@ -1,14 +1,13 @@
 /**
- * One process at a time uses a folder: the file `lock` names it.
+ * Lets one process at a time use a folder, named in the file `lock`.
  *
- *   DIR/lock                      the process that has the folder, see `lock-holder.ts`; it touches it every two seconds
- *   DIR/concordat-<id>.sock       that it lives, for its kernel, see `lock-socket.ts`
- *   DIR/concordat-<digest>.claim  who may replace a dead lock, see `lock-contest.ts`
- *   DIR/concordat-<id>.tmp        what is being written
+ *   DIR/lock                      process that has the folder, see `lock-holder.ts`; it touches the file every two seconds
+ *   DIR/concordat-<id>.sock       shows its kernel that it is alive, see `lock-socket.ts`
+ *   DIR/concordat-<digest>.claim  process that may replace a dead lock, see `lock-contest.ts`
+ *   DIR/concordat-<id>.tmp        file being written
  *
- * Not guaranteed: a process on another kernel that stood still for so long that its lock was taken (a machine that was paused, a
- * file system that hung) may be in the middle of a statement, and writes what is left of it when it goes on. It begins no
- * other: `isHeld` comes before each.
+ * Not guaranteed: a process on another kernel that was stopped until its lock was taken (a paused machine, a hanging file system)
+ * may be within a statement, and writes the rest of it when it continues. It begins no other, because `isHeld` precedes each.
  */
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -21,23 +20,23 @@ import { contend } from './lock-contest.ts'
 import { holderOf, ownLock, type ProcessPlace, placeOf } from './lock-holder.ts'
 import { openSocket, socketName } from './lock-socket.ts'
 
-/** How long a process relies on its last look at its lock. */
+/** How long a process relies on its last check of its lock. */
 const CHECK_MS = 1 * SECOND
-/** Lock files older than this are stale. */
+/** Age from which lock files are stale. */
 const ABANDONED_MS = 1 * MINUTE
 
 const LOCK = 'lock'
 const BESIDE = /^concordat-[0-9a-f-]+\.(?:tmp|sock|claim)$/
 
-/** The folder, while it is this process's. */
+/** The folder while this process has it. */
 export interface DirectoryLock {
-  /** To be asked before whatever writes to the folder. False once it is another process's, and ever after. */
+  /** Must be called before every write to the folder. False once another process has it, permanently. */
   isHeld(): boolean
-  /** Gives the lock back; another process's stays. Never rejects. */
+  /** Gives the lock back, unless another process has it. Never rejects. */
   release(): Promise<void>
 }
 
-/** A lock that names a process, or what belongs to one. */
+/** Tells whether a file is a lock that names a process, or belongs to one. */
 export async function isOfLock(directory: string, entry: string): Promise<boolean> {
   if (BESIDE.test(entry)) return true
   if (entry !== LOCK) return false
@@ -48,10 +47,10 @@ export async function isOfLock(directory: string, entry: string): Promise<boolea
 }
 
 /**
- * Takes the folder: at once when it is free, or when its owner was on this kernel and is dead. Where the owner's state cannot be known,
- * it takes 20 seconds to find out.
- * @param place identity of this process. @default as the system tells
- * @throws `embedded.in_use`; what the file system says
+ * Takes the folder: at once when it is free, or when its owner was on this kernel and is dead. If the owner's state cannot be
+ * determined, it waits 20 seconds to find out.
+ * @param place identity of this process. @default from the system
+ * @throws `embedded.in_use`; errors of the file system
  */
 export async function lockDirectory(directory: string, clock: Clock, place?: ProcessPlace): Promise<DirectoryLock> {
   const here = place ?? (await placeOf(directory))
@@ -74,7 +73,7 @@ export async function lockDirectory(directory: string, clock: Clock, place?: Pro
   }
 }
 
-/** For the holder: removes what killed processes have left, not what another one is writing just now. */
+/** For the holder: removes files that killed processes left, but not files being written. */
 export async function sweepLeftovers(directory: string): Promise<void> {
   const own = holderOf(await readFile(join(directory, LOCK), 'utf8'))?.id ?? ''
   for (const entry of await readdir(directory)) {
@@ -118,7 +117,7 @@ class HeldLock implements DirectoryLock {
   }
 }
 
-/** A disk that does not answer says nothing of who has the lock. */
+/** A disk that does not answer says nothing about the lock's owner. */
 function saysStill(path: string, text: string): boolean {
   try {
     return readFileSync(path, 'utf8') === text
@@ -127,7 +126,7 @@ function saysStill(path: string, text: string): boolean {
   }
 }
 
-/** A lock that cannot be removed will soon be a dead process's. */
+/** A lock that cannot be removed will soon count as that of a dead process. */
 async function unlinkOwn(path: string, text: string): Promise<void> {
   const found = await readFile(path, 'utf8').catch(() => undefined)
   if (found === text) await unlink(path).catch(() => undefined)

@@ -13,9 +13,9 @@ import { openInMemory } from './open-pglite.ts'
 /** Options of `embedded`. */
 export interface EmbeddedOptions {
   /**
-   * Where everything is kept; made when it is missing. One process at a time uses it, also where containers or machines share
-   * the folder: a second one is refused. A killed process loses nothing of it (PGlite does not wait for the disk, so a power
-   * cut may). @default none: in memory, gone with the process
+   * Folder of the database, created if missing. One process at a time can use it, even if containers or machines share the
+   * folder: a second one is refused. A killed process loses nothing (PGlite does not wait for the disk, so a power failure may).
+   * @default none: in memory, lost with the process
    */
   readonly dataDir?: string | undefined
 }
@@ -24,15 +24,15 @@ export interface EmbeddedOptions {
 export interface Embedded {
   /** PGlite; opened with the first statement. */
   readonly sql: SqlClient
-  /** A log in the same database: what a transaction sends is written with it. */
+  /** A log in the same database: a transaction's messages are written with it. */
   readonly transport: Transport
-  /** In the same database. The last service that closes them closes the database, too. */
+  /** Locks in the same database. The last service that closes them also closes the database. */
   readonly locks: (identity: ServiceIdentity) => Locks
 }
 
 const NAMES = optionNames<EmbeddedOptions>({ dataDir: true })
 
-/** The same locks, with another end. */
+/** Returns the same locks with another `close`. */
 function closedBy(locks: Locks, close: () => Promise<void>): Locks {
   return new Proxy(locks, {
     get(target, property) {
@@ -44,10 +44,10 @@ function closedBy(locks: Locks, close: () => Promise<void>): Locks {
 }
 
 /**
- * Opens nothing yet. The parts of a service that is embedded: PGlite, `postgresTransport` and `postgresLocks` on it.
+ * Creates the parts of an embedded service: PGlite, `postgresTransport` and `postgresLocks` on it. Opens nothing yet.
  * @throws TypeError naming the option; the first statement throws `embedded.in_use` when another process uses the folder,
- *   `embedded.foreign` when it holds what is not ours, `embedded.unusable` when it cannot be made, read or written, or
- *   PGlite cannot open its database; any statement throws `embedded.lost` when another process has taken the folder
+ * `embedded.foreign` when it contains other files, `embedded.unusable` when it cannot be created, read or written, or PGlite
+ * cannot open its database; any statement throws `embedded.lost` when another process has taken the folder
  */
 export function embedded(options: EmbeddedOptions = {}): Embedded {
   refuseUnknown('embedded', options, NAMES)
@@ -62,7 +62,7 @@ export function embedded(options: EmbeddedOptions = {}): Embedded {
   let users = 0
   return {
     sql,
-    // A transport belongs to one binder: each service that takes it gets its own.
+    // A transport belongs to one binder, so each service gets its own.
     get transport() {
       return postgresTransport({ sql })
     },

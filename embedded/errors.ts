@@ -3,20 +3,20 @@ import { type ErrorClass, type ErrorOf, errorClass } from '../core/define-error-
 /** Fields of a `DataDirectoryError`, by code. */
 export interface DataDirectoryErrors {
   /**
-   * Another process has the folder, and PGlite takes one at a time: two would destroy it. Nothing was changed. `pid` is its id on its host
-   * (in a container it is mostly 1), 0 when it is not known; `host` its host name, in a container the container's.
+   * Another process uses the folder, and PGlite supports only one: two would destroy the database. Nothing was changed. `pid` is
+   * its id on its host (usually 1 in a container), 0 if unknown; `host` is its host name, in a container the container's.
    */
   'embedded.in_use': { dataDir: string; pid: number; host?: string | undefined }
   /**
-   * The folder no longer belongs to this process: it was paused for so long that another machine took it for dead, or the file `lock`
-   * was removed. No statement runs from then on, and nothing is written; what was committed before is in the folder.
+   * The folder no longer belongs to this process: it was paused until another machine considered it dead, or the file `lock` was
+   * removed. No statement runs from then on, and nothing is written; earlier commits are in the folder.
    */
   'embedded.lost': { dataDir: string }
   /** The folder contains foreign files, or another program's database. Nothing was changed. */
   'embedded.foreign': { dataDir: string; entry: string }
   /**
-   * The folder cannot be made, or not be read and written, or PGlite cannot open the database in it. `cause` is what the system or
-   * PGlite said, `reason` the same in a few words.
+   * The folder cannot be created, read or written, or PGlite cannot open the database in it. `cause` is the error of the system
+   * or of PGlite, `reason` a short description.
    */
   'embedded.unusable': { dataDir: string; reason: string; remedy: string }
 }

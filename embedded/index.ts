@@ -1,10 +1,10 @@
 /**
- * Everything in one process, durable with a folder: PGlite, the log as the broker, the locks. What `createService` needs,
- * with nothing to install but `@electric-sql/pglite`.
+ * Everything in one process, durable with a folder: PGlite, the log as the broker, the locks. Provides all that `createService`
+ * needs, and requires only `@electric-sql/pglite`.
  *
  *     const shop = createService({ name: 'shop', ...embedded({ dataDir: './data' }), sagas, bindings })
  *
- * Going to production is giving `sql`, `transport` and `locks` instead; handlers and sagas stay.
+ * For production pass `sql`, `transport` and `locks` instead; handlers and sagas stay unchanged.
  *
  * @module
  */

@@ -1,10 +1,10 @@
 /**
  * How a starter gets a lock that is free, or whose owner is dead.
  *
- * Each lock has unique content, so a replaced one never returns. A dead lock is therefore replaced under a claim named after its digest:
- * one starter creates it, and the others fail. If the dead lock is still unchanged under the claim, no other starter can replace it; if
- * not, this starter is late and removes the claim. A claim is a lock like any other, so the claim of a starter that died is replaced in
- * the same way.
+ * Each lock has unique content, so a replaced one never returns. A dead lock is therefore replaced under a claim named after its
+ * digest: one starter creates it, and the others fail. If the dead lock is still unchanged under the claim, no other starter can
+ * replace it; if not, this starter is late and removes the claim. A claim is a lock like any other, so the claim of a starter
+ * that died is replaced in the same way.
  */
 import { createHash } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
@@ -16,7 +16,7 @@ import { DataDirectoryError } from './errors.ts'
 import { type Holder, holderOf, type ProcessPlace, stateOf } from './lock-holder.ts'
 import { StaleLockWatch } from './stale-lock-watch.ts'
 
-/** A process that was just told to stop may take this long to close its database. */
+/** A process that was just stopped may take this long to close its database. */
 const WAIT_MS = 5 * SECOND
 const PAUSE_MS = 100
 
@@ -30,7 +30,7 @@ export interface Starter {
   readonly clock: Clock
 }
 
-/** Resolves when the lock is the starter's. @throws `embedded.in_use`; what the file system says */
+/** Resolves when the starter has the lock. @throws `embedded.in_use`; errors of the file system */
 export async function contend(starter: Starter): Promise<void> {
   const { directory, path, clock } = starter
   const contest = new Contest(starter)
@@ -44,7 +44,7 @@ export async function contend(starter: Starter): Promise<void> {
 }
 
 interface User {
-  /** 0 when its lock does not tell. */
+  /** 0 if its lock does not contain it. */
   readonly pid: number
   readonly host?: string | undefined
 }
@@ -95,7 +95,7 @@ interface Found {
   readonly touchedAt: number
 }
 
-/** Opened anew each time: that is when a network file system looks at its server. */
+/** Opened again each time, because a network file system contacts its server then. */
 async function read(path: string): Promise<Found | undefined> {
   const file = await open(path, 'r').catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) return undefined

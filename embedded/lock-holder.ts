@@ -16,19 +16,22 @@ import { hostname } from 'node:os'
 import { hasCode } from '../core/errors.ts'
 import { askSocket } from './lock-socket.ts'
 
-/** Where a process runs, and sees the folder. A part that the system does not tell is `-`. */
+/** Place of a process, and its view of the folder. A part that the system does not provide is `-`. */
 export interface ProcessPlace {
   readonly host: string
-  /** Boot id of the kernel: a new one after each start of the machine. */
+  /** Boot id of the kernel, new after each start of the machine. */
   readonly boot: string
   readonly pidNamespace: string
-  /** Two mounts of one folder may be two devices, and a socket is found on its own alone. */
+  /** Two mounts of one folder may be two devices, and a socket is found only on its own. */
   readonly device: string
 }
 
 export interface Holder {
   readonly pid: number
-  /** In ticks since the boot; tells a process from a later one with its id. Empty where the system does not tell. */
+  /**
+   * Start time in ticks since the boot; distinguishes a process from a later one with its id. Empty if the system does not
+   * provide it.
+   */
   readonly started: string
   /** Undefined in the lock of a version that did not write it. */
   readonly place: ProcessPlace | undefined
@@ -45,7 +48,7 @@ export async function ownLock(place: ProcessPlace, id: string): Promise<string> 
   return [process.pid, started, place.host, place.boot, place.pidNamespace, place.device, id].join(' ')
 }
 
-/** Undefined: it is not a lock of ours, or one that a power cut has left empty. */
+/** Undefined: it is not a lock of ours, or a power failure has left it empty. */
 export function holderOf(text: string): Holder | undefined {
   const match = LOCK.exec(text)
   if (match === null) return undefined
@@ -65,7 +68,7 @@ export async function placeOf(directory: string): Promise<ProcessPlace> {
   }
 }
 
-/** Whether the owner is alive. `unknown`: this process cannot tell. */
+/** Tells whether the owner is alive. `unknown`: this process cannot tell. */
 export async function stateOf(
   holder: Holder | undefined,
   directory: string,
@@ -90,11 +93,11 @@ function isSameKernel(one: ProcessPlace, other: ProcessPlace): boolean {
 
 function isSameNamespace(one: ProcessPlace, other: ProcessPlace): boolean {
   if (one.host !== other.host || one.boot !== other.boot || one.pidNamespace !== other.pidNamespace) return false
-  // Other systems tell nothing of it, and have no namespaces.
+  // Other systems do not provide it, and have no namespaces.
   return process.platform !== 'linux' || (isSameKernel(one, other) && one.pidNamespace !== UNTOLD)
 }
 
-/** A `/proc` of another namespace, which `unshare --pid` alone leaves, tells of other processes. */
+/** A `/proc` of another namespace, which remains after `unshare --pid` alone, shows other processes. */
 async function ownNamespace(): Promise<string> {
   try {
     const isOurs = (await readlink('/proc/self')) === String(process.pid)
@@ -104,7 +107,7 @@ async function ownNamespace(): Promise<string> {
   }
 }
 
-/** Undefined: there is a process with this id, and the system does not tell which one. */
+/** Undefined: there is a process with this id, but the system does not say which one. */
 async function isRunning({ pid, started }: Holder): Promise<boolean | undefined> {
   if (!isThere(pid)) return false
   const found = await processOf(pid)

@@ -1,9 +1,9 @@
 /**
- * A socket in the folder that takes connections for as long as its process lives. The kernel takes them by itself, also for a
- * process that is busy, stopped or in a paused container, and it refuses them from the moment at which the process is dead.
- * It does so across pid and network namespaces: containers can ask each other. On another kernel it refuses them always.
+ * A socket in the folder that accepts connections as long as its process lives. The kernel accepts them itself, even for a
+ * process that is busy, stopped or in a paused container, and refuses them as soon as the process is dead. This works across pid
+ * and network namespaces, so containers can ask each other. Another kernel always refuses.
  *
- * Linux alone, which is where containers are: an address has at most 107 bytes, and `/proc/self/fd` makes it short.
+ * Linux only, where containers run: an address has at most 107 bytes, and `/proc/self/fd` makes it short.
  */
 import { closeSync, openSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
@@ -11,7 +11,7 @@ import { hasCode } from '../core/errors.ts'
 
 export const socketName = (id: string): string => `concordat-${id}.sock`
 
-/** @returns closes it; undefined where the system or the file system has no such sockets */
+/** @returns a function that closes it; undefined if the system or the file system has no such sockets */
 export async function openSocket(directory: string, id: string): Promise<(() => Promise<void>) | undefined> {
   const folder = openFolder(directory)
   if (folder === undefined) return undefined

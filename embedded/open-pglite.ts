@@ -2,9 +2,9 @@ import { hasCode } from '../core/errors.ts'
 import type { PgliteDatabase } from '../core/pglite/pglite-client.ts'
 
 export interface OwnDatabase extends PgliteDatabase {
-  /** The one way into the database: whatever is run is run by it. */
+  /** Every statement runs through this function. */
   execProtocolRawSync(message: Uint8Array): Uint8Array
-  /** Runs it and rejects with what the server refused. */
+  /** Runs it and rejects with the server's error. */
   execProtocol(message: Uint8Array, options?: object): Promise<unknown>
   execProtocolStream(message: Uint8Array, options?: object): Promise<unknown>
   close(): Promise<void>
@@ -15,7 +15,7 @@ interface Pglite {
 }
 
 /**
- * Loaded when it is needed: who gives `sql` of their own needs no PGlite.
+ * Loads PGlite when it is needed: programs with their own `sql` do not need it.
  * @throws Error naming the package when it is not installed
  */
 export async function loadPglite(): Promise<Pglite> {
@@ -26,7 +26,10 @@ export async function loadPglite(): Promise<Pglite> {
   return PGlite
 }
 
-/** Opens a database whose commits do not write PostgreSQL's log: nothing of it outlives the process. @throws as `loadPglite` */
+/**
+ * Opens a database whose commits do not write PostgreSQL's log, because it does not outlive the process. @throws the errors of
+ * `loadPglite`
+ */
 export async function openInMemory(): Promise<OwnDatabase> {
   const database = await (await loadPglite()).create({})
   await database.query('SET synchronous_commit = off')

@@ -1,8 +1,8 @@
 import { type Clock, SECOND } from '../core/clock.ts'
 
-/** A lock untouched for this long is stale: ten heartbeats. */
+/** Time after which an untouched lock is stale: ten heartbeats. */
 const STILL_MS = 20 * SECOND
-/** A starter that was stopped itself has seen nothing meanwhile: one look stands for no more than this. */
+/** A starter that was stopped itself has seen nothing meanwhile: one check counts for at most this long. */
 const MAX_LOOK_MS = 1 * SECOND
 
 interface Seen {
@@ -13,7 +13,7 @@ interface Seen {
   readonly hasBeaten: boolean
 }
 
-/** Which files were touched since this process has looked at them, by its own monotonic clock. */
+/** Tracks which files were touched since this process first checked them, by its own monotonic clock. */
 export class StaleLockWatch {
   readonly #clock: Clock
   readonly #seen = new Map<string, Seen>()
@@ -22,7 +22,7 @@ export class StaleLockWatch {
     this.#clock = clock
   }
 
-  /** `unknown`: not watched for long enough. @param touchedAt by whatever clock: it is compared with its own past alone */
+  /** `unknown`: not watched for long enough. @param touchedAt by any clock: it is only compared with its own past */
   look(path: string, text: string, touchedAt: number): 'alive' | 'dead' | 'unknown' {
     const lookedAt = this.#clock.monotonic()
     const found = this.#seen.get(path)

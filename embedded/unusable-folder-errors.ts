@@ -7,10 +7,10 @@ import { openInMemory } from './open-pglite.ts'
 
 const TAKE_ANOTHER = 'give embedded() another dataDir'
 const MAKE_ROOM = 'make room on its disk and start again'
-/** PostgreSQL writes ahead in files of this size, and needs one to open a database that was killed. */
+/** PostgreSQL's write-ahead files have this size, and it needs one to open a database that was killed. */
 const WAL_SEGMENT_BYTES = 16 * 1024 * 1024
 
-/** PGlite's file system throws the numbers of WASI, and nothing else. */
+/** PGlite's file system only throws the numbers of WASI. */
 const WASI_CODES: ReadonlyMap<unknown, string> = new Map([
   [2, 'EACCES'],
   [19, 'EDQUOT'],
@@ -22,7 +22,7 @@ const WASI_CODES: ReadonlyMap<unknown, string> = new Map([
   [69, 'EROFS'],
 ])
 
-/** For what the file system said of the folder. */
+/** Explains an error of the file system about the folder. */
 export function unusable(directory: string, cause: unknown): DataDirectoryError {
   const code = codeOf(cause)
   const isFull = code === 'ENOSPC' || code === 'EDQUOT'
@@ -57,7 +57,7 @@ export async function unopened(directory: string, path: string, cause: unknown):
   )
 }
 
-/** Such as `ENOSPC`, when it is the system that has said something. Codes of Node's own say less than their texts. */
+/** Returns a code such as `ENOSPC` if it comes from the system. Node's own codes say less than their messages. */
 function codeOf(cause: unknown): string | undefined {
   if (typeof cause !== 'object' || cause === null) return undefined
   if ('code' in cause && typeof cause.code === 'string' && /^E[A-Z0-9]+$/.test(cause.code)) return cause.code

@@ -10,13 +10,13 @@ import { PARTS, partsOf } from './migration-and-grant-sql.ts'
 import { type MigrationState, migrationStates } from './migration-states.ts'
 import { OPERATOR_PART, SqlOperatorTrail } from './trail.ts'
 
-/** Parts to migrate. */
+/** Parts to migrate, with the operator and the reason. */
 export interface MigrationApplyOptions extends OperatorNote {
-  /** Names of `migrationParts()`. @default those that have tables and `operator`, or all where none has */
+  /** Names of `migrationParts()`. @default those that have tables and `operator`, or all if none has */
   readonly parts?: readonly string[] | undefined
-  /** Partitions of an outbox that is made now. @default 4 */
+  /** Number of partitions of a new outbox. @default 4 */
   readonly partitions?: number | undefined
-  /** The service that an outbox belongs to which is made now. @default the first that calls `outbox.migrate()` */
+  /** Service that a new outbox belongs to. @default the first that calls `outbox.migrate()` */
   readonly service?: string | undefined
 }
 
@@ -54,7 +54,7 @@ export async function applyMigrations(
     const isChanged = version !== versions.get(part.name)
     versions.set(part.name, version)
     const isAudited = (versions.get(OPERATOR_PART.name) ?? 0) > 0
-    // Before the outbox is prepared, which may fail: its tables are changed already.
+    // Before the outbox is prepared, which may fail: its tables are already changed.
     if (isChanged && isAudited)
       await trail.line(
         { part: 'tables', action: 'migrate', target: part.name, note: { by, reason } },
@@ -66,7 +66,7 @@ export async function applyMigrations(
   return migrationStates(sql, schema)
 }
 
-/** Puts the table of the audit before the parts that it has lines about. */
+/** Puts the table of the audit before the parts that need lines in it. */
 function auditFirst(parts: readonly SqlPart[]): readonly SqlPart[] {
   return parts.includes(OPERATOR_PART) ? [OPERATOR_PART, ...parts.filter((part) => part !== OPERATOR_PART)] : parts
 }

@@ -1,8 +1,8 @@
 import { ConcordatError } from '../core/errors.ts'
 
 /**
- * An action was done, and the database did not confirm the second line of `operator_audit`, which says what became of it. The
- * first line, with who and why, is there. Do not repeat the action.
+ * An action was performed, but the database did not confirm the second line of `operator_audit` with its outcome. The first line,
+ * with operator and reason, exists. Do not repeat the action.
  */
 export class OperatorOutcomeNotKept extends ConcordatError {
   readonly code = 'operate.outcome_not_kept' as const

@@ -1,6 +1,6 @@
 /**
- * The operator's side of a service's tables and declarations, without the service's code: records to read and settle, migrations as
- * SQL text, and what services declare. `@concordat/cli` builds the operator API and the command line on it.
+ * The operator's side of a service's tables and declarations, without the service's code: records to read and settle, migrations
+ * as SQL text, and the declarations of services. `@concordat/cli` builds the operator API and the command line on it.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** The tables of every part as SQL text, for those who apply it themselves, and the rights that a service then needs. */
+/** The tables of every part as SQL text, for administrators who apply it themselves, and the rights that a service then needs. */
 
 import { PIPELINE_PART } from '../binder/pipeline/window-table.ts'
 import { TRANSPORT_PART } from '../binder/postgres/tables.ts'
@@ -33,23 +33,23 @@ export const PARTS: readonly SqlPart[] = [
 
 /** Options of `printMigrations`. */
 export interface MigrationPrintOptions {
-  /** @default 'concordat' */
+  /** Schema of the tables. @default 'concordat' */
   readonly schema?: string | undefined
   /** Names of `migrationParts()`. @default all */
   readonly parts?: readonly string[] | undefined
-  /** Leaves out the versions that a database has already: `{ outbox: 1 }` prints the outbox from version 2 on. @default {} */
+  /** Existing versions to leave out: `{ outbox: 1 }` prints the outbox from version 2 on. @default {} */
   readonly above?: Readonly<Record<string, number>> | undefined
   /** Partitions of the outbox, as in `createOutbox`. Fixed with the first migration. @default 4 */
   readonly partitions?: number | undefined
-  /** The service that the outbox belongs to, as in `createOutbox`. @default the first that calls `outbox.migrate()` */
+  /** Service that the outbox belongs to, as in `createOutbox`. @default the first that calls `outbox.migrate()` */
   readonly service?: string | undefined
 }
 
 /** Options of `printGrants`. */
 export interface GrantPrintOptions {
-  /** @default 'concordat' */
+  /** Schema of the tables. @default 'concordat' */
   readonly schema?: string | undefined
-  /** The role that the service connects with. */
+  /** Role with which the service connects. */
   readonly role: string
 }
 
@@ -63,8 +63,8 @@ const PRINT_NAMES = optionNames<MigrationPrintOptions>({
 const GRANT_NAMES = optionNames<GrantPrintOptions>({ schema: true, role: true })
 
 /**
- * Every part that has tables: the latest version that this release knows, the call that makes or upgrades the tables, and the name of
- * one of them.
+ * Lists every part with tables: the latest version that this release knows, the call that creates or upgrades the tables, and the
+ * name of one of them.
  */
 export function migrationParts(): ReadonlyArray<{
   readonly part: string
@@ -81,8 +81,8 @@ export function migrationParts(): ReadonlyArray<{
 const FIRST_TABLE = /CREATE TABLE \{schema\}\.(\w+)/
 
 /**
- * The SQL that the parts' `migrate()` would run on an empty database, or above the versions given: for dbmate, Flyway,
- * Prisma Migrate, a review. It writes the versions down as `migrate()` does, so both can follow one another.
+ * Returns the SQL that the parts' `migrate()` would run on an empty database, or above the given versions: for dbmate, Flyway,
+ * Prisma Migrate, or a review. It records the versions like `migrate()`, so both can be mixed.
  * @throws TypeError / RangeError naming the option
  */
 export function printMigrations(options: MigrationPrintOptions = {}): string {
@@ -103,8 +103,8 @@ export function printMigrations(options: MigrationPrintOptions = {}): string {
 }
 
 /**
- * The rights of a service that does not migrate: rows, sequences and functions of the schema, and nothing to create. Run
- * by the owner of the tables; again after a migration that adds tables.
+ * Returns SQL that grants the rights of a service that does not migrate: rows, sequences and functions of the schema, without
+ * creating objects. Run it as the owner of the tables, and again after a migration that adds tables.
  * @throws TypeError naming the option
  */
 export function printGrants(options: GrantPrintOptions): string {

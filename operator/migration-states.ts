@@ -6,14 +6,15 @@ import { PARTS } from './migration-and-grant-sql.ts'
 /** The tables of a part. */
 export interface MigrationState {
   readonly part: string
-  /** 0: there are none. */
+  /** Version of its tables; 0: there are none. */
   readonly version: number
-  /** The version that this release makes. */
+  /** Version that this release creates. */
   readonly latest: number
   /**
-   * - `current`; `newer`: made by a later release, and this one works with them;
-   * - `behind`: to be migrated; `absent`: none, good for a part that is not used;
-   * - `incompatible`: made by a later release, with which this one does not work.
+   * State of its tables:
+   * - `current`; `newer`: created by a later release, but compatible with this one;
+   * - `behind`: to be migrated; `absent`: none, normal for a part that is not used;
+   * - `incompatible`: created by a later release, and incompatible with this one.
    */
   readonly state: 'current' | 'newer' | 'behind' | 'absent' | 'incompatible'
 }

@@ -10,8 +10,8 @@ import { type SagaRecords, SqlSagaRecords } from './saga-records.ts'
 import { type OperatorTrail, SqlOperatorTrail } from './trail.ts'
 
 /**
- * The operator's read and write side of a service's tables. Every write records its person and reason: sagas in their timeline, the
- * outbox in `outbox_audit`, everything else through `trail`.
+ * The operator's access to a service's tables. Every write records its operator and reason: sagas in their timeline, the outbox
+ * in `outbox_audit`, everything else through `trail`.
  */
 export interface OperatorRecords {
   readonly sql: SqlClient
@@ -19,21 +19,21 @@ export interface OperatorRecords {
   readonly sagas: SagaRecords
   readonly outbox: OutboxAdmin
   readonly trail: OperatorTrail
-  /** State of the tables of every part. Reads only. */
+  /** Returns the state of the tables of every part. Reads only. */
   migrations(): Promise<readonly MigrationState[]>
   /** Applies missing migrations, and returns the state after them. @throws `core.sql_version`, `core.migration_blocked` */
   migrate(options: MigrationApplyOptions, logger: Logger): Promise<readonly MigrationState[]>
-  /** Sequences that are behind their column, as after a cutover by logical replication. */
+  /** Returns sequences that are behind their column, as after a cutover by logical replication. */
   sequencesBehind(): Promise<readonly SequenceBehind[]>
-  /** Prepared transactions of this database that are older, oldest first, at most twenty. */
+  /** Returns prepared transactions of this database older than the limit, oldest first, at most twenty. */
   prepared(olderThanMs: number): Promise<readonly PreparedTransaction[]>
 }
 
 /**
  * Opens the records of a schema. Connects to nothing, and needs none of the service's code.
- * @param path begins the messages of errors, such as `createOperator`
+ * @param path prefix of errors, such as `createOperator`
  * @param schema @default 'concordat'
- * @throws TypeError for an object that is not a SqlClient, or a name that PostgreSQL cannot have
+ * @throws TypeError for an object that is not a SqlClient, or an invalid name for PostgreSQL
  */
 export function operatorRecords(path: string, client: SqlClient, schema: string = DEFAULT_SCHEMA): OperatorRecords {
   const sql = requireSqlClient(`${path}.sql`, client)

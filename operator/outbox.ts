@@ -1,4 +1,4 @@
-/** The outbox for an operator who has the database and none of the code. */
+/** The outbox for an operator who has the database but not the code. */
 import { requireInteger } from '../core/errors.ts'
 import { epochMs, explainMissing, type SqlClient } from '../core/sql.ts'
 import { dropHeld, type HeldMessage, retryHeld } from '../outbox/parked-messages.ts'
@@ -20,30 +20,32 @@ export interface ParkedLine {
   readonly parkedAt: number
 }
 
-/** A message whose last publish failed and that a relay tries again, without its payload. */
+/** A message whose last publish failed and that a relay will try again, without its payload. */
 export interface FailingLine extends Omit<ParkedLine, 'parkedAt'> {
   /** Epoch ms, server time. */
   readonly nextAttemptAt: number
 }
 
-/** Sees and settles what the relay gave up on. */
+/** Lists and settles messages that the relay gave up. */
 export interface OutboxAdmin {
-  /** Pending, the age of the oldest, blocked keys, parked. @throws `core.tables_missing` */
+  /**
+   * Returns the numbers of pending and parked messages and blocked keys, and the age of the oldest. @throws `core.tables_missing`
+   */
   stats(): Promise<OutboxStats>
-  /** Oldest first; at most 10 000. @default limit 100 */
+  /** Lists parked messages, oldest first; at most 10 000. @default limit 100 */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedLine[]>
-  /** Failing messages, those with most failures first; at most 10 000. @default limit 100 */
+  /** Lists failing messages, most failures first; at most 10 000. @default limit 100 */
   failing(options?: { readonly limit?: number | undefined }): Promise<readonly FailingLine[]>
   /**
-   * Lets a failed message be tried again; a relay finds it within its `idlePollMs`. @returns false when there is none
-   * @throws `outbox.ambiguous` when several fit: nothing was changed
+   * Schedules a failed message for another try; a relay finds it within its `idlePollMs`. @returns false when there is none
+   * @throws `outbox.ambiguous` when several match: nothing was changed
    */
   retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
-  /** Gives it up and frees its key; it stays whole in `outbox_audit`. @returns and @throws as `retry` */
+  /** Deletes the message and frees its key; `outbox_audit` keeps the complete message. @returns and @throws same as `retry` */
   drop(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
 }
 
-/** Leaves out bodies and headers: a page reads these lists every few seconds, and each body may have megabytes. */
+/** Without bodies and headers, because a page reads these lists every few seconds, and each body may have megabytes. */
 const LINE_COLUMNS = `id, aggregatetype AS destination, source, aggregateid AS key, coalesce(octet_length(payload), 0) AS bytes,
   attempts, coalesce(last_error, '') AS last_error, ${epochMs('added_at')} AS "addedAt"`
 

@@ -1,7 +1,8 @@
 /**
- * Actions of operators on sagas whose definitions are not loaded, for the command line and the console. `resolve` needs nothing of the
- * definition and is applied at once. The others are stored in the saga's row: the next instance that has the saga's version applies
- * them, in a second or so, by the rules of the machine, and writes the result to the timeline. No step is called from here.
+ * Actions of operators on sagas whose definitions are not loaded, for the command line and the console. `resolve` needs no
+ * definition and is applied at once. The others are stored in the saga's row: the next instance that has the saga's version
+ * applies them within about a second, by the rules of the machine, and writes the result to the timeline. No step is called from
+ * here.
  */
 import type { Clock } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
@@ -22,17 +23,17 @@ export interface SagaActionResult {
   readonly id: string
   readonly action: OperatorAction['do']
   /**
-   * `applied`; `waiting`: it is in the row, and no instance with the saga's version has taken it up yet; `refused`: the
-   * saga's state, or the schema of a result, does not allow it; `would`: of a dry run.
+   * `applied`; `waiting`: it is in the row, and no instance with the saga's version has applied it yet; `refused`: the saga's
+   * state, or the schema of a result, does not allow it; `would`: result of a dry run.
    */
   readonly outcome: 'applied' | 'waiting' | 'refused' | 'would'
   /** Status of the saga at that time. */
   readonly status: SagaStatus
-  /** Why it was refused. */
+  /** Reason for the refusal. */
   readonly why?: string | undefined
 }
 
-/** An action with the person who decided it and the reason. The timeline keeps all three. */
+/** An action with the operator and the reason. The timeline stores all three. */
 export interface SagaOrder extends OperatorNote {
   readonly action: OperatorAction
 }
@@ -47,25 +48,25 @@ export interface ActionHost {
   readonly clock: Clock
 }
 
-/** A saga, and the failure on which it was stuck when the action was decided. */
+/** A saga, and the failure on which it was stuck when the operator decided. */
 export type SeenSaga = SagaKey & { readonly seen?: Pick<SeenStuck, 'step' | 'timesStuck'> | undefined }
 
 interface Posted {
   readonly key: SagaKey
   readonly request: string
-  /** The last line of the timeline before. */
+  /** Last line of the timeline before the action. */
   readonly seq: string
 }
 
 const LOOK_EVERY_MS = 100
 const DROPPED = 'not done: the request is not in the saga any more, and nothing says what became of it: repeat it'
 
-/** The status that an action is for. */
+/** Returns the status that an action applies to. */
 export function statusFor(action: OperatorAction): SagaStatus {
   return action.do === 'cancel' ? 'running' : 'stuck'
 }
 
-/** Acts in the order of `keys`, and goes on after a refusal. A saga that no longer exists has no result. */
+/** Acts in the order of `keys`, and continues after a refusal. A saga that no longer exists has no result. */
 export async function actOnAll(
   host: ActionHost,
   keys: readonly SeenSaga[],
@@ -92,7 +93,7 @@ async function post(
   if (row === undefined) return undefined
   const action = pinned(asked, row.state, seen)
   if (row.state.status !== statusFor(action) || isOutdated(row.state, action)) return refusedIn(row.state, key, action)
-  // The waiting action may change the state on which this one was decided.
+  // The waiting action may change the state on which this decision was based.
   const isDecided = action.do === 'skip' || action.do === 'compensate'
   const ahead = isDecided ? row.mail?.find((mail) => 'operator' in mail) : undefined
   if (ahead !== undefined) {
@@ -112,12 +113,12 @@ async function post(
   return now && refusedIn(now, key, action)
 }
 
-/** The saga was seen when it was stuck for an earlier failure. */
+/** Tells whether the operator saw the saga stuck on an earlier failure. */
 function isOutdated({ timesStuck = 0 }: SagaState, action: OperatorAction): boolean {
   return action.do !== 'cancel' && action.timesStuck !== undefined && action.timesStuck !== timesStuck
 }
 
-/** Until it is known what became of it, or the time is up. */
+/** Waits until the outcome is known, or the time limit has passed. */
 async function follow(host: ActionHost, posted: Posted, order: SagaOrder, deadline: number): Promise<SagaActionResult> {
   const { clock } = host
   for (;;) {
@@ -162,7 +163,7 @@ function refusedIn(state: SagaState, key: SagaKey, action: OperatorAction): Saga
   return refused(key, action, state.status, whyRefused(state, action))
 }
 
-/** Ends a stuck saga: its state alone says what has to be written. */
+/** Ends a stuck saga, for which its state is sufficient. */
 async function resolveNow(
   { sql, store }: ActionHost,
   { seen, ...key }: SeenSaga,
@@ -173,7 +174,7 @@ async function resolveNow(
     const row = await store.load(sql, key)
     if (row === undefined) return undefined
     const { state } = row
-    // Written meanwhile, it may be stuck for another failure.
+    // It was written meanwhile, and may be stuck on another failure.
     action = pinned(action, state, seen)
     const transition =
       state.status === 'stuck' && advance(shapeOf(state), state, { type: 'operator', action, by, reason })
@@ -184,7 +185,7 @@ async function resolveNow(
   }
 }
 
-/** False: the saga was written meanwhile. */
+/** Returns false if the saga was written meanwhile. */
 function writeEnd(
   { sql, store }: Pick<ActionHost, 'sql' | 'store'>,
   row: SagaRow,

@@ -14,7 +14,7 @@ import {
   statusFor,
 } from './queue-saga-actions.ts'
 
-/** A saga as its row and its timeline have it. */
+/** A saga from its row and its timeline. */
 export interface SagaRecord {
   readonly version: number
   readonly state: SagaState
@@ -33,17 +33,17 @@ export interface SagaRecord {
   }>
 }
 
-/** Sagas without their definitions. An action is recorded in the saga's timeline with its person and reason. */
+/** Sagas without their definitions. An action is recorded in the saga's timeline with its operator and reason. */
 export interface SagaRecords {
   /** SQL expression over a row of the table `saga`: its failure as JSON, NULL without one. */
   readonly failure: string
-  /** Status of the sagas that an action fits. */
+  /** Returns the status of sagas that an action applies to. */
   statusFor(action: OperatorAction): SagaStatus
-  /** `undefined` when the saga does not exist. @throws `core.tables_missing` */
+  /** Returns `undefined` when the saga does not exist. @throws `core.tables_missing` */
   read(key: SagaKey): Promise<SagaRecord | undefined>
   /**
-   * Acts in the order of `sagas`, and goes on after a refusal. A saga that no longer exists has no result.
-   * @param waitMs how long to wait in total until instances have applied the actions
+   * Acts in the order of `sagas`, and continues after a refusal. A saga that no longer exists has no result.
+   * @param waitMs total time to wait until instances have applied the actions
    * @throws `core.tables_missing`
    */
   act(sagas: readonly SeenSaga[], order: SagaOrder, waitMs: number): Promise<readonly SagaActionResult[]>

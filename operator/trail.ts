@@ -1,11 +1,11 @@
-/** Audit for targets without one of their own: written before the action, and once more when it is done. */
+/** Audit for targets without their own: written before the action, and again after it. */
 import { newId } from '../core/ids.ts'
 import type { SqlPart } from '../core/migrate.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import type { OperatorNote } from '../saga/coordinator/operator-checks.ts'
 import { OperatorOutcomeNotKept } from './errors.ts'
 
-/** A line is never changed: the outcome is a line of its own with the same `request`. */
+/** Lines are never changed: the outcome is a second line with the same `request`. */
 export const OPERATOR_PART: SqlPart = {
   name: 'operator',
   call: 'operator.migrate()',
@@ -29,7 +29,7 @@ export const OPERATOR_PART: SqlPart = {
   ],
 }
 
-/** An action about to be performed. */
+/** An action that is about to be performed. */
 export interface OperatorDeed {
   readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console' | 'tables'
   readonly action: string
@@ -40,10 +40,10 @@ export interface OperatorDeed {
 /** Writes the audit trail `operator_audit`. An action that it cannot record is not performed. */
 export interface OperatorTrail {
   /**
-   * Performs the action between two lines of the trail. When the second line is missing, the outcome is unknown.
-   * @param partOf says what was done before `work` failed, which the trail adds to the code of the error
-   * @throws `core.tables_missing` before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
-   *   second line could not be written
+   * Performs the action between two lines of the trail. If the second line is missing, the outcome is unknown.
+   * @param partOf returns what was done before `work` failed, which the trail adds to the code of the error
+   * @throws `core.tables_missing` before anything was done; the error of `work`; OperatorOutcomeNotKept when the action was
+   * performed but the second line could not be written
    */
   around<T>(
     deed: OperatorDeed,
@@ -52,8 +52,8 @@ export interface OperatorTrail {
     partOf?: () => string | undefined,
   ): Promise<T>
   /**
-   * Checks that a line could be written, and writes none: a dry run refuses what the real run would refuse.
-   * @throws `core.tables_missing`; the driver's error for a role that may not write, or a server that takes no writes
+   * Checks that a line could be written, without writing: a dry run refuses whatever the real run would refuse.
+   * @throws `core.tables_missing`; the driver's error for a role that may not write, or a server that accepts no writes
    */
   requireReady(): Promise<void>
   /** Writes one line, for an action without a later outcome. @throws `core.tables_missing` */

@@ -6,12 +6,12 @@ import { wrongKind } from '../core/option-checks.ts'
 import type { UnansweredCalls } from '../core/unanswered-calls.ts'
 import { isJudged } from './publish-window.ts'
 
-/** Publishes messages that are already encoded; a binder is one. */
+/** Publishes encoded messages; implemented by binders. */
 export interface RelayPublisher {
   /**
-   * One outcome per message in the order given, `undefined` = confirmed and durable. Never rejects. A relay counts every message
-   * of the call as not sent when this resolves with anything but an array of that length, and a message whose outcome is
-   * neither `undefined` nor a `TransportError`.
+   * Returns one outcome per message in the given order, `undefined` = confirmed and durable. Never rejects. A relay counts every
+   * message of the call as not sent when this resolves with anything other than an array of that length, and a message whose
+   * outcome is neither `undefined` nor a `TransportError`.
    */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
@@ -19,7 +19,7 @@ export interface RelayPublisher {
 const PATH = 'createRelay.publisher.publish'
 const CONTRACT = 'undefined for each message that the broker has confirmed and a TransportError for any other'
 
-/** Holds a publisher to its contract, and tells `silence` of calls that have not settled. */
+/** Enforces the contract of a publisher, and reports calls that have not settled to `silence`. */
 export class CheckedPublisher implements RelayPublisher {
   readonly #publisher: RelayPublisher
   readonly #silence: UnansweredCalls
@@ -43,7 +43,7 @@ export class CheckedPublisher implements RelayPublisher {
     }
   }
 
-  /** Rejects with what it throws. */
+  /** Rejects with errors that it throws. */
   #call(messages: readonly EncodedMessage[]): Promise<unknown> {
     try {
       return Promise.resolve(this.#publisher.publish(messages))
@@ -74,7 +74,7 @@ function outcomeOf(outcome: unknown): PublishOutcome {
   return notSent(wrongKind(PATH, outcome, `an array of outcomes: ${CONTRACT}`).message, outcome)
 }
 
-/** Also one of another copy of this package. */
+/** Also recognises errors of another copy of this package. */
 function isTransportError(outcome: unknown): outcome is TransportError {
   return outcome instanceof Error && hasCode(outcome, 'binder.transport') && isJudged(outcome)
 }

@@ -7,26 +7,26 @@ export interface OutboxErrors {
   'outbox.too_large': { destination: string; messageId: string; bytes: number; maxBytes: number }
   /** A part of the outbox was started after its `close()`, or while it was closing. */
   'outbox.closed': { part: string; make: string }
-  /** PostgreSQL text cannot hold a NUL. Nothing was written; the caller's transaction is still usable. */
+  /** PostgreSQL text cannot contain a NUL. Nothing was written; the caller's transaction is still usable. */
   'outbox.text': { field: string; destination: string }
   /**
-   * The number of partitions is fixed when the tables are made, because a key's partition depends on it. Thrown by
-   * `migrate`, by `relay.start` and by an `add` (which wrote nothing).
+   * The number of partitions is fixed when the tables are created, because a key's partition depends on it. Thrown by `migrate`,
+   * by `relay.start` and by an `add` (which wrote nothing).
    */
   'outbox.partitions': { schema: string; configured: number; stored: number | undefined }
   /**
-   * The outbox in this schema is another service's, whose relay would send what is added here to its own broker. Thrown by
+   * The outbox in this schema belongs to another service, whose relay would send messages added here to its own broker. Thrown by
    * `migrate`, `ready`, `relay.start` and by an `add` (which wrote nothing).
    */
   'outbox.owner': { schema: string; service: string; owner: string }
-  /** Several failed messages have this id: of different destinations, or from different sources. Nothing was changed. */
+  /** Several failed messages have this id: with different destinations, or from different sources. Nothing was changed. */
   'outbox.ambiguous': {
     id: string
     places: ReadonlyArray<{ readonly destination: string; readonly source: string }>
   }
-  /** A handler behind an inbox gave outputs, but the inbox was made without an `outbox`. */
+  /** A handler behind an inbox returned outputs, but the inbox was created without an `outbox`. */
   'outbox.inbox_without_outbox': { group: string }
-  /** A message was to be sent in a transaction that has no outbox. Nothing was sent; the transaction is still usable. */
+  /** A send in a transaction without an outbox. Nothing was sent; the transaction is still usable. */
   'outbox.transaction_without_outbox': { destination: string; remedy: string }
 }
 

@@ -1,8 +1,10 @@
-/** The outbox's column `headers`. It is `json`, not `jsonb`: `jsonb` refuses the NUL and lone surrogates that a string may hold. */
+/**
+ * The outbox's column `headers`. It is `json`, not `jsonb`, which refuses the NUL and lone surrogates that a string may contain.
+ */
 import { headersFromJson, headersToJson } from '../binder/channel/json-header.ts'
 import { type EncodedMessage, INTERNAL_PREFIX } from '../binder/channel/message.ts'
 
-/** Among the headers of a row: when a delayed message is due. The relay hands it to the broker, which waits. */
+/** Header of a row with the time at which a delayed message is due. The relay passes it to the broker, which waits. */
 const NOT_BEFORE = `${INTERNAL_PREFIX}not-before`
 
 /** The headers column of a message. */

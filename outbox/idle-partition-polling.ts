@@ -1,9 +1,9 @@
 /**
- * How the idle partitions of a relay are looked at: all with one statement.
+ * Polls the idle partitions of a relay with one statement.
  *
- * Each has pauses of its own, 5 ms and doubled, which begin again when it is woken or had something. A look is made when
- * the first of them is over, and takes in every partition that is idle at that moment, so that there are never more looks
- * than the partition with the shortest pauses asks for.
+ * Each has its own pauses, 5 ms and doubled, which begin again when it is woken or had messages. A poll happens when the first of
+ * them ends, and includes every partition that is idle at that moment, so there are never more polls than the partition with the
+ * shortest pauses needs.
  */
 import { MINUTE } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
@@ -14,7 +14,7 @@ import type { ResolvedRelayOptions } from './relay-options.ts'
 import type { Scan } from './scan-start.ts'
 import type { OutboxTables } from './tables.ts'
 
-/** A partition to be looked at, under its lease. */
+/** A partition to poll, under its lease. */
 export interface LeasedPartition extends Scan {
   readonly lease: HeldLease
 }
@@ -22,17 +22,20 @@ export interface LeasedPartition extends Scan {
 interface IdleLookOptions extends Pick<ResolvedRelayOptions, 'clock' | 'idlePollMs' | 'listenedPollMs'> {
   readonly sql: SqlClient
   readonly tables: OutboxTables
-  /** Told of every look. */
+  /** Records every poll. */
   readonly silence: UnansweredCalls
-  /** Whether announcements arrive now. */
+  /** Tells whether notifications arrive now. */
   isListening(): boolean
-  /** Told of each look. */
+  /** Called after each poll. */
   onLook(error: Error | undefined): void
 }
 
 const FIRST_PAUSE_MS = 5
 
-/** Announcements are relied on when all partitions have been idle for so long: one may come before its commit, or not at all. */
+/**
+ * How long all partitions must have been idle before notifications are relied on, because one may come before its commit, or not
+ * at all.
+ */
 const QUIET_MS = 1 * MINUTE
 
 export class IdlePartitionPolling {
@@ -46,17 +49,20 @@ export class IdlePartitionPolling {
     this.#options = options
   }
 
-  /** @param place what to look at now, `undefined` when its worker must go on first, as when its lease is in doubt: it is only let go then */
+  /**
+   * @param place returns the place to poll now, `undefined` when its worker must continue first, for example because its lease is
+   * in doubt
+   */
   place(place: () => LeasedPartition | undefined): IdlePlace {
     return new IdlePlace(this, place)
   }
 
-  /** Resolves when no look is under way. */
+  /** Resolves when no poll is running. */
   async ended(): Promise<void> {
     await this.#looking
   }
 
-  /** The place has nothing to do: it takes part in the looks. */
+  /** The place has nothing to do, so it takes part in the polls. */
   enter(place: IdlePlace): void {
     this.#quietAt = this.#now + QUIET_MS
     place.begin(this.#now, this.#longestMs)
@@ -89,9 +95,9 @@ export class IdlePartitionPolling {
     return Math.min(...Array.from(this.#waiting, ({ lookAt }) => lookAt))
   }
 
-  /** @param at the time that has come: a timer may fire a little too early */
+  /** @param at the scheduled time, because a timer may fire a little too early */
   #begin(at: number): void {
-    // Whose pause is over may have been woken since.
+    // A place whose pause has ended may have been woken since.
     if (this.#nextAt > at) return this.#plan()
     this.#looking = this.#look(Math.max(at, this.#now)).finally(() => {
       this.#looking = undefined
@@ -128,7 +134,7 @@ export class IdlePartitionPolling {
     }
   }
 
-  /** For each place: whether something may leave, and in how many ms the next held-back row is due. */
+  /** Returns for each place whether there are messages to send, and in how many ms the next held-back row is due. */
   async #pending(places: readonly LeasedPartition[]): Promise<readonly PendingRow[]> {
     const { sql, tables, silence } = this.#options
     const looked = sql.query<PendingRow>(
@@ -164,7 +170,7 @@ interface PendingRow {
   readonly dueMs: number | null
 }
 
-/** Where the worker of one partition waits while it finds nothing. */
+/** The worker of one partition waits here while it finds nothing. */
 export class IdlePlace {
   readonly #look: Pick<IdlePartitionPolling, 'enter' | 'leave'>
   readonly #place: () => LeasedPartition | undefined
@@ -183,18 +189,20 @@ export class IdlePlace {
     return this.#place()
   }
 
-  /** When its pause is over, on the monotonic clock. */
+  /** Monotonic time at which its pause ends. */
   get lookAt(): number {
     return this.#lookAt
   }
 
-  /** There may be something: `wait` returns. The pauses after it are short, for this may come before the commit that it announces. */
+  /**
+   * There may be messages, so `wait` returns. The pauses after it are short, because the notification may come before its commit.
+   */
   wake(): void {
     this.#woken = true
     this.letGo()
   }
 
-  /** There was something: the next pauses are short. */
+  /** There were messages: the next pauses are short. */
   reset(): void {
     this.#pauseMs = FIRST_PAUSE_MS
   }
@@ -223,7 +231,7 @@ export class IdlePlace {
     this.#lookAt = now + Math.min(this.#pauseMs, longestMs)
   }
 
-  /** Nothing was there: the next pause begins, a longer one, or the same again when this one was not over. */
+  /** There was nothing: the next pause is longer, or the same again when this one had not ended. */
   looked(startedAt: number, now: number, longestMs: number, dueMs: number): void {
     if (this.#lookAt <= startedAt) this.#pauseMs = Math.min(this.#pauseMs * 2, longestMs)
     this.#lookAt = now + Math.min(this.#pauseMs, longestMs, Math.max(1, dueMs))

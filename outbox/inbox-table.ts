@@ -25,9 +25,9 @@ export const INBOX_PART: SqlPart = {
 
 const SWEEP_BATCH = 5_000
 
-/** The treatment of a message whose id is known with another body. */
+/** Treatment of a message whose id is known with another body. */
 export interface InboxRules {
-  /** True: it is another message, since the body is part of its name. */
+  /** True: it is another message, because the body is part of its name. */
   readonly acceptsReusedIds: boolean
   /** Called for each such message that is dropped. */
   readonly reused: (message: InboxMessage) => void
@@ -44,7 +44,7 @@ export class InboxTable {
     this.#rules = rules
   }
 
-  /** @returns false when it is there already. Waits for a transaction that has entered it and is still open */
+  /** @returns false when it is already recorded. Waits for an open transaction that has recorded it */
   async enter(tx: SqlTransaction, message: InboxMessage): Promise<boolean> {
     const { rows } = await this.#query(
       tx,
@@ -52,14 +52,14 @@ export class InboxTable {
        ON CONFLICT DO NOTHING RETURNING 1`,
       [message.group, message.destination, message.source, this.#idOf(message), hashOf(message)],
     )
-    // The rows, not `rowCount`: an adapter that counts wrong would turn every message into a duplicate.
+    // The rows, not `rowCount`: an adapter with wrong counts would turn every message into a duplicate.
     if (rows.length === 0) await this.#compare(tx, [message])
     return rows.length > 0
   }
 
-  /** @returns of each, as `enter` */
+  /** @returns for each message the same as `enter` */
   async enterAll(tx: SqlTransaction, messages: readonly InboxMessage[]): Promise<readonly boolean[]> {
-    // In one order everywhere: two batches with the same messages wait for one another, never in a circle.
+    // In the same order everywhere, so that two batches with the same messages cannot deadlock.
     const { rows } = await this.#query<Record<'consumer' | 'channel' | 'source' | 'message_id', string>>(
       tx,
       `INSERT INTO ${this.#table} (consumer, channel, source, message_id, body_hash)
@@ -79,7 +79,7 @@ export class InboxTable {
     return isNew
   }
 
-  /** Tells of those that another message entered, which only had the same id. */
+  /** Reports messages whose id another message has already used. */
   async #compare(tx: SqlTransaction, messages: readonly InboxMessage[]): Promise<void> {
     if (this.#rules.acceptsReusedIds) return
     const { rows } = await this.#query<{ n: number }>(
@@ -104,7 +104,7 @@ export class InboxTable {
     return [column((m) => m.group), column((m) => m.destination), column((m) => m.source), column((m) => this.#idOf(m))]
   }
 
-  /** Takes back what was entered in this transaction. */
+  /** Removes records of this transaction. */
   async forget(tx: SqlTransaction, messages: readonly InboxMessage[]): Promise<void> {
     await this.#query(
       tx,
@@ -114,7 +114,7 @@ export class InboxTable {
     )
   }
 
-  /** Deletes what is older, in batches. @returns how many */
+  /** Deletes older records, in batches. @returns how many */
   async sweep(sql: SqlExecutor, retentionMs: number, signal: AbortSignal | undefined): Promise<number> {
     for (let total = 0; ; ) {
       const { rowCount } = await this.#query(
@@ -135,7 +135,7 @@ export function nameOf(...name: readonly string[]): string {
   return JSON.stringify(name)
 }
 
-/** 64 bits of the body's SHA-1 as PostgreSQL's `bigint`; a tombstone has a hash of its own. */
+/** Returns 64 bits of the body's SHA-1 as PostgreSQL's `bigint`; a tombstone has its own hash. */
 function hashOf({ delivery }: InboxMessage): string | null {
   const body = delivery?.message.body
   if (body === undefined) return null

@@ -1,18 +1,18 @@
 /**
- * Inbox: a handler's effect, the memory of having handled the message, and the messages it sends commit together.
+ * Inbox: a handler's effect, the record that the message was handled, and the messages that the handler sends commit together.
  *
- * The message's name (group, channel, source, id) is inserted first in the handler's transaction. A second delivery of the same message, also one that runs at
- * the same time in another process, waits there until the first one ends: then it is a duplicate if that committed, and
- * the first if it rolled back.
+ * The message's name (group, channel, source, id) is inserted first in the handler's transaction. A second delivery of the same
+ * message, even one that runs concurrently in another process, waits there until the first one ends: then it is a duplicate if
+ * that committed, and the first if it rolled back.
  *
- * The server ends a transaction whose process sends nothing for a minute (see `handlersClient`): a second delivery waits no longer for a
- * process that is frozen or cut off.
+ * The server ends a transaction whose process sends nothing for a minute (see `handlersClient`), which limits how long a second
+ * delivery waits for a frozen or disconnected process.
  *
- * Transactions are READ COMMITTED. Under REPEATABLE READ or SERIALIZABLE the insert fails with 40001 when the other
- * delivery committed meanwhile, instead of finding a duplicate: do not raise the isolation level inside a handler.
+ * Transactions are READ COMMITTED. Under REPEATABLE READ or SERIALIZABLE the insert fails with 40001 when the other delivery
+ * committed meanwhile, instead of finding a duplicate: do not raise the isolation level inside a handler.
  *
- * An id is forgotten after `retentionMs`. Keep that longer than a message can take to come back: the broker's retention
- * where a group can be reset to an earlier place, and how long dead letters wait for a redrive.
+ * An id is forgotten after `retentionMs`. Keep it longer than a message can take to be redelivered: the broker's retention if a
+ * group can be reset to an earlier position, and the time for which dead letters wait for a redrive.
  */
 import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork, SpecOf } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
@@ -33,21 +33,21 @@ import { OutboxError } from './errors.ts'
 import { INBOX_PART, InboxTable, nameOf } from './inbox-table.ts'
 import type { Outbox } from './outbox.ts'
 
-/** The members of an outbox that an inbox uses. */
+/** Members of an outbox that an inbox uses. */
 export type InboxOutbox = Pick<Outbox, 'addEncoded'> & Partial<Pick<Outbox, 'ready'>>
 
-/** Options of `createInbox`: in the database of the handlers' effects. */
+/** Options of `createInbox`, in the database of the handlers' effects. */
 export interface InboxOptions extends SqlOptions, RuntimeOptions {
-  /** Takes what handlers send, in the same transaction. Needed for processors. */
+  /** Outbox for messages of handlers, in the same transaction. Needed for processors. */
   readonly outbox?: InboxOutbox | undefined
   /** How long a processed id is remembered, in ms; at least 1 minute. @default 7 days */
   readonly retentionMs?: number | undefined
-  /** Pause between sweeps of forgotten ids after `start`, in ms. @default 1 hour */
+  /** Interval of sweeps of old ids after `start`, in ms. @default 1 hour */
   readonly sweepEveryMs?: number | undefined
   /**
-   * The treatment of a message whose id is known with another body: some program copied the headers of another message.
-   * `'drop'`: it is a repetition as any other, but `reusedIds` counts it and the log warns. `'accept'`: the body is part of a message's
-   * name, so it is handled. Change this only when no message can come again.
+   * Treatment of a message whose id is known with another body, because some program copied the headers of another message.
+   * `'drop'`: it is treated as a repetition, but `reusedIds` counts it and the log warns. `'accept'`: the body is part of a
+   * message's name, so it is handled. Change this only when no message can be redelivered.
    * @default 'drop'
    */
   readonly reusedIds?: 'drop' | 'accept' | undefined
@@ -55,20 +55,23 @@ export interface InboxOptions extends SqlOptions, RuntimeOptions {
 
 /** The result of `createInbox`: the `Inbox` that bindings take, with its maintenance. */
 export interface SqlInbox extends Inbox {
-  /** Makes or upgrades the table. Idempotent, safe in several processes at once. */
+  /** Creates or upgrades the table. Idempotent, safe in several processes at once. */
   migrate(): Promise<void>
-  /** Messages dropped since the start whose id was known with another body. Each was lost unless its sender meant it as a repetition. */
+  /**
+   * Number of messages dropped since the start whose id was known with another body. Each was lost unless its sender meant it as
+   * a repetition.
+   */
   readonly reusedIds: number
-  /** Deletes ids older than the retention, in batches that lock nothing for long. @returns how many */
+  /** Deletes ids older than the retention, in batches with short locks. @returns how many */
   sweep(signal?: AbortSignal): Promise<number>
-  /** Sweeps now and then, until closed. Failures are logged. @throws `outbox.closed` */
+  /** Sweeps regularly, until closed. Failures are logged. @throws `outbox.closed` */
   start(): void
-  /** Idempotent, never rejects; does not wait for a database that does not answer. */
+  /** Closes it. Idempotent, never rejects; does not wait for a database that does not answer. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** How long `close` waits for the batch that is being deleted. */
+/** How long `close` waits for the running batch. */
 const CLOSE_MS = 5 * SECOND
 
 const NAMES = optionNames<InboxOptions>({
@@ -191,7 +194,7 @@ class TableInbox implements SqlInbox {
     })
   }
 
-  /** Shared transactions per binding: the duration of its handler says nothing about others. */
+  /** Shared transactions per binding, because the duration of its handler says nothing about others. */
   #sharedBy({ group, destination }: InboxMessage, sql: SqlClient): SharedTransactions<SharedMessage> {
     const name = nameOf(group, destination)
     let shared = this.#shared.get(name)

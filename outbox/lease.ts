@@ -1,17 +1,17 @@
 /**
- * Which relay works on which partition.
+ * Decides which relay works on which partition.
  *
- * A partition belongs to the relay named in its lease row until `lease_until`, by the server's clock. Taking a free or
- * expired lease raises its epoch, and every write of a relay names the epoch it works under, so a relay that lost its
- * lease without noticing writes nothing. A relay believes in a lease until `leaseMs` after it *sent* the renewal, less a
- * margin, on the later of the monotonic and the wall clock: it stops before the server lets anyone else in.
+ * A partition belongs to the relay named in its lease row until `lease_until`, by the server's clock. Taking a free or expired
+ * lease raises its epoch, and every write of a relay names its epoch, so a relay that lost its lease without noticing writes
+ * nothing. A relay relies on a lease until `leaseMs` after it *sent* the renewal, less a margin, by the later of the monotonic
+ * and the wall clock: it stops before the server admits another.
  *
- * A server's clock that is set back prolongs no lease: none ends later than the `leaseMs` of its relay from now.
+ * Setting the server's clock back prolongs no lease: none ends later than the `leaseMs` of its relay from now.
  *
- * No session advisory locks: they do not survive a transaction pooler, and a lost connection looks like a held lock.
+ * Session advisory locks are not used: they do not survive a transaction pooler, and a lost connection looks like a held lock.
  *
- * Not guaranteed: a process that is suspended between its check and its publish publishes after its lease ended. What
- * it then sends again has the same ids.
+ * Not guaranteed: a process that is suspended between its check and its publish publishes after its lease ended. Its messages
+ * then have the same ids when they are sent again.
  */
 import type { Clock } from '../core/clock.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/elapsed-time.ts'
@@ -34,7 +34,7 @@ export class HeldLease {
     readonly owner: string
     readonly clock: Clock
     readonly validMs: number
-    /** When the claim was sent. */
+    /** Time at which the claim was sent. */
     readonly sent: Instant
   }) {
     this.partition = fields.partition
@@ -45,7 +45,7 @@ export class HeldLease {
     this.#sent = fields.sent
   }
 
-  /** May we still publish? */
+  /** Tells whether the relay may still publish. */
   isValid(): boolean {
     return !this.#lost && elapsedMs(this.#sent, readInstant(this.#clock)) < this.#validMs
   }
@@ -58,13 +58,13 @@ export class HeldLease {
     this.#sent = sent
   }
 
-  /** A write under this epoch was refused, or the renewal did not find it. Terminal. */
+  /** A write under this epoch was refused, or the renewal did not find it. Final. */
   lose(): void {
     this.#lost = true
   }
 }
 
-/** How many partitions one of `live` relays may hold, so that all are covered. */
+/** Returns how many partitions one of `live` relays may hold, so that all are covered. */
 export function fairShare(partitions: number, live: number): number {
   return Math.ceil(partitions / Math.max(1, live))
 }

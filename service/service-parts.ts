@@ -89,7 +89,7 @@ function makeAll(options: ResolvedService): Parts {
 function makeStored(options: ResolvedService, sql: SqlClient): StoredBase {
   const { identity, schema, parts, sagas = [], drainTimeoutMs } = options
   const { service, instance, logger, telemetry } = identity
-  // Each instance that listens hears of what the others add.
+  // Each listening instance is notified of messages that others add.
   const defaults = options.listener === undefined ? {} : { notifyEveryMs: NOTIFY_EVERY_MS }
   const { transport } = options
   const outbox = createOutbox({ ...defaults, ...parts.outbox, sql, schema, service, telemetry, transport })
@@ -100,7 +100,7 @@ function makeStored(options: ResolvedService, sql: SqlClient): StoredBase {
   return { sql, outbox, inbox, coordinator }
 }
 
-/** Watches the participants that have a binding here, and those that sagas ask in this process. */
+/** Watches the participants that have a binding here, and those that sagas call in this process. */
 function watchPrepared(options: ResolvedService, bindings: readonly Binding[]): PreparedWatch | undefined {
   const { sagas = [], parts, identity } = options
   const ofBindings = bindings.map((binding) => ('prepares' in binding ? binding.prepares : undefined))
@@ -141,7 +141,7 @@ function makeBinder(options: ResolvedService, bindings: readonly Binding[], send
 function makeRelay(options: ResolvedService, outbox: Outbox, publisher: Binder): Relay {
   const { identity, parts, listener, drainTimeoutMs } = options
   const { instance, logger, telemetry } = identity
-  // Added messages go straight to the log then: the relay only sends what another transport left before.
+  // Added messages go straight to the log then: the relay only sends those that another transport left before.
   const isIdle = options.transport.isOn?.(outbox.sql) === true
   const defaults = isIdle ? { drainTimeoutMs, idlePollMs: IDLE_POLL_MS } : { drainTimeoutMs }
   return createRelay({ ...defaults, ...parts.relay, outbox, publisher, listener, instance, logger, telemetry })
@@ -161,7 +161,7 @@ function makeRoles(options: ResolvedService, locks: Locks | undefined): Roles {
   if (locks === undefined) return { elections, schedules }
   const { identity, parts, drainTimeoutMs } = options
   const { service, instance, logger, telemetry } = identity
-  // Its own roles: another service on the same store may have one of the same name.
+  // A separate prefix, because another service on the same store may have a role of the same name.
   const scoped = (role: string): string => `${service}/${role}`
   const common = { stopGraceMs: drainTimeoutMs, ...parts.elections, locks, instance, logger, telemetry }
   for (const [role, onGranted] of Object.entries(options.leads ?? {})) {

@@ -1,12 +1,11 @@
 /**
- * One service out of all parts: a binder, and with a database the outbox, its relay, the inbox, participants and the saga
- * coordinator; with locks, leaderships. Everything is made, migrated, started and closed here, in the order that keeps
- * the promise, under one identity.
+ * One service made of all parts: a binder, and with a database the outbox, its relay, the inbox, participants and the saga
+ * coordinator; with locks, leaderships. All parts are created, migrated, started and closed here, in the order that keeps the
+ * guarantees, under one identity.
  *
  *     idle -> starting -> running -> closing -> closed
  *
- * Nothing of a part is hidden: what a part takes beyond the service's own options goes into `parts`, and each part is
- * there as a property.
+ * Parts stay accessible: further options of a part go into `parts`, and each part is a property of the service.
  */
 import type { Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
@@ -42,97 +41,100 @@ import type { CloseOnSignalsOptions } from './close-on-signals.ts'
 import type { ServiceHealth } from './health.ts'
 import type { PartOptions } from './part-options.ts'
 
-/** A leadership's work: as the `onGranted` of an election. */
+/** Work of a leader, same as the `onGranted` of an election. */
 export type LeaderWork = (term: Term) => void | Promise<void>
 
-/** Jobs at given times, run by the leader of a role of their own. */
+/** Jobs at given times, run by the leader of a separate role. */
 export type ServiceSchedule = Pick<ScheduleOptions, 'jobs' | 'lastTick' | 'onError'>
 
-/** The cluster this instance is a member of. */
+/** Cluster that this instance joins. */
 export type ServiceCluster = Pick<MembershipOptions, 'store' | 'group' | 'meta'> & {
-  /** All services that give the same name and store see each other. @default the service's name */
+  /** Name of the cluster: all services with the same name and store form one. @default the service's name */
   readonly name?: string | undefined
 }
 
 /** Options of `createService`. */
 export interface ServiceOptions<Sent extends string = string> {
-  /** The service: CloudEvents `source`, reply channel, connection names, log field, first part of its bus address. */
+  /** Name of the service: CloudEvents `source`, reply channel, connection names, log field, first part of its bus address. */
   readonly name: string
-  /** This process, in leases, terms, members, logs. Unique. @default `<name>-<host name>-<process id>-<random>` */
+  /** Name of this process in leases, terms, members and logs. Unique. @default `<name>-<host name>-<process id>-<random>` */
   readonly instance?: string | undefined
-  /** The broker, as in `createBinder`. Closed with the service. */
+  /** The broker, same as for `createBinder`. Closed with the service. */
   readonly transport: Transport
-  /** Needed by sagas, participants, `once: true` and `transaction`. Closing its pool stays with the caller. */
+  /** Database for sagas, participants, `once: true` and `transaction`. The caller closes its pool. */
   readonly sql?: SqlClient | undefined
   /** Schema of all tables. @default 'concordat' */
   readonly schema?: string | undefined
   /**
-   * Wakes the relay when another process of the service adds a message, and the outbox tells the others (`notifyEveryMs`: 10).
-   * A relay that is idle for a minute then looks every 2 s instead of every 200 ms; see `createRelay`. @default none
+   * Wakes the relay when another process of the service adds a message, and lets the outbox notify the others (`notifyEveryMs`:
+   * 10). A relay that is idle for a minute then polls every 2 s instead of every 200 ms; see `createRelay`. @default none
    */
   readonly listener?: SqlListener | undefined
-  /** Sinks, processors, routes, sources, participants. `once: true` and a participant without `sql` take the service's. */
+  /**
+   * Sinks, processors, routes, sources, participants. `once: true` and a participant without `sql` use the service's database.
+   */
   readonly bindings?: readonly Binding[] | undefined
-  /** Channels that `send` and `tx.send` take: made to exist before anything is sent. */
+  /** Channels for `send` and `tx.send`, created before anything is sent. */
   readonly sends?: ReadonlyArray<SendDestination<Sent>> | undefined
-  /** The sagas and global transactions that this service coordinates, several versions of one name side by side. Needs `sql`. @default none */
+  /**
+   * Sagas and global transactions that this service coordinates; several versions of one name are allowed. Needs `sql`. @default
+   * none
+   */
   readonly sagas?: readonly Saga<unknown, unknown, object>[] | undefined
   /**
-   * Where `leads` compete, and `service.locks`. A function gets the service's identity, so that leases carry it. Closed with
-   * the service.
+   * Locks for `leads` and `service.locks`. A function receives the service's identity, which leases then show. Closed with the
+   * service.
    */
   readonly locks?: Locks | ((identity: ServiceIdentity) => Locks) | undefined
   /** Work of this instance while it leads, by role. Needs `locks`. */
   readonly leads?: Readonly<Record<string, LeaderWork>> | undefined
-  /**
-   * Jobs by role; each role is led by one instance at a time, as in `leads`. Needs `locks`. A role is in one of the two only.
-   */
+  /** Jobs by role; each role is led by one instance at a time, as in `leads`. Needs `locks`. A role is in one of the two only. */
   readonly schedules?: Readonly<Record<string, ServiceSchedule>> | undefined
   /**
-   * Joins the cluster in `start` and leaves it in `close`. The store is closed with the service.
-   * `cluster: { store: redisStateStore({ url }) }`
+   * Cluster to join in `start` and leave in `close`. The store is closed with the service. `cluster: { store: redisStateStore({
+   * url }) }`
    */
   readonly cluster?: ServiceCluster | undefined
-  /** A bus made with this service's name and instance; the service starts and closes it. @default none */
+  /** Creates a bus with this service's name and instance; the service starts and closes it. @default none */
   readonly bus?: ((identity: ServiceIdentity) => Bus) | undefined
-  /** `apply` makes or upgrades the tables in `start`; `check` refuses to start without them. @default 'apply' */
+  /** `apply` creates or upgrades the tables in `start`; `check` refuses to start without them. @default 'apply' */
   readonly migrate?: 'apply' | 'check' | undefined
   /**
-   * Parts that have to be up for `health().ready`, by their names in `health().parts`: `binder`, `relay`, `coordinator`, `prepared`,
-   * `locks`, `bus`, `membership`, `leads <role>` for each role of `leads` and `schedules`, `schedule <role>`. Another name is refused; a
-   * part that the service does not have counts for nothing. What is not named makes the service `degraded` when it is down.
+   * Parts that must be up for `health().ready`, by their names in `health().parts`: `binder`, `relay`, `coordinator`, `prepared`,
+   * `locks`, `bus`, `membership`, `leads <role>` for each role of `leads` and `schedules`, `schedule <role>`. Other names are
+   * refused; a part that the service does not have is ignored. Other parts make the service `degraded` when they are down.
    * @default ['binder', 'relay', 'coordinator']
    */
   readonly readiness?: readonly string[] | undefined
-  /** Further options of the parts, under the names of their own options. */
+  /** Further options of the parts, by part. */
   readonly parts?: PartOptions | undefined
   /**
-   * Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. `silentLogger` says nothing.
+   * Logger of every part, with `service` and `instance` in each line if it has `child`, like pino. `silentLogger` logs nothing.
    * @default stderrLogger: warnings and errors, a line each on stderr, with `service`
    */
   readonly logger?: Logger | undefined
-  /** Given to every part: spans and metrics, from `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  /** Telemetry of every part: spans and metrics, from `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** How long `close` waits for what is in flight, per part. @default 10 seconds */
+  /** How long `close` waits for running work, per part. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
 }
 
 /**
- * What a service declares: all of `createService`'s options that need no connection, so those options fit as they are. For
- * documents and pictures: nothing of it is run.
+ * Declarations of a service: all options of `createService` that need no connection, so those options are assignable. For
+ * documents and diagrams: nothing of it is run.
  */
 export interface ServiceDeclaration extends Pick<ServiceOptions, 'name' | 'bindings' | 'sends' | 'sagas'> {
   /** Roles that its instances lead. */
   readonly leads?: Readonly<Record<string, unknown>> | undefined
   /** Its jobs, by role. */
   readonly schedules?: Readonly<Record<string, Pick<ServiceSchedule, 'jobs'>>> | undefined
-  /** The cluster it joins. */
+  /** Cluster that it joins. */
   readonly cluster?: Pick<ServiceCluster, 'name' | 'group'> | undefined
   /** `binder.replies`: the reply channels of its requests. */
   readonly parts?: Pick<PartOptions, 'binder'> | undefined
 }
 
-/** Identity of this process. Fits the options of locks, buses and memberships. */
+/** Identity of this process. Can be spread into the options of locks, buses and memberships. */
 export interface ServiceIdentity {
   readonly service: string
   readonly instance: string
@@ -142,7 +144,7 @@ export interface ServiceIdentity {
 
 /** An open transaction of the service's database that can also send and start. */
 export interface ServiceTransaction<Sent extends string = string> extends SendingTransaction<Sent> {
-  /** The saga exists if and only if the transaction commits. @throws as `coordinator.start` */
+  /** Starts a saga, which exists if and only if the transaction commits. @throws the errors of `coordinator.start` */
   start<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
     options: StartOptions<In>,
@@ -154,27 +156,31 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   readonly name: string
   readonly instance: string
   /**
-   * Migrates or checks the tables, then starts binder, relay, coordinator, bus and leaderships. A broker that is away is
-   * waited for in the background (`ready` waits for it). Closes what it opened when one part fails, and rejects with that error.
-   * @throws ServiceClosed when it was told to close meanwhile
+   * Migrates or checks the tables, then starts binder, relay, coordinator, bus and leaderships. Waits for an unavailable broker
+   * in the background (`ready` waits for it). If one part fails, closes all opened parts and rejects with that error.
+   * @throws ServiceClosed when it is closed meanwhile
    */
   start(): Promise<void>
-  /** Resolves when every part that decides on readiness is up. @throws ServiceNotReady after `timeoutMs` (default 30 s) */
+  /** Resolves when every part required for readiness is up. @throws ServiceNotReady after `timeoutMs` (default 30 s) */
   ready(options?: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<void>
-  /** Sends now; resolves when the broker has confirmed. To send with a change of data, use `transaction`. @throws as `binder.send` */
+  /**
+   * Sends now; resolves when the broker has confirmed. To send together with a change of data, use `transaction`. @throws the
+   * errors of `binder.send`
+   */
   send<In, Out>(
     channel: Channel<In, Out, Sent>,
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
-  /** Starts a saga, or finds the one with this id. @throws as `coordinator.start`; TypeError without `sagas` */
+  /** Starts a saga, or finds the one with this id. @throws the errors of `coordinator.start`; TypeError without `sagas` */
   run<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
     options: StartOptions<In>,
   ): Promise<SagaRun<Results>>
   /**
-   * Runs code as one transaction over the services whose branches it calls: all are confirmed when it returns, all are
-   * cancelled when it throws or its process dies. @throws as `coordinator.globalTransaction`; TypeError without `sagas`
+   * Runs code as one transaction over the services whose branches it calls: all are confirmed when it returns, and all are
+   * cancelled when it throws or its process dies. @throws the errors of `coordinator.globalTransaction`; TypeError without
+   * `sagas`
    */
   globalTransaction<In, Out, Result>(
     definition: GlobalTransactionDefinition<In, Out>,
@@ -182,55 +188,56 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>>
   /**
-   * Runs `work` in the global transaction of this service that a request or a message came with, whose code runs in another of
-   * its instances. When `work` fails, the transaction is cancelled. @throws as `coordinator.inheritTransaction`; TypeError without `sagas`
+   * Runs `work` in this service's global transaction named by the headers of a request or message, whose code runs in another
+   * instance. If `work` fails, the transaction is cancelled. @throws the errors of `coordinator.inheritTransaction`; TypeError
+   * without `sagas`
    */
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
   /**
-   * One local transaction of the service's database, with everything that is sent and started in it.
-   * @throws what `work` throws, after the rollback; TypeError without `sql`
+   * Runs one local transaction of the service's database, including everything that is sent and started in it.
+   * @throws the error of `work`, after the rollback; TypeError without `sql`
    */
   transaction<T>(work: (tx: ServiceTransaction<Sent>) => Promise<T>): Promise<T>
-  /** Its declarations, as given. No I/O; also before `start` and after `close`. */
+  /** Returns its declarations. No I/O; also before `start` and after `close`. */
   describe(): ServiceDeclaration
-  /** No I/O. */
+  /** Returns the health. No I/O. */
   health(): ServiceHealth
   /**
-   * Hands leaderships over, leaves the cluster, stops intake, finishes what is in flight, then closes coordinator, relay,
-   * bus, binder and locks. Idempotent, never rejects.
+   * Hands leaderships over, leaves the cluster, stops intake, finishes running work, then closes coordinator, relay, bus, binder
+   * and locks. Idempotent, never rejects.
    */
   close(): Promise<void>
   /**
-   * Closes the service on SIGTERM and SIGINT, then what is given, and ends the process. Resolves when it is all closed. Call it
-   * before `start()`: a `start()` or `ready()` under way is given up then, and rejects only after all is closed, if the process
-   * still lives.
-   * @param options `then`: closed or called after the service, one by one. `timeoutMs`: for all of it (default 30 s)
+   * Closes the service on SIGTERM and SIGINT, then the parts in `then`, and ends the process. Resolves when everything is closed.
+   * Call it before `start()`: a running `start()` or `ready()` is then abandoned, and rejects only after everything is closed, if
+   * the process is still alive.
+   * @param options `then`: closed or called after the service, one by one. `timeoutMs`: total time limit (default 30 s)
    */
   closeOnSignals(options?: CloseOptions): Promise<void>
   readonly binder: Binder
-  /** There with `sql`. */
+  /** The outbox; present with `sql`. */
   readonly outbox: Outbox | undefined
   readonly relay: Relay | undefined
   readonly inbox: SqlInbox | undefined
-  /** There with `sagas`. */
+  /** The coordinator; present with `sagas`. */
   readonly coordinator: Coordinator | undefined
   readonly locks: Locks | undefined
   readonly bus: Bus | undefined
-  /** By role, those of `schedules` too. */
+  /** Elections by role, including those of `schedules`. */
   readonly elections: Readonly<Record<string, Election>>
-  /** By role. */
+  /** Schedules by role. */
   readonly schedules: Readonly<Record<string, Schedule>>
-  /** There with `cluster`. */
+  /** The membership; present with `cluster`. */
   readonly membership: Membership | undefined
   /**
-   * The state of this name in the service's cluster, shared by all instances. The same object for the same name; closed
+   * Returns the state with this name in the service's cluster, shared by all instances. The same object for the same name; closed
    * with the service.
-   * @throws TypeError without `cluster`, or when the name is asked for again with options; ServiceClosed
+   * @throws TypeError without `cluster`, or when options are passed for an existing state; ServiceClosed
    */
   sharedState<Out = unknown, In = Out>(name: string, options?: StateOptions<Out, In>): SharedState<Out, In>
 }
 
-/** Options of `service.sharedState`: those of `createSharedState` that the service does not know by itself. */
+/** Options of `service.sharedState`: those of `createSharedState` that the service does not set itself. */
 export type StateOptions<Out, In = Out> = Omit<
   SharedStateOptions<Out, In>,
   'store' | 'name' | 'cluster' | 'logger' | 'telemetry'

@@ -4,7 +4,7 @@ import { createSharedState } from '../election/cluster/state/state-map.ts'
 import type { ResolvedService } from './options.ts'
 import type { StateOptions } from './service.ts'
 
-/** The shared states of a service by name, each made once, in the service's cluster. */
+/** The shared states of a service by name, each created once, in the service's cluster. */
 export class SharedStates {
   readonly #options: ResolvedService
   readonly #states = new Map<string, SharedState<unknown>>()
@@ -13,7 +13,7 @@ export class SharedStates {
     this.#options = options
   }
 
-  /** @throws TypeError without a cluster, or when a state that is there is asked for with options */
+  /** @throws TypeError without a cluster, or when options are passed for an existing state */
   named<Out, In>(name: string, options: StateOptions<Out, In> | undefined): SharedState<Out, In> {
     const known = this.#states.get(name)
     if (known !== undefined && options !== undefined) {
@@ -39,7 +39,7 @@ export class SharedStates {
     return state as unknown as SharedState<unknown>
   }
 
-  /** Never rejects, as the states' own. */
+  /** Never rejects, like the states' own `close`. */
   async close(): Promise<void> {
     await Promise.all([...this.#states.values()].map((state) => state.close()))
   }

@@ -1,4 +1,4 @@
-/** Start of a service, step by step: it can be closed between two steps. */
+/** Steps of a service's start, between which it can be closed. */
 import { needsService } from '../binder/bindings/complete-declarations.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods } from '../core/option-checks.ts'
@@ -8,7 +8,10 @@ import type { Parts, StoredParts } from './service-parts.ts'
 
 type Step = () => unknown
 
-/** Tables, then the parts. Intake before what it feeds is never a loss: what comes early waits in tables and on the broker. */
+/**
+ * Tables first, then the parts. Starting intake before the parts it feeds loses nothing, because early messages wait in tables
+ * and on the broker.
+ */
 export function startSteps(options: ResolvedService, parts: Parts): readonly Step[] {
   const { binder, stored, bus, elections, schedules, membership } = parts
   return [
@@ -37,7 +40,7 @@ function tableSteps(options: ResolvedService, { stored, locks }: Parts): readonl
   return [...own, ...(mode === 'check' ? checks(options, stored) : migrations(options, stored))]
 }
 
-/** Makes the tables of a transport, locks or a store that lie in a database. */
+/** Creates the tables of a transport, locks or a store in a database. */
 async function makeTables(part: unknown): Promise<void> {
   if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
 }
@@ -79,7 +82,7 @@ function checks(options: ResolvedService, stored: StoredParts): readonly Step[] 
   ]
 }
 
-/** Tables that the bindings need. */
+/** Returns the tables that the bindings need. */
 function tablesOf({ bindings = [] }: ResolvedService): ReadonlySet<SqlPart> {
   return new Set(bindings.flatMap((binding) => ('tables' in binding && binding.tables) || []))
 }
