@@ -22,13 +22,15 @@ const READ_GROUPS = MAX_GROUPS + 1
 
 /**
  * Services may have a schema each and share a log, so the log is looked for in their schema, then in the default one, then in whichever single
- * schema has one.
+ * schema has one. A log in another schema that this role may not read belongs to other services.
  * @returns `undefined` when the database has no log, or several others
  */
 export async function logSchemaOf(sql: SqlClient, schema: string): Promise<string | undefined> {
   const { rows } = await sql.query<{ name: string }>(
     `SELECT n.nspname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relname = 'transport_group' AND c.relkind IN ('r', 'p') ORDER BY 1`,
+     WHERE c.relname = 'transport_group' AND c.relkind IN ('r', 'p')
+       AND (n.nspname = $1 OR has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) ORDER BY 1`,
+    [schema],
   )
   const names = rows.map(({ name }) => name)
   return [schema, DEFAULT_SCHEMA].find((name) => names.includes(name)) ?? (names.length === 1 ? names[0] : undefined)

@@ -39,7 +39,9 @@ export class Stores {
     if (log !== undefined) return postgresTransport({ sql, schema: log, provision: 'check' })
     const logs = await schemasWith(sql, 'transport_group')
     const where =
-      logs.length === 0 ? 'nor one other schema has a log' : `nor "${DEFAULT_SCHEMA}" has a log, ${said(logs)}`
+      logs.length === 0
+        ? 'nor one other schema has a log'
+        : `nor "${DEFAULT_SCHEMA}" has a log that this role may read, ${said(logs)}`
     throw new OperatorTransportMissing(
       `no transport: neither the schema "${schema}" ${where}, so give createOperator \`transport\``,
     )

@@ -30,6 +30,9 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
   let database: TestDatabase
   let pool: pg.Pool
   const role = `least_${process.pid}`
+  /** Runs a service in a schema of its own, and may not use `concordat`. */
+  const stranger = `stranger_${process.pid}`
+  let strangers: pg.Pool
 
   beforeAll(async () => {
     database = await createDatabase()
@@ -40,11 +43,17 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
     url.username = role
     url.password = 'least'
     pool = new pg.Pool({ connectionString: url.href, max: 10 })
+    await database.pool.query(`CREATE ROLE ${stranger} LOGIN PASSWORD 'least'`)
+    url.username = stranger
+    strangers = new pg.Pool({ connectionString: url.href, max: 2 })
   })
   afterAll(async () => {
     await pool.end()
-    await database.pool.query(`DROP OWNED BY ${role}`)
-    await database.pool.query(`DROP ROLE ${role}`)
+    await strangers.end()
+    for (const each of [role, stranger]) {
+      await database.pool.query(`DROP OWNED BY ${each}`)
+      await database.pool.query(`DROP ROLE ${each}`)
+    }
     await database.drop()
   })
 
@@ -72,6 +81,26 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
     await database.pool.query(printGrants({ role }))
     expect(await rights()).toMatchObject({ status: 'ok' })
   })
+
+  test.for(['concordat', 'other'])(
+    'looks at no log of other services, which is in the schema %s',
+    async (log, { expect }) => {
+      const [outboxOnly, own] = [['outbox' as const], `own_${log}`]
+      await database.pool.query(`DROP SCHEMA IF EXISTS ${own} CASCADE; DROP SCHEMA IF EXISTS other CASCADE`)
+      await database.pool.query(printMigrations({ schema: own, parts: outboxOnly }))
+      await database.pool.query(printGrants({ schema: own, role: stranger }))
+      if (log === 'other') await database.pool.query(printMigrations({ schema: 'other', parts: ['transport'] }))
+      const operator = createOperator({ sql: pgClient(strangers), schema: own })
+      expect(await operator.groups()).toEqual([])
+      const { lines } = await operator.doctor()
+      expect(lines.filter(({ check }) => check === 'groups')).toMatchObject([
+        { status: 'unknown', text: expect.stringMatching(/^no log of this database is open to this role/) },
+      ])
+      await expect(operator.letters.lag({ channel: 'orders', group: 'stock' })).rejects.toMatchObject({
+        code: 'operate.transport_missing',
+      })
+    },
+  )
 
   test('migrates, which finds nothing to do, and runs outbox, inbox, saga, participant and fence', async () => {
     const sql = pgClient(pool)

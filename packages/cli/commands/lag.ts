@@ -111,7 +111,7 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
   const groups = [...inLog, ...others]
   if (groups.length === 0) {
     const text =
-      'unknown: no log is in this database and no group is known. Name one (CHANNEL GROUP), or give a file that exports your services.\n'
+      'unknown: no log that this role may read has a group, and no other group is known. Name one (CHANNEL GROUP), or give a file that exports your services.\n'
     return { text, json: { groups }, code: 1 }
   }
   const known = (count: number | null, isCut = false): string => (count === null ? 'unknown' : orMore(count, isCut))

@@ -54,7 +54,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
     lines.push(
       unknown(
         'groups',
-        'no log is in this database and no group is known: lag and dead letters were not counted',
+        `${await withoutLog(sql)} and no group is known: lag and dead letters were not counted`,
         'npx concordat doctor concordat.config.ts, with a file that exports your services, and --kafka HOST:PORT or --rabbitmq URL',
       ),
     )
@@ -73,6 +73,11 @@ async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLette
   for (const place of replies)
     if (!given.has(keyOf(place)) && (await isThere(letters, place)) !== false) found.push(place)
   return [...places, ...found]
+}
+
+async function withoutLog(sql: SqlClient): Promise<string> {
+  const logs = await schemasWith(sql, 'transport_group')
+  return logs.length === 0 ? 'no log is in this database' : 'no log of this database is open to this role'
 }
 
 /** Neither a log in this database nor a broker: what is known of groups cannot be counted. */
