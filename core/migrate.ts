@@ -12,8 +12,8 @@ import { limitedTransaction } from './idle-limited-transaction.ts'
 import { holdersOf, LOCK_WAIT, untilFree } from './retry-table-lock.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
 import { SqlError } from './sql-error.ts'
-import { sqlStateOf } from './sql-unavailable.ts'
-import { namingMissingRights } from './table-rights.ts'
+import { READ_ONLY, sqlStateOf } from './sql-unavailable.ts'
+import { namingMissingRights, throwNamingRights } from './table-rights.ts'
 
 /** A migration that brings one part's tables from version `version - 1` to `version`. */
 export interface SqlMigration {
@@ -63,7 +63,7 @@ function versionMismatch(schema: string, { name, migrations, call }: SqlPart, fo
  * another process that migrates, a little at a time. The server ends the transaction of a migrating process that is frozen for 20 s.
  * @throws `core.sql_version` when a later release has migrated the tables and this one cannot work with them;
  * `core.migration_blocked` when others held a table, or migrated, for `waitMs`; `core.read_only` when something is missing on a server
- * that takes no writes
+ * that takes no writes; `core.rights_missing` when something is missing and the role may not make it
  */
 export async function migrate(
   sql: SqlClient,
@@ -98,17 +98,15 @@ export async function migrateTogether(
   const part = missing.map(({ name }) => name).join(', ')
   await untilFree(
     { lockTimeoutMs, waitMs },
-    () =>
-      apply(sql, schema, missing, lockTimeoutMs).catch((error: unknown) => throwNamingReadOnly(error, schema, part)),
+    () => apply(sql, schema, missing, lockTimeoutMs).catch((error: unknown) => throwNaming(sql, error, schema, part)),
     async (cause) =>
       new SqlError('core.migration_blocked', { schema, part, holders: await holdersOf(sql, HELD, schema) }, cause),
   )
 }
 
-const READ_ONLY = '25006'
-
-function throwNamingReadOnly(error: unknown, schema: string, part: string): never {
-  throw sqlStateOf(error) === READ_ONLY ? new SqlError('core.read_only', { schema, part }, error) : error
+async function throwNaming(sql: SqlClient, error: unknown, schema: string, part: string): Promise<never> {
+  if (sqlStateOf(error) === READ_ONLY) throw new SqlError('core.read_only', { schema, part }, error)
+  return throwNamingRights(sql, schema, part, error)
 }
 
 /** Makes one try, in one transaction. */

@@ -22,10 +22,11 @@ export interface SqlErrors {
    */
   'core.tables_missing': { schema: string; call: string; part?: string | undefined }
   /**
-   * The role may not read the tables that it checks. Nothing was changed. `lacking` has each right that it lacks of those that
-   * `npx concordat migrate grants` prints, such as `SELECT on outbox`: more, maybe, than the check needs.
+   * The role may not read the tables that it checks, or not migrate those of `part`. Nothing was changed. `lacking` has each right that it
+   * lacks of those that `npx concordat migrate grants` prints, such as `SELECT on outbox`: more, maybe, than the check needs. Of a
+   * migration it has rights such as `CREATE on schema shop`.
    */
-  'core.rights_missing': { schema: string; role: string; lacking: readonly string[] }
+  'core.rights_missing': { schema: string; role: string; lacking: readonly string[]; part?: string | undefined }
   /**
    * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
    * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables,
@@ -131,11 +132,17 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
   ['core.sql_statement_lost', 'core.migration_blocked', 'core.read_only', 'core.rights_missing'],
 )
 
-/** Says which rights are missing, and how the owner of the tables gives them. */
-export function describeMissingRights({ schema, role, lacking }: SqlErrors['core.rights_missing']): {
+/** Says which rights are missing, and how the owner of the tables gives them, or migrates. */
+export function describeMissingRights({ schema, role, lacking, part }: SqlErrors['core.rights_missing']): {
   readonly text: string
   readonly remedy: string
 } {
+  if (part !== undefined) {
+    return {
+      text: `the tables of "${part}" in schema "${schema}" are to be made or upgraded, and the role "${role}" lacks ${lacking.join(', ')}`,
+      remedy: `as the owner of the tables, run ${applyCommand({ schema, reason: 'release' })}, or give the role these rights`,
+    }
+  }
   const more = lacking.length > 3 ? ` and ${lacking.length - 3} more` : ''
   const command = `npx concordat migrate grants --role ${shellWord(role)} --schema ${shellWord(schema)}`
   return {

@@ -49,7 +49,8 @@ const ofConnecting = new WeakSet<object>()
 const ofAnswering = new WeakSet<object>()
 /** Functions of PostgreSQL's source that hand on what code in the database, or another server, says: RAISE, `postgres_fdw`, `dblink`. */
 const HANDS_ON = /^(exec_stmt_raise|pgfdw_|connect_pg_server|dblink_)/
-const READ_ONLY = '25006'
+/** SQLSTATE of a write in a session, or on a server, that only reads. */
+export const READ_ONLY = '25006'
 const DISK_FULL = '53100'
 const IS_READ_ONLY = `SELECT current_setting('transaction_read_only') AS value`
 

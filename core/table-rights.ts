@@ -54,3 +54,38 @@ export async function namingMissingRights<T>(sql: SqlExecutor, schema: string, c
     throw new SqlError('core.rights_missing', { schema, role, lacking }, error)
   }
 }
+
+/**
+ * For a migration that failed. When the server denied it a right, the error lists those that a migration takes and the role lacks.
+ * @param part the parts that were to be migrated
+ * @throws `core.rights_missing`, else `error`
+ */
+export async function throwNamingRights(
+  sql: SqlExecutor,
+  schema: string,
+  part: string,
+  error: unknown,
+): Promise<never> {
+  if (!causesOf(error).some(isDenied)) throw error
+  const missing = await rightsToMigrate(sql, schema).catch(() => [])
+  const role = missing[0]?.role
+  if (role === undefined) throw error
+  throw new SqlError('core.rights_missing', { schema, role, lacking: missing.map(({ lacks }) => lacks), part }, error)
+}
+
+async function rightsToMigrate(
+  sql: SqlExecutor,
+  schema: string,
+): Promise<ReadonlyArray<{ readonly role: string; readonly lacks: string }>> {
+  const { rows } = await sql.query<{ role: string; lacks: string }>(
+    `WITH s AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
+     SELECT current_user::text AS role, 'CREATE on database ' || current_database() AS lacks
+       WHERE NOT EXISTS (SELECT FROM s) AND NOT has_database_privilege(current_database(), 'CREATE')
+     UNION ALL SELECT current_user::text, p.name || ' on schema ' || $1 FROM s CROSS JOIN unnest(ARRAY['USAGE', 'CREATE']) AS p(name)
+       WHERE NOT has_schema_privilege(s.oid, p.name)
+     UNION ALL SELECT current_user::text, 'ownership of ' || c.relname FROM s JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid
+       WHERE c.relname = 'concordat_migration' AND NOT pg_has_role(c.relowner, 'USAGE')`,
+    [schema],
+  )
+  return rows
+}

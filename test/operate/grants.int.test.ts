@@ -1,7 +1,7 @@
 import { createOperator } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { createSharedState } from 'concordat/cluster'
-import { SqlError } from 'concordat/core'
+import { migrate, SqlError } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createFence } from 'concordat/locks'
 import { memoryTransport } from 'concordat/memory'
@@ -63,6 +63,30 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
     await expect(pool.query(`INSERT INTO concordat.concordat_migration VALUES ('outbox', 9)`)).rejects.toMatchObject({
       code: '42501',
     })
+  })
+
+  test('cannot migrate, and hears which rights that takes', async () => {
+    const sql = pgClient(pool)
+    const [next, name] = [
+      [{ version: 2, statements: ['ALTER TABLE {schema}.inbox ADD n int'] }],
+      new URL(database.url).pathname,
+    ]
+    await database.pool.query(`CREATE SCHEMA "of ""another"`)
+    const refused = async (work: Promise<unknown>, schema: string, part: string, lacking: readonly string[]) => {
+      const error: unknown = await work.catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'core.rights_missing', schema, part, role, lacking })
+      expect((error as Error).message).toContain(`the role "${role}" lacks ${lacking.join(', ')}: as the owner of `)
+      expect((error as Error).message).toContain('npx concordat migrate apply ')
+    }
+    const inNone = createInbox({ sql, schema: 'none' })
+    await refused(inNone.migrate(), 'none', 'inbox', [`CREATE on database ${name.slice(1)}`])
+    const operator = createOperator({ sql, schema: 'of "another' })
+    const rights = ['USAGE on schema of "another', 'CREATE on schema of "another']
+    await refused(operator.migrate({ by: 'ada', reason: 'first', parts: ['saga'] }), 'of "another', 'saga', rights)
+    await refused(migrate(sql, 'concordat', 'inbox', next), 'concordat', 'inbox', [
+      'CREATE on schema concordat',
+      'ownership of concordat_migration',
+    ])
   })
 
   test('is enough for the doctor, who says what another role lacks and how to give it', async () => {
