@@ -149,6 +149,34 @@ describe('concordat migrate', () => {
     })
   })
 
+  test('apply names the parts that it will make, and those that it leaves out', async () => {
+    const apply = MIGRATE_COMMANDS.find(({ name }) => name === 'migrate apply')
+    const inSchema = async (schema: string, part?: readonly string[]) => {
+      let plan = ''
+      const confirm = async (shown: string) => {
+        plan = shown.split('\n').at(-1) ?? ''
+        return true
+      }
+      const values = { reason: 'first', part }
+      const asked = { values, positionals: [], schema, user: 'ada', confirm, schemas: async () => [], env: {} }
+      const outcome = await apply?.run({
+        ...asked,
+        operator: async () => createOperator({ sql, schema }),
+      } as unknown as Invocation)
+      return { plan, text: outcome?.text }
+    }
+    expect(await inSchema('applied', ['operator'])).toMatchObject({ plan: 'operator will be migrated.' })
+    expect(await inSchema('applied')).toEqual({
+      plan: 'Nothing of them is to be migrated.',
+      text: expect.stringMatching(/Not made, since .*: outbox, inbox, .* --part NAME\n$/),
+    })
+    await inSchema('applied', ['saga'])
+    expect(await inSchema('applied')).toMatchObject({ plan: 'Nothing of them is to be migrated.' })
+    const { plan, text } = await inSchema('applied whole')
+    expect(plan).toMatch(/^outbox, inbox, saga, .* operator will be migrated\.$/)
+    expect(text).not.toContain('Not made')
+  })
+
   test('help lists the commands', async () => {
     const { stdout } = await run('--help')
     expect(stdout).toContain('migrate print')

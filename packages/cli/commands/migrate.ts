@@ -7,6 +7,8 @@ import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type OptionSpec, UsageE
 import { table } from './output.ts'
 import { none, note, readWhole, text, texts, whole } from './values.ts'
 
+/** The part of the audit of operators. */
+const OPERATOR = 'operator'
 const PART: OptionSpec = {
   type: 'string',
   multiple: true,
@@ -83,7 +85,7 @@ const status: Command = {
 
 const apply: Command = {
   name: 'migrate apply',
-  summary: 'makes or upgrades the tables: of the parts that are there, or of all where none is',
+  summary: 'makes or upgrades the tables: of the parts that are there and of the audit, or of all where none is',
   options: { part: PART, partitions: PARTITIONS, service: SERVICE, ...DATABASE_OPTIONS, ...ACTION_OPTIONS },
   examples: [
     'npx concordat migrate apply --reason "release 12" --yes',
@@ -96,7 +98,7 @@ const apply: Command = {
     const parts = texts(values, 'part')
     const before = await (await operator()).migrations()
     const place = placeOf(invocation.schema ?? DEFAULT_SCHEMA, await invocation.schemas())
-    const plan = `${place}\n\n${statusTable(before)}\n\n${parts === undefined ? 'What is missing of them' : parts.join(', ')} will be migrated.`
+    const plan = `${place}\n\n${statusTable(before)}\n\n${planOf(parts ?? partsThere(before))}`
     if (!(await confirm(plan, 'Apply?'))) return { text: 'Nothing was changed.\n', json: { parts: before }, code: 1 }
     const after = await (await operator()).migrate({
       ...who,
@@ -104,8 +106,28 @@ const apply: Command = {
       partitions: whole(values, 'partitions'),
       service: text(values, 'service'),
     })
-    return { text: `${place}\n\n${statusTable(after)}\n`, json: { parts: after } }
+    return {
+      text: `${place}\n\n${statusTable(after)}\n${parts === undefined ? absentLine(after) : ''}`,
+      json: { parts: after },
+    }
   },
+}
+
+/** Parts that `operator.migrate()` migrates when it is given none. */
+function partsThere(states: readonly MigrationState[]): readonly string[] {
+  const there = states.filter(({ part, state }) => state !== 'absent' || part === OPERATOR)
+  const all = states.every(({ state }) => state === 'absent') ? states : there
+  return all.filter(({ state }) => state === 'absent' || state === 'behind').map(({ part }) => part)
+}
+
+function planOf(parts: readonly string[]): string {
+  return parts.length === 0 ? 'Nothing of them is to be migrated.' : `${parts.join(', ')} will be migrated.`
+}
+
+function absentLine(states: readonly MigrationState[]): string {
+  const absent = states.filter(({ state }) => state === 'absent').map(({ part }) => part)
+  if (absent.length === 0) return ''
+  return `\nNot made, since the schema has tables of other parts: ${absent.join(', ')}. To make one that a service uses: npx concordat migrate apply --part NAME\n`
 }
 
 /** A schema that was mistyped is made like any other. */
