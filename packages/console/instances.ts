@@ -2,12 +2,15 @@
 
 import type { InstancesView, InstanceWatch, Operator } from '@concordat/cli'
 import { type Clock, type Logger, SECOND } from 'concordat/core'
+import { within } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
 /** Ends the watch after this long without a request. */
 const IDLE_MS = 20 * SECOND
 /** A bus that is not there is not asked for at each look. */
 const AGAIN_MS = 15 * SECOND
+/** Limit for closing: a server that does not answer keeps no process. The watch is closed once it has opened. */
+const CLOSE_MS = 1 * SECOND
 
 interface Failed {
   readonly error: unknown
@@ -40,14 +43,16 @@ export class ConsoleInstances {
     return found
   }
 
+  /** Resolves within a second. */
   async close(): Promise<void> {
     this.#cancel?.()
     const watch = this.#watch
     this.#watch = undefined
-    await watch?.then(
+    const closed = watch?.then(
       (opened) => opened.close(),
       () => undefined,
     )
+    await (closed && within(this.#clock, CLOSE_MS, closed, undefined))
   }
 
   async #opened(): Promise<InstanceWatch> {

@@ -23,6 +23,26 @@ test('a watch that fails late does not make the console forget the one that took
   expect(closed).toBe(1)
 })
 
+test('closing ends while a server does not answer, and closes a watch that opens later', async () => {
+  const clock = new FakeClock()
+  const hangs = Promise.withResolvers<InstanceWatch>()
+  const operator = { bus: { watch: () => hangs.promise } } as unknown as Operator
+  const log = { debug() {}, info() {}, warn() {}, error() {} }
+  const instances = new ConsoleInstances(operator, clock, log)
+  instances.view().catch(() => {})
+  const closing = instances.close()
+  await clock.advance(1_000)
+  await closing
+  let closed = 0
+  hangs.resolve({
+    trouble: () => undefined,
+    view: () => ({}),
+    close: async () => void closed++,
+  } as unknown as InstanceWatch)
+  await clock.advance(0)
+  expect(closed).toBe(1)
+})
+
 test('the lag of a group is unknown once the broker answers no more', async () => {
   const clock = new FakeClock()
   const answers = [Promise.resolve(7), Promise.reject(new Error('no broker'))]
