@@ -1,7 +1,9 @@
 /** `audit`: who did what, and why. */
 import { type Command, DATABASE_OPTIONS, UsageError, type Values } from './command.ts'
-import { iso, table } from './output.ts'
+import { cutLine, iso, table } from './output.ts'
 import { none, text, whole } from './values.ts'
+
+const DEFAULT_LIMIT = 100
 
 const audit: Command = {
   name: 'audit',
@@ -14,7 +16,8 @@ const audit: Command = {
   examples: ['npx concordat audit --limit 20', 'npx concordat audit --json'],
   async run({ values, positionals, operator }) {
     none(positionals)
-    const found = await (await operator()).audit({ limit: whole(values, 'limit'), before: beforeIn(values) })
+    const limit = whole(values, 'limit') ?? DEFAULT_LIMIT
+    const found = await (await operator()).audit({ limit, before: beforeIn(values) })
     const rows = found.map(({ at, part, action, target, by, reason, outcome }) => [
       iso(at),
       `${part} ${action}`,
@@ -23,7 +26,10 @@ const audit: Command = {
       reason,
       outcome ?? '-',
     ])
-    return { text: `${table(['AT', 'ACTION', 'TARGET', 'BY', 'REASON', 'OUTCOME'], rows)}\n`, json: { actions: found } }
+    const more = found.length >= limit
+    const cut = cutLine(more, limit, `: give --before ${found.at(-1)?.at}, or raise --limit`)
+    const said = table(['AT', 'ACTION', 'TARGET', 'BY', 'REASON', 'OUTCOME'], rows)
+    return { text: `${said}\n${cut}`, json: { actions: found, more } }
   },
 }
 

@@ -12,13 +12,14 @@ import {
   type Outcome,
   WATCH_OPTION,
 } from './command.ts'
-import { ago, table } from './output.ts'
+import { ago, cutLine, table } from './output.ts'
 import { none, note, only, text, whole } from './values.ts'
 
 const WHICH: OptionSpecs = {
   destination: { type: 'string', hint: 'NAME', about: 'which of several messages with this id' },
   source: { type: 'string', hint: 'NAME', about: 'which of several messages with this id' },
 }
+const DEFAULT_LIMIT = 100
 const ID = 'the ID of a message: see concordat outbox list'
 
 const list: Command = {
@@ -34,14 +35,16 @@ const list: Command = {
     none(positionals)
     const { outbox } = await operator()
     const stats = await outbox.stats()
-    const limit = whole(values, 'limit')
+    const limit = whole(values, 'limit') ?? DEFAULT_LIMIT
     const [failing, parked] = [await outbox.failing({ limit }), await outbox.parked({ limit })]
     const summary = `${orMore(stats.pending)} pending, the oldest ${duration(stats.oldestAgeMs)}; ${stats.parked} parked, ${counted(stats.blockedKeys, 'key')} held back`
+    const cut = (lines: readonly unknown[]): string => cutLine(lines.length >= limit, limit, ': raise --limit')
     const tables = [
-      linesOf('FAILING SINCE', failing, ({ addedAt }) => addedAt),
-      linesOf('PARKED', parked, ({ parkedAt }) => parkedAt),
+      `${linesOf('FAILING SINCE', failing, ({ addedAt }) => addedAt)}${cut(failing)}`,
+      `${linesOf('PARKED', parked, ({ parkedAt }) => parkedAt)}${cut(parked)}`,
     ]
-    return { text: [`${summary}\n`, ...tables].join(''), json: { stats, failing, parked } }
+    const more = { failing: failing.length >= limit, parked: parked.length >= limit }
+    return { text: [`${summary}\n`, ...tables].join(''), json: { stats, failing, parked, more } }
   },
 }
 
