@@ -9,16 +9,21 @@ export interface Loaded<T> {
   readonly again: () => void
 }
 
-/** @param key asks anew when it changes; `null` asks for nothing */
+/**
+ * @param key asks anew when it changes; `null` asks for nothing
+ * @param everyMs asks again so long after the last question, and not before that has its answer: a slow server would never be shown
+ */
 export function useLoaded<T>(key: string | null, ask: () => Promise<T>, everyMs?: number): Loaded<T> {
   const [state, setState] = useState<{ key: string | null; data?: T; problem?: Refused }>({ key })
   const [busy, setBusy] = useState(key !== null)
   const [turn, setTurn] = useState(0)
   const latest = useRef(ask)
   latest.current = ask
+  const asked = useRef(false)
   useEffect(() => {
     if (key === null) return
     let gone = false
+    asked.current = true
     setBusy(true)
     latest
       .current()
@@ -32,14 +37,18 @@ export function useLoaded<T>(key: string | null, ask: () => Promise<T>, everyMs?
             problem: error instanceof Refused ? error : new Refused(0, 'console.failed', String(error)),
           })),
       )
-      .finally(() => gone || setBusy(false))
+      .finally(() => {
+        if (gone) return
+        asked.current = false
+        setBusy(false)
+      })
     return () => {
       gone = true
     }
   }, [key, turn])
   useEffect(() => {
     if (everyMs === undefined || key === null) return
-    const timer = setInterval(() => document.hidden || setTurn((n) => n + 1), everyMs)
+    const timer = setInterval(() => document.hidden || asked.current || setTurn((n) => n + 1), everyMs)
     return () => clearInterval(timer)
   }, [everyMs, key])
   const isOurs = state.key === key
