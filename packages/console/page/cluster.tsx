@@ -2,7 +2,10 @@
 import type { LeaderLine } from '@concordat/cli'
 import { Act, type Order } from './action-dialog.tsx'
 import { useLive } from './live.ts'
-import { Ago, Badge, lasting, Panel, Table, Trouble } from './ui-components.tsx'
+import { Ago, Badge, Cut, lasting, Panel, Table, Trouble } from './ui-components.tsx'
+
+/** Limit of `Operator.leaders.list`. */
+export const MOST_LEADERS = 1_000
 
 export function Cluster() {
   const { leaders, members } = useLive().snapshot
@@ -25,6 +28,7 @@ export function Cluster() {
             { head: 'Settle', cell: (line) => <StepDown line={line} /> },
           ]}
         />
+        <Cut rows={leaders?.data} most={MOST_LEADERS} how=": npx concordat locks list --keys election/PREFIX" />
       </Panel>
       {members?.problem !== undefined && <Trouble problem={members.problem} />}
       {(members?.data ?? []).map(({ cluster, members: all }) => (

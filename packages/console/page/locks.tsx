@@ -5,19 +5,26 @@ import { useState } from 'preact/hooks'
 import type { LockInfo } from '../engine-types.ts'
 import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
-import { Ago, Badge, Field, lasting, Panel, Table, Trouble } from './ui-components.tsx'
+import { Ago, Badge, Cut, Field, lasting, Panel, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
+
+const MOST = 200
 
 export function Locks() {
   const [prefix, setPrefix] = useState('')
   // A list walks through the store, so not more often.
   const { data, problem, again } = useLoaded(
     `locks ${prefix}`,
-    () => get<readonly LockInfo[]>('locks', { prefix, limit: 200 }),
+    () => get<readonly LockInfo[]>('locks', { prefix, limit: MOST }),
     5_000,
   )
   return (
-    <Panel title="Held and waited for" aside={data !== undefined && <small>{counted(data.length, 'key')}</small>}>
+    <Panel
+      title="Held and waited for"
+      aside={
+        data !== undefined && <small>{data.length < MOST ? counted(data.length, 'key') : `${MOST} keys or more`}</small>
+      }
+    >
       <form class="filters" onSubmit={(e) => e.preventDefault()}>
         <Field label="Key begins with">
           <input value={prefix} onChange={(e) => setPrefix(e.currentTarget.value.trim())} autoComplete="off" />
@@ -52,6 +59,7 @@ export function Locks() {
           ]}
         />
       )}
+      <Cut rows={data} most={MOST} how=": give the beginning of a key" />
     </Panel>
   )
 }

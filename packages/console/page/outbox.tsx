@@ -4,7 +4,7 @@ import type { FailingLine, OutboxStats, ParkedLine } from '../engine-types.ts'
 import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
-import { Ago, count, isMost, lasting, Panel, Spark, Table, Trouble } from './ui-components.tsx'
+import { Ago, Cut, count, isMost, lasting, Panel, Spark, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
 
 interface Shown {
@@ -13,9 +13,11 @@ interface Shown {
   readonly parked: readonly ParkedLine[]
 }
 
+const MOST = 200
+
 export function Outbox() {
   const live = useLive()
-  const { data, problem, again } = useLoaded('outbox', () => get<Shown>('outbox', { limit: 200 }), 3_000)
+  const { data, problem, again } = useLoaded('outbox', () => get<Shown>('outbox', { limit: MOST }), 3_000)
   const stats = live.snapshot.outbox?.data ?? data?.stats
   return (
     <>
@@ -58,6 +60,7 @@ export function Outbox() {
             { head: 'Settle', cell: (line) => <Settle line={line} after={again} /> },
           ]}
         />
+        <Cut rows={data?.parked} most={MOST} how=", the oldest: npx concordat outbox list --limit N" />
       </Panel>
     </>
   )
@@ -80,6 +83,7 @@ function Failing({ lines }: { lines: readonly FailingLine[] }) {
           { head: 'Added', number: true, cell: ({ addedAt }) => <Ago at={addedAt} /> },
         ]}
       />
+      <Cut rows={lines} most={MOST} how=": npx concordat outbox list --limit N" />
     </Panel>
   )
 }

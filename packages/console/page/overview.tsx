@@ -2,6 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import type { Snapshot } from '../snapshot.ts'
 import { Bindings } from './bindings.tsx'
+import { MOST_LEADERS } from './cluster.tsx'
 import { type LettersSeen, lettersIn, useLive } from './live.ts'
 import { count, isMost, lasting, Spark, type Tone } from './ui-components.tsx'
 
@@ -61,7 +62,7 @@ function Cards() {
         <Spark of={live.history('sagas')} label="sagas under way, the last minutes" />
       </Card>
       <InstancesCard part={instances} />
-      <Card href="#/cluster" label="roles led" value={leaders?.data?.length} tone="info" problem={leaders?.problem} />
+      <LeadersCard part={leaders} />
       {(members?.data?.length ?? 0) > 0 && (
         <Card
           href="#/cluster"
@@ -73,6 +74,12 @@ function Cards() {
       )}
     </div>
   )
+}
+
+function LeadersCard({ part }: { part: Snapshot['leaders'] }) {
+  const led = part?.data?.length
+  const isCut = led !== undefined && led >= MOST_LEADERS
+  return <Card href="#/cluster" label="roles led" value={led} isCut={isCut} tone="info" problem={part?.problem} />
 }
 
 function LettersCard({ snapshot }: { snapshot: Snapshot }) {

@@ -58,6 +58,17 @@ export function Panel(props: { title: string; aside?: ComponentChildren; childre
   )
 }
 
+/** Says under a list that ends at a limit that there may be more. */
+export function Cut({ rows, most, how = '' }: { rows: readonly unknown[] | undefined; most: number; how?: string }) {
+  if (rows === undefined || rows.length < most) return null
+  return (
+    <p class="note">
+      There may be more than these {most}
+      {how}.
+    </p>
+  )
+}
+
 export interface Column<T> {
   readonly head: string
   readonly cell: (row: T) => ComponentChildren

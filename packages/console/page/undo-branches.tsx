@@ -6,14 +6,15 @@ import type { PayloadView, RowView } from '../redacted-views.ts'
 import { Act, type Order, useMay } from './action-dialog.tsx'
 import { get, post, Refused } from './api.ts'
 import { sagaLink } from './sagas.tsx'
-import { Ago, Button, lasting, Panel, Table, Trouble } from './ui-components.tsx'
+import { Ago, Button, Cut, lasting, Panel, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
 
+/** Limit of `Operator.undo.open`. */
+const MOST = 1_000
 const keyOf = ({ saga, id, step, birth }: OpenUndo): string => `${birth} ${saga}/${id}/${step}`
 
 export function UndoBranches() {
   const undo = useLoaded('undo', () => get<readonly OpenUndo[]>('undo'), 5_000)
-  const prepared = useLoaded('prepared', () => get<readonly PreparedTransaction[]>('prepared'), 5_000)
   const [chosen, setChosen] = useState<OpenUndo>()
   return (
     <>
@@ -46,29 +47,37 @@ export function UndoBranches() {
             ]}
           />
         )}
+        <Cut rows={undo.data} most={MOST} how=", the oldest: settle some first" />
       </Panel>
       {chosen !== undefined && <Branch branch={chosen} after={undo.again} key={keyOf(chosen)} />}
-      <Panel title="Prepared transactions" aside={<small>the oldest twenty, also those of others</small>}>
-        {prepared.problem !== undefined && <Trouble problem={prepared.problem} again={prepared.again} />}
-        {prepared.data !== undefined && (
-          <Table
-            label="Prepared transactions"
-            rows={prepared.data}
-            keyOf={({ gid }) => gid}
-            empty="No transaction is prepared."
-            columns={[
-              {
-                head: 'Saga, id, step',
-                cell: ({ key }) => (key === undefined ? 'foreign' : <code>{key}</code>),
-              },
-              { head: 'On', cell: ({ on }) => on ?? 'PostgreSQL' },
-              { head: 'Name', cell: ({ gid }) => <code>{gid}</code> },
-              { head: 'For', number: true, cell: ({ ageMs }) => lasting(ageMs) },
-            ]}
-          />
-        )}
-      </Panel>
+      <Prepared />
     </>
+  )
+}
+
+function Prepared() {
+  const prepared = useLoaded('prepared', () => get<readonly PreparedTransaction[]>('prepared'), 5_000)
+  return (
+    <Panel title="Prepared transactions" aside={<small>the oldest twenty, also those of others</small>}>
+      {prepared.problem !== undefined && <Trouble problem={prepared.problem} again={prepared.again} />}
+      {prepared.data !== undefined && (
+        <Table
+          label="Prepared transactions"
+          rows={prepared.data}
+          keyOf={({ gid }) => gid}
+          empty="No transaction is prepared."
+          columns={[
+            {
+              head: 'Saga, id, step',
+              cell: ({ key }) => (key === undefined ? 'foreign' : <code>{key}</code>),
+            },
+            { head: 'On', cell: ({ on }) => on ?? 'PostgreSQL' },
+            { head: 'Name', cell: ({ gid }) => <code>{gid}</code> },
+            { head: 'For', number: true, cell: ({ ageMs }) => lasting(ageMs) },
+          ]}
+        />
+      )}
+    </Panel>
   )
 }
 
