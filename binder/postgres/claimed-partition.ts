@@ -57,9 +57,10 @@ export class ClaimedPartition {
   /**
    * True if the lowest unsettled message is so far back that no more shall be fetched, because each write contains everything
    * done above it.
+   * @param prefetch number of messages that may be unsettled at once, such as in a dry run of a redrive, which settles none
    */
-  get isFarBehind(): boolean {
-    return this.next - this.#progress.settled >= MAX_BEHIND
+  isFarBehind(prefetch: number): boolean {
+    return this.next - this.#progress.settled >= Math.max(MAX_BEHIND, prefetch)
   }
 
   /** Number of messages settled since the last write. */

@@ -276,10 +276,11 @@ export class LogSubscription implements Subscription {
   }
 
   #fetchLimit({ place, mayHaveMore, leaving }: HeldPartition): number {
-    if (this.#lending.isPaused || !mayHaveMore || leaving !== undefined || place.isFarBehind) return 0
-    const limit = Math.min(MAX_FETCH, this.spec.prefetch)
+    const { prefetch, prefetchBytes } = this.spec
+    if (this.#lending.isPaused || !mayHaveMore || leaving !== undefined || place.isFarBehind(prefetch)) return 0
+    const limit = Math.min(MAX_FETCH, prefetch)
     if (place.waiting > limit / 2) return 0
-    return this.#bytesHeld() < this.spec.prefetchBytes || this.#bytesHeld() === 0 ? limit : 0
+    return this.#bytesHeld() < prefetchBytes || this.#bytesHeld() === 0 ? limit : 0
   }
 
   #fetchBytes(): number {
