@@ -48,6 +48,10 @@ const STATUS: Readonly<Record<string, number>> = {
 /** Codes of sockets and of PostgreSQL: no connection, shut down, too many, cancelled. */
 const AWAY = /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|AI_AGAIN|PIPE)|08.{3}|57(?:014|P0.)|53300)$/
 
+/** PostgreSQL's code for a right that the role lacks. */
+const DENIED = '42501'
+const NO_RIGHT = 'the role of the console lacks a right on the tables: npx concordat doctor lists what it lacks'
+
 /** Public part of an error. The text of a foreign error goes to the log only: it may contain values. */
 export function problemOf(error: unknown, logger: Logger): Problem {
   if (error instanceof Problem) return error
@@ -65,6 +69,7 @@ export function problemOf(error: unknown, logger: Logger): Problem {
   logger.warn({ err: error }, 'the console could not answer')
   if (AWAY.test(code) || /timeout|Connection terminated/i.test(message))
     return new Problem(503, 'console.away', 'the server that was asked does not answer')
+  if (code === DENIED) return new Problem(409, 'console.rights', NO_RIGHT)
   return new Problem(500, 'console.failed', 'it failed: the log of the console says why')
 }
 

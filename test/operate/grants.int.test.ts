@@ -1,7 +1,7 @@
 import { createOperator } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { createSharedState } from 'concordat/cluster'
-import { migrate, SqlError } from 'concordat/core'
+import { migrate, SqlError, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createFence } from 'concordat/locks'
 import { memoryTransport } from 'concordat/memory'
@@ -11,11 +11,14 @@ import { postgresLocks, postgresStateStore } from 'concordat/postgres'
 import { defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import { createCoordinator } from 'concordat/saga/coordinator'
 import pg from 'pg'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the console
+import { problemOf } from '../../packages/console/problem.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
+import { ranHere } from './support/cli.ts'
 
 const commands = defineChannel('payments.commands', { payload: z.object({ cents: z.number() }) })
 const receipt = defineChannel('payments.receipt', { payload: z.object({ cents: z.number() }) })
@@ -62,6 +65,33 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
     await expect(pool.query('CREATE TABLE concordat.mine (n int)')).rejects.toMatchObject({ code: '42501' })
     await expect(pool.query(`INSERT INTO concordat.concordat_migration VALUES ('outbox', 9)`)).rejects.toMatchObject({
       code: '42501',
+    })
+  })
+
+  test('is told to a role that only reads, by commands and by the console', async () => {
+    onTestFinished(async () => {
+      await database.pool.query(`REVOKE ALL ON SCHEMA concordat FROM ${stranger}`)
+      await database.pool.query(`REVOKE ALL ON ALL TABLES IN SCHEMA concordat FROM ${stranger}`)
+    })
+    await database.pool.query(`GRANT USAGE ON SCHEMA concordat TO ${stranger}`)
+    await database.pool.query(`GRANT SELECT ON ALL TABLES IN SCHEMA concordat TO ${stranger}`)
+    const url = new URL(database.url)
+    url.username = stranger
+    const remedy = `npx concordat migrate grants --role ${stranger} --schema concordat`
+    for (const args of [
+      ['locks', 'release', 'k', '--reason', 'r', '--yes'],
+      ['dlq', 'redrive', 'orders', 'stock', '--reason', 'r', '--dry-run'],
+    ]) {
+      const { code, stderr } = await ranHere(args, { CONCORDAT_POSTGRES: url.href })
+      expect(code).toBe(1)
+      expect(stderr).toContain(`the role "${stranger}" lacks `)
+      expect(stderr).toContain(remedy)
+    }
+    const operator = createOperator({ sql: pgClient(strangers) })
+    const refused = await operator.locks.release('k', { by: 'ada', reason: 'r' }).catch((error: unknown) => error)
+    expect(problemOf(refused, silentLogger)).toMatchObject({
+      code: 'console.rights',
+      message: expect.stringContaining('npx concordat doctor'),
     })
   })
 

@@ -2,7 +2,7 @@
 
 import { SECOND, silentLogger, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import { DEFAULT_SCHEMA, type Transport, within } from 'concordat/extension'
+import { DEFAULT_SCHEMA, missingRights, type Transport, within } from 'concordat/extension'
 import { operatorRecords, resolveSecrets } from 'concordat/operator'
 import type { OperatedBus } from '../bus-admin.ts'
 import { schemasWith } from '../find-table-schemas.ts'
@@ -15,6 +15,8 @@ export interface Connection {
   readonly operator: Operator
   /** Schemas of the database that have a table. */
   readonly schemasWith: (table: string) => Promise<readonly string[]>
+  /** Rights on the schema that the role lacks; `undefined` when it lacks none. */
+  readonly missingRights: () => ReturnType<typeof missingRights>
   /** Checks that the audit of operators can take a line. @throws as `Trail.requireReady` */
   readonly requireTrail: () => Promise<void>
   close(): Promise<void>
@@ -77,6 +79,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
       bus: { ...addresses.bus, secret: secretIn(env) },
     }),
     schemasWith: (table) => schemasWith(sql, table),
+    missingRights: () => missingRights(sql, schema),
     requireTrail: () => operatorRecords('connect', sql, schema).trail.requireReady(),
     close: async () => {
       await redis?.close()

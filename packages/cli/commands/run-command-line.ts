@@ -21,6 +21,7 @@ import { type KnownAddresses, knownAddresses } from './config-file-addresses.ts'
 import { ask, type Terminal } from './confirm.ts'
 import { type Connection, connect } from './connect.ts'
 import { CONSOLE_COMMANDS } from './console.ts'
+import { namingTheRights } from './denied.ts'
 import { DLQ_COMMANDS } from './dlq.ts'
 import { DOCTOR_COMMANDS } from './doctor.ts'
 import { helpOf, overview } from './help.ts'
@@ -203,7 +204,8 @@ async function execute(
   } catch (error) {
     const named = await namingTheTables(error, async (table) => (await connection?.schemasWith(table)) ?? [])
     const acts = 'reason' in command.options && !flag(values, 'dry-run')
-    throw known === undefined ? named : known.told(namingTheServer(named, values, known.env, acts))
+    const told = await namingTheRights(named, async () => connection?.missingRights())
+    throw known === undefined ? told : known.told(namingTheServer(told, values, known.env, acts))
   } finally {
     await connection?.close()
   }
