@@ -32,6 +32,10 @@ const REFUSED = /^(?:28.{3}|3D000|ER_(?:ACCESS_DENIED|DBACCESS_DENIED|BAD_DB|NOT
 const OF_MYSQL = /^ER_/
 /** Brokers have no code for it: RabbitMQ ends the handshake, kafkajs names the mechanism. */
 const LOGIN_REFUSED = /Handshake terminated by server: 403|SASL authentication failed|SASL .* mechanism/
+/** Codes of Node and OpenSSL for a handshake or a certificate that is not accepted, and what `pg` and mysql2 say of a server without TLS. */
+const NO_TLS =
+  /^(?:ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|HANDSHAKE_NO_SSL_SUPPORT|HANDSHAKE_SSL_ERROR)/
+const WITHOUT_TLS = /does not support (?:SSL|secure) connection/
 /** Advice for programs that an error ends with. */
 const ADVICE = /\. Check the user and password.*$/
 /** The server was never asked: no connection came about. */
@@ -57,12 +61,18 @@ const OF_STORE = /^(?:locks|cluster)\.store_unavailable$/
 export function namingTheServer(error: unknown, values: Values, env: Environment, acts = false): unknown {
   const fault = faultOf(error)
   const isRefused = REFUSED.test(fault.code) || (OF_BROKER.test(fault.code) && LOGIN_REFUSED.test(fault.message))
-  if (!isRefused && !isAway(fault)) return error
+  const isTls = NO_TLS.test(fault.code) || WITHOUT_TLS.test(fault.message)
+  if (!isRefused && !isTls && !isAway(fault)) return error
   const server = serverOf(fault, serversOf(values, env))
   const why = fault.message.replace(/\.$/, '')
   if (isRefused)
     return new ServerAway(
       `${server.kind} at ${server.address} does not let this command in: ${why.replace(ADVICE, '')}. Check the user, its password and ${OF_BROKER.test(fault.code) ? 'its rights' : 'the database'} in ${server.said}`,
+      { cause: error },
+    )
+  if (isTls)
+    return new ServerAway(
+      `no TLS connection to ${server.kind} at ${server.address}: ${why}. Check whether it offers TLS, its certificate, and sslmode or ssl in ${server.said}`,
       { cause: error },
     )
   const look = /\bCheck that /.test(why) ? '' : '. Check that it is up and reachable'

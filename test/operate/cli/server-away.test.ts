@@ -27,6 +27,24 @@ test('a login that RabbitMQ refuses names the server, its address and the option
   )
 })
 
+test('a server without TLS, or with a certificate that is not accepted, is named with what to look at', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => socket.write('N'))
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void server.close())
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  const at = `postgres://u:Secret@127.0.0.1:${port}/d?sslmode=verify-full`
+  expect(await ranHere(['saga', 'list', '--postgres', at], {})).toEqual({
+    stdout: '',
+    stderr: `concordat: no TLS connection to PostgreSQL at 127.0.0.1:${port}/d: The server does not support SSL connections. Check whether it offers TLS, its certificate, and sslmode or ssl in --postgres\n`,
+    code: 3,
+  })
+  const error = Object.assign(new Error('self-signed certificate'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
+  expect(said(error, {})).toContain('no TLS connection to PostgreSQL at localhost:5432/shop: self-signed certificate')
+})
+
 const UNSURE = 'It may have been done, or a part of it'
 
 test('an action whose answer was lost may have been done; one that never reached the server was not', () => {
