@@ -44,10 +44,11 @@ export async function applyMigrations(
   const { by, reason } = requireNote('migrate', options)
   const partitions = requireInteger('migrate.partitions', options.partitions ?? 4, 1, 1_000)
   const service = options.service === undefined ? null : requireText('migrate.service', options.service)
-  const parts = partsOf('migrate.parts', options.parts) ?? (await present(sql, schema))
+  const chosen = partsOf('migrate.parts', options.parts) ?? (await present(sql, schema))
+  const parts = chosen ?? PARTS
   const versions = new Map((await migrationStates(sql, schema)).map(({ part, version }) => [part, version]))
   const trail = new SqlOperatorTrail(sql, schema)
-  if (parts === PARTS) await migrateTogether(sql, schema, PARTS)
+  if (chosen === undefined) await migrateTogether(sql, schema, parts)
   for (const part of auditFirst(parts)) {
     await migrate(sql, schema, part.name, part.migrations)
     const { version } = await migrationState(sql, schema, part.name)
@@ -71,8 +72,9 @@ function auditFirst(parts: readonly SqlPart[]): readonly SqlPart[] {
   return parts.includes(OPERATOR_PART) ? [OPERATOR_PART, ...parts.filter((part) => part !== OPERATOR_PART)] : parts
 }
 
-async function present(sql: SqlClient, schema: string): Promise<typeof PARTS> {
+/** Parts of a schema with tables, and the audit; `undefined` without any. */
+async function present(sql: SqlClient, schema: string): Promise<typeof PARTS | undefined> {
   const states = await migrationStates(sql, schema)
   const there = PARTS.filter(({ name }) => states.some(({ part, state }) => part === name && state !== 'absent'))
-  return there.length === 0 ? PARTS : [...new Set([...there, OPERATOR_PART])]
+  return there.length === 0 ? undefined : [...new Set([...there, OPERATOR_PART])]
 }

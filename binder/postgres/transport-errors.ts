@@ -1,7 +1,7 @@
 import { hasCode, toError } from '../../core/errors.ts'
 import { explainMissing } from '../../core/sql.ts'
 import { READ_ONLY_REMEDY } from '../../core/sql-error.ts'
-import { sqlStateOf } from '../../core/sql-unavailable.ts'
+import { READ_ONLY, sqlStateOf } from '../../core/sql-unavailable.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { type Failure, failureOf } from '../transport/kit/transport-error-factory.ts'
@@ -45,7 +45,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
     }
   if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
   if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
-  if (state === '25006') return { kind: 'refused', remedy: hasCode(cause, 'core.read_only') ? '' : READ_ONLY_REMEDY }
+  if (state === READ_ONLY) return { kind: 'refused', remedy: hasCode(cause, 'core.read_only') ? '' : READ_ONLY_REMEDY }
   if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
     return { kind: 'refused', remedy: '. Check the certificates of the connection.' }
   return { kind: 'unavailable', remedy: '' }

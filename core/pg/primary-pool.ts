@@ -4,11 +4,8 @@
  */
 import { hasCode, toError } from '../errors.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
-import { fromDriver, throwFromConnecting } from '../sql-unavailable.ts'
+import { fromDriver, READ_ONLY, throwFromConnecting } from '../sql-unavailable.ts'
 import type { PgPool, PgPoolConnection } from './client.ts'
-
-/** The code that a read-only server answers with: `read_only_sql_transaction`, in PostgreSQL's words. */
-const READ_ONLY = '25006'
 
 /** Every server of these only reads now: none was promoted yet. */
 function onlyReads(): Error {

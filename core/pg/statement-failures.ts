@@ -1,7 +1,7 @@
 /** Failures of a transaction's statements, and what they say of its connection. */
 import { hasCode } from '../errors.ts'
 import { type SqlOutcome } from '../sql.ts'
-import { connectionAnswered } from '../sql-unavailable.ts'
+import { connectionAnswered, READ_ONLY } from '../sql-unavailable.ts'
 import { ConnectionEndReason } from './connection-end-reason.ts'
 import { type PgConnection, run } from './run-statement.ts'
 
@@ -53,5 +53,5 @@ export class StatementFailures {
  * standby, or a primary that became one) while another server writes.
  */
 function isStale(error: unknown): boolean {
-  return hasCode(error, 'core.sql_statement_lost') || hasCode(error, '0A000') || hasCode(error, '25006')
+  return hasCode(error, 'core.sql_statement_lost') || hasCode(error, '0A000') || hasCode(error, READ_ONLY)
 }
