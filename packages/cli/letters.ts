@@ -69,6 +69,8 @@ export interface DeadLetterDrop extends OperatorNote, DeadLetterFilter {
   readonly dryRun?: boolean | undefined
   /** After each letter that was sent back, given up or kept. */
   readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
+  /** Ends the run early; what it did stays done, and the report says `complete: false`. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** How they go back. */
@@ -84,6 +86,8 @@ export interface DeadLetterRedrive extends OperatorNote, DeadLetterFilter {
   readonly dryRun?: boolean | undefined
   /** After each letter that was sent back or kept. */
   readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
+  /** As for `drop`. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Sees dead letters, sends them back or gives them up. What it does is in `audit`. */
@@ -196,14 +200,14 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   }
 
   async redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport> {
-    const { limit, code, id, among, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress } = options
-    const which = { limit, code, id, among, lookAt, lookAtBytes, onProgress }
+    const { limit, code, id, among, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress, signal } = options
+    const which = { limit, code, id, among, lookAt, lookAtBytes, onProgress, signal }
     return this.#act('redrive', place, options, { ...which, to, perSecond, dryRun: dryRun !== false })
   }
 
   async drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport> {
-    const { limit, code, id, among, dryRun, lookAt, lookAtBytes, onProgress } = options
-    const which = { limit, code, id, among, lookAt, lookAtBytes, onProgress }
+    const { limit, code, id, among, dryRun, lookAt, lookAtBytes, onProgress, signal } = options
+    const which = { limit, code, id, among, lookAt, lookAtBytes, onProgress, signal }
     return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
   }
 

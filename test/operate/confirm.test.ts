@@ -31,6 +31,14 @@ describe('a question', () => {
     expect(shown()).toContain('Schema "shop".\nOthers: " [2Jevil ".\nApply? [y/N]')
   })
 
+  test('is answered with no when the process is asked to end', async () => {
+    const input = Object.assign(new PassThrough(), { isTTY: true })
+    const stopping = new AbortController()
+    const answer = ask({ input, output: new PassThrough(), stop: stopping.signal }, 'plan', 'Drop it?')
+    stopping.abort()
+    expect(await answer).toBe(false)
+  })
+
   test('is refused without a terminal to answer it', async () => {
     const { output } = terminal('')
     await expect(ask({ input: new PassThrough(), output }, 'plan', 'Drop it?')).rejects.toThrow('pass --yes')

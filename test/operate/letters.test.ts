@@ -21,6 +21,8 @@ afterAll(() => database.close())
 const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }), key: () => 'k' })
 const place = { channel: 'orders.placed', group: 'stock' }
 const note = { by: 'ann', reason: 'the warehouse is back' }
+/** Of an invocation that the operator does not stop. */
+const { signal: stop } = new AbortController()
 let schemas = 0
 
 async function withLetters(count: number) {
@@ -94,6 +96,7 @@ describe('letters', () => {
       operator: async () => operator,
       confirm,
       progress: () => {},
+      stop,
     } as unknown as Invocation
     expect(await drop?.run(invocation)).toMatchObject({ json: { sent: 1, kept: 1, dryRun: false } })
     const left = await operator.letters.list(place)
@@ -113,6 +116,7 @@ describe('letters', () => {
       operator: async () => operator,
       confirm: async () => true,
       progress: () => {},
+      stop,
     } as unknown as Invocation
     const redrive = DLQ_COMMANDS.find(({ name }) => name === 'dlq redrive')
     expect(await redrive?.run(invocation)).toMatchObject({
@@ -132,6 +136,7 @@ describe('letters', () => {
         operator: async () => operator,
         confirm: async () => true,
         progress: () => {},
+        stop,
       } as unknown as Invocation
       const outcome = await DLQ_COMMANDS.find(({ name }) => name === 'dlq redrive')?.run(invocation)
       return outcome?.text.trimEnd().split('\n').at(-1)
@@ -156,6 +161,7 @@ describe('letters', () => {
         values: { ...note, ...values },
         positionals,
         operator: async () => ({ ...operator, letters }),
+        stop,
       }
       return DLQ_COMMANDS.find((command) => command.name === name)?.run(invocation as unknown as Invocation)
     }

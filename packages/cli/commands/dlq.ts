@@ -143,12 +143,12 @@ function whichOf({ values }: Invocation) {
 }
 
 async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<Outcome> {
-  const { values } = invocation
+  const { values, stop } = invocation
   const place = placeOf(invocation)
   const who = note(invocation)
   const to = destinationOf(text(values, 'to'))
   const { letters } = await invocation.operator()
-  const run = { ...whichOf(invocation), ...who }
+  const run = { ...whichOf(invocation), ...who, signal: stop }
   let last: DeadLetterProgress | undefined
   const progress = progressOf(invocation, action)
   const onProgress = (at: DeadLetterProgress): void => progress((last = at))
@@ -170,11 +170,12 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   const verb = action === 'drop' ? 'given up for good' : `sent back to the ${plan.to}`
   const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.${rest(plan)}`
   if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
-  if (plan.sent === 0) {
+  if (plan.sent === 0 && !stop.aborted) {
     const among = plan.complete ? '' : ` among the first ${plan.kept}, and more are behind them`
     return { text: `No dead letter fits${among}.\n`, json: dry, code: 1 }
   }
-  if (!(await invocation.confirm(intent, action === 'drop' ? 'Give them up?' : 'Send them back?'))) {
+  const question = action === 'drop' ? 'Give them up?' : 'Send them back?'
+  if (stop.aborted || !(await invocation.confirm(intent, question)) || stop.aborted) {
     return { text: 'Nothing was changed.\n', json: dry, code: 1 }
   }
   // Only the letters shown, and none that failed since.
@@ -183,7 +184,9 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
     if (last !== undefined) invocation.progress(`${action}: ${countsText(last, verb)}, then it failed`)
     throw error
   })
-  return { text: `${countsText(report, verb)}.${rest(report)}\n`, json: outcome(true, report) }
+  const isStopped = stop.aborted && !report.complete
+  const left = isStopped ? ' Stopped before the end: the others are still dead letters.' : rest(report)
+  return { text: `${countsText(report, verb)}.${left}\n`, json: outcome(true, report), code: isStopped ? 1 : 0 }
 }
 
 /** Says that a run ended at its limit, before it had seen all dead letters. */

@@ -28,9 +28,10 @@ const print = async (text: string): Promise<void> => {
   const error = await written(stdout, `${fresh()}${text}`)
   failure ??= error ?? undefined
 }
-// These end their streams and their connections; other commands just end.
+// These end their streams and their connections, or say how far they came; other commands just end.
+const STOPPABLE = /^(?:console|instances|dlq (?:redrive|drop))\b/
 const stopping = new AbortController()
-if (args[0] === 'console' || args[0] === 'instances')
+if (STOPPABLE.test(args.join(' ')))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
 stdout.on('error', () => stopping.abort())
 // A command that acts goes on without a reader of its progress.

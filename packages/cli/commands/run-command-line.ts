@@ -77,8 +77,6 @@ export interface World extends Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Prints output of commands that run until stopped. @default discards it */
   readonly print?: ((text: string) => Promise<void>) | undefined
-  /** @default never */
-  readonly stop?: AbortSignal | undefined
 }
 
 export interface Printed {
