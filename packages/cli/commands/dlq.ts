@@ -7,7 +7,7 @@ import { countsText } from '../redrive-counts-text.ts'
 import { failureName } from '../words.ts'
 import { ACTION_OPTIONS, type Command, type Invocation, type OptionSpecs, type Outcome, UsageError } from './command.ts'
 import { PLACE, PLACE_OPTIONS, placeOf } from './group-arguments.ts'
-import { ago, iso, printable, table } from './output.ts'
+import { ago, iso, printable, shownKey, table } from './output.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
 const PROGRESS_MS = 2_000
@@ -63,7 +63,10 @@ const show: Command = {
     const byId = await letters.list(place, { id: name, payloads })
     const page = byId.length > 0 ? { letters: byId, next: null } : await letters.page(place, { limit: MOST, payloads })
     const found = byId.length > 0 ? byId : named(name, page.letters)
-    if (new Set(found.map(({ id }) => id)).size > 1 && found.some(({ key }) => !isText(name, key))) {
+    if (
+      new Set(found.map(({ id }) => id)).size > 1 &&
+      found.some(({ key }) => !isText(name, key) && !isText(name, shownKey(key)))
+    ) {
       const said = `${lines(found)}\n${printable(name)}: several ids begin with this. Give more of the one that you mean.\n`
       return { text: said, json: { letters: found.map((letter) => asJson(letter)) }, code: 1 }
     }
@@ -89,6 +92,7 @@ function named(name: string, letters: readonly DeadLetter[]): readonly DeadLette
   const fits = [
     ({ id }: DeadLetter) => isText(name, id),
     ({ key }: DeadLetter) => isText(name, key),
+    ({ key }: DeadLetter) => isText(name, shownKey(key)),
     ({ id }: DeadLetter) => id.startsWith(name),
   ]
   return fits.map((fit) => letters.filter(fit)).find((found) => found.length > 0) ?? []
@@ -212,7 +216,7 @@ function lines(letters: readonly DeadLetter[]): string {
     ['ID', 'KEY', 'FAILED', 'TRIED', 'CODE', 'ERROR'],
     letters.map(({ id, key, failedAt, attempts, error }) => [
       id,
-      key ?? '-',
+      shownKey(key),
       failedAt === undefined ? '-' : ago(failedAt),
       String(attempts ?? '-'),
       failureName(error) ?? '-',

@@ -12,7 +12,7 @@ import {
   type Outcome,
   WATCH_OPTION,
 } from './command.ts'
-import { ago, cutLine, table } from './output.ts'
+import { ago, cutLine, shownKey, table } from './output.ts'
 import { none, note, only, text, whole } from './values.ts'
 
 const WHICH: OptionSpecs = {
@@ -92,7 +92,7 @@ function linesOf<T extends Omit<ParkedLine, 'parkedAt'>>(
   if (lines.length === 0) return ''
   const rows = lines.map((line) => {
     const { id, destination, source, key, attempts, lastError } = line
-    return [id, destination, source, key ?? '-', String(attempts), ago(since(line)), lastError]
+    return [id, destination, source, shownKey(key), String(attempts), ago(since(line)), lastError]
   })
   return `${table(['ID', 'DESTINATION', 'SOURCE', 'KEY', 'TRIED', head, 'ERROR'], rows)}\n`
 }

@@ -10,6 +10,14 @@ export function cutLine(more: boolean, most: number, advice: string): string {
   return more ? `there may be more than these ${most}${advice}\n` : ''
 }
 
+const MOST_OF_KEY = 60
+
+/** Key of a message for a table: senders choose keys, and a long one would widen every line. `--json` has all of it. */
+export function shownKey(key: string | null): string {
+  if (key === null) return '-'
+  return key.length <= MOST_OF_KEY ? key : `${key.slice(0, MOST_OF_KEY - 1).toWellFormed()}…`
+}
+
 export function ago(at: number, now: number = Date.now()): string {
   return `${duration(now - at)} ago`
 }
