@@ -42,6 +42,7 @@ export class DelayedMessageListeners {
       const subscription = await subscribe({
         deliver: (delivery: TransportDelivery) => receiver.deliver(delivery),
         recall: () => receiver.recall(),
+        isHeld: () => receiver.isHeld?.() === true,
         lost: (error) => {
           leave()
           receiver.lost(error)

@@ -15,6 +15,7 @@ async function subscribed(news: DelayedMessageListeners, destination: string) {
     lost() {},
     stalled: (each) => void told.push(each?.reason.message),
     displaced: (each) => void displaced.push(each),
+    isHeld: () => true,
   }
   const subscription = await news.subscribed(destination, receiver, async (each) => {
     inner = each
@@ -56,4 +57,9 @@ it('a forwarder reports lost delayed messages to the subscriptions of their dest
   const loss = { reason: 'deleted', skipped: 3, repeated: 0, isLoss: true }
   news.displaced('orders', loss)
   expect(displaced).toEqual([loss])
+})
+
+it('a subscription of Kafka learns that its binding is paused, so that a join does not wait for it', async () => {
+  const { own } = await subscribed(new DelayedMessageListeners(), 'orders')
+  expect(own()?.isHeld?.()).toBe(true)
 })
