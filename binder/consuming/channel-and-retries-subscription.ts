@@ -73,6 +73,10 @@ export class ChannelAndRetriesSubscription implements Subscription {
     for (const subscription of this.#open) subscription.resume()
   }
 
+  async finishGaps(over: AbortSignal): Promise<void> {
+    await Promise.all(this.#open.map(async (subscription) => subscription.finishGaps?.(over)))
+  }
+
   async close(): Promise<void> {
     this.#isOver = true
     await Promise.all(this.#open.map((subscription) => subscription.close()))

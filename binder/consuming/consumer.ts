@@ -77,7 +77,7 @@ export class Consumer {
     this.#keeper = new SubscriptionKeeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),
       recall: () => this.#recall(),
-      isHeld: () => this.#paused || this.#pace?.circuit === 'open',
+      isHeld: () => this.#isHeld,
       onTaken: () => this.#taken(),
       onAway: (error) => this.#away(error),
       onStalled: (stall) => this.#stalls.subscriptionSays(stall),
@@ -94,6 +94,10 @@ export class Consumer {
 
   get #consumerName(): ConsumerName {
     return { destination: this.#binding.input.name, group: this.options.group }
+  }
+
+  get #isHeld(): boolean {
+    return this.#paused || this.#pace?.circuit === 'open'
   }
 
   get autoStart(): boolean {
@@ -214,9 +218,12 @@ export class Consumer {
   }
 
   async #stop(): Promise<void> {
+    const { clock, drainTimeoutMs } = this.#host
+    const until = clock.monotonic() + drainTimeoutMs
     const { run } = this.#end('stopping')
     await this.#halting
-    await this.#drain(run)
+    await this.#drain(run, drainTimeoutMs)
+    await this.#finishGaps(run, until)
     await this.#keeper.leave()
     this.#state = 'stopped'
   }
@@ -270,10 +277,23 @@ export class Consumer {
     for (const delivery of this.#lanes.remove(() => true)) delivery.release()
   }
 
-  async #drain(run: ConsumerRun): Promise<void> {
-    const { clock, drainTimeoutMs } = this.#host
-    const drained = await finishesWithin(clock, drainTimeoutMs, this.#lanes.idle())
+  async #drain(run: ConsumerRun, timeoutMs: number): Promise<void> {
+    const drained = await finishesWithin(this.#host.clock, timeoutMs, this.#lanes.idle())
     if (!drained) run.drain.abort(new Error('the drain ran out of time'))
+  }
+
+  /** Begins messages in the first half of what is left of the drain time, so that they can end in the other. */
+  async #finishGaps(run: ConsumerRun, until: number): Promise<void> {
+    const { clock } = this.#host
+    const leftMs = until - clock.monotonic()
+    if (run.drain.signal.aborted || leftMs <= 0 || this.#isHeld) return
+    const over = new AbortController()
+    this.#lanes.release()
+    await finishesWithin(clock, leftMs / 2, this.#keeper.finishGaps(over.signal))
+    over.abort()
+    this.#lanes.hold()
+    this.giveBack()
+    await this.#drain(run, until - clock.monotonic())
   }
 
   #taken(): void {
@@ -356,6 +376,6 @@ export class Consumer {
     const { run } = this.#end('halted')
     this.#error = error
     this.#host.logger.error({ err: error, binding: this.options.name }, 'binding halted')
-    this.#halting = this.#drain(run).then(() => this.#keeper.leave())
+    this.#halting = this.#drain(run, this.#host.drainTimeoutMs).then(() => this.#keeper.leave())
   }
 }

@@ -49,6 +49,8 @@ export class SubscriptionKeeper {
    * deliver them again at once, repeatedly: closing the subscription returns them.
    */
   #isTaking = false
+  /** Set while an ended run still receives messages; aborts when it stops receiving them. */
+  #finishing: AbortSignal | undefined
   readonly #retries: LeftoverRetriesCheck
   #paused = false
   /** Number of consecutive tries to subscribe again. */
@@ -125,6 +127,16 @@ export class SubscriptionKeeper {
     return letters === undefined || (await leavesOutHeld(transport, place)) ? undefined : letters
   }
 
+  /**
+   * Called after the end of a run: handles the released messages below handled ones, until `over` aborts. Without it, the next
+   * member would handle the later messages again. Never rejects.
+   */
+  async finishGaps(over: AbortSignal): Promise<void> {
+    this.#finishing = over
+    await this.#subscription?.finishGaps(over)
+    this.#finishing = undefined
+  }
+
   /** Leaves the group. Idempotent; never rejects. */
   async leave(): Promise<void> {
     const subscription = this.#subscription
@@ -146,7 +158,7 @@ export class SubscriptionKeeper {
     const receiver: Receiver = {
       // The following close gives back messages that were not released.
       deliver: (delivery) => {
-        if (!run.over) this.#events.deliver(delivery)
+        if (!run.over || this.#finishing?.aborted === false) this.#events.deliver(delivery)
         else if (isOpen && !this.#isTaking) delivery.release()
       },
       recall: () => this.#events.recall(),

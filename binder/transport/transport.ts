@@ -320,6 +320,12 @@ export interface Subscription {
   pause(): void
   resume(): void
   /**
+   * For brokers that store one position per partition: they would deliver handled messages again if an earlier message was not
+   * handled. Delivers the released messages below handled ones, even while paused. The binder calls it during its drain, when
+   * no handler is running. Resolves when these messages are settled or released, or soon after `over` aborts. Never rejects.
+   */
+  finishGaps?(over: AbortSignal): Promise<void>
+  /**
    * Stops deliveries, sends pending acks to the broker, leaves the group and gives back all unsettled messages. The binder calls
    * it after its drain. Idempotent, never rejects.
    */

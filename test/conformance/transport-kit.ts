@@ -24,6 +24,11 @@ export function createTestChannel(name: string, groups: readonly string[] = ['g'
   return defineChannel(name, { payload: TestPayload, key: (payload) => payload.key, groups })
 }
 
+/** The same with one partition: all keys share its order. */
+export function createOnePartitionChannel(name: string): TestChannel {
+  return defineChannel(name, { payload: TestPayload, partitions: 1, key: ({ key }) => key, groups: ['g'] })
+}
+
 /** Starts a binder, waits until it is ready and closes it after the test. */
 export async function started(transport: Transport, options: Partial<BinderOptions> = {}): Promise<Binder> {
   const binder = createBinder({ service: 'conformance', transport, drainTimeoutMs: 2_000, ...options })

@@ -4,7 +4,7 @@ import { expectWithin } from '../support/expect-within.ts'
 import { insist } from '../support/refusals.ts'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
-import { collector, createTestChannel, started } from './transport-kit.ts'
+import { collector, createOnePartitionChannel, createTestChannel, started } from './transport-kit.ts'
 
 /** The `sendTimeoutMs` of a sender that is in a hurry. */
 const HASTY_MS = 2_000
@@ -43,6 +43,37 @@ export function lifeCases(context: CaseContext): void {
       await started(context.transport(), { bindings: [rest.binding] })
       await until('the rest came', () => rest.got.length >= 2)
       expect(rest.got.map(({ payload }) => payload.n)).toEqual([1, 2])
+    })
+
+    it('leaves no message to the next member that was handled beside an older one of another key', async ({
+      expect,
+    }) => {
+      const channel = createOnePartitionChannel(context.freshName())
+      const begun = gate()
+      const mayEnd = gate()
+      const handled: string[] = []
+      const binding = sink(channel, { group: 'g', concurrency: 2 }, async ({ key, n }) => {
+        if (key === 'slow' && n === 0) {
+          begun.open()
+          await mayEnd.opened
+        }
+        handled.push(`${key} ${n}`)
+      })
+      const first = await started(context.transport(), { bindings: [binding], drainTimeoutMs: 20_000 })
+      const messages = [0, 1, 2].flatMap((n) => ['slow', 'quick'].map((key) => ({ key, n })))
+      await first.sendBatch(channel, messages)
+      await begun.opened
+      await until('the other key overtakes', () => handled.length === 3)
+      const closing = first.close()
+      mayEnd.open()
+      await closing
+      const second = await started(context.transport(), { bindings: [binding] })
+      await second.send(channel, { key: 'last', n: 0 })
+      await until('the last came', () => handled.includes('last 0'))
+      const expected = [...messages, { key: 'last', n: 0 }].map(({ key, n }) => `${key} ${n}`)
+      expect(handled.toSorted()).toEqual(expected.toSorted())
+      const slow = handled.filter((each) => each.startsWith('slow'))
+      expect(slow).toEqual(['slow 0', 'slow 1', 'slow 2'])
     })
 
     it('is idempotent and works on a binder that never started', async ({ expect }) => {

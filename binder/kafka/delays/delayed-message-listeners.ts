@@ -58,6 +58,7 @@ export class DelayedMessageListeners {
       return {
         pause: () => subscription.pause(),
         resume: () => subscription.resume(),
+        finishGaps: async (over) => subscription.finishGaps?.(over),
         close: () => {
           leave()
           return subscription.close()

@@ -68,6 +68,12 @@ export class OffsetHandover {
     if (this.#fields.current() === lending) this.giveUp(lending)
   }
 
+  /** Handles the released messages below handled ones before the end, until `over` aborts. */
+  async finishGaps(over: AbortSignal): Promise<void> {
+    const lending = this.#fields.current()
+    if (lending !== undefined) await this.#finishStarted(lending, over)
+  }
+
   /** Stores the data that the next assignment needs. */
   giveUp(lending: PartitionLending): void {
     this.carried.remember(lending)

@@ -146,6 +146,10 @@ export class KafkaSubscription implements Member {
     this.#intake.setPaused(false)
   }
 
+  finishGaps(over: AbortSignal): Promise<void> {
+    return this.#progress.finishGaps(over)
+  }
+
   close(): Promise<void> {
     return this.#life.close()
   }

@@ -138,6 +138,10 @@ export class GroupMember implements Member {
     this.#term?.setPaused(false)
   }
 
+  finishGaps(over: AbortSignal): Promise<void> {
+    return this.#progress.finishGaps(over)
+  }
+
   close(): Promise<void> {
     return this.#life.close()
   }
