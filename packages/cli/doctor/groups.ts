@@ -1,5 +1,6 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
 
+import { TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
 import { schemasWith } from '../find-table-schemas.ts'
@@ -30,6 +31,8 @@ export interface ExaminedGroups {
 /** A reader that works is never so far behind. */
 const MANY = 10_000
 const MAX_COUNTED_PLACES = 50
+/** Groups that are asked for at a time: each has a connection. */
+const MAX_AT_ONCE = 8
 /** Groups that a line without a finding names. */
 const MAX_NAMED_PLACES = 5
 
@@ -41,11 +44,9 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   if (others.length > 0 && (await isLogElsewhere(examined))) return [uncountedElsewhere(others.length)]
   const lines = log === undefined ? [] : [...(await ofRestored(sql, log)), ...linesOfLog(rows)]
   let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
-  for (const place of others.slice(0, MAX_COUNTED_PLACES)) {
-    const looked = await examinePlace(examined, place)
-    lines.push(...looked.lines)
-    mayHang ||= looked.mayHang
-  }
+  const looked = await examinePlaces(examined, others.slice(0, MAX_COUNTED_PLACES))
+  lines.push(...looked.lines)
+  mayHang ||= looked.mayHang
   if (others.length > MAX_COUNTED_PLACES)
     lines.push(unknown('groups', `${others.length - MAX_COUNTED_PLACES} more were not asked for`, 'npx concordat lag'))
   const isFine = lines.length === 0 && others.length > 0
@@ -129,6 +130,29 @@ interface LookedAt {
   readonly lines: readonly DoctorLine[]
   /** Messages wait, or may be held by a handler. */
   readonly mayHang: boolean
+  /** The transport did not answer. */
+  readonly isSilent?: boolean | undefined
+}
+
+/** Asks for no more groups once the transport has not answered for one: each would take the whole time limit. */
+async function examinePlaces(examined: ExaminedGroups, places: readonly DeadLetterPlace[]): Promise<LookedAt> {
+  const found: Array<LookedAt | undefined> = places.map(() => undefined)
+  let next = 0
+  let isSilent = false
+  const lookAtSome = async (): Promise<void> => {
+    while (next < places.length && !isSilent) {
+      const n = next++
+      const looked = await examinePlace(examined, places[n] as DeadLetterPlace)
+      found[n] = looked
+      isSilent ||= looked.isSilent === true
+    }
+  }
+  await Promise.all(Array.from({ length: MAX_AT_ONCE }, lookAtSome))
+  const lines = found.flatMap((looked) => looked?.lines ?? [])
+  const left = found.filter((looked) => looked === undefined).length
+  const unasked = `${left} more were not asked for, since the transport does not answer`
+  if (left > 0) lines.push(unknown('groups', unasked, 'npx concordat lag'))
+  return { lines, mayHang: found.some((looked) => looked?.mayHang === true) }
 }
 
 /** A broker holds it, or the log that a module declares. */
@@ -163,7 +187,8 @@ async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): P
     return { lines, mayHang: lag > 0 || backlog.isReadyOnly }
   } catch (error) {
     const line = unknown('groups', `${name} was not counted`, `npx concordat lag ${command}`)
-    return { lines: [withError(line, error)], mayHang: false }
+    const isSilent = error instanceof TransportError && error.kind === 'timeout'
+    return { lines: [withError(line, error)], mayHang: false, isSilent }
   }
 }
 
