@@ -10,6 +10,9 @@ import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './lock-admin.ts'
 import { OperatorStoreMissing, OperatorTransportMissing } from './operator-errors.ts'
 
+/** Dead letters go back in any size that a service may have sent; a broker that takes less refuses them. */
+export const MAX_LETTER_BYTES: number = 128 * 1024 * 1024
+
 export interface StoresOptions {
   readonly sql: SqlClient
   readonly schema: string
@@ -36,7 +39,8 @@ export class Stores {
     const { sql, schema, transport } = this.#options
     if (transport !== undefined) return transport()
     const log = await logSchemaOf(sql, schema)
-    if (log !== undefined) return postgresTransport({ sql, schema: log, provision: 'check' })
+    if (log !== undefined)
+      return postgresTransport({ sql, schema: log, provision: 'check', maxMessageBytes: MAX_LETTER_BYTES })
     const logs = await schemasWith(sql, 'transport_group')
     const where =
       logs.length === 0

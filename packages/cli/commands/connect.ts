@@ -7,6 +7,7 @@ import { operatorRecords, resolveSecrets } from 'concordat/operator'
 import type { OperatedBus } from '../bus-admin.ts'
 import { schemasWith } from '../find-table-schemas.ts'
 import { createOperator, type Operator } from '../operator.ts'
+import { MAX_LETTER_BYTES } from '../stores.ts'
 import { UsageError } from './command.ts'
 import { installed } from './optional-package.ts'
 import { readBrokerNames } from './read-declarations.ts'
@@ -118,7 +119,7 @@ async function transportOf(
     const { places } = await readBrokerNames(module)
     return async () => {
       const { rabbitTransport } = await import('concordat/binder/rabbitmq')
-      return rabbitTransport({ url, places, provision: 'check' })
+      return rabbitTransport({ url, places, provision: 'check', maxMessageBytes: MAX_LETTER_BYTES })
     }
   }
   if (brokers === undefined) return undefined
@@ -126,7 +127,7 @@ async function transportOf(
   const { kafkaTransport } = await import('concordat/binder/kafka')
   const { groupIds } = await readBrokerNames(module)
   const kafkajs = new Kafka({ clientId: 'concordat', brokers: [...brokers], logLevel: logLevel.NOTHING })
-  return async () => kafkaTransport({ kafka: kafkajs, groupIds, provision: 'check' })
+  return async () => kafkaTransport({ kafka: kafkajs, groupIds, provision: 'check', maxMessageBytes: MAX_LETTER_BYTES })
 }
 
 function brokersOf(given: string | undefined, env: Environment): readonly string[] | undefined {
