@@ -219,9 +219,10 @@ export class Topics {
 
   /** @throws TransportError naming everything that is missing or different */
   #compareAll(wanted: readonly DestinationSpec[], missing: readonly DestinationSpec[]): void {
-    const faults = missing.map(
-      ({ name, partitions }) => `topic "${name}" is missing (${counted(partitions, 'partition')})`,
-    )
+    const faults = missing.map(({ name, partitions, assumed }) => {
+      const count = assumed === true ? '' : ` (${counted(partitions, 'partition')})`
+      return `topic "${name}" is missing${count}`
+    })
     for (const spec of wanted) {
       const { name, partitions } = spec
       const existing = this.#partitions.get(name)
