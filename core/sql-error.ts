@@ -61,7 +61,7 @@ export interface SqlErrors {
   'core.sql_transaction_control': object
   /**
    * A statement was asked for outside of the transaction that the calling code runs in, on a database with one connection
-   * (PGlite): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
+   * (PGlite, a pool with `max: 1`): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
    * transaction is still open.
    */
   'core.sql_own_transaction': object
@@ -120,8 +120,8 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
       'a statement would begin or end the transaction that it runs in (BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION): leave it out, ' +
       'throw to roll back, and use SAVEPOINT and ROLLBACK TO SAVEPOINT for a part',
     'core.sql_own_transaction':
-      'this database has one connection, and the transaction that this code runs in has it: use the `tx` that was handed in, ' +
-      'pass `{ tx }` to calls that take it, or call after the commit',
+      'this database, or its pool, has one connection, and the transaction that this code runs in has it: use the `tx` that was ' +
+      'handed in, pass `{ tx }` to calls that take it, or call after the commit; or raise the max of the pool',
     'core.sql_transaction_missing':
       'the transaction that this statement belongs to is not open on its connection: it has ended, or was not begun. Run ' +
       "`await client.query('BEGIN')` before, and await every statement before COMMIT or ROLLBACK. With `Promise.all`, the first error ends " +

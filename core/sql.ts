@@ -95,7 +95,7 @@ export interface SqlClient extends SqlExecutor {
   /** Set when nothing is on a disk: a database that is gone with the process. */
   readonly inMemory?: boolean | undefined
   /**
-   * On a database with one connection: whether the caller runs inside a `transaction` that is still open. A statement
+   * On a database, or a pool, with one connection: whether the caller runs inside a `transaction` that is still open. A statement
    * outside of it, awaited in there, would wait forever, so `query` and `transaction` reject with `core.sql_own_transaction`.
    */
   readonly isInTransaction?: (() => boolean) | undefined

@@ -9,11 +9,13 @@
 import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
+import { isInTransactionOf, OpenTransactionContext } from '../open-transactions.ts'
 import { hasMethods, optionNames, refuseUnknown, requireBoolean, wrongKind } from '../option-checks.ts'
 import { fromOwnStatement, isGivenUpByHandler } from '../own-statements.ts'
 import {
   PREPARING_IS_OFF,
   quoteLiteral,
+  refuseOwnTransaction,
   type SqlClient,
   SqlCommitError,
   type SqlTransaction,
@@ -74,14 +76,27 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   requireBoolean('pgClient.preparedStatements', preparedStatements)
   const names = preparedStatements ? new StatementNames() : undefined
   hearErrors(pool, checkLogger('pgClient.logger', options.logger), options.logger !== undefined)
+  const isInTransaction = pool.options?.max === 1 ? () => isInTransactionOf(pool) : undefined
+  const transact: Transact = async (work, ending) => {
+    refuseOwnTransaction({ isInTransaction })
+    if (isInTransaction === undefined) return transaction(pool, work, ending, names)
+    const context = new OpenTransactionContext(pool)
+    return transaction(pool, (tx) => context.run(() => work({ ...tx, within: context.within })), ending, names)
+  }
   return {
     connections: pool.options?.max,
-    query: (text, parameters) => repeatable(() => run(pool, text, parameters, names)),
-    transaction: (work, limits) => transaction(pool, work, { ...COMMIT, begin: beginning(limits), limits }, names),
-    prepare: (gid, work, limits) =>
-      transaction(pool, work, { ...preparing(gid), begin: beginning(limits), limits }, names),
+    isInTransaction,
+    query: async (text, parameters) => {
+      refuseOwnTransaction({ isInTransaction })
+      return repeatable(() => run(pool, text, parameters, names))
+    },
+    transaction: (work, limits) => transact(work, { ...COMMIT, begin: beginning(limits), limits }),
+    prepare: (gid, work, limits) => transact(work, { ...preparing(gid), begin: beginning(limits), limits }),
   }
 }
+
+/** Runs a transaction on a pool. @throws `core.sql_own_transaction` within another one that holds the pool's only connection */
+type Transact = <T>(work: (tx: SqlTransaction) => Promise<T>, ending: Ending & Beginning) => Promise<T>
 
 /** A `pg.Pool`, which emits each connection as soon as it is made. */
 interface TellingPool {

@@ -1,7 +1,7 @@
 import { isAborted } from '../aborted-transaction.ts'
-import { endingContext } from '../async-contexts.ts'
 import { turnsOf } from '../event-loop-turns.ts'
 import { newId } from '../ids.ts'
+import { isInTransactionOf, OpenTransactionContext } from '../open-transactions.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { connectionAnswered } from '../sql-unavailable.ts'
@@ -16,47 +16,6 @@ export interface PgliteDatabase extends PgliteExecutor {
   transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T>
 }
 
-interface Open {
-  readonly database: PgliteDatabase
-  readonly outer: Open | undefined
-  readonly isOpen: boolean
-}
-
-/** An open transaction as it is around code that was begun elsewhere. */
-class Within implements Open {
-  readonly #of: Open
-  readonly outer: Open | undefined
-
-  constructor(of: Open, outer: Open | undefined) {
-    this.#of = of
-    this.outer = outer
-  }
-
-  get database(): PgliteDatabase {
-    return this.#of.database
-  }
-
-  get isOpen(): boolean {
-    return this.#of.isOpen
-  }
-}
-
-/** The transactions around the running code, of whatever databases. */
-const transactions = endingContext<Open>()
-
-function isWithin(database: PgliteDatabase, open: Open | undefined): boolean {
-  for (let each = open; each !== undefined; each = each.outer)
-    if (each.database === database && each.isOpen) return true
-  return false
-}
-
-/** The innermost one that has not ended: code that outlives its transaction may open others forever. */
-function stillOpen(open: Open | undefined): Open | undefined {
-  let innermost = open
-  while (innermost?.isOpen === false) innermost = innermost.outer
-  return innermost
-}
-
 /** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. @throws TypeError */
 export function pgliteClient(database: PgliteDatabase): SqlClient {
   if (!hasMethods(database, ['query', 'transaction'])) {
@@ -64,7 +23,7 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
   }
   const connecting = connectionOf(database)
   const connection = async (): Promise<Pick<PgliteDatabase, 'query' | 'transaction'>> => (await connecting) ?? database
-  const isInTransaction = (): boolean => isWithin(database, transactions.getStore())
+  const isInTransaction = (): boolean => isInTransactionOf(database)
   return {
     exclusive: newId(),
     inMemory: database.dataDir === undefined || database.dataDir.startsWith('memory:'),
@@ -75,28 +34,15 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
     },
     async transaction(work) {
       refuseOwnTransaction({ isInTransaction })
-      const open = { database, outer: stillOpen(transactions.getStore()), isOpen: true }
-      return transaction(await connection(), open, (tx) => transactions.run(open, () => workIn(open, tx, work)))
+      const context = new OpenTransactionContext(database)
+      return transaction(await connection(), context, (tx) => context.run(() => work(tx)))
     },
-  }
-}
-
-/** After the work has settled no statement can wait for itself: what still runs waits only for the commit. */
-async function workIn<T>(
-  open: { isOpen: boolean },
-  tx: SqlTransaction,
-  work: (tx: SqlTransaction) => Promise<T>,
-): Promise<T> {
-  try {
-    return await work(tx)
-  } finally {
-    open.isOpen = false
   }
 }
 
 async function transaction<T>(
   connection: Pick<PgliteDatabase, 'query' | 'transaction'>,
-  open: Open,
+  context: OpenTransactionContext,
   work: (tx: SqlTransaction) => Promise<T>,
 ): Promise<T> {
   let scope: TransactionScope | undefined
@@ -121,7 +67,7 @@ async function transaction<T>(
         },
       }),
       ...(inner.exec !== undefined && { script: async (text: string) => void (await inner.exec?.(text)) }),
-      within: (nested) => transactions.run(new Within(open, stillOpen(transactions.getStore())), nested),
+      within: context.within,
     })
     const outcome = await within(scope, work)
     if (hasFailed === true) throw new SqlCommitError(errors)

@@ -47,7 +47,7 @@ export interface ShareHost<Item> {
 }
 
 /** The members of a client that are used here. */
-export type SharingClient = Pick<SqlClient, 'transaction' | 'connections' | 'isInTransaction'>
+export type SharingClient = Pick<SqlClient, 'transaction' | 'connections' | 'isInTransaction' | 'exclusive'>
 
 const LOCK_MS = 100
 /** With a parameter: so it goes out together with the `BEGIN`. */
@@ -192,8 +192,8 @@ export class SharedTransactions<Item> {
     pieces: readonly Piece<Item>[],
     ends: Map<Piece<Item>, PieceEnd>,
   ): Promise<void> {
-    // On a database with one connection no other transaction is open that could hold a lock.
-    if (this.#sql.isInTransaction === undefined) await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
+    // On a database with one connection, which only this process uses, no other transaction is open that could hold a lock.
+    if (this.#sql.exclusive === undefined) await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
     if (this.#host.isOurs !== true && (await this.#setting.exist(tx))) {
       for (const piece of pieces) ends.set(piece, { kind: 'again', obstacle: 'beyond' })
       throw new NeedsOwnTransaction()

@@ -142,6 +142,7 @@ export class TransactionalStepCalls {
     return {
       connections: sql.isInTransaction === undefined ? this.#runtime.transactions : 1,
       isInTransaction: sql.isInTransaction,
+      exclusive: sql.exclusive,
       transaction: (work) => this.#slots.around(() => sql.transaction(work)),
     }
   }

@@ -105,14 +105,32 @@ describeWith(['postgres'], 'pg', () => {
   })
 
   test('a pool without a free connection is named, with what to do', async () => {
-    const pool = new pg.Pool({ connectionString: database.url, max: 1, connectionTimeoutMillis: 100 })
+    const pool = new pg.Pool({ connectionString: database.url, max: 2, connectionTimeoutMillis: 100 })
     const sql = pgClient(pool)
+    const held = await pool.connect()
     await sql.transaction(async (tx) => {
       await tx.query('SELECT 1')
       const full = /^timeout exceeded when trying to connect: no connection .* raise the max/
       await expect(sql.query('SELECT 1')).rejects.toThrow(full)
       await expect(sql.transaction((other) => other.query('SELECT 1'))).rejects.toThrow(full)
     })
+    held.release()
+    await pool.end()
+  })
+
+  test('a statement inside a transaction on the only connection of the pool is refused at once', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 })
+    const [sql, same] = [pgClient(pool), pgClient(pool)]
+    const own = { code: 'core.sql_own_transaction', retryable: false }
+    await sql.transaction(async (tx) => {
+      await tx.query('SELECT 1')
+      for (const client of [sql, same]) {
+        await expect(client.query('SELECT 1')).rejects.toMatchObject(own)
+        await expect(client.transaction((other) => other.query('SELECT 1'))).rejects.toMatchObject(own)
+      }
+      await tx.query('SELECT 2')
+    })
+    expect((await sql.query('SELECT 3 AS n')).rows).toEqual([{ n: 3 }])
     await pool.end()
   })
 
