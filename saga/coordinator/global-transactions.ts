@@ -2,6 +2,7 @@
 
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { GlobalTransactionError } from '../global/errors.ts'
+import { failureOf } from '../machine/state.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import type { EventApplier } from './event-applier.ts'
 import { type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
@@ -77,12 +78,17 @@ export class GlobalTransactions {
     const loaded = this.#runtime.definition(definition) ?? definition
     const body = new RunningCode(this.#runtime, this.#applier, { definition: loaded, id }, code)
     await this.#starter.startCode(definition, { id, input }, body, shardMark)
-    const { status, ...ended } = await createRun<{ readonly code: unknown }>(this.#runs, name, id).outcome(patience)
+    const run = createRun<{ readonly code: unknown }>(this.#runs, name, id)
+    const { status, ...ended } = await run.outcome(patience)
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }
     const { thrown } = body
     const fields = { transaction: name, id, failure }
-    if (status === 'stuck') throw new GlobalTransactionError('saga.transaction_stuck', fields, thrown?.error)
+    if (status === 'stuck') {
+      // The outcome says why it turned back. An operator who was quicker leaves that.
+      const stuckOn = failureOf(await run.report()) ?? failure
+      throw new GlobalTransactionError('saga.transaction_stuck', { ...fields, failure: stuckOn }, thrown?.error)
+    }
     if (thrown?.tooLate === false) throw thrown.error
     throw new GlobalTransactionError('saga.transaction_cancelled', fields, thrown?.error)
   }

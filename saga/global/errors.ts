@@ -33,7 +33,10 @@ export interface GlobalTransactionErrors {
    * reason; `cause` is the error that the code threw afterwards, if any.
    */
   'saga.transaction_cancelled': { transaction: string; id: string; failure: GlobalFailure }
-  /** Confirming or cancelling the branches of a global transaction needs an operator: see `retry`, `skip`, `resolve`. */
+  /**
+   * Confirming or cancelling the branches of a global transaction needs an operator: see `retry`, `skip`, `resolve`. `failure`
+   * has the branch and the reason; `cause` is the error that the code threw, if any.
+   */
   'saga.transaction_stuck': { transaction: string; id: string; failure: GlobalFailure }
   /**
    * A header does not name a transaction, by mistake of the caller or from an unknown sender. Nothing was done. Respond with 400;

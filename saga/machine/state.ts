@@ -232,7 +232,11 @@ export interface SagaState {
  * Returns the reason why a saga is undone or, if it is stuck, the step that an operator has to settle, with its error. Lists of
  * the store return the same (`FAILURE`).
  */
-export function failureOf({ status, steps, failure }: SagaState): SagaFailure | undefined {
+export function failureOf({
+  status,
+  steps,
+  failure,
+}: Pick<SagaState, 'status' | 'steps' | 'failure'>): SagaFailure | undefined {
   const parked =
     status === 'stuck' ? steps.find(({ wait, error }) => wait === 'operator' && error !== undefined) : undefined
   return parked?.error === undefined ? failure : { step: parked.step, ...parked.error }

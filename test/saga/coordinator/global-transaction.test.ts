@@ -218,6 +218,27 @@ describe('when its process is gone', () => {
 })
 
 describe('operators', () => {
+  test('a transaction that cannot be cancelled rejects with the branch that it is stuck on, and with what its code threw as the cause', async () => {
+    const { coordinator } = await setup({
+      cancel: () => {
+        throw Object.assign(new Error('no disk'), { retryable: false })
+      },
+    })
+    const thrown = new Error('changed my mind')
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      throw thrown
+    })
+    await expect(run).rejects.toThrow(
+      expect.objectContaining({
+        code: 'saga.transaction_stuck',
+        failure: { step: '1.withdraw', code: 'Error', message: 'no disk' },
+        message: expect.stringContaining('is decided and stuck on Error: no disk'),
+        cause: thrown,
+      }),
+    )
+  })
+
   test('a decided transaction that cannot be confirmed is stuck; a retry confirms it, and never cancels it', async () => {
     let fails = true
     const { coordinator, calls } = await setup({
