@@ -69,11 +69,11 @@ export function fairShare(partitions: number, live: number): number {
   return Math.ceil(partitions / Math.max(1, live))
 }
 
-/** Other relays, as a renewal found them. */
+/** The other relays, as of the last renewal. */
 export interface Census {
-  /** Relays alive, this one included. */
+  /** Relays alive, including this one. */
   readonly live: number
-  /** Leases that may be taken. */
+  /** Number of leases that can be claimed. */
   readonly free: number
 }
 
@@ -82,7 +82,7 @@ interface RenewedRow extends Census {
   readonly epoch: string | null
 }
 
-/** Share of `leaseMs` that a holder gives up, for clocks that run at different speeds. */
+/** Share of `leaseMs` by which a holder stops early, because clocks run at different speeds. */
 const MARGIN = 0.1
 
 /** Leases of a relay. Every method is one statement; none retries. */
@@ -94,7 +94,7 @@ export class LeaseKeeper {
   readonly #longestPauseMs: number
   readonly #clock: Clock
   readonly #held = new Map<number, HeldLease>()
-  /** Leases whose release has no answer yet: the server may execute it at any later time. */
+  /** Leases whose release has no response yet; the server may still execute it. */
   readonly #leaving = new Map<number, HeldLease>()
 
   constructor(fields: {
@@ -102,7 +102,7 @@ export class LeaseKeeper {
     tables: OutboxTables
     instance: string
     leaseMs: number
-    /** No pause between two attempts is longer. */
+    /** Maximum pause between two attempts. */
     longestPauseMs: number
     clock: Clock
   }) {
@@ -118,7 +118,9 @@ export class LeaseKeeper {
     return [...this.#held.values()]
   }
 
-  /** Forgets relays dead for long and, on a database that only this process can use, frees what dead processes held. */
+  /**
+   * Deletes relays that died long ago. On a database that only this process can use, it also frees the leases of dead processes.
+   */
   async tidy(): Promise<void> {
     const { relay, lease } = this.#tables
     await this.#sql.query(`DELETE FROM ${relay} WHERE live_until < clock_timestamp() - interval '1 day'`)
@@ -132,8 +134,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Says that this relay lives and extends its leases. What ends later than its own lease, or the longest pause, from now was written before
-   * the server's clock was set back, or by another server: it is counted anew from now.
+   * Reports this relay as alive and extends its leases. An end time later than now plus the lease, or plus the longest pause, was
+   * written before the server's clock was set back, or by another server: it is set again, from now.
    */
   async renew(): Promise<Census> {
     const sent = readInstant(this.#clock)
@@ -168,7 +170,7 @@ export class LeaseKeeper {
     return { live: rows[0]?.live ?? 1, free: rows[0]?.free ?? 0 }
   }
 
-  /** Takes at most `count` leases that are free or expired. */
+  /** Claims at most `count` leases that are free or expired. */
   async claim(count: number): Promise<void> {
     const sent = readInstant(this.#clock)
     const { rows } = await this.#sql.query<{ partition: number; epoch: string }>(
@@ -189,8 +191,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Gives one lease back for others to take at once. Without an answer the next renewal releases it again, and does not hold it under this
-   * epoch: otherwise a late release could free a partition on which this relay works.
+   * Releases one lease, so that others can claim it at once. If there is no response, the next renewal releases it again and does
+   * not use it under this epoch: otherwise a late release could free a partition on which this relay works.
    */
   async release(lease: HeldLease): Promise<void> {
     lease.lose()
@@ -204,7 +206,7 @@ export class LeaseKeeper {
     this.#leaving.delete(lease.partition)
   }
 
-  /** No longer counts as a living relay. */
+  /** Removes this relay from the living ones. */
   async leave(): Promise<void> {
     await this.#sql.query(`DELETE FROM ${this.#tables.relay} WHERE owner = $1`, [this.owner])
   }

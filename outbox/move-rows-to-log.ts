@@ -1,6 +1,6 @@
 /**
- * Moves rows of the outbox into a log that is in the same database: one transaction deletes the rows and publishes their
- * messages, so each is in the log once. Such rows are left from before the channel's messages went straight to the log.
+ * Moves rows of the outbox into a log in the same database: one transaction deletes the rows and publishes their messages, so
+ * that each message is in the log once. Such rows were added before the channel's messages went directly to the log.
  */
 import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { TransportError } from '../binder/errors.ts'
@@ -31,26 +31,28 @@ export function logsOf(outbox: object): LogOf {
   return logs.get(outbox) ?? (() => undefined)
 }
 
-/** The spec of a destination that does not exist yet; an undeclared one keeps its first number of partitions. */
+/**
+ * The spec of a destination that does not exist yet; a destination that is not declared keeps its original number of partitions.
+ */
 export function specOf(name: string, place?: SendDestination | SpecOf): DestinationSpec {
   if (typeof place === 'function') return place(name)
   return place === undefined ? assumedSpec(name) : declaredSpec({ ...place, name })
 }
 
-/** The server ends a move whose process stands still for so long, since the next relay waits for its rows. */
+/** The server ends a move whose process is suspended for this long, because the next relay waits for its rows. */
 const IDLE_MS = 10 * SECOND
 
 export interface RowMove {
   readonly sql: SqlClient
-  /** Deletes rows under the caller's lease. @returns the numbers of those that were there */
+  /** Deletes rows under the caller's lease. @returns the numbers of the rows that existed */
   readonly take: (tx: SqlTransaction, rows: readonly WindowRow[]) => Promise<ReadonlySet<string>>
   readonly log: Pick<Transport, 'name' | 'publishIn'>
 }
 
 /**
- * Moves rows of one destination. A row that is gone counts as moved: another relay moved it, or an operator dropped it.
- * When the log refuses a message, halves of the list are moved until that message is alone.
- * @returns one outcome a row. Never rejects
+ * Moves rows of one destination. A missing row counts as moved: another relay moved it, or an operator dropped it. If the log
+ * refuses a message, the list is halved repeatedly until that message is alone.
+ * @returns one outcome per row. Never rejects
  */
 export async function moveRows(move: RowMove, rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
   try {

@@ -1,9 +1,9 @@
-/** Wakes relays in other processes: one debounced `NOTIFY`, never inside a business transaction. */
+/** Wakes relays in other processes with a debounced `NOTIFY`, never inside a business transaction. */
 import { systemClock } from '../core/clock.ts'
 import { debouncedNotify, notifyChannelOf } from '../core/debounced-sql-notify.ts'
 import type { SqlClient } from '../core/sql.ts'
 
-/** The notification channel of an outbox; the payload lists partitions: `0,3`, or is empty for all of them. */
+/** The notification channel of an outbox. The payload lists partitions (`0,3`); if it is empty, all partitions are meant. */
 export function notifyChannel(schema: string): string {
   return notifyChannelOf('outbox', schema)
 }
@@ -12,7 +12,7 @@ export function partitionsOfPayload(payload: string): ReadonlySet<number> | unde
   return payload === '' ? undefined : new Set(payload.split(',').map(Number))
 }
 
-/** A listener for `onAdded`, which tells the relays at most once in `everyMs`. */
+/** A listener for `onAdded` that notifies the relays at most once per `everyMs`. */
 export function notifier(sql: SqlClient, schema: string, everyMs: number): (partitions: ReadonlySet<number>) => void {
   const notify = debouncedNotify(sql, notifyChannel(schema), everyMs, systemClock)
   return (partitions) => notify(Array.from(partitions, String))

@@ -2,10 +2,10 @@ import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts
 import { SECOND } from '../core/clock.ts'
 import type { PartitionContext } from './partition-relay-context.ts'
 
-/** Pauses of a whole partition while the broker or the database is away. */
+/** Pauses of a whole partition while the broker or the database is unavailable. */
 const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
 
-/** Pauses of one partition while its database is away, and the reason for the present one. */
+/** Pauses of one partition while its database is unavailable, with the reason for the current pause. */
 export class OutagePauses {
   /** Aborts when the relay of the partition ends. */
   readonly stopping: AbortSignal
@@ -18,23 +18,23 @@ export class OutagePauses {
     this.stopping = stopping
   }
 
-  /** Why nothing moves, while nothing does. */
+  /** The error that stops everything at the moment, if any. */
   get error(): Error | undefined {
     return this.#error
   }
 
-  /** Whether the relay has neither been told to stop nor lost its lease. */
+  /** True until the relay is told to stop or loses its lease. */
   get goesOn(): boolean {
     return !this.stopping.aborted && !this.#context.lease.isLost
   }
 
-  /** The database has answered. */
+  /** Called when the database has responded. */
   over(): void {
     this.#outages = 0
     this.#error = undefined
   }
 
-  /** @param message when it is not the database that is away */
+  /** @param message used if something other than the database is unavailable */
   async pause(error: Error, message?: string): Promise<void> {
     this.#outages++
     this.#error = error

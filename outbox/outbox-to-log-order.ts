@@ -1,11 +1,9 @@
 /**
- * Keeps the order of a key while its messages change from the outbox's table to a log in the same database.
- *
- * Rows of such a destination are left from before; the relay moves them. A process that finds some when it starts adds each
- * message behind the rows of its key, as long as it runs. A transaction that adds behind such rows holds a lock from before its
- * own check to its end, so a look that gets the lock and sees no rows proves that there will be none.
- *
- * Not seen: rows that processes of the old release add after the look.
+ * Keeps the order of a key while its messages change from the outbox's table to a log in the same database. Rows of such a
+ * destination were added before the change; the relay moves them. A process that finds such rows at its start adds each message
+ * behind the rows of its key, as long as it runs. A transaction that does so holds a lock from before its own check until its
+ * end. A check that gets the lock and sees no rows therefore proves that there will be none. Not detected: rows that processes of
+ * the old release add after the check.
  */
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
@@ -24,7 +22,7 @@ export class OutboxToLogOrder {
     this.#isInLog = isInLog
   }
 
-  /** At the start, once the tables are there. */
+  /** Called at the start, after the tables exist. */
   async look(sql: SqlClient): Promise<void> {
     this.#mayBeLeft = await sql.transaction(async (tx) => {
       const locked = await tx.query<{ is: boolean }>(`SELECT pg_try_advisory_xact_lock(${LOCK}) AS is`, [
@@ -38,11 +36,11 @@ export class OutboxToLogOrder {
     })
   }
 
-  /** @returns those of the messages that have to wait behind rows of their key */
+  /** @returns the messages that have to wait behind rows of their key */
   async behind(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<ReadonlySet<EncodedMessage>> {
     const keyed = messages.filter(({ key }) => key !== null)
     if (!this.#mayBeLeft || keyed.length === 0) return new Set()
-    // Two statements: the second one has to see what was committed before the lock was free.
+    // Two statements: the second has to see everything that was committed before the lock was free.
     await tx.query(`SELECT pg_advisory_xact_lock_shared(${LOCK})`, [this.#tables.outbox])
     const { rows } = await tx.query<{ n: number }>(
       `SELECT m.n::int AS n FROM unnest($1::int[], $2::text[], $3::text[]) WITH ORDINALITY AS m(partition, destination, key, n)

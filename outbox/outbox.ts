@@ -1,14 +1,11 @@
 /**
- * Outbox: messages written in the transaction that changes the data, published by a relay after it committed.
- *
- * Model: a row per message in one of P hash partitions of its key. `add` takes the row's number (`seq`) inside the
- * caller's transaction; the relay publishes what is left of a partition in the order of `seq`, and deletes it.
- *
- * Order per key holds when transactions that write messages of one key wait for each other before they call `add`, as
- * they do when each changes the row the key stands for first (`UPDATE orders ...`). Two transactions that add messages
- * of one key with nothing between them have no order to keep.
- *
- * @see docs/messages/exactly-once.md for what happens when each part dies at each moment
+ * Outbox: messages are written in the transaction that changes the data, and a relay publishes them after the commit. Model: one
+ * row per message, in one of P hash partitions by key. `add` takes the row's number (`seq`) inside the caller's transaction; the
+ * relay publishes the rows of a partition in the order of `seq` and deletes them. Order per key is kept if transactions that
+ * write messages with the same key wait for each other before they call `add`. This is so if each of them first changes the row
+ * that the key stands for (`UPDATE orders ...`). Without that, messages that two transactions add under one key have no defined
+ * order.
+ * @see docs/messages/exactly-once.md for what happens when each part fails at each moment
  */
 
 import type { SpecOf } from '../binder/bindings/inbox.ts'
@@ -44,58 +41,64 @@ import { insertMessages, requireDestination } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
 import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'
 
-/** Options of `createOutbox`: one per schema, in the database of the transactions in which messages are added. */
+/** Options of `createOutbox`. Create one outbox per schema, in the database in whose transactions messages are added. */
 export interface OutboxOptions extends SqlOptions {
-  /** CloudEvents `source` of what is added here. */
+  /** CloudEvents `source` of the messages added here. */
   readonly service: string
-  /** Hash partitions: the most relays that can work at a time. Fixed once created, the same everywhere. @default 4 */
+  /**
+   * Number of hash partitions, which is the maximum number of relays working in parallel. It cannot be changed later and must be
+   * the same in all processes. @default 4
+   */
   readonly partitions?: number | undefined
-  /** A larger payload is refused by `add`. Keep it under the broker's own limit. @default 1 MiB */
+  /** Maximum payload size; `add` refuses larger payloads. Keep it below the broker's own limit. @default 1 MiB */
   readonly maxPayloadBytes?: number | undefined
   /**
-   * Wakes relays in other processes by `NOTIFY`, at most once per this many ms, from a connection other than the
-   * transaction's and after its commit (a `NOTIFY` inside costs business transactions up to 60 % of their rate). The
-   * relay needs a `listener`. @default undefined: none
+   * Wakes relays in other processes by `NOTIFY`, at most once per this interval in ms. The `NOTIFY` is sent after the commit, on
+   * a separate connection, because a `NOTIFY` inside the transaction reduces the rate of business transactions by up to 60 %. The
+   * relay needs a `listener`. @default undefined: no `NOTIFY`
    */
   readonly notifyEveryMs?: number | undefined
   /**
-   * Headers for every message that `add` writes, as the option of `createBinder`: called in the context of the caller,
-   * headers given with a message win. E.g. `() => leaseHeaders()` of `concordat/locks`. @default none
+   * Headers for every message that `add` writes, like the option of `createBinder`: called in the caller's context; headers
+   * passed with a message take precedence. E.g. `() => leaseHeaders()` from `concordat/locks`. @default none
    */
   readonly headers?: AmbientHeaders | undefined
   /**
-   * Creates a span for each `add`, within the caller's span, and stores its context with the message: the consumer becomes part of the
-   * caller's trace. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
+   * Creates a span for each `add` within the caller's span, and stores its context with the message, so that the consumer is part
+   * of the caller's trace. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
    */
   readonly telemetry?: Telemetry | undefined
   /**
-   * The service's transport. One whose messages lie in this database (`postgresTransport` on the same `sql`) gets them in
-   * the transaction itself: no row of the outbox, no relay, no second copy. So do
-   * those of `combineTransports` that lie there. Any other is asked whether its broker can take a message at all, so that one
-   * that is too large is refused before the transaction commits. @default none
+   * The service's transport. A transport that stores its messages in this database (`postgresTransport` on the same `sql`, also
+   * within `combineTransports`) receives them in the transaction itself: no outbox row, no relay and no second copy. Any other
+   * transport is asked whether its broker can accept the message, so that a message that is too large is refused before the
+   * commit. @default none
    */
   readonly transport?: Pick<Transport, 'name' | 'isOn' | 'publishIn' | 'ownerOf' | 'cannotTake'> | undefined
 }
 
-/** Messages that leave if and only if the transaction commits that added them. */
+/** Sends messages if and only if the transaction that added them commits. */
 export interface Outbox {
   readonly sql: SqlClient
   readonly service: string
   readonly schema: string
   readonly partitions: number
-  /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws `outbox.partitions`, `outbox.owner` */
+  /**
+   * Creates or upgrades the tables. Idempotent, safe in several processes at once. @throws `outbox.partitions`, `outbox.owner`
+   */
   migrate(): Promise<void>
   /**
-   * Resolves when the tables are there, as this process expects them.
+   * Resolves when the tables exist and have the version that this process expects.
    * @throws `core.tables_missing`, `outbox.partitions`, `outbox.owner`
    */
   ready(): Promise<void>
   /**
-   * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
-   * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
-   * once, which keeps it for what is left.
-   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), `outbox.too_large`,
-   * `outbox.text`, `outbox.partitions`, `outbox.owner`: nothing was written and the transaction is still usable; `core.tables_missing`
+   * Validates, encodes and writes one message in the caller's transaction. It is sent at least once, under the returned `id`, if
+   * and only if the transaction commits. `delayMs` counts from this call: the relay passes the message to the broker at once, and
+   * the broker keeps it for the remaining time.
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or because the message is too large for the broker),
+   * `outbox.too_large`, `outbox.text`, `outbox.partitions`, `outbox.owner`: nothing was written and the transaction can still be
+   * used; `core.tables_missing`
    */
   add<In, Out>(
     tx: SqlTransaction,
@@ -103,32 +106,33 @@ export interface Outbox {
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
-  /** A message as `add` writes it, for `addEncoded`. @throws as `add`, but for what the table says */
+  /** Encodes a message as `add` does, for `addEncoded`. @throws the errors of `add`, except those about tables */
   encode<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options?: SendOptions): Promise<EncodedMessage>
   /**
-   * Writes messages in the order given, in one statement.
-   * @param channel of all of them, where they have one: a destination that does not exist yet becomes as it says
-   * @throws as `add`, but for schema and codec
+   * Writes messages in the given order, in one statement.
+   * @param channel the channel of all these messages, if they have one; missing destinations are created with its settings
+   * @throws the errors of `add`, except those about schema and codec
    */
   addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: SendDestination | SpecOf): Promise<void>
   /**
-   * Hears of additions made through this object, with their partitions: after the commit where the transaction tells of
-   * it, else (`pgTransaction`) right after the INSERT, when it is not visible yet. A hint, not a promise.
-   * @returns stops it
+   * Calls `listener` with the partitions of messages added through this object: after the commit if the transaction reports it;
+   * otherwise (`pgTransaction`) right after the INSERT, when the rows are not visible yet. Only a hint.
+   * @returns a function that stops it
    */
   onAdded(listener: (partitions: ReadonlySet<number>) => void): () => void
-  /** Counts unpublished messages, their age, and held-back ones. Reads the tables. */
+  /** Reads from the tables the number of unpublished messages, their age, and the number of held-back messages. */
   stats(): Promise<OutboxStats>
-  /** Messages the relay gave up on, oldest first. Each holds back the later messages of its key until it is resolved. */
+  /** Messages that the relay parked, oldest first. Each holds back the later messages of its key until it is resolved. */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedMessage[]>
   /**
-   * Lets a failed message be tried again at once, parked or not; recorded. Ids repeat over destinations and sources: say
-   * which one is meant. @returns false when there is none @throws `outbox.ambiguous` when several fit: nothing was changed
+   * Lets a failed message, parked or not, be tried again at once; recorded in the audit table. The same id can exist for several
+   * destinations and sources; specify which message is meant. @returns false if there is none @throws `outbox.ambiguous` if
+   * several match: nothing was changed
    */
   retry(which: string | HeldMessage, reason?: RetryReason): Promise<boolean>
   /**
-   * Gives a failed message up, parked or not, and frees its key; it is kept whole in the audit table. @returns as `retry`
-   * @throws as `retry`
+   * Drops a failed message, parked or not, and frees its key; the audit table keeps the whole message. @returns as `retry`
+   * @throws the errors of `retry`
    */
   drop(which: string | HeldMessage, reason: DropReason): Promise<boolean>
 }
@@ -146,7 +150,7 @@ const NAMES = optionNames<OutboxOptions>({
   transport: true,
 })
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function createOutbox(options: OutboxOptions): Outbox {
   return new SqlOutbox(options)
 }
@@ -160,7 +164,7 @@ class SqlOutbox implements Outbox {
   readonly #ambient: AmbientHeaders | undefined
   readonly #telemetry: Telemetry | undefined
   readonly #tables
-  /** Messages for the part of it that lies in this database are written in the transaction itself. */
+  /** Messages for the part of it that is in this database are written in the transaction itself. */
   readonly #transport: OutboxOptions['transport']
   readonly #left: OutboxToLogOrder
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
@@ -265,7 +269,7 @@ class SqlOutbox implements Outbox {
     if (messages.length > 0) await this.#write(tx, messages, channel)
   }
 
-  /** @param place of all of them, where it is known */
+  /** @param place of all messages, if known */
   async #write(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],
@@ -279,7 +283,10 @@ class SqlOutbox implements Outbox {
     else tx.afterCommit(() => this.#hint(partitions))
   }
 
-  /** Publishes into the log in this database. @returns messages still to be inserted: of destinations elsewhere, or behind waiting rows of their key */
+  /**
+   * Publishes into the log in this database. @returns messages that still need an outbox row: their destination is elsewhere, or
+   * earlier messages of their key are waiting
+   */
   async #publish(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],
@@ -294,7 +301,7 @@ class SqlOutbox implements Outbox {
     return logs.get(undefined) ?? []
   }
 
-  /** The transport of this destination, if its messages lie in this database. */
+  /** The transport of this destination, if it stores its messages in this database. */
   #logOf(destination: string): Pick<Transport, 'name' | 'publishIn'> | undefined {
     const transport = this.#transport?.ownerOf?.(destination) ?? this.#transport
     return transport?.publishIn !== undefined && transport.isOn?.(this.sql) === true ? transport : undefined
@@ -338,7 +345,7 @@ class SqlOutbox implements Outbox {
     for (const listener of this.#listeners) listener(partitions)
   }
 
-  /** The relay could only park what the broker never takes. */
+  /** Refuses here what the relay could only park: messages that the broker never accepts. */
   #check(message: EncodedMessage): void {
     requireDestination('outbox.add: destination', message.destination)
     const bytes = message.body?.byteLength ?? 0

@@ -1,4 +1,4 @@
-/** Operator actions on messages that fail: list, retry, drop. */
+/** Operator actions on failed messages: list, retry, drop. */
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { requireStorable } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/option-checks.ts'
@@ -7,10 +7,10 @@ import { OutboxError } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 
-/** A message that the relay gave up on: it stays, and blocks its key, until an operator retries or drops it. */
+/** A parked message: it stays, and blocks its key, until an operator retries or drops it. */
 export interface ParkedMessage {
   readonly message: EncodedMessage
-  /** Publishes tried. */
+  /** Number of publish attempts. */
   readonly attempts: number
   readonly lastError: string
   /** Epoch ms, server time. */
@@ -18,20 +18,20 @@ export interface ParkedMessage {
   readonly parkedAt: number
 }
 
-/** The person who drops a message, and the reason: both are stored. */
+/** Who drops a message and why; both are stored. */
 export interface DropReason {
   readonly by: string
   readonly reason: string
 }
 
-/** A failed message, by what tells it from others with its id. */
+/** Identifies a failed message among others with the same id. */
 export interface HeldMessage {
   readonly id: string
   readonly destination?: string | undefined
   readonly source?: string | undefined
 }
 
-/** The person who retries a message, and the reason: both are stored. */
+/** Who retries a message and why; both are stored. */
 export interface RetryReason {
   /** @default 'unknown' */
   readonly by?: string | undefined
@@ -65,7 +65,7 @@ export async function listParked(
   }))
 }
 
-/** A row is parked also because its headers cannot be read: it is listed without them. */
+/** A row may be parked because its headers cannot be read: it is then listed without headers. */
 function readableMessage(row: MessageRow): EncodedMessage {
   try {
     return messageOf(row)
@@ -74,7 +74,7 @@ function readableMessage(row: MessageRow): EncodedMessage {
   }
 }
 
-/** @returns the partitions of the rows that were freed */
+/** @returns the partitions of the released rows */
 export function retryHeld(
   sql: SqlClient,
   tables: OutboxTables,
@@ -96,7 +96,7 @@ function said(name: string, text = ''): string {
   return text === '' ? text : requireStorable(`outbox.${name}`, text)
 }
 
-/** @returns the partitions of the rows that were deleted */
+/** @returns the partitions of the deleted rows */
 export function dropHeld(
   sql: SqlClient,
   tables: OutboxTables,
@@ -115,7 +115,7 @@ const HELD = `next_attempt_at IS NOT NULL AND id = $1 AND aggregatetype = coales
        AND source = coalesce($3::text, source)`
 const HELD_NAMES = optionNames<HeldMessage>({ id: true, destination: true, source: true })
 
-/** @throws TypeError when it names no message */
+/** @throws TypeError if it names no message */
 function requireHeld(path: string, which: string | HeldMessage): HeldMessage {
   if (typeof which === 'string') return { id: requireStorable(path, which) }
   refuseUnknown(path, which, HELD_NAMES)
@@ -126,7 +126,7 @@ function requireHeld(path: string, which: string | HeldMessage): HeldMessage {
   return which
 }
 
-/** The change and its audit line in one statement. */
+/** Makes the change and its audit entry in one statement. */
 async function resolveHeld(
   sql: SqlClient,
   tables: OutboxTables,
@@ -143,7 +143,7 @@ async function resolveHeld(
   if (found.rows.length > 1) throw new OutboxError('outbox.ambiguous', { id, places: found.rows })
   const [place] = found.rows
   if (place === undefined) return new Set()
-  // Only of the message found: another one with its id may fail at this moment.
+  // Only for the message found: another message with its id may fail at this moment.
   const { rows } = await sql.query<{ partition: number }>(
     `WITH resolved AS (${change}), recorded AS (
        INSERT INTO ${tables.audit} (action, by, reason, id, aggregatetype, aggregateid, type, payload, source,

@@ -1,6 +1,6 @@
 /**
- * Parked messages in the partitions of a relay, for its health. Only relays park messages, so the table is asked when a partition was
- * taken or a message was parked here, and then until none is left.
+ * Parked messages in the partitions of a relay, for its health. Only relays park messages, so the table is read after a partition
+ * was claimed or a message was parked here, and then until no parked message is left.
  */
 import { counted } from '../core/counted-noun.ts'
 import type { SqlClient } from '../core/sql.ts'
@@ -25,7 +25,7 @@ export class ParkedWatch {
     this.#tables = tables
   }
 
-  /** The messages and the remedy, in words; `undefined` without one. */
+  /** Describes the messages and the remedy; `undefined` without messages. */
   get detail(): string | undefined {
     if (this.#oldest === undefined) return undefined
     const { id, destination, error, count } = this.#oldest
@@ -33,16 +33,16 @@ export class ParkedWatch {
     return `message ${id} to ${destination}${others} parked, call outbox.retry or outbox.drop: ${error ?? 'no reason is known'}`
   }
 
-  /** A message was parked. */
+  /** Called after a message was parked. */
   mark(): void {
     this.#isDue = true
   }
 
-  /** @param partitions those that the relay holds */
+  /** @param partitions the partitions that the relay holds */
   async look(partitions: readonly number[]): Promise<void> {
     const held = partitions.join()
     if (!this.#isDue && this.#oldest === undefined && held === this.#partitions) return
-    // Before the query: its answer may lack messages parked while it runs.
+    // Set before the query: its result may lack messages parked while it runs.
     this.#isDue = false
     try {
       this.#oldest = await this.#ask(partitions)

@@ -1,4 +1,4 @@
-/** A partition as its relay sees it: `functions.ts`, called under a lease. */
+/** A partition from the view of its relay: the functions of `sql-functions.ts`, called under a lease. */
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
 import type { SqlClient } from '../core/sql.ts'
@@ -12,13 +12,13 @@ import type { OutboxTables } from './tables.ts'
 
 export interface Window {
   readonly rows: readonly WindowRow[]
-  /** Rows that hold no message, written by another program: what lies behind them in their lanes is not in `rows`. */
+  /** Rows of other programs that contain no message. Rows behind them in the same lanes are not in `rows`. */
   readonly unreadable: readonly UnreadableRow[]
-  /** Age of the first row by server time, in ms. */
+  /** Age of the first row in ms, by server time. */
   readonly lagMs: number
 }
 
-/** A row of the table that is no message. */
+/** A row of the table that contains no message. */
 export interface UnreadableRow {
   readonly seq: string
   readonly id: string
@@ -30,7 +30,7 @@ interface FetchedRow extends MessageRow {
   readonly seq: string
   readonly attempts: number
   readonly strikes: number
-  /** Age of the first row only; computing it for each row took PostgreSQL an eighth of a window. */
+  /** Age of the first row only; computing it for each row took an eighth of the time of a window. */
   readonly age_ms: number | null
 }
 
@@ -48,7 +48,7 @@ export class PartitionQueries {
   readonly #silence: UnansweredCalls
   readonly #guard: readonly [partition: number, owner: string, epoch: string]
 
-  /** @param silence told of every statement */
+  /** @param silence is informed of every statement */
   constructor(sql: SqlClient, tables: OutboxTables, lease: HeldLease, silence: UnansweredCalls) {
     this.#sql = sql
     this.#tables = tables
@@ -57,7 +57,8 @@ export class PartitionQueries {
   }
 
   /**
-   * The next rows that may leave, in order; the first one whatever its size. Empty when the lease is not ours.
+   * The next rows that can be sent, in order; the first row is included whatever its size. Empty if this relay does not hold the
+   * lease.
    * @param skip rows whose lanes are left out
    */
   async fetch(limit: number, maxBytes: number, skip: readonly WindowRow[], scan = EVERYTHING): Promise<Window> {
@@ -118,9 +119,9 @@ export class PartitionQueries {
   }
 
   /**
-   * Deletes. Does not wait for the disk: after a crash of the server the rows may be back, and leave again with the same
-   * ids, as they would had the crash come a moment earlier.
-   * @returns false when the lease is not ours: nothing was deleted
+   * Deletes rows. Does not wait for the disk: after a crash of the server, deleted rows may be back and be published again under
+   * the same ids, as if the crash had come a moment earlier.
+   * @returns false if this relay does not hold the lease: nothing was deleted
    */
   async confirm(rows: readonly WindowRow[]): Promise<boolean> {
     return this.#owned(
@@ -132,13 +133,13 @@ export class PartitionQueries {
     )
   }
 
-  /** Writes failures down. @returns as `confirm` */
+  /** Records failures. @returns as `confirm` */
   async hold(holds: readonly Hold[]): Promise<boolean> {
     const text = `SELECT ${this.#tables.hold}($1, $2, $3::bigint, $4::json) AS owned`
     return this.#owned('write down failed messages of the outbox', text, JSON.stringify(holds))
   }
 
-  /** Moves rows of one destination into a log in this database. @returns one outcome a row. Never rejects */
+  /** Moves rows of one destination into a log in this database. @returns one outcome per row. Never rejects */
   move(rows: readonly WindowRow[], log: RowMove['log']): Promise<readonly PublishOutcome[]> {
     const take: RowMove['take'] = async (tx, its) => {
       const { rows: taken } = await tx.query<{ seq: string }>(
@@ -187,7 +188,7 @@ function laneText({ aggregatetype, aggregateid }: FetchedRow): string {
   return JSON.stringify([aggregatetype, aggregateid])
 }
 
-/** @throws for a row that another program wrote and that holds no message */
+/** @throws for a row of another program that contains no message */
 function windowRow(row: FetchedRow): WindowRow {
   requireDestination('aggregatetype', row.aggregatetype)
   return { seq: row.seq, message: messageOf(row), attempts: row.attempts, strikes: row.strikes }

@@ -13,14 +13,14 @@ export interface PartitionContext {
   readonly table: PartitionQueries
   /** Options of the relay, whose publisher is `publisher`. */
   readonly options: Omit<ResolvedRelayOptions, 'publisher'>
-  /** Never rejects, and keeps to the contract. */
+  /** Never rejects and is checked against the contract. */
   readonly publisher: CheckedPublisher
   readonly logOf: LogOf
-  /** Shared by all partitions: an unavailable database is logged once. */
+  /** Shared by all partitions, so that an unavailable database is logged once. */
   readonly trouble: RepeatedFailureLog
-  /** Finds out whether there is something, while nothing is. */
+  /** Finds new rows while the partition is idle. */
   readonly look: IdlePartitionPolling
-  /** Told of each window that was settled, and the age of its first row. */
+  /** Called with each settled window and the age of its first row. */
   readonly onWindow: (result: WindowResult, lagMs: number) => void
   /** Called after a row was parked. */
   readonly onParked: () => void

@@ -14,22 +14,25 @@ import { ScanStart } from './scan-start.ts'
 import { UnansweredRows } from './unanswered-rows.ts'
 import { type Trial, UnavailableDestinations } from './unavailable-destinations.ts'
 
-/** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
+/** A window that takes longer ends after the current round; the rest of its lanes is carried into the next window. */
 const WINDOW_MS = 50
 
-/** Windows that are far from full start no closer to each other than this, */
+/** Minimum time between the starts of windows that are far from full. */
 const GATHER_MS = 5
 
-/** and a relay whose windows take long rests as long as it worked, at most this long: then fewer of them carry as much. */
+/**
+ * A relay whose windows take long pauses as long as it worked, up to this limit, so that fewer windows carry the same number of
+ * rows.
+ */
 const MOST_REST_MS = 20
 
-/** A destination whose broker takes longer to confirm holds up no other: its call is waited for beside the windows. */
+/** A destination whose broker takes longer to confirm does not delay the others: its call is awaited while other windows run. */
 const PATIENCE_MS = 2 * SECOND
 
 /**
- * The relay of one partition under one lease: fetch a window, publish it, delete what was confirmed; one window at a
- * time, so that a message leaves only after all before it in its lane were confirmed. Ends when stopped or when the
- * lease is lost, at the end of a window; when it leaves, after the calls that have no answer yet.
+ * The relay of one partition under one lease. It fetches a window, publishes it and deletes the confirmed rows, one window at a
+ * time, so that a message is sent only after all earlier messages of its lane were confirmed. Ends at the end of a window if
+ * stopped or if the lease is lost; `leave` also waits for the calls without a response.
  */
 export class PartitionRelay {
   readonly lease: HeldLease
@@ -40,7 +43,7 @@ export class PartitionRelay {
   readonly #stopping = new AbortController()
   readonly #ended: Promise<void>
   #hasEnded = false
-  /** Fetched and not tried yet; their lanes are left out of the next fetch. */
+  /** Rows that were fetched but not tried yet; their lanes are left out of the next fetch. */
   #carried: readonly WindowRow[] = []
   readonly #away: UnavailableDestinations
   readonly #start: ScanStart
@@ -74,7 +77,7 @@ export class PartitionRelay {
     return this.#hasEnded
   }
 
-  /** Why nothing moves, while nothing does. */
+  /** The error that stops everything at the moment, if any. */
   get error(): Error | undefined {
     return this.#pauses.error ?? this.#away.error ?? this.#settling.refused
   }
@@ -84,8 +87,8 @@ export class PartitionRelay {
   }
 
   /**
-   * Ends this relay when the broker has answered its open calls. Until then it sends what goes to other destinations, since no other relay
-   * can take the partition before. Resolves when it has ended. Idempotent.
+   * Ends this relay when the broker has responded to its open calls. Until then it sends messages to other destinations, because
+   * no other relay can claim the partition earlier. Resolves when it has ended. Idempotent.
    */
   leave(): Promise<void> {
     this.#leaving.abort()
@@ -93,13 +96,13 @@ export class PartitionRelay {
     return this.#ended
   }
 
-  /** Asks it to end. Resolves when the window and the calls in flight are settled. Idempotent. */
+  /** Requests the end. Resolves when the window and the calls in flight are settled. Idempotent. */
   stop(): Promise<void> {
     this.#stopping.abort()
     return this.leave()
   }
 
-  /** The part of the partition that the idle look reads; `undefined` when a window must come first. */
+  /** The part of the partition that idle polling reads; `undefined` if a window must run first. */
   get #place(): LeasedPartition | undefined {
     const away = this.#away.names
     if (!this.lease.isValid() || this.#start.isDue(away)) return undefined
@@ -126,7 +129,7 @@ export class PartitionRelay {
     await this.#last()
   }
 
-  /** Sends a last window: rows that were added right before the stop would wait for the next relay. */
+  /** Sends a last window: rows added just before the stop would otherwise wait for the next relay. */
   async #last(): Promise<void> {
     if (!this.lease.isValid() || this.error !== undefined) return
     try {
@@ -136,7 +139,7 @@ export class PartitionRelay {
     }
   }
 
-  /** After a small window, lets more rows come together: a window of one costs the database as much as one of a hundred. */
+  /** After a small window, waits for more rows: a window of one row costs the database as much as a window of a hundred. */
   async #gather(rows: number, elapsedMs: number): Promise<void> {
     this.#gate.reset()
     if (rows >= this.#context.options.batchSize / 2) return
@@ -144,7 +147,7 @@ export class PartitionRelay {
     await this.#context.options.clock.sleep(restMs, this.#stopping.signal).catch(() => undefined)
   }
 
-  /** @returns how many rows it found */
+  /** @returns the number of rows found */
   async #window(mayGoOn = () => this.#goesOn && this.lease.isValid()): Promise<number> {
     const { batchSize, batchBytes, clock } = this.#context.options
     const carried = this.#carried
@@ -180,7 +183,7 @@ export class PartitionRelay {
     return rows.length
   }
 
-  /** @returns `undefined` when the broker takes longer to answer: then it is waited for beside the windows */
+  /** @returns `undefined` if the broker takes longer to respond; the call is then awaited while other windows run */
   async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
     const { clock } = this.#context.options
     const since = clock.monotonic()
@@ -197,7 +200,7 @@ export class PartitionRelay {
     return undefined
   }
 
-  /** Rows of one destination: to the broker, or into the log that is in this database. Never rejects. */
+  /** Sends rows of one destination to the broker or into the log in this database. Never rejects. */
   #send(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
     const [first] = rows as readonly [WindowRow]
     const { logOf, publisher } = this.#context
@@ -206,7 +209,7 @@ export class PartitionRelay {
     return publisher.publish(rows.map((row) => row.message))
   }
 
-  /** Settles rows of one destination that were published beside the windows. */
+  /** Settles rows of one destination whose call was awaited beside other windows. */
   async #answered(rows: readonly WindowRow[], outcomes: readonly PublishOutcome[], lagMs: number): Promise<Trial> {
     const failed = rows.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
     const result = { confirmed: rows.filter((_, i) => outcomes[i] === undefined), failed, rest: [] }
@@ -217,17 +220,20 @@ export class PartitionRelay {
     return outage === undefined ? { is: 'back' } : { is: 'away', error: outage }
   }
 
-  /** Tries one row of an unavailable destination. Nothing else of that destination is under way. */
+  /** Tries one row of an unavailable destination. Nothing else of that destination is in progress. */
   async #try(destination: string): Promise<Trial> {
     const { rows, lagMs } = await this.#table.first(destination)
     if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
-    // Nothing to try: what comes next, or cannot be read, is for the windows.
+    // Nothing to try: rows that come next, or cannot be read, are handled by the windows.
     if (rows.length === 0) return { is: 'back' }
     return this.#answered(rows, await this.#send(rows), lagMs)
   }
 }
 
-/** Destinations to which nothing got through, and not because of the messages: wait for the broker, and blame no message. */
+/**
+ * Destinations to which nothing was published, for reasons other than the messages: wait for the broker, and do not count it
+ * against any message.
+ */
 function outagesOf({ confirmed, failed }: WindowResult): ReadonlyMap<string, Error> {
   const outages = new Map<string, Error>()
   for (const { row, error } of failed) {

@@ -1,7 +1,6 @@
 /**
- * Deciding, without I/O: in which steps a window of rows is published, and what a failed row gets.
- *
- * A lane is what has an order: one destination and key. Rows without key are a lane each.
+ * Decides, without I/O, in which steps a window of rows is published and what happens to a failed row. A lane is a sequence with
+ * an order: one destination and key. Each row without a key is its own lane.
  */
 
 import type { EncodedMessage } from '../binder/channel/message.ts'
@@ -26,16 +25,17 @@ export interface WindowFailure {
 export interface WindowResult {
   readonly confirmed: readonly WindowRow[]
   readonly failed: readonly WindowFailure[]
-  /** Not tried yet because the window was due, each lane in its order; empty when it was broken off. */
+  /** Rows not tried yet because the window was due, each lane in its order; empty if the window was aborted. */
   readonly rest: readonly WindowRow[]
 }
 
 /**
- * Publishes the rows, each destination by calls of its own, and never two rows of one lane in one call: whether the second
- * may leave depends on the first. A lane stops at its first failure, a destination at a call that has no answer. Ends early
- * when `isDue`, so that one lane with many rows does not keep those waiting that are not in the window. Is broken off when
- * `mayGoOn` says no or a whole round met an outage.
- * @param publish one outcome a row; `undefined`: there is no answer yet, and `publish` goes on with these rows alone
+ * Publishes the rows, in separate calls per destination, and never two rows of one lane in one call, because the second can be
+ * sent only if the first was confirmed. A lane stops at its first failure, a destination at a call without a response. Ends early
+ * when `isDue`, so that a lane with many rows does not delay rows outside the window. Is aborted when `mayGoOn` returns false or
+ * a whole round met an outage.
+ * @param publish returns one outcome per row; `undefined`: there is no response yet, and `publish` continues with these rows
+ * alone
  */
 export async function publishWindow(
   rows: readonly WindowRow[],
@@ -75,7 +75,7 @@ export async function publishWindow(
   return { confirmed, failed, rest: [] }
 }
 
-/** Takes rows in their order until half a window is full: the other half is for other lanes. */
+/** Takes rows in order until half a window is full: the other half is for other lanes. */
 export function carryOver(rest: readonly WindowRow[], windowRows: number, windowBytes: number): readonly WindowRow[] {
   let bytes = 0
   const end = rest.findIndex((row, i) => {
@@ -96,7 +96,7 @@ function byDestination(rows: readonly WindowRow[]): ReadonlyArray<readonly Windo
   return [...Map.groupBy(rows, ({ message }) => message.destination).values()]
 }
 
-/** The n-th rows of all lanes make the n-th round; each round keeps the order of the window. */
+/** The n-th rows of all lanes form the n-th round; each round keeps the order of the window. */
 function roundsOf(rows: readonly WindowRow[]): ReadonlyArray<readonly WindowRow[]> {
   const rounds: WindowRow[][] = []
   const seen = new Map<string, number>()
@@ -118,9 +118,9 @@ export function laneOf(row: WindowRow): string {
 
 /**
  * - `outage`: the broker is unavailable. Says nothing about the message; never parks it.
- * - `wait`: the broker answers "not now". Never parks it either: this ends without us.
- * - `strike`: a wrong configuration that may be fixed while we retry; parked after `maxAttempts`.
- * - `park`: a later attempt cannot differ.
+ * - `wait`: the broker responds "not now". Never parks the message either: this ends by itself.
+ * - `strike`: a configuration error that may be fixed during the retries; parked after `maxAttempts`.
+ * - `park`: a later attempt cannot have another result.
  */
 export type Verdict = 'outage' | 'wait' | 'strike' | 'park'
 
@@ -138,7 +138,7 @@ export function judge(error: TransportError): Verdict {
   return VERDICTS[error.kind]
 }
 
-/** Whether `judge` knows the kind of this error, which a publisher in JavaScript may have made up. */
+/** Tells whether `judge` knows the kind of this error; a publisher in JavaScript may use an unknown kind. */
 export function isJudged(error: object): boolean {
   return 'kind' in error && typeof error.kind === 'string' && Object.hasOwn(VERDICTS, error.kind)
 }
@@ -169,12 +169,12 @@ export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: nu
   }
 }
 
-/** Record of a row that holds no message: parked. */
+/** Record of a row that contains no message: parked. */
 export function unreadableHold(seq: string, id: string, error: Error): Hold {
   return { seq, id, strikes: 0, delayMs: undefined, error: storable(`cannot be read: ${error.message}`) }
 }
 
-/** Removes what PostgreSQL refuses in a text: NUL, and the half surrogate pair that cutting leaves. */
+/** Removes what PostgreSQL refuses in a text: NUL, and half surrogate pairs left by truncation. */
 function storable(text: string): string {
   return text.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD').toWellFormed()
 }

@@ -3,13 +3,13 @@ import type { WindowResult } from './publish-window.ts'
 import { RepeatedFailures } from './repeated-failures.ts'
 import type { RelayTelemetry } from './telemetry.ts'
 
-/** Counts what one relay has published, for its health and its metrics. */
+/** Counts what one relay has published, for its health and metrics. */
 export class RelayCounts {
   readonly #failures: RepeatedFailures
   readonly #telemetry: RelayTelemetry | undefined
   #totals = { published: 0, failed: 0, lagMs: 0 }
 
-  /** @param longestPauseMs between two attempts of a message */
+  /** @param longestPauseMs maximum pause between two attempts of a message */
   constructor(clock: Clock, longestPauseMs: number, telemetry: RelayTelemetry | undefined) {
     this.#failures = new RepeatedFailures(clock, longestPauseMs)
     this.#telemetry = telemetry

@@ -7,15 +7,15 @@ import type { RelayWorkers } from './relay-workers.ts'
 import { limitedAnswer, limitedStatements } from './statement-time-limit.ts'
 import { checkOutbox, type OutboxTables } from './tables.ts'
 
-/** Leases of one relay: renews them, gives up those over its fair share, and takes free ones. */
+/** Leases of one relay: renews them, releases those beyond its fair share, and claims free ones. */
 export class RelayLeases {
   readonly #outbox: Outbox
   readonly #keeper: LeaseKeeper
   readonly #clock: Clock
-  /** A lease lasts long enough to send its renewal again after one without an answer. */
+  /** A lease is long enough to send its renewal again after one without a response. */
   readonly #answerMs: number
   readonly #staff: RelayWorkers
-  /** First it must be known whose the outbox is; then what dead relays left is cleared away, once. */
+  /** First the relay checks to which service the outbox belongs; then it cleans up once after dead relays. */
   #state: 'unknown' | 'ours' | 'tidy' = 'unknown'
   #relays = 0
 
@@ -40,20 +40,20 @@ export class RelayLeases {
     return this.#keeper.held
   }
 
-  /** Relays alive when last seen, this one included. */
+  /** Relays alive at the last check, including this one. */
   get relays(): number {
     return this.#relays
   }
 
-  /** @throws as `checkOutbox` */
+  /** @throws the errors of `checkOutbox` */
   async check(): Promise<void> {
     await limitedAnswer(this.#clock, this.#answerMs, checkOutbox(this.#outbox))
     this.#state = 'ours'
   }
 
-  /** @param mayTake whether the relay still takes partitions, asked after the renewal */
+  /** @param mayTake tells whether the relay still claims partitions; called after the renewal */
   async renew(mayTake: () => boolean): Promise<void> {
-    // Not before it is known whose outbox this is: a database that was away at the start is asked now.
+    // Not before the owner of the outbox is known: a database that was unavailable at the start is asked now.
     if (this.#state === 'unknown') await this.check()
     if (this.#state !== 'tidy') {
       await this.#keeper.tidy()
@@ -64,7 +64,7 @@ export class RelayLeases {
     if (mayTake()) await this.#balance(free)
   }
 
-  /** Gives back what no worker is left on, and leaves. */
+  /** Releases the partitions without a worker, and leaves. */
   async handOver(): Promise<void> {
     for (const lease of this.#keeper.held) {
       if (this.#staff.isFree(lease)) await this.#keeper.release(lease)

@@ -12,37 +12,37 @@ import type { Outbox } from './outbox.ts'
 
 /** Options of `createRelay`. */
 export interface RelayOptions extends RuntimeOptions {
-  /** Whose messages are published, made by `createOutbox`. */
+  /** Outbox whose messages are published, from `createOutbox`. */
   readonly outbox: Outbox
-  /** Where messages go: a started binder that knows their channels (`sends`). */
+  /** Sends the messages: a started binder that has their channels (`sends`). */
   readonly publisher: RelayPublisher
-  /** Names this process in lease rows and logs. Need not be unique. @default the outbox's service */
+  /** Name of this process in lease rows and logs. Need not be unique. @default the outbox's service */
   readonly instance?: string | undefined
-  /** A dead relay is replaced after this long, in ms; at least 1 s. @default 10 seconds */
+  /** Time in ms until a crashed relay is replaced; at least 1 s. @default 10 seconds */
   readonly leaseMs?: number | undefined
   /** Rows per window, 1 to 10 000. @default 1000 */
   readonly batchSize?: number | undefined
-  /** Payload bytes per window, about: with `partitions` it bounds the relay's memory. @default 8 MiB */
+  /** Approximate payload bytes per window; multiplied by `partitions` it limits the relay's memory. @default 8 MiB */
   readonly batchBytes?: number | undefined
   /**
-   * Longest pause between polls of idle partitions, in ms: the maximum delay of a message without a wake-up. @default 200; 2 seconds
-   * while a `listener` is connected and no message has come for a minute
+   * Maximum pause in ms between polls of idle partitions, i.e. the maximum delay of a message without a wake-up. @default 200; 2
+   * seconds while a `listener` is connected and no message has come for a minute
    */
   readonly idlePollMs?: number | undefined
-  /** A message that the broker rejects as it is configured now is parked after this many attempts. @default 10 */
+  /** Number of attempts until a message that the broker refuses under its current configuration is parked. @default 10 */
   readonly maxAttempts?: number | undefined
   /** Pauses of a key whose message failed. @default 1 s, doubled, at most 1 minute, 20 % jitter */
   readonly backoff?: BackoffOptions | undefined
   /** How long `close` waits for windows in flight, in ms. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
-  /** Hears the `NOTIFY` of outboxes with `notifyEveryMs` in other processes. Closing it stays with the caller. */
+  /** Receives the `NOTIFY` of outboxes with `notifyEveryMs` in other processes. The caller closes it. @default none */
   readonly listener?: SqlListener | undefined
-  /** Metrics of this relay and of what is left in the tables. Its spans are those of the binder. @default none */
+  /** Metrics of this relay and of the messages left in the tables. Its spans are those of the binder. @default none */
   readonly telemetry?: Telemetry | undefined
 }
 
 export type ResolvedRelayOptions = Resolved<Omit<RelayOptions, 'backoff'>, 'listener' | 'telemetry'> & {
-  /** The longest pause while additions are announced, in ms. */
+  /** Maximum pause in ms while additions are announced. */
   readonly listenedPollMs: number
   readonly backoff: Backoff
 }
@@ -68,7 +68,7 @@ const NAMES = optionNames<RelayOptions>({
   telemetry: true,
 })
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions {
   const path = 'createRelay'
   refuseUnknown(path, options, NAMES)

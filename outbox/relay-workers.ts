@@ -1,34 +1,34 @@
 import type { HeldLease } from './lease.ts'
 import type { PartitionRelay } from './partition-relay.ts'
 
-/** The workers of a relay: one for each partition that it holds, each under the lease that it was hired for. */
+/** The workers of a relay: one for each partition held, each under the lease for which it was created. */
 export class RelayWorkers {
   readonly #hire: (lease: HeldLease) => PartitionRelay
   readonly #onStopped: () => void
   readonly #workers = new Map<number, PartitionRelay>()
-  /** Leases that the relay gives back: it hires no worker for them. */
+  /** Leases that the relay gives back: no new workers are created for them. */
   #dismissed: ReadonlySet<HeldLease> = new Set()
 
   /**
-   * @param hire returns a worker for a partition that is held
-   * @param onStopped called when a worker that was told to stop has stopped: its partition can be given back, or begun anew
+   * @param hire returns a worker for a held partition
+   * @param onStopped called when a worker has stopped on request: its partition can be released or started again
    */
   constructor(hire: (lease: HeldLease) => PartitionRelay, onStopped: () => void) {
     this.#hire = hire
     this.#onStopped = onStopped
   }
 
-  /** Why one of them moves nothing. */
+  /** The error that stops one of them, if any. */
   get error(): Error | undefined {
     return [...this.#workers.values()].find((worker) => worker.error !== undefined)?.error
   }
 
-  /** No work is left on its partition: it can be released. */
+  /** True if no work is left on its partition, so that it can be released. */
   isFree(lease: HeldLease): boolean {
     return this.#workers.get(lease.partition)?.hasEnded !== false
   }
 
-  /** Has the workers of these leases, and of no others, end once they wait for no broker; returns at once. */
+  /** Ends the workers of exactly these leases once they no longer wait for a broker; returns at once. */
   dismiss(leases: readonly HeldLease[]): void {
     this.#dismissed = new Set(leases)
     for (const { partition } of leases) {
@@ -37,7 +37,7 @@ export class RelayWorkers {
     }
   }
 
-  /** None for a lease that is gone; with `mayHire` one for each that is held and stays. */
+  /** Stops the workers of lost leases; with `mayHire`, creates one for each lease that is held and stays. */
   fit(leases: readonly HeldLease[], mayHire: boolean): void {
     const held = new Map(leases.map((lease) => [lease.partition, lease]))
     for (const [partition, worker] of this.#workers) {
@@ -51,7 +51,7 @@ export class RelayWorkers {
     }
   }
 
-  /** @param partitions all, when it is not known which have something new */
+  /** @param partitions all of them, if it is not known which have new rows */
   wake(partitions: ReadonlySet<number> | undefined): void {
     for (const [partition, worker] of this.#workers) {
       if (partitions === undefined || partitions.has(partition)) worker.wake()

@@ -1,9 +1,7 @@
 /**
- * The relay of one process: holds a fair share of the partitions by lease and runs a `PartitionRelay` for each.
- *
- * Any number of processes may run one; each partition has one relay at a time. A relay that dies is replaced within
- * `leaseMs`, one that closes within a second. What was published but not yet deleted when it died is published again
- * under the same ids.
+ * The relay of one process: holds leases on a fair share of the partitions and runs a `PartitionRelay` for each. Any number of
+ * processes can run a relay; each partition has one relay at a time. A relay that crashes is replaced within `leaseMs`, one that
+ * closes within a second. Messages that were published but not yet deleted at a crash are published again under the same ids.
  */
 
 import { lastingContext } from '../core/async-contexts.ts'
@@ -32,24 +30,22 @@ import { limitedStatements } from './statement-time-limit.ts'
 import { type OutboxTables, outboxTables } from './tables.ts'
 import { RelayTelemetry } from './telemetry.ts'
 
-/**
- * Publishes what is in an outbox: the partitions are shared among all relays of the outbox, each has one relay at a
- * time.
- */
+/** Publishes the messages of an outbox. All relays of the outbox share its partitions; each partition has one relay at a time. */
 export interface Relay {
   /**
-   * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever. Called again it
-   * begins nothing, unless it failed before.
-   * @throws `outbox.partitions`, `outbox.owner`, `core.tables_missing`, `core.sql_version`; `core.sql_own_transaction`; `outbox.closed`
+   * Acquires its partitions. Resolves after the first attempt; if the database or broker is unavailable, it is retried without a
+   * limit. Later calls have no effect, unless the first call failed.
+   * @throws `outbox.partitions`, `outbox.owner`, `core.tables_missing`, `core.sql_version`; `core.sql_own_transaction`;
+   * `outbox.closed`
    */
   start(): Promise<void>
-  /** Looks for messages now. Never needed, only sooner. */
+  /** Looks for messages immediately. Optional: they are found anyway, only later. */
   wake(): void
-  /** State of this process's relay. No I/O; for counts in the tables use `outbox.stats()`. */
+  /** State of the relay of this process. No I/O; for counts from the tables use `outbox.stats()`. */
   health(): RelayHealth
   /**
-   * Finishes the windows in flight and hands its partitions over at once. Idempotent, never rejects; waits at most about
-   * twice `drainTimeoutMs`, also for a database that does not answer.
+   * Finishes the windows in flight and hands over its partitions at once. Idempotent, never rejects; waits about twice
+   * `drainTimeoutMs` at most, also if the database does not respond.
    */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -58,24 +54,24 @@ export interface Relay {
 /** Current state of a relay, without I/O. */
 export interface RelayHealth {
   /**
-   * `down`: a statement or the publisher has not answered for eight seconds, the database failed, or the broker took nothing.
-   * `degraded`: the broker refuses a message again and again, or the relay gave up on it (parked), which holds back what has its key;
-   * `detail` has the destination and the reason.
+   * `down`: a statement or the publisher has not responded for eight seconds, the database failed, or the broker accepted
+   * nothing. `degraded`: the broker repeatedly refuses a message, or the relay has parked it, which holds back other messages of
+   * its key; `detail` has the destination and the reason.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly detail: string | undefined
   /** Partitions held, in ascending order. */
   readonly partitions: readonly number[]
-  /** Relays alive when last seen, this one included. */
+  /** Number of relays alive at the last check, including this one. */
   readonly relays: number
-  /** Since the start: messages confirmed by the broker, and publishes that failed. */
+  /** Since the start: messages confirmed by the broker, and failed publishes. */
   readonly published: number
   readonly failed: number
-  /** Age of the oldest message of the last window when it was fetched, in ms. */
+  /** Age in ms of the oldest message of the last window, at the time it was fetched. */
   readonly lagMs: number
 }
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function createRelay(options: RelayOptions): Relay {
   return new LeasedRelay(resolveRelayOptions(options))
 }
@@ -85,7 +81,7 @@ function isMistake(error: unknown): error is Error {
   return codes.some((code) => hasCode(error, code))
 }
 
-/** A listener that cannot tell whether it is connected counts as connected. */
+/** A listener that cannot report its connection state counts as connected. */
 function isListening(listener: SqlListener | undefined): boolean {
   return listener !== undefined && (!('backend' in listener) || listener.backend !== undefined)
 }
@@ -95,7 +91,7 @@ const closed = (schema: string): OutboxError =>
 
 class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
-  /** A statement without an answer blocks a partition for one lease at most. */
+  /** A statement without a response blocks a partition for one lease at most. */
   readonly #sql: SqlClient
   readonly #tables: OutboxTables
   readonly #trouble: RepeatedFailureLog
@@ -207,7 +203,7 @@ class LeasedRelay implements Relay {
     return this.close()
   }
 
-  /** A mismatch is a mistake in the configuration; anything else is a database that may come back. */
+  /** A mismatch is a configuration error; all other errors come from a database that may recover. */
   async #firstTick(): Promise<void> {
     try {
       await this.#share.check()
@@ -265,7 +261,7 @@ class LeasedRelay implements Relay {
     return new PartitionRelay({ ...shared, lease, table, publisher, onWindow, onParked: () => this.#parked.mark() })
   }
 
-  /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */
+  /** Leases are renewed until the windows in flight are settled; the lease of a window that does not finish in time expires. */
   async #close(): Promise<void> {
     const { clock, drainTimeoutMs, logger } = this.#options
     this.#unsubscribe()
@@ -279,7 +275,7 @@ class LeasedRelay implements Relay {
 
   /** Never rejects. */
   async #handOver(): Promise<void> {
-    // Never started, it has nothing, and the tables may not be there yet.
+    // If it was never started, it holds nothing, and the tables may not exist yet.
     if (this.#beat === undefined) return
     await this.#beat
     try {

@@ -1,19 +1,19 @@
-/** Messages that the broker refuses again and again: the relay goes on, and what has their keys waits. */
+/** Messages that the broker refuses repeatedly: the relay continues, and other messages of their keys wait. */
 import { type Clock, SECOND } from '../core/clock.ts'
 import { RecentFailures } from '../core/recent-failures.ts'
 import type { WindowResult } from './publish-window.ts'
 
-/** A message that fails so often does not fail by chance. */
+/** Number of failures after which it is not a coincidence. */
 const OFTEN = 3
-/** Beyond the longest pause: the next attempt is due by then, unless another relay makes it or the message was dropped. */
+/** Added to the longest pause: the next attempt is due by then, unless another relay makes it or the message was dropped. */
 const GRACE_MS = 10 * SECOND
 const MOST = 1_000
 
 export class RepeatedFailures {
-  /** By id of the message: how it failed last. */
+  /** The last failure by message id. */
   readonly #lasting: RecentFailures<string>
 
-  /** @param longestPauseMs between two attempts of a message */
+  /** @param longestPauseMs maximum pause between two attempts */
   constructor(clock: Clock, longestPauseMs: number) {
     this.#lasting = new RecentFailures(clock, longestPauseMs + GRACE_MS, MOST)
   }
@@ -28,7 +28,7 @@ export class RepeatedFailures {
     }
   }
 
-  /** Last error of a message that fails repeatedly; `undefined` without one. */
+  /** Last error of a message that fails repeatedly; `undefined` without such a message. */
   get lasting(): string | undefined {
     return this.#lasting.latest()?.failure
   }

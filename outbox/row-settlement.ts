@@ -9,14 +9,14 @@ import { holdOf, judge, unreadableHold, type WindowResult } from './publish-wind
 /** A refused row is tried again within this time after its pause, unless an operator has dropped it. */
 const REFUSED_MS = 5 * SECOND
 
-/** A destination that the broker refuses for now. */
+/** A destination that the broker refuses at the moment. */
 interface Refusal {
   readonly destination: string
   readonly error: Error
   readonly until: number
 }
 
-/** Writes what became of the rows of one partition: deletes those that were confirmed, and holds back those that failed. */
+/** Records the outcome for the rows of one partition: deletes confirmed rows and holds back failed ones. */
 export class RowSettlement {
   readonly #context: PartitionContext
   readonly #pauses: OutagePauses
@@ -27,13 +27,13 @@ export class RowSettlement {
     this.#pauses = pauses
   }
 
-  /** Why the broker refuses a destination for now. */
+  /** Why the broker refuses a destination at the moment. */
   get refused(): Error | undefined {
     const refusal = this.#refusal
     return refusal !== undefined && refusal.until > this.#context.options.clock.monotonic() ? refusal.error : undefined
   }
 
-  /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
+  /** Confirmed rows must be deleted before anything else is fetched, or they would be sent twice: repeated until it succeeds. */
   async settle(result: WindowResult, outages: ReadonlyMap<string, Error>): Promise<void> {
     const { confirmed } = result
     const refused = this.#refusal?.destination
@@ -56,7 +56,7 @@ export class RowSettlement {
     if (holds.some(({ delayMs }) => delayMs === undefined)) this.#context.onParked()
   }
 
-  /** No later attempt can read them: they wait for `outbox.drop`, and hold back their lanes alone. */
+  /** No later attempt can read these rows: they wait for `outbox.drop`, and hold back only their lanes. */
   async park(unreadable: readonly UnreadableRow[]): Promise<void> {
     for (const { id, destination, error } of unreadable) {
       this.#context.options.logger.error(
@@ -69,7 +69,7 @@ export class RowSettlement {
     this.#context.onParked()
   }
 
-  /** Repeats a guarded write until the database answers. An answer of "not yours" means that the lease is lost. */
+  /** Repeats a guarded write until the database responds. The result "not yours" means that the lease is lost. */
   async #insist(write: () => Promise<boolean>): Promise<void> {
     for (;;) {
       try {

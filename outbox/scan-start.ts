@@ -1,12 +1,12 @@
 import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
 
-/** Time between two passes, */
+/** Time between two passes. */
 const EACH_MS = 1 * SECOND
 
-/** and after which the first one begins at the first row again. */
+/** After this time, a pass starts at the first row again. */
 const ANEW_MS = 10 * MINUTE
 
-/** A row, by number and id: a server that failed over may give the number to another one. */
+/** Identifies a row by number and id: after a failover, a server may give the number to another row. */
 export interface RowName {
   readonly seq: string
   readonly id: string
@@ -16,7 +16,7 @@ export interface RowName {
 export interface Scan {
   /** Destinations whose rows stay. */
   readonly away: readonly string[]
-  /** The row after which reading begins; absent: at the first row. It does as well when this row is gone. */
+  /** The row after which reading starts; absent: at the first row. Reading also starts there if this row no longer exists. */
   readonly after?: RowName | undefined
 }
 
@@ -31,10 +31,10 @@ export const EVERYTHING: Scan = { away: [] }
 
 /** A part of a pass: `outbox_pass`. */
 export interface PassedRows {
-  /** The last of the rows of unavailable destinations that come next; absent when there is none. */
+  /** The last of the next rows that belong to unavailable destinations; absent if there is none. */
   readonly last: RowName | undefined
   readonly hasMore: boolean
-  /** All transactions with smaller numbers were over. */
+  /** All transactions with smaller numbers had ended. */
   readonly oldestRunning: bigint
   /** All transactions that may still add a row below the last one have smaller numbers. */
   readonly own: bigint
@@ -47,12 +47,10 @@ interface Candidate {
 }
 
 /**
- * Where a partition is read from. The backlog of an unavailable destination lies before everything else, and would be read through for
- * each window: 0.3 s for 300,000 rows.
- *
- * A row with a low number may be committed after one with a high number, and has to leave first where one transaction waited for the
- * other. So a pass over the backlog only finds a candidate. When all transactions that ran then are over, another pass shows whether they
- * left a row of another destination below it.
+ * The start of reading in a partition. The backlog of an unavailable destination comes before everything else and would be read
+ * for each window: 0.3 s for 300,000 rows. A row with a low number may be committed after one with a high number, and must be
+ * sent first if one transaction waited for the other. A pass over the backlog therefore only finds a candidate. After all
+ * transactions that ran at that time have ended, another pass shows whether they left a row of another destination below it.
  */
 export class ScanStart {
   readonly #clock: Clock
@@ -73,18 +71,21 @@ export class ScanStart {
     return { away, after: isWithin(this.#scan.away, away) ? this.#scan.after : undefined }
   }
 
-  /** Whether it is time for a pass. */
+  /** Tells whether it is time for a pass. */
   isDue(away: readonly string[]): boolean {
     return away.length > 0 && this.#clock.monotonic() >= this.#passAt
   }
 
-  /** Makes a pass when one is due, then returns the scan. A long pass is followed by a second one at once, since a window would take as long. */
+  /**
+   * Makes a pass if one is due, then returns the scan. A long pass is followed by a second one at once, because a window would
+   * take as long.
+   */
   async find(away: readonly string[]): Promise<Scan> {
     if (this.isDue(away) && (await this.#pass(away)) > 1) await this.#pass(away)
     return this.known(away)
   }
 
-  /** @returns how many parts it had */
+  /** @returns the number of its parts */
   async #pass(away: readonly string[]): Promise<number> {
     const now = this.#clock.monotonic()
     this.#passAt = now + EACH_MS

@@ -1,37 +1,34 @@
 /**
- * What is asked of the tables often, as SQL functions: PL/pgSQL keeps the plan of each, for a session.
- *
- * What a relay asks of its partition. Each reads or writes only while the caller's lease is in force,
- * checked in the same statement.
- *
- * They are functions for their SET clauses: the statistics of a queue are always stale, and a planner that believes a
- * partition to be nearly empty scans and sorts all of it for each window (measured with 10^6 rows: 4 000 messages/s
- * instead of 50 000). The only plans left are those that follow the primary key. They are PL/pgSQL because that keeps a plan,
- * one without the values: a function in SQL is planned at each call, which takes longer than what it does for one row.
+ * Frequent queries as SQL functions: PL/pgSQL keeps the plan of each for the whole session. The functions of a relay read or
+ * write only while the caller's lease is in force, which is checked in the same statement. They are functions because of their
+ * SET clauses: the statistics of a queue are always outdated, and a planner that expects a nearly empty partition scans and sorts
+ * all of it for each window (with 10^6 rows: 4 000 messages/s instead of 50 000). The clauses leave only plans that follow the
+ * primary key. They are in PL/pgSQL because it keeps a plan that does not depend on the values: a function in SQL is planned at
+ * each call, which takes longer than its work for one row.
  */
 const BY_PRIMARY_KEY =
   'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'
 
 const PLANNED_ONCE = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_generic_plan`
-/** For a join, whose plan depends on how many rows there are at that moment: one from when there were few reads all of many. */
+/** For a join, whose best plan depends on the current number of rows: a plan from a time with few rows reads all of many. */
 const PLANNED_EACH_TIME = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_custom_plan`
 
-/** Lets the planner hash the held keys however many there are; without it 10^5 of them took half a minute per window. */
+/** Lets the planner hash the held keys, however many there are; without it, 10^5 of them took half a minute per window. */
 const HASH_HELD_KEYS = "SET work_mem = '256MB'"
 
 const LEASE = `SELECT 1 FROM {schema}.outbox_lease
     WHERE partition = p_partition AND owner = p_owner AND epoch = p_epoch`
 
 /**
- * Where reading begins: after a row, which is named by its number and id. While it exists, a server that failed over cannot have lost
- * the numbers before it, to give them to new rows. Without it, at the first row.
+ * Reading starts after a row given by number and id. While that row exists, a failed-over server cannot have lost the numbers
+ * before it and given them to new rows. If it does not exist, reading starts at the first row.
  */
 const START = `SELECT coalesce(max(a.seq), 0) FROM {schema}.outbox a
     WHERE a.partition = p_partition AND a.seq = p_after AND a.id = p_after_id`
 
 /**
- * The next rows in the order of `seq`, without those whose key is held back or whose destination and key the caller skips;
- * none when the lease is not the caller's. One snapshot for rows, held keys and lease: that is what keeps the order.
+ * The next rows in the order of `seq`, without those whose key is held back or whose destination and key the caller skips; none
+ * if the caller does not hold the lease. One snapshot for rows, held keys and lease guarantees the order.
  */
 export const WINDOW_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
@@ -52,13 +49,14 @@ export const WINDOW_FUNCTION = `
     ORDER BY seq LIMIT p_limit;
   END $$`
 
-/** Rows that `outbox_pass` reads at once: a tenth of a second. */
+/** Number of rows that `outbox_pass` reads at once: a tenth of a second. */
 const CHUNK = 100_000
 
 /**
- * Reads on through the rows of destinations that are away, up to the first row of another one. Returns the last of them, nothing when
- * the next row is of another destination, and whether there may be more. All transactions before `oldest_running` were over when it
- * began; all that had taken a number below the last row's come before `own`. Reads nothing while one before `p_since` runs.
+ * Reads on through the rows of unavailable destinations, up to the first row of another destination. Returns the last of them
+ * (nothing if the next row is of another destination) and whether there may be more. All transactions before `oldest_running` had
+ * ended when it started; all that had taken a number below the last row's come before `own`. Reads nothing while a transaction
+ * before `p_since` runs.
  */
 export const PASS_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_pass(p_partition int, p_after bigint, p_after_id text, p_away text[],
@@ -87,13 +85,13 @@ export const PASS_FUNCTION = `
     own := pg_current_xact_id()::text;
   END $$`
 
-/** From this number of rows on, one statement, which is planned each time, costs less than one for each row. */
+/** From this number of rows on, one statement, planned each time, costs less than one statement per row. */
 const FEW = 10
 
 /**
- * Deletes published rows. False when the lease is not the caller's: nothing was deleted. Rows are named by number and id, here and in
- * the functions below: a server that lost its newest commits (a standby that lagged, a crash with `synchronous_commit = off`) gives
- * their numbers to other messages.
+ * Deletes published rows. False if the caller does not hold the lease: nothing was deleted. Rows are given by number and id, here
+ * and in the functions below: a server that lost its newest commits (a lagging standby, a crash with `synchronous_commit = off`)
+ * gives their numbers to other messages.
  */
 export const CONFIRM_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[], p_ids text[])
@@ -119,8 +117,8 @@ export const CONFIRM_FUNCTION = `
   END $$`
 
 /**
- * Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. One statement, so that the lease that it
- * answers for is the one by which it wrote. The list of numbers keeps all other rows out of the join, as above.
+ * Records failures on their rows; `delayMs` null = parked. Returns as `outbox_confirm`. One statement, so that the reported lease
+ * is the one under which it wrote. The list of numbers excludes all other rows from the join, as above.
  */
 export const HOLD_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
@@ -144,16 +142,16 @@ export const HOLD_FUNCTION = `
 
 const META = `{schema}.outbox_meta meta`
 const META_FITS = 'meta.partitions = p_partitions AND (meta.service IS NULL OR meta.service = p_service)'
-/** No number: that is the error by which it is known. */
+/** Deliberately not a number: the resulting error is how the caller recognizes it. */
 const FAILS_AS_LAST = `IF p_is_last THEN
       RAISE invalid_text_representation USING MESSAGE =
         (SELECT json_build_object('partitions', max(partitions), 'service', max(service))::text FROM {schema}.outbox_meta);
     END IF;`
 
 /**
- * Writes a message and returns how many that were. Where the tables have another number of partitions, or are another
- * service's, that is none; or it fails with what `outbox_meta` says, where that must not be committed. A function for its plan
- * alone: to plan the INSERT at each call takes PostgreSQL longer than to run it.
+ * Writes a message and returns the number of messages written. If the tables have another number of partitions, or belong to
+ * another service, that is 0; or it fails with the content of `outbox_meta` if the transaction must not be committed. It is a
+ * function only for its plan: planning the INSERT at each call takes longer than running it.
  */
 export const ADD_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_add(p_partitions int, p_service text, p_is_last boolean, p_partition int,
@@ -172,7 +170,7 @@ export const ADD_FUNCTION = `
     RETURN 0;
   END $$`
 
-/** Same as `outbox_add` for several messages, all or none, numbered in their order. Payloads are base64. */
+/** Like `outbox_add` for several messages, all or none, numbered in their order. Payloads are base64. */
 export const ADD_MANY_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_add_many(p_partitions int, p_service text, p_is_last boolean, p_partition int[],
     p_id text[], p_aggregatetype text[], p_aggregateid text[], p_type text[], p_payload text[], p_source text[],

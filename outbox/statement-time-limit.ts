@@ -4,14 +4,14 @@ import { within } from '../core/time-limit.ts'
 
 const NO_ANSWER = Symbol('no answer')
 
-/** Waits for an answer of the database, at most `timeoutMs`. The server may execute the statement even so, at any later time. */
+/** Waits for a response of the database, at most `timeoutMs`. The server may still execute the statement later. */
 export async function limitedAnswer<T>(clock: Clock, timeoutMs: number, answer: Promise<T>): Promise<T> {
   const result = await within(clock, timeoutMs, answer, NO_ANSWER)
   if (result === NO_ANSWER) throw new Error(`PostgreSQL did not answer the outbox relay within ${timeoutMs} ms`)
   return result
 }
 
-/** Client whose statements and transactions reject after `timeoutMs`: the connection may have died without an error. */
+/** A client whose statements and transactions reject after `timeoutMs`: the connection may have died without an error. */
 export function limitedStatements(sql: SqlClient, clock: Clock, timeoutMs: number): SqlClient {
   return {
     exclusive: sql.exclusive,

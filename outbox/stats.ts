@@ -3,18 +3,18 @@ import type { OutboxTables } from './tables.ts'
 
 /** Unpublished messages, over all relays. */
 export interface OutboxStats {
-  /** Messages not published yet, parked ones included; counted up to 100 000. */
+  /** Messages not published yet, including parked ones; counted up to 100 000. */
   readonly pending: number
-  /** Age of the oldest of them by server time, in ms; 0 when there is none. */
+  /** Age in ms of the oldest of them, by server time; 0 without messages. */
   readonly oldestAgeMs: number
-  /** Keys held back by a failed message, parked ones included; a message without key is one of its own. */
+  /** Number of keys held back by a failed message, including parked ones; each message without a key counts as one. */
   readonly blockedKeys: number
   readonly parked: number
 }
 
 const COUNT_LIMIT = 100_000
 
-/** Bounded work: the count stops at a limit, the rest reads one row per partition and the rows that failed. */
+/** Bounded work: the count stops at a limit; the rest reads one row per partition and the failed rows. */
 export async function readStats(sql: SqlClient, tables: OutboxTables): Promise<OutboxStats> {
   const { rows } = await sql.query<{ pending: number; oldest: number; blocked: number; parked: number }>(
     `SELECT

@@ -1,6 +1,6 @@
 /**
- * The outbox's tables. `outbox` has the columns Debezium's outbox event router reads (`id`, `aggregatetype`,
- * `aggregateid`, `type`, `payload`), so that change data capture can take the relay's place.
+ * The outbox's tables. `outbox` has the columns that Debezium's outbox event router reads (`id`, `aggregatetype`, `aggregateid`,
+ * `type`, `payload`), so that change data capture can replace the relay.
  */
 
 import { requireSequences } from '../core/check-sql-sequences.ts'
@@ -25,7 +25,7 @@ export interface OutboxTables {
   readonly lease: string
   readonly relay: string
   readonly audit: string
-  /** The functions of `functions.ts`. */
+  /** The functions of `sql-functions.ts`. */
   readonly window: string
   readonly pass: string
   readonly confirm: string
@@ -52,9 +52,9 @@ export function outboxTables(schema: string): OutboxTables {
 }
 
 /**
- * `next_attempt_at` is set on a row that failed and holds back its key until then; `infinity` when parked. `lease_ms` is how far
- * away `lease_until` or `live_until` was when it was written. Rows live for
- * milliseconds, so vacuum comes by row count, not by share, and never locks the table to shrink it.
+ * `next_attempt_at` is set on a row that failed and holds back its key until then; `infinity` if parked. `lease_ms` is the time
+ * left until `lease_until` or `live_until` when it was written. Rows exist for milliseconds, so vacuum is triggered by row count,
+ * not by share, and never locks the table to shrink it.
  */
 const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
   {
@@ -83,7 +83,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
          autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000, vacuum_truncate = false
        )`,
-      // A transaction has a number of its own before its rows have theirs: `outbox_pass` relies on it.
+      // A transaction has its own number before its rows have theirs: `outbox_pass` relies on it.
       `ALTER TABLE {schema}.outbox ALTER seq SET DEFAULT
          CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval($seq\${schema}.outbox_seq_seq$seq$) END`,
       `CREATE INDEX outbox_held ON {schema}.outbox (partition, next_attempt_at) WHERE next_attempt_at IS NOT NULL`,
@@ -126,7 +126,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }
 
-/** The settings with which a process expects an outbox. */
+/** The settings that a process expects of an outbox. */
 export interface ExpectedOutbox {
   readonly sql: SqlClient
   readonly schema: string
@@ -135,9 +135,9 @@ export interface ExpectedOutbox {
 }
 
 /**
- * Makes or upgrades the tables, fixes the number of partitions and the service they belong to. Only reads where nothing is
+ * Creates or upgrades the tables, and stores the number of partitions and the service they belong to. Only reads if nothing is
  * missing.
- * @throws `outbox.partitions`, `outbox.owner` when they exist with another number, or for another service
+ * @throws `outbox.partitions`, `outbox.owner` if they exist with another number or for another service
  */
 export async function migrateOutbox(expected: ExpectedOutbox): Promise<void> {
   const { sql, schema, partitions, service } = expected
@@ -150,7 +150,7 @@ export async function migrateOutbox(expected: ExpectedOutbox): Promise<void> {
   }
 }
 
-/** Fixes what tables without rows leave open; those that have it keep it. */
+/** Sets the values that are missing in tables without rows; existing values are kept. */
 export async function prepareOutbox(
   sql: SqlClient,
   tables: OutboxTables,
@@ -161,7 +161,7 @@ export async function prepareOutbox(
   for (const statement of prepare(tables, partitions, service)) await sql.query(statement)
 }
 
-/** A role without the right to write it leaves it unclaimed, for one that may. */
+/** A role without the right to write leaves it unclaimed. */
 async function claim(sql: SqlClient, tables: OutboxTables, service: string): Promise<void> {
   try {
     await sql.query(`UPDATE ${tables.meta} SET service = $1 WHERE service IS NULL`, [service])
@@ -171,8 +171,8 @@ async function claim(sql: SqlClient, tables: OutboxTables, service: string): Pro
 }
 
 /**
- * What `migrate` writes once into fresh tables: the number of partitions and a lease row for each.
- * @see OUTBOX_PART for the statements before these
+ * The data that `migrate` writes once into new tables: the number of partitions and a lease row for each.
+ * @see OUTBOX_PART for the preceding statements
  */
 export function prepareText(schema: string, partitions: number, service: string | null): string {
   return prepare(outboxTables(schema), partitions, service)
@@ -201,7 +201,10 @@ export interface OutboxMeta {
   readonly service: string | null
 }
 
-/** How the tables differ from what is expected: another number of partitions, or another service's; `undefined`: not at all. */
+/**
+ * How the tables differ from the expected settings: another number of partitions or another service; `undefined` without a
+ * difference.
+ */
 export function outboxMismatch(
   { schema, partitions, service }: ExpectedOutbox,
   stored: OutboxMeta | undefined,
@@ -218,9 +221,9 @@ export function outboxMismatch(
 }
 
 /**
- * @returns the service that the tables belong to, `null` for none yet
- * @throws `core.tables_missing`, `core.sql_version`, `core.rights_missing`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when
- *   the tables were made with another number, or for another service
+ * @returns the service that the tables belong to, `null` if none yet
+ * @throws `core.tables_missing`, `core.sql_version`, `core.rights_missing`, `core.sequence_behind`; `outbox.partitions`,
+ * `outbox.owner` if the tables were created with another number, or for another service
  */
 export async function checkOutbox(expected: ExpectedOutbox): Promise<string | null> {
   const { sql, schema } = expected

@@ -39,7 +39,7 @@ export class RelayTelemetry {
     this.#relayed = telemetry.counter(RELAYED)
   }
 
-  /** A window was settled. */
+  /** Called after a window was settled. */
   window({ confirmed, failed }: WindowResult, lagMs: number): void {
     const attributes = { 'concordat.outbox.schema': this.#schema }
     this.#lag(lagMs / 1_000, attributes)
@@ -49,7 +49,7 @@ export class RelayTelemetry {
 
   /**
    * Reads the tables at each collection: the same numbers in every process with a relay.
-   * @returns unregisters it
+   * @returns a function that unregisters it
    */
   observe(outbox: Pick<Outbox, 'stats'>): () => void {
     const attributes = { 'concordat.outbox.schema': this.#schema }

@@ -1,4 +1,4 @@
-/** A transaction whose messages leave with it: what a service's work, steps of sagas and participants are given. */
+/** A transaction that also sends messages: passed to a service's work, saga steps and participants. */
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/message-codec.ts'
 import type { SqlTransaction } from '../core/sql.ts'
@@ -7,8 +7,8 @@ import { OutboxError } from './errors.ts'
 /** An open transaction that can also send. */
 export interface SendingTransaction<Sent extends string = string> extends SqlTransaction {
   /**
-   * Sends a message if and only if the transaction commits; a rollback to a savepoint takes back what was sent since. Await it.
-   * The service's `sends` names the channel, so that it exists. @throws as `outbox.add`; `outbox.transaction_without_outbox`
+   * Sends a message if and only if the transaction commits; a rollback to a savepoint also removes the messages sent since. Await
+   * it. The channel must be in the service's `sends`. @throws the errors of `outbox.add`; `outbox.transaction_without_outbox`
    */
   send<In, Out>(
     channel: Channel<In, Out, Sent>,
@@ -17,7 +17,7 @@ export interface SendingTransaction<Sent extends string = string> extends SqlTra
   ): Promise<{ readonly id: string }>
 }
 
-/** Takes the messages of a transaction: an `Outbox`. */
+/** Stores the messages of a transaction: an `Outbox`. */
 export interface TransactionOutbox {
   /** Same as `Outbox.add`. */
   add<In, Out>(
@@ -30,8 +30,8 @@ export interface TransactionOutbox {
 
 /**
  * The transaction with `send`.
- * @param outbox without `add` each `send` rejects
- * @param remedy where an outbox has to be given: `createCoordinator({ outbox })`
+ * @param outbox without `add`, each `send` rejects
+ * @param remedy the option that takes an outbox: `createCoordinator({ outbox })`
  */
 export function sendingThrough(
   outbox: Partial<TransactionOutbox> | undefined,

@@ -1,10 +1,10 @@
 import { bodyBytes, type WindowRow } from './publish-window.ts'
 import type { ResolvedRelayOptions } from './relay-options.ts'
 
-/** Calls without an answer hold the rows of this many full windows at most; with more, the windows wait for an answer. */
+/** Maximum number of full windows whose rows may be in calls without a response; beyond it, the windows wait for a response. */
 const MOST_HELD = { rows: 100, bytes: 16 }
 
-/** Counts the rows of one partition that are in calls without an answer. */
+/** Counts the rows of one partition that are in calls without a response. */
 export class UnansweredRows {
   readonly #most: { readonly rows: number; readonly bytes: number }
   #rows = 0
@@ -14,7 +14,7 @@ export class UnansweredRows {
     this.#most = { rows: MOST_HELD.rows * batchSize, bytes: MOST_HELD.bytes * batchBytes }
   }
 
-  /** @returns false, and counts nothing: they would be too many */
+  /** @returns false, without counting, if they would be too many */
   add(rows: readonly WindowRow[]): boolean {
     const bytes = bytesOf(rows)
     if (this.#rows + rows.length > this.#most.rows || this.#bytes + bytes > this.#most.bytes) return false
@@ -23,7 +23,7 @@ export class UnansweredRows {
     return true
   }
 
-  /** Takes out rows that the broker has answered for. */
+  /** Removes rows for which the broker has responded. */
   remove(rows: readonly WindowRow[]): void {
     this.#rows -= rows.length
     this.#bytes -= bytesOf(rows)

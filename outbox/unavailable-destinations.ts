@@ -1,28 +1,28 @@
 /**
- * Destinations of one partition whose broker is unavailable. Their rows stay out of the windows, so that other destinations continue;
- * one row of each is retried from time to time, and the first success brings the destination back.
+ * Destinations of one partition whose broker is unavailable. Their rows are left out of the windows, so that other destinations
+ * continue; one row of each is retried from time to time, and the first success makes the destination available again.
  */
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 
-/** Between two tries of one destination. */
+/** Pause between two tries of one destination. */
 const PAUSE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
-/** Added to the pause for each destination that is away: at most 50 trials a second, however many there are. */
+/** Added to the pause for each unavailable destination: at most 50 trials per second, however many there are. */
 const PAUSE_EACH_MS = 20
-/** Destinations that are logged as warnings; with more of them the broker itself is away. */
+/** Maximum number of destinations logged as warnings; with more, the broker itself is unavailable. */
 const MOST_WARNINGS = 100
 
-/** Outcome of a row of a destination: available again, still unavailable, or nothing is left to retry. */
+/** Outcome of a row of a destination: available again, still unavailable, or nothing left to retry. */
 export type Trial = { readonly is: 'back' } | { readonly is: 'away'; readonly error: Error }
 
 /** How a partition tries its destinations again. */
 export interface AwayTrials {
-  /** Aborts when no new trial may begin: what is away stays away. */
+  /** Aborts when no new trial may start: unavailable destinations stay unavailable. */
   readonly leaving: AbortSignal
-  /** Publishes the next row of the destination. Rejects when the database does not answer. */
+  /** Publishes the next row of the destination. Rejects if the database does not respond. */
   try(destination: string): Promise<Trial>
-  /** Called when a destination is back, and when a trial has ended after `leaving`. */
+  /** Called when a destination is available again, and when a trial has ended after `leaving`. */
   onBack(): void
 }
 
@@ -49,7 +49,7 @@ export class UnavailableDestinations {
     return [...this.#away.keys()]
   }
 
-  /** Why one of them is away, when it has said so. */
+  /** Why one of them is unavailable, if known. */
   get error(): Error | undefined {
     return [...this.#away.values()].find((error) => error !== undefined)
   }
@@ -61,7 +61,7 @@ export class UnavailableDestinations {
     this.#follow(this.#comeBack(destination))
   }
 
-  /** A call that has no answer yet is the first trial of its destination. */
+  /** A call without a response is the first trial of its destination. */
   addUnanswered(destination: string, answered: Promise<Trial>): void {
     this.#away.set(destination, undefined)
     this.#follow(this.#answer(destination, answered))
@@ -71,7 +71,7 @@ export class UnavailableDestinations {
     return this.#open.size > 0
   }
 
-  /** Resolves when no trial is under way. */
+  /** Resolves when no trial is in progress. */
   async ended(): Promise<void> {
     await Promise.all(this.#open)
   }
@@ -118,14 +118,14 @@ export class UnavailableDestinations {
   }
 
   #back(destination: string): void {
-    // The next relay sends the rest: another call without an answer would keep the partition from it.
+    // The next relay sends the rest: another call without a response would keep it from claiming the partition.
     if (this.#trials.leaving.aborted) return
     this.#away.delete(destination)
     this.#trials.onBack()
   }
 }
 
-/** A database that does not answer leaves its destination away. */
+/** If the database does not respond, the destination stays unavailable. */
 function outcomeOf(trial: Promise<Trial>): Promise<Trial> {
   return trial.catch((error: Error) => ({ is: 'away', error }))
 }
