@@ -1,6 +1,6 @@
 /**
- * Whether a failed statement has aborted the transaction, so that the server would answer COMMIT with ROLLBACK: then any statement fails.
- * Where a database has no such state, none is aborted.
+ * Tells whether a failed statement has aborted the transaction: every further statement then fails, and the server answers COMMIT
+ * with ROLLBACK. In a database without this state, no transaction is aborted.
  */
 export async function isAborted(tx: { query(text: string): Promise<unknown> }): Promise<boolean> {
   try {

@@ -2,25 +2,25 @@ import { SECOND } from './clock.ts'
 import { invalidOption, requireInteger } from './errors.ts'
 import { optionNames, refuseUnknown } from './option-checks.ts'
 
-/** Exponential backoff with a cap and full-range jitter around the computed delay. */
+/** Exponential backoff with a maximum and random jitter. */
 export interface BackoffOptions {
   /** Delay before the first retry, in ms. @default 1 second */
   readonly initialMs?: number | undefined
   /** Growth per retry, at least 1. @default 2 */
   readonly factor?: number | undefined
-  /** No delay is longer than this, in ms; jitter included. @default 10 seconds */
+  /** Maximum delay in ms, including jitter. @default 10 seconds */
   readonly maxMs?: number | undefined
-  /** Share of the delay that is random, 0 to 1: 0.2 means between 80 % and 100 %. @default 0.2 */
+  /** Random share of the delay, 0 to 1: 0.2 means between 80 % and 100 %. @default 0.2 */
   readonly jitter?: number | undefined
 }
 
 /**
- * Pauses between attempts, complete: the first and the longest in ms, the factor from each to the next, and the share
- * that is left to chance (0 to 1).
+ * Complete settings of the pauses between attempts: the first and the longest in ms, the growth factor, and the random share (0
+ * to 1).
  */
 export type Backoff = Readonly<Record<'initialMs' | 'factor' | 'maxMs' | 'jitter', number>>
 
-/** The pauses where none are given: 1 s, doubled, at most 10 s, 20 % jitter. */
+/** Default pauses: 1 s, doubled, at most 10 s, 20 % jitter. */
 export const DEFAULT_BACKOFF: Backoff = Object.freeze({
   initialMs: 1 * SECOND,
   factor: 2,
@@ -30,7 +30,7 @@ export const DEFAULT_BACKOFF: Backoff = Object.freeze({
 
 const NAMES = optionNames<BackoffOptions>({ initialMs: true, factor: true, maxMs: true, jitter: true })
 
-/** Merges with the defaults and checks. @throws TypeError / RangeError naming `<path>.<option>` */
+/** Adds the defaults and validates. @throws TypeError / RangeError with `<path>.<option>` */
 export function resolveBackoff(
   path: string,
   options: BackoffOptions = {},

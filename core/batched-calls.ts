@@ -1,8 +1,8 @@
 import { lastingContext } from './async-contexts.ts'
 
 /**
- * Sends gathered items, one call at a time: immediately when no call is under way, otherwise together with the next call.
- * Ignores failures: receivers also poll.
+ * Sends collected items, one call at a time: immediately if no call is in progress, otherwise together with the next call.
+ * Ignores failures, because receivers also poll.
  */
 export class BatchedCalls<Item> {
   readonly #send: (items: readonly Item[]) => Promise<unknown>
@@ -13,7 +13,7 @@ export class BatchedCalls<Item> {
   #isBusy = false
   #closed = false
 
-  /** @param afterwards when the next call may follow the one that has ended @default at once */
+  /** @param afterwards resolves when the next call may follow the previous one @default at once */
   constructor(
     send: (items: readonly Item[]) => Promise<unknown>,
     afterwards: (next: () => void) => void = (next) => next(),
@@ -27,7 +27,7 @@ export class BatchedCalls<Item> {
     if (!this.#closed) this.#pending.set(key, item)
   }
 
-  /** Sends now, or when the call under way has ended. */
+  /** Sends now, or when the call in progress has ended. */
   flush(): void {
     if (!this.#isBusy) this.#sendPending()
   }

@@ -1,2 +1,2 @@
-/** A process whose event loop was blocked for so long within a minute renews no lease in time. */
+/** If the event loop was blocked this long within a minute, the process cannot renew its leases in time. */
 export const BLOCKED_MS = 10_000

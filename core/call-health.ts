@@ -2,10 +2,10 @@ import { lastingContext } from './async-contexts.ts'
 import { type Clock, SECOND } from './clock.ts'
 import { causesOf, hasCode, toError } from './errors.ts'
 
-/** Answer of a part that calls a server. `idle`: it has called nothing yet. */
+/** State of a part that calls a server. `idle`: no call was made yet. */
 export interface CallState {
   readonly status: 'up' | 'down' | 'idle'
-  /** Why it is `down`: the message of the call that failed. */
+  /** Reason for `down`: the message of the failed call. */
   readonly detail?: string | undefined
 }
 
@@ -14,7 +14,7 @@ const IDLE_MS = 4 * SECOND
 /** Pause between two probes of a server that failed. */
 const RETRY_MS = 1 * SECOND
 
-/** After this long a call that failed and was not repeated is no longer needed, if a probe has succeeded since. */
+/** After this time, a failed call that was not repeated no longer counts, if a probe has succeeded since. */
 const FORGOTTEN_MS = 2 * IDLE_MS
 
 const PROBE = 'probe'
@@ -27,28 +27,30 @@ interface Failed {
 
 export interface CallHealthFields {
   readonly clock: Clock
-  /** Makes one harmless call of the kind that the part makes, within its own time limit. */
+  /** Makes one harmless call like those of the part, within its own time limit. */
   readonly probe: () => Promise<unknown>
-  /** Whether an error of a call says something of the server. Others (a closed part, the caller's own) leave the answer. */
+  /**
+   * Tells whether a call's error says something about the server. Others (a closed part, an error of the caller) do not change
+   * the state.
+   */
   readonly isFailure: (error: unknown) => boolean
 }
 
 /**
- * Health of a part that calls a server: `up` means that the last call of each kind succeeded or conflicted with others, or was not
- * repeated for 8 s while a probe succeeded. A call or probe that succeeds says nothing about another kind: a server may answer reads
- * and refuse writes, or write one key and not another. A part without calls, or with one that failed, probes the server every few
- * seconds, so a server that stopped or is back is reported within ten seconds.
- *
- * Its timers do not keep the process alive. A part that has called nothing yet is `idle`, and probes nothing.
+ * Health of a part that calls a server. `up` means that the last call of each kind succeeded or conflicted with others, or was
+ * not repeated for 8 s while a probe succeeded. A successful call or probe says nothing about other kinds: a server may allow
+ * reads and refuse writes, or write one key and not another. A part without calls, or with a failed one, probes the server every
+ * few seconds, so that a server's failure or recovery is reported within ten seconds. Its timers do not keep the process alive. A
+ * part that made no call yet is `idle` and probes nothing.
  */
 export class CallHealth {
   readonly #fields: CallHealthFields
   /** A probe runs outside of the caller that made the first call: in no transaction, under no lease. */
   readonly #detached: <T>(work: () => T) => T = lastingContext()
   #isAnswered = false
-  /** The last calls of their kind that failed. */
+  /** The last failed call of each kind. */
   readonly #failures = new Map<string, Failed>()
-  /** Monotonic ms of the last probe that succeeded. */
+  /** Monotonic ms of the last successful probe. */
   #probedAt = Number.NEGATIVE_INFINITY
   #settledAt = 0
   #cancel: (() => void) | undefined
@@ -58,7 +60,7 @@ export class CallHealth {
     this.#fields = fields
   }
 
-  /** @returns the call itself; its outcome decides what `state` says of its kind from then on */
+  /** @returns the call itself; its outcome determines the state of its kind */
   track<T>(call: Promise<T>, kind: string): Promise<T> {
     call.then(
       () => this.#succeeded(kind),
@@ -127,7 +129,7 @@ export class CallHealth {
   }
 }
 
-/** Whether the server answered, and took the call back because of others: serialization failure, deadlock. */
+/** True if the server responded but rolled the call back because of others: serialization failure, deadlock. */
 function isTakenBack(error: unknown): boolean {
   return hasCode(error, '40001') || hasCode(error, '40P01')
 }

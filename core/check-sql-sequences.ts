@@ -1,18 +1,18 @@
 /**
- * Finds sequences that are behind the rows they number. Logical replication copies rows and no sequences: after a cutover the next row
- * gets a number that is taken, or one before rows that are older.
+ * Finds sequences that are behind the rows they number. Logical replication copies rows but not sequences: after a cutover, the
+ * next row gets a number that is taken, or one below those of older rows.
  */
 
 import { quoteIdentifier, type SqlExecutor } from './sql.ts'
 import { SqlError } from './sql-error.ts'
 
-/** A sequence whose next value is not above what its column holds. */
+/** A sequence whose next value is not above the highest value of its column. */
 export interface SequenceBehind {
   readonly table: string
   readonly column: string
   /** With its schema, quoted. */
   readonly sequence: string
-  /** The last value that it gave; 0 for none. */
+  /** The last value of the sequence; 0 if it was never used. */
   readonly last: bigint
   /** The highest value of the column. */
   readonly highest: bigint
@@ -27,7 +27,7 @@ interface Row {
   readonly last: string | null
 }
 
-/** Tables that may be large and whose numbers matter in their order. `transport_log` is checked by the transport itself. */
+/** Tables that may be large and whose order of numbers matters. The transport itself checks `transport_log`. */
 export const NUMBERED_TABLES: readonly string[] = [
   'outbox',
   'saga_event',
@@ -40,7 +40,7 @@ export const NUMBERED_TABLES: readonly string[] = [
   'pipeline_window',
 ]
 
-/** The sequences of these tables that are behind; tables that are not there are left out. Reads the highest number of each. */
+/** The sequences of these tables that are behind; missing tables are skipped. Reads the highest number of each table. */
 export async function sequencesBehind(
   sql: SqlExecutor,
   schema: string,
@@ -64,7 +64,7 @@ export async function sequencesBehind(
   const behind: SequenceBehind[] = []
   for (const { table, column, sequence, last } of rows) {
     const highest = BigInt(await highestOf(sql, schema, table, column))
-    // Rows may have come since the sequence was read: it is read once more, now after the rows, which it cannot be behind then.
+    // Rows may have been added since the sequence was read, so it is read again, now after the rows.
     const given = highest <= BigInt(last ?? 0) ? highest : await lastOf(sql, sequence)
     if (highest <= given) continue
     const remedy = `SELECT setval('${sequence.replaceAll("'", "''")}', ${highest})`
@@ -93,7 +93,7 @@ async function lastOf(sql: SqlExecutor, sequence: string): Promise<bigint> {
 async function highestOf(sql: SqlExecutor, schema: string, table: string, column: string): Promise<string> {
   const quoted = quoteIdentifier(schema)
   const number = quoteIdentifier(column)
-  // The key of the outbox begins with the partition: one look at the end of each.
+  // The key of the outbox starts with the partition: one index lookup for each.
   const from =
     table === 'outbox'
       ? `${quoted}.outbox_lease p CROSS JOIN LATERAL

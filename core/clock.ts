@@ -1,8 +1,7 @@
 /**
- * Time as a dependency. Whatever waits or measures takes a `Clock`, so that tests own the time.
- *
- * `now()` is wall time and may jump; `monotonic()` never goes back but stops while the machine is suspended. Leases
- * compare both (see `locks/`); durations use `monotonic()`; instants that leave the process use `now()`.
+ * Time as a dependency. Code that waits or measures takes a `Clock`, so that tests control the time. `now()` is wall time and may
+ * jump; `monotonic()` never goes back but stops while the machine is suspended. Leases compare both (see `locks/`); durations use
+ * `monotonic()`; times that leave the process use `now()`.
  */
 export interface Clock {
   /** Wall time in epoch milliseconds. */
@@ -10,13 +9,13 @@ export interface Clock {
   /** Monotonic milliseconds since an arbitrary origin; sub-millisecond resolution. */
   monotonic(): number
   /**
-   * Resolves after `durationMs`, or rejects with the signal's reason as soon as `signal` aborts.
-   * Any duration, `Infinity` too: Node's own limit of 2^31 - 1 ms, beyond which it fires at once, does not apply.
+   * Resolves after `durationMs`, or rejects with the reason of the signal as soon as `signal` aborts. Accepts any duration,
+   * including `Infinity`: Node's limit of 2^31 - 1 ms, beyond which timers fire at once, does not apply.
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>
   /**
    * Calls `callback` once after `durationMs`, any duration; the returned function cancels it.
-   * @param keepsAlive the process does not end before; else the timer does not keep it alive
+   * @param keepsAlive whether the timer keeps the process alive
    */
   setTimer(durationMs: number, callback: () => void, keepsAlive?: boolean): () => void
 }
@@ -31,12 +30,12 @@ export const HOUR = 60 * MINUTE
 export const DAY = 24 * HOUR
 
 const MAX_TIMER_MS = 2 ** 31 - 1
-/** Node runs timers before it reads sockets; a timer that fires so much too late waits for one read of them. */
+/** Node runs timers before it reads sockets; a timer that fires this late waits until sockets were read once. */
 const STANDSTILL_MS = 20
 
 /**
- * The machine's own clocks. A process that stood still (paused, or busy with one long call) reads its sockets before late timers fire:
- * the answers that they limit may have come in the meantime.
+ * The machine's clocks. After a process was suspended or busy with one long call, it runs late timers before it reads sockets,
+ * although the responses that these timers limit may have arrived.
  */
 export const systemClock: Clock = Object.freeze({
   now: () => Date.now(),
@@ -70,7 +69,7 @@ function toReason(signal: AbortSignal | undefined): Error {
   return signal?.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal?.reason })
 }
 
-/** @returns cancels it */
+/** @returns a function that cancels it */
 function startTimer(durationMs: number, callback: () => void, letsExit: boolean): () => void {
   const thisMs = Math.min(Math.max(durationMs, 0), MAX_TIMER_MS)
   const restMs = durationMs - thisMs
@@ -89,7 +88,7 @@ function startTimer(durationMs: number, callback: () => void, letsExit: boolean)
   }
 }
 
-/** @returns cancels it */
+/** @returns a function that cancels it */
 function afterOneRead(callback: () => void): () => void {
   const turn = setImmediate(callback)
   return () => clearImmediate(turn)
@@ -97,15 +96,15 @@ function afterOneRead(callback: () => void): () => void {
 
 let tellsVirtual = (): boolean => false
 
-/** Whether the running code lives on the virtual time of a simulator, where nothing waits for sockets. */
+/** True if the running code uses the virtual time of a simulator, where nothing waits for sockets. */
 export function isOnVirtualTime(): boolean {
   return tellsVirtual()
 }
 
 /**
- * Sets the function that tells whether the running code lives on virtual time. Simulators call it, since their worlds share the
+ * Sets the function that tells whether the running code uses virtual time. Simulators call it, because their worlds share the
  * clock of the process.
- * @returns restores the function before
+ * @returns a function that restores the previous one
  */
 export function virtualTimeIn(isVirtual: () => boolean): () => void {
   const before = tellsVirtual

@@ -1,22 +1,22 @@
 import { ConcordatError, show, toError } from './errors.ts'
 import { DEPTH_CHECKED, isShallow, MOST_LEVELS } from './json-depth-limit.ts'
 
-/** Turns a value into bytes and back. Both directions are pure; `decode(encode(v))` equals `v`. */
+/** Converts a value to bytes and back. Both directions are pure; `decode(encode(v))` equals `v`. */
 export interface Codec<T> {
-  /** The media type written beside the bytes, e.g. `application/json`. */
+  /** Media type written with the bytes, e.g. `application/json`. */
   readonly contentType: string
   /**
-   * Whether `decode` reads bytes of this content type. Without it `decode` is given whatever comes, unless a channel reads
-   * several: then the media types must be equal.
+   * Tells whether `decode` reads bytes of this content type. Without it, `decode` receives everything, unless a channel reads
+   * several types: then the media types must be equal.
    */
   readonly accepts?: ((contentType: string) => boolean) | undefined
-  /** @throws CodecError when the value has no representation */
+  /** @throws CodecError if the value cannot be encoded */
   encode(value: T): Uint8Array
-  /** @throws CodecError when the bytes are not one */
+  /** @throws CodecError if the bytes cannot be decoded */
   decode(bytes: Uint8Array): T
 }
 
-/** Bytes that do not decode or a value that does not encode. Never retryable: the same input fails again. */
+/** A value that cannot be encoded, or bytes that cannot be decoded. Not retryable: the same input fails again. */
 export class CodecError extends ConcordatError {
   readonly code = 'core.codec' as const
   readonly retryable = false as const
@@ -61,7 +61,7 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
     try {
       return JSON.parse(text)
     } catch (error) {
-      // Not as the cause: its text quotes the payload, and this one ends up in logs and dead letters.
+      // Not set as the cause: its text quotes the payload, and causes are written to logs and dead letters.
       throw new CodecError('application/json', `not JSON: ${whatIsWrong(toError(error))}, ${bytes.byteLength} bytes`)
     }
   },
@@ -73,7 +73,7 @@ function whatIsWrong({ message }: Error): string {
   return where === undefined ? 'an unexpected character' : `wrong ${where}`
 }
 
-/** Bytes of their own: `slice` of a Buffer shares them. */
+/** A real copy: `slice` of a Buffer shares the bytes. */
 export function copyOf(bytes: Uint8Array): Uint8Array {
   return Uint8Array.prototype.slice.call(bytes)
 }
@@ -90,7 +90,7 @@ export const textCodec: Codec<string> = Object.freeze({
   decode: (bytes: Uint8Array) => decodeUtf8('text/plain; charset=utf-8', bytes),
 })
 
-/** The bytes as they are. What is sent is a copy: the sender may use its buffer again. */
+/** Unchanged bytes. They are copied when sent, because the sender may reuse its buffer. */
 export const bytesCodec: Codec<Uint8Array> = Object.freeze({
   contentType: 'application/octet-stream',
   encode: (value: Uint8Array) => (value instanceof Uint8Array ? copyOf(value) : value),

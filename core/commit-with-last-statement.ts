@@ -6,22 +6,22 @@ interface MaybeLast extends SqlTransaction {
   readonly [IS_LAST]?: boolean
 }
 
-/** For code that ends a transaction by writing through `tx`: the commit travels with the last of those statements. */
+/** For code that ends a transaction with its writes through `tx`: the commit is sent with the last of these statements. */
 export function andCommit(tx: SqlTransaction): SqlTransaction {
   return tx.last === undefined ? tx : ({ ...tx, [IS_LAST]: true } as MaybeLast)
 }
 
-/** For what is written before that. */
+/** For statements before the last one. */
 export function withoutCommit(tx: SqlTransaction): SqlTransaction {
   return isLast(tx) ? ({ ...tx, [IS_LAST]: false } as MaybeLast) : tx
 }
 
-/** Whether the transaction ends with what is written through `tx`: a statement that wrote too little has to fail then. */
+/** True if the transaction ends with a write through `tx`: a statement that wrote too little must fail then. */
 export function isLast(tx: MaybeLast): boolean {
   return tx[IS_LAST] === true
 }
 
-/** Runs the last statement of what is written through `tx`. */
+/** Runs the last statement of the writes through `tx`. */
 export function queryLast(
   tx: SqlTransaction,
   text: string,

@@ -1,8 +1,7 @@
 /**
- * Makes a statement depend on a condition: where it does not hold, the statement changes nothing, calls no function and returns no
- * row. It is one statement still, so nothing can come between the condition and the work.
- *
- * The condition must not be volatile. PostgreSQL then checks it once, before it runs any part of the plan (a one-time filter).
+ * Makes a statement depend on a condition: if it is false, the statement changes nothing, calls no function and returns no row.
+ * It remains one statement, so nothing can come between the condition and the work. The condition must not be volatile.
+ * PostgreSQL then checks it once, before it runs any part of the plan (a one-time filter).
  */
 import { keptByText } from './kept-by-text.ts'
 
@@ -33,10 +32,10 @@ interface Edit {
   readonly text: string
 }
 
-/** Stands for the condition. PostgreSQL takes no NUL in a text, so no statement has one. */
+/** Placeholder of the condition. PostgreSQL accepts no NUL in a text, so no statement contains one. */
 const CONDITION = '\0'
 
-/** Comments and quoted text, which hold no word of the statement; words; what divides. `$1` is neither. */
+/** Comments and quoted text, which contain no words of the statement; words; separators. `$1` is none of these. */
 const TOKENS =
   /--[^\n]*|\/\*[\s\S]*?\*\/|e'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$([a-z_]\w*)?\$[\s\S]*?\$\1\$|[a-z_][\w$]*|[(),;]/gi
 
@@ -68,7 +67,7 @@ function tokensOf(text: string): readonly Token[] {
   return tokens
 }
 
-/** @param isWhole nothing is around it, and the end of the text is its end */
+/** @param isWhole true if nothing surrounds the statement, so that it ends at the end of the text */
 function editsOf(tokens: readonly Token[], end: number, isWhole: boolean): readonly Edit[] | undefined {
   const [first] = tokens
   switch (first?.word) {
@@ -95,7 +94,7 @@ function wrapped(first: Token, end: number): readonly Edit[] {
 
 const STATEMENTS: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge', 'values'])
 
-/** Each part that writes gets the condition, and the statement that reads them. */
+/** Every writing part gets the condition, and so does the statement that reads them. */
 function ofWith(tokens: readonly Token[], end: number, isWhole: boolean): readonly Edit[] | undefined {
   const [first] = tokens as readonly [Token, ...Token[]]
   const own = tokens.filter(({ depth }) => depth === first.depth)
@@ -149,7 +148,7 @@ const BEHIND: ReadonlySet<string> = new Set([
   'returning',
 ])
 
-/** Into the WHERE of a statement, or as one. */
+/** Adds the condition to the WHERE of a statement, or adds a WHERE. */
 function withCondition(tokens: readonly Token[], end: number): readonly Edit[] | undefined {
   const depth = tokens[0]?.depth
   const own = tokens.filter((token) => token.depth === depth)

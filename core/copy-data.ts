@@ -1,9 +1,9 @@
-/** From here on data is asked whether it is cyclic. */
+/** From this depth on, data is checked for cycles. */
 const DEEP = 100
 
 /**
- * Copies arrays, plain objects, bytes and dates, however deep; anything else, such as an instance of a class, is shared with the
- * original. For values that user code gets more than once and may write into.
+ * Copies arrays, plain objects, bytes and dates at any depth; everything else, such as class instances, is shared with the
+ * original. For values that user code receives more than once and may modify.
  */
 export function copyData<T>(value: T): T {
   return copied(value, 0, undefined) as T
@@ -27,7 +27,7 @@ function copied(value: unknown, depth: number, copies: Map<object, unknown> | un
   const copy: Record<string, unknown> = prototype === null ? Object.create(null) : {}
   seen?.set(value, copy)
   for (const [name, each] of Object.entries(value)) {
-    // An own property of this name is data, as JSON.parse makes it.
+    // An own property of this name is data, as created by JSON.parse.
     if (name === '__proto__')
       Object.defineProperty(copy, name, {
         value: copied(each, depth + 1, seen),

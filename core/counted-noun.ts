@@ -1,5 +1,5 @@
 /**
- * A number with its noun: `1 key`, `2 keys`. What agrees with it goes along: `counted(n, 'key is held', 'keys are held')`.
+ * A number with its noun: `1 key`, `2 keys`, and with words that agree with it: `counted(n, 'key is held', 'keys are held')`.
  * @param many @default `one` with an s
  */
 export function counted(count: number, one: string, many: string = `${one}s`): string {

@@ -1,4 +1,4 @@
-/** Wakes other processes: one debounced `NOTIFY`, never inside a business transaction. */
+/** Wakes other processes with a debounced `NOTIFY`, never inside a business transaction. */
 import { createHash } from 'node:crypto'
 import { BatchedCalls } from './batched-calls.ts'
 import type { Clock } from './clock.ts'
@@ -13,12 +13,13 @@ export function notifyChannelOf(part: string, schema: string): string {
   return `concordat_${part}_#${createHash('sha256').update(schema).digest('hex').slice(0, 16)}`
 }
 
-/** The server takes less than 8 000 bytes. */
+/** The server accepts less than 8 000 bytes. */
 const MAX_PAYLOAD = 7_900
 
 /**
- * Sends items as one payload, joined with commas (`''` when they are too many: look everywhere): at once when the last one
- * is `everyMs` ago, else when it will be. Each item once. Failures are ignored, who listens polls anyway.
+ * Sends items as one payload, joined with commas (`''` if there are too many, meaning: check everything). Sends at once if the
+ * last payload was sent at least `everyMs` ago, otherwise at that time. Each item once. Ignores failures, because listeners also
+ * poll.
  */
 export function debouncedNotify(
   sql: SqlExecutor,

@@ -1,10 +1,10 @@
 /**
- * A process that only reads what services declare, as `npx concordat asyncapi` and `topology` do. It imports a user's
- * module; nothing that module declares may run in it.
+ * A process that only reads the declarations of services, as `npx concordat asyncapi` and `topology` do. It imports a user's
+ * module; nothing that the module declares may run in it.
  */
 import { ConcordatError } from './errors.ts'
 
-/** Something was started in a process that reads declarations. Move the start to another module. */
+/** Something was started in a process that only reads declarations. Move the start to another module. */
 export class ReadsDeclarationsOnly extends ConcordatError {
   readonly code = 'core.reads_declarations' as const
   readonly retryable = false as const
@@ -16,16 +16,16 @@ export class ReadsDeclarationsOnly extends ConcordatError {
   }
 }
 
-/** The same for every copy of the package in the process. */
+/** Shared by all copies of the package in the process. */
 const MARK: unique symbol = Symbol.for('concordat.reads-declarations') as never
 
-/** From now on nothing starts in this process. */
+/** From now on, nothing starts in this process. */
 export function readDeclarationsOnly(): void {
   Object.defineProperty(globalThis, MARK, { value: true, configurable: true })
 }
 
 /**
- * For what the command line itself runs beside what a module declares, such as its place on the bus.
+ * For work that the command line itself runs besides the declarations of a module, such as joining the bus.
  * @param start allowed until it returns or awaits for the first time
  */
 export function startedByUs<T>(start: () => T): T {

@@ -1,4 +1,4 @@
-/** Makes the error class of a part: its `code` tells what happened, and which fields the error has. */
+/** Creates the error class of a part: its `code` says what happened and determines the fields of the error. */
 import { ConcordatError, said, toError } from './errors.ts'
 
 /** Error of a part. Comparing its `code` narrows it to the fields of that code. */
@@ -8,7 +8,7 @@ export type ErrorOf<Fields, Code extends keyof Fields = keyof Fields> = Code ext
 
 type Message<Fields> = string | ((fields: Fields, cause: unknown) => string)
 
-/** Message of each code: a text, or a function of the fields and the cause. No field may replace `name` or `code` of the error. */
+/** Message of each code: a text, or a function of the fields and the cause. No field may be called `name` or `code`. */
 export type Messages<Fields> = {
   readonly [Code in keyof Fields]: Extract<keyof Fields[Code], 'name' | 'code'> extends never
     ? Message<Fields[Code]>
@@ -49,8 +49,8 @@ export function errorClass<Fields>(
 }
 
 /**
- * True for an error of this class with one of these codes. Where errors of user functions arrive too, `hasCode` is not enough: user code
- * may rebuild an error of another service, with its code. Never throws.
+ * True for an error of this class with one of these codes. Use it where errors of user functions arrive too: `hasCode` is not
+ * enough there, because user code may create an error with the code of another service. Never throws.
  */
 export function isOf<Fields, Code extends keyof Fields>(
   error: unknown,
@@ -60,7 +60,7 @@ export function isOf<Fields, Code extends keyof Fields>(
   try {
     return error instanceof type && codes.some((code) => error.code === code)
   } catch {
-    // A proxy may refuse to say what it is; then it is none of ours.
+    // A proxy may refuse to reveal its class; it is then none of ours.
     return false
   }
 }

@@ -12,7 +12,7 @@ export function readInstant(clock: Clock): Instant {
 }
 
 /**
- * The larger advance of the two clocks: the monotonic one stops while the machine is suspended, and the wall clock may be set
+ * The larger advance of the two clocks: the monotonic clock stops while the machine is suspended, and the wall clock may be set
  * back, which counts as no advance.
  */
 export function elapsedMs(from: Instant, to: Instant): number {

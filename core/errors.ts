@@ -1,15 +1,14 @@
 import { fieldOf, readable } from './thrown-values.ts'
 
 /**
- * The base of every error this package throws at run time. Match on `code`, never on the text or the class:
- * two copies of the package in one tree have two classes but one code.
- *
- * Wrong options are `TypeError` / `RangeError` at construction (see `invalidOption`), not a `ConcordatError`.
+ * The base of every error that this package throws at run time. Match on `code`, never on the text or the class: two copies of
+ * the package in one tree have two classes but one code. Invalid options are a `TypeError` / `RangeError` at construction (see
+ * `invalidOption`), not a `ConcordatError`.
  */
 export abstract class ConcordatError extends Error {
   /** Stable identifier, `<folder>.<what>`, e.g. `locks.lost`. */
   abstract readonly code: string
-  /** True when the same call may succeed later without a change of code, data or configuration. */
+  /** True if the same call may succeed later without a change of code, data or configuration. */
   abstract readonly retryable: boolean
 
   constructor(message: string, options?: ErrorOptions) {
@@ -18,17 +17,17 @@ export abstract class ConcordatError extends Error {
   }
 }
 
-/** False only for an error that says so itself (`retryable === false`); anything else may be tried again. */
+/** False only for an error that says so itself (`retryable === false`); all others may be retried. */
 export function isRetryable(error: unknown): boolean {
   return fieldOf(error, 'retryable') !== false
 }
 
-/** True when `error` carries this stable code. */
+/** True if `error` has this stable code. */
 export function hasCode(error: unknown, code: string): boolean {
   return fieldOf(error, 'code') === code
 }
 
-/** Lists the error, its cause, the cause of that, and so on: a library may have wrapped the error of a driver. */
+/** Lists the error, its cause, the cause of the cause, and so on: a library may have wrapped the error of a driver. */
 export function causesOf(error: unknown): readonly object[] {
   const causes: object[] = []
   for (let each = error; typeof each === 'object' && each !== null && !causes.includes(each); ) {
@@ -39,8 +38,8 @@ export function causesOf(error: unknown): readonly object[] {
 }
 
 /**
- * The value itself when it is an `Error` that can be read, else an `Error` that wraps it as its `cause`, or stands in its place. Never
- * throws. What the value says about itself counts: its `message`, its `code`, and that it is not `retryable`.
+ * Returns the value itself if it is a readable `Error`, otherwise an `Error` that has it as its `cause` or replaces it. Never
+ * throws. Takes over the value's own `message`, `code` and `retryable: false`.
  */
 export function toError(thrown: unknown): Error {
   const value = readable(thrown)
@@ -50,7 +49,7 @@ export function toError(thrown: unknown): Error {
   return Object.assign(error, typeof code === 'string' ? { code } : {}, retryable === false ? { retryable } : {})
 }
 
-/** A text that an error says of itself, whatever its program made of that. Never throws. */
+/** Reads a text field of an error, whatever its program assigned to it. Never throws. */
 export function said(error: Error, field: 'name' | 'message' | 'stack'): string {
   try {
     const value: unknown = error[field]
@@ -65,8 +64,8 @@ function textOf(value: unknown): string {
 }
 
 /**
- * A `RangeError` (value out of range) or `TypeError` (wrong kind) for an option, naming its path, its value and the
- * remedy: `sink("orders").maxAttempts: expected a whole number >= 1, got 0`.
+ * A `RangeError` (value out of range) or `TypeError` (wrong type) for an option, with its path, its value and the remedy:
+ * `sink("orders").maxAttempts: expected a whole number >= 1, got 0`.
  */
 export function invalidOption(path: string, value: unknown, expected: string): TypeError | RangeError {
   const text = `${path}: expected ${expected}, got ${show(value)}`
@@ -91,7 +90,7 @@ function shown(value: unknown): string {
   if (typeof value === 'number') return String(value)
   if (typeof value === 'bigint') return `${value}n`
   if (value instanceof Uint8Array) return `${value.byteLength} bytes`
-  // JSON has null for it.
+  // JSON writes null for it.
   if (value instanceof Date && Number.isNaN(value.getTime())) return 'Invalid Date'
   return JSON.stringify(value) ?? String(value)
 }
@@ -104,7 +103,7 @@ function tagOf(value: unknown): string {
   }
 }
 
-/** Checks a whole number in `[min, max]`. @throws RangeError / TypeError naming the path */
+/** Checks a whole number in `[min, max]`. @throws RangeError / TypeError with the path */
 export function requireInteger(
   path: string,
   value: unknown,
@@ -116,15 +115,16 @@ export function requireInteger(
   throw invalidOption(path, value, `a whole number >= ${min}${upper}`)
 }
 
-/** Checks a non-empty string. @throws TypeError naming the path */
+/** Checks a non-empty string. @throws TypeError with the path */
 export function requireText(path: string, value: unknown): string {
   if (typeof value === 'string' && value.length > 0) return value
   throw invalidOption(path, value, 'a non-empty string')
 }
 
 /**
- * The same for text that a row of PostgreSQL keeps: NUL is refused there, and half a surrogate pair becomes another character.
- * @throws TypeError naming the path
+ * Like `requireText`, for text stored in a row of PostgreSQL: it refuses NUL, and half a surrogate pair would become another
+ * character.
+ * @throws TypeError with the path
  */
 export function requireStorable(path: string, value: unknown): string {
   const text = requireText(path, value)

@@ -1,6 +1,6 @@
 /**
- * Any well-formed text as PostgreSQL can keep it, which has no NUL: that one and the character after it are written as two.
- * Prefixes stay prefixes, and the order of the bytes stays.
+ * Converts any well-formed text to one that PostgreSQL can store, i.e. without NUL: NUL and the character after it are each
+ * written as two. Prefixes stay prefixes, and the byte order is kept.
  */
 const NUL = '\0'
 const NEXT = '\u0001'

@@ -4,18 +4,17 @@ import { type Clock, isOnVirtualTime, systemClock } from './clock.ts'
 export const LONGEST_RUN_MS = 10
 
 /**
- * Gives the event loop a turn between two calls of user code. A loop whose handlers never wait for I/O runs on microtasks alone: no
- * timer, heartbeat, acknowledgement or signal is served until the whole backlog is done.
- *
- * Call `isDue()` after each call of user code, and continue in `next()` when it returns true. All loops on one clock share one
- * measure, so a row of short loops counts as one run. Never due on a clock that does not move while code runs (a fake one),
- * nor on virtual time, which keeps simulations deterministic.
+ * Gives the event loop a turn between two calls of user code. A loop whose handlers never wait for I/O runs on microtasks alone:
+ * no timer, heartbeat, acknowledgement or signal is processed until the whole backlog is done. Call `isDue()` after each call of
+ * user code, and continue in `next()` if it returns true. All loops on one clock share one measurement, so that a row of short
+ * loops counts as one run. Never due on a clock that does not move while code runs (a fake clock), nor on virtual time, so that
+ * simulations stay deterministic.
  */
 export class EventLoopTurns {
   readonly #clock: Clock
-  /** When this run of the loop began; `undefined` until the first question after a turn. */
+  /** Start of this run; `undefined` until the first question after a turn. */
   #beganAt: number | undefined
-  /** When this run was last asked about. */
+  /** Time of the last question about this run. */
   #askedAt = 0
   readonly #waiting: Array<() => void> = []
   #isAsked = false
@@ -24,7 +23,7 @@ export class EventLoopTurns {
     this.#clock = clock
   }
 
-  /** Whether callbacks and microtasks have run for `LONGEST_RUN_MS` without a turn of the event loop. */
+  /** True if callbacks and microtasks have run for `LONGEST_RUN_MS` without a turn of the event loop. */
   isDue(): boolean {
     if (isOnVirtualTime()) return false
     const now = this.#clock.now()
@@ -38,20 +37,20 @@ export class EventLoopTurns {
     return ranMs >= LONGEST_RUN_MS || ranMs < 0
   }
 
-  /** Reads the clock for `wallTime`: after user code, which may have kept the loop for long. */
+  /** Reads the clock for `wallTime`: call it after user code, which may have run for long. */
   look(): void {
     this.#askedAt = this.#clock.now()
   }
 
   /**
-   * Wall time of the last `isDue()`, which loops call before each item, or `look()`, while its run goes on; the present time otherwise.
-   * Reading a clock costs more than all else that is decided for a message.
+   * Wall time of the last `look()` or `isDue()` (which loops call before each item) while its run continues; the current time
+   * otherwise. Reading a clock costs more than everything else that is decided per message.
    */
   get wallTime(): number {
     return this.#beganAt === undefined ? this.#clock.now() : this.#askedAt
   }
 
-  /** Calls `goOn` after a turn of the event loop. One waiting loop goes on per turn, first come, first served. */
+  /** Calls `goOn` after a turn of the event loop. One waiting loop continues per turn, first come, first served. */
   afterTurn(goOn: () => void): void {
     this.#waiting.push(goOn)
     this.#askForTurn()
@@ -67,7 +66,7 @@ export class EventLoopTurns {
     if (this.isDue()) await this.next()
   }
 
-  /** Once per turn: of two immediates of one turn the second would let a loop go on that has only just begun to wait. */
+  /** Once per turn: with two immediates in one turn, the second would continue a loop that has only just started to wait. */
   #askForTurn(): void {
     if (this.#isAsked) return
     this.#isAsked = true

@@ -1,9 +1,12 @@
-/** How long the event loop of this process did not turn: code that computes, or a process that gets no CPU or is frozen. */
+/**
+ * Measures how long the event loop of this process was blocked: by code that computes, or because the process gets no CPU or is
+ * frozen.
+ */
 import { clearInterval, setInterval } from 'node:timers'
 import { MINUTE } from './clock.ts'
 
 const EVERY_MS = 500
-/** Shorter delays are those of a busy process. */
+/** Shorter delays are normal in a busy process. */
 const LEAST_MS = 250
 const WINDOW_MS = 1 * MINUTE
 
@@ -13,8 +16,8 @@ interface Block {
 }
 
 /**
- * Measures how late a timer fires. It runs on the timers of the process, whatever clock its parts have: a fake clock says
- * nothing of the event loop.
+ * Measures how late a timer fires. It uses the timers of the process, whatever clock its parts use: a fake clock says nothing
+ * about the event loop.
  */
 class EventLoopWatch {
   #watchers = 0
@@ -57,12 +60,12 @@ class EventLoopWatch {
 
 const watch = new EventLoopWatch()
 
-/** Watches until the returned function is called. Any number of parts may watch: it is one timer. */
+/** Watches until the returned function is called. All watchers share one timer. */
 export function watchEventLoop(): () => void {
   return watch.start()
 }
 
-/** How long the event loop was blocked within the last minute, in pieces of at least 250 ms; 0 while nothing watches. */
+/** How long the event loop was blocked within the last minute, counting blocks of at least 250 ms; 0 without a watcher. */
 export function eventLoopBlockedMs(): number {
   return Math.min(MINUTE, watch.blockedMs(performance.now()))
 }

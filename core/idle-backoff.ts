@@ -3,8 +3,8 @@ import type { Clock } from './clock.ts'
 const FIRST_PAUSE_MS = 5
 
 /**
- * Pauses of an idle loop: 5 ms, doubled up to a maximum, until `wake` is called. A wake-up restarts with short pauses,
- * because it may arrive before the commit that it announces.
+ * Pauses of an idle loop: 5 ms, doubled up to a maximum, until `wake` is called. A wake-up restarts with short pauses, because it
+ * may arrive before the commit that it announces.
  */
 export class IdleBackoff {
   readonly #clock: Clock
@@ -25,12 +25,12 @@ export class IdleBackoff {
     this.#sleeping?.abort()
   }
 
-  /** There was work: the next pauses are short. */
+  /** Called after work was found: the next pauses are short. */
   reset(): void {
     this.#pauseMs = Math.min(FIRST_PAUSE_MS, this.#maxMs)
   }
 
-  /** There may be work in a moment: a pause that has begun is cut to a short one. */
+  /** Called when there may be work in a moment: the current pause is shortened. */
   soon(): void {
     const isLong = this.#pauseMs > FIRST_PAUSE_MS
     this.reset()
@@ -39,7 +39,7 @@ export class IdleBackoff {
     this.#sleeping.abort()
   }
 
-  /** Returns at once when woken since the last call. */
+  /** Returns at once if woken since the last call. */
   async wait(): Promise<void> {
     while (!this.#woken) {
       this.#isEarlier = false

@@ -3,8 +3,8 @@ import { throwFromOwnStatement } from './own-statements.ts'
 import type { SqlClient, SqlTransaction, TransactionLimits } from './sql.ts'
 
 /**
- * A transaction that the server ends when its process does not go on with it: who waits for
- * its locks waits no longer than this. Where no other process can wait it is a transaction as any other.
+ * A transaction that the server ends if its process does not continue it, so that others do not wait longer than this for its
+ * locks. In a database where no other process can wait, it is an ordinary transaction.
  */
 export function limitedTransaction<T>(
   sql: SqlClient,
@@ -29,7 +29,7 @@ function limitedWork<T>(work: (tx: SqlTransaction) => Promise<T>, idleMs: number
 const MAX_MS = 2 ** 31 - 1
 
 /**
- * How long a transaction in which handlers run may get no statement: a minute, or twice as long as its handler may take.
+ * Maximum time without a statement in a transaction in which handlers run: a minute, or twice the allowed time of the handler.
  * @param slowAfterMs of the binding, or the time limit of a step
  */
 export function handlersIdleMs(slowAfterMs = 0): number {
@@ -37,10 +37,10 @@ export function handlersIdleMs(slowAfterMs = 0): number {
 }
 
 /**
- * Client for transactions in which handlers run. The server ends one that gets no statement for `handlersIdleMs`. Otherwise a process that
- * is frozen or disconnected would keep its messages from the member that has them now until the server learns from TCP that the connection
- * is gone. A prepared transaction has no session, and no limit.
- * @param slowAfterMs as of `handlersIdleMs`
+ * Client for transactions in which handlers run. The server ends a transaction that gets no statement for `handlersIdleMs`.
+ * Otherwise a frozen or disconnected process would keep its messages from the member that now owns them, until TCP reports the
+ * lost connection. A prepared transaction has no session, and no limit.
+ * @param slowAfterMs as for `handlersIdleMs`
  */
 export function handlersClient(sql: SqlClient, slowAfterMs?: number): SqlClient {
   const idleMs = handlersIdleMs(slowAfterMs)

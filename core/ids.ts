@@ -1,12 +1,15 @@
 import { v5 } from 'uuid'
 import { restartRandomIds } from './random-id.ts'
 
-/** Random bytes are drawn for this many ids at a time: a draw costs more than everything else about an id. */
+/** Number of ids for which random bytes are drawn at once: a draw costs more than everything else about an id. */
 const IDS_PER_DRAW = 256
 const BYTES = 16
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
-/** `hex` is `random` as text; `head` what ids of one millisecond begin with while the upper 18 bits of the sequence are the same. */
+/**
+ * `hex` is `random` as text; `head` is the prefix shared by ids of one millisecond while the upper 18 bits of the sequence are
+ * equal.
+ */
 const state = {
   random: new Uint8Array(0),
   hex: '',
@@ -19,7 +22,7 @@ const state = {
 }
 
 /**
- * A new UUIDv7: unique without coordination, sortable by creation time, and strictly rising within this process.
+ * A new UUIDv7: unique without coordination, sortable by creation time, and strictly increasing within this process.
  * @see RFC 9562 section 5.7
  */
 export function newId(): string {
@@ -54,13 +57,16 @@ function headOf(): string {
   return state.head
 }
 
-/** Discards the ids of `newId` and `randomId` that were drawn in advance: the next ids depend only on the current randomness and time. */
+/**
+ * Discards the ids of `newId` and `randomId` that were drawn in advance: the next ids depend only on the current randomness and
+ * time.
+ */
 export function restartIds(): void {
   Object.assign(state, { random: new Uint8Array(0), hex: '', next: 0, ms: 0, sequence: 0 })
   restartRandomIds()
 }
 
-/** A new millisecond starts at a random 31-bit sequence; within one, or when the clock goes back, it counts up. */
+/** A new millisecond starts at a random 31-bit sequence; within a millisecond, or when the clock goes back, it counts up. */
 function advance(now: number, at: number): void {
   if (now > state.ms) {
     state.ms = now
@@ -72,7 +78,7 @@ function advance(now: number, at: number): void {
   }
 }
 
-/** The one UUIDv5 of these words: what is made again from the same origin gets the same id. @see RFC 9562 section 5.5 */
+/** The UUIDv5 of these words: the same words always give the same id. @see RFC 9562 section 5.5 */
 export function derivedId(...words: readonly (string | number)[]): string {
   return v5(JSON.stringify(words), NAMESPACE)
 }

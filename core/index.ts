@@ -1,6 +1,5 @@
 /**
- * What users implement, match or inject: clock, codecs, errors, logger, schema, SQL.
- *
+ * Interfaces that users implement, match or inject: clock, codecs, errors, logger, schema, SQL.
  * @module
  */
 export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'

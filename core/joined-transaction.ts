@@ -1,9 +1,8 @@
 /**
- * A transaction that the caller's library begins and ends, as a `SqlTransaction`. Every adapter of such a transaction is made here.
- *
- * It is bound to one transaction. As it is made it asks the server for the id of the transaction, ahead of all that the caller sends
- * from then on. Each statement carries that id as a condition: queued behind a ROLLBACK, or on a connection on which another
- * transaction has begun meanwhile, it does nothing and rejects with `core.sql_transaction_missing`.
+ * A transaction that the caller's library begins and ends, as a `SqlTransaction`. All adapters for such transactions are created
+ * here. It is bound to one transaction. At its creation it asks the server for the id of the transaction, before anything that
+ * the caller sends afterwards. Each statement carries that id as a condition: if it is queued behind a ROLLBACK, or sent on a
+ * connection on which another transaction has begun, it does nothing and rejects with `core.sql_transaction_missing`.
  */
 
 import { conditional } from './conditional-statement.ts'
@@ -13,17 +12,17 @@ import { SqlError } from './sql-error.ts'
 import { fromDriver } from './sql-unavailable.ts'
 import { fieldOf } from './thrown-values.ts'
 
-/** Runs one statement of ours in a library's transaction. */
+/** Runs one of our statements in a library's transaction. */
 export type Run = (text: string, parameters: readonly unknown[]) => Promise<unknown>
 
 interface JoinedOptions {
-  /** Object that the library creates per transaction: all adapters with the same object are one. */
+  /** Object that the library creates per transaction: adapters with the same object are treated as one. */
   readonly of?: object | undefined
-  /** Called before each statement. @throws when the library says that its transaction has ended */
+  /** Called before each statement. @throws if the library reports that its transaction has ended */
   readonly requireOpen?: (() => void) | undefined
 }
 
-/** Asks at once: call it where the transaction is open, not when its first statement is due. */
+/** Asks the server at once: call it while the transaction is open, not when its first statement is due. */
 export function joinedTransaction(run: Run, { of, requireOpen }: JoinedOptions = {}): SqlTransaction {
   const known = of && made.get(of)
   if (known !== undefined) return known
@@ -42,7 +41,7 @@ export function joinedTransaction(run: Run, { of, requireOpen }: JoinedOptions =
 
 const made = new WeakMap<object, SqlTransaction>()
 
-/** The server's answer about the transaction. */
+/** What the server said about the transaction. */
 interface Known {
   readonly id: string
   /** The transaction ends with `PREPARE TRANSACTION`. */
@@ -58,7 +57,7 @@ class JoinedTransaction {
     this.#run = run
     this.#requireOpen = requireOpen
     this.known = this.#learn()
-    // Each statement rejects with it.
+    // Every statement rejects with it.
     this.known.catch(() => {})
   }
 
@@ -75,7 +74,7 @@ class JoinedTransaction {
     return result
   }
 
-  /** Outside of a transaction it is the id of the question alone, which no later statement has. */
+  /** Outside of a transaction, the id belongs to this question alone, and no later statement has it. */
   async #learn(): Promise<Known> {
     const { rows } = await this.#ask(
       `SELECT pg_current_xact_id()::text AS id, coalesce(current_setting('${PREPARED_SETTING}', true), '') = 'on' AS "isPrepared"`,
@@ -84,7 +83,7 @@ class JoinedTransaction {
     return rows[0] as Known
   }
 
-  /** An id that was current once and is current now was so all the time. @throws `core.sql_transaction_missing` */
+  /** An id that was current before and is current now was current all the time. @throws `core.sql_transaction_missing` */
   async #requireCurrent(id: string): Promise<void> {
     const { rows } = await this.#ask('SELECT pg_current_xact_id_if_assigned()::text AS id', [])
     if ((rows[0] as { readonly id: string | null }).id !== id) throw new SqlError('core.sql_transaction_missing')
