@@ -1,7 +1,8 @@
 /**
- * Async contexts: which of them end with the code inside, and which code outlives its caller. Example: a handler returns
- * `locks.using(...)`. When its caller receives the value, the lease is over, and nothing around the running code says under which
- * lease the value was produced. So `using` hands out its value here while its context still exists.
+ * Async contexts: which of them end with the code inside, and which code outlives its caller.
+ *
+ * Example: a handler returns `locks.using(...)`. When its caller receives the value, the lease is over, and nothing around the
+ * running code says under which lease the value was produced. So `using` hands out its value here while its context still exists.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 

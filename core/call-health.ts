@@ -40,8 +40,9 @@ export interface CallHealthFields {
  * Health of a part that calls a server. `up` means that the last call of each kind succeeded or conflicted with others, or was
  * not repeated for 8 s while a probe succeeded. A successful call or probe says nothing about other kinds: a server may allow
  * reads and refuse writes, or write one key and not another. A part without calls, or with a failed one, probes the server every
- * few seconds, so that a server's failure or recovery is reported within ten seconds. Its timers do not keep the process alive. A
- * part that made no call yet is `idle` and probes nothing.
+ * few seconds, so that a server's failure or recovery is reported within ten seconds.
+ *
+ * Its timers do not keep the process alive. A part that made no call yet is `idle` and probes nothing.
  */
 export class CallHealth {
   readonly #fields: CallHealthFields

@@ -1,7 +1,8 @@
 /**
- * Time as a dependency. Code that waits or measures takes a `Clock`, so that tests control the time. `now()` is wall time and may
- * jump; `monotonic()` never goes back but stops while the machine is suspended. Leases compare both (see `locks/`); durations use
- * `monotonic()`; times that leave the process use `now()`.
+ * Time as a dependency. Code that waits or measures takes a `Clock`, so that tests control the time.
+ *
+ * `now()` is wall time and may jump; `monotonic()` never goes back but stops while the machine is suspended. Leases compare both
+ * (see `locks/`); durations use `monotonic()`; times that leave the process use `now()`.
  */
 export interface Clock {
   /** Wall time in epoch milliseconds. */

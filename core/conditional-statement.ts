@@ -1,7 +1,8 @@
 /**
  * Makes a statement depend on a condition: if it is false, the statement changes nothing, calls no function and returns no row.
- * It remains one statement, so nothing can come between the condition and the work. The condition must not be volatile.
- * PostgreSQL then checks it once, before it runs any part of the plan (a one-time filter).
+ * It remains one statement, so nothing can come between the condition and the work.
+ *
+ * The condition must not be volatile. PostgreSQL then checks it once, before it runs any part of the plan (a one-time filter).
  */
 import { keptByText } from './kept-by-text.ts'
 

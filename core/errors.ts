@@ -2,8 +2,9 @@ import { fieldOf, readable } from './thrown-values.ts'
 
 /**
  * The base of every error that this package throws at run time. Match on `code`, never on the text or the class: two copies of
- * the package in one tree have two classes but one code. Invalid options are a `TypeError` / `RangeError` at construction (see
- * `invalidOption`), not a `ConcordatError`.
+ * the package in one tree have two classes but one code.
+ *
+ * Invalid options are a `TypeError` / `RangeError` at construction (see `invalidOption`), not a `ConcordatError`.
  */
 export abstract class ConcordatError extends Error {
   /** Stable identifier, `<folder>.<what>`, e.g. `locks.lost`. */

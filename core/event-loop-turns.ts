@@ -5,10 +5,11 @@ export const LONGEST_RUN_MS = 10
 
 /**
  * Gives the event loop a turn between two calls of user code. A loop whose handlers never wait for I/O runs on microtasks alone:
- * no timer, heartbeat, acknowledgement or signal is processed until the whole backlog is done. Call `isDue()` after each call of
- * user code, and continue in `next()` if it returns true. All loops on one clock share one measurement, so that a row of short
- * loops counts as one run. Never due on a clock that does not move while code runs (a fake clock), nor on virtual time, so that
- * simulations stay deterministic.
+ * no timer, heartbeat, acknowledgement or signal is processed until the whole backlog is done.
+ *
+ * Call `isDue()` after each call of user code, and continue in `next()` if it returns true. All loops on one clock share one
+ * measurement, so that a row of short loops counts as one run. Never due on a clock that does not move while code runs (a fake
+ * clock), nor on virtual time, so that simulations stay deterministic.
  */
 export class EventLoopTurns {
   readonly #clock: Clock

@@ -1,5 +1,6 @@
 /**
  * Interfaces that users implement, match or inject: clock, codecs, errors, logger, schema, SQL.
+ *
  * @module
  */
 export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'

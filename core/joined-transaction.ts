@@ -1,7 +1,9 @@
 /**
  * A transaction that the caller's library begins and ends, as a `SqlTransaction`. All adapters for such transactions are created
- * here. It is bound to one transaction. At its creation it asks the server for the id of the transaction, before anything that
- * the caller sends afterwards. Each statement carries that id as a condition: if it is queued behind a ROLLBACK, or sent on a
+ * here.
+ *
+ * It is bound to one transaction. At its creation it asks the server for the id of the transaction, before anything that the
+ * caller sends afterwards. Each statement carries that id as a condition: if it is queued behind a ROLLBACK, or sent on a
  * connection on which another transaction has begun, it does nothing and rejects with `core.sql_transaction_missing`.
  */
 
@@ -121,7 +123,10 @@ function resultOf(answer: unknown): SqlResult<object> {
   return { rows: found, rowCount: rowCount ?? affected ?? found.length }
 }
 
-/** The error of the driver, with its SQLSTATE in `code`. What libraries put around it holds the values of the statement. */
+/**
+ * The error of the driver, with its SQLSTATE in `code`. The errors that libraries wrap around it contain the values of the
+ * statement.
+ */
 function withState(error: unknown): unknown {
   const chain: object[] = []
   for (let at = error; typeof at === 'object' && at !== null && !chain.includes(at); ) {

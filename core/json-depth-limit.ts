@@ -1,11 +1,14 @@
-/** Parsing JSON of strangers: `JSON.parse` takes seconds for megabytes of opening brackets, and nothing else runs meanwhile. */
+/**
+ * Parses JSON from untrusted sources: `JSON.parse` takes seconds for megabytes of opening brackets, and blocks everything
+ * meanwhile.
+ */
 
 /** Shorter texts are parsed in milliseconds, however deep they are nested. */
 export const DEPTH_CHECKED = 64 * 1024
 export const MOST_LEVELS = 1_000
 const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from('"\\[]{}')
 
-/** False: it is longer than 64 KiB and nested deeper than `MOST_LEVELS`. One pass, which parses nothing. */
+/** False if the text is longer than 64 KiB and nested deeper than `MOST_LEVELS`. One pass without parsing. */
 export function isShallow(text: string | Uint8Array): boolean {
   if (text.length <= DEPTH_CHECKED) return true
   const bytes = typeof text === 'string' ? Buffer.from(text) : text
@@ -21,7 +24,7 @@ export function isShallow(text: string | Uint8Array): boolean {
   return true
 }
 
-/** Same as `JSON.parse`. @throws SyntaxError also when the value is nested too deep */
+/** Same as `JSON.parse`. @throws SyntaxError also if the value is nested too deep */
 export function parseShallow(text: string): unknown {
   if (!isShallow(text)) throw new SyntaxError(`JSON nested deeper than ${MOST_LEVELS} levels`)
   return JSON.parse(text)

@@ -1,7 +1,7 @@
 /** A caller whose texts are always new would fill the memory. */
 const MOST_KEPT = 1_000
 
-/** Returns a function that keeps what `make` made of a text, unless it is `undefined`. At a thousand texts it forgets all. */
+/** Returns a function that caches the results of `make` by text, except `undefined`. The cache is cleared at a thousand texts. */
 export function keptByText<T>(make: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>()
   return (text) => {

@@ -1,10 +1,10 @@
-/** The life of a part that is started and closed, the same for every part. */
+/** Start and close of a part, the same for every part. */
 export class Lifecycle {
   readonly #closedError: () => Error
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
-  /** @param closedError the part's own error for a call after `close` */
+  /** @param closedError creates the part's own error for a call after `close` */
   constructor(closedError: () => Error) {
     this.#closedError = closedError
   }
@@ -24,8 +24,8 @@ export class Lifecycle {
   }
 
   /**
-   * Begins once: a second call has the outcome of the first, unless that failed.
-   * @throws what `begin` throws; the error of a closed part, also when `close` is called before it has begun
+   * Starts once: later calls have the outcome of the first, unless it failed.
+   * @throws the errors of `begin`; the error of a closed part, also if `close` is called before the start is complete
    */
   async start(begin: () => Promise<void>): Promise<void> {
     this.requireOpen()

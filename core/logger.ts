@@ -3,7 +3,7 @@ import { hasMethods, wrongKind } from './option-checks.ts'
 import { stderrLine } from './stderr-line.ts'
 import { readableInLog } from './thrown-values.ts'
 
-/** The interface of a log sink. A pino logger satisfies it; payloads and secrets are never passed to it. */
+/** The interface of a logger. A pino logger satisfies it; payloads and secrets are never passed to it. */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void
   info(fields: Readonly<Record<string, unknown>>, message: string): void
@@ -25,13 +25,13 @@ export interface ContextLogger extends Logger {
 
 const ignore = (): void => {}
 
-/** Says nothing, whatever goes wrong: `logger: silentLogger`. */
+/** Logs nothing at all: `logger: silentLogger`. */
 export const silentLogger: Logger = Object.freeze({ debug: ignore, info: ignore, warn: ignore, error: ignore })
 
 /**
- * Writes warnings and errors to stderr, one line each, and drops the rest: what every part uses that gets no `logger`. Enough
- * for the first hour and for small programs; in production give one that keeps fields apart, such as pino.
- * `<time> WARN concordat: <message> | field=value field=value | Error: <message> (at <place>)`
+ * Writes warnings and errors to stderr, one line each, and drops the rest. Default of every part without a `logger`. Enough for
+ * small programs; in production use one with structured fields, such as pino. `<time> WARN concordat: <message> | field=value
+ * field=value | Error: <message> (at <place>)`
  */
 export const stderrLogger: Logger = Object.freeze({
   debug: ignore,
@@ -40,23 +40,23 @@ export const stderrLogger: Logger = Object.freeze({
   error: (fields: Readonly<Record<string, unknown>>, message: string) => toStderr('ERROR', fields, message),
 })
 
-/** Through `console`: `process.stderr` would end the process when the other end of its pipe is closed. */
+/** Uses `console`: `process.stderr` would end the process if the other end of its pipe is closed. */
 function toStderr(level: string, fields: Readonly<Record<string, unknown>>, message: string): void {
   const line = (said: typeof fields): string => stderrLine(new Date(systemClock.now()), level, said, message)
   try {
     // oxlint-disable-next-line no-console -- the one place that writes without being given something to write to
     console.error(line(fields))
   } catch {
-    // A field that cannot be read, such as an error made by hand.
+    // A field that cannot be read, such as an error built by hand.
     // oxlint-disable-next-line no-console -- as above
     console.error(line({}))
   }
 }
 
 /**
- * Returns the logger of an option, by default `stderrLogger`. Errors that it throws, for a full disk or a closed stream, are
- * dropped: a line that cannot be written must not fail the operation that it reports.
- * @throws TypeError naming the path
+ * Returns the logger of an option, by default `stderrLogger`. Errors that it throws, for example because of a full disk or a
+ * closed stream, are dropped: a line that cannot be written must not fail the operation that it reports.
+ * @throws TypeError with the path
  */
 export function checkLogger(path: string, logger: unknown): Logger {
   if (logger === undefined) return stderrLogger
@@ -64,7 +64,7 @@ export function checkLogger(path: string, logger: unknown): Logger {
   return harmless(requireLogger(path, logger))
 }
 
-/** The logger as it is. @throws TypeError naming the path */
+/** The logger unchanged. @throws TypeError with the path */
 export function requireLogger(path: string, logger: unknown): Logger {
   if (hasMethods(logger, ['debug', 'info', 'warn', 'error'])) return logger as Logger
   throw wrongKind(path, logger, 'a logger with debug, info, warn and error, such as pino()')
@@ -76,7 +76,7 @@ function harmless(logger: Logger): Logger {
       const result = write()
       if (result instanceof Promise) result.catch(ignore)
     } catch {
-      // There is nowhere left to say so.
+      // There is nowhere left to report this.
     }
   }
   const wrapped: Logger = {
@@ -98,7 +98,7 @@ function withLevelOf(logger: Logger & { level: unknown }, wrapped: Logger): Logg
   })
 }
 
-/** A serializer that throws would take the line with it. */
+/** A serializer that throws would lose the line. */
 function withReadable(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const err = readableInLog(fields['err'])
   return err === fields['err'] ? fields : { ...fields, err }

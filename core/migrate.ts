@@ -1,9 +1,9 @@
 /**
- * Versioned tables. Each part (`outbox`, `inbox`, `saga`, ...) has a list of migrations; the table `concordat_migration`
- * of a schema says which of them were applied.
+ * Versioned tables. Each part (`outbox`, `inbox`, `saga`, ...) has a list of migrations; the table `concordat_migration` of a
+ * schema lists the applied ones.
  *
- * Rolling upgrade: apply the new release's migrations first, then replace the processes one by one. A migration that the
- * release before it can work with says so in `worksWith`; after any other one the old release refuses to start.
+ * Rolling upgrade: apply the new release's migrations first, then replace the processes one by one. `worksWith` marks a migration
+ * that the previous release can work with; after any other migration, the old release refuses to start.
  */
 
 import { SECOND } from './clock.ts'
@@ -37,18 +37,20 @@ export interface SqlPart {
 /** Options of `migrate`. */
 export interface MigrateOptions {
   /**
-   * How long one try waits for a table that others hold, in ms. Other users of the table queue behind it, so it is short.
-   * @default 2 seconds
+   * How long one attempt waits for a table that others have locked, in ms. Other users of the table queue behind it, so it is
+   * short. @default 2 seconds
    */
   readonly lockTimeoutMs?: number | undefined
-  /** How long it tries altogether, in ms. @default 30 seconds */
+  /** Total time of all attempts, in ms. @default 30 seconds */
   readonly waitMs?: number | undefined
 }
 
 const MAX_MS = 2 ** 31 - 1
-/** A migration sends its statements without a pause, so one that is idle for longer belongs to a frozen or disconnected process. */
+/**
+ * A migration sends its statements without a pause, so one that is idle for longer belongs to a frozen or disconnected process.
+ */
 const IDLE_MS = 20 * SECOND
-/** A table of the schema, or the lock of those that migrate it. */
+/** A table of the schema, or the lock of the processes that migrate it. */
 const HELD = `n.nspname = $1::text OR k.locktype = 'advisory' AND k.objsubid = 1
   AND k.classid::bigint << 32 | k.objid::bigint = hashtextextended('concordat:' || $1::text, 0)`
 
@@ -57,13 +59,13 @@ function versionMismatch(schema: string, { name, migrations, call }: SqlPart, fo
 }
 
 /**
- * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
- * transaction lock: idempotent, and safe when several processes start at once. Looks first: where nothing is missing it
- * only reads, and needs no right to create anything. It waits for a table that others hold, and for
- * another process that migrates, a little at a time. The server ends the transaction of a migrating process that is frozen for 20 s.
- * @throws `core.sql_version` when a later release has migrated the tables and this one cannot work with them;
- * `core.migration_blocked` when others held a table, or migrated, for `waitMs`; `core.read_only` when something is missing on a server
- * that takes no writes; `core.rights_missing` when something is missing and the role may not make it
+ * Applies the missing `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory transaction lock:
+ * idempotent, and safe if several processes start at once. It checks first: if nothing is missing, it only reads and needs no
+ * right to create anything. It waits in short steps for tables that others have locked and for other migrating processes. The
+ * server ends the transaction of a migrating process that is frozen for 20 s.
+ * @throws `core.sql_version` if a later release has migrated the tables and this one cannot work with them;
+ * `core.migration_blocked` if others locked a table, or migrated, for `waitMs`; `core.read_only` if something is missing on a
+ * server that accepts no writes; `core.rights_missing` if something is missing and the role may not create it
  */
 export async function migrate(
   sql: SqlClient,
@@ -75,7 +77,7 @@ export async function migrate(
   await migrateTogether(sql, schema, [{ name: part, migrations, call: 'migrate' }], options)
 }
 
-/** Does the same for several parts in one transaction: all of them are there afterwards, or none was changed. */
+/** Does the same for several parts in one transaction: either all of them exist afterwards, or none was changed. */
 export async function migrateTogether(
   sql: SqlClient,
   schema: string,
@@ -109,7 +111,7 @@ async function throwNaming(sql: SqlClient, error: unknown, schema: string, part:
   return throwNamingRights(sql, schema, part, error)
 }
 
-/** Makes one try, in one transaction. */
+/** Makes one attempt, in one transaction. */
 async function apply(sql: SqlClient, schema: string, parts: readonly SqlPart[], lockTimeoutMs: number): Promise<void> {
   await limitedTransaction(sql, IDLE_MS, async (tx) => {
     await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
@@ -130,28 +132,28 @@ async function applyMissing(tx: SqlExecutor, schema: string, owned: SqlPart): Pr
 }
 
 /**
- * Checks that `part`'s tables are there in a version that this release works with. Reads only.
- * @throws `core.tables_missing` when there are none; `core.sql_version` when they are older, or newer and incompatible;
+ * Checks that `part`'s tables exist in a version that this release works with. Reads only.
+ * @throws `core.tables_missing` if there are none; `core.sql_version` if they are older, or newer and incompatible;
  * `core.rights_missing`
  */
 export async function requireMigrated(sql: SqlExecutor, schema: string, part: SqlPart): Promise<void> {
   const state = await migrationState(sql, schema, part.name)
   if (state.version === 0) {
-    // Without a part the command makes all parts in an empty schema; in another one it only upgrades existing ones.
+    // Without a part, the command creates all parts in an empty schema; in any other schema it only upgrades existing ones.
     throw new SqlError('core.tables_missing', { schema, call: part.call, part: state.tableExists ? part.name : 'all' })
   }
   if (!isDone(state, schema, part)) throw versionMismatch(schema, part, state.version)
 }
 
 /**
- * Method of a part that keeps tables of its own, such as locks or a transport: `migrate: 'check'` of a service calls it.
- * It throws as `requireMigrated`.
+ * Method of a part with its own tables, such as locks or a transport: `migrate: 'check'` of a service calls it. It throws the
+ * errors of `requireMigrated`.
  */
 export const REQUIRE_TABLES: unique symbol = Symbol.for('concordat.requireTables')
 
 /**
  * The SQL that `migrate` runs, as text for a migration tool or a review: statements end with `;` and a newline.
- * @param above only migrations with a higher version; 0 for all, with the schema and the table that keeps the versions
+ * @param above only migrations with a higher version; 0 for all, including the schema and the table of versions
  */
 export function migrationText(schema: string, part: SqlPart, above = 0): string {
   const first = above === 0 ? bookkeeping(schema, NOTHING) : []
@@ -181,8 +183,8 @@ export interface PartState {
 const NOTHING: PartState = { schemaExists: false, tableExists: false, version: 0, needs: 0 }
 
 /**
- * Reads what was applied of a part. Asks the catalog, which everybody may read, before it touches the table: a schema without USAGE is
- * no error when it has no such table.
+ * Reads the applied migrations of a part. Asks the catalog, which everybody may read, before it reads the table: a schema without
+ * USAGE is no error if it has no such table.
  * @throws `core.rights_missing`
  */
 export async function migrationState(sql: SqlExecutor, schema: string, part: string): Promise<PartState> {
@@ -206,7 +208,7 @@ export async function migrationState(sql: SqlExecutor, schema: string, part: str
   return { schemaExists: true, tableExists: true, version, needs }
 }
 
-/** @throws `core.sql_version` when the tables are newer than what this release works with */
+/** @throws `core.sql_version` if the tables are newer than this release works with */
 function isDone(state: PartState, schema: string, part: SqlPart): boolean {
   const known = latestOf(part.migrations)
   if (state.needs > known) throw versionMismatch(schema, part, state.version)
@@ -231,7 +233,7 @@ function migrationStatements(schema: string, part: string, migration: SqlMigrati
   const quoted = quoteIdentifier(schema)
   const { version, worksWith } = migration
   return [
-    // A function: in a replacement text `$$` and `$&` would be patterns, and are legal in a schema's name.
+    // A function: in a replacement text, `$$` and `$&` would be patterns, and both are legal in a schema's name.
     ...migration.statements.map((statement) => statement.replaceAll('{schema}', () => quoted)),
     `INSERT INTO ${quoted}.concordat_migration (part, version, works_with) VALUES ('${part.replaceAll("'", "''")}', ${version}, ${worksWith ?? version})`,
   ]

@@ -7,7 +7,7 @@ interface Open {
   readonly isOpen: boolean
 }
 
-/** An open transaction as it is around code that was begun elsewhere. */
+/** An open transaction around code that was started elsewhere. */
 class Within implements Open {
   readonly #of: Open
   readonly outer: Open | undefined
@@ -26,17 +26,17 @@ class Within implements Open {
   }
 }
 
-/** The transactions around the running code, of whatever databases. */
+/** The transactions around the running code, in any database. */
 const transactions = endingContext<Open>()
 
-/** Whether the caller runs inside a transaction of this database, or of this pool, that is still open. */
+/** True if the caller runs inside a transaction of this database, or of this pool, that is still open. */
 export function isInTransactionOf(database: object): boolean {
   for (let each = transactions.getStore(); each !== undefined; each = each.outer)
     if (each.database === database && each.isOpen) return true
   return false
 }
 
-/** The innermost one that has not ended: code that outlives its transaction may open others forever. */
+/** The innermost transaction that has not ended: code that outlives its transaction may open others. */
 function stillOpen(): Open | undefined {
   let innermost = transactions.getStore()
   while (innermost?.isOpen === false) innermost = innermost.outer
@@ -51,7 +51,10 @@ export class OpenTransactionContext {
     this.#open = { database, outer: stillOpen(), isOpen: true }
   }
 
-  /** Runs the work of the transaction. Once it has settled no statement can wait for itself: code that still runs waits only for the commit. */
+  /**
+   * Runs the work of the transaction. Once it has settled, no statement can wait for itself: code that still runs only waits for
+   * the commit.
+   */
   async run<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await transactions.run(this.#open, work)
@@ -60,6 +63,6 @@ export class OpenTransactionContext {
     }
   }
 
-  /** Runs work that was begun in another context: `SqlTransaction.within`. */
+  /** Runs work that was started in another context: `SqlTransaction.within`. */
   readonly within = <T>(work: () => T): T => transactions.run(new Within(this.#open, stillOpen()), work)
 }

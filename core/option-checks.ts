@@ -1,14 +1,14 @@
-/** Refuses what the types refuse, for callers that have no types: names that do not exist, values of another kind. */
+/** Run-time checks for callers without types: unknown names, values of another type. */
 import { invalidOption } from './errors.ts'
 
-/** Returns the names of the options `O`. The compiler refuses a missing name and, but for those that come by a spread, an additional one. */
+/** Returns the names of the options `O`. The compiler refuses missing names and additional ones, except those from a spread. */
 export function optionNames<O extends object>(names: Readonly<Record<keyof O, true>>): ReadonlySet<string> {
   return new Set(Object.keys(names))
 }
 
 /**
- * Refuses unknown options: a misspelt name would silently mean the default. Costs one look-up per given name.
- * @throws TypeError naming `<path>.<name>`, the known names and the nearest of them
+ * Refuses unknown options: a misspelt name would silently mean the default. Costs one lookup per given name.
+ * @throws TypeError with `<path>.<name>`, the known names and the nearest of them
  */
 export function refuseUnknown(path: string, options: unknown, known: ReadonlySet<string>): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
@@ -16,20 +16,20 @@ export function refuseUnknown(path: string, options: unknown, known: ReadonlySet
   for (const name of Object.keys(options)) if (!known.has(name)) throw unknownName(`${path}.${name}`, name, known)
 }
 
-/** A `TypeError` for a name that is none of `known`: it lists them, and asks whether the nearest was meant. */
+/** A `TypeError` for a name that is not in `known`: it lists the known names and suggests the nearest. */
 export function unknownName(path: string, name: string, known: ReadonlySet<string>): TypeError {
   const { message } = invalidOption(path, name, `one of ${[...known].join(', ')}`)
   const near = [...known].find((candidate) => isNear(candidate.toLowerCase(), name.toLowerCase()))
   return new TypeError(near === undefined ? message : `${message}. Did you mean "${near}"?`)
 }
 
-/** Equal but for case, an ending, or one or two letters. */
+/** Equal except for case, an ending, or one or two letters. */
 function isNear(a: string, b: string): boolean {
   const [short, long] = a.length < b.length ? [a, b] : [b, a]
   return (short.length >= 3 && long.startsWith(short)) || distance(short, long) <= Math.min(2, short.length / 3)
 }
 
-/** How many letters to add, drop or change (Levenshtein). */
+/** Number of letters to add, drop or change (Levenshtein). */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, column) => column)
   for (let i = 0; i < a.length; i++) {
@@ -44,7 +44,7 @@ function distance(a: string, b: string): number {
 }
 
 /**
- * Same as `invalidOption` for a value that may be large or contain a password, such as a pool or an address: describes its kind
+ * Same as `invalidOption` for a value that may be large or contain a password, such as a pool or an address: describes its type
  * instead of its content. For a promise, mentions the missing `await`.
  */
 export function wrongKind(path: string, value: unknown, expected: string): TypeError {
@@ -68,7 +68,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return mayHave && typeof (value as { then?: unknown }).then === 'function'
 }
 
-/** True when `value` is an object (or a class) with these methods. */
+/** True if `value` is an object (or a class) with these methods. */
 export function hasMethods<Name extends string>(
   value: unknown,
   names: readonly Name[],
@@ -77,19 +77,19 @@ export function hasMethods<Name extends string>(
   return names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function')
 }
 
-/** @param of what makes its items. @throws TypeError naming the option; `undefined` is an empty list */
+/** @param of function that creates an item. @throws TypeError with the name of the option; `undefined` is an empty list */
 export function requireList<T>(path: string, list: readonly T[] | undefined, of: string): readonly T[] {
   if (list === undefined || Array.isArray(list)) return list ?? []
   throw wrongKind(path, list, `a list of what ${of} returned`)
 }
 
-/** Checks a boolean. @throws TypeError naming the path */
+/** Checks a boolean. @throws TypeError with the path */
 export function requireBoolean(path: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value
   throw invalidOption(path, value, 'true or false')
 }
 
-/** Checks a function. @throws TypeError naming the path */
+/** Checks a function. @throws TypeError with the path */
 export function requireFunction<T>(path: string, value: T): T {
   if (typeof value === 'function') return value
   throw wrongKind(path, value, 'a function')

@@ -1,8 +1,8 @@
 /**
- * Statements that this package sends for itself: `BEGIN`, `COMMIT`, and those of its own tables. How long they take depends on the
- * server and on other transactions. So one that the driver gave up, for example because commits wait for a synchronous standby,
- * says nothing about the message or the command that it was sent for. A handler's own statement may be slow by itself, and so may what
- * waits behind it on the same connection.
+ * Statements that this package sends for itself: `BEGIN`, `COMMIT`, and those on its own tables. Their duration depends on the
+ * server and on other transactions. If the driver gives one up, for example because commits wait for a synchronous standby, this
+ * says nothing about the message or the command that it was sent for. A handler's own statement may be slow by itself, and so may
+ * the statements waiting behind it on the same connection.
  */
 import { causesOf } from './errors.ts'
 import { messageOf } from './thrown-values.ts'
@@ -12,13 +12,13 @@ const GIVEN_UP = 'Query read timeout'
 
 const unanswered = new WeakSet<object>()
 
-/** Marks the error of an own statement, so that one without an answer counts as a lost connection. @returns the error */
+/** Marks the error of an own statement, so that a statement without a response counts as a lost connection. @returns the error */
 export function fromOwnStatement(error: unknown): unknown {
   for (const cause of causesOf(error)) if (messageOf(cause) === GIVEN_UP) unanswered.add(cause)
   return error
 }
 
-/** Whether the driver gave up a handler's statement with this error. Never throws. */
+/** True if the driver gave up a handler's statement with this error. Never throws. */
 export function isGivenUpByHandler(error: unknown): boolean {
   return causesOf(error).some((cause) => messageOf(cause) === GIVEN_UP && !unanswered.has(cause))
 }
@@ -28,7 +28,7 @@ export function throwFromOwnStatement(error: unknown): never {
   throw fromOwnStatement(error)
 }
 
-/** Whether the driver gave up an own statement with this error. Never throws. */
+/** True if the driver gave up an own statement with this error. Never throws. */
 export function isUnansweredOwnStatement(error: object): boolean {
   return unanswered.has(error)
 }

@@ -1,9 +1,11 @@
 /**
- * Keeps the order of a key while its messages change from the outbox's table to a log in the same database. Rows of such a
- * destination were added before the change; the relay moves them. A process that finds such rows at its start adds each message
- * behind the rows of its key, as long as it runs. A transaction that does so holds a lock from before its own check until its
- * end. A check that gets the lock and sees no rows therefore proves that there will be none. Not detected: rows that processes of
- * the old release add after the check.
+ * Keeps the order of a key while its messages change from the outbox's table to a log in the same database.
+ *
+ * Rows of such a destination were added before the change; the relay moves them. A process that finds such rows at its start adds
+ * each message behind the rows of its key, as long as it runs. A transaction that does so holds a lock from before its own check
+ * until its end. A check that gets the lock and sees no rows therefore proves that there will be none.
+ *
+ * Not detected: rows that processes of the old release add after the check.
  */
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'

@@ -1,10 +1,12 @@
 /**
- * Outbox: messages are written in the transaction that changes the data, and a relay publishes them after the commit. Model: one
- * row per message, in one of P hash partitions by key. `add` takes the row's number (`seq`) inside the caller's transaction; the
- * relay publishes the rows of a partition in the order of `seq` and deletes them. Order per key is kept if transactions that
- * write messages with the same key wait for each other before they call `add`. This is so if each of them first changes the row
- * that the key stands for (`UPDATE orders ...`). Without that, messages that two transactions add under one key have no defined
- * order.
+ * Outbox: messages are written in the transaction that changes the data, and a relay publishes them after the commit.
+ *
+ * Model: one row per message, in one of P hash partitions by key. `add` takes the row's number (`seq`) inside the caller's
+ * transaction; the relay publishes the rows of a partition in the order of `seq` and deletes them.
+ *
+ * Order per key is kept if transactions that write messages with the same key wait for each other before they call `add`. This is
+ * so if each of them first changes the row that the key stands for (`UPDATE orders ...`). Without that, messages that two
+ * transactions add under one key have no defined order.
  * @see docs/messages/exactly-once.md for what happens when each part fails at each moment
  */
 

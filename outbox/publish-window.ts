@@ -1,6 +1,7 @@
 /**
- * Decides, without I/O, in which steps a window of rows is published and what happens to a failed row. A lane is a sequence with
- * an order: one destination and key. Each row without a key is its own lane.
+ * Decides, without I/O, in which steps a window of rows is published and what happens to a failed row.
+ *
+ * A lane is a sequence with an order: one destination and key. Each row without a key is its own lane.
  */
 
 import type { EncodedMessage } from '../binder/channel/message.ts'

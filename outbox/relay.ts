@@ -1,7 +1,9 @@
 /**
- * The relay of one process: holds leases on a fair share of the partitions and runs a `PartitionRelay` for each. Any number of
- * processes can run a relay; each partition has one relay at a time. A relay that crashes is replaced within `leaseMs`, one that
- * closes within a second. Messages that were published but not yet deleted at a crash are published again under the same ids.
+ * The relay of one process: holds leases on a fair share of the partitions and runs a `PartitionRelay` for each.
+ *
+ * Any number of processes can run a relay; each partition has one relay at a time. A relay that crashes is replaced within
+ * `leaseMs`, one that closes within a second. Messages that were published but not yet deleted at a crash are published again
+ * under the same ids.
  */
 
 import { lastingContext } from '../core/async-contexts.ts'

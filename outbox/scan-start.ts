@@ -48,9 +48,11 @@ interface Candidate {
 
 /**
  * The start of reading in a partition. The backlog of an unavailable destination comes before everything else and would be read
- * for each window: 0.3 s for 300,000 rows. A row with a low number may be committed after one with a high number, and must be
- * sent first if one transaction waited for the other. A pass over the backlog therefore only finds a candidate. After all
- * transactions that ran at that time have ended, another pass shows whether they left a row of another destination below it.
+ * for each window: 0.3 s for 300,000 rows.
+ *
+ * A row with a low number may be committed after one with a high number, and must be sent first if one transaction waited for the
+ * other. A pass over the backlog therefore only finds a candidate. After all transactions that ran at that time have ended,
+ * another pass shows whether they left a row of another destination below it.
  */
 export class ScanStart {
   readonly #clock: Clock

@@ -1,10 +1,12 @@
 /**
- * Frequent queries as SQL functions: PL/pgSQL keeps the plan of each for the whole session. The functions of a relay read or
- * write only while the caller's lease is in force, which is checked in the same statement. They are functions because of their
- * SET clauses: the statistics of a queue are always outdated, and a planner that expects a nearly empty partition scans and sorts
- * all of it for each window (with 10^6 rows: 4 000 messages/s instead of 50 000). The clauses leave only plans that follow the
- * primary key. They are in PL/pgSQL because it keeps a plan that does not depend on the values: a function in SQL is planned at
- * each call, which takes longer than its work for one row.
+ * Frequent queries as SQL functions: PL/pgSQL keeps the plan of each for the whole session.
+ *
+ * The functions of a relay read or write only while the caller's lease is in force, which is checked in the same statement.
+ *
+ * They are functions because of their SET clauses: the statistics of a queue are always outdated, and a planner that expects a
+ * nearly empty partition scans and sorts all of it for each window (with 10^6 rows: 4 000 messages/s instead of 50 000). The
+ * clauses leave only plans that follow the primary key. They are in PL/pgSQL because it keeps a plan that does not depend on the
+ * values: a function in SQL is planned at each call, which takes longer than its work for one row.
  */
 const BY_PRIMARY_KEY =
   'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'

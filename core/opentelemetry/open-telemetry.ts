@@ -26,11 +26,11 @@ export interface MeterSource {
   getMeter(name: string): object
 }
 
-/** Options of `openTelemetry`: other providers than the registered ones. */
+/** Options of `openTelemetry`: providers other than the registered ones. */
 export interface OpenTelemetryOptions {
-  /** @default the one registered with the API, now or later */
+  /** @default the provider registered with the API, now or later */
   readonly tracerProvider?: TracerSource | undefined
-  /** @default the one registered with the API by now */
+  /** @default the provider registered with the API at this time */
   readonly meterProvider?: MeterSource | undefined
 }
 
@@ -39,7 +39,7 @@ const NAMES = optionNames<OpenTelemetryOptions>({ tracerProvider: true, meterPro
 /** Name of the tracer and of the meter. */
 const SCOPE = 'concordat'
 
-/** @throws TypeError naming the option */
+/** @throws TypeError with the name of the option */
 export function openTelemetry(options: OpenTelemetryOptions = {}): Telemetry {
   refuseUnknown('openTelemetry', options, NAMES)
   const { tracerProvider, meterProvider } = options
@@ -62,7 +62,7 @@ type Api = typeof OpenTelemetryApi
 
 const KINDS = { internal: 'INTERNAL', producer: 'PRODUCER', consumer: 'CONSUMER', client: 'CLIENT' } as const
 
-/** Seconds, as the semantic conventions advise. */
+/** In seconds, as the semantic conventions recommend. */
 const DURATIONS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
 class ApiTelemetry implements Telemetry {

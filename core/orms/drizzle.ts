@@ -3,11 +3,11 @@ import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 import { isPostgresJs, postgresTransaction } from './postgres-js.ts'
 
-/** The part of a transaction of Drizzle that is used. `rollback` tells it from the database, which has none. */
+/** The part of a Drizzle transaction that is used. `rollback` distinguishes it from the database, which has none. */
 export interface DrizzleTransaction {
   execute(query: never): PromiseLike<unknown>
   rollback(): never
-  /** Holds the driver's own transaction. */
+  /** Contains the driver's own transaction. */
   readonly session?: unknown
 }
 
@@ -23,10 +23,10 @@ export interface DrizzleSql {
  *
  *     await db.transaction(async (tx) => { await outbox.add(drizzleTransaction(tx, sql), orderPlaced, order) })
  *
- * Make it at the start of the callback, before the first `await` of anything else. It is bound to that transaction: after its end statements
- * reject with `core.sql_transaction_missing` and are not run, over `postgres` with `core.sql_transaction_ended`.
+ * Create it at the start of the callback, before the first `await` of anything else. It is bound to that transaction: after its
+ * end, statements are not run and reject with `core.sql_transaction_missing`, over `postgres` with `core.sql_transaction_ended`.
  * @param sql of `drizzle-orm`
- * @throws TypeError when it is no transaction
+ * @throws TypeError if it is not a transaction
  */
 export function drizzleTransaction(tx: DrizzleTransaction, sql: DrizzleSql): SqlTransaction {
   if (!hasMethods(tx, ['execute', 'rollback']))

@@ -1,6 +1,6 @@
 /**
- * Transactions of other libraries as a `SqlTransaction`: `outbox.add(knexTransaction(trx), ...)` in theirs. No library is imported. The
- * other way round, `pgConnection` of `concordat/core/pg` gives the transaction of a handler to a library.
+ * Transactions of other libraries as a `SqlTransaction`: `outbox.add(knexTransaction(trx), ...)` inside them. No library is
+ * imported. For the other direction, `pgConnection` of `concordat/core/pg` passes the transaction of a handler to a library.
  *
  * @module
  */

@@ -2,11 +2,11 @@ import { joinedTransaction, requireActive } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 
-/** The part of a transaction of Knex that is used. */
+/** The part of a Knex transaction that is used. */
 export interface KnexTransaction {
   readonly isTransaction?: boolean | undefined
   isCompleted(): boolean
-  /** The statement, whose `toString()` has its values in it. */
+  /** The statement, whose `toString()` contains its values. */
   raw(text: string, bindings: never): PromiseLike<unknown> & { toString(): string }
 }
 
@@ -15,9 +15,9 @@ export interface KnexTransaction {
  *
  *     await knex.transaction(async (trx) => { await outbox.add(knexTransaction(trx), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
- * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
- * @throws TypeError when it is no transaction
+ * Create it at the start of the callback. It is bound to that transaction: after its end, statements are not run and reject with
+ * `core.sql_transaction_ended`, or with `core.sql_transaction_missing` if they are queued behind a ROLLBACK.
+ * @throws TypeError if it is not a transaction
  */
 export function knexTransaction(trx: KnexTransaction): SqlTransaction {
   if (!hasMethods(trx, ['raw', 'isCompleted']) || trx.isTransaction !== true)
@@ -25,7 +25,7 @@ export function knexTransaction(trx: KnexTransaction): SqlTransaction {
   return joinedTransaction(
     async (text, parameters) => {
       const bindings: unknown[] = []
-      // Knex has `?` for a value, and `\?` for the operators of jsonb.
+      // Knex uses `?` for a value, and `\?` for the operators of jsonb.
       const asked = text.replaceAll(/\$(\d+)|\?/g, (found, number: string | undefined) => {
         if (number === undefined) return `\\${found}`
         bindings.push(parameters[Number(number) - 1])
@@ -42,7 +42,7 @@ export function knexTransaction(trx: KnexTransaction): SqlTransaction {
   )
 }
 
-/** Knex writes the statement, by default with its values, before the server's message, which may itself contain ` - `. */
+/** Before the server's message, which may itself contain ` - `, Knex writes the statement, by default with its values. */
 function withoutValues(error: unknown, prefixes: readonly string[]): unknown {
   if (!(error instanceof Error)) return error
   const { message } = error

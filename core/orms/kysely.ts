@@ -28,7 +28,7 @@ interface KyselyResult {
   readonly numAffectedRows?: bigint | undefined
 }
 
-/** A `SqlClient` over a `Kysely` instance. Destroying the instance stays with the caller. @throws TypeError when it is none */
+/** A `SqlClient` over a `Kysely` instance. The caller destroys the instance. @throws TypeError if it is not one */
 export function kyselyClient(database: KyselyDatabase): SqlClient {
   if (!hasMethods(database, ['executeQuery', 'transaction', 'withoutPlugins'])) {
     throw wrongKind('kyselyClient', database, 'a Kysely: kyselyClient(new Kysely({ dialect }))')
@@ -41,9 +41,9 @@ export function kyselyClient(database: KyselyDatabase): SqlClient {
 }
 
 /**
- * The caller's own open transaction as a `SqlTransaction`, e.g. for `outbox.add`. Begins and ends nothing. Make it at the start of the
- * callback: it is bound to that transaction, and a statement that comes after its end is not run.
- * @throws TypeError when it is no Kysely transaction
+ * The caller's own open transaction as a `SqlTransaction`, e.g. for `outbox.add`. Begins and ends nothing. Create it at the start
+ * of the callback: it is bound to that transaction, and statements after its end are not run.
+ * @throws TypeError if it is not a Kysely transaction
  */
 export function kyselyTransaction(trx: KyselyTransaction): SqlTransaction {
   const isOpen = hasMethods(trx, ['executeQuery', 'withoutPlugins']) && 'isTransaction' in trx && trx.isTransaction
@@ -85,13 +85,13 @@ async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransactio
     scope?.committed()
     return result
   } catch (error) {
-    // Kysely hands on a rollback that failed instead of what made it roll back.
+    // If a rollback fails, Kysely reports that failure instead of the reason for the rollback.
     if (failure?.error === error) await connectionAnswered(failed, ask)
     throw failure === undefined ? fromOwnStatement(fromDriver(error)) : failure.error
   }
 }
 
-/** Kysely does not look at what COMMIT answers. In an aborted transaction any statement fails with 25P02. */
+/** Kysely does not check the response to COMMIT. In an aborted transaction, any statement fails with 25P02. */
 async function refuseAborted(statements: Statements): Promise<void> {
   try {
     await statements.query('SELECT 1')

@@ -2,7 +2,7 @@ import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 
-/** The part of `EntityManager` of MikroORM that is used: what it gives is a transaction of Kysely. */
+/** The part of MikroORM's `EntityManager` that is used: it returns a Kysely transaction. */
 export interface MikroOrmTransaction {
   getTransactionContext(): unknown
 }
@@ -17,9 +17,9 @@ interface Executor {
  *
  *     await em.transactional(async (em) => { await outbox.add(mikroOrmTransaction(em), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with
- * `core.sql_transaction_missing` and are not run. What the manager has not written yet is written by its `flush`.
- * @throws TypeError when the manager is in no transaction
+ * Create it at the start of the callback. It is bound to that transaction: after its end, statements are not run and reject with
+ * `core.sql_transaction_missing`. Changes that the manager has not written yet are written by its `flush`.
+ * @throws TypeError if the manager is in no transaction
  */
 export function mikroOrmTransaction(em: MikroOrmTransaction): SqlTransaction {
   const trx = hasMethods(em, ['getTransactionContext']) ? em.getTransactionContext() : undefined
@@ -34,5 +34,5 @@ export function mikroOrmTransaction(em: MikroOrmTransaction): SqlTransaction {
   return joinedTransaction(run, { of: trx })
 }
 
-/** Plugins know queries by it; there are none. */
+/** Plugins identify queries by it; there are none. */
 const ID = Object.freeze({ queryId: 'concordat' })

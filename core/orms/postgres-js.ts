@@ -4,14 +4,17 @@ import { hasMethods, wrongKind } from '../option-checks.ts'
 import { type SqlTransaction } from '../sql.ts'
 import { SqlError } from '../sql-error.ts'
 
-/** The part of `TransactionSql` of `postgres` that is used. `savepoint` tells it from `Sql`, which has none. */
+/** The part of `TransactionSql` of `postgres` that is used. `savepoint` distinguishes it from `Sql`, which has none. */
 export interface PostgresJsTransaction {
   unsafe(text: string, parameters?: never[], options?: never): PromiseLike<unknown>
   typed(value: never, type: number): unknown
   savepoint(...values: never[]): unknown
 }
 
-/** "unknown": the server infers the type, and `postgres` writes the text as it is. It would make JSON of a text for `json`. */
+/**
+ * "unknown": the server infers the type, and `postgres` writes the text unchanged. For `json` it would otherwise encode a text as
+ * JSON.
+ */
 const UNKNOWN = 705
 
 /**
@@ -19,9 +22,9 @@ const UNKNOWN = 705
  *
  *     await sql.begin(async (tx) => { await outbox.add(postgresTransaction(tx), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
- * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
- * @throws TypeError when it is no transaction
+ * Create it at the start of the callback. It is bound to that transaction: after its end, statements are not run and reject with
+ * `core.sql_transaction_ended`, or with `core.sql_transaction_missing` if they are queued behind a ROLLBACK.
+ * @throws TypeError if it is not a transaction
  */
 export function postgresTransaction(tx: PostgresJsTransaction): SqlTransaction {
   if (!isPostgresJs(tx))
@@ -43,7 +46,7 @@ export function isPostgresJs(value: unknown): value is PostgresJsTransaction {
   return hasMethods(value, ['unsafe', 'typed', 'savepoint'])
 }
 
-/** A connection of `postgres`: while a transaction has it, `reserved` is that transaction's own function. */
+/** A connection of `postgres`: while a transaction uses it, `reserved` is that transaction's own function. */
 interface Connection {
   readonly reserved?: unknown
 }
@@ -54,14 +57,14 @@ interface Sent {
 }
 
 /**
- * Detects the end of a transaction. `postgres` runs a late statement on the connection anyway, or puts it into a queue that no
- * connection reads any longer, where it would wait forever.
+ * Detects the end of a transaction. `postgres` would run a late statement on the connection anyway, or put it into a queue that
+ * no connection reads any longer, where it would wait forever.
  */
 class Reservation {
   #connection: Connection | undefined
   #reserved: unknown
 
-  /** `postgres` calls it when it sends the statement, and goes on as it was when it returns true. */
+  /** `postgres` calls it when it sends the statement, and continues unchanged if it returns true. */
   readonly seen = (connection: Connection): true => {
     // The connection is reserved in the turn in which BEGIN is sent, before any statement of the transaction.
     this.#reserved ??= connection.reserved
@@ -74,7 +77,7 @@ class Reservation {
     if (this.#isOver()) throw new SqlError('core.sql_transaction_ended')
   }
 
-  /** Rejects with `core.sql_transaction_ended` when the transaction has ended before the statement was sent. */
+  /** Rejects with `core.sql_transaction_ended` if the transaction has ended before the statement was sent. */
   settled(send: () => PromiseLike<unknown>): Promise<unknown> {
     const query = send()
     const answered = Promise.resolve(query)

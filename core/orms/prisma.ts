@@ -4,7 +4,7 @@ import { hasMethods, wrongKind } from '../option-checks.ts'
 import { type SqlTransaction } from '../sql.ts'
 import { SqlError } from '../sql-error.ts'
 
-/** The part of `Prisma.TransactionClient` that is used. The client itself has a `$connect` too, which tells it from this. */
+/** The part of `Prisma.TransactionClient` that is used. The client itself also has `$connect`, which distinguishes it. */
 export interface PrismaTransaction {
   $queryRawUnsafe(text: string, ...values: unknown[]): PromiseLike<unknown>
   $executeRawUnsafe(text: string, ...values: unknown[]): PromiseLike<number>
@@ -12,13 +12,14 @@ export interface PrismaTransaction {
 }
 
 /**
- * An interactive transaction of Prisma 7 on PostgreSQL, through `@prisma/adapter-pg`, as a `SqlTransaction`. Begins and ends nothing.
+ * An interactive transaction of Prisma 7 on PostgreSQL, through `@prisma/adapter-pg`, as a `SqlTransaction`. Begins and ends
+ * nothing.
  *
  *     await prisma.$transaction(async (tx) => { await outbox.add(prismaTransaction(tx), orderPlaced, order) })
  *
- * After the transaction its statements reject with `core.sql_transaction_ended`; so do they after Prisma's `timeout`, which is 5 s unless
- * `$transaction` is told otherwise. Numbers of PostgreSQL's type `bigint` come as text, as they do from `pg`.
- * @throws TypeError when it is no transaction, or a batch of Prisma's: `$transaction([...])` hands out none
+ * After the transaction, its statements reject with `core.sql_transaction_ended`; also after Prisma's `timeout`, which is 5 s
+ * unless `$transaction` sets another. Values of PostgreSQL's type `bigint` are returned as text, as with `pg`.
+ * @throws TypeError if it is not a transaction, or if it belongs to a batch: `$transaction([...])` has none to pass on
  */
 export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
   if (!hasMethods(tx, ['$queryRawUnsafe', '$executeRawUnsafe']) || hasMethods(tx, ['$connect']))
@@ -26,7 +27,7 @@ export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
   return joinedTransaction(
     async (text, parameters) => {
       try {
-        // Prisma counts the rows of the one and returns those of the other.
+        // Prisma counts the rows of one kind and returns those of the other.
         if (!returnsRows(text)) return { rowCount: await tx.$executeRawUnsafe(text, ...parameters) }
         const rows = await tx.$queryRawUnsafe(text, ...parameters)
         return (rows as object[]).map(withTextForBigints)
@@ -38,7 +39,7 @@ export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
   )
 }
 
-/** Prisma has one code for a transaction that has ended and for one that it ended itself, and says which in its text. */
+/** Prisma uses one code for a transaction that has ended and for one that it ended itself; only its text distinguishes them. */
 function ended(error: unknown): SqlError {
   const { message } = toError(error)
   const isLate = /timeout|timed out|expired/i.test(message)
@@ -46,7 +47,7 @@ function ended(error: unknown): SqlError {
   return new SqlError('core.sql_transaction_ended', isLate ? { reason } : {}, error)
 }
 
-/** Looks at the statement itself, not at what is in parentheses, between quotes or in a comment. */
+/** Checks the statement itself, without parentheses, quotes and comments. */
 function returnsRows(text: string): boolean {
   let own = text.replaceAll(/'[^']*'|"[^"]*"|--[^\n]*|\/\*.*?\*\//gs, ' ')
   for (let before = ''; before !== own; own = own.replaceAll(/\([^()]*\)/g, ' ')) before = own
@@ -69,7 +70,7 @@ interface FromServer {
   }
 }
 
-/** Extracts the server's error with its SQLSTATE as `code`. Prisma nests it three levels below a code of its own. */
+/** Extracts the server's error with its SQLSTATE as `code`. Prisma nests it three levels below its own code. */
 function ofServer(error: unknown): unknown {
   const cause = (error as FromServer).meta?.driverAdapterError?.cause
   if (cause?.originalCode === undefined) return error

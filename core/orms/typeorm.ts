@@ -2,7 +2,7 @@ import { joinedTransaction, requireActive } from '../joined-transaction.ts'
 import { wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
 
-/** The part of `EntityManager` of TypeORM that is used. */
+/** The part of TypeORM's `EntityManager` that is used. */
 export interface TypeormTransaction {
   readonly queryRunner?:
     | {
@@ -17,9 +17,9 @@ export interface TypeormTransaction {
  *
  *     await dataSource.transaction(async (manager) => { await outbox.add(typeormTransaction(manager), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
- * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
- * @throws TypeError when the manager is in no transaction
+ * Create it at the start of the callback. It is bound to that transaction: after its end, statements are not run and reject with
+ * `core.sql_transaction_ended`, or with `core.sql_transaction_missing` if they are queued behind a ROLLBACK.
+ * @throws TypeError if the manager is in no transaction
  */
 export function typeormTransaction(manager: TypeormTransaction): SqlTransaction {
   const runner = manager?.queryRunner

@@ -1,11 +1,14 @@
-/** Statements of one transaction in one round trip of `pg`: one write, one answer, and what comes more than once in a row is parsed once. */
+/**
+ * Sends statements of one transaction in one round trip of `pg`: one write, one response; repeated statements are parsed once.
+ */
 import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-internals.ts'
 
 export type Outcome<Result> = PromiseSettledResult<Result>
 
 /**
- * Sends all of them in one go, each with parameters, in a transaction. What fails at the server ends all behind it, as it would one by one.
- * @returns what became of each, in order; `undefined` when this connection cannot, and nothing was sent
+ * Sends all statements at once, each with parameters, in a transaction. After a statement fails at the server, all later ones
+ * fail too, as they would one by one.
+ * @returns the outcome of each, in order; `undefined` if this connection cannot do it, in which case nothing was sent
  */
 export function sendBatch<Result>(
   connection: object,
@@ -23,14 +26,14 @@ export function sendBatch<Result>(
 
 type Resolve = (outcomes: readonly Outcome<unknown>[]) => void
 
-/** A batch as the client sees it: one query after the other, until all answers have come. */
+/** A batch as the client sees it: one query after the other, until all responses have arrived. */
 class Batch {
-  /** For the client, which puts its time limit around it. */
+  /** For the client, which wraps its time limit around it. */
   callback: Answer
   readonly text = ''
   readonly #queries: readonly DriverQuery[]
   readonly #outcomes: Array<Outcome<unknown> | undefined>
-  /** The one that is answered now. */
+  /** Index of the query being answered. */
   #at = 0
 
   constructor(queries: readonly DriverQuery[], resolve: Resolve) {
@@ -43,7 +46,7 @@ class Batch {
     this.callback = (error) => resolve(this.#outcomes.map((outcome) => outcome ?? notRun(error)))
   }
 
-  /** Where the client says how values are read. */
+  /** The client's setting of how values are read. */
   get _result(): { _types: unknown } {
     const queries = this.#queries
     return {
@@ -118,20 +121,20 @@ class Batch {
     return this.#queries[this.#at]
   }
 
-  /** Its rows are all there. */
+  /** Its rows are complete. */
   #next(connection: Wire): void {
     this.#current?.handleReadyForQuery(connection)
     this.#at++
     this.#skip()
   }
 
-  /** Skips the answers of queries that were not sent. */
+  /** Skips the responses of queries that were not sent. */
   #skip(): void {
     while (this.#at < this.#queries.length && this.#outcomes[this.#at] !== undefined) this.#at++
   }
 }
 
-/** Many small writes cost more than what they carry. */
+/** Many small writes cost more than their content. */
 function gatheringInto(chunks: Uint8Array[], connection: Wire): Wire {
   const stream = { writable: true, write: (chunk: Uint8Array) => chunks.push(chunk), destroy: NOTHING }
   return Object.create(connection, { stream: { value: stream } }) as Wire
@@ -139,7 +142,7 @@ function gatheringInto(chunks: Uint8Array[], connection: Wire): Wire {
 
 const NOTHING = (): void => {}
 
-/** Without the end of each, and without parsing again what was parsed just before. */
+/** Without the end of each statement, and without parsing the previous statement again. */
 function withoutSync(wire: Wire): Wire {
   let parsed: string | undefined
   return Object.create(wire, {
@@ -155,7 +158,7 @@ function withoutSync(wire: Wire): Wire {
   }) as Wire
 }
 
-/** in_failed_sql_transaction: the server's answer to statements after a failure. */
+/** in_failed_sql_transaction: the server's response to statements after a failure. */
 function notRun(cause: Error | null): Outcome<never> {
   const reason = new Error('a statement before this one failed, so it was not run', { cause })
   return { status: 'rejected', reason: Object.assign(reason, { code: '25P02' }) }

@@ -1,9 +1,9 @@
 /**
- * `SqlClient` on node-postgres. The pool comes in; only the methods named here are used. The pool's own `error` event
- * needs a listener or an idle connection that dies takes the process down: `pgClient` adds one.
+ * `SqlClient` on node-postgres. The caller passes the pool; only the methods named here are used. The pool's `error` event needs
+ * a listener, otherwise an idle connection that dies ends the process: `pgClient` adds one.
  *
- * Give the pool time limits: `new pg.Pool({ connectionTimeoutMillis: 10_000, query_timeout: 30_000, keepAlive: true })`.
- * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
+ * Give the pool time limits: `new pg.Pool({ connectionTimeoutMillis: 10_000, query_timeout: 30_000, keepAlive: true })`. `pg` has
+ * none by default, and then waits for a server that froze or vanished until TCP gives up.
  */
 
 import { hasCode, toError } from '../errors.ts'
@@ -41,7 +41,10 @@ export interface PgPoolConnection extends PgConnection {
   off(event: 'error', listener: (error: Error) => void): unknown
 }
 
-/** The part of `pg.Client` / `pg.PoolClient` that `pgTransaction` uses. A pool is none: each of its statements may go elsewhere. */
+/**
+ * The part of `pg.Client` / `pg.PoolClient` that `pgTransaction` uses. Not a pool: each of its statements may use another
+ * connection.
+ */
 export interface PgOwnConnection extends PgConnection {
   readonly totalCount?: never
 }
@@ -55,18 +58,20 @@ export interface PgPool extends PgConnection {
 
 /** Options of `pgClient`. */
 export interface PgClientOptions {
-  /** Told of idle connections that died; of several clients over one pool the last that was given one. @default stderrLogger */
+  /**
+   * Receives errors of idle connections; of several clients over one pool, the last logger passed is used. @default stderrLogger
+   */
   readonly logger?: Logger | undefined
   /**
-   * Statements that come again are prepared on each connection, at most 300: a quarter less work for the server. Not with a pooler in
-   * transaction mode that does not keep them (`core.sql_statement_lost`). @default false
+   * Prepares repeated statements on each connection, at most 300: a quarter less work for the server. Do not use it with a pooler
+   * in transaction mode that does not keep them (`core.sql_statement_lost`). @default false
    */
   readonly preparedStatements?: boolean | undefined
 }
 
 const NAMES = optionNames<PgClientOptions>({ logger: true, preparedStatements: true })
 
-/** A `SqlClient` over a `pg.Pool`. Ending the pool stays with the caller. @throws TypeError when it is no pool */
+/** A `SqlClient` over a `pg.Pool`. The caller ends the pool. @throws TypeError if it is not a pool */
 export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient {
   refuseUnknown('pgClient', options, NAMES)
   if (!hasMethods(pool, ['query', 'connect', 'on'])) {
