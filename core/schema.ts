@@ -5,13 +5,13 @@ import { readable, throwReadable } from './thrown-values.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
-/** A reason why a value does not fit its schema; `path` reads like code: `lines[0].quantity`. */
+/** A reason why a value does not match its schema; `path` reads like code: `lines[0].quantity`. */
 export interface SchemaIssue {
   readonly path: string
   readonly message: string
 }
 
-/** A value does not fit its schema. Never retryable. */
+/** A value does not match its schema. Never retryable. */
 export class SchemaError extends ConcordatError {
   readonly code = 'core.schema' as const
   readonly retryable = false as const
@@ -26,7 +26,7 @@ export class SchemaError extends ConcordatError {
 }
 
 /**
- * Validates with any Standard Schema. Stays synchronous when the schema is.
+ * Validates with any Standard Schema. Synchronous if the schema is.
  * @param subject what is validated, for the error: `payload of orders.placed`
  * @throws SchemaError with every issue and its path
  * @see https://standardschema.dev
@@ -39,7 +39,7 @@ export function validate<S extends StandardSchemaV1>(
   try {
     const result = schema['~standard'].validate(value)
     if (result instanceof Promise) return result.then((late) => unwrap(subject, late), throwReadable)
-    // A promise of another realm, or of a library.
+    // A promise of another realm or library.
     return isThenable(result)
       ? Promise.resolve(result).then((late) => unwrap(subject, late as typeof result), throwReadable)
       : unwrap(subject, result)

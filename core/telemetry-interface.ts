@@ -1,6 +1,6 @@
 /**
- * What this package asks of a tracing and metrics library. `concordat/core/opentelemetry` is the implementation; without
- * a `telemetry` option nothing here is called and no header is added.
+ * The interface that this package needs from a tracing and metrics library. `concordat/core/opentelemetry` implements it; without
+ * a `telemetry` option, nothing here is called and no header is added.
  */
 import { said } from './errors.ts'
 import type { Logger } from './logger.ts'
@@ -8,7 +8,7 @@ import { hasMethods, wrongKind } from './option-checks.ts'
 import { fieldOf, readable } from './thrown-values.ts'
 import type { TraceContext } from './trace-context.ts'
 
-/** Values of one kind each; an absent one is left out. */
+/** Attributes with values of one type each; `undefined` is left out. */
 export type TelemetryAttributes = Readonly<Record<string, string | number | boolean | undefined>>
 
 /** Initial values of a span. */
@@ -17,16 +17,16 @@ export interface SpanOptions {
   readonly kind: 'internal' | 'producer' | 'consumer' | 'client'
   /** `active`: the span around the calling code. `none`: a new trace. */
   readonly parent: TraceContext | 'active' | 'none'
-  /** Attributes from its beginning on. @default none */
+  /** Attributes set at the start. @default none */
   readonly attributes?: TelemetryAttributes | undefined
-  /** Other places that led here, at most `MAX_LINKS`. */
+  /** Other spans that led here, at most `MAX_LINKS`. */
   readonly links?: readonly TraceContext[] | undefined
 }
 
-/** The most that the SDKs keep. */
+/** Maximum number that the SDKs keep. */
 export const MAX_LINKS = 128
 
-/** A span that has begun. */
+/** A started span. */
 export interface TelemetrySpan {
   /** Context for headers; `undefined` without a tracer. */
   readonly context: TraceContext | undefined
@@ -34,11 +34,11 @@ export interface TelemetrySpan {
   run<T>(work: () => T): T
   set(attributes: TelemetryAttributes): void
   event(name: string, attributes?: TelemetryAttributes): void
-  /** Ends it, as failed when an error is given. A span that is never ended is never seen. */
+  /** Ends the span, as failed if an error is passed. A span that is never ended is never exported. */
   end(error?: unknown): void
 }
 
-/** A metric that is measured: a counter, a histogram or a gauge. */
+/** A metric: a counter, a histogram or a gauge. */
 export interface Instrument {
   readonly name: string
   /** UCUM: `s`, `{message}`. */
@@ -46,7 +46,7 @@ export interface Instrument {
   readonly description: string
 }
 
-/** The value of a gauge when it is looked at. */
+/** The value of a gauge when it is read. */
 export interface Reading {
   /** Name of the instrument. */
   readonly name: string
@@ -54,7 +54,7 @@ export interface Reading {
   readonly attributes?: TelemetryAttributes | undefined
 }
 
-/** Adds to a counter, or records into a histogram. Attributes of metrics hold no ids: their number is bounded. */
+/** Adds to a counter, or records into a histogram. Attributes of metrics contain no ids, so that their number is bounded. */
 export type Measure = (value: number, attributes?: TelemetryAttributes) => void
 
 /** Synchronous throughout; nothing here throws. */
@@ -65,13 +65,13 @@ export interface Telemetry {
   counter(instrument: Instrument): Measure
   histogram(instrument: Instrument): Measure
   /**
-   * Registers values that are read at each collection. A `read` that fails reports nothing.
-   * @returns unregisters them
+   * Registers values that are read at each collection. If `read` fails, nothing is reported.
+   * @returns a function that unregisters them
    */
   gauges(instruments: readonly Instrument[], read: () => readonly Reading[] | Promise<readonly Reading[]>): () => void
 }
 
-/** @throws TypeError naming the path */
+/** @throws TypeError with the path */
 export function checkTelemetry(path: string, telemetry: unknown): Telemetry | undefined {
   if (telemetry === undefined) return undefined
   if (hasMethods(telemetry, ['span', 'active', 'counter', 'histogram', 'gauges'])) return telemetry as Telemetry
@@ -79,13 +79,13 @@ export function checkTelemetry(path: string, telemetry: unknown): Telemetry | un
 }
 
 const MAX_TYPE = 100
-/** A code with blanks is a sentence, and may hold ids. */
+/** A code with spaces is a sentence, and may contain ids. */
 const CODE = /^[\w.:/-]+$/
-/** Different values of `error.type` in one process; what comes after them is `other`. */
+/** Maximum number of different values of `error.type` in one process; further ones are reported as `other`. */
 const MOST_TYPES = 200
 const types = new Set<string>()
 
-/** `error.type`: a stable code where there is one, else the class. Never the message; at most 200 values in a process. */
+/** `error.type`: a stable code if there is one, otherwise the class. Never the message; at most 200 values per process. */
 export function errorType(error: unknown): string {
   const type = typeOf(error)
   if (!types.has(type)) {
@@ -103,7 +103,7 @@ function typeOf(thrown: unknown): string {
   return error instanceof Error ? said(error, 'name').slice(0, MAX_TYPE) : 'object'
 }
 
-/** The fields that tie a log line to a span, named as OpenTelemetry's own log bridges do. */
+/** The fields that connect a log line to a span, named as in OpenTelemetry's own log bridges. */
 export function traceFields(context: TraceContext | undefined): Readonly<Record<string, string>> {
   return context === undefined ? {} : { trace_id: context.traceId, span_id: context.spanId }
 }

@@ -14,6 +14,7 @@ const transaction = (n: number) => ({ gid: `g${n}`, ageMs: 1, key: undefined })
 const action = (n: number) => ({ at: 5_000 - n, part: 'locks', action: 'release', target: 'k', by: 'a', reason: 'r' })
 const message = (n: number) => ({
   id: `m${n}`,
+  key: null,
   destination: 'd',
   source: 's',
   attempts: 1,
