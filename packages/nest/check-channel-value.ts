@@ -2,10 +2,10 @@ import type { Channel } from 'concordat/binder'
 import { hasMethods, invalidOption, wrongKind } from 'concordat/extension'
 import type { ServiceOptions } from 'concordat/service'
 
-/** A channel among the `sends` of a service. */
+/** A channel in the `sends` of a service. */
 export type SentChannel = NonNullable<ServiceOptions['sends']>[number]
 
-/** Checks a channel from `defineChannel`, of any copy of the package. @throws TypeError naming the path */
+/** Checks a channel from `defineChannel`, of any copy of the package. @throws TypeError with the path */
 export function requireChannel(path: string, value: unknown): Channel {
   const { schema, codec } = (value ?? {}) as Partial<Channel>
   if (hasMethods(schema?.['~standard'], ['validate']) && hasMethods(codec, ['encode', 'decode']))

@@ -10,25 +10,28 @@ import { ConcordatService, PARTS, type Sender, senderToken } from './injection.t
 import { Lifecycle } from './lifecycle.ts'
 import { allProvided, bindingsOf, type Provided, requireReachable, requireWanted } from './wiring.ts'
 
-/** Options of `ConcordatModule.forRoot`: those of `createService`. `bindings` and `sends` are added to what providers declare. */
+/**
+ * Options of `ConcordatModule.forRoot`: those of `createService`. `bindings` and `sends` are added to those that providers
+ * declare.
+ */
 export interface ConcordatModuleOptions extends ServiceOptions {
-  /** `bootstrap`: the service starts with the application. `manual`: by `service.start()`. @default 'bootstrap' */
+  /** `bootstrap`: the service starts with the application. `manual`: it starts with `service.start()`. @default 'bootstrap' */
   readonly start?: 'bootstrap' | 'manual' | undefined
 }
 
-/** Options of `ConcordatModule.forRootAsync`, as of Nest's own modules. */
+/** Options of `ConcordatModule.forRootAsync`, as in Nest's own modules. */
 export interface ConcordatModuleAsyncOptions {
-  /** Modules that export what is injected. @default none */
+  /** Modules that export the injected providers. @default none */
   readonly imports?: ModuleMetadata['imports']
   /** Arguments of `useFactory`. @default none */
   readonly inject?: ReadonlyArray<NonNullable<Extract<Provider, { inject?: unknown }>['inject']>[number]> | undefined
-  /** Makes the options. Sagas whose steps call providers are made here. */
+  /** Creates the options. Sagas whose steps call providers are created here. */
   readonly useFactory: (...injected: never[]) => ConcordatModuleOptions | Promise<ConcordatModuleOptions>
 }
 
 /** Options of `ConcordatModule.forFeature`. */
 export interface ConcordatFeatureOptions {
-  /** Channels that the module sends to: `InjectSender` has them, and they are made to exist before anything is sent. */
+  /** Channels that the module sends to: they can be injected with `InjectSender`, and are created before anything is sent. */
   readonly sends: readonly SentChannel[]
 }
 
@@ -39,16 +42,16 @@ const OPTIONS = 'concordat options'
 const FEATURE = 'concordat feature'
 
 /**
- * A service for a Nest application: `forRoot` once, in the root module; what it provides can be injected everywhere. It starts
+ * A service for a Nest application: use `forRoot` once, in the root module; its providers can be injected everywhere. It starts
  * in `onApplicationBootstrap` and closes in `beforeApplicationShutdown`.
  */
 export class ConcordatModule {
-  /** A service with these options. @throws TypeError / RangeError naming the option, when Nest makes it */
+  /** A service with these options. @throws TypeError / RangeError with the name of the option, when Nest creates it */
   static forRoot(options: ConcordatModuleOptions): DynamicModule {
     return ConcordatModule.forRootAsync({ useFactory: () => options })
   }
 
-  /** A service whose options need other providers. @throws TypeError naming the option */
+  /** A service whose options need other providers. @throws TypeError with the name of the option */
   static forRootAsync(options: ConcordatModuleAsyncOptions): DynamicModule {
     refuseUnknown('ConcordatModule.forRootAsync', options, ASYNC_NAMES)
     const { imports = [], inject = [], useFactory } = options
@@ -78,7 +81,7 @@ export class ConcordatModule {
     }
   }
 
-  /** Registers the channels that a module of the application sends to. @throws TypeError naming the option */
+  /** Registers the channels that a module of the application sends to. @throws TypeError with the name of the option */
   static forFeature(options: ConcordatFeatureOptions): DynamicModule {
     const path = 'ConcordatModule.forFeature'
     refuseUnknown(path, options, FEATURE_NAMES)
@@ -132,7 +135,7 @@ function makeService(
   return service
 }
 
-/** Channels of features that the options do not name. */
+/** Channels of features that are not in the options. */
 function featureChannels(all: readonly Provided[], named: readonly SentChannel[]): readonly Channel[] {
   const features = all.filter(({ token }) => token === FEATURE)
   const channels = features.flatMap(({ instance }) => (instance as { readonly channels: readonly Channel[] }).channels)

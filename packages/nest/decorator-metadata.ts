@@ -1,10 +1,10 @@
 /** Metadata that decorators store on a class: its handler methods, and the parts that its constructor needs. */
 import type { Binding, Channel } from 'concordat/binder'
 
-/** A method as it is called, whatever it takes. */
+/** A method with any parameters. */
 export type AnyMethod = (...values: never[]) => unknown
 
-/** A method that handles something, and what is to be declared for it. */
+/** A handler method, and its declaration. */
 export type MethodDeclaration = Whole | Part
 
 interface Declared {
@@ -13,7 +13,7 @@ interface Declared {
   readonly what: string
 }
 
-/** A binding by itself. */
+/** A complete binding. */
 interface Whole extends Declared {
   readonly kind: 'binding'
   readonly bind: (handle: AnyMethod) => Binding
@@ -37,16 +37,16 @@ const TOGETHER: readonly (readonly Role[])[] = [
   ['Try', 'Confirm', 'Cancel'],
 ]
 
-/** Which other methods this one needs: those behind the first know only the first. */
+/** The other methods that this one requires: methods after the first only require the first. */
 export function neededBy(role: Role): readonly Role[] {
   const all = TOGETHER.find((roles) => roles.includes(role)) ?? []
   return all[0] === role ? all.slice(1) : all.slice(0, 1)
 }
 
-/** A part of the service that may not be there. */
+/** A part that a service may lack. */
 export type OptionalPart = 'coordinator' | 'outbox' | 'locks' | 'bus'
 
-// `for`: two copies of the package in one tree understand each other.
+// `Symbol.for`, so that two copies of the package in one tree share it.
 const METHODS = Symbol.for('concordat.nest.methods')
 const WANTED = Symbol.for('concordat.nest.wanted')
 
@@ -55,7 +55,7 @@ interface Kept {
   readonly [WANTED]?: readonly OptionalPart[]
 }
 
-/** Keeps it on the prototype. */
+/** Stores the declaration on the prototype. */
 export function declareMethod(prototype: object, declaration: MethodDeclaration): void {
   keep(prototype, METHODS, [...ownOf(prototype), declaration])
 }
@@ -71,7 +71,7 @@ export function methodsOf(prototype: object): readonly MethodDeclaration[] {
   return found
 }
 
-/** Keeps on a class that its instances want this part. */
+/** Records on a class that its instances need this part. */
 export function declareWanted(target: object, part: OptionalPart): void {
   const type = typeof target === 'function' ? target : target.constructor
   keep(type, WANTED, [...wantedBy(type), part])

@@ -1,6 +1,6 @@
 /**
- * Decorators for methods of providers. Plain functions: Node cannot strip decorator syntax, so our own sources have none.
- * They are legacy decorators, as all of Nest's are (`experimentalDecorators`).
+ * Decorators for methods of providers. Used as plain functions here, because Node cannot strip decorator syntax. They are legacy
+ * decorators, like all of Nest's (`experimentalDecorators`).
  */
 import {
   type Binding,
@@ -26,7 +26,7 @@ import { type XaContext, type XaParticipantOptions, type XaResource, xaParticipa
 import { requireChannel } from './check-channel-value.ts'
 import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './decorator-metadata.ts'
 
-/** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */
+/** A legacy decorator for a method of the type `Method`: a method with another payload does not compile. */
 export type HandlerDecorator<Method> = <Given extends Method>(
   prototype: object,
   method: string | symbol,
@@ -37,8 +37,8 @@ type InTransaction = OnceConsumerOptions | InboxConsumerOptions
 type WithoutTransaction = ConsumerOptions & { readonly once?: undefined; readonly inbox?: undefined }
 
 /**
- * The method handles what comes on `channel`, as the handler of `sink` does. With `once: true` its context has `tx`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method handles the messages of `channel`, like the handler of `sink`. With `once: true` its context has `tx`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Sink<In, Out>(
   channel: Channel<In, Out>,
@@ -53,8 +53,8 @@ export function Sink(channel: unknown, options: unknown): HandlerDecorator<never
 }
 
 /**
- * The method handles what comes on `input`, and what it returns is sent to `output`, as the handler of `processor` does.
- * @throws TypeError when one of them is no channel, or this is no method
+ * The method handles the messages of `input`, and its result is sent to `output`, like the handler of `processor`.
+ * @throws TypeError if an argument is not a channel, or the target is not a method
  */
 export function Processor<In, Out, OutIn, OutOut>(
   input: Channel<In, Out>,
@@ -73,9 +73,9 @@ export function Processor(input: unknown, output: unknown, options: unknown): Ha
 }
 
 /**
- * The method is called again and again, and what it returns is sent to `channel`, as by `source`. To send when something
- * happens, inject a sender: `InjectSender`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method is called repeatedly, and its results are sent to `channel`, as by `source`. To send when something happens, inject
+ * a sender: `InjectSender`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Source<In, Out>(
   channel: Channel<In, Out>,
@@ -85,9 +85,9 @@ export function Source<In, Out>(
 }
 
 /**
- * The method does what the commands on `channel` ask for: the `invoke` of a `participant`. The same class has a method with
- * `@Compensate(channel)`, which takes it back.
- * @throws TypeError when it is no channel, or this is no method
+ * The method executes the commands of `channel`: the `invoke` of a `participant`. The same class needs a method with
+ * `@Compensate(channel)`, which undoes it.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Invoke<In, Out>(
   channel: Channel<In, Out>,
@@ -99,8 +99,8 @@ export function Invoke<In, Out>(
 }
 
 /**
- * The method undoes what the `@Invoke(channel)` of its class did: the `compensate` of a `participant`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method undoes the effect of the `@Invoke(channel)` of its class: the `compensate` of a `participant`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Compensate<In, Out>(
   channel: Channel<In, Out>,
@@ -109,9 +109,9 @@ export function Compensate<In, Out>(
 }
 
 /**
- * The method reserves what the commands on `channel` ask for: the `try` of a `tccParticipant`. The same class has methods with
- * `@Confirm(channel)` and `@Cancel(channel)`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method makes the reservations that the commands of `channel` request: the `try` of a `tccParticipant`. The same class needs
+ * methods with `@Confirm(channel)` and `@Cancel(channel)`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Try<In, Out>(
   channel: Channel<In, Out>,
@@ -123,8 +123,8 @@ export function Try<In, Out>(
 }
 
 /**
- * The method makes final what the `@Try(channel)` of its class reserved: the `confirm` of a `tccParticipant`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method makes the reservation of the `@Try(channel)` of its class final: the `confirm` of a `tccParticipant`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Confirm<In, Out>(
   channel: Channel<In, Out>,
@@ -133,8 +133,8 @@ export function Confirm<In, Out>(
 }
 
 /**
- * The method gives up what the `@Try(channel)` of its class reserved: the `cancel` of a `tccParticipant`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method releases the reservation of the `@Try(channel)` of its class: the `cancel` of a `tccParticipant`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function Cancel<In, Out>(
   channel: Channel<In, Out>,
@@ -143,9 +143,9 @@ export function Cancel<In, Out>(
 }
 
 /**
- * The method does what the commands on `channel` ask for, all of it through `tx`, and the database keeps it until the saga is
- * decided: the handler of an `xaParticipant`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method executes the commands of `channel`, entirely through `tx`, and the database keeps the changes prepared until the
+ * saga is decided: the handler of an `xaParticipant`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function XaParticipant<In, Out>(
   channel: Channel<In, Out>,
@@ -162,9 +162,9 @@ export function XaParticipant(channel: unknown, options: unknown): HandlerDecora
 }
 
 /**
- * The method does what the commands on `channel` ask for, all of it through `tx`, and what it wrote is undone when the saga turns
- * back: the handler of an `undoParticipant`.
- * @throws TypeError when it is no channel, or this is no method
+ * The method executes the commands of `channel`, entirely through `tx`, and its changes are undone if the saga is undone: the
+ * handler of an `undoParticipant`.
+ * @throws TypeError if the argument is not a channel, or the target is not a method
  */
 export function UndoParticipant<In, Out>(
   channel: Channel<In, Out>,
@@ -175,7 +175,7 @@ export function UndoParticipant<In, Out>(
 
 const nothing = (): void => {}
 
-/** The text of the decorator. @throws TypeError when it is no channel: most often an import that goes in a circle */
+/** The text of the decorator. @throws TypeError if it is not a channel, in most cases because of a circular import */
 function named(decorator: string, channel: unknown): string {
   return `@${decorator}("${requireChannel(`@${decorator}`, channel).name}")`
 }

@@ -6,16 +6,16 @@ export type ConcordatHealthResult = Readonly<
     string,
     {
       readonly status: 'up' | 'down'
-      /** Same as `service.health().status`: `degraded` when a part that does not decide is down. */
+      /** Same as `service.health().status`: `degraded` if a non-essential part is down. */
       readonly service: string
-      /** The status of each part. Not its error: this is shown to strangers. */
+      /** The status of each part, without its error, because the result is public. */
       readonly parts: Readonly<Record<string, string>>
     }
   >
 >
 
 /**
- * Checks for `@nestjs/terminus`, which it needs no import of, or for a controller of your own. No I/O.
+ * Health checks for `@nestjs/terminus`, which is not imported, or for your own controller. No I/O.
  *
  *     health.check([() => concordat.ready()])
  */
@@ -26,12 +26,12 @@ export class ConcordatHealth {
     this.#service = service
   }
 
-  /** Up: give it traffic. @param key the name in the answer */
+  /** Up: it can receive traffic. @param key its name in the response */
   ready(key = 'concordat'): ConcordatHealthResult {
     return this.#result(key, this.#service.health().ready)
   }
 
-  /** Down: the process can only be replaced. @param key the name in the answer */
+  /** Down: the process must be replaced. @param key its name in the response */
   live(key = 'concordat'): ConcordatHealthResult {
     return this.#result(key, this.#service.health().live)
   }

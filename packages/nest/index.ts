@@ -1,6 +1,6 @@
 /**
- * A service inside a Nest application: what handles messages are methods of providers, and the service, its parts and what
- * sends are injected. Needs `@nestjs/common` and `@nestjs/core`.
+ * A service inside a Nest application: methods of providers handle messages; the service, its parts and its senders are injected.
+ * Needs `@nestjs/common` and `@nestjs/core`.
  *
  *     @Module({ imports: [ConcordatModule.forRoot({ name: 'shop', transport, sql })], providers: [Receipts] })
  *     export class AppModule {}

@@ -16,7 +16,7 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
   readonly #check: () => void
   #isEnding = false
 
-  /** @param check what is to be refused when all providers are made */
+  /** @param check refuses invalid declarations after all providers were created */
   constructor(service: Service, options: LifecycleOptions, check: () => void) {
     this.#service = service
     this.#options = options
@@ -27,13 +27,13 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
     this.#check()
   }
 
-  /** After every `onModuleInit`: what handlers need is there. */
+  /** Runs after every `onModuleInit`, so that the dependencies of handlers exist. */
   async onApplicationBootstrap(): Promise<void> {
     if (this.#options.start === 'manual') return
     try {
       await this.#service.start()
     } catch (error) {
-      // The application was told to end while it started: that is no failure of it.
+      // The application was told to shut down during its start, which is not a failure.
       if (this.#isEnding && error instanceof ServiceClosed) return
       throw error
     }
@@ -49,7 +49,7 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
     )
   }
 
-  /** Before the HTTP server and, in `onApplicationShutdown`, the pools close: handlers may need both. */
+  /** Runs before the HTTP server and, in `onApplicationShutdown`, the pools close: handlers may need both. */
   async beforeApplicationShutdown(): Promise<void> {
     this.#isEnding = true
     await this.#service.close()

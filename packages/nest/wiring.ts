@@ -1,6 +1,6 @@
 /**
- * Which methods of which providers handle what: read from the classes before Nest makes one of them, so that the service is
- * there when they ask for it. A method is looked up when its message comes.
+ * Finds the handler methods of providers. They are read from the classes before Nest creates instances, so that the service
+ * exists when an instance injects it. A method is looked up when its message arrives.
  */
 import type { DiscoveryService } from '@nestjs/core'
 import type { Binding } from 'concordat/binder'
@@ -24,14 +24,14 @@ interface Found {
   readonly declaration: MethodDeclaration
 }
 
-/** All that is provided and controls, but for other names of the same. */
+/** All providers and controllers, without aliases. */
 export function allProvided(discovery: DiscoveryService): readonly Provided[] {
   return [...discovery.getProviders(), ...discovery.getControllers()].filter(({ isAlias }) => isAlias !== true)
 }
 
 /**
  * The bindings of all methods.
- * @throws TypeError naming class and method, for two that handle the same, and for part of a participant
+ * @throws TypeError with class and method, if two methods handle the same messages, and for an incomplete participant
  */
 export function bindingsOf(all: readonly Provided[]): readonly Binding[] {
   const found = all.flatMap((provided) => {
@@ -51,7 +51,7 @@ export function bindingsOf(all: readonly Provided[]): readonly Binding[] {
   return made.map(({ binding }) => binding)
 }
 
-/** The binder would refuse it too, and knows no methods. */
+/** The binder would refuse it too, but does not know the methods. */
 function refuseSameGroup(made: ReadonlyArray<{ readonly path: string; readonly binding: Binding }>): void {
   const seen = new Map<string, string>()
   for (const { path, binding } of made) {
@@ -64,7 +64,7 @@ function refuseSameGroup(made: ReadonlyArray<{ readonly path: string; readonly b
   }
 }
 
-/** The parts that a class wants and the service has not. @throws TypeError naming both */
+/** Checks the parts that a class needs. @throws TypeError with the class and the part that the service lacks */
 export function requireWanted(all: readonly Provided[], has: (part: OptionalPart) => boolean): void {
   for (const { metatype, name } of all) {
     if (typeof metatype !== 'function') continue
@@ -86,8 +86,8 @@ const OPTION: Readonly<Record<OptionalPart, string>> = {
 }
 
 /**
- * To be called when Nest has made all providers.
- * @throws TypeError for methods that no message would reach: of what a factory made, or what is made for each request
+ * To be called after Nest has created all providers.
+ * @throws TypeError for methods that would receive no messages: on objects made by a factory, or created per request
  */
 export function requireReachable(all: readonly Provided[]): void {
   for (const provided of all) {
@@ -112,8 +112,8 @@ export function requireReachable(all: readonly Provided[]): void {
 }
 
 /**
- * Where the handlers of a provider are declared: its class, or the class that is its token. A test module that overrides a
- * provider with a mock, by value, class or factory, keeps the token, and the mock gets the messages.
+ * The object with the declarations of a provider: its class, or the class that is its token. If a test module overrides a
+ * provider with a mock (by value, class or factory), the token stays, and the mock receives the messages.
  */
 function declaredOn(provided: Provided): object | undefined {
   const made = madeOf(provided)
@@ -123,7 +123,7 @@ function declaredOn(provided: Provided): object | undefined {
   return asked !== undefined && methodsOf(asked).length > 0 ? asked : made
 }
 
-/** A class's prototype, or a value; of what a factory will make nothing is known. */
+/** A class's prototype, or a value; the result of a factory is unknown. */
 function madeOf({ metatype, inject, instance }: Provided): object | undefined {
   if (typeof metatype === 'function')
     return Array.isArray(inject) ? undefined : (metatype.prototype as object | undefined)
@@ -145,7 +145,7 @@ function pathOf({ provided, declaration }: Found): string {
   return `${String(provided.name)}.${String(declaration.method)} ${declaration.what}`
 }
 
-/** A class that two modules provide is made twice, and would do everything twice. */
+/** A class provided by two modules is created twice, and would do everything twice. */
 function refuseTwice(found: readonly Found[]): void {
   const seen = new Map<object, Found>()
   for (const one of found) {
@@ -162,7 +162,7 @@ function refuseTwice(found: readonly Found[]): void {
   }
 }
 
-/** The method of the same provider that a method of a participant needs. */
+/** The method of the same provider that a method of a participant requires. */
 function otherPart(one: Found, role: Role, found: readonly Found[]): Found {
   const { declaration, provided } = one
   const others = found.filter(
