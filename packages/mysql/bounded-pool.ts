@@ -1,5 +1,5 @@
 /**
- * A pool none of whose answers is waited for without end: a server that is stopped, or cut off without a word, leaves its
+ * A pool whose responses are all awaited for a limited time: a server that is stopped, or cut off without notice, leaves its
  * connections open and silent.
  */
 import { type Clock, ConcordatError, SECOND } from 'concordat/core'
@@ -14,15 +14,15 @@ import {
 } from './driver.ts'
 
 /**
- * MariaDB or MySQL gave no answer within `answerMs`. Whether the statement was done is not known; the connection is closed. The
- * command is tried again.
+ * MariaDB or MySQL did not respond within `answerMs`. It is unknown whether the statement was executed; the connection is closed.
+ * The command is retried.
  */
 export class MysqlUnanswered extends ConcordatError {
   readonly code = 'saga.mysql_unanswered' as const
   readonly retryable = true as const
   readonly waitedMs: number
 
-  /** @param what was asked for: its first words */
+  /** @param what the first words of the statement */
   constructor(what: string, waitedMs: number) {
     super(
       `${what}: the server gave no answer within ${waitedMs} ms: see that it is up, or raise \`answerMs\` of mysqlResource() if its statements take longer`,
@@ -31,7 +31,7 @@ export class MysqlUnanswered extends ConcordatError {
   }
 }
 
-/** Saying goodbye, when all else is done. */
+/** Time limit of a graceful end, after everything else is done. */
 const GOODBYE_MS = 2 * SECOND
 const LATE = Symbol('late')
 
@@ -46,7 +46,7 @@ export class BoundedPool {
     this.#answerMs = answerMs
   }
 
-  /** @throws MysqlUnanswered when none is free, or none can be made, in time */
+  /** @throws MysqlUnanswered if no connection becomes free, or none can be opened, in time */
   async getConnection(): Promise<BoundedConnection> {
     const asked = this.#pool.getConnection()
     const connection = await within(this.#clock, this.#answerMs, asked, LATE).catch(throwNotConnected)
@@ -56,7 +56,7 @@ export class BoundedPool {
   }
 }
 
-/** After an answer that did not come it is closed, and takes no more statements. */
+/** After a missing response, the connection is closed and accepts no more statements. */
 export class BoundedConnection implements MysqlConnection {
   readonly #connection: MysqlConnection
   readonly #clock: Clock
@@ -74,22 +74,22 @@ export class BoundedConnection implements MysqlConnection {
     this.#answeredAt = clock.monotonic()
   }
 
-  /** The pool says goodbye when it closes one. */
+  /** True if the pool closes connections gracefully (COM_QUIT). */
   get isGraceful(): boolean {
     return innerOf(this.#connection)?.config?.gracefulEnd === true
   }
 
-  /** From here on a statement may wait so long for rows of others. */
+  /** From now on, statements may wait this long for rows that others have locked. */
   waitForRows(forMs: number): void {
     this.#rowsMs = forMs
   }
 
-  /** The server ends the session when it hears nothing for so long. */
+  /** The server ends the session if it receives nothing for this time. */
   endsAfter(silenceMs: number): void {
     this.#silenceMs = silenceMs
   }
 
-  /** While it is lent, statements are a handler's: how long they take says nothing of the server. */
+  /** While the connection is lent, its statements are those of a handler: their duration says nothing about the server. */
   lend(isLent: boolean): void {
     this.#isLent = isLent
   }
@@ -112,14 +112,14 @@ export class BoundedConnection implements MysqlConnection {
 
   destroy(): void {
     this.#connection.destroy()
-    // The driver waits for the server to close its side, too, and with it the process.
+    // The driver, and with it the process, also waits for the server to close its side.
     if (this.#lost !== undefined) innerOf(this.#connection)?.stream?.destroy?.()
   }
 
   async #answered<T>(statement: MysqlStatement, ask: () => Promise<T>): Promise<T> {
     if (this.#lost !== undefined) throw this.#lost
     const limitMs = this.#answerMs + this.#rowsMs
-    // Then it was ended because of what the handler did with it.
+    // It was then ended because of a handler's actions on it.
     const wasSilent = this.#clock.monotonic() - this.#answeredAt >= this.#silenceMs
     const answer = await within(this.#clock, limitMs, ask(), LATE).catch((error: unknown) => {
       throw wasSilent ? error : serverAway(error)
@@ -137,14 +137,14 @@ interface Inner {
   readonly stream?: { destroy?(): unknown }
 }
 
-/** The driver's own connection, behind that of promises. */
+/** The driver's own connection, behind the promise wrapper. */
 function innerOf(connection: MysqlConnection): Inner | undefined {
   return (connection as { readonly connection?: Inner }).connection
 }
 
 const WORDS = 3
 
-/** No value is in them. */
+/** Contains no values. */
 function wordsOf(text: string): string {
   return text
     .trim()

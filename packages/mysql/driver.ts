@@ -1,12 +1,15 @@
-/** The part of `mysql2` that is used, and what its answers and errors mean. The pool comes in; no driver is loaded here. */
+/**
+ * The part of `mysql2` that is used, and the meaning of its results and errors. The caller passes the pool; no driver is loaded
+ * here.
+ */
 import { fieldOf, hasMethods, messageOf, wrongKind } from 'concordat/extension'
 
 /** The part of a connection of `mysql2/promise` that is used. */
 export interface MysqlConnection {
-  /** @param statement SQL, or SQL with options of its own */
+  /** @param statement SQL, or SQL with its own options */
   query(statement: string | { readonly sql: string }, values?: unknown[]): Promise<readonly [unknown, unknown]>
   execute(statement: string | { readonly sql: string }, values?: never[]): Promise<readonly [unknown, unknown]>
-  /** Says goodbye, with the pool's option `gracefulEnd`. */
+  /** Closes it gracefully, with the pool's option `gracefulEnd`. */
   end(): Promise<void>
   release(): void
   destroy(): void
@@ -24,14 +27,14 @@ export interface MysqlCallbackPool {
   promise(): MysqlPool
 }
 
-/** @throws TypeError when it is no pool */
+/** @throws TypeError if it is not a pool */
 export function promisePool(path: string, pool: MysqlPool | MysqlCallbackPool): MysqlPool {
   if (hasMethods(pool, ['promise', 'getConnection'])) return (pool as unknown as MysqlCallbackPool).promise()
   if (hasMethods(pool, ['getConnection'])) return pool as MysqlPool
   throw wrongKind(path, pool, "a pool: mysql.createPool({ uri, gracefulEnd: true }) of 'mysql2/promise'")
 }
 
-/** The server's numbers for what it says no with. */
+/** The server's error numbers. */
 export const ER = {
   ACCESS_DENIED: 1227,
   TABLE_MISSING: 1146,
@@ -50,7 +53,7 @@ export function hasNumber(error: unknown, number: number): boolean {
   return fieldOf(error, 'errno') === number
 }
 
-/** SQLSTATEs of an unavailable database: the participant leaves the command to be redelivered, and counts no attempt. */
+/** SQLSTATE of an unavailable database: the participant leaves the command to be redelivered, and counts no attempt. */
 const NOT_CONNECTED = '08001'
 const CONNECTION_LOST = '08006'
 
@@ -59,7 +62,7 @@ export function throwNotConnected(error: unknown): never {
   throw withState(error, NOT_CONNECTED)
 }
 
-/** A statement had no answer, or its connection was lost, or leads to a server that only reads. @returns the error */
+/** For a statement without a response, with a lost connection, or on a read-only server. @returns the error */
 export function serverAway(error: unknown): unknown {
   return isLost(error) ? withState(error, CONNECTION_LOST) : error
 }
@@ -78,33 +81,33 @@ function withState(error: unknown, sqlState: string): unknown {
 export interface MysqlResult<Row> {
   readonly rows: readonly Row[]
   /**
-   * Rows touched by INSERT / UPDATE / DELETE, rows returned by SELECT. An UPDATE counts those that it found, unless the pool's
-   * `flags` say `-FOUND_ROWS`: then those that it changed.
+   * Rows affected by INSERT / UPDATE / DELETE, rows returned by SELECT. An UPDATE counts the rows that it found; with
+   * `-FOUND_ROWS` in the pool's `flags`, the rows that it changed.
    */
   readonly rowCount: number
-  /** The first AUTO_INCREMENT value of an INSERT, else 0. */
+  /** The first AUTO_INCREMENT value of an INSERT, otherwise 0. */
   readonly insertId: number
 }
 
-/** The rows of a SELECT are a list, what else a statement gave is an object. */
+/** The result of a SELECT is a list of rows, that of any other statement an object. */
 export function resultOf<Row>([answer]: readonly [unknown, unknown]): MysqlResult<Row> {
   if (Array.isArray(answer)) return { rows: answer as Row[], rowCount: answer.length, insertId: 0 }
   const { affectedRows = 0, insertId = 0 } = answer as { readonly affectedRows?: number; readonly insertId?: number }
   return { rows: [], rowCount: affectedRows, insertId }
 }
 
-/** Rows of our own statements have one shape, whatever the pool's options say: those are for the statements of handlers. */
+/** Rows of our own statements have one form, regardless of the pool's options, which are for the statements of handlers. */
 const OWN_ROWS = {
   rowsAsArray: false,
   nestTables: false,
-  // A function, because only that overrides one of the pool.
+  // A function, because only a function overrides one of the pool.
   typeCast: ({ type }: { readonly type: string }, next: () => unknown): unknown => {
     const value = next()
     return type === 'LONGLONG' && typeof value === 'string' ? Number(value) : value
   },
 } as const
 
-/** A statement of our own whose rows are read: objects by column, with numbers as numbers. */
+/** Our own statement whose rows are read: objects by column, with numbers as numbers. */
 export function own(sql: string): { readonly sql: string } {
   return { sql, ...OWN_ROWS }
 }
@@ -113,7 +116,7 @@ export function textOf(statement: MysqlStatement): string {
   return typeof statement === 'string' ? statement : statement.sql
 }
 
-/** Runs a statement of our own, whose parameters are texts and numbers alone. */
+/** Runs our own statement, whose parameters are only texts and numbers. */
 export async function rowsOf<Row extends object>(
   connection: MysqlConnection,
   text: string,

@@ -1,17 +1,17 @@
 /**
- * The table of gates in MariaDB: one row for each saga step that was ever prepared here, written by the transaction itself. Locked rows are
- * skipped, never awaited.
+ * The table of gates in MariaDB: one row for each saga step that was ever prepared here, written by the transaction itself.
+ * Locked rows are skipped, never awaited.
  */
 import { SqlError } from 'concordat/core'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
 
 export const TABLE = 'concordat_xa'
-/** In the comment of the table: what a later release needs is told by it. */
+/** In the comment of the table, so that a later release can recognize the version. */
 const VERSION = 'concordat 1'
 
 /**
- * DDL that `resource.migrate()` runs, for administrators who run it themselves. `gid` is the transaction that was committed, and
- * `decided_at` when its saga last asked for that.
+ * DDL that `resource.migrate()` runs, for administrators who run it themselves. `gid` is the committed transaction, and
+ * `decided_at` the last time its saga requested the commit.
  */
 export const XA_TABLE_DDL: string = `CREATE TABLE IF NOT EXISTS ${TABLE} (
   whose varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
@@ -25,8 +25,8 @@ export const XA_TABLE_DDL: string = `CREATE TABLE IF NOT EXISTS ${TABLE} (
 ) ENGINE=InnoDB COMMENT='${VERSION}'`
 
 /**
- * Makes the table unless it is there. It is looked for first: DDL on a table that a prepared transaction has locked waits for
- * that, and everybody else behind it.
+ * Creates the table if it is missing. Checks first: DDL on a table that a prepared transaction has locked waits for that
+ * transaction, and everybody else queues behind it.
  */
 export async function migrateGates(connection: MysqlConnection): Promise<void> {
   const rows = await rowsOf(
@@ -51,7 +51,7 @@ export async function requireGates(connection: MysqlConnection): Promise<void> {
     })
 }
 
-/** Puts the row there that a call will lock, in a commit of its own. */
+/** Inserts the row that a call will lock, with its own commit. */
 export async function openGate(connection: MysqlConnection, whose: string, key: string): Promise<void> {
   const rows = await rowsOf(connection, `SELECT 1 FROM ${TABLE} WHERE whose = ?`, [whose])
   if (rows.length > 0) return
@@ -63,7 +63,7 @@ export async function openGate(connection: MysqlConnection, whose: string, key: 
 
 const MOST_KEY = 700
 
-/** Locks the row, in a transaction that is READ COMMITTED. @returns its content; `undefined`: another transaction holds it */
+/** Locks the row, in a READ COMMITTED transaction. @returns its content; `undefined`: another transaction holds it */
 export async function lockGate(
   connection: MysqlConnection,
   whose: string,
@@ -76,7 +76,7 @@ export async function lockGate(
   return row
 }
 
-/** Passes it with the transaction that will be prepared as `gid`. */
+/** Passes the gate with the transaction that will be prepared as `gid`. */
 export async function passGate(connection: MysqlConnection, whose: string, gid: string): Promise<void> {
   await rowsOf(connection, `UPDATE ${TABLE} SET gid = ?, begun_at = UTC_TIMESTAMP(6) WHERE whose = ?`, [gid, whose])
 }
@@ -97,7 +97,10 @@ export async function readGate(
   return row
 }
 
-/** Records that the saga asked for the commit. Only of a committed transaction: another call may have locked the row of an open one. */
+/**
+ * Records that the saga requested the commit. Only for a committed transaction: another call may have locked the row of an open
+ * one.
+ */
 export async function noteDecision(connection: MysqlConnection, whose: string, gid: string): Promise<void> {
   if ((await readGate(connection, whose))?.gid !== gid) return
   await rowsOf(connection, `UPDATE ${TABLE} SET decided_at = UTC_TIMESTAMP(6) WHERE whose = ?`, [whose])
@@ -127,10 +130,10 @@ export async function preparedGates(
 }
 
 const PURGE_BATCH = 500
-/** Ages by which rows are purged. A transaction that an administrator committed stays until its saga asks for the commit. */
+/** Ages by which rows are purged. A transaction that an administrator committed stays until its saga requests the commit. */
 const PURGED = ['decided_at', 'gid IS NULL AND begun_at'] as const
 
-/** Deletes unlocked rows. @returns how many; as many as a batch: there may be more */
+/** Deletes unlocked rows. @returns their number; if it equals the batch size, there may be more */
 export async function purgeGates(
   connection: MysqlConnection,
   olderThanMs: number,

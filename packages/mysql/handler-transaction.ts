@@ -18,7 +18,7 @@ export interface MysqlTransaction {
 /** A single SELECT. */
 const SELECT = /^[\s(]*select\b[^;]*;?\s*$/i
 
-/** The transaction lent to a handler, closed when that settles. */
+/** The transaction lent to a handler, closed when the handler settles. */
 export class LentTransaction implements MysqlTransaction {
   readonly #connection: BoundedConnection
   #isOpen = true
@@ -36,7 +36,7 @@ export class LentTransaction implements MysqlTransaction {
     if (!this.#isOpen) throw new SqlError('core.sql_transaction_ended')
     try {
       const given = parameters ?? []
-      // Without parameters in the text protocol: a few statements cannot be prepared by the server.
+      // Without parameters, the text protocol is used: the server cannot prepare a few kinds of statements.
       const answer =
         given.length === 0 ? this.#connection.query(text) : this.#connection.execute(text, [...given] as never[])
       return resultOf<Row>(await answer)
@@ -47,9 +47,10 @@ export class LentTransaction implements MysqlTransaction {
   }
 
   /**
-   * Checks that no write waited too long for a row: the server undoes that statement alone, and a handler that catches the error would
-   * prepare the others. A handler may catch the error of a SELECT, which wrote nothing: MariaDB answers NOWAIT with the same number. A server
-   * with `innodb_rollback_on_timeout` undoes the whole transaction, and then refuses to prepare it.
+   * Checks that no write failed because it waited too long for a row: the server undoes only that statement, and a handler that
+   * catches the error would prepare the others. A handler may catch the error of a SELECT, which wrote nothing: MariaDB uses the
+   * same number for NOWAIT. A server with `innodb_rollback_on_timeout` undoes the whole transaction, and then refuses to prepare
+   * it.
    * @throws the error of that statement
    */
   requireComplete(): void {
@@ -62,7 +63,7 @@ export class LentTransaction implements MysqlTransaction {
   }
 }
 
-/** After a deadlock the server accepts only the end of the transaction: its error contains nothing but the state. */
+/** After a deadlock, the server accepts only the end of the transaction, and its error contains only the state. */
 function explain(error: unknown): unknown {
   if (!hasNumber(error, ER.XAER_RMFAIL) || messageOf(error)?.includes('ACTIVE') !== true) return error
   return new SqlError(

@@ -1,5 +1,5 @@
 /**
- * MariaDB and MySQL as the place where an `xaParticipant` prepares, on the driver `mysql2`.
+ * MariaDB and MySQL as the resource of an `xaParticipant`, on the driver `mysql2`.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * MariaDB, or MySQL, as the place where an `xaParticipant` prepares: `XA START ... XA END, XA PREPARE`, and `XA COMMIT` or
- * `XA ROLLBACK` from any connection of any instance.
+ * MariaDB or MySQL as the resource of an `xaParticipant`: `XA START ... XA END, XA PREPARE`, and `XA COMMIT` or `XA ROLLBACK`
+ * from any connection of any instance.
  *
  * @see docs/transactions/xa-and-undo.md, "MariaDB and MySQL"
  */
@@ -29,13 +29,13 @@ import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
 type GateState = Awaited<ReturnType<XaResource['look']>>
 type PreparedTransaction = Awaited<ReturnType<XaResource['old']>>[number]
 
-/** A MariaDB, or MySQL, in which an `xaParticipant` prepares. */
+/** A MariaDB or MySQL database in which an `xaParticipant` prepares. */
 export interface MysqlXaResource extends XaResource<MysqlTransaction> {
-  /** Makes its table, `concordat_xa`. Idempotent; waits for no lock once the table exists. */
+  /** Creates its table, `concordat_xa`. Idempotent; waits for no lock once the table exists. */
   migrate(): Promise<void>
   /**
-   * Deletes what is remembered of steps that were decided longer ago than `olderThanMs` (at least a day). Keep it as long as
-   * `purgeParticipant` keeps its rows. @returns how many rows
+   * Deletes the records of steps that were decided longer ago than `olderThanMs` (at least a day). Keep them as long as
+   * `purgeParticipant` keeps its rows. @returns the number of rows
    */
   purge(options: { readonly olderThanMs: number }): Promise<number>
 }
@@ -43,9 +43,10 @@ export interface MysqlXaResource extends XaResource<MysqlTransaction> {
 /** Options of `mysqlResource`. */
 export interface MysqlResourceOptions {
   /**
-   * How long each statement, also one of a handler, and each wait for a connection of the pool may take, in ms; a statement of a call
-   * that waits for rows has its `lockTimeoutMs` on top. Then the connection is closed, with `MysqlUnanswered`, and the command is
-   * tried again: a server that is stopped holds no participant. That is an attempt only for a statement of a handler.
+   * Time limit in ms for each statement, including those of a handler, and for each wait for a connection of the pool; a
+   * statement of a call that waits for rows has its `lockTimeoutMs` in addition. Afterwards the connection is closed with
+   * `MysqlUnanswered` and the command is retried, so that a stopped server does not block a participant. Only a statement of a
+   * handler counts this as an attempt.
    * @default 30 seconds
    */
   readonly answerMs?: number | undefined
@@ -56,11 +57,10 @@ const ANSWER_MS = 30 * SECOND
 const MOST_ANSWER_MS = 2 ** 31 - 1
 
 /**
- * MariaDB from 10.6 on, MySQL from 8.0.29 on. Give it a pool of its own, with `gracefulEnd: true`: a connection that has
- * prepared is closed, so the pool opens one for each. The database needs the table of `migrate()`. Ending the pool stays with
- * the caller.
+ * MariaDB 10.6 or later, MySQL 8.0.29 or later. Give it its own pool, with `gracefulEnd: true`: each connection that has prepared
+ * is closed, so the pool opens a new one each time. The database needs the table of `migrate()`. The caller ends the pool.
  * @param pool of `mysql2` or `mysql2/promise`
- * @throws TypeError when it is no pool; TypeError / RangeError naming the option
+ * @throws TypeError if it is not a pool; TypeError / RangeError with the name of the option
  */
 export function mysqlResource(
   pool: MysqlPool | MysqlCallbackPool,
@@ -71,16 +71,16 @@ export function mysqlResource(
   return new PoolResource(new BoundedPool(promisePool('mysqlResource', pool), systemClock, answerMs), systemClock)
 }
 
-/** How long after a connection is gone the engine may not know it yet: many times what was seen. */
+/** Time after the end of a connection during which the engine may not know it yet: many times the observed value. */
 const DETACHED_AFTER_MS = 25
-/** A connection that has prepared has nothing else to do than to be closed: this long after, its client is cut off. */
+/** A connection that has prepared only needs to be closed: after this time, its client counts as cut off. */
 const CUT_OFF_MS = 2 * SECOND
 const LOOK_MS = 2
 /** Number of transactions whose lost connection is remembered. */
 const MOST_REMEMBERED = 1_000
 const MOST_TOLD = 20
 const MOST_AT_ONCE = 1_000
-/** MariaDB and MySQL have no date much further back. */
+/** Dates of MariaDB and MySQL do not go back much further. */
 const MAX_AGE_MS = 1_000 * 365 * DAY
 const PURGE_NAMES = optionNames<{ olderThanMs: number }>({ olderThanMs: true })
 
@@ -89,7 +89,7 @@ class PoolResource implements MysqlXaResource {
   readonly #pool: BoundedPool
   readonly #clock: Clock
   #database: string | undefined
-  /** When the connections of prepared transactions were seen to be gone, and when they were first seen in the way. */
+  /** The time at which the connections of prepared transactions were seen to be gone, and first seen in the way. */
   readonly #goneAt = new Map<string, number>()
   readonly #heldSince = new Map<string, number>()
 
@@ -120,7 +120,10 @@ class PoolResource implements MysqlXaResource {
     return passage
   }
 
-  /** The row is looked at before the names: what passes after that is seen prepared, or open and in the way the next time. */
+  /**
+   * The row is read before the names: transactions that pass afterwards are seen as prepared, or as open and in the way, the next
+   * time.
+   */
   look(whose: string): Promise<GateState> {
     return this.#use(async (connection) => {
       const isFree = await isGateFree(connection, whose)
@@ -137,7 +140,7 @@ class PoolResource implements MysqlXaResource {
     const state = await this.#use((connection) => this.#mayEnd(connection, gid))
     if (state === 'gone') this.#heldSince.delete(gid)
     const ended = state === 'free' ? await this.#end(verb, gid) : state
-    // Also of what an administrator committed: from here on its age counts.
+    // Also for transactions that an administrator committed: their age counts from here on.
     if (verb === 'COMMIT' && ended !== 'busy')
       await this.#use((connection) => noteDecision(connection, gateOf(gid), gid))
     return ended
@@ -165,7 +168,7 @@ class PoolResource implements MysqlXaResource {
     return this.#use(async (connection) => {
       const gids = await recover(connection)
       const found: PreparedTransaction[] = []
-      // The list is that of the server: most of it may be other databases'.
+      // The list is that of the server: most of it may belong to other databases.
       for (let from = 0; from < gids.length; from += MOST_AT_ONCE) {
         const some = gids.slice(from, from + MOST_AT_ONCE)
         const rows = await preparedGates(connection, some.map(gateOf), olderThanMs)
@@ -185,7 +188,7 @@ class PoolResource implements MysqlXaResource {
     }
   }
 
-  /** Whether the connection that has prepared it is gone. One whose client is cut off is closed from here. */
+  /** Tells whether the connection that has prepared it is gone. A connection whose client is cut off is closed from here. */
   async #mayEnd(connection: MysqlConnection, gid: string): Promise<'free' | 'gone' | 'busy'> {
     if (this.#goneAt.has(gid)) return 'free'
     if (!(await recover(connection)).includes(gid)) return 'gone'
@@ -197,12 +200,12 @@ class PoolResource implements MysqlXaResource {
     }
     const since = this.#heldSince.get(gid) ?? now
     this.#heldSince.set(gid, since)
-    // The connection may be gone by now, or be another user's: the next check shows.
+    // The connection may be gone by now, or belong to another user: the next check will show it.
     if (now - since > CUT_OFF_MS) await connection.query(`KILL CONNECTION ${Number(holder)}`).catch(() => {})
     return 'busy'
   }
 
-  /** Until the connection that has prepared is gone, so that the answer is not ahead of it. */
+  /** Waits until the connection that has prepared is gone, so that the reply does not overtake it. */
   async #untilGone({ gid, whose }: XaCall): Promise<void> {
     const deadline = this.#clock.monotonic() + CUT_OFF_MS
     while ((await this.#use((connection) => holderOf(connection, whose))) !== undefined) {
@@ -238,7 +241,7 @@ class PoolResource implements MysqlXaResource {
   }
 }
 
-/** The names of our transactions that are prepared on the server, in whatever database. */
+/** The names of our transactions that are prepared on the server, in any database. */
 async function recover(connection: MysqlConnection): Promise<readonly string[]> {
   const { rows } = resultOf<RecoveredRow>(await connection.query(own('XA RECOVER')))
   return rows.map(gidOf).filter((gid) => gid.startsWith(GID_PREFIX))

@@ -7,10 +7,13 @@ import { LentTransaction, type MysqlTransaction } from './handler-transaction.ts
 import { XaSession } from './xa-session.ts'
 import { xidOf } from './xid.ts'
 
-/** The server counts in whole seconds: what waits for a row at all may wait for one. */
+/** The server counts in whole seconds: a call that waits for a row at all waits at least one. */
 const LEAST_WAIT_MS = 1 * SECOND
 
-/** A call of a handler, from `XA START` to `XA PREPARE`. The connection is returned unchanged, or closed once the handler has used it. */
+/**
+ * A call of a handler, from `XA START` to `XA PREPARE`. The connection is returned unchanged, or closed once the handler has used
+ * it.
+ */
 export class XaPreparation {
   readonly #connection: BoundedConnection
   readonly #session: XaSession
@@ -40,7 +43,7 @@ export class XaPreparation {
       }
       await this.#session.limitHandler(lockTimeoutMs)
     } catch (error) {
-      // The server rolls back what its client does not prepare.
+      // The server rolls back transactions that their client does not prepare.
       this.#connection.destroy()
       throw error
     }
@@ -75,7 +78,7 @@ export class XaPreparation {
     }
   }
 
-  /** Whatever state it is in: when that fails the server rolls back what the closed connection leaves. */
+  /** Works in any state: if it fails, the server rolls back the transaction of the closed connection. */
   async #giveUp(): Promise<void> {
     try {
       await this.#rollBack()
@@ -86,7 +89,7 @@ export class XaPreparation {
   }
 
   async #rollBack(): Promise<void> {
-    // Refused when the server has rolled back already, after a deadlock, and waits for this alone.
+    // Refused if the server has already rolled back after a deadlock and only waits for this.
     await this.#connection.query(`XA END ${this.#xid}`).catch(() => {})
     await this.#connection.query(`XA ROLLBACK ${this.#xid}`)
   }

@@ -1,4 +1,4 @@
-/** Whether a server can be prepared on, and its transactions ended by any connection. */
+/** Checks whether a server can prepare, and whether any connection can end its transactions. */
 import { SqlError } from 'concordat/core'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
 import { requireGates } from './gate-table.ts'
@@ -11,9 +11,9 @@ interface ServerRow {
   readonly isLogged: number
 }
 
-/** `SELECT ... SKIP LOCKED` came with 10.6; prepared transactions that outlive their connection with 10.5. */
+/** `SELECT ... SKIP LOCKED` exists since 10.6; prepared transactions survive their connection since 10.5. */
 const OLDEST_MARIADB = [10, 6, 0]
-/** `xa_detach_on_prepare` came with it. */
+/** The first version with `xa_detach_on_prepare`. */
 const OLDEST_MYSQL = [8, 0, 29]
 
 /** @throws `core.sql_cannot_prepare`, `core.tables_missing` with the remedy */
@@ -79,7 +79,7 @@ async function requireMySql(connection: MysqlConnection, version: string): Promi
   }
 }
 
-/** MySQL hides the list of prepared transactions from who may not see it. */
+/** MySQL hides the list of prepared transactions from users without the right to see it. */
 async function requireRecover(connection: MysqlConnection): Promise<void> {
   try {
     await connection.query('XA RECOVER')
@@ -96,7 +96,7 @@ async function requireRecover(connection: MysqlConnection): Promise<void> {
   }
 }
 
-/** @returns `undefined`: the server has no such variable */
+/** @returns `undefined` if the server has no such variable */
 async function setting(connection: MysqlConnection, name: string): Promise<string | undefined> {
   try {
     const [row] = await rowsOf<{ value: unknown }>(connection, `SELECT @@${name} AS value`)
