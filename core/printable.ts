@@ -1,11 +1,11 @@
 /** Text for people: on one line, and without passwords. */
 
-/** Text of strangers on one line, without what would steer a terminal. */
+/** Converts untrusted text to one line without terminal control characters. */
 export function printable(value: string): string {
   return value.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ')
 }
 
-/** Hides passwords in addresses, wherever they come from. Takes time in proportion to the length of the line, whatever is in it. */
+/** Hides passwords in addresses of any origin. The time is proportional to the length of the line, whatever its content. */
 export function withoutSecrets(line: string): string {
   return line.replaceAll(/:\/\/\S*/g, hidden).replaceAll(/([?&](?:password|sslpassword)=)[^&\s"']*/gi, '$1***')
 }

@@ -26,7 +26,7 @@ export class Queue<Item> {
     return item
   }
 
-  /** Puts items before the waiting ones, in the order given. */
+  /** Inserts items before the waiting ones, in the given order. */
   putBack(items: readonly Item[]): void {
     this.#items = [...items, ...this.items()]
     this.#head = 0

@@ -8,17 +8,17 @@ interface Kept<Failure> {
 }
 
 /**
- * The last failure of each key, until the key succeeds or was not tried again for a while: then the process no longer needs it, or
- * another one has it.
+ * The last failure of each key, until the key succeeds or was not tried again for a while: the process then no longer needs it,
+ * or another process has it.
  */
 export class RecentFailures<Failure> {
   readonly #clock: Clock
   readonly #keptMs: number
   readonly #most: number
-  /** In the order of time. */
+  /** Ordered by time. */
   readonly #kept = new Map<string, Kept<Failure>>()
 
-  /** @param most keys that are kept; the oldest failure makes room */
+  /** @param most maximum number of keys; beyond it, the oldest failure is dropped */
   constructor(clock: Clock, keptMs: number, most: number = Number.POSITIVE_INFINITY) {
     this.#clock = clock
     this.#keptMs = keptMs
@@ -35,7 +35,7 @@ export class RecentFailures<Failure> {
     if (this.#kept.size > 0) this.#kept.delete(key)
   }
 
-  /** The latest failure, and how many keys fail; `undefined` when none does. */
+  /** The latest failure, and the number of failing keys; `undefined` without a failure. */
   latest(): { readonly key: string; readonly failure: Failure; readonly count: number } | undefined {
     this.#forgetOld()
     const last = [...this.#kept.values()].at(-1)

@@ -1,8 +1,8 @@
 import type { Logger } from './logger.ts'
 
 /**
- * Something that is tried again and again: its first failure is a warning with the reason, those that follow are `debug`,
- * until it has worked once.
+ * Logs failures of an operation that is retried: the first failure as a warning with the reason, the following ones as `debug`,
+ * until it has succeeded once.
  */
 export class RepeatedFailureLog {
   readonly #logger: Logger
@@ -10,7 +10,7 @@ export class RepeatedFailureLog {
   readonly #again: string | undefined
   #isTold = false
 
-  /** @param again said at `info` when it works again; nothing is said without it */
+  /** @param again text logged at `info` when it succeeds again; without it, nothing is logged then */
   constructor(logger: Logger, message: string, again?: string) {
     this.#logger = logger
     this.#message = message

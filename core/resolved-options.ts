@@ -1,5 +1,5 @@
 /**
- * Options merged with the defaults and checked: each has a value, except those named in `MayBeMissing`, which stay as the caller gives
+ * Options merged with the defaults and checked: each has a value, except those in `MayBeMissing`, which stay as the caller passes
  * them. Leave out options that get another form (`Omit`), and add that form with `&`.
  */
 export type Resolved<Options extends object, MayBeMissing extends keyof Options = never> = {

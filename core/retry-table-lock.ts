@@ -1,5 +1,5 @@
 /**
- * Waiting for a table lock in short tries. A pending ACCESS EXCLUSIVE lock blocks all later readers and writers, so a schema
+ * Waits for a table lock in short attempts. A pending ACCESS EXCLUSIVE lock blocks all later readers and writers, so a schema
  * change that waits for long would stop them.
  */
 import { backoffDelayMs } from './backoff.ts'
@@ -9,20 +9,20 @@ import type { SqlExecutor } from './sql.ts'
 
 /** In ms. */
 export interface LockWait {
-  /** How long one try waits: it is set as `lock_timeout` by the try. */
+  /** How long one attempt waits: the attempt sets it as `lock_timeout`. */
   readonly lockTimeoutMs: number
-  /** How long it tries altogether. */
+  /** Total time of all attempts. */
   readonly waitMs: number
 }
 
 export const LOCK_WAIT: LockWait = { lockTimeoutMs: 2 * SECOND, waitMs: 30 * SECOND }
-/** In between those who wait behind it get their turn. */
+/** During the pauses, those who wait behind it get their turn. */
 const PAUSE = { initialMs: 100, factor: 2, maxMs: 4 * SECOND, jitter: 0.2 }
 const LOCK_NOT_AVAILABLE = '55P03'
 
 /**
- * Tries `work`, one transaction, again while it fails for a lock that is held.
- * @throws what `blocked` makes of the last such error once `waitMs` are up; any other error of `work`
+ * Runs `work`, one transaction, and retries it while it fails because of a held lock.
+ * @throws the result of `blocked` for the last such error after `waitMs`; any other error of `work`
  */
 export async function untilFree<T>(
   { waitMs }: LockWait,
@@ -42,7 +42,7 @@ export async function untilFree<T>(
 }
 
 /**
- * Who holds tables, at most five of them; the text of no statement, which may hold a secret.
+ * Describes who holds tables, at most five holders, without statement texts, which may contain secrets.
  * @param which a condition on `pg_locks` k, its `pg_class` c and `pg_namespace` n, with `$1`
  */
 export async function holdersOf(sql: SqlExecutor, which: string, value: unknown): Promise<readonly string[]> {

@@ -6,18 +6,18 @@ import { hasMethods, wrongKind } from './option-checks.ts'
 /** Logger and clock of a part. */
 export interface RuntimeOptions {
   /**
-   * Told of what fails and of what changes. The part itself gives it no payloads and no secrets; what your handlers log goes there
-   * as it is. @default stderrLogger
+   * Receives failures and state changes. The part itself passes no payloads and no secrets; logs of your handlers are passed
+   * unchanged. @default stderrLogger
    */
   readonly logger?: Logger | undefined
-  /** Time of pauses, polls, timeouts and timestamps: tests set their own. @default systemClock */
+  /** Clock for pauses, polls, timeouts and timestamps; tests set their own. @default systemClock */
   readonly clock?: Clock | undefined
 }
 
 /** For the names of a part's own options. */
 export const RUNTIME_NAMES: Readonly<Record<keyof RuntimeOptions, true>> = { logger: true, clock: true }
 
-/** Merges with the defaults. @throws TypeError naming the option */
+/** Adds the defaults. @throws TypeError with the name of the option */
 export function resolveRuntime(path: string, options: RuntimeOptions): Runtime {
   const { logger, clock = systemClock } = options
   if (!hasMethods(clock, ['now', 'monotonic', 'sleep', 'setTimer']))

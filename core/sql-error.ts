@@ -2,47 +2,51 @@ import { type ErrorClass, type ErrorOf, errorClass } from './define-error-class.
 import { shellWord } from './shell-word.ts'
 import { messageOf } from './thrown-values.ts'
 
-/** The server says the same of a replica and of a role or database. */
+/** The server reports replicas, and read-only roles or databases, in the same way. */
 export const READ_ONLY_REMEDY =
   '. If it is a replica, connect to the primary; else set default_transaction_read_only of the role or database to off.'
 
 /** Fields of a `SqlError`, by code. */
 export interface SqlErrors {
   /**
-   * Transactions cannot be prepared here (`PREPARE TRANSACTION`): the client cannot, the server has them switched off, or the
-   * transaction used what does not outlive its connection. Nothing was done.
+   * Transactions cannot be prepared here (`PREPARE TRANSACTION`): the client does not support it, the server has disabled it, or
+   * the transaction used something that does not outlive its connection. Nothing was done.
    */
   'core.sql_cannot_prepare': { message: string }
-  /** A connection had not the statement that was prepared on it: a pooler gave another one. Nothing was done. */
+  /**
+   * A connection did not have the statement that was prepared on it, because a pooler used another connection. Nothing was done.
+   */
   'core.sql_statement_lost': object
   /**
-   * The part's tables are not in this database: they were not made yet, or another `schema` was given there. `call` makes the tables:
-   * `outbox.migrate()`. `part` is what `npx concordat migrate apply` needs to make them: a part when the schema has tables of others, else
-   * `all`; without it no command is named.
+   * The part's tables are not in this database: they were not created yet, or were created in another `schema`. `call` creates
+   * the tables: `outbox.migrate()`. `part` is the argument of `npx concordat migrate apply` that creates them: a part if the
+   * schema has tables of others, otherwise `all`; without it, no command is given.
    */
   'core.tables_missing': { schema: string; call: string; part?: string | undefined }
   /**
-   * The role may not read the tables that it checks, or not migrate those of `part`. Nothing was changed. `lacking` has each right that it
-   * lacks of those that `npx concordat migrate grants` prints, such as `SELECT on outbox`: more, maybe, than the check needs. Of a
-   * migration it has rights such as `CREATE on schema shop`.
+   * The role may not read the tables that it checks, or not migrate those of `part`. Nothing was changed. `lacking` lists the
+   * rights that it lacks among those that `npx concordat migrate grants` prints, such as `SELECT on outbox`; the check may need
+   * fewer. For a migration it lists rights such as `CREATE on schema shop`.
    */
   'core.rights_missing': { schema: string; role: string; lacking: readonly string[]; part?: string | undefined }
   /**
-   * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
-   * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables,
-   * `known` that of this release.
+   * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply the missing
+   * migrations. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the
+   * tables, `known` that of this release.
    */
   'core.sql_version': { schema: string; part: string; found: number; known: number; call: string }
   /**
-   * A table that is to be changed was held by others for the whole time. Nothing was changed. The message names them, `holders` lists at
-   * most five: a prepared transaction (of an XA participant, until its saga is decided) or a session.
+   * A table that was to be changed was locked by others for the whole time. Nothing was changed. The message names them;
+   * `holders` lists at most five: a prepared transaction (of an XA participant, until its saga is decided) or a session.
    */
   'core.migration_blocked': { schema: string; part: string; holders: readonly string[] }
-  /** Tables are missing or older than this release needs, and the server is a replica or takes no writes. Nothing was changed. */
+  /**
+   * Tables are missing or older than this release needs, and the server is a replica or accepts no writes. Nothing was changed.
+   */
   'core.read_only': { schema: string; part: string }
   /**
-   * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message
-   * has the statement that repairs it.
+   * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The
+   * message has the statement that repairs it.
    */
   'core.sequence_behind': {
     sequence: string
@@ -55,23 +59,23 @@ export interface SqlErrors {
   /** A statement was sent through a `SqlTransaction` whose callback had already settled. */
   'core.sql_transaction_ended': { reason?: string }
   /**
-   * A statement would have begun or ended the transaction that was handed to a function: BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION. It
-   * was not run. Savepoints are allowed.
+   * A statement would have begun or ended the transaction that was passed to a function: BEGIN, COMMIT, ROLLBACK, PREPARE
+   * TRANSACTION. It was not run. Savepoints are allowed.
    */
   'core.sql_transaction_control': object
   /**
-   * A statement was asked for outside of the transaction that the calling code runs in, on a database with one connection
-   * (PGlite, a pool with `max: 1`): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
-   * transaction is still open.
+   * A statement was requested outside of the transaction that the calling code runs in, on a database with one connection
+   * (PGlite, a pool with `max: 1`): each would have waited for the other to end. Nothing was run, and the transaction is still
+   * open.
    */
   'core.sql_own_transaction': object
   /**
-   * A connection was given as an open transaction, but none is open on it, or another one by now: the statement would have committed by
-   * itself, or with the work of another caller. It was not run.
+   * A connection was passed as an open transaction, but no transaction, or another one, is open on it: the statement would have
+   * committed by itself, or with the work of another caller. It was not run.
    */
   'core.sql_transaction_missing': object
   /**
-   * A `SqlExecutor` of the caller breaks the contract: it reports another number of rows than it wrote. Thrown inside the
+   * A `SqlExecutor` of the caller violates the contract: it reports another number of rows than it wrote. Thrown inside the
    * transaction, which must roll back.
    */
   'core.sql_row_count': { written: number; rowCount: unknown }
@@ -132,7 +136,7 @@ export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
   ['core.sql_statement_lost', 'core.migration_blocked', 'core.read_only', 'core.rights_missing'],
 )
 
-/** Says which rights are missing, and how the owner of the tables gives them, or migrates. */
+/** Describes the missing rights, and how the owner of the tables grants them, or migrates. */
 export function describeMissingRights({ schema, role, lacking, part }: SqlErrors['core.rights_missing']): {
   readonly text: string
   readonly remedy: string
@@ -151,7 +155,7 @@ export function describeMissingRights({ schema, role, lacking, part }: SqlErrors
   }
 }
 
-/** Command line that makes the tables of a part, or upgrades all tables of a schema. */
+/** Command line that creates the tables of a part, or upgrades all tables of a schema. */
 function applyCommand(of: {
   readonly schema: string
   readonly part?: string | undefined

@@ -1,7 +1,7 @@
 /**
- * Sends `NOTIFY` outside of transactions: after the commit that it announces, in a statement of its own, which writes nothing and so
- * does not wait for the disk under the lock that all notifying transactions of a server share. One statement is under way at a time;
- * later notices share the next one. Ignores failures: receivers also poll.
+ * Sends `NOTIFY` outside of transactions: after the commit that it announces, in its own statement, which writes nothing and
+ * therefore does not wait for the disk under the lock that all notifying transactions of a server share. One statement runs at a
+ * time; later notifications share the next one. Ignores failures: receivers also poll.
  */
 import { BatchedCalls } from './batched-calls.ts'
 import type { SqlClient } from './sql.ts'
@@ -23,9 +23,9 @@ export class SqlNotices {
     )
   }
 
-  /** Sends at once if nothing is under way. One and the same that waits already is not sent twice. */
+  /** Sends at once if no statement is running. An identical notification that already waits is not sent twice. */
   send(channel: string, payload: string): void {
-    // No text of PostgreSQL has a NUL.
+    // PostgreSQL texts contain no NUL.
     this.#gathered.add(`${channel}\0${payload}`, { channel, payload })
     this.#gathered.flush()
   }

@@ -6,21 +6,27 @@ import { DEFAULT_SCHEMA, requireSqlClient, requireSqlName, type SqlClient, type 
 
 /** Database and schema of a part's tables. */
 export interface SqlOptions {
-  /** The database: `pgClient(pool)` or `pgliteClient(db)`. A part that joins your transactions needs the database that they run in. */
+  /**
+   * The database: `pgClient(pool)` or `pgliteClient(db)`. A part that joins your transactions needs the database in which they
+   * run.
+   */
   readonly sql: SqlClient
   /** Schema of the part's tables. @default 'concordat' */
   readonly schema?: string | undefined
 }
 
-/** Same as `SqlOptions`, for locks and for cluster state: both limit how long the server may take, and both have waiters to wake. */
+/**
+ * Same as `SqlOptions`, for locks and for cluster state: both limit the response time of the server, and both have waiters to
+ * wake.
+ */
 export interface SqlStoreOptions extends SqlOptions {
   /**
-   * Wakes waiters and watchers at once: `pgListener({ connect })`, with a connection that no transaction pooler sits on. Without one
-   * they look by themselves, after 5 ms at first and every half second (locks) or second (state) in the end. Closing it stays with
-   * the caller. Needless on PGlite. @default none
+   * Wakes waiters and watchers at once: `pgListener({ connect })`, with a connection without a transaction pooler. Without it
+   * they poll, after 5 ms at first, and finally every half second (locks) or second (state). The caller closes it. Not needed on
+   * PGlite. @default none
    */
   readonly listener?: SqlListener | undefined
-  /** How long the server may take to answer before it counts as unavailable, in ms; at least 10. @default 2 seconds */
+  /** Maximum response time of the server in ms, after which it counts as unavailable; at least 10. @default 2 seconds */
   readonly answerMs?: number | undefined
 }
 
@@ -44,12 +50,12 @@ export const SQL_STORE_NAMES: Readonly<Record<keyof SqlStoreOptions, true>> = {
   answerMs: true,
 }
 
-/** Merges with the defaults. @throws TypeError naming the option */
+/** Adds the defaults. @throws TypeError with the name of the option */
 export function resolveSql(path: string, { sql, schema = DEFAULT_SCHEMA }: SqlOptions): Database {
   return { sql: requireSqlClient(`${path}.sql`, sql), schema: requireSqlName(`${path}.schema`, schema) }
 }
 
-/** Same as `resolveSql` for the options of a store. @throws TypeError / RangeError naming the option */
+/** Same as `resolveSql` for the options of a store. @throws TypeError / RangeError with the name of the option */
 export function resolveSqlStore(path: string, options: SqlStoreOptions): ResolvedSqlStore {
   return {
     ...resolveSql(path, options),
@@ -58,7 +64,7 @@ export function resolveSqlStore(path: string, options: SqlStoreOptions): Resolve
   }
 }
 
-/** The listener of an option. @throws TypeError naming the path */
+/** The listener of an option. @throws TypeError with the path */
 export function checkListener(path: string, listener: SqlListener | undefined): SqlListener | undefined {
   if (listener === undefined || hasMethods(listener, ['listen', 'close'])) return listener
   throw wrongKind(path, listener, 'a listener such as pgListener({ connect })')

@@ -6,10 +6,10 @@ const MOST_TRIES = 20
 const LONGEST_PAUSE_MS = 50
 
 /**
- * Runs a statement that is a transaction by itself, again when another one was faster: it has done nothing then. Under READ
- * COMMITTED that never happens. Where the database or the role has `default_transaction_isolation` set higher, it happens
- * to whatever two processes write at the same time.
- * @throws what the last try threw
+ * Runs a statement that is its own transaction, and repeats it if another transaction was faster: it then had no effect. This
+ * never happens under READ COMMITTED. If the database or the role has a stricter `default_transaction_isolation`, it happens
+ * whenever two processes write at the same time.
+ * @throws the error of the last attempt
  */
 export async function repeatable<T>(statement: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {

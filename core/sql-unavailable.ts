@@ -1,5 +1,5 @@
 /**
- * Errors that say nothing about a statement or its caller: the database was unavailable, or was one that rejects writes. The same
+ * Errors that say nothing about a statement or its caller: the database was unavailable, or refused all writes. The same
  * statement may succeed on a new connection.
  */
 import { causesOf } from './errors.ts'
@@ -8,9 +8,9 @@ import type { SqlExecutor } from './sql.ts'
 import { fieldOf, messageOf } from './thrown-values.ts'
 
 /**
- * - `unreachable`: no connection was made, nothing was sent.
- * - `lost`: the connection ended, or leads to a server that only reads (a standby that was not promoted yet), or lets the role not
- *   do it for now; or a statement of this package had no answer in time.
+ * - `unreachable`: no connection was opened, nothing was sent.
+ * - `lost`: the connection ended, or leads to a read-only server (a standby that was not promoted yet), or the role is denied it
+ *   for now; or a statement of this package got no response in time.
  */
 export type SqlUnavailable = 'unreachable' | 'lost'
 
@@ -18,47 +18,50 @@ export type SqlUnavailable = 'unreachable' | 'lost'
 const NOT_YET: ReadonlySet<unknown> = new Set(['57P03', '53300'])
 /** The connection failed; an administrator, a crash or a time limit ended it; read-only; the disk is full. */
 const LOST = /^(08...|57P0[125]|25006|53100)$/
-/** MariaDB drivers have the SQLSTATE in `sqlState`, and names of their own in `code`. */
+/** MariaDB drivers have the SQLSTATE in `sqlState`, and their own names in `code`. */
 const NO_CONNECTION: ReadonlySet<unknown> = new Set(['08001', '08004'])
 const LOST_CONNECTION = /^08/
 const REFUSED: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])
-/** Said of a connection that is made, and of one that was made and through which a statement may have gone. */
+/** Reported for a connection that is being opened, and also for an open one through which a statement may have gone. */
 const CUT: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
 const BROKEN: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE'])
-/** `pg` has no codes for these: no connection was made in time, or none was free. */
+/** `pg` has no codes for these: no connection was opened in time, or none was free. */
 const NOT_MADE = /^(Connection terminated due to connection timeout|timeout exceeded when trying to connect)/
-/** Said by a pool whose connections were all in use, or all being made to a server that is away. */
+/** Reported by a pool whose connections were all in use, or all being opened to an unavailable server. */
 const POOL_FULL = 'timeout exceeded when trying to connect'
 const POOL_FULL_REMEDY =
   ': no connection of the pool became free. If the server is up, raise the max of the pool, or give the transport and the locks pools of their own'
-/** And for one that ended. */
+/** Messages for a connection that ended. */
 const ENDED =
   /^(Connection terminated|Client has encountered a connection error|Client was closed and is not queryable)/
 
-/** A login that is refused, a database that is not there: only said to who connects. */
+/** A refused login or a missing database: only reported when connecting. */
 const NO_LOGIN = /^(28...|3D000)$/
-/** A certificate that is not accepted, by either side. */
+/** A certificate that either side does not accept. */
 const NO_TLS = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_(VERIFY|GET_ISSUER)|HOSTNAME_MISMATCH)/
 
 /** Network errors of database clients. The same words from another client, in a handler, mean something else. */
 const ofDatabases = new WeakSet<object>()
-/** No connection was made, for whatever reason. */
+/** No connection was opened, for whatever reason. */
 const ofConnecting = new WeakSet<object>()
 
-/** Errors after which the server answered on the same connection: their words about connections concern others. */
+/** Errors after which the server responded on the same connection: their words about connections concern others. */
 const ofAnswering = new WeakSet<object>()
-/** Functions of PostgreSQL's source that hand on what code in the database, or another server, says: RAISE, `postgres_fdw`, `dblink`. */
+/**
+ * Functions in PostgreSQL's source that pass on errors of code in the database, or of another server: RAISE, `postgres_fdw`,
+ * `dblink`.
+ */
 const HANDS_ON = /^(exec_stmt_raise|pgfdw_|connect_pg_server|dblink_)/
-/** SQLSTATE of a write in a session, or on a server, that only reads. */
+/** SQLSTATE of a write in a read-only session, or on a read-only server. */
 export const READ_ONLY = '25006'
 const DISK_FULL = '53100'
 const IS_READ_ONLY = `SELECT current_setting('transaction_read_only') AS value`
 
 /**
- * For adapters, once a transaction has ended and the server has answered that: errors of its statements that speak of a lost connection
- * are about another one. A server that only reads says so again; a disk may still be full.
+ * For adapters, once a transaction has ended and the server has confirmed it: errors of its statements about a lost connection
+ * concern another connection. A read-only server says so again; a disk may still be full.
  * @param errors of statements of the transaction
- * @param ask runs a statement on a transaction of its own
+ * @param ask runs a statement in its own transaction
  */
 export async function connectionAnswered(
   errors: readonly unknown[],
@@ -78,7 +81,10 @@ async function isReadOnly(ask: Pick<SqlExecutor, 'query'>['query']): Promise<boo
   }
 }
 
-/** For adapters: this error came from the database's driver. @returns the error, with a remedy if no connection of a pool became free */
+/**
+ * For adapters: marks an error as coming from the database's driver. @returns the error, with a remedy if no connection of a pool
+ * became free
+ */
 export function fromDriver(error: unknown): unknown {
   if (typeof error === 'object' && error !== null) ofDatabases.add(error)
   if (error instanceof Error && error.message === POOL_FULL) error.message += POOL_FULL_REMEDY
@@ -90,13 +96,13 @@ export function throwFromDriver(error: unknown): never {
   throw fromDriver(error)
 }
 
-/** The same for what `connect` rejects with: no statement was sent, so nothing of it was wrong. */
+/** Same as `throwFromDriver`, for errors of `connect`: no statement was sent, so none was wrong. */
 export function throwFromConnecting(error: unknown): never {
   if (typeof error === 'object' && error !== null) ofConnecting.add(error)
   throw fromDriver(error)
 }
 
-/** Whether the database was away when this was thrown; looks through what a library put around it. Never throws. */
+/** Tells whether the database was unavailable when this error was thrown; looks through wrappers of libraries. Never throws. */
 export function sqlUnavailable(error: unknown): SqlUnavailable | undefined {
   for (const cause of causesOf(error)) {
     const away = awayOf(cause)
@@ -106,7 +112,7 @@ export function sqlUnavailable(error: unknown): SqlUnavailable | undefined {
 }
 
 function awayOf(cause: object): SqlUnavailable | undefined {
-  // Also when the server has answered the ROLLBACK: it stalled before.
+  // Also if the server has responded to the ROLLBACK: it stalled before.
   if (isUnansweredOwnStatement(cause)) return 'lost'
   if (ofAnswering.has(cause) || isHandedOn(cause)) return undefined
   const code = fieldOf(cause, 'code')
@@ -133,8 +139,8 @@ function isHandedOn(cause: object): boolean {
 }
 
 /**
- * The role lacks a right. Row-level security has the same code and depends on the row: PostgreSQL names the function of its source
- * that said it, in no language.
+ * The role lacks a right. Row-level security has the same code but depends on the row: PostgreSQL reports the function of its
+ * source, independent of the language.
  */
 export function isDenied(cause: object): boolean {
   if (fieldOf(cause, 'code') !== '42501') return false
@@ -142,7 +148,7 @@ export function isDenied(cause: object): boolean {
   return typeof routine === 'string' && DENIES.test(routine)
 }
 
-/** Functions that check a right; that to a sequence is checked where its next value is taken. */
+/** Functions that check a right; the right to a sequence is checked where its next value is taken. */
 const DENIES = /^(aclcheck_error|nextval_internal$)/
 
 /** SQLSTATE of the error, or of the first of its causes that has one. */
@@ -154,5 +160,5 @@ export function sqlStateOf(error: unknown): string | undefined {
   return undefined
 }
 
-/** Five characters; those of Node such as EPIPE are none. */
+/** Five characters, but not Node's own codes such as EPIPE. */
 const SQLSTATE = /^(?!E[A-Z]{4}$)[0-9A-Z]{5}$/

@@ -1,15 +1,15 @@
-/** The line that a warning or an error is on stderr, for people. */
+/** Formats a warning or an error as a line on stderr, for people. */
 import { ConcordatError, said } from './errors.ts'
 import { printable, withoutSecrets } from './printable.ts'
 import { fieldOf, readableInLog } from './thrown-values.ts'
 
-/** Longer lines are cut: an error may carry a page of text. */
+/** Longer lines are truncated: an error may contain a page of text. */
 const MAX_LINE = 2_000
 const MAX_ERROR = 1_000
 const MAX_VALUE = 300
 const MAX_CAUSES = 3
 
-/** Without passwords in addresses, without what would steer a terminal or pass for another line. */
+/** Without passwords in addresses, terminal control characters, and line breaks. */
 export function stderrLine(
   at: Date,
   level: string,
@@ -32,12 +32,12 @@ function textOf(value: unknown): string {
   return bounded(/^[\w.:/@+-]+$/.test(text) ? text : JSON.stringify(text))
 }
 
-/** Codes that the page of errors explains; errors of users have codes of their own. */
+/** Codes that the page of errors explains; errors of users have their own codes. */
 const EXPLAINED =
   /^(?:binder|bus|cluster|core|election|embedded|locks|operate|outbox|pipeline|saga|service|tokens)\.[a-z_.]+$/
 const PAGE = 'node_modules/concordat/docs/reference/errors.md'
 
-/** Nothing of an error but what it says: other fields of a driver's error may be a command with its password. */
+/** Only the message of an error: other fields of a driver's error may contain a command with its password. */
 function errorText(thrown: unknown): string {
   const error = readableInLog(thrown)
   const texts: string[] = []
@@ -59,7 +59,7 @@ function errorText(thrown: unknown): string {
   return `${texts.join('; caused by ')}${help}${where === undefined ? '' : ` (${where})`}`
 }
 
-/** Codes of drivers are in their messages where they matter. */
+/** Codes of drivers are in their messages if they matter. */
 function codeOf(error: Error): string {
   return error instanceof ConcordatError ? ` [${error.code}]` : ''
 }
@@ -67,8 +67,8 @@ function codeOf(error: Error): string {
 const causeOf = (error: unknown): unknown => (error instanceof Error ? fieldOf(error, 'cause') : undefined)
 
 /**
- * Where a mistake was made: the first frame that is neither Node's nor a package's. What has a code was thrown on purpose, and
- * says what to do.
+ * The place of a mistake: the first frame that belongs neither to Node nor to a package. Errors with a code were thrown on
+ * purpose, and contain the remedy.
  */
 function placeOf(error: unknown): string | undefined {
   const stack = error instanceof Error && !('code' in error) ? fieldOf(error, 'stack') : undefined
@@ -87,7 +87,7 @@ function asJson(value: unknown): string {
   }
 }
 
-/** Hides passwords before it cuts: half an address would pass for other text. */
+/** Hides passwords before truncation: half an address would pass for other text. */
 function bounded(text: string, length: number = MAX_VALUE): string {
   const safe = withoutSecrets(text)
   return safe.length <= length ? safe : `${safe.slice(0, length)}...`

@@ -1,10 +1,10 @@
 /**
- * A store on PostgreSQL in which every step is one statement: one call of a function, or one query. A step costs one round trip and
- * is atomic. It needs READ COMMITTED, because a step must see what the step before it committed.
+ * Runs the steps of a store on PostgreSQL, each of which is one statement: one function call, or one query. A step costs one
+ * round trip and is atomic. It needs READ COMMITTED, because a step must see everything that the previous step committed.
  *
- * A function called under another default isolation refuses with `WRONG_ISOLATION`. From then on each step is an explicit
- * transaction: correct, with three more round trips. The server ends such a transaction when its client stops in the middle, so a
- * stopped process blocks no one else.
+ * A function called under another default isolation refuses with `WRONG_ISOLATION`. From then on, each step is an explicit
+ * transaction: correct, with three more round trips. The server ends such a transaction if its client stops in the middle, so
+ * that a stopped process blocks no one else.
  */
 
 import { type Clock, SECOND } from './clock.ts'
@@ -18,7 +18,7 @@ import { type WriteOutcome, writeFault, writeOutcome } from './write-fault.ts'
 
 export type StepOutcome = Exclude<WriteOutcome, 'refused'>
 
-/** How a store calls what went wrong. */
+/** Creates the errors of a store. */
 export interface StepErrors {
   unavailable(outcome: StepOutcome, detail: string, cause?: unknown): Error
   refused(cause: Error): Error
@@ -27,9 +27,9 @@ export interface StepErrors {
 export interface SqlStepsFields {
   readonly sql: SqlClient
   readonly schema: string
-  /** The call that makes the tables: `locks.migrate()`. */
+  /** The call that creates the tables: `locks.migrate()`. */
   readonly migrateCall: string
-  /** After this long without an answer a step is given up as `unknown`. */
+  /** After this time without a response, a step is given up as `unknown`. */
   readonly answerMs: number
   readonly clock: Clock
   readonly errors: StepErrors
@@ -49,12 +49,12 @@ export class StoreStatementRunner {
     this.#fields = fields
   }
 
-  /** Calls `listener` after each outage, with the first step that is answered again. */
+  /** Calls `listener` after each outage, with the first step that gets a response again. */
   onBack(listener: () => void): void {
     this.#onBack.push(listener)
   }
 
-  /** @throws `core.sql_own_transaction`, which says nothing about the store; what the store's errors make of anything else */
+  /** @throws `core.sql_own_transaction`, which says nothing about the store; otherwise an error created by `errors` */
   async run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
     const { clock, answerMs, errors } = this.#fields
     if (this.#closed) throw errors.unavailable('not_done', 'the store is closed')
@@ -70,7 +70,7 @@ export class StoreStatementRunner {
     return rows
   }
 
-  /** @throws `core.sql_own_transaction` when the caller runs inside a transaction that a step would wait for */
+  /** @throws `core.sql_own_transaction` if the caller runs inside a transaction that a step would wait for */
   refuseInside(): void {
     refuseOwnTransaction(this.#fields.sql)
   }
@@ -79,7 +79,7 @@ export class StoreStatementRunner {
     return this.#health
   }
 
-  /** Steps under way reject. */
+  /** Steps in progress reject. */
   close(): void {
     this.#closed = true
     for (const reject of this.#underWay) reject(this.#fields.errors.unavailable('unknown', 'the store was closed'))
@@ -96,7 +96,7 @@ export class StoreStatementRunner {
     })
   }
 
-  /** A step that the server took back, because of another one, is taken again. */
+  /** Repeats a step that the server rolled back because of another one. */
   async #persist<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
     const { clock, answerMs } = this.#fields
     const busy = new BusyTries(clock, undefined, answerMs / 2)
@@ -131,7 +131,7 @@ export class StoreStatementRunner {
     const explained = toError(explainMissing(error, schema, migrateCall))
     if (hasCode(explained, 'core.tables_missing')) return errors.refused(explained)
     const outcome = writeOutcome(error)
-    // A database that reports a conflict is up.
+    // A database that reports a conflict is available.
     if (writeFault(error) === 'busy') return errors.unavailable('not_done', explained.message, error)
     return outcome === 'refused' ? errors.refused(explained) : this.#away(outcome, explained.message, error)
   }

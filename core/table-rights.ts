@@ -1,4 +1,4 @@
-/** Rights of the session's role on the tables of a schema, compared with those that `npx concordat migrate grants` prints. */
+/** Compares the rights of the session's role on the tables of a schema with those that `npx concordat migrate grants` prints. */
 import { causesOf } from './errors.ts'
 import type { SqlExecutor } from './sql.ts'
 import { describeMissingRights, SqlError } from './sql-error.ts'
@@ -9,15 +9,15 @@ export interface MissingRights {
   readonly role: string
   /** At least one, such as `SELECT on outbox`. */
   readonly lacking: readonly string[]
-  /** Names the role and the first of its missing rights. */
+  /** Contains the role and the first of its missing rights. */
   readonly text: string
-  /** Names the command whose output gives them. */
+  /** Contains the command whose output grants them. */
   readonly remedy: string
 }
 
 /**
  * Rights that the role of this session lacks in a schema. Reads only the catalog, which every role may read.
- * @returns `undefined` when it lacks none
+ * @returns `undefined` if it lacks none
  */
 export async function missingRights(sql: SqlExecutor, schema: string): Promise<MissingRights | undefined> {
   const { rows } = await sql.query<{ role: string; lacks: string }>(
@@ -40,8 +40,8 @@ export async function missingRights(sql: SqlExecutor, schema: string): Promise<M
 }
 
 /**
- * Runs a check of a part's tables. When the server denies it a right, the error lists all that the role lacks.
- * @throws `core.rights_missing`, else what `check` throws
+ * Runs a check of a part's tables. If the server denies it a right, the error lists all missing rights of the role.
+ * @throws `core.rights_missing`, otherwise the errors of `check`
  */
 export async function namingMissingRights<T>(sql: SqlExecutor, schema: string, check: () => Promise<T>): Promise<T> {
   try {
@@ -56,9 +56,9 @@ export async function namingMissingRights<T>(sql: SqlExecutor, schema: string, c
 }
 
 /**
- * For a migration that failed. When the server denied it a right, the error lists those that a migration takes and the role lacks.
+ * For a failed migration. If the server denied it a right, the error lists the missing rights of the role for a migration.
  * @param part the parts that were to be migrated
- * @throws `core.rights_missing`, else `error`
+ * @throws `core.rights_missing`, otherwise `error`
  */
 export async function throwNamingRights(
   sql: SqlExecutor,
