@@ -1,6 +1,6 @@
 /**
- * What a function of the user's threw, which may be anything: its getters may throw, and so may the traps of a proxy. No clean-up may
- * depend on reading it, so every part reads errors that it did not make through this file.
+ * Reads values thrown by user functions, which may be anything: their getters may throw, and so may the traps of a proxy. No
+ * clean-up may depend on reading them, so every part uses this file to read errors that it did not create.
  */
 
 const SAYS = 'an error that cannot be read'
@@ -32,12 +32,12 @@ export function readable(thrown: unknown): unknown {
   return isReadable(thrown, FIELDS) ? thrown : new Error(SAYS)
 }
 
-/** The same, for the `catch` of a promise. */
+/** Same as `readable`, for the `catch` of a promise. */
 export function throwReadable(thrown: unknown): never {
   throw readable(thrown)
 }
 
-/** The same for a log, whose serializer reads more of it: its stack, and its causes. */
+/** Same as `readable`, for a log whose serializer also reads the stack and the causes. */
 export function readableInLog(thrown: unknown): unknown {
   let each = readable(thrown)
   if (each !== thrown) return each

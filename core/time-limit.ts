@@ -1,6 +1,8 @@
 import type { Clock } from './clock.ts'
 
-/** True when `work` has resolved within `durationMs`; false when the time was over first, and `work` goes on alone. */
+/**
+ * True if `work` has resolved within `durationMs`; false if the time was over first, in which case `work` continues on its own.
+ */
 export async function finishesWithin(clock: Clock, durationMs: number, work: Promise<unknown>): Promise<boolean> {
   const timer = new AbortController()
   const timeout = clock.sleep(durationMs, timer.signal).then(
@@ -14,7 +16,7 @@ export async function finishesWithin(clock: Clock, durationMs: number, work: Pro
   }
 }
 
-/** Waits for `work`, at most `timeoutMs`; then resolves with `otherwise`, and a later rejection is swallowed. */
+/** Waits for `work`, at most `timeoutMs`; then resolves with `otherwise`, and a later rejection is ignored. */
 export function within<T, F>(clock: Clock, timeoutMs: number, work: Promise<T>, otherwise: F): Promise<T | F> {
   return new Promise((resolve, reject) => {
     const cancel = clock.setTimer(timeoutMs, () => resolve(otherwise))
@@ -31,7 +33,10 @@ export function within<T, F>(clock: Clock, timeoutMs: number, work: Promise<T>, 
   })
 }
 
-/** The outcome of `work`, unless `signal` aborts first: then its reason. `work` goes on; its rejection is swallowed. */
+/**
+ * The outcome of `work`, unless `signal` aborts first: then it rejects with the reason of the signal. `work` continues; its
+ * rejection is ignored.
+ */
 export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   if (signal.aborted) {
     work.catch(noop)

@@ -1,12 +1,12 @@
-/** A place in a trace as it travels in headers. @see https://www.w3.org/TR/trace-context/ */
+/** A position in a trace, as sent in headers. @see https://www.w3.org/TR/trace-context/ */
 
 export interface TraceContext {
   /** 32 lowercase hexadecimal digits. */
   readonly traceId: string
-  /** 16 of them. */
+  /** 16 lowercase hexadecimal digits. */
   readonly spanId: string
   readonly sampled: boolean
-  /** `tracestate`, as it came. */
+  /** `tracestate`, unchanged. */
   readonly state?: string | undefined
 }
 
@@ -22,8 +22,8 @@ const MAX_STATE_MEMBERS = 32
 const MEMBER = /^[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/
 
 /**
- * What the headers of a message say. Headers come from strangers: whatever is malformed counts as absent, and nothing
- * throws. A malformed or oversized `tracestate` is dropped alone, as the specification demands.
+ * Reads the trace context from the headers of a message. Headers are not trusted: malformed ones count as absent, and nothing
+ * throws. A malformed or oversized `tracestate` is dropped alone, as the specification requires.
  */
 export function readTraceContext(headers: Readonly<Record<string, unknown>>): TraceContext | undefined {
   const parent = headers[TRACEPARENT]
@@ -44,7 +44,7 @@ function readState(value: unknown): string | undefined {
   return filled.every((member) => MEMBER.test(member)) ? filled.join(',') : undefined
 }
 
-/** The headers that carry it. */
+/** The headers of a trace context. */
 export function traceHeaders(context: TraceContext): Readonly<Record<string, string>> {
   const traceparent = `00-${context.traceId}-${context.spanId}-${context.sampled ? '01' : '00'}`
   return context.state === undefined ? { traceparent } : { traceparent, tracestate: context.state }

@@ -1,10 +1,10 @@
 /**
- * Which statements begin or end the transaction that they run in, or leave something on their connection that outlives it. Handlers get a
- * transaction that we begin and commit: one that they ended would take their effect with it, or leave what we write behind it outside.
+ * Finds statements that begin or end their transaction, or leave something on their connection that outlives it. Handlers get a
+ * transaction that we begin and commit: if they ended it, their effect would be lost, or our later writes would be outside of it.
  */
 import { keptByText } from './kept-by-text.ts'
 
-/** Most statements have none of these words. */
+/** Most statements contain none of these words. */
 const WORDS = /\b(?:begin|start|commit|end|abort|rollback|prepare)\b/i
 /** Parts of a statement without keywords: comments, which may be nested, and quoted text. */
 const WORDLESS =
@@ -14,14 +14,14 @@ const ENDS =
   /^(?:begin\b(?!\s+atomic\b)|start\s+transaction\b|commit\b|end\b|abort\b|rollback\b(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction\b)/i
 const CONTROL_IN_BODY = /^end\b/i
 
-/** True for BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION and the like, also as one statement of several; savepoints are none of them. */
+/** True for BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION and similar statements, also as one of several; not for savepoints. */
 export function controlsTransaction(text: string): boolean {
   return typeof text === 'string' && WORDS.test(text) && hasControl(text)
 }
 
 const hasControl = keptByText((text) => {
   const words = wordsOf(text)
-  // The body of a function in standard SQL is ended by END.
+  // The body of a function in standard SQL ends with END.
   const hasBody = /\bbegin\s+atomic\b/i.test(words)
   return words
     .split(';')
@@ -29,14 +29,20 @@ const hasControl = keptByText((text) => {
     .some((statement) => ENDS.test(statement) && !(hasBody && CONTROL_IN_BODY.test(statement)))
 })
 
-/** Most statements have none of these words but the first one of an UPDATE. */
+/** Most statements contain none of these words, except the SET of an UPDATE. */
 const SESSION_WORDS = /\b(?:set|reset|discard|load|do|call|prepare|listen|set_config|pg_(?:try_)?advisory_lock\w*)\b/i
-/** `SET LOCAL` and the like end with the transaction. What a block of code or a procedure sets is not to be seen here. */
+/**
+ * `SET LOCAL` and similar statements end with the transaction. Settings made by a block of code or a procedure are not visible
+ * here.
+ */
 const OUTLIVES =
   /^(?:set\b(?!\s+(?:local|transaction|constraints)\b)|(?:reset|discard|load|do|call|listen)\b|prepare\b(?!\s+transaction\b))/i
 const CALLS_THAT_OUTLIVE = /\bpg_(?:try_)?advisory_lock(?:_shared)?\b|\bset_config\b(?!\s*\([^()]*,\s*true\s*\))/i
 
-/** True for `SET`, `set_config(..., false)`, `pg_advisory_lock`, `PREPARE` and the like: the next user of the connection would have it too. */
+/**
+ * True for `SET`, `set_config(..., false)`, `pg_advisory_lock`, `PREPARE` and similar statements, whose effect the next user of
+ * the connection would inherit.
+ */
 export function outlivesTransaction(text: string): boolean {
   if (typeof text !== 'string' || !SESSION_WORDS.test(text)) return false
   const words = wordsOf(text)
@@ -50,7 +56,7 @@ function wordsOf(text: string): string {
   for (let found = wordless.exec(text); found !== null; found = wordless.exec(text)) {
     const [token] = found
     const isComment = token === '/*' || token.startsWith('--')
-    // Quoted text is no blank: nothing of a statement begins behind it.
+    // Quoted text is not blank: no statement starts after it.
     words += `${text.slice(from, found.index)}${isComment ? ' ' : ' quoted '}`
     from = token === '/*' ? endOfComment(text, found.index) : found.index + token.length
     wordless.lastIndex = from

@@ -1,5 +1,5 @@
 /**
- * Retries of transactions that the database rolled back because of another transaction. The rollback undid all of the transaction,
+ * Retries of transactions that the database rolled back because of another transaction. The rollback undid the whole transaction,
  * so running it again is safe. All parts that retry use these limits and pauses.
  */
 import { type Backoff, backoffDelayMs } from './backoff.ts'
@@ -7,17 +7,17 @@ import { type Clock, SECOND } from './clock.ts'
 import { writeFault } from './write-fault.ts'
 
 export const MOST_BUSY_TRIES = 20
-/** Full jitter: transactions that conflicted do not conflict again at the same moment. */
+/** Full jitter, so that transactions in conflict do not meet again at the same moment. */
 const PAUSES: Backoff = { initialMs: 20, factor: 2, maxMs: 1 * SECOND, jitter: 1 }
-/** Counted from the first conflict, since one try may already have waited long for a lock. */
+/** Counted from the first conflict, because one attempt may already have waited long for a lock. */
 const MAX_MS = 10 * SECOND
 
-/** Pause before the next try, in ms. @param made tries that the database rolled back so far */
+/** Pause before the next attempt, in ms. @param made number of attempts that the database rolled back so far */
 export function busyPauseMs(made: number): number {
   return backoffDelayMs(PAUSES, made, Math.random())
 }
 
-/** Retries one call after a serialization failure, a deadlock or a lock that another call holds. */
+/** Retries one call after a serialization failure, a deadlock or a lock held by another call. */
 export class BusyTries {
   readonly #clock: Clock
   readonly #signal: AbortSignal | undefined
@@ -26,7 +26,7 @@ export class BusyTries {
   #made = 0
   #since: number | undefined
 
-  /** @param inVain is told how long the call has waited when it gives up */
+  /** @param inVain receives the waiting time of the call when it gives up */
   constructor(clock: Clock, signal?: AbortSignal, maxMs = MAX_MS, inVain: (waitedMs: number) => void = () => {}) {
     this.#clock = clock
     this.#signal = signal
@@ -34,7 +34,7 @@ export class BusyTries {
     this.#inVain = inVain
   }
 
-  /** Tries that the database rolled back so far. */
+  /** Number of attempts that the database rolled back so far. */
   get made(): number {
     return this.#made
   }
@@ -63,14 +63,15 @@ export class BusyTries {
   }
 }
 
-/** How long a call waits for a lock while it holds a slot that others need. */
+/** How long a call waits for a lock while it holds a place that others need. */
 const PLACE_MS = 0.8 * SECOND
-/** The share of the time that calls may wait in vain. */
+/** Share of the time that calls may wait in vain. */
 const VAIN_SHARE = 0.1
 
 /**
- * Limits how long calls wait for locks while each holds a place that others need. One call waits for 0.8 s, or `mostMs`. Waits in vain
- * take a tenth of the time at most: where many calls need one lock that stays held, the first waits, and the others give up at once.
+ * Limits how long calls wait for locks while each holds a place that others need. One call waits for 0.8 s, or `mostMs`.
+ * Unsuccessful waits take at most a tenth of the time: if many calls need one lock that stays held, the first one waits, and the
+ * others give up at once.
  */
 export class PlacePatience {
   readonly #clock: Clock
@@ -85,7 +86,7 @@ export class PlacePatience {
     this.#at = clock.monotonic()
   }
 
-  /** The tries of one call. */
+  /** The attempts of one call. */
   tries(signal: AbortSignal): BusyTries {
     return new BusyTries(this.#clock, signal, this.#refilled(), (waitedMs) => {
       this.#leftMs = Math.max(0, this.#refilled() - waitedMs)
@@ -100,7 +101,7 @@ export class PlacePatience {
   }
 }
 
-/** Runs `work`, which is one transaction, again for as long as `BusyTries` lets it. @throws what the last try threw */
+/** Runs `work`, which is one transaction, and repeats it as long as `BusyTries` allows. @throws the error of the last attempt */
 export async function untilFree<T>(clock: Clock, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   const busy = new BusyTries(clock, signal)
   for (;;) {

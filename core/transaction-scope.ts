@@ -3,7 +3,7 @@ import { type SqlExecutor, type SqlOutcome, type SqlStatement, type SqlTransacti
 import { SqlError } from './sql-error.ts'
 import { controlsTransaction } from './transaction-control.ts'
 
-/** A driver that can do more than the contract asks for. */
+/** A driver with more features than the contract requires. */
 export interface ScopedExecutor extends SqlExecutor {
   readonly script?: ((text: string) => Promise<void>) | undefined
   readonly within?: SqlTransaction['within']
@@ -51,7 +51,7 @@ export class TransactionScope {
     }
   }
 
-  /** Sees each statement before it is sent. @throws `core.sql_transaction_ended`, `core.sql_transaction_control` */
+  /** Checks each statement before it is sent. @throws `core.sql_transaction_ended`, `core.sql_transaction_control` */
   #run<T>(texts: readonly string[], send: () => Promise<T>): Promise<T> {
     if (this.#isWhole && texts.some(rollsBack)) this.#isWhole = false
     if (!this.#open) return Promise.reject(new SqlError('core.sql_transaction_ended'))
@@ -59,12 +59,12 @@ export class TransactionScope {
     return texts.some(controlsTransaction) ? Promise.reject(new SqlError('core.sql_transaction_control')) : send()
   }
 
-  /** Called when the callback settled: later queries reject instead of running on a connection that another caller may hold. */
+  /** Called when the callback settled: later queries reject, instead of running on a connection that another caller may hold. */
   close(): void {
     this.#open = false
   }
 
-  /** The server confirmed the commit. A listener that throws is a warning of the process: it undoes nothing. */
+  /** Called after the server confirmed the commit. An error of a listener becomes a process warning: it undoes nothing. */
   committed(): void {
     for (const listener of this.#committed) {
       try {
@@ -76,7 +76,7 @@ export class TransactionScope {
   }
 }
 
-/** Whether a statement may roll back to a savepoint. A text that only says the word counts too. */
+/** Tells whether a statement may roll back to a savepoint. A text that merely contains the word also counts. */
 export function rollsBack(text: string): boolean {
   return /\brollback\b/i.test(text)
 }

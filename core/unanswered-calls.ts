@@ -1,8 +1,8 @@
 import { type Clock, SECOND } from './clock.ts'
 
-/** A call that waits for longer than this waits for a server, or for a part of one, that hangs. */
+/** A call that waits longer than this waits for a hanging server, or a hanging part of one. */
 const SILENT_MS = 8 * SECOND
-/** A call that its caller gave up counts for this much longer: by then the caller has tried again, or does not need it. */
+/** A call abandoned by its caller counts for this much longer: by then the caller has retried, or no longer needs it. */
 const GIVEN_UP_MS = 10 * SECOND
 
 const always = (): boolean => true
@@ -16,12 +16,12 @@ interface Waiting {
 }
 
 /**
- * Knows the calls of a part that wait for their answers: a server that hangs fails no call. The oldest one decides, whatever
- * was answered meanwhile: a heartbeat that succeeds says nothing about a read that waits for the lock of its table.
+ * Tracks the calls of a part that wait for responses, because a hanging server fails no call. The oldest call decides, whatever
+ * was answered meanwhile: a successful heartbeat says nothing about a read that waits for the lock of its table.
  */
 export class UnansweredCalls {
   readonly #clock: Clock
-  /** The oldest first. */
+  /** Ordered by start, the oldest first. */
   readonly #waiting: Map<Promise<unknown>, Waiting> = new Map()
   #givenUp = 0
 
@@ -31,7 +31,7 @@ export class UnansweredCalls {
 
   /**
    * @param what completes "trying to"; calls with the same text are of one kind
-   * @param isAnswer false for a result that the call itself made because the server did not answer in time: the caller gave up.
+   * @param isAnswer false for a result that the call itself created because the server did not respond in time: it was abandoned.
    * @default true
    * @returns the call itself
    */
@@ -50,8 +50,8 @@ export class UnansweredCalls {
   }
 
   /**
-   * The caller waits no longer. Its connection may be dead and never answer, so the call counts only until a later call of its kind
-   * succeeds, or for ten more seconds.
+   * The caller stops waiting. Its connection may be dead and never respond, so the call counts only until a later call of its
+   * kind succeeds, or for ten more seconds.
    */
   giveUp(call: Promise<unknown>): void {
     const waiting = this.#waiting.get(call)
@@ -60,7 +60,7 @@ export class UnansweredCalls {
     this.#givenUp++
   }
 
-  /** For health, while a call waits for too long. */
+  /** For health, while a call has waited too long. */
   get error(): Error | undefined {
     const now = this.#clock.monotonic()
     for (const [call, { givenUpAt }] of this.#givenUp === 0 ? [] : this.#waiting) {
@@ -76,7 +76,7 @@ export class UnansweredCalls {
     this.#waiting.delete(call)
   }
 
-  /** Older calls of its kind that were given up are over. */
+  /** Older abandoned calls of this kind no longer count. */
   #succeeded({ what, since }: Waiting): void {
     for (const [call, older] of this.#givenUp === 0 ? [] : this.#waiting) {
       if (older.since > since) return

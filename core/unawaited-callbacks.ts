@@ -1,5 +1,5 @@
 /**
- * Results of user functions that are not awaited. An `async` function returns a promise; without a listener its rejection
+ * Handles results of user functions that are not awaited. An `async` function returns a promise; without a listener its rejection
  * would end the process.
  */
 import { isThenable, wrongKind } from './option-checks.ts'
@@ -11,9 +11,9 @@ export function notAwaited<T>(value: T): T {
 }
 
 /**
- * The value, of a function that has to answer at once.
- * @param what it is: `retryable of "orders.stock"`
- * @throws TypeError when it is a promise
+ * The result of a function that must be synchronous.
+ * @param what the source of the value: `retryable of "orders.stock"`
+ * @throws TypeError if it is a promise
  */
 export function synchronous<T>(what: string, value: T, expected: string): T {
   if (!isThenable(value)) return value
@@ -22,8 +22,8 @@ export function synchronous<T>(what: string, value: T, expected: string): T {
 }
 
 /**
- * Calls a user's listener without waiting for it. Its exception goes to `onError`, and so does the rejection of an `async`
- * listener, which would otherwise end the process.
+ * Calls a user's listener without waiting for it. Its exception, or the rejection of an `async` listener, which would otherwise
+ * end the process, is passed to `onError`.
  */
 export function tell<Event>(
   listener: (event: Event) => unknown,

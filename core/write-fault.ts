@@ -20,11 +20,11 @@ import { fieldOf, messageOf } from './thrown-values.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 
-/** Conflicts, and another call of the same XA step that is running. */
+/** Conflicts, and another running call of the same XA step. */
 const BUSY: ReadonlySet<unknown> = new Set([...CONFLICTS, 'saga.xa_not_yet'])
 /** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
 const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
-/** Tables, settings or a deployment that do not fit: the same write succeeds once an operator has put that right. */
+/** Wrong tables, settings or deployments: the same write succeeds after an operator has fixed them. */
 const OPERATOR: ReadonlySet<unknown> = new Set([
   'core.tables_missing',
   'core.sql_version',
@@ -35,10 +35,10 @@ const OPERATOR: ReadonlySet<unknown> = new Set([
 ])
 /** Data exceptions, program limits, CHECK constraints. */
 const PERMANENT = /^(22...|54...|23514)$/
-/** A value that needs more memory than PostgreSQL ever gives one: an internal error by its code. */
+/** A value that needs more memory than PostgreSQL ever allocates for one: it is reported as an internal error. */
 const TOO_MUCH_MEMORY = /^invalid memory alloc request size/
 
-/** Why a write failed, from the error or the first of its causes that says so. Never throws. */
+/** Tells why a write failed, from the error or the first of its causes that is known. Never throws. */
 export function writeFault(error: unknown): WriteFault | undefined {
   const causes = causesOf(error)
   for (const cause of causes) {
@@ -49,10 +49,13 @@ export function writeFault(error: unknown): WriteFault | undefined {
   return causes.some((cause) => !isRetryable(cause)) ? 'permanent' : undefined
 }
 
-/** Rights, passwords, clocks: an operator changes them while services run. Names of Kafka's protocol, and AMQP's `access-refused`. */
+/**
+ * Rights, passwords, clocks: an operator changes them while services run. Error names of Kafka's protocol, and AMQP's
+ * `access-refused`.
+ */
 const BROKER_DENIED = /_AUTHORIZATION_FAILED$|^SASL_AUTHENTICATION_FAILED$|^INVALID_TIMESTAMP$/
 
-/** Classifies a `TransportError` by its kind and the broker's answer. */
+/** Classifies a `TransportError` by its kind and the broker's response. */
 function faultOfBroker(error: object): WriteFault | undefined {
   const isForOperator = causesOf(error).some((cause) => {
     const [type, code] = [fieldOf(cause, 'type'), fieldOf(cause, 'code')]
@@ -67,7 +70,7 @@ function faultOfBroker(error: object): WriteFault | undefined {
 function faultOf(cause: object): WriteFault | undefined {
   const code = fieldOf(cause, 'code')
   if (code === 'binder.transport') return faultOfBroker(cause)
-  // MariaDB drivers have the SQLSTATE in `sqlState`, and names of their own in `code`.
+  // MariaDB drivers have the SQLSTATE in `sqlState`, and their own names in `code`.
   if (BUSY.has(code) || BUSY.has(fieldOf(cause, 'sqlState'))) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
   if (OPERATOR.has(code) || isDenied(cause)) return 'operator'
@@ -76,15 +79,15 @@ function faultOf(cause: object): WriteFault | undefined {
 }
 
 /**
- * - `not_done`: the server rolled the write back or never got it, and takes it later.
+ * - `not_done`: the server rolled the write back or never received it, and will accept it later.
  * - `refused`: the server rolled it back, and would do so again.
- * - `unknown`: it may have happened, or may yet happen.
+ * - `unknown`: it may have happened, or may still happen.
  */
 export type WriteOutcome = 'not_done' | 'refused' | 'unknown'
 
-/** Because of other transactions, lack of resources, a time limit, or a server that only reads. 40003: the outcome is unknown. */
+/** Because of other transactions, lack of resources, a time limit, or a read-only server. 40003: the outcome is unknown. */
 const ROLLED_BACK = /^(40(?!003)|53)|^(25006|57014)$/
-/** The server or the connection ended, perhaps after the commit. */
+/** The server or the connection ended, possibly after the commit. */
 const ENDED = /^(08|40003|57P|58|XX)/
 
 /** Tells from the error of a failed write or commit whether it was done. */
@@ -101,8 +104,8 @@ export function writeOutcome(error: unknown): WriteOutcome {
 const OF_PART = /^(?:binder|bus|cluster|election|locks|outbox|saga|service|tokens)\.closed$/
 
 /**
- * True when a part of this package was closed while its caller still ran, as it happens when the process ends: says nothing about the
- * message or the step, which another process can go on with. An error of the caller that wraps it decides for itself.
+ * True if a part of this package was closed while its caller still ran, as at the end of a process: this says nothing about the
+ * message or the step, which another process can continue. An error of the caller that wraps it is judged by itself.
  */
 export function isClosed(error: unknown): boolean {
   const code = fieldOf(error, 'code')

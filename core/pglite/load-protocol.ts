@@ -32,12 +32,12 @@ export interface Protocol {
   readonly parsers: Parsers
 }
 
-/** How the text of a value is read, by the number of its type. */
+/** Parsers for the text of a value, by the number of its type. */
 export type Parsers = Readonly<Record<number, (text: string) => unknown>>
 
 let loaded: Promise<Protocol | undefined> | undefined
 
-/** Undefined: there is no `@electric-sql/pglite` to be imported from here. */
+/** Undefined if `@electric-sql/pglite` cannot be imported from here. */
 export function protocolOfPglite(): Promise<Protocol | undefined> {
   loaded ??= import('@electric-sql/pglite').then(
     ({ protocol, parse, types }) =>

@@ -11,12 +11,12 @@ import { connectionOf, type PgliteExecutor } from './protocol-connection.ts'
 
 /** The part of `PGlite` that is used. */
 export interface PgliteDatabase extends PgliteExecutor {
-  /** Where it lies; nowhere when it is in memory. */
+  /** Its data directory; none if it is in memory. */
   readonly dataDir?: string | undefined
   transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T>
 }
 
-/** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. @throws TypeError */
+/** A `SqlClient` over a `PGlite` instance; create one per instance. The caller closes the instance. @throws TypeError */
 export function pgliteClient(database: PgliteDatabase): SqlClient {
   if (!hasMethods(database, ['query', 'transaction'])) {
     throw wrongKind('pgliteClient', database, 'a PGlite: pgliteClient(new PGlite())')
@@ -48,7 +48,7 @@ async function transaction<T>(
   let scope: TransactionScope | undefined
   const errors: unknown[] = []
   const inside = async (inner: PgliteExecutor): Promise<T> => {
-    /** Whether the last statement failed; `undefined` without one. */
+    /** True if the last statement failed; `undefined` without one. */
     let hasFailed: boolean | undefined
     const noted = (error: unknown): never => {
       errors.push(error)
@@ -71,7 +71,7 @@ async function transaction<T>(
     })
     const outcome = await within(scope, work)
     if (hasFailed === true) throw new SqlCommitError(errors)
-    // Only a statement that failed, and whose error was swallowed, can have left it aborted.
+    // Only a failed statement whose error was swallowed can have left it aborted.
     const mayBeAborted = errors.length > 0 && hasFailed === undefined
     if (mayBeAborted && (await isAborted(inner))) throw new SqlCommitError(errors)
     return outcome
@@ -96,8 +96,8 @@ async function within<T>(scope: TransactionScope, work: (tx: SqlTransaction) => 
 }
 
 /**
- * PGlite answers in microtasks: without a turn now and then a loop of statements would keep the event loop to itself. The caller waits
- * for the turn after its statement, not before: statements reach the database in the order in which they were asked for.
+ * PGlite responds in microtasks: without occasional turns, a loop of statements would block the event loop. The caller waits for
+ * the turn after its statement, not before: statements reach the database in the order of the calls.
  */
 const turns = turnsOf()
 

@@ -1,10 +1,10 @@
-/** Which statements of a database are kept prepared, by their text. */
+/** Decides by their text which statements of a database stay prepared. */
 
 import { canBeKept, isKeepable } from '../preparable-statement.ts'
 
-/** Statements after which a prepared statement may no longer fit its tables. */
+/** Statements after which a prepared statement may no longer match its tables. */
 const CHANGES_TABLES = /\b(?:CREATE|ALTER|DROP|DISCARD|DEALLOCATE)\b/i
-/** The one that was used longest ago gives way. */
+/** Beyond this number, the least recently used one is dropped. */
 const MAX_KEPT = 300
 
 /** A statement that PostgreSQL has under a name. */
@@ -17,7 +17,7 @@ export interface Prepared<Message> {
 }
 
 export class PreparedStatements<Message> {
-  /** By text, the one that was used last at the end. Undefined: it came once, as many do. */
+  /** By text, the most recently used last. Undefined: it was run once, like many. */
   readonly #kept = new Map<string, Prepared<Message> | undefined>()
   #leftover: string[] = []
   #named = 0
@@ -26,7 +26,7 @@ export class PreparedStatements<Message> {
     return this.#kept.get(text) !== undefined
   }
 
-  /** `prepare`: it came before, and is to be prepared now. */
+  /** `prepare`: it was run before, and is to be prepared now. */
   use(text: string): Prepared<Message> | 'prepare' | 'once' {
     const isKnown = this.#kept.has(text)
     if (!isKnown && !canBeKept(text)) return 'once'
@@ -53,13 +53,13 @@ export class PreparedStatements<Message> {
     if (name !== undefined) this.#leftover.push(name)
   }
 
-  /** To be called after whatever was run: it may have changed the tables of others. */
+  /** To be called after every statement: it may have changed the tables of others. */
   ran(text: string): void {
     if (!CHANGES_TABLES.test(text) || isKeepable(text)) return
     for (const each of this.#kept.keys()) this.forget(each)
   }
 
-  /** Names that PostgreSQL still has, for the last time: the caller closes them. */
+  /** Names that PostgreSQL still has, returned once: the caller closes them. */
   takeLeftover(): readonly string[] {
     const leftover = this.#leftover
     this.#leftover = []

@@ -1,7 +1,7 @@
 /**
- * The connection of a PGlite, in PostgreSQL's protocol. PGlite's own `query` parses and plans each statement anew and crosses into
- * WebAssembly seven times; here a repeated statement is prepared and crosses once, which takes a third of the time. It uses
- * PGlite's own locks, so other users of the same PGlite take turns with it.
+ * The connection of a PGlite, in PostgreSQL's protocol. PGlite's own `query` parses and plans each statement anew and crosses
+ * into WebAssembly seven times; here, a repeated statement is prepared and crosses once, which takes a third of the time. It uses
+ * PGlite's own locks, so that other users of the same PGlite take turns with it.
  */
 import { hasMethods } from '../option-checks.ts'
 import { SqlCommitError } from '../sql.ts'
@@ -11,7 +11,7 @@ import { type Prepared, PreparedStatements } from './prepared-statements.ts'
 
 export interface PgliteExecutor {
   query(text: string, parameters?: unknown[]): Promise<PgliteResult>
-  /** Runs the last statement of a transaction, and its commit with it. However it ends, the transaction is over. */
+  /** Runs the last statement of a transaction together with its commit. The transaction is over, whatever the outcome. */
   last?(text: string, parameters?: unknown[]): Promise<PgliteResult>
   exec?(text: string): Promise<unknown>
 }
@@ -33,7 +33,9 @@ interface PgliteDatabase {
 }
 
 const METHODS = ['execProtocolStream', 'syncToFs', '_checkReady', '_runExclusiveQuery', '_runExclusiveTransaction']
-/** Codes for a prepared statement that is gone, or whose types no longer fit its tables or values. It has done nothing. */
+/**
+ * Codes for a prepared statement that no longer exists, or whose types no longer match its tables or values. It had no effect.
+ */
 const OUTDATED = /^(?:26000|0A000|22...|42...)$/
 
 const BYTEA = 17
@@ -45,7 +47,7 @@ interface Open {
 
 const connections = new WeakMap<object, PgliteConnection>()
 
-/** The one of this database, whichever client asks. Undefined: it is not a `PGlite` itself, so its `query` has to do. */
+/** The connection of this database, shared by all clients. Undefined: it is not a `PGlite` itself, so its `query` is used. */
 export async function connectionOf(database: object): Promise<PgliteConnection | undefined> {
   if (!hasMethods(database, METHODS) || !('serializers' in database) || !('parsers' in database)) return undefined
   const protocol = await protocolOfPglite()
@@ -66,11 +68,11 @@ export class PgliteConnection {
     this.#protocol = protocol
     const { parsers } = database
     const isTheirs = parsers[BYTEA] === protocol.parsers[BYTEA]
-    // PGlite adds parsers to its own object when types are made.
+    // PGlite adds parsers to its own object when types are created.
     this.#parsers = isTheirs ? Object.assign(Object.create(parsers) as Parsers, { [BYTEA]: bytesOf }) : parsers
   }
 
-  /** A statement on its own. @throws PostgreSQL's error */
+  /** A single statement. @throws PostgreSQL's error */
   async query(text: string, values: Values = []): Promise<PgliteResult> {
     await this.#database._checkReady()
     return this.#database._runExclusiveTransaction(async () => {
@@ -88,7 +90,7 @@ export class PgliteConnection {
 
   /**
    * Commits when `work` resolves, rolls back when it rejects. Nothing is begun before its first statement.
-   * @throws SqlCommitError when a statement failed, and `work` went on
+   * @throws SqlCommitError if a statement failed and `work` continued
    */
   async transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T> {
     await this.#database._checkReady()
@@ -123,7 +125,7 @@ export class PgliteConnection {
     }
   }
 
-  /** Message that begins the transaction, to be sent ahead of its first statement. */
+  /** Message that begins the transaction, to be sent before its first statement. */
   #beginning(open: Open | undefined): readonly Uint8Array[] {
     if (open?.stage !== 'new') return NOTHING
     open.stage = 'open'
@@ -138,7 +140,7 @@ export class PgliteConnection {
 
   /**
    * Keeps two consecutive crossings together, so that no other statement comes between them.
-   * @param end ends the transaction, whatever becomes of the statement: after one that failed the server rolls back
+   * @param end ends the transaction, whatever the outcome of the statement: after a failed one, the server rolls back
    */
   #run(text: string, values: Values, open?: Open, end: readonly Uint8Array[] = NOTHING): Promise<PgliteResult> {
     return this.#database._runExclusiveQuery(async () => {
@@ -206,13 +208,13 @@ function bytesOf(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text.slice(2), 'hex'))
 }
 
-/** Reads how a transaction ended from the answer to its `COMMIT`. */
+/** Reads from the response to `COMMIT` how a transaction ended. */
 function ended(open: Open, answer: readonly Message[]): void {
   const isCommitted = answer.some(({ name, text }) => name === 'commandComplete' && text === 'COMMIT')
   open.stage = isCommitted ? 'committed' : 'rolled back'
 }
 
-/** An error without a SQLSTATE was thrown on the way: the former type cannot represent the value. */
+/** An error without a SQLSTATE was thrown on the way: the previous type cannot represent the value. */
 function isOutdated(error: unknown): boolean {
   const code = fieldOf(error, 'code')
   return typeof code !== 'string' || OUTDATED.test(code)

@@ -1,6 +1,6 @@
-/** Meaning of Redis replies and failures for the caller. */
+/** The meaning of Redis replies and failures for the caller. */
 
-/** Answers that pass: the server is loading, failing over, moving slots, busy, or out of memory. Nothing was changed. */
+/** Temporary replies: the server is loading, failing over, moving slots, busy, or out of memory. Nothing was changed. */
 const RETRYABLE = [
   'LOADING',
   'MASTERDOWN',
@@ -15,12 +15,12 @@ const RETRYABLE = [
   'MISCONF',
 ] as const
 
-/** ioredis's words for "not sent". */
+/** ioredis's messages for "not sent". */
 const NOT_SENT = ["Stream isn't writeable", "Cluster isn't ready", 'Too many Cluster redirections'] as const
 
 /**
  * - `retryable`: refused for now, nothing was changed. `refused`: refused permanently.
- * - `not_sent`: it never left. `no_answer`: it may have been executed, or may yet be.
+ * - `not_sent`: it was never sent. `no_answer`: it may have been executed, or may still be.
  */
 export type FailureKind = 'retryable' | 'refused' | 'not_sent' | 'no_answer'
 
@@ -31,12 +31,12 @@ export function failureKind(error: unknown): FailureKind {
   return RETRYABLE.some((code) => isReply(error, code)) ? 'retryable' : 'refused'
 }
 
-/** The server is a replica now: it will say so forever, another one is the master. */
+/** The server is a replica now and will say so permanently: another one is the master. */
 export function isFromReplica(error: unknown): boolean {
   return isReply(error, 'READONLY') || isReply(error, 'MASTERDOWN')
 }
 
-/** Also when a script met it: before Redis 7 that is wrapped in `ERR Error running script ... -READONLY ...`. */
+/** Also for a reply inside a script: before Redis 7 it is wrapped in `ERR Error running script ... -READONLY ...`. */
 export function isReply(error: unknown, code: string): boolean {
   if (!(error instanceof Error)) return false
   const { message } = error

@@ -1,16 +1,16 @@
 /**
- * The part of ioredis (5.11 or 6) that is used, and how our own connections differ from the client that came in.
- * The client itself is only copied from (`duplicate`): it is never used, changed or closed.
+ * The part of ioredis (5.11 or 6) that is used, and how our own connections differ from the client that the caller passes. The
+ * client itself is only copied (`duplicate`): it is never used, changed or closed.
  */
 
 import { SECOND } from '../clock.ts'
 import { requireInteger } from '../errors.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 
-/** An ioredis client, as far as it is needed: `new Redis()`, also for Sentinel, or `new Cluster()`. */
+/** An ioredis client, as far as needed: `new Redis()`, also for Sentinel, or `new Cluster()`. */
 export type RedisClient = RedisServerClient | RedisClusterClient
 
-/** `new Redis()`: one server, or the master that Sentinel names. */
+/** `new Redis()`: one server, or the master that Sentinel reports. */
 export interface RedisServerClient {
   duplicate(override: Readonly<Record<string, unknown>>): RedisCopy
 }
@@ -21,17 +21,17 @@ export interface RedisClusterClient {
   duplicate(startupNodes: never[], override: Readonly<Record<string, unknown>>): RedisCopy
 }
 
-/** An argument or a key; a Buffer goes as it is. */
+/** An argument or a key; a Buffer is sent unchanged. */
 export type RedisValue = string | number | Buffer
 
-/** Members that tell ioredis from other clients; `RedisConnectionClient` has the rest. */
+/** Members that distinguish ioredis from other clients; `RedisConnectionClient` has the rest. */
 export interface RedisCopy {
   readonly status: string
-  /** ioredis takes lists too, and makes one of them: that saves two copies. */
+  /** ioredis also accepts lists, and flattens them: that saves two copies. */
   evalsha(sha: string, keyCount: number, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown>
 }
 
-/** A connection of our own; in a cluster one to each node, chosen by the first key of a command. */
+/** One of our own connections; in a cluster, one to each node, chosen by the first key of a command. */
 export interface RedisConnectionClient extends RedisCopy {
   readonly stream?: RedisSocket | undefined
   connect(): Promise<unknown>
@@ -64,7 +64,7 @@ export interface RedisSocket {
   readonly remotePort?: number | undefined
 }
 
-/** `address:port` of the server connected to; undefined when there is none, or many. */
+/** `address:port` of the connected server; undefined if there is none, or several. */
 export function peerOf({ stream }: RedisConnectionClient): string | undefined {
   return stream?.remoteAddress === undefined ? undefined : `${stream.remoteAddress}:${stream.remotePort}`
 }
@@ -82,13 +82,13 @@ export function isCluster(client: RedisClient | RedisConnectionClient): client i
   return 'isCluster' in client && client.isCluster
 }
 
-/** True of a client that asks Sentinel where the master is. */
+/** True for a client that asks Sentinel for the master. */
 export function isBySentinel(client: RedisClient): boolean {
   const options = (client as { options?: { sentinels?: unknown } }).options
   return Array.isArray(options?.sentinels)
 }
 
-/** A connection of our own (not yet connected) that fails fast, whatever the settings of the client it is copied from. */
+/** Opens one of our own connections (not yet connected), which fails fast whatever the settings of the original client. */
 export function openFrom(
   source: RedisClient,
   answerMs: number,
@@ -104,9 +104,9 @@ export function openFrom(
 const backoffMs = (attempt: number): number => Math.min(1_000, 25 * 2 ** Math.min(attempt, 6))
 
 /**
- * Fail fast: by default ioredis keeps a command for over a minute while Redis is down, and sends it again after a reconnect,
- * when its caller has given up. Here a command that cannot be sent now, or that meets a silent server, fails within `answerMs`; the
- * connection is restored in the background.
+ * Fail fast: by default ioredis keeps a command for over a minute while Redis is unavailable, and sends it again after a
+ * reconnect, when its caller has given up. Here, a command that cannot be sent now, or that meets a silent server, fails within
+ * `answerMs`; the connection is restored in the background.
  */
 function failFast(answerMs: number, name: string): Readonly<Record<string, unknown>> {
   return {
@@ -114,18 +114,18 @@ function failFast(answerMs: number, name: string): Readonly<Record<string, unkno
     lazyConnect: true,
     enableOfflineQueue: false,
     retryStrategy: backoffMs,
-    /** With Sentinel: never a replica, and keep asking, since giving up would end the connection permanently. */
+    /** With Sentinel: never a replica, and keep asking, because giving up would end the connection permanently. */
     role: 'master',
     sentinelRetryStrategy: backoffMs,
     sentinelCommandTimeout: answerMs,
   }
 }
 
-/** The same for a cluster: nothing is sent twice but what a node has refused (MOVED, ASK, TRYAGAIN). */
+/** The same for a cluster: nothing is sent twice, except commands that a node has refused (MOVED, ASK, TRYAGAIN). */
 function failFastCluster(answerMs: number, name: string): Readonly<Record<string, unknown>> {
   return {
     lazyConnect: true,
-    /** Commands wait for a node that is being connected to, else the second one to a new node would fail. */
+    /** Commands wait for a node that is being connected; otherwise the second one to a new node would fail. */
     enableOfflineQueue: true,
     enableReadyCheck: true,
     enableAutoPipelining: false,
@@ -147,8 +147,8 @@ function failFastCluster(answerMs: number, name: string): Readonly<Record<string
 }
 
 /**
- * Lets a new socket be read once more before ioredis destroys it for its silence. Node fires timers first: after a standstill of the
- * process the answer may have come in the meantime.
+ * Reads a new socket once more before ioredis destroys it because of its silence. Node runs timers first: after a standstill of
+ * the process, the response may already have arrived.
  */
 export function readBeforeSilence(socket: RedisSocket | undefined): void {
   const destroy = socket?.destroy?.bind(socket)
@@ -170,7 +170,7 @@ function perServer(answerMs: number, name: string): Readonly<Record<string, unkn
     autoResubscribe: false,
     enableAutoPipelining: false,
     enableReadyCheck: true,
-    /** Destroys a connection on which an answer is overdue; per chunk, not per command, so it costs nothing. */
+    /** Destroys a connection with an overdue response; per chunk, not per command, so it costs nothing. */
     socketTimeout: answerMs,
     connectTimeout: answerMs,
     disconnectTimeout: answerMs,
@@ -178,7 +178,7 @@ function perServer(answerMs: number, name: string): Readonly<Record<string, unkn
     reconnectOnError: null,
     readOnly: false,
     monitor: false,
-    /** ioredis would prefix channel names too, but not the ones our scripts publish to. */
+    /** ioredis would also prefix channel names, but not those that our scripts publish to. */
     keyPrefix: '',
     protocol: 2,
     replyMapping: 'legacy',
@@ -188,20 +188,25 @@ function perServer(answerMs: number, name: string): Readonly<Record<string, unkn
   }
 }
 
-/** Server of a factory's own connections, by either `client` or `url`, and how long it may take to answer. */
+/** Server of a factory's own connections, by either `client` or `url`, and its maximum response time. */
 export interface RedisOptions {
-  /** An ioredis client (`Redis` or `Cluster`) whose settings (address, TLS, password, sentinels, database) our own connections copy. */
+  /**
+   * An ioredis client (`Redis` or `Cluster`) whose settings (address, TLS, password, sentinels, database) our own connections
+   * copy.
+   */
   readonly client?: RedisClient | undefined
-  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
+  /** Instead of `client`: the address, `redis://` or `rediss://`. ioredis must be installed. */
   readonly url?: string | undefined
-  /** How long Redis may take to answer or to connect before it counts as unavailable, in ms; at least 10. @default 1 second */
+  /**
+   * Maximum time in ms for Redis to respond or to connect, after which it counts as unavailable; at least 10. @default 1 second
+   */
   readonly answerMs?: number | undefined
 }
 
 /** For the names of a factory's own options. */
 export const REDIS_NAMES: Readonly<Record<keyof RedisOptions, true>> = { client: true, url: true, answerMs: true }
 
-/** @param path the factory, for errors @throws TypeError / RangeError naming the option */
+/** @param path the factory, for errors @throws TypeError / RangeError with the name of the option */
 export function resolveRedis(path: string, options: RedisOptions): ResolvedRedis {
   const answerMs = requireInteger(`${path}.answerMs`, options.answerMs ?? 1 * SECOND, 10)
   const { client } = options
@@ -215,7 +220,7 @@ interface ResolvedRedis {
   readonly isCluster: boolean
 }
 
-/** @param path the factory, for errors @throws TypeError unless exactly one of `client` and `url` fits */
+/** @param path the factory, for errors @throws TypeError unless exactly one of `client` and `url` is valid */
 export function clientSource(path: string, options: Pick<RedisOptions, 'client' | 'url'>): () => Promise<RedisClient> {
   const { client, url } = options
   if (client !== undefined && url === undefined) {
@@ -231,7 +236,7 @@ export function clientSource(path: string, options: Pick<RedisOptions, 'client' 
   throw new TypeError(`${path}: expected either client (an ioredis instance) or url`)
 }
 
-/** An error shows no more of it than the protocol: the rest can hold a password. */
+/** An error shows only the protocol: the rest may contain a password. */
 function checkUrl(path: string, url: unknown): void {
   const fits = typeof url === 'string' && /^rediss?:\/\//.test(url) && URL.canParse(url)
   if (fits) return checkDatabase(path, new URL(url))
@@ -241,14 +246,14 @@ function checkUrl(path: string, url: unknown): void {
   throw new TypeError(`${path}: expected ${expected}, got something that begins with ${protocol}`)
 }
 
-/** ioredis would select database NaN, have its rejection unhandled, and go on in database 0. */
+/** ioredis would select database NaN, leave its rejection unhandled, and continue in database 0. */
 function checkDatabase(path: string, { pathname, searchParams }: URL): void {
   const databases = [pathname.slice(1), searchParams.get('db') ?? '']
   if (databases.every((database) => /^\d*$/.test(database))) return
   throw new TypeError(`${path}: expected the number of a database after the last slash, or nothing`)
 }
 
-/** Opens a client from an address, with ioredis loaded when it is first needed. @throws when ioredis is not installed */
+/** Opens a client from an address; ioredis is loaded when first needed. @throws if ioredis is not installed */
 async function clientFromUrl(url: string): Promise<RedisClient> {
   const { Redis } = await import('ioredis')
   return new Redis(url, { lazyConnect: true }) as unknown as RedisClient

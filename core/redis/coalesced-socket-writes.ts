@@ -4,17 +4,17 @@ interface Corkable {
   uncork(): void
 }
 
-/** Approximate number of writes for the commands under way. */
+/** Approximate number of writes for the commands in progress. */
 const PARTS = 4
 
 /**
- * Lets the commands of one turn of the event loop leave in few system calls, which are half of the cost of a small one.
- * Not in a single call: while the server works on the first quarter, the others are made. And a few commands are not worth
- * holding back: they leave at once.
+ * Sends the commands of one turn of the event loop in few system calls, which are half of the cost of a small command. Not in a
+ * single call: while the server works on the first quarter, the others are prepared. A few commands are sent at once, because
+ * delaying them would not pay.
  */
 export class CoalescedSocketWrites {
   #underWay = 0
-  /** Commands held back, 0 when the stream is not corked. */
+  /** Number of delayed commands, 0 if the stream is not corked. */
   #held = 0
 
   /** Call it right before a command is written to `stream`. */
@@ -32,7 +32,7 @@ export class CoalescedSocketWrites {
     }
   }
 
-  /** Call it when a command has its answer, or will have none. */
+  /** Call it when a command has its reply, or will have none. */
   end(): void {
     this.#underWay--
   }
