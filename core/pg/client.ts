@@ -100,10 +100,10 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   }
 }
 
-/** Runs a transaction on a pool. @throws `core.sql_own_transaction` within another one that holds the pool's only connection */
+/** Runs a transaction on a pool. @throws `core.sql_own_transaction` inside another one that holds the pool's only connection */
 type Transact = <T>(work: (tx: SqlTransaction) => Promise<T>, ending: Ending & Beginning) => Promise<T>
 
-/** A `pg.Pool`, which emits each connection as soon as it is made. */
+/** A `pg.Pool`, which emits each connection as soon as it is opened. */
 interface TellingPool {
   on(event: 'connect', listener: (connection: PgPoolConnection) => void): unknown
 }
@@ -112,9 +112,9 @@ interface TellingPool {
 const heard = new WeakMap<PgPool, { logger: Logger }>()
 
 /**
- * Adds one listener per pool, however many clients use it; the last explicit logger counts. Also adds one listener to each
- * connection when it is made: `pg` reads a termination that arrives together with an answer before the new holder of the connection
- * can listen, and an error without a listener ends the process. The next statement fails with that error.
+ * Adds one listener per pool, however many clients use it; the last explicit logger is used. Also adds one listener to each new
+ * connection: if a termination arrives together with a response, `pg` reads it before the new holder of the connection can
+ * listen, and an error without a listener ends the process. The next statement fails with that error.
  */
 function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
   const known = heard.get(pool)
@@ -129,11 +129,11 @@ function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
 }
 
 /**
- * The caller's own open transaction as a `SqlTransaction`, e.g. to call `outbox.add` between one's `BEGIN` and
- * `COMMIT` on a `PoolClient`. Begins and ends nothing.
+ * The caller's own open transaction as a `SqlTransaction`, e.g. to call `outbox.add` between your own `BEGIN` and `COMMIT` on a
+ * `PoolClient`. Begins and ends nothing.
  *
- * Call it after `BEGIN`, at once: it is bound to the transaction that is open then. A statement outside of that rejects with
- * `core.sql_transaction_missing` and is not run.
+ * Call it right after `BEGIN`: it is bound to the transaction that is open then. Statements outside of that transaction are not
+ * run and reject with `core.sql_transaction_missing`.
  * @throws TypeError for a pool
  */
 export function pgTransaction(connection: PgOwnConnection): SqlTransaction {
@@ -149,7 +149,7 @@ export function pgTransaction(connection: PgOwnConnection): SqlTransaction {
 
 const ignoreError = (): void => {}
 
-/** The pool hangs the whole client on the error of an idle connection: its password, its last query, its sockets. */
+/** The pool attaches the whole client to the error of an idle connection: its password, its last query, its sockets. */
 function withoutClient(error: Error & { readonly code?: unknown }): Error {
   const { message, name, stack, code } = error
   return Object.defineProperties(Object.assign(new Error(message), code === undefined ? {} : { code }), {
@@ -163,10 +163,10 @@ interface NativeConnection {
   query(statement: unknown): Promise<unknown>
 }
 
-/** How a transaction is ended that worked. */
+/** How a successful transaction is ended. */
 interface Ending {
   readonly text: string
-  /** True: who waits for the commit is told. */
+  /** True if those who wait for the commit are informed. */
   readonly isCommit: boolean
   /** Explains the server's refusal. */
   readonly explain: (error: unknown) => unknown
@@ -192,7 +192,7 @@ function preparing(gid: string): Ending {
   return { text: `PREPARE TRANSACTION ${quoteLiteral(gid)}`, isCommit: false, explain: explainPrepare }
 }
 
-/** Explains errors of `PREPARE TRANSACTION` only: in the work itself these codes mean something else. */
+/** Explains errors of `PREPARE TRANSACTION` only: in the work itself, these codes mean something else. */
 function explainPrepare(error: unknown): unknown {
   if (hasCode(error, '55000')) return new SqlError('core.sql_cannot_prepare', { message: PREPARING_IS_OFF }, error)
   if (!hasCode(error, '0A000')) return error
@@ -228,14 +228,14 @@ async function transaction<T>(
     if (limits?.opened === true) await trips.begin()
     result = await work(limits === undefined ? tx : { ...tx, limits })
     scope.close()
-    // A transaction without statements needs no commit; to be prepared it must exist.
+    // A transaction without statements needs no commit; to be prepared, it must exist.
     if (!isCommit) await trips.begin()
     if (trips.endedWith === undefined) early.refuse()
     if (trips.isBegun) await end(connection, trips, failures, ending)
     await failures.connectionAnswered(connection)
   } catch (thrown) {
     scope.close()
-    // Before the error is looked at, which is anything that the work may throw.
+    // Before the error is inspected, because the work may throw anything.
     if (trips.isBegun && trips.endedWith === undefined) await failures.rollBack(connection)
     const error = readable(thrown)
     failures.ended(error)
@@ -295,7 +295,7 @@ function executorOf(
   }
 }
 
-/** Unless the last statement did. @throws SqlCommitError */
+/** Ends the transaction, unless the last statement did. @throws SqlCommitError */
 async function end(
   connection: PgConnection,
   trips: RoundTrips,
@@ -307,7 +307,7 @@ async function end(
       return (await connection.query(text)).command
     } catch (error) {
       const from = fromDriver(error)
-      // Our statement may have waited behind a slow one of a handler that ignored the time-out.
+      // Our statement may have waited behind a slow statement of a handler that ignored the timeout.
       throw explain(failed.some(isGivenUpByHandler) ? from : fromOwnStatement(from))
     }
   }

@@ -1,8 +1,8 @@
 import { fieldOf, messageOf } from '../thrown-values.ts'
 
 /**
- * What a server says as it ends a connection between two statements: a limit on idle transactions, an administrator. `pg` emits that as an
- * event; the next statement then fails with a text of its own, without the reason.
+ * Remembers the server's reason for ending a connection between two statements: a limit on idle transactions, an administrator.
+ * `pg` emits it as an event; the next statement then fails with its own text, without the reason.
  */
 export class ConnectionEndReason {
   #error: Error | undefined
@@ -12,7 +12,7 @@ export class ConnectionEndReason {
     this.#error ??= error
   }
 
-  /** Adds the reason to what `pg` says of a connection that has ended. @returns the same error */
+  /** Adds the reason to the error of `pg` for an ended connection. @returns the same error */
   explain(error: unknown): unknown {
     const reason = this.#error
     if (reason === undefined || error === reason) return error

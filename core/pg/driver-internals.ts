@@ -1,4 +1,4 @@
-/** The part of `pg` below its `query`: the object that sends a statement and reads the answers. */
+/** The part of `pg` below its `query`: the object that sends a statement and reads the responses. */
 
 /** The part of `pg`'s query object that its client uses. */
 export interface DriverQuery {
@@ -40,7 +40,7 @@ export interface Statement {
 
 type DriverQueryClass = new (statement: Statement) => DriverQuery
 
-/** `undefined`: it is no `pg.Client`, or one in pipeline mode, which takes only statements of its own. */
+/** `undefined` if it is not a `pg.Client`, or one in pipeline mode, which only accepts its own statements. */
 export function queryClassOf(connection: object): DriverQueryClass | undefined {
   const { Query } = connection.constructor as { readonly Query?: DriverQueryClass }
   if (typeof Query?.prototype?.requiresPreparation !== 'function') return undefined

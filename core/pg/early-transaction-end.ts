@@ -1,13 +1,13 @@
 import { hasMethods } from '../option-checks.ts'
 import { SqlError } from '../sql-error.ts'
 
-/** Answers of the server after a statement, and after all statements of a round trip. */
+/** Responses of the server after a statement, and after all statements of a round trip. */
 interface Answer {
   readonly status?: string
   readonly text?: string
 }
 
-/** The protocol underneath a client of `pg`. */
+/** The protocol below a client of `pg`. */
 interface Protocol {
   on(event: 'readyForQuery' | 'commandComplete', listener: (answer: Answer) => void): unknown
   off(event: 'readyForQuery' | 'commandComplete', listener: (answer: Answer) => void): unknown
@@ -15,13 +15,13 @@ interface Protocol {
 
 /** Status of a connection without an open transaction. */
 const IDLE = 'I'
-/** Answers to statements that begin or end a transaction. That to ROLLBACK is the same as to ROLLBACK TO SAVEPOINT. */
+/** Command tags of statements that begin or end a transaction. That of ROLLBACK is the same as that of ROLLBACK TO SAVEPOINT. */
 const CONTROL: ReadonlySet<unknown> = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'PREPARE TRANSACTION'])
 
 /**
- * Sees from the server's answers that a transaction has ended before its owner ended it: a statement that went past the transaction,
- * straight through the client of `pg`, committed it or rolled it back. What follows would be stored by itself. Does not see
- * ROLLBACK AND CHAIN, and nothing on a connection that is no `pg.Client`.
+ * Detects from the server's responses that a transaction has ended before its owner ended it: a statement that bypassed the
+ * transaction, directly on the client of `pg`, committed it or rolled it back. Later statements would then be stored
+ * individually. Does not detect ROLLBACK AND CHAIN, nor anything on a connection that is not a `pg.Client`.
  */
 export class EarlyTransactionEnd {
   readonly #protocol: Protocol | undefined
@@ -35,7 +35,7 @@ export class EarlyTransactionEnd {
     this.#protocol?.on('commandComplete', this.#complete)
   }
 
-  /** Before each statement of the transaction, and before its commit. @throws `core.sql_transaction_missing` */
+  /** Called before each statement of the transaction, and before its commit. @throws `core.sql_transaction_missing` */
   refuse(): void {
     if (this.#hasEnded) throw new SqlError('core.sql_transaction_missing')
   }

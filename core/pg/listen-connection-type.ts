@@ -8,6 +8,6 @@ export interface PgListenConnection {
   on(event: 'end', listener: () => void): unknown
   /** Process id of the server's backend, once connected. */
   readonly processID?: number | null | undefined
-  /** Taken away when `end` is not answered. */
+  /** Its socket, destroyed if `end` gets no response. */
   readonly connection?: { readonly stream?: { destroy?(): unknown } | undefined } | undefined
 }

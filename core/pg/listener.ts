@@ -1,6 +1,6 @@
 /**
- * `SqlListener` on node-postgres: one connection of its own, made again when it dies. The connection must reach the
- * server itself or a pooler in session mode; behind a transaction pooler `LISTEN` hears nothing, which it finds out and logs.
+ * `SqlListener` on node-postgres: its own connection, opened again when it dies. The connection must reach the server itself or a
+ * pooler in session mode; behind a transaction pooler, `LISTEN` receives nothing, which is detected and logged.
  */
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
 import { type Clock, SECOND } from '../clock.ts'
@@ -15,17 +15,19 @@ import { hearsNotifications } from './notification-check.ts'
 
 /** Options of `pgListener`. */
 export interface PgListenerOptions extends RuntimeOptions {
-  /** Makes an unconnected client, called again for each reconnect: `() => new pg.Client({ connectionString, keepAlive: true })`. */
+  /**
+   * Creates an unconnected client, called again for each reconnect: `() => new pg.Client({ connectionString, keepAlive: true })`.
+   */
   readonly connect: () => PgListenConnection
 }
 
-/** For the goodbye to the server. */
+/** Time limit for a graceful end. */
 const END_MS = 2 * SECOND
 const RECONNECT: Backoff = resolveBackoff('pgListener', { initialMs: 100, maxMs: 5 * SECOND })
 
 const NAMES = optionNames<PgListenerOptions>({ connect: true, ...RUNTIME_NAMES })
 
-/** @throws TypeError naming the option */
+/** @throws TypeError with the name of the option */
 export function pgListener(options: PgListenerOptions): SqlListener {
   refuseUnknown('pgListener', options, NAMES)
   if (typeof options.connect !== 'function') {
@@ -46,7 +48,7 @@ class PgListener implements SqlListener {
   readonly #stopping = new AbortController()
   #connection: PgListenConnection | undefined
   #up = false
-  /** The last `LISTEN` asked for on a connection that is up. */
+  /** The last `LISTEN` requested on a connection that is up. */
   #asking: Promise<void> = Promise.resolve()
   #running: Promise<void> | undefined
   #hasWarned = false
@@ -142,7 +144,7 @@ class PgListener implements SqlListener {
     )
   }
 
-  /** A server that stands still answers no goodbye: after a while the socket is taken away. Never rejects. */
+  /** A server that is suspended does not respond to a graceful end: after a while the socket is destroyed. Never rejects. */
   async #end(connection: PgListenConnection): Promise<void> {
     if (
       await finishesWithin(

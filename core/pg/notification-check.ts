@@ -1,6 +1,6 @@
 /**
- * Checks whether a listening connection receives notifications of others. Behind a pooler in transaction mode it does not: `LISTEN`
- * goes to any free connection of the pool, and its notifications reach no client.
+ * Checks whether a listening connection receives notifications of others. Behind a pooler in transaction mode it does not:
+ * `LISTEN` is sent on any free connection of the pool, and its notifications reach no client.
  */
 import { randomUUID } from 'node:crypto'
 import { type Clock, SECOND } from '../clock.ts'
@@ -10,9 +10,9 @@ import type { PgListenConnection } from './listen-connection-type.ts'
 const HEARS_WITHIN_MS = 5 * SECOND
 
 /**
- * Asks only behind a pooler, which gives its clients process ids of its own: then a second connection sends a notification, since
- * the listening one would hear its own even there.
- * @returns false only when the notification was sent and not heard; true also when that cannot be found out
+ * Runs only behind a pooler, which gives its clients its own process ids: a second connection then sends a notification, because
+ * the listening one would receive its own even there.
+ * @returns false only if the notification was sent and not received; true also if that cannot be determined
  */
 export async function hearsNotifications(
   connection: PgListenConnection,

@@ -1,28 +1,28 @@
 /**
- * Several PostgreSQL servers of which one writes: what `target_session_attrs=read-write` is in libpq, which `pg` does not have.
- * Without it an address that follows the primary does the same (a proxy, a virtual address, DNS with a short time to live).
+ * Several PostgreSQL servers of which one accepts writes: like `target_session_attrs=read-write` in libpq, which `pg` lacks. An
+ * address that follows the primary (a proxy, a virtual address, DNS with a short time to live) does the same.
  */
 import { hasCode, toError } from '../errors.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 import { fromDriver, READ_ONLY, throwFromConnecting } from '../sql-unavailable.ts'
 import type { PgPool, PgPoolConnection } from './client.ts'
 
-/** Every server of these only reads now: none was promoted yet. */
+/** All of these servers are read-only at the moment: none was promoted yet. */
 function onlyReads(): Error {
   const error = new Error('the server only reads (a standby): connections are made to the one that is promoted')
   return Object.assign(error, { code: READ_ONLY })
 }
 
 /**
- * The pool of these whose server accepts writes, as a pool for `pgClient`:
+ * The pool whose server accepts writes, as a pool for `pgClient`:
  *
  *     const pools = ['db-1', 'db-2'].map((host) => new pg.Pool({ host, connectionTimeoutMillis: 2_000, query_timeout: 10_000 }))
  *     const sql = pgClient(pgPrimary(pools))
  *
  * Each new connection is asked once whether its server is in recovery; if so, the next pool is tried and preferred from then on.
- * `connect` rejects after trying all pools, so set `connectionTimeoutMillis` on each. `pgClient` closes a connection whose server turns
- * read-only. Your failover tool must make sure that a returning old primary rejects writes. End the pools yourself.
- * @throws TypeError when it is no list of pools
+ * `connect` rejects after trying all pools, so set `connectionTimeoutMillis` on each. `pgClient` closes a connection whose server
+ * turns read-only. Your failover tool must make sure that a returning old primary rejects writes. End the pools yourself.
+ * @throws TypeError if it is not a list of pools
  */
 export function pgPrimary(pools: readonly PgPool[]): PgPool {
   if (!isListOfPools(pools)) {
@@ -39,7 +39,7 @@ function isListOfPools(pools: unknown): boolean {
 class PrimaryPool implements PgPool {
   readonly options: { readonly max?: number | undefined }
   readonly #pools: readonly PgPool[]
-  /** Connections that were asked, and said that their server writes. */
+  /** Connections whose server was found to accept writes. */
   readonly #writing = new WeakSet<PgPoolConnection>()
   #current = 0
 
@@ -59,7 +59,7 @@ class PrimaryPool implements PgPool {
         this.#current = index
         return connection
       } catch (error) {
-        // A server that is away says more than a standby that is none yet.
+        // An unavailable server is a better reason than a standby that was not promoted yet.
         if (failure === undefined || hasCode(failure, READ_ONLY)) failure = error
       }
     }
@@ -82,7 +82,7 @@ class PrimaryPool implements PgPool {
     }
   }
 
-  /** `connect`, too, of pools that tell of it. */
+  /** Also `connect`, for pools that emit it. */
   on(event: 'error', listener: (error: Error) => void): this {
     for (const pool of this.#pools) pool.on(event, listener)
     return this

@@ -7,16 +7,16 @@ import { sendEnclosed } from './single-round-trip-statements.ts'
 import type { StatementNames } from './statement-names.ts'
 
 /**
- * The statements of a transaction, in few round trips: its `BEGIN` goes out with the first one, and what ends it with the last, if
- * that is said to be the last.
+ * Sends the statements of a transaction in few round trips: its `BEGIN` with the first statement, and its end with the last one,
+ * if that is marked as the last.
  */
 export class RoundTrips {
   readonly #connection: PgConnection
   readonly #begin: readonly string[]
   readonly #names: StatementNames | undefined
-  /** The answer to `BEGIN`, if a caller has to wait for it; `true` once it was sent ahead of a statement. */
+  /** The result of `BEGIN`, if a caller has to wait for it; `true` once it was sent before a statement. */
   #begun: Promise<unknown> | true | undefined
-  /** Command tag of the end, once it was sent behind a statement. */
+  /** Command tag of the end, once it was sent after a statement. */
   endedWith: string | undefined
 
   /** @param begin statements without parameters */
@@ -26,7 +26,7 @@ export class RoundTrips {
     this.#names = names
   }
 
-  /** `BEGIN` was sent. */
+  /** True once `BEGIN` was sent. */
   get isBegun(): boolean {
     return this.#begun !== undefined
   }
@@ -39,7 +39,7 @@ export class RoundTrips {
     return this.after(() => run<Row>(this.#connection, text, parameters, this.#names))
   }
 
-  /** The last statement, with the end of the transaction behind it where the connection can; `endedWith` says whether it could. */
+  /** The last statement, followed by the end of the transaction if the connection can; `endedWith` says whether it could. */
   async runLast<Row extends object>(
     text: string,
     parameters: readonly unknown[] | undefined,
@@ -49,7 +49,7 @@ export class RoundTrips {
     return this.#around<Row>(text, parameters, [end]) ?? this.run<Row>(text, parameters)
   }
 
-  /** Several statements, in one round trip where the connection can, behind that of `BEGIN` if there was none yet. */
+  /** Several statements, in one round trip if the connection can, after that of `BEGIN` if it was not sent yet. */
   async batch(statements: readonly SqlStatement[]): Promise<readonly SqlOutcome[]> {
     if (this.#begun !== true) await this.begin()
     const sent = sendBatch<PgResult>(
@@ -93,7 +93,7 @@ export class RoundTrips {
           return resultOf<Row>(result)
         })
         .catch(throwLost)
-        // Without an answer the commit may be the one that waits: the answers to both come together.
+        // Without a response, the commit may be the one that waits: both responses arrive together.
         .catch((error: unknown) => throwFromDriver(after.length > 0 ? fromOwnStatement(error) : error))
     )
   }

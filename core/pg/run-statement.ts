@@ -1,4 +1,4 @@
-/** A statement over a connection of `pg`. */
+/** A statement on a connection of `pg`. */
 
 import { hasCode } from '../errors.ts'
 import { type SqlResult } from '../sql.ts'
@@ -35,7 +35,7 @@ export function resultOf<Row extends object>({ rows, rowCount }: PgResult): SqlR
   return { rows: rows as Row[], rowCount: rowCount ?? 0 }
 }
 
-/** The other form of `query`, which every connection of `pg` has. Not asked of those who bring one of their own. */
+/** The other form of `query`, which every connection of `pg` has. Not required of custom connections. */
 interface NamingConnection {
   query(named: { readonly name: string; readonly text: string; readonly values: unknown[] }): Promise<PgResult>
 }

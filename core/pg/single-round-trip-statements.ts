@@ -1,13 +1,14 @@
 /**
- * Several statements in one round trip of `pg`: `BEGIN` ahead of the first statement of a transaction, `COMMIT` behind its last one, as
- * the JDBC driver does the former. What is sent is a `Submittable`, the way of `pg-cursor`; the driver's own query object does the rest.
+ * Several statements in one round trip of `pg`: `BEGIN` before the first statement of a transaction (as the JDBC driver does),
+ * and `COMMIT` after its last one. A `Submittable` is sent, like that of `pg-cursor`; the driver's own query object does the
+ * rest.
  */
 import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-internals.ts'
 
 /** Statements without parameters or rows that share the round trip of another one. */
 export interface Enclosure {
   readonly before: readonly string[]
-  /** Only run when the statement has worked. */
+  /** Only run if the statement has succeeded. */
   readonly after: readonly string[]
 }
 
@@ -18,8 +19,9 @@ export interface EnclosedAnswer<Result> {
 }
 
 /**
- * Sends all of it in one go. What fails ends all that comes behind it.
- * @returns `undefined` when this connection cannot, and nothing was sent: it is no `pg.Client`, or one in pipeline mode
+ * Sends all of them at once. A failure ends all later ones.
+ * @returns `undefined` if this connection cannot, in which case nothing was sent: it is not a `pg.Client`, or one in pipeline
+ * mode
  */
 export function sendEnclosed<Result>(
   connection: object,
@@ -41,7 +43,7 @@ export function sendEnclosed<Result>(
   return promise
 }
 
-/** The query as the client sees it; its answers come between those of `before` and those of `after`. */
+/** The query as the client sees it; its responses come between those of `before` and those of `after`. */
 class Sent {
   tag: string | undefined
   readonly #query: DriverQuery
@@ -57,7 +59,7 @@ class Sent {
     return this.#query.text
   }
 
-  /** Only when it is its turn: the client takes each statement that was parsed for the one of this name. */
+  /** Only when it is its turn: the client treats each parsed statement as the one with this name. */
   get name(): string | undefined {
     return this.#answered === this.#enclosure.before.length ? this.#query.name : undefined
   }
@@ -84,13 +86,13 @@ class Sent {
     try {
       for (const text of this.#enclosure.before) send(connection, text)
       let hasFailed = false
-      // The query ends with a sync, and closes itself when a value cannot be sent.
+      // The query ends with a sync, and closes itself if a value cannot be sent.
       const wire = Object.create(connection, {
         sync: { value: () => undefined },
         close: { value: () => (hasFailed = true) },
       }) as Wire
       const error = this.#query.submit(wire)
-      // Half of it was sent, and no caller waits for the answer.
+      // Half of it was sent, and no caller waits for the response.
       if (error !== null) stream.destroy(error)
       if (!hasFailed) for (const text of this.#enclosure.after) send(connection, text)
       connection.sync()

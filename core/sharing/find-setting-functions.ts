@@ -1,20 +1,21 @@
 /**
- * Functions that make settings, such as one that names the tenant of row-level security. A released savepoint keeps what a function
- * has set, and custom settings cannot be listed: so the next piece of work in a shared transaction would run with it. The text of
- * a statement does not tell which functions it calls, nor what triggers, views and policies call. The catalog tells whether there are any.
+ * Finds functions that change settings, for example one that sets the tenant of row-level security. A released savepoint keeps
+ * the settings made by a function, and custom settings cannot be listed: the next piece of work in a shared transaction would run
+ * with them. The text of a statement does not tell which functions it calls, nor what triggers, views and policies call. The
+ * catalog tells whether there are any.
  */
 import { type Clock, MINUTE } from '../clock.ts'
 import type { SqlTransaction } from '../sql.ts'
 
-/** Functions may be made while this process runs. */
+/** Functions may be created while this process runs. */
 const EVERY_MS = 1 * MINUTE
 
-/** Our own set what they need and set it back, or belong to work that shares nothing. */
+/** Our own functions set what they need and reset it, or belong to work that is never shared. */
 const OURS = '^(cluster|lock|outbox|saga|transport)_'
 
 /**
- * How a body sets something: by `set_config`, by `SET` and `RESET` where a statement begins, also in text that is executed, and with
- * what lives until the end of the transaction: temporary tables.
+ * How a body changes settings: by `set_config`, or by `SET` and `RESET` at the start of a statement, also in executed text; and
+ * objects that live until the end of the transaction: temporary tables.
  */
 const SETS = [
   String.raw`\mset_config\M`,
@@ -25,7 +26,7 @@ const SETS = [
   String.raw`\mcreate\s+((local|global)\s+)?temp(orary)?\s`,
 ].join('|')
 
-/** Bodies in standard SQL are kept as a tree, where a function is a number; PostgreSQL 13 has none. */
+/** Bodies in standard SQL are stored as a tree, in which a function is a number; PostgreSQL 13 has none. */
 const FIND = `SELECT EXISTS (
   SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   WHERE p.pronamespace NOT IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname IN ('pg_catalog', 'information_schema'))
@@ -36,7 +37,7 @@ const FIND = `SELECT EXISTS (
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
       WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')) AS exist`
 
-/** Looks for them now and then. */
+/** Checks for them from time to time. */
 export class SettingFunctions {
   readonly #clock: Clock
   #nextAt = Number.NEGATIVE_INFINITY
@@ -45,7 +46,7 @@ export class SettingFunctions {
     this.#clock = clock
   }
 
-  /** False without a query when it was false less than a minute ago. Those of extensions do not count. */
+  /** False without a query if it was false less than a minute ago. Functions of extensions do not count. */
   async exist(tx: SqlTransaction): Promise<boolean> {
     const now = this.#clock.monotonic()
     if (now < this.#nextAt) return false

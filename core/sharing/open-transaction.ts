@@ -4,7 +4,7 @@ import { SqlCommitError, type SqlTransaction } from '../sql.ts'
 import { KEEP, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
 import { type BatchingTransaction, NeedsOwnTransaction, StatementBatcher } from './statement-batcher.ts'
 
-/** Calls the work and takes its time, without that of the transaction around it. */
+/** Calls the work and measures its time, without that of the surrounding transaction. */
 export type Timed = <T>(work: () => Promise<T>) => Promise<T>
 
 export interface Piece<Item> {
@@ -23,7 +23,7 @@ export type PieceEnd =
   | {
       readonly kind: 'again'
       readonly obstacle?: Obstacle | 'slow' | 'turn' | undefined
-      /** The call that is still under way. */
+      /** The call that is still running. */
       readonly after?: Promise<unknown> | undefined
     }
 
@@ -44,7 +44,7 @@ export class OpenTransaction<Item> {
     this.#isShared = isShared
   }
 
-  /** A piece has its turn. @returns since when */
+  /** Starts the turn of a piece. @returns its start time */
   begin(): number {
     this.#beganAt = this.#clock.monotonic()
     return this.#beganAt
@@ -63,9 +63,9 @@ export class OpenTransaction<Item> {
   }
 
   /**
-   * Calls the pieces one after the other, each between two savepoints, unless they are trusted; writes down what became of those
-   * that are not done.
-   * @throws Error when one that was trusted has to be undone: nothing of any may be committed
+   * Calls the pieces one after the other, each between two savepoints unless they are trusted; records the outcome of those that
+   * are not done.
+   * @throws Error if a trusted piece has to be undone: nothing of any piece may be committed
    */
   async take(
     tx: SqlTransaction,
@@ -94,8 +94,9 @@ export class OpenTransaction<Item> {
   }
 
   /**
-   * Calls all of them at once, without savepoints. Each may have one statement, with which it ends: it is as if they came one after the other.
-   * @throws Error as `take`; no call is under way then but of those that are `slow`
+   * Calls all of them at once, without savepoints. Each may have one statement, with which it ends, so that the effect is as if
+   * they came one after the other.
+   * @throws Error as `take`; only calls of pieces that are `slow` are then still running
    */
   async takeTogether(
     tx: BatchingTransaction,
@@ -116,7 +117,7 @@ export class OpenTransaction<Item> {
     for (const call of ended) if (call.status === 'rejected') throw call.reason
   }
 
-  /** Afterwards the savepoint is there, and nothing of the piece beyond it unless it is done. */
+  /** Afterwards the savepoint exists, and nothing of the piece beyond it unless it is done. */
   async #call({ points, scope, piece, note }: Call<Item>): Promise<PieceEnd> {
     const given = Promise.withResolvers<'late'>()
     const giveUp = (): void => given.resolve('late')
@@ -155,16 +156,16 @@ interface Call<Item> {
   readonly points: Savepoints
   readonly scope: SavepointScope
   readonly piece: Piece<Item>
-  /** Told of what calls it again, before anything else can fail: however the transaction ends, that is so. */
+  /** Called before anything else can fail, so that the piece is called again however the transaction ends. */
   readonly note: (end: PieceEnd) => void
 }
 
 interface Taking<Item> {
   readonly ends: Map<Piece<Item>, PieceEnd>
   readonly took: (ms: number) => void
-  /** Whether a piece had one statement at most, with which it ended. */
+  /** Tells whether a piece had at most one statement, with which it ended. */
   readonly ran: (isSingle: boolean) => void
-  /** No savepoints: when one of them has to be undone, all are. */
+  /** No savepoints: if one of them has to be undone, all are. */
   readonly areTrusted: boolean
 }
 

@@ -6,7 +6,7 @@ export class PiecesAwaitingTransaction<Item> {
   readonly #nameOf: ((item: Item) => string) | undefined
   readonly #queue: Queue<Piece<Item>> = new Queue()
 
-  /** @param nameOf two pieces with one name never share a transaction. @default all may */
+  /** @param nameOf two pieces with the same name never share a transaction. @default all may */
   constructor(nameOf: ((item: Item) => string) | undefined) {
     this.#nameOf = nameOf
   }
@@ -19,7 +19,7 @@ export class PiecesAwaitingTransaction<Item> {
     this.#queue.push(piece)
   }
 
-  /** Takes the next ones that may go together out; at least one. */
+  /** Removes the next pieces that may share a transaction; at least one. */
   take(most: number): Piece<Item>[] {
     const taken: Piece<Item>[] = []
     const names = new Set<string>()

@@ -15,8 +15,8 @@ export const KEEP = `RELEASE SAVEPOINT ${NAME}`
 export const UNDO = `ROLLBACK TO SAVEPOINT ${NAME}`
 
 /**
- * What reaches beyond a savepoint: settings of the transaction, what lives until it ends. It stands at the
- * beginning of a statement, also of a later one in the same text; `set_config` may stand anywhere.
+ * Statements with an effect beyond a savepoint: settings of the transaction, and objects that live until its end. They are found
+ * at the start of a statement, also of a later one in the same text; `set_config` may be anywhere.
  */
 const REACHES_BEYOND =
   /(?:^|;)\s*(?:set|reset|discard|do|lock|listen|unlisten|notify|declare|create\s+(?:(?:local|global)\s+)?temp(?:orary)?)\b|\bset_config\b|\bpg_(?:try_)?advisory_xact_lock|\bpg_notify\b/i
@@ -25,8 +25,8 @@ const COMMENTS = /\/\*[\s\S]*?\*\/|--[^\n]*/g
 const reachesBeyond = keptByText((text) => REACHES_BEYOND.test(text.replaceAll(COMMENTS, ' ')))
 
 /**
- * Why a piece of work is begun again: the others were in its way, or what it does goes beyond a savepoint, or beyond one statement with
- * which it ends.
+ * Why a piece of work is started again: the others conflicted with it, or its effect goes beyond a savepoint, or beyond one
+ * statement with which it ends.
  */
 export type Obstacle = 'conflict' | 'beyond' | 'several'
 
@@ -35,17 +35,17 @@ export class SavepointScope implements Asker {
   readonly #outer: SqlTransaction
   readonly #together: StatementBatcher | undefined
   readonly #listeners: Array<(isWhole: boolean) => void> = []
-  /** Its own statements have not gone back to a savepoint. */
+  /** Its own statements have not rolled back to a savepoint. */
   #isWhole = true
   isOpen = true
   #hasLingered = false
   #obstacle: Obstacle | undefined
-  /** Errors of its statements. Only with one can the transaction have been aborted, and the error been caught. */
+  /** Errors of its statements. Only after an error can the transaction have been aborted with the error caught. */
   readonly failures: unknown[] = []
-  /** How many statements of it were begun. */
+  /** Number of its statements. */
   statements = 0
 
-  /** @param together at work with others at once: then it may have one statement, and ends with that */
+  /** @param together set if it runs together with others: it may then have one statement, with which it ends */
   constructor(outer: SqlTransaction, together?: StatementBatcher) {
     this.#outer = outer
     this.#together = together
@@ -66,7 +66,7 @@ export class SavepointScope implements Asker {
     }
   }
 
-  /** True if the piece had at most one statement and ended in the turn of its answer. */
+  /** True if the piece had at most one statement and ended in the turn of its result. */
   get isSingle(): boolean {
     return this.statements <= 1 && !this.#hasLingered
   }
@@ -130,7 +130,7 @@ export class SavepointScope implements Asker {
   }
 }
 
-/** Several statements without parameters, in one round trip where the adapter can. */
+/** Runs several statements without parameters, in one round trip if the adapter can. */
 export async function runAll(tx: SqlTransaction, ...statements: readonly string[]): Promise<void> {
   if (tx.script !== undefined) await tx.script(statements.join('; '))
   else for (const statement of statements) await tx.query(statement)

@@ -1,27 +1,29 @@
 /**
- * Group commit for work that is not ours: pieces of work that wait for a transaction while others are open share the next
- * one. Each stands between two savepoints, one after the other; what fails is rolled back to its savepoint, the others
- * commit. A piece alone has a transaction of its own, without savepoints.
+ * Group commit for work that is not ours: pieces of work that wait for a transaction while others are open share the next one.
+ * Each runs between two savepoints, one after the other; a failed piece is rolled back to its savepoint, the others commit. A
+ * single piece has its own transaction, without savepoints.
  *
  *   waiting -> alone                                   -> done | failed
  *           -> shared: savepoint, work, release        -> done with the commit | failed
- *                      the others in the way, too slow,
+ *                      conflict with others, too slow,
  *                      beyond a savepoint, no commit    -> waiting, alone
  *
- * Once many have worked without a failure the savepoints are left out. When one of these has to be undone, the transaction is
- * rolled back and each is called again alone; until as many have worked again, and twice as many each time, there are savepoints.
+ * Once many pieces have succeeded in a row, the savepoints are left out. If one of these pieces has to be undone, the transaction
+ * is rolled back and each piece is called again alone; savepoints are then used until as many have succeeded again, and twice as
+ * many each time.
  *
- * Once many have ended with their one statement, and the driver can send several, those without savepoints are called at once and
- * their statements are one round trip (`statement-batcher.ts`). One that wants more has all of them called again alone.
+ * Once many pieces have ended with their one statement, and the driver can send several, the pieces without savepoints are called
+ * at once and their statements share one round trip (`statement-batcher.ts`). If one of them sends a second statement, all are
+ * called again alone.
  *
- * So a piece of work may be called twice, also without a failure of its own. What the first call did through its
- * transaction is undone; whatever else it did is done again, as after a crash. Never are two calls of a piece under way at
- * once, and no call begins after the piece has an outcome.
+ * So a piece of work may be called twice, even without a failure of its own. The effect of the first call through its transaction
+ * is undone; all its other effects are repeated, as after a crash. Two calls of a piece never run at the same time, and no call
+ * starts after the piece has an outcome.
  *
- * A commit without an answer rejects all that shared it: they may or may not be done.
+ * A commit without a response rejects all pieces that shared it: they may or may not be done.
  *
- * No shared transaction waits for a lock for longer than `LOCK_MS`: it holds locks of several pieces, so two of them could
- * wait in a circle. A piece that meets this is called again in a transaction of its own.
+ * No shared transaction waits for a lock longer than `LOCK_MS`: it holds locks of several pieces, so two of them could wait in a
+ * circle. A piece that runs into this is called again in its own transaction.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { lastingContext } from '../async-contexts.ts'
@@ -36,13 +38,16 @@ import { canBatch, NeedsOwnTransaction } from './statement-batcher.ts'
 
 /** Work for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {
-  /** Before the first one. @returns of each, whether its work is to be called; one that is not is done already */
+  /** Runs before the first piece. @returns for each piece, whether its work is to be called; otherwise it is already done */
   open?(tx: SqlTransaction, items: readonly Item[]): Promise<readonly boolean[]>
-  /** After the last one: `done` were called and worked, nothing may stay of `undone`. May end with what commits (`andCommit`). */
+  /**
+   * Runs after the last piece: `done` were called and succeeded; nothing of `undone` may remain. May end with the commit
+   * (`andCommit`).
+   */
   close?(tx: SqlTransaction, done: readonly Item[], undone: readonly Item[]): Promise<void>
-  /** Two with one name never share a transaction. @default all may */
+  /** Two pieces with the same name never share a transaction. @default all may */
   nameOf?(item: Item): string
-  /** True: its pieces are statements of this package alone. Those of others may call functions that make settings. */
+  /** True if its pieces only contain statements of this package. Those of others may call functions that change settings. */
   readonly isOurs?: boolean
 }
 
@@ -50,13 +55,13 @@ export interface ShareHost<Item> {
 export type SharingClient = Pick<SqlClient, 'transaction' | 'connections' | 'isInTransaction' | 'exclusive'>
 
 const LOCK_MS = 100
-/** With a parameter: so it goes out together with the `BEGIN`. */
+/** Has a parameter so that it is sent together with the `BEGIN`. */
 const LIMIT_LOCKS = `SELECT set_config('lock_timeout', $1, true)`
-/** A piece that is at work for so long does not count as using a transaction: others get another one. */
+/** A piece that runs this long does not count as using a transaction: others get another one. */
 const STUCK_MS = 25
-/** How often is looked for those. */
+/** Interval of the check for such pieces. */
 const LOOK_MS = 25
-/** Where the client does not say how many connections it has. */
+/** Used if the client does not report its number of connections. */
 const CONNECTIONS = 10
 
 export class SharedTransactions<Item> {
@@ -80,10 +85,10 @@ export class SharedTransactions<Item> {
   }
 
   /**
-   * Calls `work` in a transaction, with the caller's context around it, and resolves after the commit.
-   * @param alone the same in a transaction of its own, with what it is given around the call
-   * @param work gets a transaction that ends with the call
-   * @throws what `work` or the commit throws
+   * Calls `work` in a transaction, in the caller's context, and resolves after the commit.
+   * @param alone the same in its own transaction, including what is passed to the call
+   * @param work receives a transaction that ends with the call
+   * @throws the errors of `work` or the commit
    */
   run(item: Item, alone: Piece<Item>['alone'], work: (tx: SqlTransaction) => Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -158,11 +163,11 @@ export class SharedTransactions<Item> {
       })
       this.#settle(pieces, ends)
     } catch (error) {
-      // A database that is away is away for each of them.
+      // An unavailable database is unavailable for each of them.
       if (!hasBegun) for (const piece of pieces) ends.set(piece, { kind: 'done' })
       if (!hasBegun || (isWhole && !isRolledBack(error))) return this.#reject(pieces, ends, error)
       if (pieces.length > 1 && !wantedSeveral(ends)) this.#pace.failed()
-      // A failure, too, may rest on what another piece wrote.
+      // A failure, too, may depend on something that another piece wrote.
       for (const [piece, end] of ends) if (end.kind !== 'again') ends.set(piece, { kind: 'again' })
       this.#settle(pieces, ends)
     }
@@ -192,7 +197,7 @@ export class SharedTransactions<Item> {
     pieces: readonly Piece<Item>[],
     ends: Map<Piece<Item>, PieceEnd>,
   ): Promise<void> {
-    // On a database with one connection, which only this process uses, no other transaction is open that could hold a lock.
+    // On a database with one connection, used only by this process, no other transaction is open that could hold a lock.
     if (this.#sql.exclusive === undefined) await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
     if (this.#host.isOurs !== true && (await this.#setting.exist(tx))) {
       for (const piece of pieces) ends.set(piece, { kind: 'again', obstacle: 'beyond' })
@@ -217,7 +222,7 @@ export class SharedTransactions<Item> {
     )
   }
 
-  /** Settles the pieces; the transaction of those without an end did not begin. */
+  /** Settles the pieces; for pieces without an end, the transaction did not begin. */
   #settle(pieces: readonly Piece<Item>[], ends: ReadonlyMap<Piece<Item>, PieceEnd>): void {
     for (const piece of pieces) {
       const end = ends.get(piece) ?? { kind: 'again' }
@@ -240,13 +245,13 @@ export class SharedTransactions<Item> {
     else void end.after.then(() => this.#wait([next]))
   }
 
-  /** The commit has no answer. What was not part of it has its own. */
+  /** The commit has no response. Pieces that were not part of it have their own outcome. */
   #reject(pieces: readonly Piece<Item>[], ends: Map<Piece<Item>, PieceEnd>, error: unknown): void {
     for (const piece of pieces) if (ends.get(piece)?.kind === 'done') ends.set(piece, { kind: 'failed', error })
     this.#settle(pieces, ends)
   }
 
-  /** While transactions are open: work that takes long must not keep others waiting. */
+  /** Runs while transactions are open: long work must not keep others waiting. */
   #look(): void {
     if (this.#looking !== undefined) return
     this.#looking = this.#clock.setTimer(LOOK_MS, () => {
@@ -270,7 +275,7 @@ function withLast(tx: SqlTransaction, last: () => void): SqlTransaction {
   }
 }
 
-/** The server says so; anything else may be a commit. */
+/** True if the server reported the rollback; any other error may hide a commit. */
 function isRolledBack(error: unknown): boolean {
   return writeOutcome(error) !== 'unknown'
 }

@@ -1,23 +1,24 @@
 /**
- * Statements of several pieces of work in one transaction: what is asked for in one turn, or while others are answered, goes out together.
- * The answers are handed over one by one, and each piece has to end in the turn in which it gets its own. So what a piece does
- * behind its statement is not done at once with that of another one, and no statement that it could have held up was run before: it is as
- * if the pieces came one after the other. One that goes on after its turn breaks this, and nothing of any may be committed.
+ * Batches statements of several pieces of work in one transaction: statements requested in one turn, or while others are running,
+ * are sent together. The results are delivered one by one, and each piece has to end in the turn in which it gets its own. So the
+ * code of a piece after its statement does not run at the same time as that of another piece, and no statement that it could have
+ * delayed was run earlier: the effect is as if the pieces came one after the other. A piece that continues after its turn
+ * violates this, and nothing of any piece may be committed.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { SqlResult, SqlStatement, SqlTransaction } from '../sql.ts'
 
 /** A piece of work that sends statements. */
 export interface Asker {
-  /** The piece has not ended. */
+  /** True while the piece has not ended. */
   readonly isOpen: boolean
-  /** Told when it went on after its turn. */
+  /** Called if it continued after its turn. */
   lingers(): void
 }
 
 interface Asked {
   readonly by: Asker
-  /** With parameters; anything else is asked alone. */
+  /** A statement with parameters; anything else is sent alone. */
   readonly statement: SqlStatement | undefined
   readonly alone: () => Promise<unknown>
   readonly resolve: (result: unknown) => void
@@ -26,17 +27,17 @@ interface Asked {
 
 type Together = Asked & { readonly statement: SqlStatement }
 
-/** A transaction whose driver can send several. */
+/** A transaction whose driver can send several statements at once. */
 export type BatchingTransaction = SqlTransaction & { readonly batch: NonNullable<SqlTransaction['batch']> }
 
 export function canBatch(tx: SqlTransaction): tx is BatchingTransaction {
   return tx.batch !== undefined
 }
 
-/** Ends a piece of work that starts again in a transaction of its own. Never visible outside. */
+/** Ends a piece of work that starts again in its own transaction. Never visible outside. */
 export class NeedsOwnTransaction extends Error {}
 
-/** Asks one thing of the connection at a time, as `pg` will demand. */
+/** Sends one request at a time on the connection, as future versions of `pg` will require. */
 export class StatementBatcher {
   readonly #tx: BatchingTransaction
   #asked: Asked[] = []
@@ -56,7 +57,7 @@ export class StatementBatcher {
     )
   }
 
-  /** @param statement the same as what `alone` asks for, where it may go with others */
+  /** @param statement the statement that `alone` sends, if it may be sent with others */
   ask<T>(by: Asker, alone: () => Promise<T>, statement?: SqlStatement): Promise<T> {
     if (this.#isBroken) return Promise.reject(new NeedsOwnTransaction())
     return new Promise((resolve, reject) => {
@@ -67,12 +68,12 @@ export class StatementBatcher {
         resolve: resolve as Asked['resolve'],
         reject,
       })
-      // When all that is ready to ask has asked.
+      // After all pieces that are ready have sent their requests.
       this.#sending ??= endOfTurn().then(() => this.#sendAll())
     })
   }
 
-  /** Resolves when everything was answered; the callers may not wait for that. */
+  /** Resolves when all requests have a result; the callers may not wait for that. */
   async answered(): Promise<void> {
     while (this.#sending !== undefined) await this.#sending
   }
@@ -117,7 +118,7 @@ export class StatementBatcher {
   }
 }
 
-/** When everything has been called that waits for nothing but promises. */
+/** Resolves after everything that only waits for promises has run. */
 export function endOfTurn(): Promise<void> {
   return new Promise((resolve) => process.nextTick(resolve))
 }
