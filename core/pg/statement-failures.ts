@@ -1,4 +1,4 @@
-/** Failures of a transaction's statements, and what they say of its connection. */
+/** Failures of a transaction's statements, and what they say about its connection. */
 import { hasCode } from '../errors.ts'
 import { type SqlOutcome } from '../sql.ts'
 import { connectionAnswered, READ_ONLY } from '../sql-unavailable.ts'
@@ -9,7 +9,7 @@ export class StatementFailures {
   readonly said: ConnectionEndReason = new ConnectionEndReason()
   /** Errors of its statements, in their order. */
   readonly failed: unknown[] = []
-  /** The connection is not fit for another transaction. */
+  /** The connection is not usable for another transaction. */
   isBroken = false
 
   /** For the `catch` of a statement. @throws the error, with the reason why its connection ended */
@@ -22,7 +22,7 @@ export class StatementFailures {
     for (const outcome of outcomes) if (outcome.status === 'rejected') this.#note(outcome.reason)
   }
 
-  /** The transaction has ended, and the server has answered that. Never rejects. */
+  /** Called after the server has confirmed the end of the transaction. Never rejects. */
   async connectionAnswered(connection: PgConnection): Promise<void> {
     await connectionAnswered(this.failed, (text) => run(connection, text))
   }
@@ -49,8 +49,8 @@ export class StatementFailures {
 }
 
 /**
- * True if the connection's cached state is outdated: a column has another type, the connection changed, or its server only reads (a
- * standby, or a primary that became one) while another server writes.
+ * True if the connection's cached state is outdated: a column has another type, the connection changed, or its server is
+ * read-only (a standby, or a primary that became one) while another server accepts writes.
  */
 function isStale(error: unknown): boolean {
   return hasCode(error, 'core.sql_statement_lost') || hasCode(error, '0A000') || hasCode(error, READ_ONLY)

@@ -1,17 +1,17 @@
-/** Names of statements that come again, for servers and poolers that keep prepared statements with their connection. */
+/** Names of repeated statements, for servers and poolers that keep prepared statements with their connection. */
 import { createHash } from 'node:crypto'
 import { canBeKept } from '../preparable-statement.ts'
 
-/** More are not named: each connection keeps all of them, to its end. */
+/** Further statements get no name: each connection keeps all named ones until its end. */
 const MAX_NAMED = 300
-/** Texts that came once, of which there may be any number. */
+/** Texts that were sent once, of which there may be any number. */
 const MAX_SEEN = 1_000
 
 export class StatementNames {
   readonly #named = new Map<string, string>()
   readonly #seen = new Set<string>()
 
-  /** The same for the same text, in every process; `undefined`: it is sent as it is. */
+  /** The same for the same text, in every process; `undefined` if the statement gets no name. */
   of(text: string): string | undefined {
     const known = this.#named.get(text)
     if (known !== undefined) return known

@@ -1,4 +1,4 @@
-/** The other way round: a transaction of ours for libraries that take a connection of `pg`. */
+/** Passes one of our transactions to libraries that take a connection of `pg`. */
 import { invalidOption, toError } from '../errors.ts'
 import { hasMethods, wrongKind } from '../option-checks.ts'
 import type { SqlTransaction } from '../sql.ts'
@@ -9,17 +9,17 @@ type Statement = string | { readonly text: string; readonly values?: readonly un
 type Callback = (error: Error | null, result?: unknown) => void
 
 /**
- * The transaction of a handler, or of `sql.transaction`, as the connection of `pg` that Drizzle, Kysely and Knex take: what they do
- * with it commits and rolls back with the transaction.
+ * The transaction of a handler, or of `sql.transaction`, as a connection of `pg` for Drizzle, Kysely and Knex: their changes
+ * commit and roll back with the transaction.
  *
  *     sink(orderPlaced, { group: 'stock', once: true }, async (order, { tx }) => {
  *       await drizzle(pgConnection<PoolClient>(tx)).update(stock).set({ ... })
  *     })
  *
- * A BEGIN or COMMIT of theirs, and a cursor or a stream, rejects with a TypeError, and a statement after the end with
+ * A BEGIN or COMMIT of the library, a cursor or a stream rejects with a TypeError, and a statement after the end with
  * `core.sql_transaction_ended`.
- * @typeParam Client what the library's types ask for, such as `PoolClient` of `pg`
- * @throws TypeError when it is no transaction of `pgClient(pool)`
+ * @typeParam Client the type that the library requires, such as `PoolClient` of `pg`
+ * @throws TypeError if it is not a transaction of `pgClient(pool)`
  */
 export function pgConnection<Client = TransactionConnection>(tx: SqlTransaction): Client {
   if (!hasMethods(tx, ['query', 'native']))
@@ -54,7 +54,7 @@ export class TransactionConnection {
     return undefined
   }
 
-  /** Does nothing: the connection goes back with the transaction. */
+  /** Does nothing: the connection is released with the transaction. */
   release(): void {}
 
   async #run(statement: Exclude<Statement, string>): Promise<unknown> {

@@ -11,11 +11,11 @@ import { IdleSocket } from './unref-idle-socket.ts'
 
 export interface ConnectionSettings extends SessionSettings {
   readonly errors: RedisErrors
-  /** The process may end while no command is under way. Not with a cluster client, whose timers keep it alive. */
+  /** Lets the process end while no command is in progress. Not with a cluster client, whose timers keep it alive. */
   readonly letsExit?: boolean | undefined
 }
 
-/** Lua, with the digest Redis knows it by. */
+/** A Lua script with its digest. */
 export interface Script {
   readonly lua: string
   readonly sha: string
@@ -25,26 +25,26 @@ export function defineScript(lua: string): Script {
   return { lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
-/** Runs scripts: a connection, or one with more conditions on top. */
+/** Runs scripts: a connection, or one with additional conditions. */
 export interface ScriptRunner {
-  /** @throws what `RedisErrors` makes of the failure */
+  /** @throws the failure, translated by `RedisErrors` */
   run(script: Script, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown>
 }
 
 type PipelineReplies = ReadonlyArray<readonly [error: Error | null, reply: unknown]>
 
-/** Connecting to a node, and an answer of it: each within `answerMs`. */
+/** Connecting to a node, and its reply: each within `answerMs`. */
 const CLUSTER_LIMIT = 2
 const OVERDUE = Symbol('overdue')
 
 /**
- * One fail-fast connection (in a cluster: one client, a connection per node), opened when first needed, restored in the
- * background forever after.
+ * One fail-fast connection (in a cluster: one client, a connection per node), opened when first needed and restored in the
+ * background without a limit.
  *
  *   idle -> connecting -> ready <-> lost -> closed
  *
- * While `connecting` for the first time commands wait for it, at most `answerMs`; while `lost` they fail at once. A server
- * that turns out to be a replica is left: the next connection asks Sentinel, or the address, who is the master now.
+ * While `connecting` for the first time, commands wait for it, at most `answerMs`; while `lost`, they fail at once. A server that
+ * turns out to be a replica is left: the next connection asks Sentinel, or the address, for the current master.
  */
 export class RedisConnection implements ScriptRunner {
   readonly #options: ConnectionSettings
@@ -58,7 +58,7 @@ export class RedisConnection implements ScriptRunner {
     this.#session = new ReconnectingClient(options)
     this.#failures = new RedisErrorTranslator(options.errors, this.#session)
     this.#idle = options.letsExit === true ? new IdleSocket(options.clock) : undefined
-    // First of the listeners for `ready`.
+    // Registered as the first listener for `ready`.
     this.onReady((client) => this.#idle?.connected(client.stream))
   }
 
@@ -67,25 +67,27 @@ export class RedisConnection implements ScriptRunner {
     this.#session.onReady.push(listener)
   }
 
-  /** Called for each server that may execute commands: after each (re)connect, in a cluster for each new connection to a master. */
+  /**
+   * Called for each server that may execute commands: after each (re)connect; in a cluster for each new connection to a master.
+   */
   onServer(listener: (server: RedisConnectionClient) => void): void {
     this.#session.onServer.push(listener)
   }
 
-  /** Called for each message of the channels that were subscribed to on this connection. */
+  /** Called for each message of the channels subscribed on this connection. */
   onMessage(listener: (channel: string, message: string) => void): void {
     this.#session.onMessage.push(listener)
   }
 
   /**
-   * While `wanted`, finds out every `answerMs` whether the server still answers (the socket timeout drops it if not) and,
-   * of a follower under Sentinel, whether it is the right one. For connections that only listen: they would never know.
+   * While `wanted`, checks every `answerMs` whether the server still responds (if not, the socket timeout drops it) and, for a
+   * follower under Sentinel, whether it is the right one. For connections that only listen: they would not notice otherwise.
    */
   verifyWhile(wanted: () => boolean): void {
     this.#session.verifyWhile(wanted)
   }
 
-  /** `address:port` of the server connected to; undefined when there is none, or many. */
+  /** `address:port` of the connected server; undefined if there is none, or several. */
   peer(): string | undefined {
     return this.#session.peer()
   }
@@ -98,7 +100,7 @@ export class RedisConnection implements ScriptRunner {
     this.#session.close()
   }
 
-  /** @throws what `errors` makes of the failure */
+  /** @throws the failure, translated by `errors` */
   async run(script: Script, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown> {
     const client = this.#session.current ?? (await this.ready())
     this.#writes.begin(client.stream)
@@ -116,9 +118,9 @@ export class RedisConnection implements ScriptRunner {
   }
 
   /**
-   * Scripts and one command after them, sent in one write over one connection (in a cluster: all keys in one slot), so
-   * that nothing, no reconnect either, comes between.
-   * @throws what `errors` makes of a failure of the command itself: `unavailable`, `unknown`, once a script was executed
+   * Scripts and one command after them, sent in one write over one connection (in a cluster: all keys in one slot), so that
+   * nothing comes between, not even a reconnect.
+   * @throws the failure of the command itself, translated by `errors`: `unavailable`, `unknown`, once a script was executed
    */
   async runThen(
     calls: ReadonlyArray<{ script: Script; keys: readonly string[]; args: readonly (string | number)[] }>,
@@ -180,7 +182,7 @@ export class RedisConnection implements ScriptRunner {
     }
   }
 
-  /** A server's connection keeps its own time limits; a cluster client has none for its redirections and queues. */
+  /** A server's connection has its own time limits; a cluster client has none for its redirections and queues. */
   async #inTime(answer: Promise<unknown>): Promise<unknown> {
     const { clock, answerMs } = this.#options
     const result = await within(clock, CLUSTER_LIMIT * answerMs, this.#awaited(answer), OVERDUE)
@@ -189,8 +191,8 @@ export class RedisConnection implements ScriptRunner {
   }
 
   /**
-   * The connected client. While there is none it rejects after a turn of the event loop, so that a caller that tries again
-   * without a pause does not keep the connection from being made. @throws `errors.unavailable`, `not_done`
+   * The connected client. Without one, it rejects after a turn of the event loop, so that a caller that retries without a pause
+   * does not keep the connection from being opened. @throws `errors.unavailable`, `not_done`
    */
   async ready(): Promise<RedisConnectionClient> {
     await this.#session.opened()
@@ -200,7 +202,7 @@ export class RedisConnection implements ScriptRunner {
     throw this.#failures.unavailable('not_done', this.#session.isClosed ? 'closed' : 'not connected')
   }
 
-  /** `INFO` of one of the servers. @throws what `errors` makes of the failure, in time also when the server is lost */
+  /** `INFO` of one of the servers. @throws the failure, translated by `errors`, in time also if the server is lost */
   async info(server: RedisConnectionClient): Promise<string> {
     try {
       return String(await this.#inTime(server.info()))
@@ -215,8 +217,8 @@ export class RedisConnection implements ScriptRunner {
   }
 
   /**
-   * The keys that match a pattern, batch by batch, over all masters. What is there all the time is found at least once.
-   * @throws what `errors` makes of the failure
+   * The keys that match a pattern, batch by batch, over all masters. Keys that exist the whole time are found at least once.
+   * @throws the failure, translated by `errors`
    */
   async *scan(match: string, count = 500): AsyncGenerator<readonly string[], void, undefined> {
     for (const server of await this.masters()) {
@@ -233,13 +235,13 @@ export class RedisConnection implements ScriptRunner {
     }
   }
 
-  /** A driver's error in the words of the folder, for one who sent it a command; looks for the master if that moved. */
+  /** Translates a driver's error for the sender of a command; looks for the master if it has moved. */
   failed(error: unknown, client: RedisConnectionClient): Error {
     if (failureKind(error) !== 'refused') this.#session.mayHaveMoved(client, error)
     return this.translate(error)
   }
 
-  /** A driver's error in the words of the folder. */
+  /** Translates a driver's error. */
   translate(failure: unknown): Error {
     return this.#failures.translate(failure)
   }

@@ -10,11 +10,11 @@ const UNKNOWN_POLICY = 'Redis does not tell its settings: see to it that maxmemo
 export interface StoredData {
   /** Such as `fencing tokens`. */
   readonly name: string
-  /** False: its keys never expire, and no `volatile-` policy evicts them. */
+  /** False if its keys never expire, so that no `volatile-` policy evicts them. */
   readonly expires: boolean
 }
 
-/** Warns at most once each: the server may evict this data; its policy is unknown. */
+/** Warns at most once for each case: the server may evict this data, or its policy is unknown. */
 export class EvictionWarning {
   readonly #data: StoredData
   readonly #logger: Logger
@@ -25,7 +25,7 @@ export class EvictionWarning {
     this.#logger = logger
   }
 
-  /** @param server logged with the warning: its address, or the name it has in errors */
+  /** @param server logged with the warning: its address, or its name in errors */
   check(info: string, server: RedisConnectionClient | string): void {
     const { name, expires } = this.#data
     const policy = evictionPolicy(info)
@@ -33,7 +33,7 @@ export class EvictionWarning {
     this.#warnOnce(`Redis may evict ${name}: set maxmemory-policy noeviction`, { server: nameOf(server), policy })
   }
 
-  /** @param error of `RedisConnection.info`; without an answer the next connection tells */
+  /** @param error of `RedisConnection.info`; without a reply, the next connection is checked */
   failed(error: unknown, server: RedisConnectionClient | string): void {
     if (failureKind(fieldOf(error, 'cause')) !== 'refused') return
     this.#warnOnce(UNKNOWN_POLICY, { server: nameOf(server), err: error })
@@ -46,7 +46,7 @@ export class EvictionWarning {
   }
 }
 
-/** Asks each server that the connection meets. */
+/** Asks each server to which the connection connects. */
 export function warnOfEviction(connection: RedisConnection, data: StoredData, logger: Logger): void {
   const warning = new EvictionWarning(data, logger)
   connection.onServer((server) => {

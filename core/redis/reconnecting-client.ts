@@ -19,13 +19,13 @@ export interface SessionSettings {
   /** ioredis, or how to get it. */
   readonly client: () => Promise<RedisClient>
   readonly name: string
-  /** Every command settles within about this. */
+  /** Approximate time limit of every command. */
   readonly answerMs: number
   readonly clock: Clock
   readonly logger: Logger
   /**
-   * For subscriptions: with Sentinel it stays with the server that this connection is connected to; in a cluster it
-   * connects to one of its nodes (messages reach all of them), and to another one when that is lost.
+   * For subscriptions: with Sentinel, it stays with the server of this connection; in a cluster it connects to one of its nodes
+   * (messages reach all of them), and to another one if that is lost.
    */
   readonly follows?: { ready(): Promise<RedisConnectionClient>; peer(): string | undefined } | undefined
 }
@@ -45,18 +45,18 @@ export class ReconnectingClient {
   #wasReady = false
   #closed = false
   #verifying = false
-  /** Then the address is the server's own; else it may be one of many proxies, or of a name. */
+  /** The address is then the server's own; otherwise it may belong to one of many proxies, or to a name. */
   #bySentinel = false
-  /** The server did not select the database: ioredis says so, and would go on in another one. */
+  /** The server did not select the database: ioredis reports this, and would continue in another one. */
   #isAstray = false
-  /** Why it is not connected; undefined since it is. */
+  /** Why it is not connected; undefined while it is. */
   lastError: Error | undefined
 
   constructor(options: SessionSettings) {
     this.#options = options
   }
 
-  /** The client, when commands can be sent. */
+  /** The client, if commands can be sent. */
   get current(): RedisConnectionClient | undefined {
     return this.#client?.status === 'ready' && !this.#isAstray ? this.#client : undefined
   }
@@ -65,7 +65,7 @@ export class ReconnectingClient {
     return this.#closed
   }
 
-  /** Settles when the first attempt to connect has, or after `answerMs`; at once when that is past. Never rejects. */
+  /** Settles after the first attempt to connect, or after `answerMs`; at once if that time is over. Never rejects. */
   opened(): Promise<void> {
     this.#opening ??= this.#open()
     return this.#opening
@@ -100,7 +100,7 @@ export class ReconnectingClient {
     return { status: 'down', detail: this.lastError?.message ?? 'not connected' }
   }
 
-  /** Looks for the master after a failure of a command that it may have left. */
+  /** Looks for the master after a failed command that suggests that it has moved. */
   mayHaveMoved(client: RedisConnectionClient, error: unknown): void {
     if (client !== this.current) return
     if (client.refreshSlotsCache !== undefined) client.refreshSlotsCache()
@@ -132,7 +132,7 @@ export class ReconnectingClient {
         for (const listener of this.onMessage) listener(channel, message)
       })
       if (this.#closed) return
-      // Settles when `ready`, or when the first attempt failed: `error` has said why, and ioredis goes on trying.
+      // Settles when `ready`, or when the first attempt failed: `error` has reported the reason, and ioredis continues trying.
       const connected = client.connect().catch(() => {})
       await within(this.#options.clock, this.#options.answerMs, connected, undefined)
     } catch (error) {
@@ -153,7 +153,7 @@ export class ReconnectingClient {
     return openFrom(node as RedisNode, answerMs, name, { retryStrategy: null })
   }
 
-  /** ioredis has given up on this one: the next is made anew, from where the source now points. */
+  /** ioredis has given up on this client: the next one is created for the current address of the source. */
   #reopen(ended: RedisConnectionClient): void {
     if (this.#closed || ended !== this.#client) return
     this.#options.clock.setTimer(REOPEN_MS, () => {
@@ -170,7 +170,7 @@ export class ReconnectingClient {
     for (const listener of this.onReady) listener(client, first)
   }
 
-  /** A connection to a node of the cluster was made; one that was lost before comes back like this. */
+  /** A connection to a node of the cluster was opened; a lost one comes back in this way. */
   #nodeAdded(client: RedisConnectionClient, node: RedisNode): void {
     const address = `${node.options.host}:${node.options.port}`
     node.on('connect', () => readBeforeSilence(node.stream))
@@ -200,7 +200,7 @@ export function mastersOf(client: RedisConnectionClient): readonly RedisConnecti
   return client.nodes?.('master') ?? [client]
 }
 
-/** True when the server has refused this command: ioredis puts it on the error. */
+/** True if the server has refused this command: ioredis adds the command to the error. */
 function isReplyTo(
   error: Error & { readonly command?: { readonly name?: unknown } | undefined },
   name: string,

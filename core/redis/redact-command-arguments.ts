@@ -1,6 +1,6 @@
 /**
- * An error of ioredis carries the command that it is about, with everything that was sent: a password (`auth`), or data.
- * Errors get logged and become causes, so what was sent is taken off each of them before anybody else sees it.
+ * An error of ioredis contains its command with all arguments: a password (`auth`), or data. Errors are logged and become causes,
+ * so the arguments are removed from each of them first.
  */
 import { said } from '../errors.ts'
 
@@ -9,7 +9,7 @@ const REPEATED = /,?\s*with args beginning with:[^]*$/
 
 const MAX_DEPTH = 8
 
-/** The same value; errors in it keep the name of their command and nothing of its arguments. Never throws. */
+/** The same value; errors in it keep the name of their command without its arguments. Never throws. */
 export function redactCommandArguments<T>(failure: T, depth = 0): T {
   if (!(failure instanceof Error) || depth > MAX_DEPTH) return failure
   const error = failure as Error & Readonly<Record<string, unknown>>
@@ -29,7 +29,7 @@ export function redactCommandArguments<T>(failure: T, depth = 0): T {
       stack.replace(message, () => short),
     )
   }
-  // A cluster client wraps what the last of its nodes said.
+  // A cluster client wraps the error of the last of its nodes.
   for (const inner of [error['lastNodeError'], error.cause]) redactCommandArguments(inner, depth + 1)
   const several = [error['previousErrors'], error['errors']].flatMap((list) => (Array.isArray(list) ? list : []))
   for (const inner of several) redactCommandArguments(inner, depth + 1)

@@ -2,11 +2,11 @@ import { toError } from '../errors.ts'
 import { failureKind } from './classify-errors.ts'
 import { redactCommandArguments } from './redact-command-arguments.ts'
 
-/** How the folder that uses the connection calls its failures. */
+/** Creates the errors of the folder that uses the connection. */
 export interface RedisErrors {
-  /** Not reached, not ready, or no answer. `unknown`: the command may have been executed, or may yet be. */
+  /** Not reached, not ready, or no reply. `unknown`: the command may have been executed, or may still be. */
   unavailable(outcome: 'not_done' | 'unknown', detail: string, cause: unknown): Error
-  /** Redis answered, and will answer the same again. */
+  /** Redis replied, and would give the same reply again. */
   refused(cause: Error): Error
 }
 
@@ -15,7 +15,7 @@ export class RedisErrorTranslator {
   readonly #errors: RedisErrors
   readonly #session: { readonly lastError: Error | undefined }
 
-  /** @param session says why there is no connection */
+  /** @param session has the reason why there is no connection */
   constructor(errors: RedisErrors, session: { readonly lastError: Error | undefined }) {
     this.#errors = errors
     this.#session = session
@@ -35,7 +35,7 @@ export class RedisErrorTranslator {
     }
   }
 
-  /** @param cause the error of the driver. @default why there is no connection */
+  /** @param cause the error of the driver. @default the reason why there is no connection */
   unavailable(outcome: 'not_done' | 'unknown', detail: string, cause?: unknown): Error {
     const { lastError } = this.#session
     const text = cause === undefined && lastError !== undefined ? `${detail} (${lastError.message})` : detail

@@ -6,12 +6,12 @@ interface Socket {
   unref?(): unknown
 }
 
-/** After so much quiet the socket keeps the process alive no longer. */
+/** After this time without commands, the socket no longer keeps the process alive. */
 const QUIET_MS = 50
 
 /**
- * A connection that keeps the process alive only while an answer is awaited. Looked at every now and then instead of with
- * every command, so that it costs a command next to nothing.
+ * A connection that keeps the process alive only while a reply is awaited. It is checked from time to time instead of with every
+ * command, so that it costs a command next to nothing.
  */
 export class IdleSocket {
   readonly #clock: Clock
@@ -40,7 +40,7 @@ export class IdleSocket {
     this.#lookLater()
   }
 
-  /** Call it when a command has its answer, or will have none. */
+  /** Call it when a command has its reply, or will have none. */
   end(): void {
     this.#awaited--
   }

@@ -1,14 +1,14 @@
 /**
- * Channels that lie on exchanges and queues which another program made, under names of its own. What is ours to keep is
- * kept there too, or `start()` says what cannot be: they have one partition, an exchange has to be of the type that is
- * meant, and a queue has to survive the broker and, for the order of a key, to have a single active consumer.
+ * Channels on exchanges and queues that another program created, under its own names. Our guarantees hold there too, or `start()`
+ * reports which cannot: such channels have one partition, an exchange must have the declared type, and a queue must survive the
+ * broker and, for the order of a key, have a single active consumer.
  */
 import { invalidOption, requireText } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown, requireBoolean, wrongKind } from '../../../core/option-checks.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
 import { queueOf } from './topology-names.ts'
 
-/** Where a channel lies that another program made. Give an exchange, or the queues of all groups, or both. */
+/** Location of a channel that another program created. Set an exchange, the queues of all groups, or both. */
 export interface RabbitPlace {
   /** Messages are sent to this exchange, and queues of groups that are not in `queues` are bound to it. */
   readonly exchange?: string | undefined
@@ -16,25 +16,25 @@ export interface RabbitPlace {
   readonly type?: 'direct' | 'topic' | 'fanout' | undefined
   /** Routing key of messages to the exchange. @default '' */
   readonly routingKey?: string | undefined
-  /** With which our queues are bound to the exchange, e.g. `order.*`. @default `routingKey`; `#` where that is not given */
+  /** Binding key of our queues on the exchange, e.g. `order.*`. @default `routingKey`; `#` without it */
   readonly bindingKey?: string | undefined
-  /** Queues that exist, by group. Nothing is declared or bound for them. */
+  /** Existing queues, by group. Nothing is declared or bound for them. */
   readonly queues?: Readonly<Record<string, string | RabbitQueuePlace>> | undefined
 }
 
-/** A queue that another program made, from which a group takes its messages. */
+/** A queue created by another program, from which a group receives its messages. */
 export interface RabbitQueuePlace {
   readonly queue: string
   /**
-   * False: messages of one key may be handled at the same time and out of order, as on any queue that several members
-   * take from. Needed for one without `x-single-active-consumer`. @default true
+   * False: messages of one key may be handled at the same time and out of order, as on any queue with several consumers. Needed
+   * for a queue without `x-single-active-consumer`. @default true
    */
   readonly ordered?: boolean | undefined
 }
 
 export interface ResolvedPlace {
   readonly channel: string
-  /** `''` is the broker's default exchange, which leads to the queue that the routing key names. */
+  /** `''` is the broker's default exchange, which routes to the queue named by the routing key. */
   readonly exchange: string | undefined
   readonly type: 'direct' | 'topic' | 'fanout'
   readonly routingKey: string
@@ -54,7 +54,7 @@ const QUEUE_NAMES = optionNames<RabbitQueuePlace>({ queue: true, ordered: true }
 const TYPES: readonly unknown[] = ['direct', 'topic', 'fanout']
 const MAX_BYTES = 255
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function resolvePlaces(given: unknown): Places {
   if (given === undefined) return new Map()
   const path = 'rabbitTransport.places'
@@ -122,12 +122,12 @@ export function exchangeOf(channel: string, places: Places): string {
   return places.get(channel)?.exchange ?? channel
 }
 
-/** The place has an exchange that another program made. */
+/** True if the exchange was created by another program. */
 export function hasForeignExchange(place: ResolvedPlace): boolean {
   return place.exchange !== undefined && place.exchange !== ''
 }
 
-/** Queue of a group's partition: the existing one that the options name, or ours. */
+/** Queue of a group's partition: the existing one in the options, or ours. */
 export function queueIn(places: Places, { destination, partitions, group }: GroupPlace, partition: number): string {
   return places.get(destination)?.queues.get(group)?.queue ?? queueOf(destination, group, partition, partitions)
 }

@@ -33,11 +33,11 @@ export const queueOf = (destination: string, group: string, partition: number, p
 export const membersQueueOf = (destination: string, group: string): string =>
   checked(`${destination}:${group}:members`, destination)
 
-/** The exchange that says that a group's quorum queues have settled. */
+/** The exchange that marks a group's quorum queues as settled. */
 export const settledOf = (destination: string, group: string): string =>
   checked(`${destination}:${group}:settled`, destination)
 
-/** The exchange that is made and deleted so that what is new is on disk. */
+/** The exchange that is created and deleted to get all new objects on disk. */
 export const writtenOf = (destination: string): string => checked(`${destination}:written`, destination)
 
 export const idleQueueOf = (destination: string, group: string): string =>
@@ -45,20 +45,20 @@ export const idleQueueOf = (destination: string, group: string): string =>
 
 export const routingKeyOf = (partition: number): string => String(partition)
 
-/** The numbers 0 to count - 1, starting at a place that depends on `seed`: members that start together take turns. */
+/** The numbers 0 to count - 1, starting at a place that depends on `seed`, so that members started together take turns. */
 export function rotated(count: number, seed: string): number[] {
   let hash = 0
   for (let i = 0; i < seed.length; i++) hash = (Math.imul(hash, 31) + seed.charCodeAt(i)) >>> 0
   return Array.from({ length: count }, (_, i) => (i + hash) % count)
 }
 
-/** Parses RabbitMQ's answer about a different count in the marker, as numbers; other numeric arguments do not match. */
+/** Parses RabbitMQ's response about a different count in the marker, as numbers; other numeric arguments do not match. */
 export function countsOf(text: string): { readonly wanted: number; readonly existing: number } | undefined {
   const match = /'alternate-exchange'.*received '(\d+)'.* but current is '(\d+)'/.exec(text)
   return match === null ? undefined : { wanted: Number(match[1]), existing: Number(match[2]) }
 }
 
-/** @returns the name. @throws TransportError when it is longer than RabbitMQ allows */
+/** @returns the name. @throws TransportError if it is longer than RabbitMQ allows */
 export function checked(name: string, destination: string): string {
   if (name.length <= MAX_NAME_BYTES) return name
   throw new TransportError({

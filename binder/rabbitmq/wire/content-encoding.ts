@@ -1,7 +1,7 @@
 /**
- * Bodies that another AMQP client compressed or gathered. `content_encoding` (Spring's `compress`, browsers' names) and kombu's
- * header `compression` say how; what Node can decompress arrives decompressed, whatever the codec, and goes on so. For the
- * rest, and for Spring's batches, the message says why no codec can read it.
+ * Bodies that another AMQP client compressed or batched. `content_encoding` (Spring's `compress`, browsers' names) and kombu's
+ * header `compression` name the method; bodies that Node can decompress are delivered decompressed, whatever the codec, and stay
+ * so. For others, and for Spring's batches, the message has the reason why no codec can read it.
  *
  * @see org.springframework.amqp.support.postprocessor.AbstractCompressingPostProcessor
  * @see https://docs.celeryq.dev/projects/kombu/en/stable/reference/kombu.compression.html
@@ -13,7 +13,7 @@ import type { AmqpMessage } from '../link/amqplib-types.ts'
 type Decompress = (bytes: Uint8Array, options: { readonly maxOutputLength: number }) => Buffer
 type Way = Decompress | 'unsupported'
 
-/** `unzip` takes gzip and zlib, which is what `deflate` means, and what kombu means by its `x-gzip`. */
+/** `unzip` reads gzip and zlib, which is the meaning of `deflate`, and of kombu's `x-gzip`. */
 const ENCODINGS: ReadonlyMap<string, Way> = new Map<string, Way>([
   ['gzip', unzipSync],
   ['x-gzip', unzipSync],
@@ -42,8 +42,8 @@ export interface Plain {
 }
 
 /**
- * The message as it was before another client compressed it. Never throws.
- * @param maxBytes of the body, decompressed
+ * The message before another client compressed it. Never throws.
+ * @param maxBytes maximum size of the body after decompression
  */
 export function toPlain(message: AmqpMessage, maxBytes: number): Plain {
   const { contentEncoding, headers } = message.properties
@@ -54,7 +54,7 @@ export function toPlain(message: AmqpMessage, maxBytes: number): Plain {
   return isBatch && plain.unreadable === undefined ? { ...plain, unreadable: batch(headers[BATCH_FORMAT]) } : plain
 }
 
-/** Spring writes `gzip:UTF-8` and `gzip, UTF-8`: what is no compression stays. */
+/** Spring writes `gzip:UTF-8` and `gzip, UTF-8`: parts that are not a compression stay. */
 function ofProperty(message: AmqpMessage, maxBytes: number): Plain {
   const { contentEncoding, ...properties } = message.properties
   if (typeof contentEncoding !== 'string') return { message }
@@ -79,7 +79,7 @@ function ofKombu(plain: Plain, maxBytes: number): Plain {
 
 interface Compressed {
   readonly way: Way
-  /** Where the message says so. */
+  /** Which part of the message names it. */
   readonly said: string
   readonly maxBytes: number
 }

@@ -8,31 +8,31 @@ import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField
 import { asProperty, foreignProperties } from './foreign-properties.ts'
 
 /**
- * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents:*` (the spelling
- * `cloudEvents_*` is read too: Spring Cloud Function would copy such ones from what it was asked to what it answers, so
- * that two answers look like one message), `datacontenttype` is the content type property; message id, timestamp (seconds), type
- * and app id are also set as properties, for people and for other clients. Headers of the user stay as they are.
+ * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents:*` (the spelling `cloudEvents_*` is
+ * also read: Spring Cloud Function would copy such headers from its input to its output, so that two outputs would look like one
+ * message); `datacontenttype` is the content type property. Message id, timestamp (seconds), type and app id are also set as
+ * properties, for people and other clients. Headers of the user are unchanged.
  *
- * AMQP's own types carry the values: text, boolean, null and bytes have one each; a whole number travels as an integer
- * of the smallest width and anything else as a double (amqplib alone throws on some of them).
+ * Values use AMQP's own types: text, boolean, null and bytes have one each; a whole number is sent as the smallest integer type
+ * and any other number as a double (amqplib alone throws on some of them).
  *
  * @see CloudEvents AMQP protocol binding 1.0.2, binary content mode
  */
 const ATTRIBUTE = 'cloudEvents:'
-/** How other clients spell it. */
+/** The spelling of other clients. */
 const OTHER_SPELLING = 'cloudEvents_'
 /** Form of `cloudEvents:partitionkey` after Spring Cloud Function has passed on the headers of its input. */
 const KEY_FROM_SPRING = 'ce-partitionkey'
-/** A null body and an empty one look alike in AMQP. */
+/** Distinguishes a null body from an empty one, which are equal in AMQP. */
 const TOMBSTONE = 'concordat-tombstone'
-/** Wraps names that RabbitMQ or amqplib would take as their own. */
+/** Wraps names that RabbitMQ or amqplib would interpret as their own. */
 const ESCAPE = 'concordat-amqp-'
 
 /**
- * Names a header cannot have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
- * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`topology/delay-ladder.ts`), `amqp-types` is ours
- * (`fields.ts`), the others are written by the broker and by amqplib's peers; what comes under them unescaped is not the
- * sender's and is left out.
+ * Names that a header cannot have on the wire: `CC` and `BCC` route copies (and close the channel if their type is wrong),
+ * `__proto__` is lost in amqplib, `concordat-delay-*` is the route of a delayed message (`topology/delay-ladder.ts`),
+ * `amqp-types` is ours (`fields.ts`), the others are written by the broker and by other clients. If they arrive without the
+ * escape, they are not from the sender and are dropped.
  */
 const BROKER_HEADER =
   /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*|concordat-delay-.*|amqp-types)$/
@@ -78,7 +78,7 @@ function ownHeaders(message: EncodedMessage): Record<string, unknown> {
   return headers
 }
 
-/** The sender's, some of them as properties. */
+/** The sender's headers, some of them as properties. */
 function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPublishProperties): void {
   const types = fieldTypesOf(headers)
   for (const name of Object.keys(headers)) {
@@ -91,7 +91,7 @@ function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPubli
   }
 }
 
-/** The last time written, and how: the messages of a batch often have the same. */
+/** The last time written, and its form: the messages of a batch often have the same time. */
 let lastTime = Number.NaN
 let lastIsoTime = ''
 
@@ -108,7 +108,7 @@ function fitsShortText(text: string): boolean {
   return text.length <= 85 || Buffer.byteLength(text) <= 255
 }
 
-/** How much of a frame the properties take, roughly and never too little. */
+/** Approximate size of the properties in a frame, never too small. */
 export function propertiesBytes(options: AmqpPublishProperties): number {
   let bytes = 2_048
   for (const [name, value] of Object.entries(options.headers)) {
@@ -119,17 +119,17 @@ export function propertiesBytes(options: AmqpPublishProperties): number {
   return bytes
 }
 
-/** The id a message was sent with, e.g. of one that was returned. */
+/** The id with which a message was sent, e.g. for a returned message. */
 export function idOf(properties: AmqpProperties): string | undefined {
   const headers = properties.headers ?? {}
   return text(headers['cloudEvents:id']) ?? text(headers['cloudEvents_id']) ?? text(properties.messageId)
 }
 
 /**
- * What arrived, from us or from anyone. Never throws. A message without an id gets a new one at each delivery, so a
- * repeat of it cannot be recognised.
- * @param now epoch ms, for a message that has no time
- * @param maxBytes of a body that another client compressed, decompressed
+ * Converts a received message of any origin. Never throws. A message without an id gets a new one at each delivery, so that its
+ * repetitions cannot be recognised.
+ * @param now epoch ms, for a message without a time
+ * @param maxBytes maximum size of a body that another client compressed, after decompression
  */
 export function fromAmqp(
   wire: AmqpMessage,
@@ -160,9 +160,9 @@ export function fromAmqp(
 const UNKNOWN = 'unknown'
 
 /**
- * Source of a message. An id is unique per sender only. Without a sender's name a digest of the message takes its place, so that two
- * programs that count from 1 do not share ids; a redelivery has the same digest. Ids that are not UTF-8 get the digest too, because
- * decoding may have made two of them equal.
+ * Source of a message. An id is unique per sender only. Without a sender's name, a digest of the message replaces it, so that two
+ * programs that count from 1 do not share ids; a redelivery has the same digest. Ids that are not UTF-8 get the digest too,
+ * because decoding may have made two of them equal.
  */
 function sourceOf({ content, properties }: AmqpMessage, id: string | undefined, sender = UNKNOWN): string {
   if (!id) return sender
@@ -212,7 +212,7 @@ function sort(
 
 const NO_HEADERS: EncodedMessage['headers'] = Object.freeze({})
 
-/** Attributes with a place of their own in a message; others (extensions) become headers without the prefix. */
+/** Attributes that have their own field in a message; others (extensions) become headers without the prefix. */
 const KNOWN: ReadonlySet<string> = new Set([
   'id',
   'source',

@@ -1,7 +1,6 @@
 /**
- * Header values as AMQP fields. AMQP knows more types than a header has: timestamps become epoch ms, decimals numbers, lists
- * and tables JSON. Which header was what goes with them in one more header, so that a dead letter and what is sent back
- * are on the wire what came.
+ * Header values as AMQP fields. AMQP has more types than our headers: timestamps become epoch ms, decimals numbers, lists and
+ * tables JSON. One more header records the original types, so that dead letters and messages sent back are unchanged on the wire.
  */
 import { isUint8Array } from 'node:util/types'
 import { parseShallow } from '../../../core/json-depth-limit.ts'
@@ -52,7 +51,7 @@ export function fieldType(value: unknown): FieldType | undefined {
   return isDecimal(value) ? `decimal:${value.value.places}` : 'json'
 }
 
-/** Content of the header, if it is one of ours. */
+/** Content of the header, if it is valid. */
 export function fieldTypesOf(headers: Headers): ReadonlyMap<string, unknown> | undefined {
   const text = headers[AMQP_TYPES]
   if (typeof text !== 'string') return undefined
@@ -64,7 +63,7 @@ export function fieldTypesOf(headers: Headers): ReadonlyMap<string, unknown> | u
   }
 }
 
-/** The field that a header was, as far as its value still says the same; any other as always. */
+/** The original field of a header, if its value is still the same; otherwise converted as usual. */
 export function toTypedField(type: unknown, value: HeaderValue): unknown {
   return restored(String(type), value) ?? toField(value)
 }
@@ -125,7 +124,7 @@ interface Decimal {
   readonly value: { readonly digits: number; readonly places: number }
 }
 
-/** RabbitMQ and other clients have the digits signed; amqplib reads and writes the same 32 bits without a sign. */
+/** In RabbitMQ and other clients the digits are signed; amqplib reads and writes the same 32 bits without a sign. */
 function signed(decimal: Decimal): Decimal {
   const { digits, places } = decimal.value
   const isNegative = Number.isInteger(digits) && digits >= 2 ** 31 && digits < 2 ** 32
@@ -146,7 +145,7 @@ function isDecimal(field: unknown): field is Decimal {
   return typeof value.digits === 'number' && typeof value.places === 'number'
 }
 
-/** How JSON has a `Buffer`. */
+/** The JSON form of a `Buffer`. */
 function isBytes(value: unknown): value is { readonly data: readonly number[] } {
   return (
     typeof value === 'object' &&

@@ -1,6 +1,6 @@
 /**
- * Message properties without a meaning here, but with one for other programs. A handler sees them as headers; dead letters and messages sent
- * back have them as properties again. A sender that sets such a header sets the property.
+ * Message properties without a meaning here, but with one for other programs. A handler sees them as headers; dead letters and
+ * messages sent back have them as properties again. A sender that sets such a header sets the property.
  */
 import type { HeaderValue } from '../../channel/message.ts'
 import type { AmqpProperties, AmqpPublishProperties } from '../link/amqplib-types.ts'
@@ -32,8 +32,8 @@ export function foreignProperties(properties: AmqpProperties): readonly (readonl
 const NONE: readonly (readonly [string, HeaderValue])[] = Object.freeze([])
 
 /**
- * The header as a property. `undefined`: it is none, or says what none can.
- * @param isDelayed it waits in queues of ours first, where a priority would overtake: it stays a header on the way
+ * The header as a property. `undefined` if it is not one, or has an invalid value.
+ * @param isDelayed true if it first waits in our queues, where a priority would cause overtaking: it stays a header there
  */
 export function asProperty(
   name: string,

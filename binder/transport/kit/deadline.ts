@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 
-/** Settles as `work` does, or rejects with `late()` after `durationMs`. What `work` comes to after that is dropped. */
+/** Settles like `work`, or rejects with `late()` after `durationMs`. A later outcome of `work` is ignored. */
 export function within<T>(clock: Clock, durationMs: number, work: Promise<T>, late: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const cancel = clock.setTimer(durationMs, () => reject(late()))
@@ -8,7 +8,7 @@ export function within<T>(clock: Clock, durationMs: number, work: Promise<T>, la
   })
 }
 
-/** Waits for `work` to end, at most `durationMs`. Never rejects. For closing, where a failure changes nothing. */
+/** Waits for `work` to end, at most `durationMs`. Never rejects. For closing, where a failure has no effect. */
 export async function ended(clock: Clock, durationMs: number, work: Promise<unknown>): Promise<void> {
   await within(clock, durationMs, work, () => new Error('late')).catch(() => {})
 }

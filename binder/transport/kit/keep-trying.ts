@@ -4,15 +4,15 @@ import type { Clock } from '../../../core/clock.ts'
 export interface Trying {
   readonly clock: Clock
   readonly backoff: Backoff
-  /** Ends it. */
+  /** Aborts the attempts. */
   readonly signal: AbortSignal
-  /** Attempts that have failed before: with any it begins with a pause. @default 0 */
+  /** Number of previous failed attempts: if there are any, it starts with a pause. @default 0 */
   readonly failed?: number | undefined
 }
 
 /**
- * Calls `work` until it resolves true, or `signal` aborts, with growing pauses. False is a success that has ended, such as a
- * connection that was lost again: the pauses begin anew. Never rejects.
+ * Calls `work` until it resolves to true or `signal` aborts, with growing pauses. False is a success that has ended, such as a
+ * connection that was lost again: the pauses start again at the shortest. Never rejects.
  */
 export async function keepTrying(
   { clock, backoff, signal, failed = 0 }: Trying,

@@ -2,12 +2,12 @@ import type { Clock } from '../../../core/clock.ts'
 import { elapsedMs, type Instant, readInstant } from '../../../core/elapsed-time.ts'
 import { type EventLoopTurns, turnsOf } from '../../../core/event-loop-turns.ts'
 
-/** Share of a lease or session that a process gives up, for clocks that run at different speeds and answers that take their time. */
+/** Share of a lease or session by which a process stops early, for clocks that run at different speeds and slow responses. */
 const MARGIN = 0.1
 
 /**
- * When the server last confirmed that this process holds its place. A process that was stopped, or whose machine was
- * suspended, asks this before it begins a message: timers and sockets may tell it of its loss only afterwards.
+ * When the server last confirmed that this process holds its place. A process that was stopped, or whose machine was suspended,
+ * checks this before it starts a message: timers and sockets may report the loss only afterwards.
  */
 export class LastHeard {
   readonly #clock: Clock
@@ -21,12 +21,12 @@ export class LastHeard {
     this.#at = this.now()
   }
 
-  /** For `heard`: when a question leaves, since the server counts from when it arrived. */
+  /** For `heard`: the time at which a request is sent, because the server counts from its arrival. */
   now(): Instant {
     return readInstant(this.#clock)
   }
 
-  /** The server confirmed it. @param sentAt when it was asked. @default now */
+  /** The server confirmed the place. @param sentAt when the request was sent. @default now */
   heard(sentAt: Instant = this.now()): void {
     this.#at = sentAt
   }
@@ -41,11 +41,11 @@ export class LastHeard {
   }
 
   /**
-   * Whether no other process can have the place yet, as of when the message that is asked about was begun (`Turns.wallTime`).
-   * Deliveries ask several times for each message, so an answer holds for the rest of its millisecond of wall time; a machine
-   * that was suspended wakes up in another one.
+   * True if no other process can have the place yet, as of the start of the message in question (`Turns.wallTime`). Deliveries
+   * ask several times for each message, so an answer is valid for the rest of its millisecond of wall time; a machine that was
+   * suspended wakes up in another one.
    *
-   * @param limitMs how long the server keeps it without a sign of life
+   * @param limitMs how long the server keeps the place without a sign of life
    */
   isCertain(limitMs: number): boolean {
     const wallMs = this.#turns.wallTime
@@ -59,7 +59,7 @@ export class LastHeard {
 
 let uncertain: AbortSignal | undefined
 
-/** Stands in for the signal of a loan while the place is not certain: nothing begins under it, and what has begun goes on. */
+/** Replaces the signal of a loan while the place is not certain: nothing new starts under it, and started work continues. */
 export function uncertainSignal(): AbortSignal {
   uncertain ??= AbortSignal.abort(
     new Error('the place in the group is not certain: nothing was heard from the server for too long'),
