@@ -1,4 +1,4 @@
-/** The server of cluster state of the world, as an instance sees it. */
+/** The cluster state server of the world, as an instance sees it. */
 import { ClusterError } from 'concordat/cluster'
 import { systemClock } from 'concordat/core'
 import type { ClusterStore, LogEntry, LogFollower } from 'concordat/extension'

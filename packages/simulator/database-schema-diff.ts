@@ -1,7 +1,9 @@
-/** Structure of a database without its rows: objects that a history makes or drops would exist, or be missing, in the next. */
+/**
+ * Structure of a database without its rows: objects that a history creates or drops would exist, or be missing, in the next one.
+ */
 import type { SqlClient } from 'concordat/core'
 
-/** By the name of each thing, with its kind (`table public.account`), what it is like. */
+/** Description of each object, by its kind and name (`table public.account`). */
 export type Shape = ReadonlyMap<string, string>
 
 /** @param schemas a condition on `n.nspname` */
@@ -33,7 +35,7 @@ const TYPES = `SELECT 'type ' || n.nspname || '.' || t.typname,
   FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype IN ('d', 'e', 'r')`
 const SCHEMAS = `SELECT 'schema ' || n.nspname, NULL FROM pg_namespace n WHERE true`
 
-/** The first thing that is not as it was, and what became of it. `undefined`: all is. */
+/** The first object that has changed, and how. `undefined` if none has. */
 export function changeBetween(before: Shape, now: Shape): string | undefined {
   for (const [name, shape] of now) {
     const was = before.get(name)

@@ -1,7 +1,7 @@
 /**
- * A PostgreSQL server of the world, on a PGlite: real PostgreSQL, whose clock and randomness are the world's because PGlite asks the
- * process for them. It has one connection, so transactions of different instances come one after the other here: each may be
- * cut at any statement, and none is interleaved with another.
+ * A PostgreSQL server of the world, on a PGlite: real PostgreSQL, whose clock and randomness are those of the world, because
+ * PGlite asks the process for them. It has one connection, so transactions of different instances run one after the other: each
+ * may be interrupted at any statement, and none is interleaved with another.
  */
 import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from 'concordat/core'
 import { TransactionScope } from 'concordat/extension'
@@ -13,7 +13,7 @@ import { IDLE, limitSetBy, TransactionTimeouts } from './transaction-timeouts.ts
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']
-/** The server ends an idle transaction that others wait for after this long, even without a limit of its own. */
+/** The server ends an idle transaction that others wait for after this time, even without its own limit. */
 const IDLE_MS = 5_000
 /** Length of a statement's text that identifies its origin. */
 const POINT_LENGTH = 64
@@ -76,7 +76,7 @@ export class Database {
     this.#admitNext()
   }
 
-  /** Undoes what the session did, once the world comes to it. */
+  /** Undoes the changes of the session, once the world gets to it. */
   undo(session: Session): void {
     if (this.#owner !== session) return
     this.world.timeline.after(0, async () => {
@@ -116,7 +116,7 @@ export class Database {
     })
   }
 
-  /** By itself, as a server does. */
+  /** On its own initiative, as a server does. */
   end(session: Session, which: string): void {
     this.world.note(this.#name, `ends the ${which} transaction of ${session.instance.name}`)
     session.drop()
@@ -134,7 +134,7 @@ class Session {
   usedAtMs: number
   readonly #database: Database
   readonly #given: TransactionLimits | undefined
-  /** From its first statement on. */
+  /** Set with its first statement. */
   #limits: TransactionTimeouts | undefined
   #hasFailed = false
   #isGone = false
@@ -166,7 +166,7 @@ class Session {
     }
   }
 
-  /** The connection is gone, and what it did is undone. */
+  /** The connection is gone, and its changes are undone. */
   drop(): void {
     if (this.#isGone) return
     this.#isGone = true

@@ -1,6 +1,6 @@
 /**
- * Chance that depends on nothing but the seed and the name of what is drawn. So a draw stays the same when another one is left
- * out, which is what a history that shrinks needs; a generator that is asked one after the other would shift them all.
+ * Randomness that depends only on the seed and the name of what is drawn. A draw therefore stays the same if another one is left
+ * out, which shortening a history requires; a generator called in sequence would shift all later draws.
  */
 
 /** 0 <= x < 1, the same for the same seed and words. @see FNV-1a, with the last step of MurmurHash3 */
@@ -21,7 +21,7 @@ function hash(text: string): number {
   return (value ^ (value >>> 16)) >>> 0
 }
 
-/** For code that asks the world for numbers (`Math.random`, random bytes): one after the other. */
+/** For code that asks the world for numbers (`Math.random`, random bytes) in sequence. */
 export class Stream {
   #state: number
 

@@ -1,11 +1,11 @@
-/** Future events, in order: by time, then by entry. Time only moves in `next`. */
+/** Future events, ordered by time and then by insertion. Time only moves in `next`. */
 export class EventQueue {
   /** Milliseconds since the history began. */
   nowMs = 0
   readonly #heap: Entry[] = []
   #entered = 0
 
-  /** @returns takes it out again */
+  /** @returns a function that removes it */
   at(atMs: number, run: () => unknown): () => void {
     const entry: Entry = { atMs: Math.max(atMs, this.nowMs), order: this.#entered++, run }
     this.#heap.push(entry)
@@ -17,7 +17,7 @@ export class EventQueue {
     return this.at(this.nowMs + delayMs, run)
   }
 
-  /** Moves time to what is next, and gives it. `undefined`: nothing will ever happen. */
+  /** Moves time to the next event, and returns it. `undefined` if there is none left. */
   next(): (() => unknown) | undefined {
     for (;;) {
       const entry = this.#pop()

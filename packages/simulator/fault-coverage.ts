@@ -1,11 +1,11 @@
 import type { FaultKind } from './faults.ts'
 
-/** A point in the code and what happened there, over all histories. */
+/** A point in the code and the faults there, over all histories. */
 export interface CoveredPoint {
-  /** The service, and what it asked of the world. */
+  /** The service, and its request to the world. */
   readonly point: string
   readonly times: number
-  /** How often each fault that can happen there did; 0: never. */
+  /** How often each possible fault happened there; 0: never. */
   readonly faults: Readonly<Partial<Record<FaultKind, number>>>
 }
 

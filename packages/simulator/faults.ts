@@ -1,4 +1,4 @@
-/** Which faults there are, and when one comes. */
+/** Defines the kinds of faults, and decides when one happens. */
 import { draw, shortName } from './draws.ts'
 
 /** Faults that the world may inject where code makes a request. `docs/contributing/how-we-test.md` explains each. */
@@ -16,18 +16,18 @@ export const FAULT_KINDS = [
 ] as const
 
 /**
- * - `kill`, `kill-after`: the instance ends before its request left, or when it was carried out; it starts again later
- * - `freeze`: nothing of it runs for a while, up to 30 s
- * - `drop`, `drop-after`: the connection breaks before the request arrives, or before the answer does
- * - `delay`: the request is under way for up to 10 s
+ * - `kill`, `kill-after`: the instance ends before its request is sent, or after it was carried out; it starts again later
+ * - `freeze`: the instance does not run for up to 30 s
+ * - `drop`, `drop-after`: the connection breaks before the request arrives, or before the response does
+ * - `delay`: the request takes up to 10 s
  * - `double`: a message is published once more, up to 2 s later
  * - `deafen`: a hint (a wake-up of a lock) is lost
- * - `restart`: the server is away for up to 3 s; what was under way to it is lost, or its answer is
- * - `forget`: as `restart`, and the server of locks has forgotten everything
+ * - `restart`: the server is unavailable for up to 3 s; requests in progress are lost, or their responses are
+ * - `forget`: as `restart`, and the lock server has lost all its data
  */
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
-/** A fault as it happened: `id` names its place in any history of the same services. */
+/** A fault that happened: `id` identifies its place in any history of the same services. */
 export interface SimulatedFault {
   readonly id: string
   readonly kind: FaultKind
@@ -53,14 +53,14 @@ export function nameOfPlace({ instance, point, count }: Omit<FaultPlace, 'atMs'>
   return `${instance} ${point} #${count}`
 }
 
-/** Largest number in one history; more would be one long outage. */
+/** Maximum number in one history; more would be one long outage. */
 const MOST_FAULTS = 12
 const RATES = [0.003, 0.01, 0.02, 0.05] as const
-/** Each history prefers some kinds and leaves out others: a mixture of all hides what one alone would show. */
+/** Each history prefers some kinds and leaves out others: a mixture of all hides effects that one kind alone would show. */
 const WEIGHTS = [0, 0, 1, 1, 3] as const
 /** Rare events are hit more often: most places are polls, and most decisions are made once. */
 const RARE = 2
-/** Lets a share of histories begin without faults: otherwise all faults of many would hit their starts. */
+/** Lets a share of histories start without faults: otherwise all faults of many histories would hit their starts. */
 const LONGEST_PEACE_MS = 4_000
 
 /** Draws the faults from the seed. @see Groce et al., "Swarm Testing", ISSTA 2012 */
@@ -100,10 +100,10 @@ export class DrawnFaults implements FaultPlan {
 /** A fault's fields that are known before it happens. */
 export type GivenFault = Pick<SimulatedFault, 'id' | 'kind'>
 
-/** These faults and no others. */
+/** Exactly these faults. */
 export class GivenFaults implements FaultPlan {
   readonly #kinds: ReadonlyMap<string, FaultKind>
-  /** Why not, by the id of each that has not come. */
+  /** The reason for each fault that has not happened, by its id. */
   readonly #missing: Map<string, string>
 
   constructor(faults: readonly GivenFault[]) {

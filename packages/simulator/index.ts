@@ -1,5 +1,6 @@
 /**
- * For your tests, with any runner: whole systems of services in a world of their own, with every fault that a seed draws.
+ * Simulates whole systems of services in a world of their own, with faults drawn from a seed. For your tests, with any test
+ * runner.
  *
  * @module
  */

@@ -5,7 +5,7 @@ import type { SimulatedProcess } from './simulated-process.ts'
 
 const LONGEST_DELAY_MS = 10_000
 
-/** Counts how often each instance has been at each point, asks the plan whether a fault comes there, and draws how long things take. */
+/** Counts how often each instance has been at each point, asks the plan whether a fault happens there, and draws latencies. */
 export class InjectedFaults {
   readonly fired: SimulatedFault[] = []
   readonly #seed: number
@@ -23,13 +23,13 @@ export class InjectedFaults {
     this.#note = note
   }
 
-  /** No more come from now on. */
+  /** Injects no more faults from now on. */
   end(): void {
     this.#isOver = true
   }
 
   /**
-   * A fault of this kind comes here and now, or none.
+   * A fault of this kind that happens here and now, or none.
    * @param atMs since the history began
    */
   at(instance: SimulatedProcess, point: string, kinds: readonly FaultKind[], atMs: number): SimulatedFault | undefined {
@@ -48,7 +48,7 @@ export class InjectedFaults {
     return fault
   }
 
-  /** How long one way takes. */
+  /** Latency of one direction. */
   latencyMs(instance: SimulatedProcess, what: string): number {
     const counted = `${instance.name} ${what}`
     const x = draw(this.#seed, counted, this.#counts.get(counted) ?? 0, 'latency')

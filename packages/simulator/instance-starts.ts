@@ -1,4 +1,4 @@
-/** The instances of all services: who starts them, and who of them is not up. */
+/** Starts the instances of all services, and knows which of them are not up. */
 import { SECOND } from 'concordat/core'
 import { toError } from 'concordat/extension'
 import { runIn } from './current-process.ts'
@@ -11,7 +11,7 @@ import type { World } from './world.ts'
 /** An instance that is not up. */
 export interface Late {
   readonly name: string
-  /** Rejection of its last start; else an error that it has not resolved. */
+  /** Rejection of its last start; otherwise an error saying that the start has not resolved. */
   readonly error: Error
   readonly hasRejected: boolean
 }
@@ -23,7 +23,7 @@ export class InstanceStarts {
   readonly #world: World
   readonly #services: SimulationOptions['services']
   readonly #servers: Servers
-  /** By the name of the instance, what its last start rejected with. */
+  /** The rejection of the last start, by the name of the instance. */
   readonly #late = new Map<string, Error | undefined>()
   #isOver = false
 
@@ -38,7 +38,7 @@ export class InstanceStarts {
     })
   }
 
-  /** Each instance for the first time. */
+  /** Starts each instance for the first time. */
   begin(): void {
     for (const [service, { instances = 2 }] of Object.entries(this.#services)) {
       for (let n = 1; n <= instances; n++) {
@@ -51,7 +51,7 @@ export class InstanceStarts {
     }
   }
 
-  /** Whose `start` has not resolved yet, or not again since it was killed; by name. */
+  /** Instances whose `start` has not resolved yet, or not again since they were killed; by name. */
   get late(): readonly Late[] {
     const late = [...this.#late].toSorted(([a], [b]) => (a < b ? -1 : 1))
     return late.map(([name, rejected]) => {

@@ -1,4 +1,4 @@
-/** The server of locks of the world, and how an instance sees it. */
+/** The lock server of the world, and how an instance sees it. */
 import { systemClock } from 'concordat/core'
 import {
   type AcquireReply,
@@ -26,10 +26,10 @@ const FAULTS: readonly FaultKind[] = [
   'forget',
 ]
 const HINT_FAULTS: readonly FaultKind[] = ['deafen', 'delay']
-/** A call that is not answered within this may have happened. */
+/** A call without a response within this time may have happened. */
 const ANSWER_MS = 1_000
 
-/** Keeps its locks over a restart, or forgets them. */
+/** Keeps its locks over a restart, or loses them. */
 export class LockServer {
   readonly server: Server
   #current: MemoryLockServer
@@ -130,7 +130,7 @@ export class SimulatedLockStore implements LockStore {
     )
   }
 
-  /** Listeners hear nothing any longer; held locks must be verified after the reconnect. */
+  /** Listeners receive nothing any longer; held locks must be verified after the reconnect. */
   #lost(): void {
     this.#deafen()
     this.#instance.receive(1, () => {

@@ -1,4 +1,4 @@
-/** Puts a database back to how it was when the histories began, in some milliseconds: a new PGlite takes a second. */
+/** Restores a database to its state before the histories, in some milliseconds: a new PGlite takes a second. */
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { quoteLiteral } from 'concordat/extension'
 import { changeBetween, shapeOf } from './database-schema-diff.ts'
@@ -12,15 +12,15 @@ interface Column {
   readonly columns: string
 }
 
-/** How a database was. */
+/** The initial state of a database. */
 export interface Kept {
-  /** All rows and sequences are as they were, and random numbers are of this seed. */
+  /** Restores all rows and sequences, and sets random numbers to this seed. */
   restore(seed: number): Promise<void>
   /** A change that cannot be restored: `table public.t was made`, or dropped, or changed. */
   change(): Promise<string | undefined>
 }
 
-/** Keeps all rows and sequences of now, and of everything else what it is like. */
+/** Records all current rows and sequences, and the description of all other objects. */
 export async function keepForRestoring(sql: SqlClient): Promise<Kept> {
   // A plan that depends on how often a statement was run before would read rows in another order.
   await sql.query('SET plan_cache_mode = force_generic_plan')
@@ -70,7 +70,9 @@ async function sequencesOf(sql: SqlClient): Promise<readonly string[]> {
   })
 }
 
-/** A table that has held a row is emptied as a whole: rows come to lie in it as in a new one, so they are read in that order. */
+/**
+ * A table that has contained a row is truncated: its rows are then stored as in a new table, so that they are read in that order.
+ */
 function restoring(tables: readonly string[], filled: readonly string[], sequences: readonly string[]): string {
   const all = tables.length === 0 ? 'ARRAY[]::text[]' : `ARRAY[${tables.map(quoteLiteral).join(', ')}]`
   return `CREATE FUNCTION ${SCHEMA}.restore(seed bigint) RETURNS void LANGUAGE plpgsql AS $restore$

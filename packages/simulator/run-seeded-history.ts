@@ -13,7 +13,7 @@ import type { SimulatedProcess } from './simulated-process.ts'
 import { facadeOf, Servers } from './simulated-servers.ts'
 import { World } from './world.ts'
 
-/** A history to play. */
+/** A history to run. */
 export interface Play {
   readonly options: SimulationOptions
   readonly databases: ReadonlyMap<string, PlayedDatabase>
@@ -24,7 +24,7 @@ export interface PlayedDatabase extends Kept {
   readonly sql: SqlClient
 }
 
-/** Where a history begins. */
+/** Initial state of a history. */
 export interface Beginning {
   readonly seed: number
   readonly size: number
@@ -68,7 +68,7 @@ export async function play({ options, databases, coverage }: Play, { seed, size,
   return { lines: world.lines, fired: world.faults.fired, ...ended }
 }
 
-/** Rows are put back, and nothing else: the next history would be another one. @throws TypeError */
+/** Only rows are restored: with other changes, the next history would be a different one. @throws TypeError */
 async function requireUnchanged(databases: Play['databases'], seed: number): Promise<void> {
   for (const [name, database] of databases) {
     const change = await database.change()
@@ -89,7 +89,7 @@ class Script {
   readonly #client: SimulatedProcess
   /** Current phase: a failure gets its name. */
   #doing = 'the workload ends'
-  /** Until then. */
+  /** Deadline of the current phase. */
   #deadlineMs = LONGEST_WORKLOAD_MS
   #awaitsStarts = false
   #failure: Failure | undefined
@@ -153,7 +153,7 @@ class Script {
     }
   }
 
-  /** Requires that instances started: without any work, many an invariant holds trivially. */
+  /** Requires that instances started: without any work, many invariants hold trivially. */
   async #settle(facade: SimulatedWorld): Promise<void> {
     const { settled, settlesWithinMs = SETTLES_WITHIN_MS } = this.#options
     this.#deadlineMs = this.#world.timeline.nowMs + settlesWithinMs
@@ -179,7 +179,7 @@ class Script {
     )
   }
 
-  /** The first failure counts, and ends it. */
+  /** Records the first failure, which ends the history. */
   #fail(invariant: string, reason: unknown, { isStill = false } = {}): void {
     this.#isOver = true
     if (this.#failure !== undefined) return
@@ -196,7 +196,7 @@ class Script {
   }
 }
 
-/** Rows would be true, also when there are none. @throws TypeError */
+/** Rows would be truthy even if there are none. @throws TypeError */
 function settledBy(answer: unknown): boolean {
   if (typeof answer === 'boolean') return answer
   throw wrongKind('simulate.settled', answer, 'an answer of true or false')

@@ -1,11 +1,11 @@
 import type { EventQueue } from './event-queue.ts'
 
-/** A server of the world, as far as all kinds have in common: it may be away, and it may start again. */
+/** Common part of all servers of the world: a server may be unavailable, and may restart. */
 export class Server {
   readonly name: string
   readonly #timeline: EventQueue
   readonly #restarts: Array<(forgets: boolean) => void> = []
-  /** Rises with each restart: what was sent in an earlier one never arrives, and what it answered never comes back. */
+  /** Increases with each restart: requests sent in an earlier epoch never arrive, and their responses never return. */
   epoch = 0
   #awayUntilMs = 0
 
@@ -18,7 +18,7 @@ export class Server {
     return this.#awayUntilMs > this.#timeline.nowMs
   }
 
-  /** Told when it goes away. */
+  /** Calls the listener when the server becomes unavailable. */
   onRestart(listener: (forgets: boolean) => void): void {
     this.#restarts.push(listener)
   }
@@ -34,11 +34,11 @@ export class Server {
   }
 }
 
-/** Keeps the order of what goes one way. */
+/** Keeps the order of messages in one direction. */
 export class Lane {
   #lastMs = 0
 
-  /** Not before what went in before. */
+  /** Not before earlier messages. */
   after(atMs: number): number {
     this.#lastMs = Math.max(this.#lastMs, atMs)
     return this.#lastMs

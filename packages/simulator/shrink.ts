@@ -1,10 +1,10 @@
-/** The least of what makes a history fail. */
+/** Finds a minimal set of faults that makes a history fail. */
 import type { SimulatedFault } from './faults.ts'
 
 /**
- * Leaves out parts while what is left still fails: halves first, then single ones, until none can be left out. What comes
- * later in a history than its last needed fault goes at once, since nothing depends on it.
- * @param fails plays with these alone. @returns what happened, or undefined when it holds
+ * Leaves out parts while the rest still fails: halves first, then single ones, until none can be left out. Faults after the last
+ * needed fault of a history are removed at once, because nothing depends on them.
+ * @param fails runs with only these. @returns what happened, or undefined if everything holds
  * @see Zeller, Hildebrandt: "Simplifying and Isolating Failure-Inducing Input" (ddmin), IEEE TSE 2002
  */
 export async function fewestFaults<T>(

@@ -7,31 +7,40 @@ import type { createLocks, Locks } from 'concordat/locks'
 import type { CoveredPoint } from './fault-coverage.ts'
 import type { FaultKind, SimulatedFault } from './faults.ts'
 
-/** Options of `simulate`: a system, what it does, and what must hold. */
+/** Options of `simulate`: a system, its workload, and its invariants. */
 export interface SimulationOptions {
   /** By name. Each has several instances, which start, are killed, and start again. */
   readonly services: Readonly<Record<string, SimulatedService>>
-  /** By the name that `sql(name)` asks for. @default none */
+  /** By the name passed to `sql(name)`. @default none */
   readonly databases?: Readonly<Record<string, SimulatedDatabase>> | undefined
-  /** Work of the world's clients. Faults happen while it runs; once it has resolved everything is healed. */
+  /** Work of the world's clients. Faults happen while it runs; after it has resolved, everything is healed. */
   readonly workload: (world: SimulatedWorld) => Promise<void>
-  /** Whether all is over that the workload began, as `true` or `false`. Asked each half second of the world's time. @default at once */
+  /**
+   * Tells with `true` or `false` whether everything that the workload started is finished. Called every half second of the
+   * world's time. @default at once
+   */
   readonly settled?: ((world: SimulatedWorld) => boolean | Promise<boolean>) | undefined
-  /** By name, each throws or answers `false` when it does not hold. Called when all is settled. */
+  /** By name; an invariant that does not hold throws or returns `false`. Called after everything is settled. */
   readonly invariants: Readonly<Record<string, (world: SimulatedWorld) => boolean | void | Promise<boolean | void>>>
-  /** Seeds, one history each: a number of them from 1 on, or from another start. */
+  /** Seeds, one history each: a number of seeds starting at 1, or at another seed. */
   readonly seeds: number | { readonly from: number; readonly count: number }
-  /** How much the workload does: it reads this from the world. A failing history is played again with less. @default 4 */
+  /** Amount of work of the workload, which reads it from the world. A failing history is run again with less. @default 4 */
   readonly size?: number | undefined
-  /** Which faults may come. @default all */
+  /** Faults that may happen. @default all */
   readonly faults?: readonly FaultKind[] | undefined
-  /** These faults alone, as a failure names them: `'1x0abcd:kill,09zzzzz:drop'`. Refused when the history holds and one has not come. @default drawn from the seed */
+  /**
+   * Exactly these faults, as reported by a failure: `'1x0abcd:kill,09zzzzz:drop'`. Refused if the history holds and one has not
+   * happened. @default drawn from the seed
+   */
   readonly replay?: string | undefined
-  /** After the workload each instance must be up and all must be settled within this much of the world's time. @default 5 minutes */
+  /**
+   * After the workload, each instance must be up and everything must be settled within this much of the world's time. @default 5
+   * minutes
+   */
   readonly settlesWithinMs?: number | undefined
-  /** Whether a history that fails is played again with less, up to 60 times, to find the least that fails. @default true */
+  /** Runs a failing history again with less, up to 60 times, to find a minimal one that fails. @default true */
   readonly shorten?: boolean | undefined
-  /** Told of each history that held. */
+  /** Called with each history that held. */
   readonly onHistory?: ((history: PlayedHistory) => void) | undefined
 }
 
@@ -40,8 +49,9 @@ export interface SimulatedService {
   /** @default 2 */
   readonly instances?: number | undefined
   /**
-   * Starts an instance, as its process would, and resolves when it is up. A rejection ends the process, which starts again a second later. Once
-   * the workload is over and all is healed, each instance must come up within `settlesWithinMs`. Instances are killed, never closed.
+   * Starts an instance, as its process would, and resolves when it is up. A rejection ends the process, which starts again a
+   * second later. After the workload is over and everything is healed, each instance must come up within `settlesWithinMs`.
+   * Instances are killed, never closed.
    */
   readonly start: (instance: SimulatedInstance) => void | Promise<void>
 }
@@ -49,26 +59,26 @@ export interface SimulatedService {
 /** A database of the world, on a PGlite without other users. */
 export interface SimulatedDatabase {
   readonly pglite: Parameters<typeof pgliteClient>[0]
-  /** Makes tables and first rows, once. Each history begins with what is there then, and only rows may be other ones after it. */
+  /** Creates tables and first rows, once. Each history starts with this state and may only change rows. */
   readonly prepare?: ((sql: SqlClient) => Promise<void>) | undefined
 }
 
-/** A process of the world, and its connections. `Date`, timers and random numbers are the world's, too. */
+/** A process of the world, and its connections. `Date`, timers and random numbers are also those of the world. */
 export interface SimulatedInstance {
   /** `bank-1`: the same after a restart. */
   readonly name: string
   readonly service: string
-  /** 1, and one more with each start. */
+  /** 1 at first, increased by each start. */
   readonly generation: number
   /** A connection to the one broker. For one binder. */
   readonly transport: Transport
   /** Writes warnings and errors into the history. */
   readonly logger: Logger
-  /** A pool of a database. @throws RangeError when there is none of the name */
+  /** A pool of a database. @throws RangeError if there is none with this name */
   readonly sql: (database: string) => SqlClient
-  /** On the one server of locks, with the `logger` above unless the options name another. */
+  /** Locks on the one lock server, with the `logger` above unless the options have another. */
   readonly locks: (options?: Parameters<typeof createLocks>[1]) => Locks
-  /** On the one server of cluster state. */
+  /** Store on the one cluster state server. */
   readonly clusterStore: () => ClusterStore
   /** Writes a line into the history. */
   readonly note: (text: string) => void
@@ -79,7 +89,7 @@ export interface SimulatedWorld {
   readonly seed: number
   /** The `size` of the options, or less. */
   readonly size: number
-  /** A client of the servers that is never hurt itself; a server may be away. */
+  /** A client of the servers that is not affected by faults itself; a server may be unavailable. */
   readonly client: SimulatedInstance
   /** Milliseconds of the world's time since it began. */
   readonly elapsedMs: number
@@ -97,7 +107,7 @@ export interface PlayedHistory {
   readonly faults: readonly SimulatedFault[]
   /** The history, a line per event; the same for the same seed. */
   readonly lines: readonly string[]
-  /** How much of the world's time it took. */
+  /** Duration of the history in the world's time. */
   readonly simulatedMs: number
 }
 
@@ -106,7 +116,7 @@ export interface SimulationReport {
   readonly histories: number
   readonly faults: number
   readonly simulatedMs: number
-  /** Where faults could come and how often each did; never is 0. */
+  /** Places where faults could happen, and how often each did; 0: never. */
   readonly points: readonly CoveredPoint[]
 }
 
@@ -118,16 +128,16 @@ export class SimulationFailed extends ConcordatError {
   readonly code = 'testing.simulation_failed' as const
   readonly retryable = false as const
   readonly seed: number
-  /** Whose name `invariants` has, or what else did not come to be. */
+  /** Name in `invariants`, or another condition that was not met. */
   readonly invariant: string
   /** Number of faults before shortening. */
   readonly drawnFaults: number
-  /** The least that was found to be enough. */
+  /** A minimal set of faults that was found to be sufficient. */
   readonly faults: readonly SimulatedFault[]
   readonly size: number
   readonly replay: string
   readonly lines: readonly string[]
-  /** Whether it was the same, line by line, when it was played once more. Else `replay` may not play it again. */
+  /** True if another run was the same, line by line. Otherwise `replay` may not reproduce it. */
   readonly isRepeatable: boolean
 
   constructor(failure: FailedHistory, cause: Error) {
@@ -165,6 +175,6 @@ interface FailedHistory {
   readonly lines: readonly string[]
   /** Other irregularities that may be the cause. */
   readonly hints: readonly string[]
-  /** Where it was another one when it was played once more. */
+  /** The first difference in another run. */
   readonly difference: string | undefined
 }

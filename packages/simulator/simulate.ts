@@ -37,20 +37,20 @@ const NAMES = optionNames<SimulationOptions>({
   onHistory: true,
 })
 const DEFAULT_SIZE = 4
-/** Largest number of plays to shorten one failing history. */
+/** Maximum number of runs to shorten one failing history. */
 const MOST_PLAYS = 60
 
-/** Simulations run one after the other: there is one process to put a world into. */
+/** Simulations run one after the other, because a process can contain one world at a time. */
 let last: Promise<unknown> = Promise.resolve()
 
 /**
- * Plays a system of several services with several instances each, in this process, once for each seed: time, randomness,
- * servers and faults are a world's. One seed gives one history.
+ * Runs a system of several services with several instances each, in this process, once for each seed: time, randomness, servers
+ * and faults are those of a world. A seed always gives the same history.
  *
- * Code of the services sees time, timers and random numbers of its world; other code of the process
- * is left alone. Nothing of a service may wait for anything outside of the process: a history in which it asks for a connection fails.
- * @throws SimulationFailed for the first seed that fails, with the shortest history that was found to fail
- * @throws TypeError / RangeError naming the option
+ * Code of the services sees the time, timers and random numbers of its world; other code of the process is not affected. No code
+ * of a service may wait for anything outside of the process: a history in which it opens a connection fails.
+ * @throws SimulationFailed for the first seed that fails, with the shortest failing history that was found
+ * @throws TypeError / RangeError with the name of the option
  */
 export function simulate(options: SimulationOptions): Promise<SimulationReport> {
   const mine = last.then(() => simulateAlone(options))
@@ -76,7 +76,7 @@ async function simulateAlone(options: SimulationOptions): Promise<SimulationRepo
       options.onHistory?.({ seed, faults: fired, lines, simulatedMs })
     }
   } catch (error) {
-    // A table that was dropped cannot be filled again: what went wrong before is what counts.
+    // A dropped table cannot be filled again: the earlier failure is the one to report.
     await restore().catch(() => {})
     throw error
   }
@@ -104,7 +104,7 @@ async function playSeed(what: Play, seed: number, given: readonly GivenFault[] |
   )
 }
 
-/** Plays it once more, as who is told of it will. @returns where that differs; `undefined`: nowhere */
+/** Runs it once more, as the reader of the report will. @returns the first difference; `undefined` without one */
 async function differenceOfAnother(what: Play, seed: number, { played, size }: Sized): Promise<string | undefined> {
   const quiet = { ...what, coverage: new FaultCoverage() }
   const another = await play(quiet, { seed, size, plan: new GivenFaults(played.fired) })
@@ -116,7 +116,7 @@ async function differenceOfAnother(what: Play, seed: number, { played, size }: S
   return undefined
 }
 
-/** A history that is another one than the replay was of says nothing by holding. @throws TypeError */
+/** If the history differs from the one of the replay, its success says nothing. @throws TypeError */
 function requireMet({ missing }: GivenFaults, seed: number): void {
   if (missing.length === 0) return
   throw new TypeError(
@@ -166,7 +166,7 @@ interface Checked {
   readonly given: readonly GivenFault[] | undefined
 }
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 function checked(options: SimulationOptions): Checked {
   const path = 'simulate'
   refuseUnknown(path, options, NAMES)

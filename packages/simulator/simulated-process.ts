@@ -8,8 +8,8 @@ import type { EventQueue } from './event-queue.ts'
  *
  *   up -> frozen -> up -> ... -> dead
  *
- * Whatever reaches it comes through `receive`: answers, deliveries, timers. What reaches a frozen one waits; what reaches a
- * dead one is nothing, so code that waits for the world waits forever.
+ * Everything that reaches it passes through `receive`: responses, deliveries, timers. For a frozen process it waits; for a dead
+ * one it is dropped, so code that waits for the world waits forever.
  */
 export class SimulatedProcess implements Surroundings {
   readonly name: string
@@ -63,12 +63,15 @@ export class SimulatedProcess implements Surroundings {
     this.#onOutside(this, kind)
   }
 
-  /** Runs it in this process, unless that is dead by then; once it is no longer frozen. */
+  /** Runs it in this process once it is no longer frozen, unless the process is dead by then. */
   receive(delayMs: number, run: () => void): () => void {
     return this.receiveAt(this.#timeline.nowMs + delayMs, run)
   }
 
-  /** The same at a moment of the timeline. A moment that is made into a delay and back is rounded, so that one may overtake another. */
+  /**
+   * The same at a moment of the timeline. Converting a moment into a delay and back rounds it, so that one could overtake
+   * another.
+   */
   receiveAt(atMs: number, run: () => void): () => void {
     if (!this.#isAlive) return () => {}
     const arrive = (): void => {
@@ -92,7 +95,7 @@ export class SimulatedProcess implements Surroundings {
     for (const arrive of this.#held.splice(0)) this.#timeline.after(0, arrive)
   }
 
-  /** Registers a listener for the end of the process. @returns unregisters it */
+  /** Registers a listener for the end of the process. @returns a function that unregisters it */
   onEnd(listener: () => void): () => void {
     this.#ends.add(listener)
     return () => this.#ends.delete(listener)

@@ -7,7 +7,7 @@ import type { World } from './world.ts'
 
 const DELIVERY_FAULTS: readonly FaultKind[] = ['kill', 'freeze', 'drop', 'delay']
 const ACK_FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'delay']
-/** The broker gives what a silent consumer holds to others after this long. */
+/** After this time, the broker gives the messages of a silent consumer to others. */
 const SESSION_MS = 6_000
 
 interface Role {
@@ -15,7 +15,10 @@ interface Role {
   readonly receiver: Receiver
 }
 
-/** An instance's place in a group, seen over a connection: deliveries come later, in order; acknowledgements go later, or never. */
+/**
+ * An instance's membership in a group, seen over a connection: deliveries arrive later, in order; acknowledgements are sent
+ * later, or never.
+ */
 export class SimulatedSubscription implements Subscription {
   /** The receiver that the broker calls. */
   readonly receiver: Receiver
@@ -24,9 +27,9 @@ export class SimulatedSubscription implements Subscription {
   readonly #role: Role
   readonly #in = new Lane()
   readonly #out = new Lane()
-  /** Came while it was paused. */
+  /** Arrived while it was paused. */
   readonly #held: Array<() => void> = []
-  /** Under way, or held: the instance does not know of them yet. */
+  /** In transit, or held: the instance does not know of them yet. */
   readonly #under = new Set<TransportDelivery>()
   readonly #ends: Array<() => void> = []
   /** Signals of the broker's loans, as the instance sees them. */
@@ -102,7 +105,7 @@ export class SimulatedSubscription implements Subscription {
   #deliver(delivery: TransportDelivery): void {
     const point = `delivery of ${this.#role.place}`
     const fault = this.#world.faultAt(this.#instance, point, DELIVERY_FAULTS)
-    // Not within the broker's own call, which goes on with what it has at hand.
+    // Not within the broker's own call, which continues with its current state.
     const next = (then: () => void): void => void this.#world.timeline.after(0, then)
     if (fault?.kind === 'kill') return next(() => this.#world.kill(this.#instance))
     if (fault?.kind === 'drop') return next(() => this.lose('the connection to the broker is lost'))
@@ -145,7 +148,7 @@ export class SimulatedSubscription implements Subscription {
     }
   }
 
-  /** Signal for all loans of a group: they end in the same moment, as the contract of a transport requires. */
+  /** Signal for all loans of a group: they end at the same moment, as the contract of a transport requires. */
   #signalOf(loan: AbortSignal): AbortSignal {
     const known = this.#loans.get(loan)
     if (known !== undefined) return known
@@ -173,7 +176,7 @@ export class SimulatedSubscription implements Subscription {
     })
   }
 
-  /** Returns a delivery together with those behind it: otherwise they would be handled before it comes again. */
+  /** Returns a delivery together with the later ones: otherwise they would be handled before it is redelivered. */
   #release(delivery: TransportDelivery): void {
     this.#world.note(this.#instance.name, `release of ${this.#role.place}: ${delivery.position}`)
     const back = [delivery, ...this.#under]

@@ -1,11 +1,11 @@
 /**
- * Limits of a transaction that its client sets. The world keeps them in its own time: the timer that PostgreSQL starts for one of them
- * would stop PGlite permanently.
+ * Limits of a transaction set by its client. The world keeps them in its own time: the timer that PostgreSQL starts for such a
+ * limit would stop PGlite permanently.
  */
 import { DAY, HOUR, MINUTE, SECOND } from 'concordat/core'
 import type { EventQueue } from './event-queue.ts'
 
-/** From the last statement on. */
+/** Counted from the last statement. */
 export const IDLE = 'idle_in_transaction_session_timeout'
 const LIMITS = [IDLE, 'transaction_timeout'] as const
 export type Limit = (typeof LIMITS)[number]
@@ -34,7 +34,7 @@ export class TransactionTimeouts {
   #usedAtMs: number
   #isOver = false
 
-  /** @param end is told of the first one that is over */
+  /** @param end called with the first limit that is exceeded */
   constructor(timeline: EventQueue, end: (limit: Limit) => void) {
     this.#timeline = timeline
     this.#begunAtMs = timeline.nowMs
@@ -42,7 +42,7 @@ export class TransactionTimeouts {
     this.#end = end
   }
 
-  /** A statement came: from now on it is idle again. */
+  /** A statement arrived: the idle time starts again. */
   used(): void {
     this.#usedAtMs = this.#timeline.nowMs
   }

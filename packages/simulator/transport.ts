@@ -1,4 +1,4 @@
-/** The broker of the world: the memory transport, and between it and each instance a connection that has latency and breaks. */
+/** The broker of the world: the memory transport, connected to each instance by a connection that has latency and breaks. */
 import { type EncodedMessage, TransportError } from 'concordat/binder'
 import { systemClock } from 'concordat/core'
 import type {
@@ -26,7 +26,7 @@ const LATEST_COPY_MS = 2_000
 export class SimulatedTransport implements Transport {
   readonly name = 'memory'
   readonly features: TransportFeatures
-  /** A call that fails must not be followed by one that was under way beside it. */
+  /** A failed call must not be followed by one that was in progress at the same time. */
   readonly publishConcurrency = 1
   readonly waitsForRoom = true
   readonly #world: World
@@ -122,7 +122,7 @@ export class SimulatedTransport implements Transport {
     await runIn(this.#world.atServer, () => this.#inner.close())
   }
 
-  /** Resends of a producer without an answer: the same messages again, behind later ones. */
+  /** Resends of a producer without a response: the same messages again, behind later ones. */
   #publishAgain(messages: readonly EncodedMessage[], fault: SimulatedFault): void {
     this.#world.timeline.after(LATEST_COPY_MS * this.#world.faults.drawn(fault, 'copy'), () =>
       runIn(this.#world.atServer, () => this.#inner.publish(messages)),

@@ -1,8 +1,8 @@
 /**
- * A deterministic world: its time, its servers, its instances and what becomes of them. One thing happens at a time: `next`
- * takes what is next from the timeline, runs it, and waits until nothing more comes of it but what is on the timeline again.
+ * A deterministic world: its time, its servers, its instances and their fate. One thing happens at a time: `next` takes the next
+ * event from the timeline, runs it, and waits until all further effects are on the timeline again.
  *
- * Everything an instance asks for passes `call`, which is where faults are.
+ * All requests of instances pass through `call`, where faults are injected.
  */
 import { SECOND } from 'concordat/core'
 import { runIn, type Surroundings, turn } from './current-process.ts'
@@ -17,21 +17,21 @@ import { SimulatedProcess } from './simulated-process.ts'
 
 /** A request of an instance to a server. */
 export interface Call<T> {
-  /** Where in the code, as far as it can be seen from outside. */
+  /** Place in the code, as far as visible from outside. */
   readonly point: string
   readonly server: Server
   readonly faults: readonly FaultKind[]
-  /** Arrives after what went in before. */
+  /** Arrives after earlier requests of the lane. */
   readonly lane?: Lane | undefined
-  /** At the server. */
+  /** Runs at the server. */
   run(fault: SimulatedFault | undefined): T | Promise<T>
-  /** Runs `go` now or later: the server may have no time for it. @default now */
+  /** Runs `go` now or later: the server may be busy. @default now */
   admit?(go: () => Promise<void>): Promise<void> | undefined
-  /** Error for a caller without an answer. `isDone`: the request may have been carried out. */
+  /** Error for a caller without a response. `isDone`: the request may have been carried out. */
   lost(isDone: boolean): Error
   /** The connection of the caller is gone. */
   onDrop?(): void
-  /** The caller waits no longer for an answer; the request is still on its way. @default it waits */
+  /** The caller stops waiting for a response after this time; the request is still on its way. @default it waits */
   readonly answerMs?: number | undefined
 }
 
@@ -39,7 +39,7 @@ const LONGEST_FREEZE_MS = 30_000
 const LONGEST_ABSENCE_MS = 3_000
 const LATEST_START_MS = 5_000
 const TIMER_FAULTS: readonly FaultKind[] = ['kill', 'freeze']
-/** Turns of the event loop after each event: more than any code of ours takes for what it does without the world. */
+/** Turns of the event loop after each event: more than our code ever needs for work without the world. */
 const TURNS = 2
 /** Limit in real time for a thread's job after one event. */
 const LONGEST_JOB_MS = 30 * SECOND
@@ -52,7 +52,7 @@ export class World {
   readonly lines: string[] = []
   readonly servers = new Map<string, Server>()
   readonly instances = new Map<string, SimulatedProcess>()
-  /** For what runs at servers. */
+  /** For code that runs at servers. */
   readonly atServer: Surroundings
   #onDeath: (instance: SimulatedProcess, startsInMs: number) => void = () => {}
   #onReal: (wait: RealWait) => void = () => {}
@@ -69,7 +69,7 @@ export class World {
     }
   }
 
-  /** @returns false when nothing will ever happen */
+  /** @returns false if no event is left */
   async next(): Promise<boolean> {
     const run = this.timeline.next()
     if (run === undefined) return false
@@ -89,7 +89,7 @@ export class World {
     this.#onDeath = onDeath
   }
 
-  /** @param onReal is told when code of an instance waits for what the world cannot answer */
+  /** @param onReal called when code of an instance waits for something that the world cannot provide */
   onReal(onReal: (wait: RealWait) => void): void {
     this.#onReal = onReal
   }
@@ -120,7 +120,7 @@ export class World {
     this.note('world', 'healed')
   }
 
-  /** A fault of one of these kinds comes here and now, or none. */
+  /** A fault of one of these kinds that happens here and now, or none. */
   faultAt(instance: SimulatedProcess, point: string, kinds: readonly FaultKind[]): SimulatedFault | undefined {
     return this.faults.at(instance, point, kinds, this.timeline.nowMs)
   }
@@ -143,7 +143,7 @@ export class World {
     this.note(server.name, fault.kind === 'forget' ? 'restarts and has forgotten everything' : 'restarts')
   }
 
-  /** Asks a server for something; settles in the caller, unless that is gone by then. */
+  /** Sends a request to a server; settles in the caller, unless the caller is dead by then. */
   call<T>(instance: SimulatedProcess, call: Call<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (!instance.isAlive) return
@@ -188,7 +188,7 @@ export class World {
     })
   }
 
-  /** Brings an answer back, or the news that there is none in time. */
+  /** Delivers a response, or the information that there is none in time. */
   #answering<T>(
     instance: SimulatedProcess,
     call: Call<T>,
@@ -198,7 +198,7 @@ export class World {
     return (settle) => void instance.receive(this.faults.latencyMs(instance, call.point), settle)
   }
 
-  /** Until no code has anything left to do but wait for the world. */
+  /** Waits until all code only waits for the world. */
   async #quiet(): Promise<void> {
     let beganMs: number | undefined
     for (let n = 0; n < TURNS; n++) {

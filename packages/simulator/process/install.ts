@@ -1,6 +1,6 @@
 /**
- * What code asks of its process without being given it: the time, timers, random numbers. While histories are played, code that
- * runs in one gets those of its world; all other code of the process gets its own, as before.
+ * Replaces what code takes from its process: the time, timers, random numbers. While histories run, code of a history gets those
+ * of its world; all other code of the process gets its own, as before.
  */
 import { syncBuiltinESMExports } from 'node:module'
 import { virtualTimeIn } from 'concordat/extension'
@@ -11,7 +11,7 @@ import type { Restore } from './replace.ts'
 import { replacedTime } from './time.ts'
 import { replacedTimers } from './timers.ts'
 
-/** Puts the world's answers in place of the process's. @returns takes them away again */
+/** Installs the world's replacements. @returns a function that removes them */
 export function installWorld(): Restore {
   const undone = [...replacedTimers(), ...replacedTime(), ...replacedRandomness(), ...watchRealWaits()]
   undone.push(virtualTimeIn(() => surroundingsHere() !== undefined))

@@ -1,4 +1,7 @@
-/** Random numbers, as code of a world is given them: of its seed. Other code gets real ones, and so do wrong arguments, which it refuses. */
+/**
+ * Random numbers for code of a world, from its seed. Other code gets real ones; calls with invalid arguments are passed on to
+ * Node, which refuses them.
+ */
 import nodeCrypto from 'node:crypto'
 import { type Surroundings, surroundingsHere } from '../current-process.ts'
 import { type Restore, replace } from './replace.ts'
@@ -40,7 +43,7 @@ function uuidOr(real: typeof nodeCrypto.randomUUID) {
   }
 }
 
-/** Since Node 26. */
+/** Exists since Node 26. */
 function replacedUuid7(): Restore[] {
   const { randomUUIDv7: real } = nodeCrypto as { readonly randomUUIDv7?: (...args: unknown[]) => string }
   if (real === undefined) return []
@@ -100,7 +103,7 @@ function integerOr(real: typeof nodeCrypto.randomInt) {
   }
 }
 
-/** @param offset in elements, as `size` */
+/** @param offset in elements, like `size` */
 function filled<T extends Buffers>(here: Surroundings, view: T, offset = 0, size?: number): T {
   const all = ArrayBuffer.isView(view)
     ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength)

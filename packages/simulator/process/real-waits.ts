@@ -1,20 +1,21 @@
 /**
- * Requests of an instance's code to the process itself, which the world cannot answer. The world's time stands still during such a request, so
- * an answer would come at a moment of the history that no seed determines.
+ * Requests of an instance's code to the process itself, to which the world cannot respond. The world's time stands still during
+ * such a request, so its result would arrive at a moment of the history that no seed determines.
  *
  * - A *job* of a thread of this process (a file, a hash, a compression) has an end: the world waits for it.
  * - Anything *outside* of this process (a connection, an address, another process) fails the history.
- * - For the *rest* (a timer of the process's own, a port, a worker) it is unknown whether code waits for it: code that writes a log has such
- *   resources, too. They are reported when a history stands still.
+ * - For the *rest* (a timer of the process itself, a port, a worker) it is unknown whether code waits for it: code that writes a
+ *   log also has such resources. They are reported when a history stands still.
  *
- * Node's async hooks report each when it begins, and in whose code. `process.getActiveResourcesInfo()` reports neither that nor hashes.
+ * Node's async hooks report the start of each, and the code that started it. `process.getActiveResourcesInfo()` reports neither
+ * that nor hashes.
  */
 import { createHook } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { surroundingsHere } from '../current-process.ts'
 import { type Restore, replace } from './replace.ts'
 
-/** Something that was begun and has not called back. */
+/** Something that was started and has not called back. */
 export interface RealWait {
   /** The instance. */
   readonly who: string
@@ -36,16 +37,16 @@ const OUTSIDE: ReadonlySet<string> = new Set([
   'PROCESSWRAP',
 ])
 const REST: ReadonlySet<string> = new Set(['Timeout', 'MESSAGEPORT', 'WORKER', 'FSEVENTWRAP', 'STATWATCHER', 'UDPWRAP'])
-/** Where `fetch` tells of each request, also of one over a connection that is there already. */
+/** Channel on which `fetch` reports each request, including those over an existing connection. */
 const FETCHES = 'undici:request:create'
-/** Stays while many parts are compressed. */
+/** Exists as long as parts are compressed. */
 const COMPRESSION = 'ZLIB'
 
 const begun = new Map<number, Begun>()
-/** Web Crypto jobs, which hooks cannot tell from synchronous ones. */
+/** Web Crypto jobs, which hooks cannot distinguish from synchronous ones. */
 const promised = new Set<RealWait>()
 
-/** @returns ends it */
+/** @returns a function that ends it */
 export function watchRealWaits(): Restore[] {
   return [watchHooks(), watchFetch(), ...watchedSubtle()]
 }
@@ -103,7 +104,7 @@ export function forgetRealWaits(): void {
   promised.clear()
 }
 
-/** A job that a thread of this process is working on, if there is any. */
+/** A job that a thread of this process is working on, if any. */
 export function jobUnderWay(): RealWait | undefined {
   for (const each of promised) return each
   for (const [id, each] of begun) {

@@ -1,11 +1,11 @@
-/** Takes away what was put in place of something. */
+/** Removes a replacement. */
 export type Restore = () => void
 
 export function replace(target: object, name: PropertyKey, value: unknown): Restore {
   return put(target, name, { value, writable: true })
 }
 
-/** The same for what is computed each time it is read. */
+/** The same for a value that is computed each time it is read. */
 export function replaceGetter(target: object, name: PropertyKey, get: (this: unknown) => unknown): Restore {
   return put(target, name, { get })
 }

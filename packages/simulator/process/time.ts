@@ -1,4 +1,4 @@
-/** The time, as code of a world is told it. */
+/** The time as code of a world sees it. */
 import type { MeasureOptions, PerformanceMeasure } from 'node:perf_hooks'
 import { BEGINS_AT, type Surroundings, surroundingsHere } from '../current-process.ts'
 import { type Restore, replace, replaceGetter } from './replace.ts'
@@ -82,7 +82,7 @@ interface Formats {
   readonly formatToParts: { value(this: unknown, date: Time): Intl.DateTimeFormatPart[] }
 }
 
-/** Without a date they take that of now. */
+/** Without a date they use the current one. */
 function replacedFormats(): Restore[] {
   const { prototype } = Intl.DateTimeFormat
   const real = Object.getOwnPropertyDescriptors(prototype) as unknown as Formats

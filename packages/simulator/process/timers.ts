@@ -1,4 +1,4 @@
-/** Timers, as code of a world has them: of its time, and ended with its instance. */
+/** Timers as code of a world sees them: in its time, and ended with its instance. */
 import timers from 'node:timers'
 import timersPromises from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -116,7 +116,7 @@ function ticksOr(real: typeof timersPromises.setInterval) {
     surroundingsHere() === undefined ? real(delayMs, value as T, options) : ticks(delayMs, value as T, options.signal)
 }
 
-/** Ticks that fell due without a reader come at once, as with the process's own. */
+/** Ticks that became due without a reader are delivered at once, as with Node's own. */
 async function* ticks<T>(delayMs: number, value: T, signal: AbortSignal | undefined): AsyncGenerator<T> {
   let due = 0
   let wake = (): void => {}
@@ -147,7 +147,7 @@ function timeoutSignalOr(real: typeof AbortSignal.timeout) {
   }
 }
 
-/** The rejection of the process's own sleeps. */
+/** The rejection of Node's own sleeps. */
 function abortError(signal: AbortSignal | undefined): Error {
   const error = new Error('The operation was aborted', { cause: signal?.reason })
   error.name = 'AbortError'

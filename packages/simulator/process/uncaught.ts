@@ -2,8 +2,8 @@ import { surroundingsHere } from '../current-process.ts'
 import type { Restore } from './replace.ts'
 
 /**
- * Receives uncaught exceptions of a world's code, which would otherwise end this process. Those of other code go to their own listeners;
- * without any they would end the process, and are reported here, too.
+ * Receives uncaught exceptions of a world's code, which would otherwise end this process. Exceptions of other code go to their
+ * own listeners; without listeners they would end the process, and are also reported here.
  */
 export function hearUncaught(hear: (invariant: string, reason: unknown) => void): Restore {
   const listeners = [
