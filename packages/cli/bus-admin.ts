@@ -1,4 +1,4 @@
-/** Events to instances over the bus, without the code of any of them: the operator joins it, asks, and leaves. */
+/** Sends events to instances over the bus, without their code: the operator joins the bus, sends, and leaves. */
 
 import { randomUUID } from 'node:crypto'
 import { createBinder } from 'concordat/binder'
@@ -25,36 +25,42 @@ import type { ClusterAdmin } from './cluster-admin.ts'
 import type { Address, OperatorTrail, ReportWatchOptions } from './engine-types.ts'
 import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
 
-/** How the services of a bus were set up. */
+/** How the services of a bus are configured. */
 export interface OperatedBus {
   /** Same as the option of `createBus`. @default 'concordat.bus' */
   readonly channel?: string | undefined
   /** Same as the option of `createBus`: a signed bus drops unsigned messages. @default not signed */
   readonly secret?: string | readonly string[] | undefined
-  /** The cluster whose members the instances are, where the bus takes them from a membership. @default what they say on the bus */
+  /**
+   * The cluster whose members the instances are, if the bus takes them from a membership. @default the instances report
+   * themselves on the bus
+   */
   readonly cluster?: string | undefined
 }
 
-/** How long instances are listened for. */
+/** How long to listen for instances. */
 export interface BusListening {
   /**
-   * How long instances have to answer the call for presence. More for a slow broker. With a `cluster` there is no wait.
-   * @default 2 seconds
+   * How long instances may take to report their presence. Use more for a slow broker. With a `cluster` there is no wait. @default
+   * 2 seconds
    */
   readonly listenMs?: number | undefined
 }
 
 /** An event for some instances. */
 export interface BusOrder extends OperatorNote, BusListening {
-  /** `refresh`, `set-log-level`, `pause-binding`, `resume-binding`, `config-changed`, `shutdown`; else the name of an event of the services. */
+  /**
+   * `refresh`, `set-log-level`, `pause-binding`, `resume-binding`, `config-changed`, `shutdown`, or the name of an event of the
+   * services.
+   */
   readonly event: string
   /** JSON. @default {} */
   readonly payload?: unknown
   /** `orders:**`, `orders:eu:*`, `orders:eu:orders-1`, `**`. */
   readonly to: string
-  /** How long answers are waited for. @default 5 seconds */
+  /** How long to wait for replies. @default 5 seconds */
   readonly timeoutMs?: number | undefined
-  /** Says who would be asked, and sends nothing. @default true */
+  /** Reports who would be addressed, and sends nothing. @default true */
   readonly dryRun?: boolean | undefined
 }
 
@@ -68,22 +74,24 @@ export interface BusReport extends Acknowledgement {
   readonly addressed: readonly string[]
 }
 
-/** Looks at a bus, and sends to it. What it sends is in `audit`. */
+/** Reads from a bus, and sends to it. Sent events are recorded in `audit`. */
 export interface BusAdmin {
   /**
-   * Who is on the bus now: the instances are asked.
-   * @throws OperatorTransportMissing, TransportError when the bus's channels are not there: no instance has joined it yet; `bus.not_ready`
+   * The instances currently on the bus, which are asked to report.
+   * @throws OperatorTransportMissing, TransportError if the bus's channels do not exist because no instance has joined it yet;
+   * `bus.not_ready`
    */
   members(options?: BusListening): Promise<readonly Address[]>
   /**
-   * Sends an event and waits for the answers; who is `missing` may have done it or not.
-   * @throws as `members`; `bus.address`, SchemaError, `core.tables_missing` before anything was sent; SendError, OperatorOutcomeNotKept
+   * Sends an event and waits for the replies; `missing` instances may or may not have handled it.
+   * @throws the errors of `members`; `bus.address`, SchemaError, `core.tables_missing` before anything was sent; SendError,
+   * OperatorOutcomeNotKept
    */
   send(order: BusOrder): Promise<BusReport>
   /**
-   * All instances of all services on the bus, each for itself and summed: they report until the watch is closed, which has a
-   * connection of its own. `to` means some only.
-   * @throws as `members`; `bus.address`
+   * All instances of all services on the bus, individually and as totals: they report until the watch, which has its own
+   * connection, is closed. `to` selects some of them.
+   * @throws the errors of `members`; `bus.address`
    */
   watch(options?: ReportWatchOptions): Promise<InstanceWatch>
 }
@@ -115,7 +123,7 @@ const MAX_LISTEN_MS = 60 * SECOND
 const READY_MS = 20 * SECOND
 const MAX_TIMEOUT_MS = 10 * 60 * SECOND
 
-/** @throws TypeError naming the option, never showing the secret */
+/** @throws TypeError with the name of the option, without the secret */
 export function requireBus(path: string, bus: OperatedBus): OperatedBus {
   refuseUnknown(path, bus, BUS_NAMES)
   if (bus.channel !== undefined) checkName(`${path}.channel`, bus.channel, 180)
@@ -152,7 +160,7 @@ export class TransportBusAdmin implements BusAdmin {
     const timeoutMs = requireInteger(`${path}.timeoutMs`, order.timeoutMs ?? TIMEOUT_MS, 1, MAX_TIMEOUT_MS)
     const event = eventOf(`${path}.event`, order.event)
     const { to, payload = {}, dryRun = true } = order
-    // A pattern that is none, or a payload that does not fit, must not wait for a broker.
+    // An invalid pattern or payload must be reported without waiting for a broker.
     matchesAddress(to, 'nobody:here:yet')
     await validate(event.name, event.schema, payload)
     await this.#host.trail.requireReady()
@@ -247,7 +255,7 @@ async function othersOf(bus: Bus): Promise<readonly Address[]> {
   return others.toSorted((a, b) => (formatAddress(a) < formatAddress(b) ? -1 : 1))
 }
 
-/** `**` is meant for the services: the operator is on the bus for this moment only. */
+/** `**` addresses the services: the operator is only on the bus for this moment. */
 function withoutSelf({ address: own }: Bus, { id, acked, failed, ignored, missing }: Acknowledgement): Acknowledgement {
   const others = (addresses: readonly string[]): readonly string[] => addresses.filter((address) => address !== own)
   return {
@@ -263,7 +271,10 @@ function listenMs(path: string, { listenMs: given = LISTEN_MS }: BusListening): 
   return requireInteger(`${path}.listenMs`, given, 0, MAX_LISTEN_MS)
 }
 
-/** Target for the audit. Of a binding event its binding, too; of other events nothing, since their payload may be secret. */
+/**
+ * Target for the audit. For a binding event it includes the binding; other events are left out, because their payload may be
+ * secret.
+ */
 function targetOf(event: BusEvent, to: string, payload: unknown): string {
   if (event !== BUILT_IN['pause-binding'] && event !== BUILT_IN['resume-binding']) return to
   return `${to} ${(payload as { readonly binding: string }).binding}`

@@ -1,4 +1,4 @@
-/** Members and shared state, read as their store has them, without joining. */
+/** Members and shared state, read from their store without joining. */
 
 import { type ClusterStore, requireText } from 'concordat/extension'
 import type { MemberRecord } from './engine-types.ts'
@@ -6,10 +6,10 @@ import type { MemberRecord } from './engine-types.ts'
 /** The members of a cluster store that the operator uses. */
 export type OperatedCluster = Pick<ClusterStore, 'members' | 'read'>
 
-/** A member, as the store has it. */
+/** A member, as stored. */
 export interface MemberLine {
   readonly instance: string
-  /** Rises with every join in the cluster. */
+  /** Increases with every join in the cluster. */
   readonly generation: number
   readonly status: 'alive' | 'suspect'
   readonly service: string | null
@@ -28,11 +28,14 @@ export interface StateLine {
   readonly boundTo: string | null
 }
 
-/** Looks at a cluster. */
+/** Reads a cluster. */
 export interface ClusterAdmin {
-  /** Members by instance; none for a cluster that the store does not know. @throws OperatorStoreMissing, `cluster.store_unavailable` */
+  /**
+   * Members by instance; none for a cluster that the store does not know. @throws OperatorStoreMissing,
+   * `cluster.store_unavailable`
+   */
   members(cluster: string): Promise<readonly MemberLine[]>
-  /** By key, without deleted ones. @throws as `members` */
+  /** By key, without deleted ones. @throws the errors of `members` */
   state(cluster: string, state: string): Promise<readonly StateLine[]>
 }
 
@@ -75,7 +78,7 @@ function lineOf({ instance, generation, status, joinedAt, json }: MemberRecord):
   }
 }
 
-/** Text that is no JSON was written by another program: it is shown unchanged. */
+/** Text that is not JSON was written by another program: it is shown unchanged. */
 function parsed(json: string): unknown {
   try {
     return JSON.parse(json)

@@ -3,7 +3,7 @@ import { type Clock, SECOND } from 'concordat/core'
 import { within } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
-/** All that `authorize` is asked about. `view` is everything that is shown without payloads. */
+/** All actions passed to `authorize`. `view` covers everything that is shown without payloads. */
 export const CONSOLE_ACTIONS = Object.freeze([
   'view',
   'payloads',
@@ -29,21 +29,21 @@ export type ConsoleAction = (typeof CONSOLE_ACTIONS)[number]
 
 /** Argument of `authorize`. */
 export interface ConsoleQuestion {
-  /** Its body is not to be read. */
+  /** Its body must not be read. */
   readonly request: Request
   readonly action: ConsoleAction
-  /** Same as `AuditLine.target`; `undefined` when the page asks which buttons to show, or before a bulk action. */
+  /** Same as `AuditLine.target`; `undefined` if the page asks which buttons to show, or before a bulk action. */
   readonly target?: string | undefined
 }
 
 /** The user, and the decision. */
 export interface ConsoleAnswer {
-  /** Stands in the audit. */
+  /** Recorded in the audit. */
   readonly user: string
   readonly allow: boolean
 }
 
-/** `undefined`: an unknown user. An exception, or no answer within 5 seconds, is a no. */
+/** `undefined`: an unknown user. An exception, or no result within 5 seconds, means no. */
 export type ConsoleAuthorize = (
   question: ConsoleQuestion,
 ) => ConsoleAnswer | undefined | Promise<ConsoleAnswer | undefined>
@@ -64,7 +64,7 @@ export class Access {
     return this.#authorize === undefined
   }
 
-  /** @returns who it is. @throws Problem 401, 403 */
+  /** @returns the user. @throws Problem 401, 403 */
   async require(request: Request, action: ConsoleAction, target?: string): Promise<string> {
     const answer = await this.#ask({ request, action, target })
     if (answer === undefined) throw new Problem(401, 'console.unauthenticated', 'sign in where this console is mounted')

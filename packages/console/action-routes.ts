@@ -1,4 +1,4 @@
-/** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
+/** Action routes, one each. Each action is authorized for its exact target, requires a reason, and is recorded in the audit. */
 
 import type { ChosenSaga, DeadLetterProgress, SagaBulkReport } from '@concordat/cli'
 import { requireText } from 'concordat/extension'
@@ -9,13 +9,13 @@ import { Problem } from './problem.ts'
 import { type Backend, branchIn, inTurn, lettersTarget, letterTarget, lookInTurn, placeIn } from './read-routes.ts'
 import { letterPayload, letterView, rowPayload, sagaPayload } from './redacted-views.ts'
 
-/** An action, before it is done. */
+/** An action before its execution. */
 export interface Deed {
   readonly action: ConsoleAction
   readonly target: string
-  /** `run` asks for each of its targets; before it only the action has to be allowed. */
+  /** `run` authorizes each of its targets; before it, only the action must be allowed. */
   readonly asksEach?: boolean | undefined
-  /** Has to be allowed as well. */
+  /** Must be allowed as well. */
   readonly also?: { readonly action: ConsoleAction; readonly target: string } | undefined
   /** Nothing is changed. */
   readonly isDryRun: boolean
@@ -26,7 +26,7 @@ export interface Deed {
 
 /** Result of a bulk action, without the sagas that the user may not settle. */
 export interface AllowedBulkReport extends SagaBulkReport {
-  /** Number of those sagas: nothing was done there. */
+  /** Number of those sagas: nothing was done to them. */
   readonly notAllowed: number
 }
 
@@ -39,7 +39,7 @@ const MAX_LETTERS = 10_000
 const MAX_LISTED = 1_000
 /** Limit of a reading, including messages that it skips. */
 const LOOK = { lookAtBytes: 32 * 1_024 * 1_024 }
-/** Letters that are gone through for a page. */
+/** Number of letters that are read for a page. */
 const PAGE = { ...LOOK, lookAt: 1_000 }
 
 const WRITES: Readonly<Record<string, Write>> = {
@@ -63,7 +63,7 @@ const WRITES: Readonly<Record<string, Write>> = {
   payload: showPayload,
 }
 
-/** @throws Problem 404; TypeError / RangeError naming the field */
+/** @throws Problem 404; TypeError / RangeError with the name of the field */
 export function deedOf(name: string, backend: Backend, fields: Fields, request: Request): Deed {
   if (!Object.hasOwn(WRITES, name)) throw new Problem(404, 'console.not_found', 'there is no such action')
   return (WRITES[name] as Write)(backend, fields, request)
@@ -137,7 +137,7 @@ function lookAtLetters(backend: Backend, fields: Fields, request: Request): Deed
       const words = await access.may(request, 'payloads', letterTarget(place, letter.id))
       return letterView(letter, place.channel, words, redact)
     })
-    // The number read is the better count: a reading's mark counts as a message until it is read over.
+    // The number read is the better count: the mark of a reading counts as a message until it is read.
     const isFiltered = filter.code !== undefined || filter.id !== undefined
     const isAll = !isFiltered && after === undefined && next === null
     return { count: isAll ? letters.length : counted, letters: await Promise.all(views), next }
@@ -194,7 +194,9 @@ function settleUndo({ operator }: Backend, fields: Fields): Deed {
   })
 }
 
-/** An event on the bus: each instance that is meant does it, or says why not. What an instance says in words stays here. */
+/**
+ * An event on the bus: each addressed instance does it, or reports why not. The texts reported by instances are not passed on.
+ */
 function pauseOrResume({ operator }: Backend, fields: Fields): Deed {
   const verb = fields.oneOf('do', ['pause', 'resume'])
   const [to, binding] = [fields.text('to'), fields.text('binding')]
@@ -207,7 +209,7 @@ function pauseOrResume({ operator }: Backend, fields: Fields): Deed {
   })
 }
 
-/** The look stands in the audit before anything is read. */
+/** The access is recorded in the audit before anything is read. */
 function showPayload(backend: Backend, fields: Fields): Deed {
   const { operator, redact } = backend
   const reason = fields.optionalText('reason') ?? 'looked at the payload'

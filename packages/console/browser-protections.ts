@@ -4,7 +4,7 @@ import { Problem } from './problem.ts'
 
 export const CSRF_HEADER = 'x-concordat-csrf'
 
-/** Headers of every response. The page loads resources of the console only. */
+/** Headers of every response. The page only loads resources of the console. */
 export const HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
@@ -20,8 +20,8 @@ export const HEADERS: Readonly<Record<string, string>> = {
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 /**
- * Another name that leads to this address (DNS rebinding) would make a stranger's page the same origin as the console.
- * @param allowed names without a port, or with one
+ * Another name that resolves to this address (DNS rebinding) would give an attacker's page the same origin as the console.
+ * @param allowed names without or with a port
  * @throws Problem 421
  */
 export function checkHost(request: Request, allowed: readonly string[]): void {
@@ -30,14 +30,16 @@ export function checkHost(request: Request, allowed: readonly string[]): void {
   throw new Problem(421, 'console.wrong_host', 'this name is not one of `allowedHosts` of createConsole')
 }
 
-/** Also for what is only read: a page of another site could not see the answer, and would cost the same. @throws Problem 403 */
+/**
+ * Also for read requests: a page of another site could not see the response, but would cause the same load. @throws Problem 403
+ */
 export function checkSite(request: Request): void {
   const site = request.headers.get('sec-fetch-site')
   if (site === null || site === 'same-origin' || site === 'none') return
   throw new Problem(403, 'console.cross_site', 'asked from another site')
 }
 
-/** On plain HTTP that is not loopback, browsers send no `Sec-Fetch-Site`: then `Origin` has to be ours. @throws Problem */
+/** On plain HTTP to a host other than loopback, browsers send no `Sec-Fetch-Site`: `Origin` must then be ours. @throws Problem */
 export function checkPost(request: Request): void {
   if (!/^application\/json\s*(?:;|$)/i.test(request.headers.get('content-type') ?? ''))
     throw new Problem(415, 'console.not_json', 'expected content-type: application/json')
@@ -48,7 +50,7 @@ export function checkPost(request: Request): void {
   if (!isOurs) throw new Problem(403, 'console.cross_site', 'asked from another site')
 }
 
-/** A token that only our page can read, and has to send with each action. */
+/** A token that only our page can read, and must send with each action. */
 export class CsrfTokens {
   readonly #secret: string
 
@@ -72,7 +74,7 @@ export class CsrfTokens {
 const MAX_POSTS = 20
 const WINDOW_MS = 1_000
 
-/** At most 20 actions in a second of one user. */
+/** At most 20 actions per second and user. */
 export class Pace {
   readonly #counts = new Map<string, number>()
   #since = 0

@@ -1,6 +1,6 @@
 /**
- * A page over the operator API, as a Fetch handler for any server. It can do nothing that the operator cannot, and does
- * nothing that `authorize` does not allow.
+ * A page over the operator API, as a Fetch handler for any server. It can do nothing that the operator cannot, and does nothing
+ * that `authorize` does not allow.
  */
 import type { ConsoleAction } from './access.ts'
 import { deedOf } from './action-routes.ts'
@@ -17,12 +17,12 @@ import { Streams } from './stream.ts'
 export interface Console {
   /** Never rejects. */
   (request: Request): Promise<Response>
-  /** Ends the streams, which would keep a server from closing. What comes later is answered all the same. */
+  /** Ends the streams, which would keep a server from closing. Later requests are still answered. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function createConsole(options: ConsoleOptions): Console {
   const server = new ConsoleServer(resolveConsole(options))
   const close = (): Promise<void> => server.close()
@@ -73,7 +73,7 @@ class ConsoleServer {
     if (request.method !== 'GET') throw new Problem(405, 'console.read_only', 'expected GET')
     if (!this.#page.has(name)) throw new Problem(404, 'console.not_found', 'there is nothing here')
     const { access } = this.#console.backend
-    // A session begins with the page, which holds no data. Without sessions the page itself needs permission.
+    // A session starts with the page, which contains no data. Without sessions, the page itself needs permission.
     if (this.#console.session === undefined) await access.require(request, 'view')
     return this.#page.read(name)
   }
@@ -105,7 +105,7 @@ class ConsoleServer {
       try {
         return session.exchange(token, basePath)
       } catch (error) {
-        // The right token is never too many: another program on this machine could keep its owner out.
+        // The right token is never limited: otherwise another program on this machine could lock out its owner.
         this.#pace.take('', backend.clock.monotonic())
         throw error
       }
@@ -122,7 +122,7 @@ class ConsoleServer {
     return json(isDryRun ? await work() : await this.#told({ action, target, by, reason: why }, work))
   }
 
-  /** The audit is the operator's, in the database; the log and `onAction` hear of it as well. */
+  /** The operator writes the audit in the database; the log and `onAction` receive the action as well. */
   async #told(
     said: { readonly action: ConsoleAction; readonly target: string; readonly by: string; readonly reason: string },
     work: () => Promise<unknown>,
@@ -146,7 +146,7 @@ function json(value: unknown): Response {
   return Response.json(value ?? null, { headers: HEADERS })
 }
 
-/** Relative, for a proxy in front may have another prefix. */
+/** Relative, because a proxy in front may use another prefix. */
 function redirect(basePath: string): Response {
   const last = basePath.split('/').at(-2) ?? ''
   return new Response(null, { status: 308, headers: { ...HEADERS, location: `./${last}/` } })

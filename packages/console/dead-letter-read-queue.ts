@@ -1,4 +1,4 @@
-/** Looks at the letters of one group, one after the other: two readers of a queue would each get half of it, and wait. */
+/** Reads the letters of one group one after the other: two readers of a queue would each get half of it, and wait. */
 import { Problem } from './problem.ts'
 
 const MAX_WAITING = 5
@@ -7,7 +7,7 @@ export class DeadLetterReadQueue {
   readonly #last = new Map<string, Promise<unknown>>()
   readonly #waiting = new Map<string, number>()
 
-  /** @throws Problem 429 when too many wait for the same */
+  /** @throws Problem 429 if too many wait for the same key */
   async take<T>(key: string, work: () => Promise<T>): Promise<T> {
     const waiting = this.#waiting.get(key) ?? 0
     if (waiting > MAX_WAITING) throw new Problem(429, 'console.too_many', `${waiting} others look there already: wait`)

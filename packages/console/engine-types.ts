@@ -1,4 +1,4 @@
-/** Types of the engine that no subpath names: read off the functions and objects that take or return them. */
+/** Types of the engine that no subpath exports: derived from the functions and objects that take or return them. */
 import type { Binder, redrive } from 'concordat/binder'
 import type { Bus } from 'concordat/bus'
 import type { Locks } from 'concordat/locks'

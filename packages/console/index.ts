@@ -1,5 +1,5 @@
 /**
- * A page to see and settle what waits for a person: mounted in any server, or alone with `npx concordat console`.
+ * A page to see and settle everything that needs an operator: mounted in any server, or alone with `npx concordat console`.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** Reads requests: bounded, and each field of the required kind. */
+/** Reads requests: limited in size, with each field of the required type. */
 import { invalidOption, requireText } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
@@ -29,13 +29,16 @@ export function queryOf(url: string): Fields {
   return new Fields(Object.fromEntries(new URL(url).searchParams))
 }
 
-/** No database can be asked for a NUL. */
+/** Databases accept no NUL in parameters. */
 function storable(name: string, text: string): string {
   if (text.includes('\0')) throw invalidOption(name, text, 'a text without NUL')
   return text
 }
 
-/** Fields of a body, or of a query, where all values are text. Each getter throws a TypeError or RangeError that names the field. */
+/**
+ * Fields of a body, or of a query, where all values are text. Each getter throws a TypeError or RangeError with the name of the
+ * field.
+ */
 export class Fields {
   readonly #values: Readonly<Record<string, unknown>>
 
@@ -52,7 +55,7 @@ export class Fields {
     return value === undefined || value === null || value === '' ? undefined : storable(name, requireText(name, value))
   }
 
-  /** At most `max`: a list is a page, not a store. */
+  /** At most `max`, because a list is one page. */
   count(name: string, max: number, otherwise: number): number {
     return this.optionalCount(name, max) ?? otherwise
   }
@@ -84,7 +87,7 @@ export class Fields {
     throw invalidOption(name, value, 'an object')
   }
 
-  /** @returns `undefined` without it */
+  /** @returns `undefined` without the field */
   optionalList(name: string, max: number): readonly unknown[] | undefined {
     const value = this.#own(name)
     if (value === undefined || value === null) return undefined

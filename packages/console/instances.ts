@@ -5,11 +5,11 @@ import { type Clock, type Logger, SECOND } from 'concordat/core'
 import { within } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
-/** Ends the watch after this long without a request. */
+/** Ends the watch after this time without a request. */
 const IDLE_MS = 20 * SECOND
-/** A bus that is not there is not asked for at each look. */
+/** A missing bus is not tried again at each view. */
 const AGAIN_MS = 15 * SECOND
-/** Limit for closing: a server that does not answer keeps no process. The watch is closed once it has opened. */
+/** Time limit for closing: a server that does not respond keeps no process alive. The watch is closed once it has opened. */
 const CLOSE_MS = 1 * SECOND
 
 interface Failed {
@@ -31,12 +31,12 @@ export class ConsoleInstances {
     this.#logger = logger
   }
 
-  /** @throws Problem 503 while the bus is away, what opening it throws */
+  /** @throws Problem 503 while the bus is unavailable, and the errors of opening it */
   async view(): Promise<InstancesView> {
     return (await this.#opened()).view()
   }
 
-  /** @throws Problem 404, and as `view` */
+  /** @throws Problem 404, and the errors of `view` */
   async bindingsOf(address: string) {
     const found = (await this.#opened()).bindingsOf(address)
     if (found === undefined) throw new Problem(404, 'console.not_found', 'this instance has not reported')
@@ -67,7 +67,7 @@ export class ConsoleInstances {
     return watch
   }
 
-  /** Forgotten when it fails, unless another one took its place meanwhile. */
+  /** Removed when it fails, unless another one has replaced it. */
   #begin(): Promise<InstanceWatch> {
     const opening = this.#open()
     this.#watch = opening

@@ -1,9 +1,9 @@
 /**
- * Access for a console that runs alone: a token that is printed once, brought by the browser in the fragment of the address
- * (which no server and no proxy sees), and changed for a cookie and a key. It works once, unless it is one of your own.
+ * Access for a console that runs alone: a token that is printed once, sent by the browser in the fragment of the address (which
+ * no server or proxy sees), and exchanged for a cookie and a key. It works once, unless it is your own.
  *
- * Browsers send a cookie to every port of a host, so the cookie alone opens nothing: each request also has to bring the key in a
- * header. The page keeps it in storage, which belongs to one port.
+ * Browsers send a cookie to every port of a host, so the cookie alone grants no access: each request must also send the key in a
+ * header. The page keeps the key in storage, which belongs to one port.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Clock, HOUR, systemClock } from 'concordat/core'
@@ -14,11 +14,11 @@ import { Problem } from './problem.ts'
 
 /** Rights and user of a session. */
 export interface OneTimeSessionOptions {
-  /** Who: stands in the audit. */
+  /** Name of the user, recorded in the audit. */
   readonly user: string
-  /** May this be done? `view` always may. @default everything may */
+  /** Tells whether the action is allowed; `view` always is. @default everything is allowed */
   readonly allow?: ((action: ConsoleAction) => boolean) | undefined
-  /** Names of cookies do not tell ports apart: put the port in it. @default 'concordat-console' */
+  /** Names of cookies do not distinguish ports: include the port. @default 'concordat-console' */
   readonly cookie?: string | undefined
   /** Your own token, of at least 32 characters: each holder can sign in repeatedly. @default a token that works once */
   readonly token?: string | undefined
@@ -26,12 +26,12 @@ export interface OneTimeSessionOptions {
   readonly clock?: Clock | undefined
 }
 
-/** Give it to `createConsole` as `session`. */
+/** Pass it to `createConsole` as `session`. */
 export interface OneTimeSession {
   /** For the fragment: `http://127.0.0.1:4180/#token=...`. */
   readonly token: string
   readonly authorize: ConsoleAuthorize
-  /** The cookie and the key for the token. @throws Problem 401 */
+  /** Returns the cookie and the key for the token. @throws Problem 401 */
   exchange(token: string, path: string): Response
 }
 
@@ -39,11 +39,11 @@ export const SESSION_HEADER = 'x-concordat-session'
 const LIFE_MS = 12 * HOUR
 const MAX_SESSIONS = 100
 const MIN_TOKEN = 32
-/** Characters that the name of a cookie may have (RFC 6265). */
+/** Characters allowed in the name of a cookie (RFC 6265). */
 const COOKIE = /^[\w!#$%&'*+.^`|~-]+$/
 const NAMES = optionNames<OneTimeSessionOptions>({ user: true, allow: true, cookie: true, token: true, clock: true })
 
-/** 256 random bits each; nothing is written down. @throws TypeError, RangeError naming the option */
+/** 256 random bits each; nothing is stored on disk. @throws TypeError, RangeError with the name of the option */
 export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
   refuseUnknown('oneTimeSession', options, NAMES)
   const { clock = systemClock } = options

@@ -29,39 +29,39 @@ export interface ConsoleEvent {
   readonly target: string
   readonly by: string
   readonly reason: string
-  /** The code of the error; `undefined` when it was done. */
+  /** The code of the error; `undefined` if it was done. */
   readonly failed?: string | undefined
 }
 
 /** Options of `createConsole`. */
 export interface ConsoleOptions {
-  /** Everything that the console shows and does. */
+  /** Source of all data and actions of the console. */
   readonly operator: Operator
-  /** Permissions. @default reading is open to all clients that reach it; actions and payloads are refused */
+  /** Permissions. @default reading is open to all clients that reach the console; actions and payloads are refused */
   readonly authorize?: ConsoleAuthorize | undefined
-  /** In place of `authorize`, for a console that runs alone. */
+  /** Instead of `authorize`, for a console that runs alone. */
   readonly session?: OneTimeSession | undefined
-  /** The path that it is mounted at. @default '/' */
+  /** The path at which it is mounted. @default '/' */
   readonly basePath?: string | undefined
-  /** Names under which it is reached, `ops.example.com` or with a port; loopback always is. @default [] */
+  /** Names under which it is reached, `ops.example.com` or with a port; loopback is always allowed. @default [] */
   readonly allowedHosts?: readonly string[] | undefined
-  /** Shown above, such as the environment. @default 'concordat' */
+  /** Shown at the top, such as the environment. @default 'concordat' */
   readonly title?: string | undefined
-  /** Services or their declarations: for the picture, and for groups that the database does not know. @default [] */
+  /** Services or their declarations: for the topology, and for groups that the database does not know. @default [] */
   readonly services?: readonly Describable[] | undefined
-  /** Groups that may have dead letters, beside those that are declared or in the database. @default [] */
+  /** Groups that may have dead letters, in addition to declared ones and those in the database. @default [] */
   readonly places?: readonly DeadLetterPlace[] | undefined
-  /** Whose members are shown, beside those that are declared. @default [] */
+  /** Clusters whose members are shown, in addition to declared ones. @default [] */
   readonly clusters?: readonly string[] | undefined
   /** Bindings of this process, with their counters: `() => binder.bindings()`. @default none */
   readonly bindings?: (() => readonly BindingStatus[]) | undefined
-  /** Hides parts of payloads, beside what has the name of a secret. */
+  /** Hides parts of payloads, in addition to values with secret names. */
   readonly redact?: Redact | undefined
-  /** Told of every action after it; what it throws is dropped. The audit is in the database. */
+  /** Called after every action; its errors are ignored. The audit is in the database. */
   readonly onAction?: ((event: ConsoleEvent) => void) | undefined
-  /** For the tokens of the page; the same in all processes behind one address. @default random */
+  /** Secret for the tokens of the page; the same in all processes behind one address. @default random */
   readonly secret?: string | undefined
-  /** Folder of the built page, where a bundler moved this module away from it. @default in the package */
+  /** Folder of the built page, if a bundler moved this module away from it. @default the folder in the package */
   readonly page?: string | undefined
   /** @default stderrLogger */
   readonly logger?: Logger | undefined
@@ -100,7 +100,7 @@ const NAMES = optionNames<ConsoleOptions>({
 const PATH = 'createConsole'
 const MIN_SECRET = 32
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function resolveConsole(options: ConsoleOptions): ResolvedConsole {
   refuseUnknown(PATH, options, NAMES)
   const { session, onAction, page, secret = randomBytes(32).toString('base64url') } = options
@@ -159,7 +159,7 @@ function quietly(onAction: ConsoleOptions['onAction']): (event: ConsoleEvent) =>
     try {
       onAction?.(event)
     } catch {
-      // The action is done and kept: a listener changes nothing of that.
+      // The action is done and recorded: a failing listener does not change that.
     }
   }
 }

@@ -1,4 +1,4 @@
-/** The page: files that hold no data, the same for everybody. */
+/** The page: files that contain no data, the same for everybody. */
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
@@ -16,7 +16,7 @@ export class PageFiles {
   readonly #folder: URL | undefined
   readonly #known = new Map<string, Uint8Array<ArrayBuffer>>()
 
-  /** @param folder of a page that was built. @default the one in the package */
+  /** @param folder of a built page. @default the folder in the package */
   constructor(folder: string | undefined) {
     this.#folder = folder === undefined ? packaged() : pathToFileURL(folder.endsWith('/') ? folder : `${folder}/`)
   }
@@ -25,7 +25,7 @@ export class PageFiles {
     return Object.hasOwn(FILES, name)
   }
 
-  /** @throws Problem 503 when it was not built */
+  /** @throws Problem 503 if it was not built */
   async read(name: string): Promise<Response> {
     const body = this.#known.get(name) ?? (await this.#load(name))
     this.#known.set(name, body)
@@ -43,7 +43,7 @@ export class PageFiles {
   }
 }
 
-/** Also works from the sources. `undefined` where the package is not: in another program's bundle. */
+/** Also works from the sources. `undefined` if the package is missing: in another program's bundle. */
 function packaged(): URL | undefined {
   try {
     const manifest = createRequire(import.meta.url).resolve('@concordat/console/package.json')

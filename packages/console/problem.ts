@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** The body of an answer that is not good. */
+/** The body of an error response. */
 export interface ProblemBody {
   readonly code: string
   readonly message: string
@@ -36,7 +36,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'cluster.store_unavailable': 503,
   'binder.transport': 503,
   'bus.address': 422,
-  // A result that was given for a step.
+  // A result that was set for a step.
   'core.codec': 422,
   'core.schema': 422,
   'saga.payload_too_large': 422,
@@ -52,14 +52,14 @@ const AWAY = /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|AI_AGA
 const DENIED = '42501'
 const NO_RIGHT = 'the role of the console lacks a right on the tables: npx concordat doctor lists what it lacks'
 
-/** Public part of an error. The text of a foreign error goes to the log only: it may contain values. */
+/** Public part of an error. The text of a foreign error is only logged, because it may contain values. */
 export function problemOf(error: unknown, logger: Logger): Problem {
   if (error instanceof Problem) return error
   const { message } = toError(error)
   const { code: given } = (error ?? {}) as { readonly code?: unknown }
   const code = typeof given === 'string' ? given : ''
   const text = withoutSecrets(message.split('\n')[0] ?? '')
-  // Its message holds values of rows, which are shown by a look only.
+  // Its message contains values of rows, which are only shown by a separate action.
   if (code === 'saga.undo_conflict') return new Problem(409, code, 'rows were changed since: look at its differences')
   const status = STATUS[code]
   if (status !== undefined) return new Problem(status, code, text)

@@ -22,10 +22,10 @@ export interface Backend {
   readonly clock: Clock
   readonly redact: Redact | undefined
   readonly topology: SystemTopology | null
-  /** Declared, or given: those of the log in the database are found. */
+  /** Declared, or set by options; those of the log in the database are found by themselves. */
   readonly places: readonly DeadLetterPlace[]
   readonly clusters: readonly string[]
-  /** Turns of dead letters: for each group one reading or redrive at a time. */
+  /** Turns of dead letters: one reading or redrive at a time per group. */
   readonly turns: DeadLetterReadQueue
   /** Redrives of this console. */
   readonly underWay: RunningRedrives
@@ -53,7 +53,7 @@ export interface Asked {
 export type Read = (asked: Asked) => Promise<unknown>
 
 const LOOK_MS = 15 * SECOND
-/** For a turn. */
+/** Maximum waiting time for a turn. */
 const LOOK_WAIT_MS = 60 * SECOND
 const MAX_PAGE = 200
 const MAX_PARKED = 1_000
@@ -98,7 +98,7 @@ export const READS: Readonly<Record<string, Read>> = {
   migrations: async ({ backend }) => backend.operator.migrations(),
 }
 
-/** The same in the time that a page waits for. @throws Problem 404, 503 */
+/** Reads a view within the time that a page waits. @throws Problem 404, 503 */
 export async function look(name: string, asked: Asked): Promise<unknown> {
   if (!Object.hasOwn(READS, name)) throw new Problem(404, 'console.not_found', 'there is no such view')
   const { clock } = asked.backend
@@ -149,7 +149,7 @@ async function readOutbox({ backend: { operator, access }, request, query }: Ask
   return { stats, failing: await Promise.all(failing.map(told)), parked: await Promise.all(parked.map(told)) }
 }
 
-/** Which columns differ. What stands in them is a payload, whose look is an action. */
+/** Lists the columns that differ. Their values are payloads, which are only shown by a separate action. */
 async function readDifferences({ backend, query }: Asked): Promise<readonly UndoDifference[]> {
   const found = await backend.operator.undo.differences(branchIn(query))
   return found.map((each) => ({ ...each, key: {}, expected: HIDDEN, found: HIDDEN }))
@@ -185,8 +185,8 @@ export function inTurn<T>(
 }
 
 /**
- * One reading at a time in the process, since it holds every message that it reads. A reading that waits for a redrive of the same group
- * blocks no other.
+ * One reading at a time in the process, because it keeps every message that it reads. A reading that waits for a redrive of the
+ * same group blocks no other.
  */
 export function lookInTurn<T>(
   backend: Pick<Backend, 'turns' | 'clock'>,
@@ -202,7 +202,7 @@ export function lookInTurn<T>(
   return inTurn(backend, place, () => LOOKS.take('', async () => look()))
 }
 
-/** Groups that may have dead letters: of the declarations, of instances on the bus, and of the log in the database. */
+/** Groups that may have dead letters: from the declarations, from instances on the bus, and from the log in the database. */
 export async function placesOf({
   operator,
   places,
@@ -213,7 +213,7 @@ export async function placesOf({
   const reported = bindings.flatMap(({ channel, group, partitions }) =>
     group === null ? [] : [{ channel, group, partitions }],
   )
-  // `:` is in no name of a channel or a group.
+  // No name of a channel or a group contains `:`.
   const keyOf = ({ channel, group }: DeadLetterPlace): string => `${channel}:${group}`
   const found = new Map([...reported, ...places].map((place) => [keyOf(place), place]))
   const letters = new Set(groups.filter(({ group }) => group === 'redrive').map(({ channel }) => channel))

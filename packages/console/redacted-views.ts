@@ -19,7 +19,7 @@ export interface PayloadView {
   readonly rows?: readonly RowView[] | undefined
 }
 
-/** A difference of a branch, with what `redact` made of its values. */
+/** A difference of a branch, with values passed through `redact`. */
 export interface RowView extends Pick<UndoDifference, 'table' | 'column'> {
   readonly key: Readonly<Record<string, unknown>>
   readonly expected: unknown
@@ -44,7 +44,10 @@ export function sagaView(view: SagaView, words: boolean): SagaView {
   }
 }
 
-/** Details of a timeline entry that are error texts. `why` an action was refused may be a schema's message, which quotes values. */
+/**
+ * Details of a timeline entry that are error texts. The reason `why` an action was refused may be a schema's message, which
+ * quotes values.
+ */
 const WORDS: ReadonlySet<string> = new Set(['message', 'why'])
 
 function wordlessEntry(entry: SagaView['timeline'][number]): SagaView['timeline'][number] {

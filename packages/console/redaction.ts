@@ -1,17 +1,17 @@
-/** Redacts payloads before a byte leaves the server. */
+/** Redacts payloads before any byte leaves the server. */
 
-/** Where a value stands. */
+/** Place of a value. */
 export interface RedactPlace {
   readonly kind: 'letter' | 'saga' | 'row'
   /** Channel of a dead letter. */
   readonly channel?: string | undefined
   /** Name of a saga, also for a row that one of its steps changed. */
   readonly saga?: string | undefined
-  /** `input.card.number`, `headers.authorization`; of a whole text body, `body`; of a row `<table>.<column>`. */
+  /** `input.card.number`, `headers.authorization`; `body` for a whole text body; `<table>.<column>` for a row. */
   readonly path: string
 }
 
-/** Returns the shown value; the value itself to show it unchanged. An exception hides the value. */
+/** Returns the shown value; return the value itself to show it unchanged. An exception hides the value. */
 export type Redact = (value: unknown, place: RedactPlace) => unknown
 
 /** Values under such names are never shown. */
@@ -24,7 +24,7 @@ const MAX_SHOWN_BYTES = 256 * 1_024
 
 /**
  * Hides the values under secret names, also in a text that is JSON, which stays a text.
- * @param redact asked for each value that is no object and no list
+ * @param redact called for each value that is neither an object nor a list
  */
 export function redacted(value: unknown, place: RedactPlace, redact: Redact | undefined): unknown {
   let left = MAX_VALUES
@@ -41,7 +41,7 @@ export function redacted(value: unknown, place: RedactPlace, redact: Redact | un
     if (typeof inner !== 'object' || inner === null) return result
     const within = walk(inner, path, name, depth + 1)
     const text = JSON.stringify(within)
-    // A parsed object keeps only the last of two members with one name.
+    // A parsed object keeps only the last of two members with the same name.
     return text === JSON.stringify(inner) && !SECRET.test(String(each)) ? each : text
   }
   return walk(value, place.path, place.path, 0)
@@ -56,12 +56,12 @@ function shown(value: unknown, place: RedactPlace, redact: Redact | undefined): 
   }
 }
 
-/** A payload as a person can read it. */
+/** A payload in readable form. */
 export interface ShownBody {
   readonly as: 'json' | 'text' | 'hex' | 'nothing'
   readonly value: unknown
   readonly bytes: number
-  /** More was there than is shown. */
+  /** True if only a part is shown. */
   readonly cut: boolean
 }
 
@@ -74,7 +74,7 @@ export function showBody(body: Uint8Array | null, place: RedactPlace, redact: Re
   if (text === undefined) return { as: 'hex', value: shown(hex(part), place, redact), bytes, cut }
   const json = cut ? undefined : parsed(text)
   if (json !== undefined) return { as: 'json', value: redacted(json.value, place, redact), bytes, cut }
-  // Truncated JSON lacks the names by which a value would be hidden.
+  // In truncated JSON, names by which a value would be hidden may be missing.
   return { as: 'text', value: shown(cut ? HIDDEN : text, place, redact), bytes, cut }
 }
 

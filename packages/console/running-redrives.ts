@@ -1,9 +1,9 @@
-/** Redrives and drops that this console runs just now: how many of how many, and for whom. */
+/** Redrives and drops that this console is running: progress, and by whom. */
 
 import type { DeadLetterPlace, DeadLetterProgress } from '@concordat/cli'
 import type { Clock } from 'concordat/core'
 
-/** A redrive under way. */
+/** A running redrive. */
 export interface UnderWayLine {
   readonly channel: string
   readonly group: string
@@ -13,7 +13,7 @@ export interface UnderWayLine {
   readonly startedAt: number
   readonly sent: number
   readonly kept: number
-  /** Letters gone through, of those that lay there when it began. */
+  /** Number of letters processed, of those that existed at its start. */
   readonly done: number
   readonly of: number | undefined
 }

@@ -1,6 +1,6 @@
 /**
- * Live data of every open page: one snapshot for all of them, taken only while a page is open. Each part has its own pace and its own
- * error: an unavailable broker leaves the others unaffected.
+ * Live data of every open page: one snapshot for all of them, taken only while a page is open. Each part has its own interval and
+ * its own error: an unavailable broker does not affect the others.
  */
 
 import {
@@ -18,19 +18,19 @@ import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
 import { type Backend, clusterMembers, placesOf } from './read-routes.ts'
 import type { UnderWayLine } from './running-redrives.ts'
 
-/** A part of the picture. */
+/** A part of the snapshot. */
 export interface Part<T> {
-  /** Epoch ms of this process; of the last answer. */
+  /** Epoch ms of this process; time of the last result. */
   readonly at: number
   readonly data?: T | undefined
-  /** Why there is no answer now: `data` is the last one. Or what the answer lacks. */
+  /** Why there is no current result (`data` is then the last one), or what the result lacks. */
   readonly problem?: ProblemBody | undefined
 }
 
-/** A binding of this process; its error is asked for apart. */
+/** A binding of this process, without its error, which is a separate request. */
 export type LiveBinding = Omit<BindingStatus, 'error'>
 
-/** The whole picture; a part is missing until it was looked at. */
+/** The whole snapshot; a part is missing until it was read once. */
 export interface Snapshot {
   readonly groups?: Part<readonly GroupLine[]> | undefined
   readonly bindings?: Part<readonly LiveBinding[]> | undefined
@@ -44,11 +44,11 @@ export interface Snapshot {
     | undefined
   /** Redrives and drops of this console. */
   readonly underWay?: Part<readonly UnderWayLine[]> | undefined
-  /** Dead letters of each group, of transports beside the database. */
+  /** Dead letters of each group, on transports other than the database. */
   readonly letters?: Part<readonly DeadLetterCount[]> | undefined
 }
 
-/** Dead letters that the log of the database does not hold. */
+/** Dead letters that are not in the log of the database. */
 export interface DeadLetterCount {
   readonly channel: string
   readonly group: string
@@ -60,7 +60,7 @@ interface Source {
   readonly name: keyof Snapshot
   readonly everyMs: number
   readonly read: () => Promise<unknown>
-  /** Says what an answer lacks: it is shown all the same. */
+  /** Describes what a result lacks; the result is shown anyway. */
   readonly lacks?: ((data: never) => ProblemBody | undefined) | undefined
 }
 
@@ -69,7 +69,7 @@ const READ_MS = 10 * SECOND
 /** For counts of dead letters: groups that a slow broker has not counted by then are `null`, and the others are shown. */
 const COUNT_MS = 8 * SECOND
 const MAX_COUNTED_PLACES = 50
-/** Parts that are not set up here, which is no error: the page omits them. */
+/** Parts that are not set up here, which is not an error: the page omits them. */
 const NOT_HERE = new Set([
   'core.tables_missing',
   'operate.store_missing',
@@ -99,7 +99,7 @@ export class LiveSnapshot {
     return this.#current
   }
 
-  /** @returns ends it */
+  /** @returns a function that ends it */
   listen(listener: (change: Snapshot) => void): () => void {
     this.#listeners.add(listener)
     if (this.#timer === undefined) {
@@ -124,7 +124,7 @@ export class LiveSnapshot {
     const now = this.#backend.clock.monotonic()
     for (const source of this.#sources) {
       if ((this.#due.get(source.name) ?? 0) > now) continue
-      // Until it has answered.
+      // Until it has a result.
       this.#due.set(source.name, Number.POSITIVE_INFINITY)
       void this.#look(source)
     }
@@ -153,7 +153,7 @@ export class LiveSnapshot {
       if (data === late) throw late
       return { at: clock.now(), data, problem: lacks?.(data as never) }
     } catch (error) {
-      // Without a listener the operator may be closed already, and questions asked before that fail.
+      // Without a listener, the operator may already be closed, and queries sent before that fail.
       const problem = bodyOf(problemOf(error, this.#timer === undefined ? silentLogger : this.#logger))
       return NOT_HERE.has(problem.code)
         ? { at: clock.now(), problem }
@@ -196,7 +196,7 @@ function withoutError({ error: _error, ...status }: BindingStatus): LiveBinding 
   return status
 }
 
-/** Groups of the log in the database are included already; each other one costs a connection. */
+/** Groups of the log in the database are already included; each other one costs a connection. */
 async function countLetters(backend: Backend): Promise<readonly DeadLetterCount[]> {
   const { operator, clock } = backend
   const end = clock.monotonic() + COUNT_MS
@@ -209,7 +209,7 @@ async function countLetters(backend: Backend): Promise<readonly DeadLetterCount[
   for (const [n, { channel, group, partitions }] of places.entries()) {
     const leftMs = end - clock.monotonic()
     const asks = n < MAX_COUNTED_PLACES && leftMs > 0
-    // A declared group may never have been made: the others are counted all the same.
+    // A declared group may never have been created: the others are counted anyway.
     const asked = asks ? operator.letters.count({ channel, group, partitions }).catch(() => null) : null
     counts.push({ channel, group, count: (asked && (await within(clock, leftMs, asked, null))) ?? null })
   }

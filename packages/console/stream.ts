@@ -1,4 +1,4 @@
-/** Server-sent events: the whole picture first, then what changed in it. */
+/** Server-sent events: first the whole snapshot, then its changes. */
 import { randomUUID } from 'node:crypto'
 import { MINUTE, SECOND } from 'concordat/core'
 import { HEADERS } from './browser-protections.ts'
@@ -7,7 +7,7 @@ import type { LiveSnapshot, Snapshot } from './snapshot.ts'
 const MAX_STREAMS = 50
 const MAX_UNSENT_BYTES = 1_024 * 1_024
 const COMMENT_MS = 15 * SECOND
-/** Then the page comes again, and its rights are asked again. */
+/** The page then reconnects, and its rights are checked again. */
 const LIFE_MS = 10 * MINUTE
 const RETRY_MS = 2 * SECOND
 
@@ -29,7 +29,7 @@ export class Streams {
     return this.#open.size
   }
 
-  /** The oldest gives way to one too many. */
+  /** If there are too many, the oldest is closed. */
   open(): Response {
     if (this.#open.size >= MAX_STREAMS) [...this.#open][0]?.end()
     let begun: Stream | undefined
@@ -58,12 +58,12 @@ export class Streams {
 
   #begin(controller: ReadableStreamDefaultController<Uint8Array>): Stream {
     const encoder = new TextEncoder()
-    // A picture that is too large ends the stream before it listens.
+    // A snapshot that is too large ends the stream before it listens.
     let leave = (): void => {}
     const write = (text: string): void => {
       if (!this.#open.has(stream)) return
       controller.enqueue(encoder.encode(text))
-      // Without a reader it would grow forever.
+      // Without a reader it would grow without a limit.
       if ((controller.desiredSize ?? 0) <= 0) stream.end()
     }
     const send = (event: string, data: Snapshot): void =>

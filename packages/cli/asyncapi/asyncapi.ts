@@ -1,4 +1,6 @@
-/** An AsyncAPI 3 document out of the declarations that validate and route at run time, so it cannot differ from them. */
+/**
+ * Creates an AsyncAPI 3 document from the declarations that validate and route at run time, so that it cannot differ from them.
+ */
 import type { Channel } from 'concordat/binder'
 import { readSystem } from 'concordat/operator'
 import type { SystemChannel } from '../engine-types.ts'
@@ -10,9 +12,10 @@ import { type AsyncapiOptions, type ResolvedAsyncapi, resolveAsyncapi } from './
 import { jsonSchemaOf, Schemas } from './payload-schemas.ts'
 
 /**
- * Writes the AsyncAPI 3 document of these services: channels with JSON Schema, what each service sends and receives,
- * bindings for Kafka and RabbitMQ, CloudEvents headers. Runs and connects nothing. The same declarations give the same text.
- * @throws TypeError / RangeError naming the option or the declaration; SchemaError for an example that does not fit
+ * Creates the AsyncAPI 3 document of these services: channels with JSON Schema, the channels that each service sends to and
+ * receives from, bindings for Kafka and RabbitMQ, CloudEvents headers. Runs and connects nothing. The same declarations give the
+ * same text.
+ * @throws TypeError / RangeError with the name of the option or the declaration; SchemaError for an example that does not match
  */
 export async function asyncapi(options: AsyncapiOptions): Promise<AsyncapiDocument> {
   const resolved = resolveAsyncapi(options)
@@ -28,7 +31,7 @@ export async function asyncapi(options: AsyncapiOptions): Promise<AsyncapiDocume
   for (const channel of shown.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     written.push([channel.name, await channelOf(writing, channel)])
   }
-  // From entries: an assignment to `__proto__` would make no field.
+  // From entries, because an assignment to `__proto__` would create no field.
   const channels = Object.fromEntries(written)
   const messages = new Map(shown.map(({ name, of }) => [name, of ?? name]))
   const text = JSON.stringify(channels)
@@ -46,7 +49,7 @@ export async function asyncapi(options: AsyncapiOptions): Promise<AsyncapiDocume
   }
 }
 
-/** @throws TypeError for a channel that two services declare with payloads that differ */
+/** @throws TypeError for a channel that two services declare with different payloads */
 function requireOneSchema({ options, system }: Writing): void {
   const known = new Map<string, { readonly service: string; readonly text: string }>()
   for (const { service, channel } of system.declarations) {

@@ -1,7 +1,7 @@
 /**
- * What a change of a document means to readers. Messages outlive a deployment: they lie in topics and queues, and services
- * are not replaced at one moment. So both ways count: readers of the old document get new messages, readers of the new one
- * get old messages.
+ * The effect of a changed document on readers. Messages outlive a deployment: they stay in topics and queues, and services are
+ * not all replaced at the same moment. So both directions are checked: readers of the old document receive new messages, readers
+ * of the new one receive old messages.
  */
 import { invalidOption, isDeeperThan, wrongKind } from 'concordat/extension'
 import type { JsonObject } from './document-types.ts'
@@ -25,8 +25,8 @@ export interface AsyncapiChange {
     | 'senders'
     | 'readers'
   /**
-   * Readers that the change breaks. `old readers`: those of the document before, with messages sent after; deploy readers first.
-   * `new readers`: those of the document after, with messages sent before. `no`: none.
+   * Readers that the change breaks. `old readers`: those of the old document, with messages sent afterwards; deploy readers
+   * first. `new readers`: those of the new document, with messages sent before. `no`: none.
    */
   readonly breaks: 'no' | 'old readers' | 'new readers' | 'all readers'
   readonly channel: string
@@ -45,8 +45,8 @@ export interface AsyncapiDiff {
 type Change = Omit<AsyncapiChange, 'channel' | 'path'> & { readonly path?: string }
 
 /**
- * Compares two AsyncAPI 3 documents, also those of other tools. Channels are compared by their address, payloads by their JSON Schema: a new
- * optional property breaks no reader.
+ * Compares two AsyncAPI 3 documents, including those of other tools. Channels are compared by their address, payloads by their
+ * JSON Schema: a new optional property breaks no reader.
  * @throws TypeError for anything but an AsyncAPI 3 document
  */
 export function asyncapiDiff(before: unknown, after: unknown): AsyncapiDiff {
@@ -60,7 +60,7 @@ export function asyncapiDiff(before: unknown, after: unknown): AsyncapiDiff {
 
 interface Read {
   readonly resolve: Resolve
-  /** By address, else by key. */
+  /** By address, otherwise by key. */
   readonly channels: ReadonlyMap<string, { readonly key: string; readonly channel: JsonObject }>
   readonly operations: readonly JsonObject[]
 }
@@ -158,7 +158,7 @@ interface Users {
   readonly readers: ReadonlySet<string>
 }
 
-/** By service, where the document says it; else one of each. */
+/** By service, if the document names it; otherwise each side has one. */
 function usersOf({ operations, resolve }: Read, key: string): Users {
   const own = operations.filter(
     ({ channel }) => object(channel)['$ref'] === `#/channels/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`,
@@ -221,7 +221,7 @@ function messagesChanges([before, oldRef]: Side, [after, newRef]: Side): readonl
   ]
 }
 
-/** New readers convert older payload versions: their schema need not fit. */
+/** New readers convert older payload versions, so their schema need not match. */
 function readsOlder(before: JsonObject, after: JsonObject): boolean {
   const [{ version: old = 1 }, { version: now = 1, reads }] = [
     object(before['x-concordat']),
@@ -244,7 +244,7 @@ function messageChanges([before, oldRef]: Side, [after, newRef]: Side, upcasts: 
   return [...type, ...schemas('payload'), ...schemas('headers')]
 }
 
-/** AsyncAPI lets a schema of another format stand behind `schema`. */
+/** AsyncAPI allows a schema of another format in `schema`. */
 function schemaOf(given: unknown): unknown {
   if (given === undefined) return true
   const { schemaFormat, schema } = object(given)

@@ -1,4 +1,4 @@
-/** The shape of an AsyncAPI 3 document, as far as it is written here. JSON. */
+/** The structure of the AsyncAPI 3 documents created here. JSON. */
 
 /** Any JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>
@@ -8,7 +8,7 @@ export interface AsyncapiReference {
   readonly $ref: string
 }
 
-/** The head of the document. More of AsyncAPI's own fields (`contact`, `license`, `tags`) may stand beside these. */
+/** The head of the document. Other fields of AsyncAPI (`contact`, `license`, `tags`) are allowed. */
 export interface AsyncapiInfo {
   readonly title: string
   /** Version of the document, not of AsyncAPI. */
@@ -17,7 +17,7 @@ export interface AsyncapiInfo {
   readonly [field: string]: unknown
 }
 
-/** A broker. More of AsyncAPI's own fields (`security`, `variables`, `tags`) may stand beside these. */
+/** A broker. Other fields of AsyncAPI (`security`, `variables`, `tags`) are allowed. */
 export interface AsyncapiServer {
   /** `kafka.internal:9092` */
   readonly host: string
@@ -37,7 +37,7 @@ export interface AsyncapiMessage {
   readonly [field: string]: unknown
 }
 
-/** A channel; `x-concordat` has what AsyncAPI has no word for: role, partitions, groups, version of the payload. */
+/** A channel; `x-concordat` has the properties that AsyncAPI lacks: role, partitions, groups, version of the payload. */
 export interface AsyncapiChannel {
   readonly address: string | null
   readonly messages: Readonly<Record<string, AsyncapiMessage>>
@@ -45,7 +45,7 @@ export interface AsyncapiChannel {
   readonly [field: string]: unknown
 }
 
-/** A service's use of a channel; `x-concordat` names the service, its binding and its group. */
+/** A service's use of a channel; `x-concordat` has the service, its binding and its group. */
 export interface AsyncapiOperation {
   readonly action: 'send' | 'receive'
   readonly channel: AsyncapiReference

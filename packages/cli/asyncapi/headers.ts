@@ -1,4 +1,4 @@
-/** JSON Schema of the headers that messages have beside the sender's own: see `docs/reference/wire-format.md`. */
+/** JSON Schema of the headers of messages other than the sender's own: see `docs/reference/wire-format.md`. */
 
 import type { Operation } from '../engine-types.ts'
 import type { JsonObject } from './document-types.ts'
@@ -132,7 +132,7 @@ export const SAGA_REPLY: JsonObject = {
   ),
 }
 
-/** The headers of one message: CloudEvents on the brokers there are, and what else it carries. */
+/** The headers of one message: CloudEvents on the given brokers, and all others. */
 export function headersOf(
   protocols: readonly Protocol[],
   others: readonly string[],
@@ -149,7 +149,7 @@ export function headersOf(
   }
 }
 
-/** The names of what `headersOf` refers to. */
+/** The names of the schemas that `headersOf` refers to. */
 export const headerSchemaNames = (protocols: readonly Protocol[]): readonly string[] =>
   protocols.map((protocol) => CLOUD_EVENTS[protocol])
 

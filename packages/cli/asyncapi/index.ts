@@ -1,5 +1,5 @@
 /**
- * AsyncAPI 3 documents out of what services declare, and what a change of one means to readers.
+ * Creates AsyncAPI 3 documents from the declarations of services, and compares them.
  *
  * @module
  */

@@ -16,7 +16,7 @@ export interface Writing {
 
 type Declared = System['declarations'][number]['channel']
 
-/** False where a service declares only the place of a channel. */
+/** False if a service declares only the location of a channel. */
 export function hasSchema(declared: Declared | undefined): declared is Channel {
   return declared !== undefined && 'schema' in declared
 }
@@ -27,8 +27,8 @@ const UNDESCRIBED =
 const NO_SCHEMA = 'Anything: none of these services declares its payload.'
 
 /**
- * The message that lies in a channel. Dead letters and retries hold the messages of another one.
- * @throws TypeError for an example that does not fit, SchemaError
+ * The message of a channel. Dead letters and retries contain the messages of another channel.
+ * @throws TypeError for an example that does not match, SchemaError
  */
 export async function messageOf(writing: Writing, channel: SystemChannel): Promise<AsyncapiMessage> {
   const { options, system, schemas } = writing
@@ -97,7 +97,7 @@ function messageBindings({ protocols }: ResolvedAsyncapi, channel: Channel | und
 
 const KEYED = 'Messages of one key keep their order.'
 
-/** Given ones, else those of the schema. */
+/** The examples of the options, otherwise those of the schema. */
 async function examplesOf(
   { options, system, schemas }: Writing,
   name: string,

@@ -92,7 +92,7 @@ function send(
   }
 }
 
-/** Where the answers to what this service sends there come back. */
+/** The channel on which this service receives the replies to its messages there. */
 function repliesTo({ topology }: System, { name, sagas }: SystemService, channel: string): string | undefined {
   if (sagas.some(({ steps }) => steps.some(({ to }) => to === channel))) return `${name}.saga-replies`
   const answers = topology.services
@@ -104,7 +104,7 @@ function repliesTo({ topology }: System, { name, sagas }: SystemService, channel
 
 type Located = Pick<AsyncapiOperation, 'channel' | 'messages'>
 
-/** Names have nothing in them that a JSON pointer would have to escape. */
+/** Names contain no characters that a JSON pointer would have to escape. */
 function place(channel: string, messages: ReadonlyMap<string, string>): Located {
   const ref = `#/channels/${channel}`
   return { channel: { $ref: ref }, messages: [{ $ref: `${ref}/messages/${messages.get(channel)}` }] }

@@ -5,20 +5,20 @@ import type { Protocol } from './headers.ts'
 
 /** Options of `asyncapi`. */
 export interface AsyncapiOptions {
-  /** The services: what `createService` returned, started or not, or its options, or what one declares. */
+  /** The services: the result of `createService`, started or not, its options, or the declarations of a service. */
   readonly services: readonly Describable[]
-  /** Title and version of the document, and more of AsyncAPI's own fields. */
+  /** Title and version of the document, and other fields of AsyncAPI. */
   readonly info: AsyncapiInfo
   /**
-   * The brokers, by name. They decide whose bindings and headers are written: Kafka's, RabbitMQ's (`amqp`), or those of both
-   * when no server is given. @default none
+   * The brokers, by name. They determine whose bindings and headers are written: Kafka's, RabbitMQ's (`amqp`), or both without
+   * servers. @default none
    */
   readonly servers?: Readonly<Record<string, AsyncapiServer>> | undefined
   /** Examples of payloads, by channel; each is checked with the channel's schema. @default the schema's own `examples` */
   readonly examples?: Readonly<Record<string, readonly unknown[]>> | undefined
   /**
-   * JSON Schema of payloads, by channel, where the schema's library has none. @default the schema's own; without it the
-   * payload is anything, and its description says so
+   * JSON Schema of payloads, by channel, if the schema's library cannot create it. @default the schema's own; without it the
+   * payload may be anything, and its description says so
    */
   readonly schemas?: Readonly<Record<string, JsonObject>> | undefined
   /** False leaves out the channels of dead letters and retries. @default true */
@@ -47,7 +47,7 @@ const PROTOCOLS: Readonly<Record<string, Protocol>> = {
   amqps: 'amqp',
 }
 
-/** @throws TypeError naming the option */
+/** @throws TypeError with the name of the option */
 export function resolveAsyncapi(options: AsyncapiOptions): ResolvedAsyncapi {
   refuseUnknown('asyncapi', options, NAMES)
   const { info, servers, internals = true } = options
@@ -66,12 +66,12 @@ export function resolveAsyncapi(options: AsyncapiOptions): ResolvedAsyncapi {
   }
 }
 
-/** Without a prototype: a channel may have the name of one of its members. */
+/** Without a prototype, because a channel may have the name of one of its members. */
 function byChannel<T>(given: Readonly<Record<string, T>> | undefined): Readonly<Record<string, T>> {
   return Object.setPrototypeOf({ ...given }, null) as Readonly<Record<string, T>>
 }
 
-/** `undefined`: of a broker that AsyncAPI has no bindings for here. */
+/** `undefined` for a broker without AsyncAPI bindings here. */
 function protocolOf(name: string, server: AsyncapiServer): Protocol | undefined {
   const path = `asyncapi.servers.${name}`
   if (!/^[\w.-]+$/.test(name)) throw invalidOption('asyncapi.servers', name, 'names out of A-Z a-z 0-9 . _ -')

@@ -1,7 +1,7 @@
 /**
- * JSON Schema of payloads, by the companion of Standard Schema that zod, arktype and others have: no library is imported.
- * What the libraries hang below a schema (`definitions`) is lifted into the document's components, for `#` is the whole
- * document there.
+ * JSON Schema of payloads, by the extension of Standard Schema that zod, arktype and others implement: no library is imported.
+ * The definitions that the libraries put inside a schema (`definitions`) are moved to the document's components, because there
+ * `#` is the whole document.
  *
  * @see https://standardschema.dev/json-schema
  */
@@ -14,13 +14,13 @@ interface Converter {
 }
 
 const COMPONENTS = '#/components/schemas/'
-/** Made up by zod for parts without a name: the same name stands for something else in the next schema. */
+/** Invented by zod for parts without a name: the same name means something else in the next schema. */
 const NAMELESS = /^__schema\d+$/
 
 /**
- * The input form, which travels.
- * @param schema a Standard Schema; `undefined` is returned when its library has no JSON Schema
- * @throws TypeError when the library cannot say it in JSON Schema
+ * Returns the input form, which is the one on the wire.
+ * @param schema a Standard Schema; the result is `undefined` if its library has no JSON Schema
+ * @throws TypeError if the library cannot express it in JSON Schema
  */
 export function jsonSchemaOf(path: string, schema: unknown): JsonObject | undefined {
   const standard = (schema as { readonly '~standard'?: { readonly jsonSchema?: unknown } } | undefined)?.['~standard']
@@ -40,16 +40,16 @@ export function jsonSchemaOf(path: string, schema: unknown): JsonObject | undefi
 /** The schemas of a document's components, by name. */
 export class Schemas {
   readonly #schemas = new Map<string, JsonObject>()
-  /** The original schemas, to tell whether two of one name are equal. */
+  /** The original schemas, to tell whether two with the same name are equal. */
   readonly #given = new Map<string, string>()
   readonly #reserved: ReadonlySet<string>
 
-  /** @param reserved names that no part takes: those of the channels, and of the schemas of headers */
+  /** @param reserved names that no part may have: those of the channels, and of the schemas of headers */
   constructor(reserved: Iterable<string>) {
     this.#reserved = new Set(reserved)
   }
 
-  /** Adds a schema, and what hangs below it. @returns a reference to it */
+  /** Adds a schema and its definitions. @returns a reference to it */
   add(name: string, root: JsonObject): { readonly $ref: string } {
     const { $schema: _, definitions, $defs, ...own } = root
     const below = { ...(definitions as JsonObject | undefined), ...($defs as JsonObject | undefined) }
@@ -62,8 +62,8 @@ export class Schemas {
   }
 
   /**
-   * A part shares its name with the same part of another schema; if one differs, or has the name of a channel, all of this schema have
-   * names of their own.
+   * A part shares its name with the same part of another schema; if one differs, or has the name of a channel, all parts of this
+   * schema get their own names.
    */
   #namesOf(name: string, below: JsonObject): ReadonlyMap<string, string> {
     const parts = Object.entries(below)
@@ -122,7 +122,7 @@ function reference(given: string, root: string, names: ReadonlyMap<string, strin
   if (!given.startsWith('#')) return given
   const [, pointer] = /^#\/(?:definitions|\$defs)\/(.*)$/s.exec(given) ?? []
   if (pointer === undefined) return `${COMPONENTS}${root}${given.slice(1)}`
-  // Libraries write a name as it is, whatever is in it.
+  // Libraries write names unchanged, whatever characters they contain.
   const whole = names.get(pointer)
   if (whole !== undefined) return `${COMPONENTS}${whole}`
   const [part = '', ...rest] = pointer.split('/')

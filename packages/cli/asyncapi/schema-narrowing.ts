@@ -1,6 +1,7 @@
 /**
- * Whether all that fits one JSON Schema fits another: what a reader of the second may refuse of what was written for the
- * first. Pure. Draft 07 as schema libraries write it. What cannot be compared counts as a difference, and says so.
+ * Tells whether every value that matches one JSON Schema matches another: which messages written for the first a reader of the
+ * second may refuse. Pure. Draft 07, as schema libraries write it. Parts that cannot be compared count as a difference with that
+ * reason.
  */
 import type { JsonObject } from './document-types.ts'
 import { show } from './shorten-json.ts'
@@ -12,7 +13,7 @@ export interface Narrowing {
   readonly text: string
 }
 
-/** A document's own, for `$ref`. */
+/** The document's own resolver for `$ref`. */
 export type Resolve = (ref: string) => unknown
 
 /** A schema of one document. */
@@ -21,7 +22,7 @@ export interface Sided {
   readonly resolve: Resolve
 }
 
-/** Says nothing about what is valid. */
+/** Has no effect on validity. */
 const ANNOTATIONS = new Set([
   '$schema',
   '$id',
@@ -65,7 +66,7 @@ type Open = ReadonlySet<string>
 const MOST_PAIRS = 5_000
 const MOST_LEVELS = 200
 
-/** Empty: every value that `from` allows fits `to`, as far as can be seen. */
+/** Empty if every value that `from` allows matches `to`, as far as can be determined. */
 export function narrowings(
   from: Sided,
   to: Sided,
@@ -73,7 +74,7 @@ export function narrowings(
   open: Open = new Set(),
   spent: { pairs: number } = { pairs: 0 },
 ): readonly Narrowing[] {
-  // Alternatives of alternatives are too many soon.
+  // Nested alternatives multiply quickly.
   if (++spent.pairs > MOST_PAIRS || open.size > MOST_LEVELS) return [{ path, text: 'it is too large to be compared' }]
   const pair = JSON.stringify([from.schema, to.schema])
   // A recursive schema is compared once.
@@ -105,7 +106,7 @@ export function narrowings(
 
 type Next = (one: unknown, other: unknown, at: string) => readonly Narrowing[]
 
-/** The schema behind references; `true` where there is none. */
+/** The schema after resolving references; `true` if there is none. */
 function resolved({ schema, resolve }: Sided): JsonObject | boolean {
   let at = schema
   for (let n = 0; n < 32; n++) {
@@ -117,7 +118,7 @@ function resolved({ schema, resolve }: Sided): JsonObject | boolean {
   return true
 }
 
-/** Each alternative with what is beside the alternatives. `undefined`: there are none. */
+/** Each alternative merged with the rest of the schema. `undefined` without alternatives. */
 function alternatives(schema: JsonObject): readonly JsonObject[] | undefined {
   const { anyOf, oneOf, ...rest } = schema
   const list = Array.isArray(anyOf) ? anyOf : Array.isArray(oneOf) ? oneOf : undefined
@@ -160,7 +161,7 @@ function valueReasons(a: JsonObject, b: JsonObject, path: string): readonly Narr
   return refused.length === 0 ? [] : [{ path, text: `${refused.join(', ')} is not one of ${JSON.stringify(after)}` }]
 }
 
-/** A length that is not bounded is at least 0; a number is not. */
+/** The implicit minimum of a length is 0; a number has none. */
 const LEAST: JsonObject = { minLength: 0, minItems: 0, minProperties: 0 }
 
 function boundReasons(a: JsonObject, b: JsonObject, path: string): readonly Narrowing[] {
@@ -176,7 +177,7 @@ function boundReasons(a: JsonObject, b: JsonObject, path: string): readonly Narr
   }))
 }
 
-/** Each listed value against the bounds. */
+/** Compares each listed value with the bounds. */
 function beyondBounds(listed: readonly unknown[], b: JsonObject, path: string): readonly Narrowing[] {
   return [...LOWER, ...UPPER].flatMap((name) => {
     const bound = b[name]
@@ -248,13 +249,13 @@ function itemReasons(a: JsonObject, b: JsonObject, path: string, next: Next): re
   const size = Math.max(Array.isArray(before) ? before.length : 0, Array.isArray(after) ? after.length : 0)
   const item = (schema: JsonObject, items: unknown, n: number): unknown =>
     Array.isArray(items) ? (n < items.length ? items[n] : (schema['additionalItems'] ?? true)) : items
-  // The extra position stands for all later items.
+  // The extra position represents all later items.
   return Array.from({ length: size + 1 }, (_, n) => n).flatMap((n) =>
     next(item(a, before, n), item(b, after, n), n < size ? `${path}[${n}]` : at),
   )
 }
 
-/** `pattern`, `format`, `multipleOf`, `allOf`, `not` and the like: the same, or it cannot be told. */
+/** `pattern`, `format`, `multipleOf`, `allOf`, `not` and similar: they must be equal, because they cannot be compared. */
 function otherReasons(a: JsonObject, b: JsonObject, path: string): readonly Narrowing[] {
   const keys = Object.keys(b).filter((key) => !KNOWN.has(key) && !ANNOTATIONS.has(key) && !key.startsWith('x-'))
   return keys.flatMap((key) => {

@@ -7,7 +7,7 @@ export class UsageError extends Error {}
 export interface OptionSpec {
   readonly type: 'string' | 'boolean'
   readonly multiple?: boolean | undefined
-  /** Stands for the value in the help. */
+  /** Placeholder of the value in the help. */
   readonly hint?: string | undefined
   readonly about: string
 }
@@ -21,7 +21,7 @@ export interface Invocation {
   readonly values: Values
   readonly positionals: readonly string[]
   readonly schema: string | undefined
-  /** Who, unless `--by` says it. */
+  /** The user, unless `--by` is given. */
   readonly user: string
   readonly env: Readonly<Record<string, string | undefined>>
   /** Connects with the first call. @throws UsageError without an address */
@@ -29,28 +29,28 @@ export interface Invocation {
     more?: Pick<OperatorOptions, 'bus'> & { readonly module?: string | undefined },
   ) => Promise<Operator>
   /**
-   * Refuses before the question what the audit of operators would refuse after it. After `operator()`.
+   * Refuses before the question what the audit of operators would refuse after it. Call it after `operator()`.
    * @throws `core.tables_missing`
    */
   readonly requireTrail: () => Promise<void>
-  /** Schemas of the database that have tables of Concordat. After `operator()`. */
+  /** Schemas of the database that have tables of Concordat. Call it after `operator()`. */
   readonly schemas: () => Promise<readonly string[]>
-  /** Prints at once: for a command that goes on until it is stopped. */
+  /** Prints at once: for a command that continues until it is stopped. */
   readonly print: (text: string) => Promise<void>
   /** Prints a progress line, separate from the output. */
   readonly progress: (line: string) => void
   /** Aborts when the process is asked to end. */
   readonly stop: AbortSignal
-  /** Shows what will be done and asks; true with `--yes`. @throws UsageError without a terminal and without `--yes` */
+  /** Shows the plan and asks; true with `--yes`. @throws UsageError without a terminal and without `--yes` */
   readonly confirm: (plan: string, question: string) => Promise<boolean>
 }
 
 /** Output of a command: for people, and with `--json`. */
 export interface Outcome {
   readonly text: string
-  /** `undefined`: it printed as it went. */
+  /** `undefined`: it has already printed its output. */
   readonly json: unknown
-  /** 0 good; 1 refused, not found, or found to be bad. @default 0 */
+  /** 0 success; 1 refused, not found, or an unhealthy result. @default 0 */
   readonly code?: number | undefined
 }
 
