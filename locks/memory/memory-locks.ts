@@ -19,7 +19,7 @@ export function memoryLockServer(options: Pick<LocksOptions, 'clock'> = {}): Mem
   return new MemoryLockServer(resolveLocks(options).clock)
 }
 
-/** @throws TypeError / RangeError naming the option */
+/** @throws TypeError / RangeError with the name of the option */
 export function memoryLocks(options: MemoryLocksOptions = {}): Locks {
   refuseUnknown('memoryLocks', options, NAMES)
   return locksInProcess(new MemoryLockStore(options.server ?? memoryLockServer({ clock: options.clock })), options)

@@ -13,22 +13,22 @@ export interface Held {
 interface Waiter {
   readonly claim: Claim
   keptUntil: number
-  /** Its last request: granted when the lock is handed to it. */
+  /** Its last request: granted when the lock is passed to it. */
   request: AcquireRequest
 }
 
 type Busy = Extract<AcquireReply, { status: 'busy' }>
 
-/** Whether a waiter's process is there to be told, and the telling. */
+/** Tells whether a waiter's process can be notified, and notifies it. */
 export interface Bell {
   hears(value: string): boolean
   ring(value: string, token?: number): void
 }
 
-/** A grant of now, from a request. */
+/** Creates a grant from a request, at the current time. */
 export type Grant = (claim: Claim, request: AcquireRequest) => Held
 
-/** The holders of one key and its line: the scripts of the Redis store in TypeScript. Every method takes the time now. */
+/** The holders of one key and its queue: the scripts of the Redis store in TypeScript. Every method takes the current time. */
 export class OneLock {
   readonly #key: string
   readonly #bell: Bell
@@ -60,8 +60,8 @@ export class OneLock {
   }
 
   /**
-   * The one rule of admission. `undefined`: the claim may hold the lock now, and is out of the line. Else why not, after
-   * taking its place in the line for `keepPlaceMs` (0: none).
+   * The only rule of admission. `undefined`: the claim may hold the lock now, and has left the queue. Otherwise the obstacle,
+   * after keeping its place in the queue for `keepPlaceMs` (0: none).
    */
   barred(claim: Claim, request: AcquireRequest, now: number): Busy | undefined {
     const holding = this.#holding(now)
@@ -78,13 +78,13 @@ export class OneLock {
     return { status: 'busy', position: position < 0 ? undefined : position, ...this.#obstacle(first, claim, now) }
   }
 
-  /** Only after `barred` had no objection. A reader that is in lets the next one in. */
+  /** Only after `barred` returned `undefined`. An admitted reader admits the next one. */
   hold(held: Held, now: number): void {
     this.#held.set(held.claim.value, held)
     if (held.claim.mode === 'shared') this.#firstInLine(this.#holding(now), now)
   }
 
-  /** Takes the claim out of wherever it is and wakes whom there is room for then. */
+  /** Removes the claim wherever it is, and wakes the waiters for which there is now capacity. */
   leave(value: string, from: { readonly holders: boolean; readonly line: boolean }, now: number): void {
     if (from.holders) this.#held.delete(value)
     if (from.line) this.#line.delete(value)
@@ -92,7 +92,7 @@ export class OneLock {
     if (holding !== Number.POSITIVE_INFINITY) this.#firstInLine(holding, now)
   }
 
-  /** The holder gives it back: an exclusive one hands it to the first in line, if that one wants it so. */
+  /** The holder releases the lock: an exclusive holder passes it to the first waiter, if that waiter wants it so. */
   release(held: Held, grant: Grant, now: number): void {
     if (held.claim.mode === 'shared') return this.leave(held.claim.value, { holders: true, line: false }, now)
     this.#held.delete(held.claim.value)
@@ -121,7 +121,7 @@ export class OneLock {
     }
   }
 
-  /** How many hold the lock; an exclusive holder leaves no room for anybody. */
+  /** Number of holders; an exclusive holder uses all capacity. */
   #holding(now: number): number {
     this.#removeEnded(now)
     for (const { claim } of this.#held.values()) if (claim.mode === 'exclusive') return Number.POSITIVE_INFINITY
@@ -132,7 +132,7 @@ export class OneLock {
     for (const [value, held] of this.#held) if (held.endsAt <= now) this.#held.delete(value)
   }
 
-  /** Skips, and removes, waiters whose heartbeat or listener is gone; wakes the first if there is room, unless it is `me`. */
+  /** Skips and removes waiters whose heartbeat or listener is gone; wakes the first if there is capacity, unless it is `me`. */
   #firstInLine(holding: number, now: number, me?: string, grant?: Grant): string | undefined {
     for (const [value, waiter] of this.#line) {
       if (value === me) return value
@@ -164,7 +164,7 @@ export class OneLock {
     else Object.assign(waiter, { keptUntil, request })
   }
 
-  /** The obstacle, and until when: the first in line, or enough holders that their end makes room. */
+  /** The obstacle and its end: the first waiter, or enough holders that their end creates capacity. */
   #obstacle(first: string | undefined, claim: Claim, now: number): Pick<Busy, 'retryAfterMs' | 'owner'> {
     const waiter = this.#line.get(first ?? '')
     if (waiter !== undefined) return { retryAfterMs: waiter.keptUntil - now, owner: waiter.claim.owner }

@@ -14,8 +14,8 @@ const AUDIT_ENTRIES = 100
 const FORCED_KNOWN_MS = 1 * MINUTE
 
 /**
- * What Redis is to `redisLocks`: the state that all contenders share. Every method is one synchronous, hence atomic,
- * step. Time is the clock's monotonic one.
+ * The state that all contenders share, like Redis for `redisLocks`. Every method is one synchronous, hence atomic, step. Time is
+ * the clock's monotonic time.
  */
 export class MemoryLockServer {
   readonly #clock: Clock
@@ -24,7 +24,7 @@ export class MemoryLockServer {
   readonly #dead = new Map<string, Tombstone>()
   readonly #trails = new Map<string, ForcedRelease[]>()
   readonly #onForced = new Set<(value: string) => void>()
-  /** Counter for all keys: strictly rising per key too, without memory per key. */
+  /** Counter for all keys: strictly increasing per key too, without memory per key. */
   #lastToken = 0
   #grants = 0
 
@@ -125,7 +125,7 @@ export class MemoryLockServer {
     return this.#trails.get(key) ?? []
   }
 
-  /** Calls `listener` with the value of each lease that is ended by force. The function returned stops it. */
+  /** Calls `listener` with the value of each lease that is ended by force. @returns a function that stops it */
   onForced(listener: (value: string) => void): () => void {
     this.#onForced.add(listener)
     return () => this.#onForced.delete(listener)

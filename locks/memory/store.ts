@@ -13,7 +13,7 @@ import type {
 } from '../store.ts'
 import type { MemoryLockServer } from './server.ts'
 
-/** The memory server seen from one contender. A call has happened when it returns, so outcomes are never unknown. */
+/** The memory server seen from one contender. A call is complete when it returns, so outcomes are never unknown. */
 export class MemoryLockStore implements LockStore {
   readonly name = 'memory'
   readonly features = { fifo: true, shared: true, lockDelay: true } as const

@@ -1,11 +1,12 @@
 /**
- * Lease and write in one database: a guarded transaction commits only while the token that it names is the newest of its key.
+ * Lease and write in one database: a guarded transaction commits only while its token is the newest of its key.
  *
- * A deferred constraint trigger makes the decisive check, as the last thing before the commit: it locks the row of the key against every
- * grant, checks, and keeps the lock until the commit is done. So no grant can come between check and commit; and since nothing is locked
- * before, a transaction of a stopped process does not keep other holders from taking the lease over. It finds out when it commits.
+ * A deferred constraint trigger makes the decisive check, as the last step before the commit: it locks the row of the key against
+ * every grant, checks, and keeps the lock until the commit is done. No grant can therefore come between check and commit. Nothing
+ * is locked before, so a transaction of a stopped process does not keep other holders from acquiring the lease. It finds out when
+ * it commits.
  *
- * The trigger is on `lock_guard`, into which a row is written and deleted again at once: the event stays, the row does not.
+ * The trigger is on `lock_guard`: a row is inserted and deleted again at once, so that the event stays and the row does not.
  */
 import { BY_INDEX } from '../../core/sql-function-snippets.ts'
 
@@ -15,7 +16,7 @@ export const GUARD_REFUSED = 'CC002'
 const REFUSE = (token: string): string => `RAISE EXCEPTION 'lock "%": token % is not the newest', l_name, ${token}
       USING ERRCODE = '${GUARD_REFUSED}', DETAIL = coalesce((SELECT k.token FROM {schema}.lock_key k WHERE k.key = l_name), 0)::text`
 
-/** Held exclusively under this token, or shared beside others. */
+/** Held exclusively under this token, or shared with others. */
 const IS_HELD = (token: string): string => `EXISTS (
       SELECT FROM {schema}.lock_key k WHERE k.key = l_name AND (k.value IS NOT NULL AND k.token = ${token}
         OR k.value IS NULL AND EXISTS (SELECT FROM {schema}.lock_holder h WHERE h.key = l_name AND h.token = ${token})))`
@@ -38,7 +39,7 @@ const TRIGGER = `
 CREATE CONSTRAINT TRIGGER lock_guard_at_commit AFTER INSERT ON {schema}.lock_guard
   DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.lock_guard_check()`
 
-/** Looks now, without a lock, and has the trigger look again at the commit. */
+/** Checks now, without a lock, and lets the trigger check again at the commit. */
 const GUARD_FUNCTION = `
 CREATE FUNCTION {schema}.lock_guard_by(p_key text, p_token bigint) RETURNS void LANGUAGE plpgsql ${BY_INDEX} AS $$
 DECLARE

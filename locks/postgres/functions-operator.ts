@@ -1,10 +1,10 @@
-/** Functions for operators and maintenance. The rest: `functions.ts`. */
+/** Functions for operators and maintenance. The others are in `functions.ts`. */
 import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-function-snippets.ts'
 import { LOCK_THE_KEY, NEXT_TOKEN } from './functions.ts'
 
 const AUDIT_ENTRIES = '100'
 const AUDIT_KEPT_US = '90 * 86400000000'
-/** How long the holders that were ended can learn by whom, and a request they left on the way is refused. */
+/** How long ended holders can learn who ended them, and their late requests are refused. */
 const FORCED_KNOWN_US = '60000000'
 
 /** Leases of the key whose row is locked. */
@@ -15,11 +15,11 @@ const HELD = `
   `
 
 /**
- * Invariants: afterwards the key has no holder; its token is above every granted one; requests of ended holders are refused, and learn who
- * ended them; the entry was written; the first live waiter is called.
+ * Invariants: afterwards the key has no holder; its token is above every granted one; requests of ended holders are refused, and
+ * report who ended them; the audit entry was written; the first live waiter is called.
  *
- * `calls`: the values that were ended, then the one that is called. `others`: owners of the leases whose tokens are not among `p_tokens`;
- * with one of them, nothing is changed.
+ * `calls`: the values that were ended, then the one that is called. `others`: owners of the leases whose tokens are not among
+ * `p_tokens`; if there are any, nothing is changed.
  */
 const FORCE_FUNCTION = `
 CREATE FUNCTION {schema}.lock_force(p_key text, p_home text, p_floor bigint, p_mark json, p_tokens bigint[],
@@ -63,8 +63,8 @@ const KEYS_US = '3600000000'
 const UNUSED_US = '86400000000'
 
 /**
- * Deletes what is over, so that tables do not grow with the values and the keys that were ever used. A key's row goes only
- * into the floor below which no new key begins: its tokens stay behind all that follow.
+ * Deletes expired data, so that tables do not grow with the values and keys that were ever used. The token of a deleted key goes
+ * into the floor, below which no new key starts: its tokens stay below all later ones.
  */
 const SWEEP_FUNCTION = `
 CREATE FUNCTION {schema}.lock_sweep(p_limit int) RETURNS boolean LANGUAGE plpgsql AS $$

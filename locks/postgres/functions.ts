@@ -1,26 +1,26 @@
 /**
- * Every state change of a lock is one of these functions, called in a transaction of its own: it locks the row of the key,
- * then reads the server's clock, so that steps on one key happen one after the other and each decides by a time that is
- * later than that of the step before.
+ * Every state change of a lock is one of these functions, called in its own transaction: it locks the row of the key, then reads
+ * the server's clock, so that steps on one key happen one after the other, and each decides by a time later than that of the
+ * previous step.
  *
- * They are functions for their SET clauses: the statistics of these tables are always stale, and no plan may be left but
- * those that follow an index. And they are plpgsql because each statement then sees what was committed before it.
+ * They are functions because of their SET clauses: the statistics of these tables are always outdated, and only plans that follow
+ * an index must remain. They are in plpgsql because each statement then sees everything that was committed before it.
  *
- * What durability costs is paid where it is needed: a grant and a renewal wait for the disk, whatever the session's
- * `synchronous_commit` says; what only frees, refuses or keeps a place does not. A crash of the server can undo these:
- * then a lock is held a little longer, or a waiter asks again for a place.
+ * The cost of durability is paid only where needed: a grant and a renewal wait for the disk, whatever the session's
+ * `synchronous_commit`; steps that only release, refuse or keep a place do not. A crash of the server can undo these: a lock is
+ * then held a little longer, or a waiter asks for a place again.
  */
 import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-function-snippets.ts'
 
 /** Above any real number: the limit of a reader, and the weight of an exclusive holder. */
 export const ENDLESS = '9223372036854775807'
 
-/** Whose turn it is has this long to ask; then the next one is called. */
+/** A called waiter has this long to ask; then the next one is called. */
 const ANSWER_US = '1500000'
 
 /**
- * Makes sure that the row of the key is there, locks it, reads the clock, and takes out whose time is over. Who has more time
- * left than was ever given was seen before the clock was set back: its time is counted anew, once.
+ * Makes sure that the row of the key exists, locks it, reads the clock, and removes expired claims. A claim with more time left
+ * than was ever granted dates from before the clock was set back: its time is counted again, once.
  */
 export const LOCK_THE_KEY = `LOOP
     SELECT * INTO l_key FROM {schema}.lock_key k WHERE k.key = p_key FOR UPDATE;
@@ -34,25 +34,25 @@ export const LOCK_THE_KEY = `LOOP
   UPDATE {schema}.lock_holder h SET frees_us = l_now + h.hold_ms * 1000 WHERE h.key = p_key AND h.frees_us > l_now + h.hold_ms * 1000;
   DELETE FROM {schema}.lock_holder h WHERE h.key = p_key AND h.frees_us <= l_now`
 
-/** How many hold the key; an exclusive holder leaves no room for anybody. */
+/** Number of holders of the key; an exclusive holder uses all capacity. */
 export const HOLDING = `CASE WHEN l_key.value IS NOT NULL AND l_key.frees_us > l_now THEN ${ENDLESS}
     ELSE (SELECT count(*) FROM {schema}.lock_holder h WHERE h.key = p_key) END`
 
-/** The token granted next. A new row knows none: what was granted before its predecessor was deleted is below the floor. */
+/** The next token. A new row knows no previous token: tokens granted before its predecessor was deleted are below the floor. */
 export const NEXT_TOKEN = (floor: string, last: string): string =>
   `greatest(${last} + 1, l_now, ${floor} + 1,
     CASE WHEN ${last} = 0 THEN (SELECT u.floor + 1 FROM {schema}.lock_upkeep u WHERE u.one) ELSE 0 END)`
 
-/** Alive: it reported recently, and the connection over which it listens exists. */
+/** Alive: it reported recently, and the connection on which it listens exists. */
 const IS_ALIVE = (client: string, now: string): string =>
   `(${client}.live_us > ${now} AND (${client}.backend IS NULL OR EXISTS (SELECT FROM pg_stat_get_activity(${client}.backend))))`
 
 /**
- * The first live waiter: its place is kept, and it is in the caller's process (`p_home`) or its client reported recently. If there is room
- * for it beside the holders, and unless it is `p_me`, it is called, and has a moment to ask; in the caller's process, where no message can
- * be lost and no waiter can be dead, it gets the lock immediately. Dead waiters are removed on the way.
+ * The first live waiter: its place is kept, and it is in the caller's process (`p_home`) or its client reported recently. If
+ * there is capacity for it beside the holders, and unless it is `p_me`, it is called and has a moment to ask; in the caller's
+ * process, where no message can be lost and no waiter can be dead, it gets the lock immediately. Dead waiters are removed.
  *
- * `calls`: values to notify, as `<value>` or, with the token of a given lock, `<value>=<token>`.
+ * `calls`: values to notify, as `<value>` or, with the token of a granted lock, `<value>=<token>`.
  */
 const FIRST_FUNCTION = `
 CREATE FUNCTION {schema}.lock_first(p_key text, p_holding bigint, p_me text, p_now bigint, p_home text,
@@ -92,11 +92,11 @@ BEGIN
 END $$`
 
 /**
- * Grants the claim, or says why not, after keeping its place in the line for `p_keep_ms`.
+ * Grants the claim, or returns the obstacle after keeping its place in the queue for `p_keep_ms`.
  *
- * Invariants: no more hold the key than the claim's limit allows; a token is greater than every token before it; the lock
- * goes to the first live waiter, or to a newcomer only if there is none; the same value asking again gets the same grant,
- * its time counted anew; a value given up gets nothing.
+ * Invariants: the number of holders never exceeds the claim's limit; a token is greater than every earlier token; the lock goes
+ * to the first live waiter, or to a newcomer only if there is none; a repeated request of the same value gets the same grant,
+ * with its time counted again; a value that was given up gets nothing.
  */
 const ACQUIRE_FUNCTION = `
 CREATE FUNCTION {schema}.lock_acquire(p_key text, p_value text, p_client text, p_home text, p_owner text, p_shared boolean,
@@ -195,10 +195,10 @@ BEGIN
   END IF;
 END $$`
 
-/** Answer about a claim that does not hold: who ended it and why, if an operator did. */
+/** Result for a claim that is not held: who ended it and why, if an operator did. */
 const MARK = `SELECT d.mark INTO mark FROM {schema}.lock_dead d WHERE d.value = p_value AND d.until_us > l_now`
 
-/** Sets the time that is left. Invariant: what is over is not revived. */
+/** Sets the remaining time. Invariant: an expired claim is not revived. */
 const EXTEND_FUNCTION = `
 CREATE FUNCTION {schema}.lock_extend(p_key text, p_value text, p_shared boolean, p_hold_ms bigint, OUT done boolean, OUT mark json)
 LANGUAGE plpgsql ${BY_INDEX} AS $$
@@ -224,13 +224,13 @@ BEGIN
   END IF;
 END $$`
 
-/** The value is given up: a request for it that comes later gets nothing. */
+/** The value is given up: a later request for it gets nothing. */
 const BURY = `IF p_forget_ms > 0 THEN
     INSERT INTO {schema}.lock_dead AS d (value, until_us) VALUES (p_value, l_now + p_forget_ms * 1000)
       ON CONFLICT (value) DO UPDATE SET until_us = excluded.until_us, mark = NULL WHERE d.until_us <= l_now;
   END IF`
 
-/** Takes the holder out. Invariant: only the holder frees the key; the first live waiter is given it, or called. */
+/** Removes the holder. Invariant: only the holder frees the key; the first live waiter is given it, or called. */
 const RELEASE_FUNCTION = `
 CREATE FUNCTION {schema}.lock_release(p_key text, p_value text, p_home text, p_shared boolean, p_forget_ms bigint,
   OUT done boolean, OUT mark json, OUT calls text)
@@ -268,8 +268,8 @@ BEGIN
 END $$`
 
 /**
- * Takes the value out of the line and (with `p_free`) from the holders. Invariants: straggling requests for it find out;
- * if there is room now the first live waiter has been called, so that no call ends with the waiter it was meant for.
+ * Removes the value from the queue and (with `p_free`) from the holders. Invariants: late requests for it are refused; if there
+ * is capacity now, the first live waiter has been called, so that no call is lost with the waiter it was meant for.
  */
 const ABANDON_FUNCTION = `
 CREATE FUNCTION {schema}.lock_abandon(p_key text, p_value text, p_home text, p_forget_ms bigint, p_free boolean, OUT calls text)
@@ -298,9 +298,9 @@ BEGIN
 END $$`
 
 /**
- * Says that a client lives, and answers how the values stand that it asks for: `turn` (it may have its turn now), `given`
- * (it holds, and its time is not over; with its token if held exclusively), `ended` by force, `gone`: none of these, and not in line. Of those that wait
- * on it says nothing.
+ * Reports a client as alive, and returns the state of the values that it asks for: `turn` (it may have its turn now), `given` (it
+ * holds the lock, and its time is not over; with its token if held exclusively), `ended` by force, `gone`: none of these, and not
+ * in the queue. Values that still wait are not mentioned.
  */
 const BEAT_FUNCTION = `
 CREATE FUNCTION {schema}.lock_beat(p_client text, p_hears boolean, p_backend int, p_live_ms bigint, p_keys text[], p_values text[])
@@ -332,8 +332,8 @@ BEGIN
 END $$`
 
 /**
- * On a database that only one process can use: what others hold belongs to processes that are gone. It ends now; only a
- * lock delay runs on, for their effects elsewhere may still be under way.
+ * For a database that only one process can use: the leases of others belong to dead processes. They end now; only a lock delay
+ * continues, because their effects elsewhere may still be in progress.
  */
 const ADOPT_FUNCTION = `
 CREATE FUNCTION {schema}.lock_adopt(p_home text) RETURNS void LANGUAGE sql AS $$

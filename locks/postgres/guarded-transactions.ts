@@ -12,7 +12,7 @@ export class GuardedTransactions {
   readonly #schema: string
   readonly #text: string
 
-  /** @param fields.quoted the schema as it stands in SQL */
+  /** @param fields.quoted the schema as written in SQL */
   constructor(fields: { sql: SqlClient; schema: string; quoted: string }) {
     this.#sql = fields.sql
     this.#schema = fields.schema

@@ -1,7 +1,7 @@
 import { invalidOption } from '../../core/errors.ts'
 import { LockError } from '../errors.ts'
 
-/** An index of PostgreSQL takes no more; the longest key that is sure to fit. */
+/** Longest key that certainly fits into an index of PostgreSQL. */
 const MAX_KEY_BYTES = 1_024
 
 /** @throws `locks.store_refused` for a key that is too long to be stored */

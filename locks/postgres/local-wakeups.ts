@@ -5,11 +5,11 @@ import type { SqlClient } from '../../core/sql.ts'
 export type Told = (value: string, token: number | undefined) => void
 
 /**
- * All stores of this process that share a `SqlClient`: they tell each other directly, without the server. What the server
- * gives to one of them it gives to a process that is certainly alive, for it is the one that asked.
+ * All stores of this process that share a `SqlClient`: they notify each other directly, without the server. A lock that the
+ * server grants within this process goes to a process that is certainly alive, because it sent the request.
  */
 export class LocalWakeups {
-  /** Begins the names of all clients in it. */
+  /** Prefix of the names of all its clients. */
   readonly id: string
   readonly #members = new Map<string, Told>()
   readonly #adopted = new Set<string>()
@@ -20,7 +20,7 @@ export class LocalWakeups {
     this.id = id
   }
 
-  /** @returns the name of the client, and what takes it out again */
+  /** @returns the name of the client, and a function that removes it */
   join(told: Told): { readonly client: string; readonly leave: () => void } {
     const client = `${this.id}/${++this.#joined}`
     this.#members.set(client, told)
@@ -39,7 +39,7 @@ export class LocalWakeups {
     return adopting
   }
 
-  /** @returns false when the client is not here */
+  /** @returns false if the client is not here */
   tell(client: string, value: string, token: number | undefined): boolean {
     const told = this.#members.get(client)
     told?.(value, token)

@@ -35,7 +35,7 @@ interface AuditRow {
 
 interface ForcedRow extends AuditRow {
   readonly calls: readonly string[]
-  /** Owners of the leases that have other tokens; then nothing was changed. */
+  /** Owners of the leases that have other tokens; if there are any, nothing was changed. */
   readonly others: readonly string[] | null
 }
 

@@ -8,7 +8,7 @@ import { requireShort } from './key-length.ts'
 import { PostgresOperator } from './operator.ts'
 import type { WaiterWakeups } from './waiter-wakeups.ts'
 
-/** How many others a reader is content with: as `ENDLESS` of the functions. */
+/** Number of other holders that a reader accepts: `ENDLESS` of the functions. */
 const ENDLESS = '9223372036854775807'
 
 interface AcquireRow {
@@ -38,7 +38,7 @@ export class PostgresLockStore implements LockStore {
   readonly #doubts: Array<(value: string | undefined) => void> = []
   readonly #text: ReturnType<typeof texts>
 
-  /** @param fields.ready what has to be done before the first step, once; `undefined` when it is done */
+  /** @param fields.ready runs once before the first step; returns `undefined` when it is done */
   constructor(fields: {
     steps: StoreStatementRunner
     turns: (onUnclaimed: (value: string, key: string | undefined) => void) => WaiterWakeups

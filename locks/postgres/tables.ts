@@ -1,15 +1,15 @@
 /**
  * The tables of the lock store. Times are microseconds of the server's clock.
  *
- * - `lock_key`: one row per key: the last granted token, whatever the mode, and the exclusive holder. Every step that may admit or remove
- *   a holder locks this row first. Its columns except the key are in no index, so updates are HOT.
- * - `lock_holder`: readers and the holders of permits. `lock_waiter`: the line, in the order of `place`.
- * - `lock_client`: a waiting client of the store: until when it counts as alive, whether it hears NOTIFY, and its server process: when
- *   that is gone, so is the client, long before its time is over.
+ * - `lock_key`: one row per key: the last granted token, whatever the mode, and the exclusive holder. Every step that may admit
+ *   or remove a holder locks this row first. Its columns except the key are in no index, so updates are HOT.
+ * - `lock_holder`: readers and the holders of permits. `lock_waiter`: the queue, in the order of `place`.
+ * - `lock_client`: a waiting client of the store: until when it counts as alive, whether it receives NOTIFY, and its server
+ *   process: when that is gone, so is the client, long before its time is over.
  * - `lock_dead`: values that are refused; with `mark` if an operator ended their lease.
- * - `lock_audit`: forced releases. `lock_upkeep`: one row; a new key gets no token at or below `floor`, because rows of long unused keys
- *   are deleted.
- * - `lock_guard`: always empty; a row that is written into it, and deleted again, is checked when its transaction commits.
+ * - `lock_audit`: forced releases. `lock_upkeep`: one row; a new key gets no token at or below `floor`, because rows of long
+ *   unused keys are deleted.
+ * - `lock_guard`: always empty; a row that is inserted and deleted again is checked when its transaction commits.
  */
 import type { SqlPart } from '../../core/migrate.ts'
 import { BUSY_TABLE } from '../../core/sql-function-snippets.ts'

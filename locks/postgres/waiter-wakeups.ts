@@ -5,7 +5,7 @@ import { SqlNotices } from '../../core/sql-notices.ts'
 import type { StoreStatementRunner } from '../../core/store-statement-runner.ts'
 import { homeOf, type LocalWakeups } from './local-wakeups.ts'
 
-/** Within the bound of what a server calls alive: a beat may be missed. */
+/** Less than the time after which the server considers a client dead: one heartbeat may be missed. */
 const BEAT_MS = 500
 const LIVE_MS = 2_000
 /** First interval between questions without a listener; doubles up to `BEAT_MS`. */
@@ -20,9 +20,9 @@ interface News {
 /**
  * The waiters of one client: how they are woken, and how the server knows that they are alive.
  *
- * The process that made room wakes a waiter: directly in the same process, otherwise by `NOTIFY` on the client's own channel, if there
- * is a listener. While anyone waits, the client also sends a heartbeat every half second, whose reply tells what it missed. Without a
- * listener that is the only source, so it asks more often at first.
+ * The process that created capacity wakes a waiter: directly in the same process, otherwise by `NOTIFY` on the client's own
+ * channel, if there is a listener. While anyone waits, the client also sends a heartbeat every half second, whose reply reports
+ * anything that it missed. Without a listener that is the only source, so it asks more often at first.
  */
 export class WaiterWakeups {
   readonly home: LocalWakeups
@@ -35,7 +35,9 @@ export class WaiterWakeups {
   readonly #notices: SqlNotices
   readonly #onUnclaimed: (value: string, key: string | undefined) => void
   readonly #waiters = new Map<string, (token?: number) => void>()
-  /** Values that wait, or have waited and may hold, with their keys. The latter are told when they are ended by force. */
+  /**
+   * Values that wait, or have waited and may hold the lock, with their keys. The latter are notified if they are ended by force.
+   */
   readonly #known = new Map<string, string>()
   readonly #leave: () => void
   #stopListening: (() => void) | undefined
@@ -43,11 +45,11 @@ export class WaiterWakeups {
   #pauseMs = FIRST_LOOK_MS
   #cancel: (() => void) | undefined
   #beating: Promise<void> | undefined
-  /** The beat that follows the one under way. */
+  /** The heartbeat after the one in progress. */
   #next: Promise<void> | undefined
   #closed = false
 
-  /** @param onUnclaimed called for a turn that no waiter here needs: it must go to the next in line */
+  /** @param onUnclaimed called for a turn that no waiter here needs: it must go to the next waiter */
   constructor(fields: {
     sql: SqlClient
     steps: StoreStatementRunner
@@ -70,7 +72,7 @@ export class WaiterWakeups {
     this.#leave = leave
   }
 
-  /** Resolves when the server takes the client to be alive. */
+  /** Resolves when the server considers the client alive. */
   async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     this.#waiters.set(value, onTurn)
     try {
@@ -82,7 +84,7 @@ export class WaiterWakeups {
     return () => void this.#waiters.delete(value)
   }
 
-  /** The value is in line: its turn may come from now on. Within one process all are notified directly. */
+  /** The value is in the queue: its turn may come from now on. Within one process all are notified directly. */
   placed(key: string, value: string): void {
     if (this.#sql.exclusive !== undefined || !this.#waiters.has(value)) return
     if (!this.#known.has(value)) this.#pauseMs = FIRST_LOOK_MS
@@ -96,7 +98,7 @@ export class WaiterWakeups {
     if (this.#known.size === 0) this.#rest()
   }
 
-  /** Wakes the waiter that a step names, as the functions write it: `<value>` or `<value>=<token>`. */
+  /** Wakes the waiter returned by a step, in the format of the functions: `<value>` or `<value>=<token>`. */
   wake(named: string | null): void {
     if (named === null) return
     const [value = '', token] = named.split('=')
@@ -115,11 +117,11 @@ export class WaiterWakeups {
     this.#rest()
   }
 
-  /** Within one process liveness needs no report. */
+  /** Within one process, no report is needed. */
   async #beLive(): Promise<void> {
     if (this.#sql.exclusive !== undefined) return
     this.#stopListening ??= this.#listener?.listen(channelOf(this.client), (payload) => this.#onNotice(payload))
-    // The report under way may suffice, or one that another waiter has sent after it.
+    // The report in progress may suffice, or one that another waiter has sent after it.
     if (!this.#isLive()) await this.#beating?.catch(() => {})
     if (!this.#isLive()) await (this.#beating ?? this.#beat())
   }
@@ -138,7 +140,7 @@ export class WaiterWakeups {
   #tell(value: string, token: number | undefined): void {
     const onTurn = this.#waiters.get(value)
     if (onTurn !== undefined) onTurn(token)
-    // With a token there is nothing to do: the waiter left and releases the lock itself, or it holds it already.
+    // With a token there is nothing to do: the waiter left and releases the lock itself, or it already holds it.
     else if (token === undefined) this.#onUnclaimed(value, this.#known.get(value))
   }
 
@@ -161,7 +163,7 @@ export class WaiterWakeups {
     this.#beat().catch(() => {})
   }
 
-  /** Sends a report after the call. One is under way at a time: callers during it share the next. */
+  /** Sends a report after the call. One is in progress at a time: callers during it share the next. */
   #beat(): Promise<void> {
     if (this.#beating === undefined) return this.#sendBeat()
     this.#next ??= this.#beating

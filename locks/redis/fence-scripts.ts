@@ -1,6 +1,6 @@
 /**
- * The fence in Redis: key `<prefix>{resource}` holds the highest token seen, as a decimal string. Tokens are compared as
- * strings (longer is greater, then by digits), so that none is ever rounded.
+ * The fence in Redis: key `<prefix>{resource}` holds the highest token seen, as a decimal string. Tokens are compared as strings
+ * (longer is greater, then by digits), so that none is ever rounded.
  */
 const COMPARE = `
 local function greater(a, b)
@@ -12,11 +12,11 @@ if last and not string.find(last, '^%d+$') then return redis.error_reply('ERR th
 `
 
 /**
- * KEYS fence, keys of the commands...   ARGV token, then for each command: number of words, words...
- * -> {0, last} refused | {1, replies} | {2, commands done, message} one failed
+ * KEYS fence, keys of the commands...   ARGV token, then for each command: number of words, words... -> {0, last} refused | {1,
+ * replies} | {2, commands done, message} one failed
  *
- * Invariants: nothing is executed under a token lower than one seen before; the token is remembered before the first
- * command, so that whatever happened then, no older holder can add to it.
+ * Invariants: nothing is executed under a token lower than one seen before; the token is stored before the first command, so
+ * that, whatever happens then, no older holder can add to it.
  */
 export const WRITE = `${COMPARE}
 local token = ARGV[1]
@@ -34,7 +34,7 @@ end
 return {1, replies}
 `
 
-/** KEYS fence   ARGV token   -> the highest token seen, this one included */
+/** KEYS fence   ARGV token   -> the highest token seen, including this one */
 export const RAISE = `${COMPARE}
 if last and greater(last, ARGV[1]) then return last end
 redis.call('SET', KEYS[1], ARGV[1])

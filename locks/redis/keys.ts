@@ -1,7 +1,7 @@
 /** Names of the store's keys. */
 
 /**
- * The names of one lock, all in one slot through the hash tag. What each of them holds: `scripts-exclusive.ts`.
+ * The names of one lock, all in one slot through the hash tag. For their content see `scripts-exclusive.ts`.
  * @param lock `<prefix>{<key>}`
  */
 export function lockKeys(lock: string) {
@@ -18,7 +18,7 @@ export function lockKeys(lock: string) {
 
 const SHARED_SUFFIX = ':shared'
 
-/** The user's key, if this is one of the two Redis keys that say who holds it. */
+/** The user's key, if this is one of the two Redis keys with its holders. */
 export function heldKey(redisKey: string, prefix: string): string | undefined {
   const lock = redisKey.endsWith(`}${SHARED_SUFFIX}`) ? redisKey.slice(0, -SHARED_SUFFIX.length) : redisKey
   if (!lock.startsWith(`${prefix}{`) || !lock.endsWith('}')) return undefined

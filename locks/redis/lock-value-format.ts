@@ -3,8 +3,8 @@ import type { ForceOptions } from '../lock.ts'
 import type { ClaimTerms, NotHeld } from '../store.ts'
 
 /**
- * `<client>.<random>.<kind>.<owner>`, so that a script can tell from a value in the line whom to wake and how many it
- * lets in beside it. Kind: `x` exclusive, `s` reader, `p3` one of three permits; `x+5000` with a lock delay.
+ * `<client>.<random>.<kind>.<owner>`, so that a script can tell from a value in the queue whom to wake and how many holders it
+ * accepts beside it. Kind: `x` exclusive, `s` reader, `p3` one of three permits; `x+5000` with a lock delay.
  */
 export function valueOf(client: string, random: string, terms: ClaimTerms): string {
   return `${client}.${random}.${kindOf(terms)}.${encodeURIComponent(terms.owner)}`
@@ -34,12 +34,12 @@ function decode(text: string): string {
   }
 }
 
-/** A tombstone says `given up`, or who ended the lease by force and why. */
+/** A tombstone contains `given up`, or who ended the lease by force and why. */
 export function forcedMark(force: ForceOptions): string {
   return JSON.stringify(force)
 }
 
-/** Reads a script's answer about a claim that does not hold: the text of its tombstone, or 0. */
+/** Reads a script's reply for a claim that is not held: the text of its tombstone, or 0. */
 export function notHeld(reply: unknown): NotHeld {
   const forced = typeof reply === 'string' && reply.startsWith('{') ? readMark(reply) : undefined
   return forced === undefined ? 'lost' : { forced }
@@ -51,7 +51,7 @@ export function readMark(text: string): ForceOptions | undefined {
   return typeof by === 'string' && typeof reason === 'string' ? { by, reason } : undefined
 }
 
-/** `undefined`: it is no JSON. */
+/** `undefined`: it is not JSON. */
 export function readJson(text: string): unknown {
   try {
     return JSON.parse(text)

@@ -13,15 +13,15 @@ const auditScript = defineScript(AUDIT)
 
 const AUDIT_ENTRIES = 100
 const AUDIT_KEPT_MS = 90 * DAY
-/** How long the holders that were ended can learn by whom, and a request they left on the way is refused. */
+/** How long ended holders can learn who ended them, and their late requests are refused. */
 const FORCED_KNOWN_MS = 1 * MINUTE
-/** Holders may change between inspecting and ending; after this many tries the operator gets an error. */
+/** Holders may change between inspection and end; after this many attempts the operator gets an error. */
 const FORCE_TRIES = 20
 
 /** Reply of `INSPECT`. */
 interface Seen {
   readonly info: LockInfo
-  /** Values of those who hold. */
+  /** Values of the holders. */
   readonly values: readonly string[]
 }
 
@@ -132,7 +132,7 @@ function read(key: string, [now, value, fence, pttl, line, flatShared, flatNotes
   return { info, values: live.map((each) => each.value) }
 }
 
-/** @param stamp `<token>`, or `<token> <granted at, µs>` when the token does not say it */
+/** @param stamp `<token>`, or `<token> <granted at, µs>` if the token does not contain the time */
 function holder(value: string, stamp: string, freesInMs: number): LockHolder {
   const { owner, mode, limit, lockDelayMs } = termsOf(value)
   const [token, sinceUs = token] = stamp.split(' ').map(Number) as [number, number?]
@@ -176,12 +176,12 @@ function readEntry(key: string, entry: string): ForcedRelease {
   }
 }
 
-/** Redis answers hashes and scores as a flat list. */
+/** Redis returns hashes and scores as a flat list. */
 function pairs(flat: readonly string[]): Map<string, string> {
   return new Map(flat.flatMap((name, n) => (n % 2 === 0 ? [[name, flat[n + 1] ?? '']] : [])) as Array<[string, string]>)
 }
 
-/** For MATCH: nothing in it is a wildcard. */
+/** For MATCH: without wildcards. */
 function escapePattern(text: string): string {
   return text.replaceAll(/[*?[\]\\^]/g, '\\$&')
 }

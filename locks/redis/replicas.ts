@@ -9,9 +9,9 @@ import {
 } from '../../core/redis/connection.ts'
 import { LockError } from '../errors.ts'
 
-/** How many replicas must have a grant before it counts. */
+/** Number of replicas that must have a grant before it counts. */
 export interface ReplicaOptions {
-  /** At least 1. Only with the number of all replicas that may be promoted is the one promoted sure to have it. */
+  /** At least 1. Only with the number of all replicas that may be promoted is it certain that the promoted one has it. */
   readonly count: number
   /** How long a grant waits for them. Keep it well below the ttl. @default 100 ms */
   readonly timeoutMs?: number | undefined
@@ -28,11 +28,11 @@ interface Call {
 }
 
 /**
- * Runs scripts and waits until replicas have what they wrote (`WAIT`). `WAIT` holds up everything on its connection, so
- * this has one of its own, and what is asked while one is under way shares the next.
+ * Runs scripts and waits until replicas have received their writes (`WAIT`). `WAIT` blocks its connection, so it has its own, and
+ * requests during one `WAIT` share the next.
  *
- * Acknowledged means received, not kept, and the acknowledged replica need not be the one that is promoted: it narrows
- * what a failover can forget, and does not close it.
+ * Acknowledged means received, not stored, and the acknowledged replica need not be the one that is promoted: this reduces what a
+ * failover can lose, but does not rule it out.
  * @see https://redis.io/docs/latest/commands/wait/
  */
 export class AcknowledgedScripts implements ScriptRunner {
@@ -43,7 +43,7 @@ export class AcknowledgedScripts implements ScriptRunner {
   #next: Call[] = []
   #sending = false
 
-  /** @throws TypeError / RangeError naming the option */
+  /** @throws TypeError / RangeError with the name of the option */
   constructor(options: ReplicaOptions, connection: Omit<ConnectionSettings, 'name'>, clustered: boolean) {
     const path = 'redisLocks.replicas'
     refuseUnknown(path, options, NAMES)
@@ -58,11 +58,11 @@ export class AcknowledgedScripts implements ScriptRunner {
     this.#connection.close()
   }
 
-  /** @throws `locks.store_unavailable` also when it was done, but too few replicas said so in time */
+  /** @throws `locks.store_unavailable` also if it was done, but too few replicas confirmed it in time */
   run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const call: Call = { script, keys, args, resolve, reject }
-      // In a cluster only what is in one slot can be sent together.
+      // In a cluster, only commands for one slot can be sent together.
       if (this.#clustered) void this.#send([call])
       else {
         this.#next.push(call)

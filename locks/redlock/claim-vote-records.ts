@@ -5,31 +5,31 @@ import { type QuorumKeys, quorumKeys } from './vote-script-calls.ts'
 /** Possible remains of a claim on the servers, as far as this process knows. */
 export interface ClaimVotes {
   readonly keys: QuorumKeys
-  /** By the number of the server; those that were not asked yet may be missing. */
+  /** By the number of the server; servers that were not asked yet may be missing. */
   readonly votes: TraceOfVote[]
-  /** By the number of the server: it has confirmed the release, and a second "not yours" from it is no news. */
+  /** By the number of the server: it has confirmed the release, so a second "not yours" from it can be ignored. */
   readonly released: boolean[]
-  /** When the claim began to wait, in us of a server's time: its order in the line of every server. 0: not yet. */
+  /** When the claim began to wait, in us of a server's time: its order in the queue of every server. 0: not yet. */
   ticket: number
-  /** The claim may have a place in the line of servers. */
+  /** The claim may have a place in the queue of servers. */
   waited: boolean
-  /** Its place in the line when it last asked. */
+  /** Its place in the queue at its last request. */
   position: number | undefined
   /** Token of the grant; 0 before it. */
   token: number
-  /** Released or given up: no more votes are asked for. */
+  /** Released or given up: no more votes are requested. */
   over: boolean
   /** When nothing of it can be left, monotonic ms. */
   until: number
 }
 
 /**
- * The server has voted for the claim, is being asked (what is sent after that arrives after it), or may have voted, or
- * may yet. `undefined`: there is nothing of the claim.
+ * State of a server's vote for the claim: granted, being asked (later requests arrive after it), or possibly granted, now or
+ * later. `undefined`: nothing of the claim is there.
  */
 export type TraceOfVote = 'granted' | 'asked' | 'unknown' | undefined
 
-/** True when no server has, or may have, voted for it. */
+/** True if no server has, or may have, voted for it. */
 export function isUndone({ votes }: ClaimVotes): boolean {
   for (const vote of votes) if (vote !== undefined) return false
   return true
@@ -37,7 +37,7 @@ export function isUndone({ votes }: ClaimVotes): boolean {
 
 const SWEEP_EVERY = 1_024
 
-/** Traces by value. Dropped when undone; those of claims that just ended are swept when nothing of them can be left. */
+/** Records by value. Deleted when undone; records of claims that just ended are swept when nothing of them can be left. */
 export class Traces {
   readonly #prefix: string
   readonly #now: () => number

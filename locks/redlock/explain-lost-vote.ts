@@ -1,15 +1,15 @@
 import { LockError } from '../errors.ts'
 import type { NodeReply } from './timeout-queue.ts'
 
-/** A server's answer to a claim. */
+/** A server's reply to a claim. */
 export type Vote =
   | { readonly kind: 'granted'; readonly token: number; readonly serverUs: number }
   | {
       readonly kind: 'busy'
-      /** Place in the line of this server. */
+      /** Place in the queue of this server. */
       readonly position: number | undefined
       readonly inTheWay: string
-      /** That one has the vote of this server; else it only waits here. */
+      /** True if that claim has the vote of this server; otherwise it only waits here. */
       readonly held: boolean
     }
   /** The claim was given up before. */
@@ -29,10 +29,10 @@ export function majorityOf(count: number): number {
 }
 
 /**
- * Judges a round that gave the claim no majority; all votes are in, in the order of `names`.
+ * Explains a round that gave the claim no majority; all votes are in, in the order of `names`.
  *
- * With fewer answers than a majority no claim can have the lock, so waiting for a holder would be pointless: `failed`.
- * @param mayKeep whether the server of this number may still have its vote, which it was asked to take back
+ * If fewer servers than a majority replied, no claim can have the lock, so waiting for a holder would be pointless: `failed`.
+ * @param mayKeep tells whether the server with this number may still have its vote, which it was asked to take back
  */
 export function judge(votes: readonly Vote[], names: readonly string[], mayKeep: (voter: number) => boolean): Loss {
   const majority = majorityOf(votes.length)
@@ -53,15 +53,15 @@ export function judge(votes: readonly Vote[], names: readonly string[], mayKeep:
   return { kind: 'busy', inTheWay, position: positions.length === 0 ? undefined : Math.min(...positions) }
 }
 
-/** A server's answer, in words for an error. */
+/** A server's reply, in words for an error. */
 export interface Said {
   readonly kind: 'answered' | 'silent' | 'refused'
-  /** The question may have been executed there without our knowing. */
+  /** The question may have been executed there without our knowledge. */
   readonly uncertain: boolean
   readonly text: string
 }
 
-/** Names each server and what it said. */
+/** Lists each server with its reply. */
 export function failureOf(all: readonly Said[], names: readonly string[]): LockError {
   const majority = majorityOf(all.length)
   const texts = all.map(({ text }, index) => `${names[index]}: ${text}`).join('; ')
@@ -79,7 +79,7 @@ export function failureOf(all: readonly Said[], names: readonly string[]): LockE
   return new LockError('locks.store_unavailable', { store: 'redlock', outcome, detail })
 }
 
-/** @param answer in words */
+/** @param answer converts a reply to words */
 export function replySaid(reply: NodeReply | undefined, answer: (value: unknown) => string): Said {
   if (reply === undefined) return { kind: 'silent', uncertain: false, text: 'not asked' }
   if (reply.kind === 'answer') return { kind: 'answered', uncertain: false, text: answer(reply.answer) }

@@ -13,9 +13,9 @@ interface View {
 }
 
 /**
- * Puts together what a majority of the servers said (`INSPECT`). Servers that said nothing may have voted for the one
- * that most of the others name, so it counts as the holder unless that cannot be a majority.
- * @param size how many servers there are
+ * Combines the replies of a majority of the servers (`INSPECT`). Silent servers may have voted for the claim that most others
+ * report, so it counts as the holder unless that cannot be a majority.
+ * @param size number of servers
  */
 export function lockInfo(key: string, answers: readonly unknown[], size: number): LockInfo | undefined {
   const views = answers.map(view)
@@ -32,7 +32,7 @@ export function lockInfo(key: string, answers: readonly unknown[], size: number)
 }
 
 function holder(value: string, voters: readonly View[], size: number): LockHolder {
-  // Free when fewer than a majority still have the vote.
+  // Free if fewer than a majority still have the vote.
   const longest = voters.map(({ freesInMs }) => freesInMs).toSorted((a, b) => b - a)
   const freesInMs = Math.max(0, longest[Math.min(majorityOf(size), longest.length) - 1] ?? 0)
   return {

@@ -11,11 +11,11 @@ import { TokenProposal } from './token-proposal.ts'
 import { idleVote, type Question, takeBack, vote, writeBack } from './vote-script-calls.ts'
 
 /**
- * One vote on one claim: ask all, write the token back, take back what a lost vote left.
+ * One vote on one claim: asks all, writes the token back, and takes back the remains of a lost vote.
  *
  *   ask all at once --majority--> token = highest of theirs --majority knows it--> granted
  *         |                                  |
- *         +-- no majority -------------------+--> votes taken back from all, also from those that did not answer
+ *         +-- no majority -------------------+--> votes taken back from all, also from those that did not reply
  */
 export class MajorityVote {
   readonly #servers: Servers
@@ -28,7 +28,7 @@ export class MajorityVote {
     this.#proposal = new TokenProposal(clock)
   }
 
-  /** The token, or what came of the vote. `request.keepPlaceMs` is the place's own time. */
+  /** The token, or the result of the vote. `request.keepPlaceMs` is the place's own time. */
   async attempt({ lockDelayMs }: Claim, request: AcquireRequest, trace: ClaimVotes): Promise<number | Loss> {
     const votes: (Vote | undefined)[] = []
     const before = trace.votes.slice()
@@ -74,14 +74,14 @@ export class MajorityVote {
     return { kind: 'failed', error }
   }
 
-  /** From all that have voted, or may have. */
+  /** From all servers that have voted, or may have. */
   async #takeBack(request: AcquireRequest, trace: ClaimVotes): Promise<void> {
     const question = takeBack(trace.keys)
     const undoing = this.#servers.round(
       request.ttlMs,
       () => question,
       (reply, voter) => {
-        // A server that did not answer in time may still get the question: it stays on the list for the end of the claim.
+        // A server that did not reply in time may still receive the question: it stays on the list until the end of the claim.
         if (reply.kind === 'answer' && trace.votes[voter] !== 'unknown') trace.votes[voter] = undefined
         return true
       },
@@ -91,8 +91,8 @@ export class MajorityVote {
   }
 
   /**
-   * The tokens of each server rise, but the highest of one majority need not be above the highest of another: unless it
-   * is known to a majority before it counts. @returns why it is not
+   * The tokens of each server increase, but the highest of one majority need not be above the highest of another, unless a
+   * majority knows it before it counts. @returns why it is not
    */
   async #writeBack(
     token: number,
@@ -110,7 +110,7 @@ export class MajorityVote {
       (voter) => {
         const one = votesSoFar[voter]
         if (knows(one, token)) return CONFIRMED
-        // A server that voted for another has nothing to keep, unless a place in its line is to be left.
+        // A server that voted for another claim has nothing to keep, unless a place in its queue is to be left.
         return one !== undefined && one.kind !== 'granted' && request.keepPlaceMs === 0 ? NOT_ASKED : question
       },
       (reply) => answered(reply, 1),
@@ -136,10 +136,10 @@ function highest(votes: readonly (Vote | undefined)[]): number {
   return token
 }
 
-/** Keeps what the reply of a server leaves there. @param before what the claim had left there before it was asked */
+/** Records what the reply of a server leaves there. @param before what the claim had left there before the question */
 function follow(trace: ClaimVotes, voter: number, one: Vote, before: TraceOfVote): void {
   if (one.kind === 'silent' && one.outcome === 'unknown') trace.votes[voter] = 'unknown'
-  // Released or undone meanwhile, or a request of before may still be under way.
+  // It was released or undone meanwhile, or an earlier request may still be in progress.
   else if (trace.votes[voter] !== 'asked') return
   else if (one.kind === 'granted') trace.votes[voter] = 'granted'
   else trace.votes[voter] = one.kind === 'silent' || one.kind === 'refused' ? before : undefined
@@ -153,7 +153,7 @@ function readVote(reply: NodeReply, trace: ClaimVotes, proposal: number): Vote {
   if (status === 1) return { kind: 'granted', token: number, serverUs: (reply.answer as [number, number, number])[2] }
   if (status === 2) return { kind: 'dead' }
   const [, , inTheWay, held, nowUs] = reply.answer as [number, number, string, number, number]
-  // The first server in whose line it stands gives the ticket for the lines of all.
+  // The first server in whose queue it stands gives the ticket for the queues of all.
   if (number >= 0 && trace.ticket === 0) trace.ticket = nowUs
   return { kind: 'busy', position: number < 0 ? undefined : number, inTheWay, held: held === 1 }
 }

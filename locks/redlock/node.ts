@@ -11,13 +11,13 @@ import type { Round } from './round.ts'
 import type { NodeReply } from './timeout-queue.ts'
 import type { Question } from './vote-script-calls.ts'
 
-/** Where a server is, and how it is called in errors: never more of its address than host and port. */
+/** Address of a server, and its name in errors: never more of its address than host and port. */
 export interface NodeSource {
   readonly name: string
   readonly client: () => Promise<RedisClient>
 }
 
-/** Stays inside this file: what leaves it is a `NodeReply`. */
+/** Internal to this file: callers see a `NodeReply`. */
 class NodeSilent extends Error {
   readonly outcome: 'not_done' | 'unknown'
 
@@ -37,14 +37,14 @@ const DROP_MS = 1 * SECOND
 /** Which server it is, and how old. */
 export interface Identity {
   readonly runId: string | undefined
-  /** From when on it may vote, on this process's monotonic clock. */
+  /** Time from which it may vote, on this process's monotonic clock. */
   readonly votesFrom: number
 }
 
 /**
- * One server of the quorum. It votes only after it has said who it is, at each connect anew: which server (two addresses
- * of one server are one vote), and for how long it has been running (one that may have forgotten a vote waits until no
- * lease can be left that it voted for, or it could vote twice).
+ * One server of the quorum. It votes only after it has identified itself, at each connect anew: which server it is (two addresses
+ * of one server have one vote), and how long it has been running (a server that may have lost a vote waits until no lease that it
+ * voted for can be left; otherwise it could vote twice).
  */
 export class QuorumNode {
   readonly name: string
@@ -53,7 +53,7 @@ export class QuorumNode {
   readonly #clock: Clock
   readonly #eviction: EvictionWarning
   #identity: Identity | undefined
-  /** The server that answered last, also over an earlier connection. */
+  /** The server that replied last, also over an earlier connection. */
   #last: Identity | undefined
   #asking: Promise<Identity> | undefined
   #opened: Promise<unknown> | undefined
@@ -66,7 +66,7 @@ export class QuorumNode {
     this.#eviction = new EvictionWarning({ name: 'locks and fencing tokens', expires: true }, logger)
     const name = 'concordat-locks-quorum'
     const { client } = source
-    // An answer that comes too late costs a vote; only a longer silence is worth a new connection.
+    // A reply that comes too late costs a vote; only a longer silence justifies a new connection.
     const dropMs = Math.max(DROP_MS, 2 * answerMs)
     this.#connection = new RedisConnection({
       client,
@@ -79,7 +79,7 @@ export class QuorumNode {
     })
     this.#connection.onReady((client) => {
       this.#identity = undefined
-      // A caller that needs the answer asks again.
+      // A caller that needs the reply asks again.
       this.#ask(client).catch(() => {})
     })
   }
@@ -88,13 +88,13 @@ export class QuorumNode {
     return this.#identity?.runId
   }
 
-  /** Settles when the first attempt to connect has, and the server has said who it is; never rejects. */
+  /** Settles after the first attempt to connect, when the server has identified itself; never rejects. */
   open(answerMs: number): Promise<unknown> {
     this.#opened ??= within(this.#clock, 2 * answerMs, this.#identify(), undefined).catch(() => {})
     return this.#opened
   }
 
-  /** Settles `voter` of the round with what comes of it. @param ifNil called instead, if the answer is nil in time */
+  /** Settles `voter` of the round with the outcome. @param ifNil called instead, if the reply is nil in time */
   ask(
     { script, keys, args }: Question,
     round: Round,
@@ -110,9 +110,12 @@ export class QuorumNode {
     )
   }
 
-  /** Calls `put` when the server has said it on this connection, while the round waits for it; settles `voter` if it does not. */
+  /**
+   * Calls `put` when the server has identified itself on this connection, while the round waits for it; otherwise settles
+   * `voter`.
+   */
   whoIsThere(round: Round, voter: number, put: (identity: Identity) => void): void {
-    // The identity stays true for as long as the connection, over which a question is sent at once.
+    // The identity stays valid as long as the connection, over which a question is sent at once.
     if (this.#identity !== undefined) return put(this.#identity)
     this.#identify().then(
       (identity) => {
@@ -169,7 +172,7 @@ export class QuorumNode {
     const runId = infoField(info, 'run_id')
     // Another server under the same address (a failover) may know nothing, however old it is.
     const replaced = this.#last !== undefined && this.#last.runId !== runId
-    // The grace of a server that replaced another goes on over a reconnect.
+    // The grace period of a server that replaced another one continues over a reconnect.
     const notBefore = replaced ? now + this.#graceMs : (this.#last?.votesFrom ?? 0)
     this.#last = { runId, votesFrom: Math.max(votesFrom, notBefore) }
     return this.#last

@@ -1,13 +1,13 @@
 import type { Slot } from '../swap-remove-set.ts'
 import type { Limited, NodeReply, TimeoutQueue } from './timeout-queue.ts'
 
-/** Is given what one server replied, and says whether that is a vote for. Called once for each server that was asked. */
+/** Receives the reply of one server, and tells whether it is a vote for. Called once for each server that was asked. */
 export type Judge = (reply: NodeReply, voter: number) => boolean
 
-/** Puts the question to one server; what comes of it goes to `settle` of the round. */
+/** Sends the question to one server; the outcome goes to `settle` of the round. */
 export type Send = (voter: number, round: Round) => void
 
-/** A question to all servers under one time limit, which begins with the first, and their replies as they come. */
+/** A question to all servers under one time limit, which starts with the first, and their replies. */
 export class Round implements Limited {
   /** By the number of the server; `undefined`: not asked, or no reply yet. */
   readonly replies: (NodeReply | undefined)[] = []
@@ -21,7 +21,7 @@ export class Round implements Limited {
   #place: Slot<Limited> | undefined
   #dueAt = 0
 
-  /** @param size how many servers there are */
+  /** @param size number of servers */
   constructor(limits: TimeoutQueue, size: number, limitMs: number, { send, judge }: { send: Send; judge: Judge }) {
     for (let voter = 0; voter < size; voter++) {
       this.replies.push(undefined)
@@ -45,13 +45,13 @@ export class Round implements Limited {
     })
   }
 
-  /** `ask`, for one who waits for the others too: see `finished`. */
+  /** `ask`, for a caller that also waits for the others: see `finished`. */
   tell(voter: number): void {
     this.#begin(voter, noop)
     this.#send(voter, this)
   }
 
-  /** False when its time is over, or it has replied: an answer no longer counts. */
+  /** False if its time is over, or it has replied: another reply no longer counts. */
   awaits(voter: number): boolean {
     return this.#waiting[voter] !== undefined
   }
@@ -70,7 +70,7 @@ export class Round implements Limited {
     for (const voter of this.#waiting.keys()) this.settle(voter, { kind: 'silent', outcome: 'unknown', detail })
   }
 
-  /** Calls back when all those asked have replied, or had their time. */
+  /** Calls back when all asked servers have replied or exceeded their time. */
   whenFinished(callback: () => void): void {
     if (this.#open === 0) callback()
     else (this.#whenFinished ??= []).push(callback)

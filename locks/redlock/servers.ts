@@ -9,16 +9,16 @@ import { inspect, type Question, quorumKeys } from './vote-script-calls.ts'
 
 export interface QuorumSettings {
   readonly prefix: string
-  /** Most that all servers together have for one question. */
+  /** Maximum time of all servers together for one question. */
   readonly answerMs: number
-  /** The shortest pause of the next in line. */
+  /** The shortest pause of the first waiter. */
   readonly pollMs: number
   readonly graceMs: number
   readonly clock: Clock
   readonly logger: Logger
 }
 
-/** No more of a ttl than this goes into one question. */
+/** Maximum share of a ttl for one question. */
 const SHARE_OF_TTL = 1 / 5
 const MIN_LIMIT_MS = 20
 
@@ -45,7 +45,7 @@ export class Servers {
     this.#limits = new TimeoutQueue(settings.clock)
   }
 
-  /** Each has been reached once, or could not be. */
+  /** True when each server was reached once, or could not be reached. */
   get isOpen(): boolean {
     return this.#isOpen
   }
@@ -60,7 +60,7 @@ export class Servers {
 
   /**
    * @param ttlMs a question takes a small part of it, and no more than `answerMs`
-   * @param questionOf or what it would reply, when that is known
+   * @param questionOf the question, or the server's reply if it is already known
    */
   round(ttlMs: number, questionOf: (voter: number) => Question | NodeReply, judge: Judge): Round {
     const send = (voter: number, round: Round): void => {
@@ -73,13 +73,13 @@ export class Servers {
 
   /**
    * A round among the servers that may vote.
-   * @param questionOf called right before sending, and once more when the answer to the first is nil (it has done nothing); returns
-   *   `undefined` when the vote is no longer wanted
+   * @param questionOf called right before sending, and once more if the reply to the first is nil (it had no effect); returns
+   * `undefined` if the vote is no longer wanted
    */
   election(ttlMs: number, questionOf: (afterNil: boolean) => Question | undefined, judge: Judge): Round {
     const put = (voter: number, round: Round, afterNil: boolean): void => {
       const node = this.#node(voter)
-      // After nil too: the connection may be another one by now.
+      // Also after nil: the connection may be another one by now.
       node.whoIsThere(round, voter, (identity) => {
         const bar = node.bar(identity) ?? this.#barOfTwin(node)
         const question = bar === undefined ? questionOf(afterNil) : undefined
@@ -107,7 +107,7 @@ export class Servers {
     return round.finished()
   }
 
-  /** @param answer what servers that answered said, in words */
+  /** @param answer converts the replies of servers to words */
   failure(replies: readonly (NodeReply | undefined)[], answer: (value: unknown) => string): LockError {
     return failureOf(
       replies.map((reply) => replySaid(reply, answer)),
@@ -137,7 +137,7 @@ export class Servers {
     return new Round(this.#limits, this.size, limitMs, { send, judge })
   }
 
-  /** A server that another address leads to as well would have two votes: then neither counts. */
+  /** A server that is also reached by another address would have two votes: then neither counts. */
   #barOfTwin(node: QuorumNode): NodeReply | undefined {
     const { runId } = node
     if (runId === undefined) return undefined
@@ -157,7 +157,7 @@ export class Servers {
   }
 }
 
-/** True when the server answered with this number. */
+/** True if the server replied with this number. */
 export function answered(reply: NodeReply | undefined, answer: number): boolean {
   return reply?.kind === 'answer' && reply.answer === answer
 }

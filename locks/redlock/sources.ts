@@ -11,8 +11,8 @@ export interface RedlockSources {
 const MIN_SERVERS = 3
 
 /**
- * The servers of a quorum, as many as can have a majority in every vote.
- * @throws TypeError / RangeError for an even number or fewer than three, a server that is there twice, a cluster
+ * The servers of a quorum, in a number that gives a majority in every vote.
+ * @throws TypeError / RangeError for an even number or fewer than three, a repeated server, a cluster
  */
 export function quorumSources({ urls, clients }: RedlockSources): readonly NodeSource[] {
   if ((urls === undefined) === (clients === undefined)) {
@@ -52,13 +52,13 @@ function source(path: string, entry: unknown, isUrl: boolean): NodeSource {
   return { client: open, name: nameOf(client) ?? path }
 }
 
-/** Host and port, by which two addresses of one server are seen to be the same; no password. */
+/** Host and port, to recognize two addresses of one server; no password. */
 function address(url: string): string {
   const { hostname, port } = new URL(url)
   return `${hostname.toLowerCase() || 'localhost'}:${port || 6379}`
 }
 
-/** Where an ioredis client connects to, if it says so. */
+/** The address of an ioredis client, if it reveals it. */
 function nameOf(client: object): string | undefined {
   const options = (client as { readonly options?: Readonly<Record<string, unknown>> }).options
   const { host, port, path, sentinels } = options ?? {}

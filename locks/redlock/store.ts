@@ -16,7 +16,7 @@ import type { NodeReply } from './timeout-queue.ts'
 import { newValue, ownerOf } from './value.ts'
 import { extend, heal, release } from './vote-script-calls.ts'
 
-/** Newcomers that took the votes from each other try again this often, and for no more than this part of the ttl. */
+/** Newcomers that split the votes try again this often, and for no more than this part of the ttl. */
 const SPLIT_ROUNDS = 6
 const SPLIT_PAUSE_MS = 4
 const SPLIT_SHARE_OF_TTL = 1 / 4
@@ -31,8 +31,8 @@ const FEATURES: LockFeatures = {
 }
 
 /**
- * One lock on several servers that know nothing of each other: held by whom a majority has voted for. What one server
- * does is in `scripts.ts`, how votes are counted in `ballot.ts`, how a grant comes about in `majority-vote.ts`.
+ * One lock on several servers that know nothing of each other, held by the claim for which a majority has voted. The steps on one
+ * server are in `scripts.ts`, the counting of votes in `ballot.ts`, the grants in `majority-vote.ts`.
  */
 export class RedlockStore implements LockStore {
   readonly name = 'redlock'
@@ -74,7 +74,7 @@ export class RedlockStore implements LockStore {
         return { status: 'granted', token: result }
       }
       if (result.kind === 'failed') {
-        // Servers that are known to be away say so at once: who asks again and again must not stop the event loop.
+        // Servers that are known to be unavailable fail at once: a caller that asks repeatedly must not block the event loop.
         await turnsOf(this.#clock).next()
         throw result.error
       }
@@ -83,7 +83,7 @@ export class RedlockStore implements LockStore {
       if (!again || round >= SPLIT_ROUNDS || elapsedMs > request.ttlMs * SPLIT_SHARE_OF_TTL) {
         return this.#busy(claim, request, trace, result)
       }
-      // Much longer than a round takes, and longer each time, so that one of them has the field to itself.
+      // Much longer than a round takes, and longer each time, so that one of them is alone.
       await this.#clock.sleep(Math.random() * SPLIT_PAUSE_MS * 2 ** round)
     }
   }
@@ -161,7 +161,7 @@ export class RedlockStore implements LockStore {
     this.#servers.close()
   }
 
-  /** The end of a claim, which takes whatever it has left on the servers. */
+  /** Ends a claim, and removes its remains on the servers. */
   #undoing(trace: ClaimVotes, forgetAfterMs: number): Round {
     trace.over = true
     return this.#servers.round(
@@ -175,7 +175,7 @@ export class RedlockStore implements LockStore {
     )
   }
 
-  /** Servers that missed the grant, or forgot it, vote too: so the lock survives the loss of another one. */
+  /** Servers that missed the grant, or lost it, vote too, so that the lock survives the loss of another server. */
   async #heal(keepMs: number, trace: ClaimVotes, replies: readonly (NodeReply | undefined)[]): Promise<void> {
     const free = [...replies.keys()].filter((voter) => answered(replies[voter], -1))
     if (free.length === 0 || trace.token === 0 || trace.over) return
@@ -208,20 +208,20 @@ export class RedlockStore implements LockStore {
     return { status: 'busy', retryAfterMs: this.#pollMs(position), position, owner: ownerOf(inTheWay), leftTrace }
   }
 
-  /** The next in line asks most often, those behind it less and less; at random, so that two do not meet forever. */
+  /** The first waiter asks most often, later ones less and less; at random, so that two do not meet repeatedly. */
   #pollMs(position: number | undefined): number {
     const pauseMs = this.#settings.pollMs * (1 + (position ?? 0)) * (1 + Math.random())
     return Math.ceil(Math.min(pauseMs, MAX_POLL_MS))
   }
 
-  /** Long enough for a few of its polls, short enough not to hold up those behind a waiter that died. */
+  /** Long enough for a few of its polls, short enough not to delay those behind a dead waiter. */
   #placeMs(request: AcquireRequest, trace: ClaimVotes): number {
     const { pollMs, answerMs } = this.#settings
     const longestPollMs = Math.min(MAX_POLL_MS, 2 * pollMs * (1 + (trace.position ?? SOME_POSITION)))
     return Math.ceil(Math.min(request.keepPlaceMs, 3 * longestPollMs + 2 * answerMs))
   }
 
-  /** A longer lease could outlive the time that a server which forgot it keeps silent. */
+  /** A longer lease could outlive the time for which a server that lost it stays silent. */
   #requireCovered(claim: Claim, ttlMs: number): void {
     const { graceMs } = this.#settings
     if (graceMs === 0 || ttlMs <= graceMs) return
@@ -240,7 +240,7 @@ export class RedlockStore implements LockStore {
   }
 }
 
-/** For how long a server has to refuse stragglers of the claim. */
+/** How long a server has to refuse late requests of the claim. */
 function forgetAt(voter: number, trace: ClaimVotes, forgetAfterMs: number): number {
   return trace.votes[voter] === 'unknown' ? Math.max(forgetAfterMs, STRAGGLER_MS) : forgetAfterMs
 }

@@ -1,19 +1,19 @@
 import type { Clock } from '../../core/clock.ts'
 import { type Slot, SwapRemoveSet } from '../swap-remove-set.ts'
 
-/** Something that waits for answers until `dueAt`, monotonic ms. */
+/** Waits for replies until `dueAt`, monotonic ms. */
 export interface Limited {
   readonly dueAt: number
   /** The time is over. */
   expire(): void
 }
 
-/** A timer may be so much early. */
+/** A timer may fire this much too early. */
 const TIMER_STEP_MS = 1
 
 /**
- * The time limits of all that waits for servers, on one timer: nearly all get their answers long before, and to set and
- * clear a timer for each would be dearer than what it guards.
+ * The time limits of everything that waits for servers, on one timer: nearly all get their replies long before, and setting and
+ * clearing a timer for each would cost more than the wait itself.
  */
 export class TimeoutQueue {
   readonly #clock: Clock
@@ -26,7 +26,7 @@ export class TimeoutQueue {
     this.#clock = clock
   }
 
-  /** When something that may take so long is due. */
+  /** The time at which a wait of this duration ends. */
   dueAt(durationMs: number): number {
     return this.#clock.monotonic() + durationMs
   }
@@ -36,7 +36,7 @@ export class TimeoutQueue {
     return this.#open.add(limited)
   }
 
-  /** When all have answered. */
+  /** Called when all have replied. */
   end(place: Slot<Limited>): void {
     this.#open.remove(place)
     if (this.#open.size === 0) this.#none?.resolve()
@@ -54,7 +54,7 @@ export class TimeoutQueue {
     this.#timerAt = at
     this.#cancel = this.#clock.setTimer(Math.max(0, at - this.#clock.monotonic()), () => {
       const now = this.#clock.monotonic() + TIMER_STEP_MS
-      // After a stall of the event loop the timer is due before answers that came long ago are read: read them first.
+      // After a stall of the event loop, the timer is due before earlier replies are read: read them first.
       setImmediate(() => setImmediate(() => this.#expire(now)))
     })
   }
@@ -66,7 +66,7 @@ export class TimeoutQueue {
       if (limited.dueAt <= now) limited.expire()
       else next = Math.min(next, limited.dueAt)
     }
-    // A question that began in between may have set it already.
+    // A question started in between may already have set it.
     if (next < this.#timerAt) this.#arm(next)
   }
 }
@@ -74,7 +74,7 @@ export class TimeoutQueue {
 /** Outcome of a question to one server. */
 export type NodeReply =
   | { readonly kind: 'answer'; readonly answer: unknown }
-  /** No answer in time, or not reached. `unknown`: it may have been executed, or may yet be. */
+  /** No reply in time, or not reached. `unknown`: it may have been executed, or may still be. */
   | { readonly kind: 'silent'; readonly outcome: 'not_done' | 'unknown'; readonly detail: string }
-  /** The server answered, and will answer the same again. */
+  /** The server replied, and would give the same reply again. */
   | { readonly kind: 'refused'; readonly detail: string }

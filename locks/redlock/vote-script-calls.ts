@@ -10,7 +10,7 @@ const releaseScript = defineScript(RELEASE)
 const releaseCertainScript = defineScript(RELEASE_CERTAIN)
 const inspectScript = defineScript(INSPECT)
 
-/** A script with what it is called with: made once, asked of all servers. */
+/** A script with its arguments: created once, sent to all servers. */
 export interface Question {
   readonly script: Script
   readonly keys: readonly string[]
@@ -39,7 +39,7 @@ export function quorumKeys(prefix: string, key: string, value: string): QuorumKe
   }
 }
 
-/** Fields of a vote beside its claim. */
+/** Fields of a vote other than its claim. */
 export interface VoteRequest {
   readonly ttlMs: number
   readonly tokenFloor: number
@@ -54,7 +54,7 @@ export function vote({ value, lock, fence, line, places, dead }: QuorumKeys, req
   return { script: voteScript, keys: [lock, fence, line, places, dead], args }
 }
 
-/** Vote of a caller that wants no place in the line. If the answer is nil, nothing was done: ask `vote`. */
+/** Vote of a caller that wants no place in the queue. If the reply is nil, nothing was done: send `vote`. */
 export function idleVote({ value, lock, fence, line, dead }: QuorumKeys, request: VoteRequest): Question {
   const { ttlMs, tokenFloor, proposal } = request
   return { script: voteIdleScript, keys: [lock, fence, line, dead], args: [value, ttlMs, tokenFloor, proposal] }
@@ -72,12 +72,12 @@ export function heal({ value, lock, fence, dead }: QuorumKeys, ttlMs: number, to
   return { script: healScript, keys: [lock, fence, dead], args: [value, ttlMs, token] }
 }
 
-/** Takes the vote back, but keeps the place in the line. */
+/** Takes the vote back, but keeps the place in the queue. */
 export function takeBack({ value, lock }: QuorumKeys): Question {
   return { script: releaseCertainScript, keys: [lock], args: [value] }
 }
 
-/** @param waited it may have a place in the line */
+/** @param waited true if it may have a place in the queue */
 export function release(claim: QuorumKeys, forgetMs: number, waited: boolean): Question {
   if (forgetMs === 0 && !waited) return takeBack(claim)
   const { value, lock, line, places, dead } = claim
