@@ -18,7 +18,7 @@ export function withHeartbeat(url: unknown, path = 'rabbitTransport.url'): strin
     const got = protocol === undefined ? 'something else' : `something that begins with ${protocol}`
     throw new TypeError(`${path}: expected amqp://user:password@host:port/vhost or amqps://..., got ${got}`)
   }
-  // amqplib would take the default one.
+  // amqplib would use the default one.
   if (new URL(url).port === '0')
     throw new TypeError(`${path}: expected amqp://... with a port from 1 to 65535, or none, got port 0`)
   if (new URL(url).searchParams.has('heartbeat')) return url
@@ -35,9 +35,9 @@ export interface Attempt {
 }
 
 /**
- * Connects to one node after the other, beginning with any one, so that processes spread over them. A node that refuses is
- * passed over at once; one that is silent takes the time of the attempt, and the next attempt begins with the next node. A
- * connection that was lost is therefore made again at another node.
+ * Connects to one node after the other, starting with a random one, so that processes are distributed over them. A node that
+ * refuses is skipped at once; a silent one takes the time of the attempt, and the next attempt starts with the next node. A lost
+ * connection is therefore restored at another node.
  * @returns rejects with the error of the last node that was tried
  */
 export function inTurn(

@@ -1,6 +1,6 @@
 /**
- * The part of amqplib (>= 2) that this adapter uses, typed structurally: `amqplib` stays an optional peer, and anything
- * with these methods will do. What `amqplib.connect(url)` resolves to is an `AmqpConnection`.
+ * The part of amqplib (>= 2) that this adapter uses, typed structurally: `amqplib` stays an optional peer, and any object with
+ * these methods works. `amqplib.connect(url)` resolves to an `AmqpConnection`.
  */
 
 interface AmqpEmitter {
@@ -25,11 +25,11 @@ export interface AmqpChannel extends AmqpEmitter {
     name: string,
     options?: { durable?: boolean; exclusive?: boolean; autoDelete?: boolean; arguments?: Record<string, unknown> },
   ): Promise<AmqpQueueState>
-  /** None is no failure. */
+  /** Succeeds if there is none. */
   deleteExchange(name: string): Promise<unknown>
-  /** None is no failure. */
+  /** Succeeds if there is none. */
   deleteQueue(name: string): Promise<unknown>
-  /** Fails with 404 when there is none, and makes none. */
+  /** Fails with 404 if there is none, and creates none. */
   checkExchange(name: string): Promise<unknown>
   checkQueue(name: string): Promise<AmqpQueueState>
   bindQueue(queue: string, exchange: string, routingKey: string, headers?: Record<string, unknown>): Promise<unknown>
@@ -62,7 +62,7 @@ export interface AmqpQueueState {
   readonly consumerCount: number
 }
 
-/** All that `ack` and `nack` look at; keeping the whole message would keep its body. */
+/** The only field that `ack` and `nack` read; keeping the whole message would keep its body. */
 export interface AmqpTag {
   readonly fields: { readonly deliveryTag: number }
 }
@@ -78,7 +78,7 @@ export interface AmqpMessage {
   readonly properties: AmqpProperties
 }
 
-/** Properties of a message that arrived, from whomever: nothing is sure but the names. */
+/** Properties of a received message of any origin: only their names are certain. */
 export interface AmqpProperties {
   readonly headers?: Readonly<Record<string, unknown>> | undefined
   readonly messageId?: unknown
@@ -93,7 +93,7 @@ export interface AmqpProperties {
   readonly expiration?: unknown
 }
 
-/** Properties of a message to publish. With `mandatory` the broker returns the message when no queue gets it. */
+/** Properties of a message to publish. With `mandatory`, the broker returns the message if no queue receives it. */
 export interface AmqpPublishProperties {
   headers: Record<string, unknown>
   contentType?: string
@@ -109,33 +109,33 @@ export interface AmqpPublishProperties {
   priority?: number
 }
 
-/** Ends a connection whose broker no longer answers: amqplib's own `close` would wait for it. */
+/** Ends a connection whose broker no longer responds: amqplib's own `close` would wait for it. */
 export function destroySocket(connection: AmqpConnection, reason: Error): void {
   const inner = (connection as { connection?: { stream?: { destroy?: (error: Error) => unknown } } }).connection
   inner?.stream?.destroy?.(reason)
 }
 
-/** The heartbeat that client and broker agreed on; `Infinity` where there is none, and the broker waits for ever. */
+/** The heartbeat that client and broker agreed on; `Infinity` without one, in which case the broker waits forever. */
 export function heartbeatMsOf(connection: AmqpConnection): number {
   const inner = (connection as { connection?: { heartbeat?: unknown } }).connection
   const seconds = inner?.heartbeat
   return typeof seconds === 'number' && seconds > 0 ? seconds * 1_000 : Number.POSITIVE_INFINITY
 }
 
-/** Calls `listener` whenever the broker sent something, heartbeats too. */
+/** Calls `listener` whenever the broker has sent something, including heartbeats. */
 export function onTraffic(connection: AmqpConnection, listener: () => void): void {
   const inner = (connection as { connection?: { stream?: { prependListener?: unknown } } }).connection
   const stream = inner?.stream as { prependListener?(event: string, listener: () => void): unknown } | undefined
   stream?.prependListener?.('readable', listener)
 }
 
-/** The largest frame the broker takes, when amqplib tells. A message's headers have to fit in one. */
+/** The largest frame that the broker accepts, if amqplib reports it. A message's headers have to fit into one. */
 export function frameMaxOf(connection: AmqpConnection): number {
   const inner = (connection as { connection?: { frameMax?: unknown } }).connection
   return typeof inner?.frameMax === 'number' && inner.frameMax > 0 ? inner.frameMax : Number.POSITIVE_INFINITY
 }
 
-/** How many channels the connection may have, as client and broker agreed; `Infinity` where amqplib does not tell. */
+/** Maximum number of channels of the connection, as agreed by client and broker; `Infinity` if amqplib does not report it. */
 export function channelMaxOf(connection: AmqpConnection): number {
   const inner = (connection as { connection?: { channelMax?: unknown } }).connection
   return typeof inner?.channelMax === 'number' && inner.channelMax > 0 ? inner.channelMax : Number.POSITIVE_INFINITY
@@ -150,9 +150,9 @@ const FRAME_HEADER = 2
 const PAYLOAD_AT = 7
 
 /**
- * amqplib reads tables by recursion: headers nested some thousand levels deep, which any client may send, end the
- * connection, and the message comes again and ends the next one. What cannot be read is replaced by one header that says
- * so; the body is read as always.
+ * amqplib reads tables by recursion: headers nested some thousand levels deep, which any client may send, end the connection, and
+ * the redelivered message ends the next one. Headers that cannot be read are replaced by one header that says so; the body is
+ * read as usual.
  */
 export function surviveHeaders(connection: AmqpConnection): void {
   const inner = (connection as { connection?: Partial<FrameReader> }).connection
@@ -175,9 +175,9 @@ export function surviveHeaders(connection: AmqpConnection): void {
   }
 }
 
-/** The header in place of headers that cannot be read. */
+/** The header that replaces headers that cannot be read. */
 const UNREADABLE_HEADERS = 'amqp-headers'
-/** Stands for what is nested too deeply to be read. */
+/** Replaces values that are nested too deeply to be read. */
 export const UNREADABLE = '(nested too deeply)'
 
 function isFrameReader(inner: Partial<FrameReader> | undefined): inner is FrameReader {

@@ -1,7 +1,7 @@
 import { CHANNELS, failure } from '../transport-errors.ts'
 import { type AmqpConnection, channelMaxOf } from './amqplib-types.ts'
 
-/** For declarations, lag and what else asks the broker beside the consumers. */
+/** For declarations, lag and other requests to the broker besides the consumers. */
 const RESERVED_CHANNELS = 8
 
 interface UsesChannels {
@@ -10,8 +10,8 @@ interface UsesChannels {
 }
 
 /**
- * @param others that use the connection already
- * @throws TransportError `mismatch` when the connection has too few channels
+ * @param others number of channels that already use the connection
+ * @throws TransportError `mismatch` if the connection has too few channels
  */
 export function requireChannels(
   connection: AmqpConnection,

@@ -4,7 +4,7 @@ import { toTransportError, within } from '../transport-errors.ts'
 import type { AmqpChannel, AmqpConnection } from './amqplib-types.ts'
 import type { Link } from './connection.ts'
 
-/** Runs each request on a channel of its own, because the broker closes a channel over an error. */
+/** Runs each request on its own channel, because the broker closes a channel on an error. */
 export class ChannelPerRequest {
   readonly #link: Link
   readonly #clock: Clock

@@ -3,9 +3,10 @@ import { LastHeard } from '../../transport/kit/last-heard.ts'
 import { type AmqpConnection, heartbeatMsOf, onTraffic } from './amqplib-types.ts'
 
 /**
- * Whether the broker can have given this connection up. It does after one to two heartbeats without a sign of life, and sends
- * one itself every half of that: a connection on which nothing was heard for a heartbeat belongs to a broker that is away, or
- * to a process that stood still. What lies in the socket then may be from before, so only an answer to a new question counts.
+ * Tells whether the broker may have given up this connection. The broker does so after one to two heartbeats without a sign of
+ * life, and itself sends one every half of that: a connection on which nothing was received for a heartbeat belongs to an
+ * unavailable broker, or to a process that was suspended. Data in the socket may then be from before, so only a reply to a new
+ * request counts.
  */
 export class ConnectionLiveness {
   readonly #heard: LastHeard
@@ -20,18 +21,18 @@ export class ConnectionLiveness {
     })
   }
 
-  /** Asked before a message begins. Once false, it stays so until `answered`. */
+  /** Checked before a message is handled. Once false, it stays so until `answered`. */
   isCertain(): boolean {
     this.#isInDoubt ||= !this.#heard.isCertain(this.#limitMs)
     return !this.#isInDoubt
   }
 
-  /** How long nothing was heard, for people. */
+  /** How long nothing was received, for people. */
   get silence(): string {
     return `${Math.round(this.#heard.silentMs / SECOND)} s`
   }
 
-  /** The broker answered a question that was asked after the doubt. */
+  /** The broker replied to a request that was sent after the doubt. */
   answered(): void {
     this.#isInDoubt = false
     this.#heard.heard()
@@ -40,7 +41,7 @@ export class ConnectionLiveness {
 
 const assurances = new WeakMap<AmqpConnection, ConnectionLiveness>()
 
-/** The assurance of all subscriptions on this connection. */
+/** The liveness shared by all subscriptions on this connection. */
 export function assuranceOf(connection: AmqpConnection, clock: Clock): ConnectionLiveness {
   let assurance = assurances.get(connection)
   if (assurance === undefined) assurances.set(connection, (assurance = new ConnectionLiveness(connection, clock)))

@@ -11,18 +11,18 @@ import { type AmqpConnection, channelMaxOf, destroySocket, surviveHeaders } from
 import { hasEnded, patchEarlyFrames } from './early-frames.ts'
 
 export interface LinkEvents {
-  /** The broker takes no more publishes on this connection (an alarm), `undefined`: it does again. */
+  /** The broker accepts no more publishes on this connection (an alarm); `undefined`: it accepts them again. */
   onBlocked(reason: string | undefined): void
 }
 
 /**
- * A connection to the broker, opened when first needed and kept from then on: after a loss or a failed attempt it is tried again in the
- * background, so that health recovers without traffic. amqplib's own recovery is not used: it restores neither channels nor consumers, so
- * everything above is made anew on a new connection.
+ * A connection to the broker, opened when first needed and kept from then on: after a loss or a failed attempt it is retried in
+ * the background, so that health recovers without traffic. amqplib's own recovery is not used: it restores neither channels nor
+ * consumers, so everything on top is created again on a new connection.
  */
 export class Link {
   readonly #name: string
-  /** The loss of one that carries bindings is told by them. */
+  /** The bindings report the loss of a connection that carries bindings. */
   readonly #level: 'debug' | 'warn'
   readonly #options: ResolvedRabbitOptions
   readonly #host: TransportHost
@@ -32,7 +32,7 @@ export class Link {
   #error: Error | undefined
   #keeping = false
   readonly #closing: AbortController = new AbortController()
-  /** How many channels the latest connection may have. */
+  /** Maximum number of channels of the latest connection. */
   channelMax = UNTOLD_CHANNELS
 
   constructor(purpose: 'consume' | 'publish', options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
@@ -61,13 +61,13 @@ export class Link {
     return this.#opening
   }
 
-  /** Gives up a connection that does not answer; what is on it learns by its `close` event. */
+  /** Gives up a connection that does not respond; its users are informed by its `close` event. */
   drop(connection: AmqpConnection, reason: Error): void {
     this.#lost(connection, reason)
     destroySocket(connection, reason)
   }
 
-  /** Bounded, never rejects. Idempotent. */
+  /** Limited in time, never rejects. Idempotent. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#opening?.catch(() => {})
@@ -112,7 +112,7 @@ export class Link {
   }
 
   #watch(connection: AmqpConnection): void {
-    // After `error` comes `close`, but the channels hear of it in between.
+    // `close` comes after `error`, but the channels are informed in between.
     connection.on('error', (error: Error) => this.#lost(connection, error))
     connection.on('close', (error?: Error) =>
       this.#lost(connection, error ?? new Error('RabbitMQ closed the connection')),
@@ -152,12 +152,12 @@ export class Link {
   }
 }
 
-/** @throws TransportError `mismatch`: the next one would be no other */
+/** @throws TransportError `mismatch`: another attempt would have the same result */
 function requireConnection(given: AmqpConnection): AmqpConnection {
   if (hasMethods(given, ['on', 'createChannel', 'createConfirmChannel', 'close'])) return given
   throw failure('mismatch', wrongKind('rabbitTransport.connect', given, 'what amqplib.connect(url) gives').message)
 }
 
-/** Channels that each broker is expected to allow, before it has told its limit. */
+/** Number of channels that each broker is assumed to allow, before it has reported its limit. */
 const UNTOLD_CHANNELS = 16
 const BACKOFF = resolveBackoff('rabbitTransport', { initialMs: 100, maxMs: 5 * SECOND })

@@ -1,9 +1,10 @@
 /**
- * amqplib 2 reads frames that arrive together with the end of the handshake before it hands the connection out. An error among them has no
- * listener and ends the process; a close by the broker (a shutdown, an operator) goes unnoticed, and the dead connection would be kept
- * permanently. This hands the connection out first; the connections of `connect` are checked as well.
+ * amqplib 2 reads frames that arrive together with the end of the handshake before it returns the connection. An error among them
+ * has no listener and ends the process; a close by the broker (a shutdown, an operator) goes unnoticed, and the dead connection
+ * would be kept permanently. This patch returns the connection first; the connections of `connect` are checked as well.
  *
- * It patches the one copy of amqplib that this package resolves, once. Another copy, or one with different internals, stays unchanged.
+ * It patches the one copy of amqplib that this package resolves, once. Another copy, or one with different internals, stays
+ * unchanged.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -12,7 +13,7 @@ import type { AmqpConnection } from './amqplib-types.ts'
 
 const PATCHED = Symbol.for('concordat.rabbitmq.early-frames')
 
-/** amqplib's connection, as far as it is used. */
+/** The used part of amqplib's connection. */
 interface Connection {
   acceptLoop: (this: Connection) => void
 }
@@ -35,7 +36,9 @@ function afterHandOut(acceptLoop: Connection['acceptLoop']): Connection['acceptL
   }
 }
 
-/** Whether its end has come already: no event will tell of it to who hears of the connection, or of a channel on it, only now. */
+/**
+ * True if its end has already come: no event will report it to those who receive the connection, or a channel on it, only now.
+ */
 export function hasEnded(connection: AmqpConnection): boolean {
   const inner = (connection as { connection?: { expectSocketClose?: unknown } }).connection
   return inner?.expectSocketClose === true

@@ -12,17 +12,17 @@ export interface PublishArguments {
 }
 
 export interface PublishLimits {
-  /** Largest body. */
+  /** Maximum body size. */
   readonly maxBytes: number
-  /** The largest frame the broker takes; a message's properties have to fit in one. */
+  /** The largest frame that the broker accepts; a message's properties have to fit into one. */
   readonly frameMax: number
 }
 
 /**
- * How a message is written: to its exchange, or through the delay ladder when it is not due yet. Pure.
+ * Arguments with which a message is published: to its exchange, or through the delay ladder if it is not due yet. Pure.
  * @param exchange of its destination
  * @param now epoch ms
- * @throws RangeError when it is over a limit, TypeError when AMQP has no words for it
+ * @throws RangeError if it exceeds a limit, TypeError if AMQP cannot represent it
  */
 export function publishArguments(
   message: EncodedMessage,
@@ -41,10 +41,10 @@ export function publishArguments(
   return { exchange: first, content, options }
 }
 
-/** amqplib writes 64 KiB of headers at most: with frames of this size they fit. */
+/** amqplib writes 64 KiB of headers at most: they fit into frames of this size. */
 const MOST_PROPERTY_BYTES = 128 * 1024
 
-/** Adds the way through the ladder. @returns where that begins, `undefined` for a message that is due */
+/** Adds the route through the ladder. @returns its start, `undefined` for a message that is due */
 function delayed(
   { destination, notBefore }: EncodedMessage,
   options: AmqpPublishProperties,

@@ -37,19 +37,19 @@ export class PublishCall {
   }
 }
 
-/** A message on its way. */
+/** A message in progress. */
 export class PublishEntry {
   readonly message: EncodedMessage
-  /** Where it was last written to. */
+  /** The exchange of its last write. */
   exchange: string
   routingKey = ''
-  /** Written to a channel at least once: without an answer, whether it arrived is unknown. */
+  /** Written to a channel at least once: without a confirm, its outcome is unknown. */
   sent = false
-  /** The broker sent it back: no queue wanted it. Its confirm still follows. */
+  /** The broker returned it because no queue matched. Its confirm still follows. */
   returned = false
-  /** Among those that the broker may have closed the channel for. */
+  /** One of the messages for which the broker may have closed the channel. */
   suspect = false
-  /** Its destination was missing and has been made again. */
+  /** Its destination was missing and has been created again. */
   repaired = false
   settled = false
   readonly #index: number
@@ -62,7 +62,7 @@ export class PublishEntry {
     this.#call = call
   }
 
-  /** The first call counts. */
+  /** Only the first call has an effect. */
   settle(outcome: PublishOutcome): void {
     if (this.settled) return
     this.settled = true

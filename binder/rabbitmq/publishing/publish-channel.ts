@@ -11,15 +11,15 @@ import { TRANSPORT, toTransportError, within } from '../transport-errors.ts'
 import { FrameWriter, MOST_CHUNKS } from './frame-writer.ts'
 
 export interface PublishChannelEvents {
-  /** There may be room to write: a channel was opened, or amqplib's buffer has drained. */
+  /** Writing may be possible again: a channel was opened, or amqplib's buffer has drained. */
   onRoom(): void
-  /** No queue wanted it. Its confirm still follows. */
+  /** No queue matched the message. Its confirm still follows. */
   onReturned(message: AmqpMessage): void
-  /** Written messages get no answer any longer. `error`: the broker's reason for closing it, if it did. */
+  /** Written messages get no confirm any longer. `error`: the broker's reason for closing the channel, if it did. */
   onClosed(error: Error | undefined): void
 }
 
-/** A confirm channel to publish on: opened when it is needed, and again after each loss. */
+/** A confirm channel for publishing: opened when needed, and again after each loss. */
 export class PublishChannel {
   readonly #link: Link
   readonly #options: Pick<ResolvedRabbitOptions, 'requestTimeoutMs'>
@@ -28,7 +28,7 @@ export class PublishChannel {
   readonly #closing: AbortController = new AbortController()
   #writer: FrameWriter | undefined
   #isOpening = false
-  /** The largest frame the broker takes. */
+  /** The largest frame that the broker accepts. */
   frameMax: number = Number.POSITIVE_INFINITY
 
   constructor(
@@ -43,23 +43,23 @@ export class PublishChannel {
     this.#events = events
   }
 
-  /** To write to now; `undefined`: `onRoom` follows. */
+  /** The writer for now; `undefined`: `onRoom` follows. */
   toWriteTo(): FrameWriter | undefined {
     if (this.#writer === undefined && !this.#isOpening) void this.#keepOpening()
     return this.#writer?.hasRoom === true ? this.#writer : undefined
   }
 
-  /** Sends what was written. */
+  /** Sends everything that was written. */
   flush(): void {
     this.#writer?.flush()
   }
 
-  /** Nothing more until it has drained or is replaced. */
+  /** Writes nothing more until it has drained or is replaced. */
   full(): void {
     this.#writer?.full()
   }
 
-  /** Opens no other; the connection is closed by its owner. */
+  /** Opens no other channel; the owner closes the connection. */
   close(): void {
     this.#closing.abort()
   }
@@ -99,8 +99,8 @@ export class PublishChannel {
   }
 
   /**
-   * Waits until amqplib has sent its answers to the close of earlier channels. The new channel may have the number of one of them, and if
-   * its `channel.open` came first, the broker would close the connection.
+   * Waits until amqplib has sent its replies to the close of earlier channels. The new channel may have the number of one of
+   * them, and if its `channel.open` came first, the broker would close the connection.
    */
   async #lastSent(connection: AmqpConnection): Promise<void> {
     const sent = sentOfClosed.get(connection)
@@ -132,6 +132,6 @@ async function bothSent(earlier: Promise<void> | undefined, latest: Promise<void
   await latest
 }
 
-/** Longest wait for the frames of a closed channel, while the broker reads nothing. */
+/** Maximum wait for the frames of a closed channel, while the broker reads nothing. */
 const LAST_SENT_MS = 1 * SECOND
 const BACKOFF = resolveBackoff(TRANSPORT, { initialMs: 50, maxMs: 2_000 })

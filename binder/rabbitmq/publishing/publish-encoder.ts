@@ -13,9 +13,9 @@ import { notProvisioned, onQueues, unwritable } from './publish-errors.ts'
 export interface KnownDestinations {
   /** Delays messages of this service. */
   readonly ladder: DelayLadder
-  /** Partitions of a provisioned destination. */
+  /** Number of partitions of a provisioned destination. */
   partitionsOf(destination: string): number | undefined
-  /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
+  /** True for dead letters: RabbitMQ has accepted the message before, so it accepts it again. */
   takesAnySize(destination: string): boolean
 }
 
@@ -35,7 +35,7 @@ export class PublishEncoder {
     this.#frameMax = frameMax
   }
 
-  /** @returns the error of a message that has no partition to go to */
+  /** @returns an error for a message without a partition */
   routingKeyOf(message: EncodedMessage): string | TransportError {
     const { destination, key } = message
     const partitions = this.#known.partitionsOf(destination)
@@ -46,7 +46,7 @@ export class PublishEncoder {
     return place?.routingKey ?? routingKeyOf(partition)
   }
 
-  /** @throws as `publishArguments` */
+  /** @throws the errors of `publishArguments` */
   encode(message: EncodedMessage): PublishArguments {
     const { unroutable: policy, maxMessageBytes } = this.#options
     const maxBytes = this.#known.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
@@ -55,7 +55,7 @@ export class PublishEncoder {
     return publishArguments(message, to, policy, limits, this.#known.ladder, this.#clock.now())
   }
 
-  /** Why the message can never be written, before it is published. */
+  /** Why the message can never be written; known before it is published. */
   cannotTake(message: EncodedMessage): TransportError | undefined {
     try {
       this.encode(message)

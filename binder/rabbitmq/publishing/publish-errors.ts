@@ -2,11 +2,11 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { failure, RIGHTS, replyCodeOf } from '../transport-errors.ts'
 
-/** Outcomes of unconfirmed messages. Pure; one function per ending. */
+/** Outcomes of unconfirmed messages. Pure; one function per outcome. */
 
 const name = ({ id, destination }: EncodedMessage): string => `message ${id} to "${destination}"`
 
-/** The own words of the broker, where there are any. */
+/** The broker's own text, if there is any. */
 const wordsOf = (cause: Error | undefined): string => (cause === undefined ? '' : ` (${cause.message})`)
 
 export const closedBefore = (message: EncodedMessage): TransportError =>
@@ -91,7 +91,7 @@ export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Err
     },
   )
 
-/** The broker closed the channel over exactly this message. */
+/** The broker closed the channel because of exactly this message. */
 export const rejected = (message: EncodedMessage, cause: Error): TransportError => {
   const kind = rejectionOf(cause)
   const remedy = kind === 'refused' ? `. ${RIGHTS}` : ''
@@ -119,7 +119,7 @@ const ACCESS_REFUSED = 403
 const NOT_FOUND = 404
 const INTERNAL_ERROR = 541
 
-/** amqplib or our own limits would not even write it. */
+/** amqplib or our own limits do not allow writing it. */
 export const unwritable = (message: EncodedMessage, maxBytes: number, cause: Error): TransportError => {
   const context = { destination: message.destination, cause }
   return cause instanceof RangeError

@@ -1,7 +1,7 @@
 import { keptByText } from '../../../core/kept-by-text.ts'
 import type { AmqpPublishProperties } from '../link/amqplib-types.ts'
 
-/** Where a message goes. */
+/** Target of a message. */
 export interface PublishTarget {
   readonly exchange: string
   readonly routingKey: string
@@ -19,26 +19,26 @@ const METHOD = 1
 const HEADER = 2
 const BODY = 3
 const FRAME_END = 0xce
-/** Type, channel and size before a frame's payload, its end after it. */
+/** Type, channel and size before a frame's payload, end mark after it. */
 const BEFORE_PAYLOAD = 7
 const BASIC = 60
 const PUBLISH = 40
 const MOST_SHORT_TEXT = 255
-/** More than the parts of fixed size take in the three frames. */
+/** More than the size of the parts with a fixed size in the three frames. */
 const FIXED_BYTES = 160
-/** More than the lengths and the type of a header take, beside its name and value. */
+/** More than the lengths and the type of a header, in addition to its name and value. */
 const FIELD_BYTES = 16
-/** Bytes of a UTF-16 unit in UTF-8 at most. */
+/** Maximum number of UTF-8 bytes of a UTF-16 unit. */
 const MOST_PER_UNIT = 3
 
 /** Header values that are the same in all messages of a sender or a channel. */
 const REPEATED: ReadonlySet<string> = new Set(['cloudEvents:specversion', 'cloudEvents:source', 'cloudEvents:type'])
 
 /**
- * Writes `basic.publish`, its properties and its body as amqplib does, byte for byte, but without a
- * buffer for each part, and it encodes names of headers, source and type only once.
- * @returns where the frames end; `undefined`: there is not enough room, or a value that is left to amqplib (nested tables, typed
- * fields, texts that are too long for their place); what was written then means nothing
+ * Writes `basic.publish`, its properties and its body like amqplib, byte for byte, but without a buffer for each part, and
+ * encodes names of headers, source and type only once.
+ * @returns the end of the frames; `undefined` if the buffer is too small, or a value is left to amqplib (nested tables, typed
+ * fields, texts that are too long for their field); the written bytes are then invalid
  * @see AMQP 0-9-1 specification, sections 4.2.3 to 4.2.6; amqplib 2, `lib/defs.js` and `lib/codec.js`
  */
 export function writePublish(into: Buffer, start: number, frames: PublishFrames): number | undefined {
@@ -68,7 +68,7 @@ export function writePublish(into: Buffer, start: number, frames: PublishFrames)
   return endFrame(into, body, at + content.byteLength)
 }
 
-/** Never too few. */
+/** An upper limit of the size. */
 function mostBytes({ to: { exchange, routingKey }, content, options }: PublishFrames): number {
   const { headers, contentType = '', messageId = '', type = '', appId = '', replyTo = '', correlationId = '' } = options
   const { contentEncoding = '' } = options
@@ -97,7 +97,7 @@ function endFrame(into: Buffer, start: number, at: number): number {
   return at + 1
 }
 
-/** The list of properties, in their order, behind flags for those that are there. `NaN`: one is left to amqplib. */
+/** The list of properties, in their order, after flags for those that are present. `NaN`: one is left to amqplib. */
 function properties(into: Buffer, start: number, options: AmqpPublishProperties): number {
   const { contentType, contentEncoding, priority, correlationId, replyTo, messageId, timestamp, type, appId } = options
   const flags =
@@ -202,7 +202,7 @@ function bytesField(into: Buffer, at: number, value: Uint8Array): number {
   return copied(into, at + 5, value)
 }
 
-/** In the smallest width. `NaN`: it is none. */
+/** In the smallest width. `NaN`: not an integer. */
 function integer(into: Buffer, at: number, value: number): number {
   if (!Number.isSafeInteger(value)) return Number.NaN
   if (value >= -0x80 && value < 0x80) return into.writeInt8(value, typed(into, at, TYPE.int8))

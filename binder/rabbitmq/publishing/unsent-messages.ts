@@ -1,7 +1,7 @@
 import { Queue } from '../../../core/queue.ts'
 import type { PublishEntry } from './publish-call.ts'
 
-/** Messages to be written, in order. Skips those that were settled while they waited (their time ran out). */
+/** Messages to be written, in order. Skips those that were settled while they waited (their time was over). */
 export class UnsentMessages {
   readonly #entries = new Queue<PublishEntry>()
 
@@ -9,7 +9,7 @@ export class UnsentMessages {
     for (const entry of entries) this.#entries.push(entry)
   }
 
-  /** The next one, which stays. */
+  /** The next message, without removing it. */
   peek(): PublishEntry | undefined {
     for (;;) {
       const entry = this.#entries.peek()
@@ -18,12 +18,12 @@ export class UnsentMessages {
     }
   }
 
-  /** Takes the next one out. */
+  /** Removes the next message. */
   shift(): void {
     this.#entries.shift()
   }
 
-  /** Before everything that waits, in the order given. */
+  /** Inserts entries before the waiting ones, in the given order. */
   putBack(entries: readonly PublishEntry[]): void {
     this.#entries.putBack(entries)
   }

@@ -1,12 +1,12 @@
 /**
- * What one subscription lends to the binder: messages of several sources (partitions, queues), in turn, within one window.
+ * The messages that one subscription lends to the binder: from several sources (partitions, queues), in turn, within one window.
  *
  *   source --take()--> lent --ack()------> settle(item)
- *                        |---release()--> putBack(item), and out again
- *                        '---withdraw()-> nothing: its signal aborts, and whatever is called after that means nothing
+ *                        |---release()--> putBack(item), and lent again
+ *                        '---withdraw()-> nothing: its signal aborts, and later calls have no effect
  *
- * The order within a source is the source's. What frees room is gathered for a turn of the event loop before `onRoom` asks for
- * more, so that what is released together is all in its place before any of it goes out again.
+ * The order within a source is the source's. Freed capacity is collected for one turn of the event loop before `onRoom` requests
+ * more, so that messages released together are all back in place before any of them is lent again.
  */
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportDelivery } from '../transport.ts'
@@ -20,11 +20,11 @@ export interface Lendable {
   readonly redelivered: boolean | undefined
 }
 
-/** Where messages come from, in order. */
+/** A source of messages, in order. */
 export interface LoanSource<Item extends Lendable> {
-  /** The next one, which is lent from now on; `undefined`: nothing waits, or nothing shall go out now. */
+  /** The next message, which is lent from now on; `undefined`: none is waiting, or none may be lent now. */
   take(): Item | undefined
-  /** For people: where it stands. */
+  /** Its position, for people. */
   positionOf(item: Item): string
   settle(item: Item): void
   /** Returns it to its former position. */
@@ -33,11 +33,11 @@ export interface LoanSource<Item extends Lendable> {
 
 export interface LendingEvents {
   deliver(delivery: TransportDelivery): void
-  /** There may be room for more: call `lend`. */
+  /** There may be capacity for more: call `lend`. */
   onRoom(): void
-  /** The lending starts to hold messages, or holds none any longer. */
+  /** Called when the first message is lent, and when none is lent any longer. */
   onBusy?(isBusy: boolean): void
-  /** Called before a loan's state is read: `withdraw` it first if it no longer stands. */
+  /** Called before a loan's state is read: it must call `withdraw` first if the loan is no longer valid. */
   onLook?(): void
 }
 
@@ -65,12 +65,12 @@ export class Lending<Item extends Lendable> {
     return this.#isPaused
   }
 
-  /** While paused nothing is lent. What is lent stays lent. */
+  /** While paused, nothing new is lent. Lent messages stay lent. */
   setPaused(isPaused: boolean): void {
     this.#isPaused = isPaused
   }
 
-  /** Lends one from each source in turn while there is room. */
+  /** Lends one message from each source in turn while there is capacity. */
   lend(): void {
     if (!this.#begin()) return
     try {
@@ -83,7 +83,7 @@ export class Lending<Item extends Lendable> {
     }
   }
 
-  /** Lends from this source alone: something has come into it. */
+  /** Lends only from this source, which has received a message. */
   lendFrom(loan: Loan<Item>): void {
     if (!this.#begin()) return
     try {
@@ -93,7 +93,7 @@ export class Lending<Item extends Lendable> {
     }
   }
 
-  /** Its messages come back in the transport's own way: its signal aborts, and settling has no effect any longer. */
+  /** The transport redelivers its messages in its own way: the signal aborts, and settling has no effect any longer. */
   withdraw(loan: Loan<Item>, reason: Error): void {
     if (!this.#loans.delete(loan)) return
     const wasBusy = this.window.count > 0
@@ -102,7 +102,7 @@ export class Lending<Item extends Lendable> {
     if (wasBusy && this.window.count === 0) this.#events.onBusy?.(false)
   }
 
-  /** A receiver that asks for more while it is handed something gets it after that, in order. */
+  /** A receiver that requests more during a delivery gets it afterwards, in order. */
   #begin(): boolean {
     if (this.#isLending) {
       this.#roomSoon()
@@ -140,13 +140,13 @@ export class Lending<Item extends Lendable> {
   }
 }
 
-/** A source as one receiver has it. */
+/** A source from the view of one receiver. */
 export class Loan<Item extends Lendable> implements Lender<Item> {
   readonly source: LoanSource<Item>
   readonly #events: LendingEvents
   readonly #onEnded: (item: Item, isSettled: boolean) => void
   readonly #withdrawn = new AbortController()
-  /** State of the signal, read with each message: a field costs less. */
+  /** State of the signal, read with each message: a field is cheaper. */
   #isWithdrawn = false
   #lent = 0
   #lentBytes = 0
@@ -175,7 +175,7 @@ export class Loan<Item extends Lendable> implements Lender<Item> {
     return this.#isWithdrawn
   }
 
-  /** Resolves once nothing of it is lent, or it is withdrawn. For one waiter at a time. */
+  /** Resolves once none of its messages is lent, or it is withdrawn. For one waiter at a time. */
   async idle(): Promise<void> {
     if (this.#lent === 0 || this.isWithdrawn) return
     await new Promise<void>((resolve) => {

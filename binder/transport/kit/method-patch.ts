@@ -1,7 +1,7 @@
 /**
- * Wraps a method of a library's class: once for each copy of the library, however many copies of this package ask.
+ * Wraps a method of a library's class: once for each copy of the library, however many copies of this package request it.
  * @param mark of this patch, from `Symbol.for`
- * @param find the prototype; throws if the library is missing, or has different internals: then it stays unchanged
+ * @param find returns the prototype; throws if the library is missing or has different internals: it then stays unchanged
  * @returns whether it is patched
  */
 export function patchMethod<Class extends object, Name extends keyof Class>(

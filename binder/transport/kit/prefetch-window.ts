@@ -1,4 +1,4 @@
-/** Limit of a receiver's unsettled messages, in number and bytes: a message larger than the byte budget goes out alone. */
+/** Limits the unsettled messages of a receiver, by number and bytes: a message larger than the byte limit is delivered alone. */
 export class PrefetchWindow {
   readonly #maxCount: number
   readonly #maxBytes: number
@@ -10,7 +10,7 @@ export class PrefetchWindow {
     this.#maxBytes = prefetchBytes
   }
 
-  /** There is room for one more, whatever its size. */
+  /** True if one more message may be delivered, whatever its size. */
   get isOpen(): boolean {
     return this.#count < this.#maxCount && (this.#bytes < this.#maxBytes || this.#count === 0)
   }
@@ -23,13 +23,13 @@ export class PrefetchWindow {
     return this.#bytes
   }
 
-  /** A message went out. */
+  /** A message was delivered. */
   take(bytes: number): void {
     this.#count++
     this.#bytes += bytes
   }
 
-  /** This many came back, or were settled. */
+  /** This many messages were returned or settled. */
   free(bytes: number, count = 1): void {
     this.#count -= count
     this.#bytes -= bytes

@@ -1,6 +1,6 @@
 /**
- * How far a partition is settled, when its messages are settled in any order: everything below `settled`, and what is
- * `done` above it. Positions rise by one.
+ * How far a partition is settled, if its messages are settled in any order: all positions below `settled`, and those in `done`
+ * above it. Positions increase by one.
  */
 export class SettledPositions {
   readonly #done: Set<number>
@@ -24,7 +24,7 @@ export class SettledPositions {
     return position < this.#settled || this.#done.has(position)
   }
 
-  /** Once per position. True when `settled` moved. */
+  /** Call it once per position. True if `settled` moved. */
   settle(position: number): boolean {
     if (position !== this.#settled) {
       this.#done.add(position)

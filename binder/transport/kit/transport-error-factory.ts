@@ -5,7 +5,7 @@ export interface FailureContext {
   readonly cause?: unknown
 }
 
-/** Makes the errors of one transport. */
+/** Creates the errors of one transport. */
 export type Failure = (kind: TransportErrorKind, message: string, context?: FailureContext) => TransportError
 
 /** @param transport its name, as in `Transport.name` */
