@@ -1,13 +1,12 @@
 /**
- * `provision: 'check'`: compares what is declared with what exists and makes nothing.
+ * `provision: 'check'`: compares the declarations with what exists, and creates nothing.
  *
- * Each question has a channel of its own, for a "no" closes it. Whether it is there is asked passively, which needs no
- * rights. Only then is it declared again on the same channel, which compares type and arguments: where the first says no,
- * the second never leaves. A user who may not configure it learns no more than that it exists.
+ * Each question has its own channel, because a negative reply closes it. Existence is checked passively first, which needs no
+ * rights. Only then is the object declared again on the same channel, which compares type and arguments: if the first check
+ * fails, the second is never sent. A user without the right to configure it only learns that it exists.
  *
- * Bindings cannot be asked for in AMQP: binding again makes what is missing, and a message that would show it reaches the
- * queue if all is well. A missing one shows as `unroutable`; at the delay ladder as a delay that is too short, or none that
- * ever ends.
+ * Bindings cannot be queried in AMQP: binding again creates missing ones, and a test message would reach the queue if all is
+ * well. A missing binding shows as `unroutable`; in the delay ladder as a delay that is too short, or never ends.
  */
 import { counted } from '../../../core/counted-noun.ts'
 import { toError } from '../../../core/errors.ts'
@@ -20,10 +19,10 @@ import { exchangeOf } from './foreign-places.ts'
 import { declarationsOf, existingCount, marksOf, mismatchOf } from './provision.ts'
 import { markerOf } from './topology-names.ts'
 
-/** Number of simultaneous questions, each on a channel of its own: the ladder alone has 52. */
+/** Number of simultaneous questions, each on its own channel: the ladder alone has 52. */
 const AT_ONCE = 8
 
-/** @throws TransportError `mismatch` naming everything that is missing or differs */
+/** @throws TransportError `mismatch` with everything that is missing or different */
 export async function checkDestinations(
   specs: readonly DestinationSpec[],
   options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
@@ -38,7 +37,7 @@ export async function checkDestinations(
   if (faults.length === 0) return
   const counted = faults.find(({ existing }) => existing !== undefined)
   const spec = specs.find(({ name }) => name === counted?.of)
-  // Queues are named for their partitions, so those of another number are missing as well.
+  // Queues are named by their partitions, so those of another number are also missing.
   if (spec !== undefined && counted?.existing !== undefined && faults.every(({ of }) => of === spec.name))
     throw mismatchOf(spec, counted.existing)
   const said = faults.map(({ what, is }) => `${what} ${is}`).join('; ')
@@ -53,9 +52,9 @@ export async function checkDestinations(
 
 interface Question {
   readonly declaration: Declaration
-  /** Only whether it exists. */
+  /** Only checks whether it exists. */
   readonly asFound?: boolean
-  /** The destination. @default what is shared by all */
+  /** The destination. @default objects shared by all */
   readonly of?: string
 }
 
@@ -63,7 +62,7 @@ interface Fault {
   readonly what: string
   readonly is: string
   readonly of?: string | undefined
-  /** The number of partitions that the broker knows, where another is declared. */
+  /** The number of partitions that the broker knows, if another number is declared. */
   readonly existing?: number | undefined
 }
 
@@ -94,7 +93,7 @@ async function ladderFaults(ladder: DelayLadder, ask: Ask): Promise<readonly Fau
   return [{ what: `what delays messages, ${questions.length} exchanges and queues "${ladder.prefix}:*",`, is: MISSING }]
 }
 
-/** In the order of the questions. @throws when the broker does not answer */
+/** In the order of the questions. @throws if the broker does not reply */
 async function faultsOf(questions: readonly Question[], ask: Ask): Promise<Fault[]> {
   const faults: Array<Fault | undefined> = []
   for (let at = 0; at < questions.length; at += AT_ONCE) {

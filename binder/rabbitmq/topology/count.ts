@@ -1,4 +1,7 @@
-/** Counts the messages of a group, also for a process that has not declared the channel: an operator may take a wrong number of partitions. */
+/**
+ * Counts the messages of a group, also for a process that has not declared the channel: an operator may assume a wrong number of
+ * partitions.
+ */
 import { toError } from '../../../core/errors.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
@@ -12,12 +15,12 @@ const DENIED = 403
 
 /** State of the queues of a group. */
 export interface QueueCounts {
-  /** Messages that no consumer holds. */
+  /** Messages that are not delivered to a consumer. */
   readonly ready: number
   readonly consumers: number
 }
 
-/** @throws TransportError `unroutable` naming the queue that is missing */
+/** @throws TransportError `unroutable` with the missing queue */
 export async function countIn(
   ask: Ask,
   { destination, group }: GroupPlace,
@@ -45,8 +48,8 @@ export async function countIn(
 }
 
 /**
- * Compares the number of partitions with the channel's own: counting some of its queues would give too low a number.
- * @throws TransportError `mismatch`. A user who may not declare the exchange that has the number is not stopped
+ * Compares the number of partitions with the channel's own: counting only some of its queues would give too low a number.
+ * @throws TransportError `mismatch`. A user who may not declare the exchange with the number is not stopped
  */
 export async function requirePartitions(
   ask: Ask,

@@ -2,10 +2,10 @@ import { SECOND } from '../../../core/clock.ts'
 import type { TopologyPart } from '../../transport/transport.ts'
 import type { AmqpChannel } from '../link/amqplib-types.ts'
 
-/** How often a member binds its queues again: a binding that is there stays as it is. */
+/** Interval at which a member binds its queues again: an existing binding is not changed. */
 export const BIND_MS: number = 5 * SECOND
 
-/** An exchange or a queue as this adapter wants it: the same data is declared, compared and described. */
+/** The declaration of an exchange or a queue: the same data is declared, compared and described. */
 export type Declaration = ExchangeDeclaration | QueueDeclaration
 
 export interface ExchangeDeclaration {
@@ -28,7 +28,7 @@ export interface QueueDeclaration {
 /** For messages: `queue "orders:audit"`. */
 export const nameOf = ({ kind, name }: Pick<Declaration, 'kind' | 'name'>): string => `${kind} "${name}"`
 
-/** Makes it exist, bound. Repeated without effect. @throws what the broker answered, which closes the channel */
+/** Creates it with its binding. Repeated calls have no effect. @throws the broker's error, which closes the channel */
 export async function declare(channel: AmqpChannel, declaration: Declaration): Promise<void> {
   await declareUnbound(channel, declaration)
   if (declaration.kind === 'exchange') return
@@ -36,19 +36,19 @@ export async function declare(channel: AmqpChannel, declaration: Declaration): P
   await channel.bindQueue(name, exchange, routingKey, headers)
 }
 
-/** @throws 404 when it is missing; makes nothing */
+/** @throws 404 if it is missing; creates nothing */
 export async function look(channel: AmqpChannel, { kind, name }: Pick<Declaration, 'kind' | 'name'>): Promise<void> {
   await (kind === 'exchange' ? channel.checkExchange(name) : channel.checkQueue(name))
 }
 
-/** For an existing object this compares type and arguments. @throws 406 when they differ */
+/** For an existing object this compares type and arguments. @throws 406 if they differ */
 export async function declareUnbound(channel: AmqpChannel, declaration: Declaration): Promise<void> {
   const { name } = declaration
   if (declaration.kind === 'exchange') await channel.assertExchange(name, declaration.type, declaration.options)
   else await channel.assertQueue(name, { durable: true, arguments: { ...declaration.arguments } })
 }
 
-/** In the words of `binder.describe()`. */
+/** In the terms of `binder.describe()`. */
 export function partOf(declaration: Declaration): TopologyPart {
   const { kind, name } = declaration
   if (declaration.kind === 'queue') {
@@ -62,10 +62,10 @@ export function partOf(declaration: Declaration): TopologyPart {
   return { kind, name, details: { type, ...rest, ...alternate } }
 }
 
-/** An exchange that says something by being there; nothing is ever sent to it. */
+/** An exchange whose existence is a mark; nothing is ever sent to it. */
 export function settledMark(name: string): ExchangeDeclaration {
   return { kind: 'exchange', name, type: 'fanout', options: { durable: true, internal: true } }
 }
 
-/** Opens a channel for one question and closes it. @throws what the broker answered */
+/** Opens a channel for one question and closes it. @throws the broker's error */
 export type Ask = <T>(what: string, question: (channel: AmqpChannel) => Promise<T>) => Promise<T>

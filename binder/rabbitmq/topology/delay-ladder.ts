@@ -32,7 +32,7 @@ const LEVELS = 25
 const HEADER = 'concordat-delay-'
 const TO_HEADER = `${HEADER}to`
 
-/** Where a message that is due in `leftMs` is published to, and with which headers. */
+/** Where a message that is due in `leftMs` is published, and with which headers. */
 export interface DelayRoute {
   readonly exchange: string
   readonly headers: Readonly<Record<string, string | boolean>>
@@ -40,10 +40,10 @@ export interface DelayRoute {
 
 /** The ladder of one service. Pure. */
 export class DelayLadder {
-  /** Everything of it is named `<prefix>:...`, so that rights can be given by prefix. */
+  /** All its objects are named `<prefix>:...`, so that rights can be granted by prefix. */
   readonly prefix: string
 
-  /** @param service a name without `:`, so that no ladder's names begin with those of another */
+  /** @param service a name without `:`, so that no ladder's names start with those of another */
   constructor(service: string) {
     this.prefix = `concordat:delay:${service}`
   }
@@ -63,7 +63,7 @@ export class DelayLadder {
     return settledMark(checked(`${this.prefix}:settled:${destination}`, destination))
   }
 
-  /** @throws RangeError when it is further away than the ladder is high */
+  /** @throws RangeError if the delay exceeds the height of the ladder */
   route(destination: string, leftMs: number): DelayRoute {
     if (!(leftMs > 0 && leftMs <= MAX_DELAY_MS)) throw invalidOption('delay', leftMs, `1 to ${MAX_DELAY_MS} ms`)
     const units = Math.ceil(leftMs / UNIT_MS)
@@ -77,7 +77,7 @@ export class DelayLadder {
     return { exchange: this.#level(highest), headers }
   }
 
-  /** The ladder, from the bottom, so that every step has somewhere to go. */
+  /** The ladder, from the bottom, so that every level has a target. */
   declarations(): readonly Declaration[] {
     const levels = Array.from({ length: LEVELS }, (_, level) => level)
     return [
@@ -123,7 +123,7 @@ export class DelayLadder {
   }
 }
 
-/** 0 would expire it before it is stored. */
+/** With 0, it would expire before it is stored. */
 const DUE_TTL_MS = 1
 
 function queueArguments(ttlMs: number, next: string): Record<string, string | number> {

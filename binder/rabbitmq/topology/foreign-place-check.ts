@@ -1,5 +1,6 @@
 /**
- * Compares places with the rules of channels, so far as RabbitMQ tells of what another program made: see `foreign-places.ts`.
+ * Compares places with the rules of channels, as far as RabbitMQ reveals how another program created them: see
+ * `foreign-places.ts`.
  */
 import { ConcordatError, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
@@ -11,11 +12,11 @@ import type { Ask } from './declare.ts'
 import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './foreign-places.ts'
 import { lossIn } from './lossy-queue-arguments.ts'
 
-/** Looks at what destinations need of their places. Makes nothing. */
+/** Checks whether places meet the needs of destinations. Creates nothing. */
 export class ForeignPlaceCheck {
   readonly #options: Pick<ResolvedRabbitOptions, 'places' | 'mayDiscard'>
   readonly #logger: Logger
-  /** Queues of which the log says that they are not known. */
+  /** Queues that were logged as unknown. */
   readonly #told: Set<string> = new Set()
 
   constructor(options: Pick<ResolvedRabbitOptions, 'places' | 'mayDiscard'>, logger: Logger) {
@@ -23,7 +24,7 @@ export class ForeignPlaceCheck {
     this.#logger = logger
   }
 
-  /** @throws TransportError `mismatch` naming all that cannot be */
+  /** @throws TransportError `mismatch` with everything that is impossible */
   async check(destinations: readonly DestinationSpec[], ask: Ask): Promise<void> {
     for (const spec of destinations) {
       const place = this.#options.places.get(spec.name)
@@ -123,9 +124,9 @@ interface QueueArguments {
 const MAX_ROUNDS = 25
 
 /**
- * AMQP does not tell what a queue was declared with, but names the first thing in which a declaration differs, with its
- * value: asked until nothing differs.
- * @returns the reason when they cannot be known
+ * AMQP does not reveal the arguments of a queue, but reports the first difference of a declaration, with its value: repeated
+ * until nothing differs.
+ * @returns the reason if they cannot be determined
  */
 async function argumentsOf(queue: string, ask: Ask): Promise<QueueArguments | string> {
   const flags: Record<string, boolean> = { durable: true, auto_delete: false, exclusive: false }
@@ -144,7 +145,7 @@ async function argumentsOf(queue: string, ask: Ask): Promise<QueueArguments | st
   return 'it has more arguments than RabbitMQ is asked for'
 }
 
-/** Why the broker does not say what differs. */
+/** Why the broker does not report the differences. */
 interface Unknown {
   readonly unknown: string
 }
@@ -155,7 +156,7 @@ interface Difference {
   readonly value: string | number | boolean | undefined
 }
 
-/** Returns the first difference between a declaration and the existing queue or exchange. @throws when the broker does not answer */
+/** Returns the first difference between a declaration and the existing queue or exchange. @throws if the broker does not reply */
 async function differenceOf(
   ask: Ask,
   what: string,
@@ -173,7 +174,9 @@ async function differenceOf(
   }
 }
 
-/** `inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'` */
+/**
+ * `inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'`
+ */
 export function readDifference(text: string): Difference | Unknown {
   const match = /inequivalent arg '([^']+)'.* but current is (?:the value '(.*)' of type '(\w+)'|'([^']*)'|none)/.exec(
     text,

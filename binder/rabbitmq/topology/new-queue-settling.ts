@@ -7,25 +7,26 @@ import { declareAll } from './provision.ts'
 import { writtenOf } from './topology-names.ts'
 
 /**
- * How long a new quorum queue is left alone before it is relied on. RabbitMQ (3.10, measured) registers it on disk half a
- * second after it was declared; one that is killed before that has lost the queue's log, with all that was confirmed.
+ * How long a new quorum queue must exist before it is relied on. RabbitMQ (3.10, measured) registers it on disk half a second
+ * after its declaration; if it is killed before that, it has lost the queue's log with everything that was confirmed.
  */
 export const SETTLE_MS: number = 2.5 * SECOND
 
 /**
  * Lets new queues settle.
  *
- * A declaration that RabbitMQ has answered (3.10, metadata in Mnesia) is on disk as an attempt, and a moment later as done. Occasionally the
- * second record stays in a buffer for up to two seconds: a server killed in between has forgotten the queue or its binding, with the messages
- * that it has confirmed. The next declaration flushes the buffer, so a mark is made and deleted after all others.
+ * A declaration that RabbitMQ has confirmed (3.10, metadata in Mnesia) is on disk as an attempt, and a moment later as done.
+ * Occasionally the second record stays in a buffer for up to two seconds: a server killed in between has lost the queue or its
+ * binding, with the messages that it has confirmed. The next declaration flushes the buffer, so a mark is created and deleted
+ * after all others.
  *
- * New quorum queues need more time. AMQP does not tell a queue's age, and another process may have declared it a moment ago: an exchange that
- * never receives messages marks it as old enough, and a process that does not find the mark waits.
+ * New quorum queues need more time. AMQP does not reveal a queue's age, and another process may have declared it a moment ago: an
+ * exchange that never receives messages marks it as old enough, and a process that does not find the mark waits.
  */
 export class NewQueueSettling {
   readonly #ask: Ask
   readonly #young: ExchangeDeclaration[] = []
-  /** The destination of a new queue that needs no more than to be written out. */
+  /** The destination of a new queue that only needs to be flushed to disk. */
   #unwritten: string | undefined
 
   constructor(ask: Ask) {
@@ -33,8 +34,8 @@ export class NewQueueSettling {
   }
 
   /**
-   * Before the queue is declared.
-   * @param settled what will say that it is old enough; that of a queue which is gone goes before there is another
+   * Called before the queue is declared.
+   * @param settled the exchange that will mark the queue as old enough; a mark of a deleted queue is removed first
    */
   async begin(queue: string, settled: ExchangeDeclaration): Promise<void> {
     const isThere = await this.#exists({ kind: 'queue', name: queue })
@@ -43,12 +44,12 @@ export class NewQueueSettling {
     this.#young.push(settled)
   }
 
-  /** Before a classic queue is declared. */
+  /** Called before a classic queue is declared. */
   async beginClassic(queue: string, destination: string): Promise<void> {
     if (!(await this.#exists({ kind: 'queue', name: queue }))) this.#unwritten = destination
   }
 
-  /** After all were declared: waits once, if one is young. */
+  /** Called after all were declared: waits once, if one is new. */
   async end(sleep: (durationMs: number) => Promise<void>): Promise<void> {
     if (this.#young.length > 0) {
       await sleep(SETTLE_MS)
@@ -56,7 +57,7 @@ export class NewQueueSettling {
     } else if (this.#unwritten !== undefined && !(await this.#writeOut(this.#unwritten))) await sleep(SETTLE_MS)
   }
 
-  /** @returns false when the user may not make the mark */
+  /** @returns false if the user may not create the mark */
   async #writeOut(destination: string): Promise<boolean> {
     const mark = settledMark(writtenOf(destination))
     try {

@@ -50,7 +50,7 @@ function placed(
     }))
 }
 
-/** The last queue of each group of ours, and for quorum queues the exchange that marks them as settled. */
+/** The last queue of each of our groups, and for quorum queues the exchange that marks them as settled. */
 export function settlingOf(
   { name, partitions, groups: all }: DestinationSpec,
   { queueArguments, places }: QueueOptions,
@@ -69,16 +69,16 @@ export function marksOf(spec: DestinationSpec, options: QueueOptions): readonly 
   return settlingOf(spec, options).flatMap(({ settled }) => settled ?? [])
 }
 
-/** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
+/** The number of partitions as an argument that RabbitMQ compares: a different number is refused, with both numbers. */
 function markerDeclaration(destination: string, partitions: number): ExchangeDeclaration {
   const options = { durable: true, internal: true, alternateExchange: String(partitions) } as const
   return { kind: 'exchange', name: markerOf(destination), type: 'fanout', options }
 }
 
 /**
- * Makes one destination and its durable groups exist. Every step is a declaration, which the broker repeats without
- * effect; a failed one closes the channel.
- * @throws TransportError `mismatch` when what exists was declared otherwise
+ * Creates one destination and its durable groups. Every step is a declaration, which can be repeated without effect; a failed one
+ * closes the channel.
+ * @throws TransportError `mismatch` if an existing object was declared differently
  */
 export async function provisionDestination(
   channel: AmqpChannel,
@@ -94,7 +94,7 @@ export async function provisionDestination(
   }
 }
 
-/** @throws TransportError naming the one that could not be declared */
+/** @throws TransportError with the object that could not be declared */
 export async function declareAll(
   channel: AmqpChannel,
   declarations: readonly Declaration[],
@@ -109,7 +109,7 @@ export async function declareAll(
   }
 }
 
-/** All that a destination needs, as data, exchanges first. Pure. */
+/** All objects that a destination needs, as data, exchanges first. Pure. */
 export function partsOf(spec: DestinationSpec, options: QueueOptions, ladder: DelayLadder): readonly TopologyPart[] {
   const delaying = (): readonly Declaration[] => [
     ...ladder.declarations(),
@@ -125,8 +125,9 @@ export function partsOf(spec: DestinationSpec, options: QueueOptions, ladder: De
 }
 
 /**
- * An exclusive queue that gets every message of the destination from now on.
- * @param onMade gets its name, also when what follows fails: the broker deletes it after its last consumer, and it had none
+ * An exclusive queue that receives every message of the destination from now on.
+ * @param onMade called with its name, also if a later step fails: the broker deletes a queue after its last consumer, and it had
+ * none
  * @returns its name
  */
 export async function provisionAnonymous(
@@ -157,7 +158,7 @@ export function mismatchOf({ name, partitions }: DestinationSpec, existing: numb
   return partitionMismatch(TRANSPORT, name, { existing, declared: partitions }, remedy, cause)
 }
 
-/** The partitions that the marker was declared with, when the broker refused another number. */
+/** The number of partitions in the marker's declaration, if the broker refused another number. */
 export function existingCount(cause: unknown): number | undefined {
   return replyCodeOf(cause) === 406 ? countsOf(toError(cause).message)?.existing : undefined
 }

@@ -12,9 +12,9 @@ import { NewQueueSettling } from './new-queue-settling.ts'
 import { declarationsOf, declareAll, existingCount, provisionDestination, settlingOf } from './provision.ts'
 
 export interface ProvisionCalls {
-  /** On a channel of its own. @throws TransportError */
+  /** On its own channel. @throws TransportError */
   readonly ask: Ask
-  /** @throws TransportError when the transport closes meanwhile */
+  /** @throws TransportError if the transport closes meanwhile */
   readonly pause: (durationMs: number) => Promise<void>
 }
 
@@ -25,9 +25,9 @@ export class Provisioner {
   readonly #logger: Logger
   readonly #broker: ProvisionCalls
   readonly #placeCheck: ForeignPlaceCheck
-  /** Provisioned destinations, with every group ever named. */
+  /** Provisioned destinations, with all groups declared so far. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
-  /** The queues that delay messages were declared. */
+  /** True after the queues for delayed messages were declared. */
   #hasLadder = false
 
   constructor(options: ResolvedRabbitOptions, ladder: DelayLadder, logger: Logger, broker: ProvisionCalls) {
@@ -52,7 +52,7 @@ export class Provisioner {
     for (const spec of actual) this.#learn(spec)
   }
 
-  /** Another process may know more groups than this one: those that run bind their queues again before a message is sent. */
+  /** Other processes may know more groups than this one: they bind their queues again before a message is sent. */
   async reprovision(destination: string): Promise<void> {
     const spec = this.#specs.get(destination)
     if (spec === undefined) return
@@ -66,7 +66,7 @@ export class Provisioner {
     if (this.#options.provision === 'create') await this.#broker.pause(BIND_MS)
   }
 
-  /** A binding that is there stays as it is. */
+  /** An existing binding is not changed. */
   async rebind({ destination, partitions, group }: SubscriptionSpec): Promise<void> {
     const spec = { name: destination, partitions, groups: group === null ? [] : [group] }
     const queues = declarationsOf(spec, this.#options).filter((each) => each.kind === 'queue')
@@ -85,7 +85,7 @@ export class Provisioner {
     }
   }
 
-  /** All that is new settles at once. @returns the destinations as they are */
+  /** All new objects settle at the same time. @returns the actual destinations */
   async #createAll(destinations: readonly DestinationSpec[]): Promise<readonly DestinationSpec[]> {
     const settling = new NewQueueSettling(this.#broker.ask)
     const actual: DestinationSpec[] = []
@@ -116,7 +116,7 @@ export class Provisioner {
     }
   }
 
-  /** @returns the actual destination: without declared partitions it has the existing ones */
+  /** @returns the actual destination: without declared partitions, it has the existing ones */
   async #create(spec: DestinationSpec): Promise<DestinationSpec> {
     const declare = (wanted: DestinationSpec): Promise<void> =>
       this.#broker.ask(`provision "${wanted.name}"`, (channel) => provisionDestination(channel, wanted, this.#options))
@@ -132,7 +132,7 @@ export class Provisioner {
     }
   }
 
-  /** A destination keeps every group ever named. */
+  /** A destination keeps all groups declared so far. */
   #learn(spec: DestinationSpec): void {
     const known = this.#specs.get(spec.name)
     const groups = new Set([...(known?.groups ?? []), ...spec.groups])
