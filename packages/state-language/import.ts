@@ -1,4 +1,4 @@
-/** `importStateMachine`: a machine of Seata's state language as a saga. */
+/** `importStateMachine`: imports a machine of Seata's state language as a saga. */
 import type { StandardSchemaV1 } from 'concordat/core'
 import {
   invalidOption,
@@ -19,26 +19,26 @@ import { parseMachine } from './parse-seata-machine.ts'
 import { machineSteps } from './saga-step-kinds.ts'
 import { validateMachines } from './validate.ts'
 
-/** Functions by name: called with the values of `Input`, one after the other. */
+/** Functions by name: called with the values of `Input` as arguments. */
 export type StateMachineService = Readonly<Record<string, (...params: never[]) => unknown>>
 
 /** Options of `importStateMachine`. */
 export interface StateMachineOptions {
   /**
-   * What `ServiceName` and `ServiceMethod` call: `{ inventory: { reduce: (id, count) => ... } }`. Called at least once;
-   * `currentSaga()` has the `key` to deduplicate by, the same for each retry and for the compensation.
+   * Functions for `ServiceName` and `ServiceMethod`: `{ inventory: { reduce: (id, count) => ... } }`. Called at least once;
+   * `currentSaga()` has the `key` for deduplication, the same for each retry and for the compensation.
    */
   readonly services: Readonly<Record<string, StateMachineService>>
   /** The JSON of the sub-machines. @default none */
   readonly machines?: readonly unknown[] | undefined
-  /** Functions for ScriptTasks, by the name of the state: they get the first value of `Input`. @default none */
+  /** Functions for ScriptTasks, by the name of the state: they receive the first value of `Input`. @default none */
   readonly scripts?: Readonly<Record<string, (params: never) => unknown>> | undefined
   /**
-   * Which errors a Java class in `Retry`, `Catch` and `Status` stands for: a class of yours, or a `code` or `name` of the error.
-   * Without it the part after the last dot is compared with the class, `name` and `code` of the error.
+   * The errors that correspond to a Java class in `Retry`, `Catch` and `Status`: your own class, or a `code` or `name` of the
+   * error. Without it, the part after the last dot is compared with the class, `name` and `code` of the error.
    */
   readonly exceptions?: Readonly<Record<string, ExceptionClass>> | undefined
-  /** Same as for a saga: raise it whenever the machines change. @default 1 */
+  /** Same as for a saga: increase it whenever the machines change. @default 1 */
   readonly version?: number | undefined
   /** Same as for a saga. @default the machine's `Name` */
   readonly name?: string | undefined
@@ -46,7 +46,7 @@ export interface StateMachineOptions {
   readonly timeoutMs?: number | undefined
 }
 
-/** A machine as a saga: its input are the variables that it starts with, its result `outcome` is what it came to. */
+/** A machine as a saga: its input are the initial variables, its result `outcome` is the outcome of the machine. */
 export type StateMachineSaga = Saga<
   Readonly<Record<string, unknown>>,
   Readonly<Record<string, unknown>>,
@@ -74,13 +74,13 @@ const PARAMS: StandardSchemaV1<Readonly<Record<string, unknown>>> = {
 }
 
 /**
- * Makes a saga of a machine in Seata's state language, with the outcomes of its engine: give it to `createCoordinator` in
- * `sagas`, start it with the start parameters. `SU` completes the saga; `FA` without a compensation, and a compensation
- * that succeeded, end it `compensated`; all else is `stuck`, and an operator orders: `retry` goes forward, `skip` leaves the
- * state that failed and goes forward behind it, `compensate` undoes. Where Seata would forward or compensate an ended
- * instance, the same orders are taken of an ended saga.
+ * Creates a saga from a machine in Seata's state language, with the outcomes of Seata's engine: pass it to `createCoordinator` in
+ * `sagas` and start it with the start parameters. `SU` completes the saga; `FA` without a compensation, and a successful
+ * compensation, end it as `compensated`; all other outcomes are `stuck` until an operator acts: `retry` continues forward, `skip`
+ * leaves out the failed state and continues after it, `compensate` undoes. Where Seata would forward or compensate an ended
+ * instance, an ended saga accepts the same actions.
  * @param json of the machine, as text or parsed
- * @throws TypeError / RangeError with the path of what is wrong or not taken over: see docs/transactions/state-language.md
+ * @throws TypeError / RangeError with the path of anything invalid or not supported: see docs/transactions/state-language.md
  */
 export function importStateMachine(json: unknown, options: StateMachineOptions): StateMachineSaga {
   const path = 'importStateMachine'
@@ -108,7 +108,10 @@ export function importStateMachine(json: unknown, options: StateMachineOptions):
   })
 }
 
-/** The machine as it is hashed: of a `Status` the first rule that holds decides, so that the order of its rules counts. */
+/**
+ * The form of the machine that is hashed: the first matching rule of a `Status` decides, so the order of its rules is
+ * significant.
+ */
 function ordered(source: unknown): unknown {
   if (!isRecord(source) || !isRecord(source['States'])) return source
   const states = Object.entries(source['States']).map(([name, state]) => {
@@ -129,7 +132,7 @@ function parsedJson(json: unknown): unknown {
   }
 }
 
-/** Deeper than any that a designer draws. */
+/** Deeper than any machine from a designer. */
 const MOST_LEVELS = 100
 
 function parsedText(text: string): unknown {

@@ -1,5 +1,5 @@
 /**
- * Machines of Seata's state language as sagas.
+ * Imports machines of Seata's state language as sagas.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** The script of a saga that is a machine: what it does next, from what its steps have come to. */
+/** The script of a saga that is a machine: determines its next action from the results of its steps. */
 
 import type { ScriptTurn, StepFailure, StepState } from './engine-types.ts'
 import { Frame } from './frame.ts'
@@ -10,15 +10,15 @@ import { BRANCHES } from './task-execution.ts'
 
 /** Outcome of a machine of the state language: the result of the saga's step `outcome`. */
 export interface StateMachineOutcome {
-  /** `SU`: it succeeded. `FA`: it failed and changed nothing. `UN`: it failed, and something may be left of it. */
+  /** `SU`: it succeeded. `FA`: it failed and changed nothing. `UN`: it failed, and some effects may remain. */
   readonly status: Verdict
-  /** Verdict of its compensations; absent: none was begun. After `SU` of a later run: `FA`. */
+  /** Verdict of its compensations; absent if none was started. After `SU` of a later run: `FA`. */
   readonly compensationStatus?: Verdict | undefined
   /** The variables at its end. */
   readonly endParams: Readonly<Record<string, unknown>>
-  /** Exception that ended it, or for which it compensated. */
+  /** Exception that ended it, or that caused the compensation. */
   readonly exception?: { readonly name: string; readonly message: string } | undefined
-  /** Each execution of a state, in the order in which they began; compensations and sub-machines among them. */
+  /** Each execution of a state, in the order in which they started, including compensations and sub-machines. */
   readonly states: readonly StateExecution[]
 }
 
@@ -51,7 +51,7 @@ export function nextTurn(
   return step.done === true ? endOf(frame, step.value) : { grow: rows.wanted }
 }
 
-/** The machine, then what operators ordered, one after the other. @returns the step that takes the next order */
+/** Runs the machine, then the actions ordered by operators, one after the other. @returns the step for the next order */
 function* play(interpreter: Interpreter, frame: Frame, rows: StepResults): Suspended<string> {
   yield* interpreter.run(frame, frame.machine.startState)
   for (let n = 1; ; n++) {
@@ -103,7 +103,7 @@ function failureOf({ thrown, context, verdict, compensation }: Frame): StepFailu
   return { code: 'saga.state_machine', message: `it ended ${verdict ?? 'UN'}, compensation ${compensation ?? 'none'}` }
 }
 
-/** The most telling: a code, or else the class. */
+/** The most specific name: a code, otherwise the class. */
 function nameOf({ names }: Thrown): string {
   return names.findLast((name) => name !== 'Error') ?? 'Error'
 }
