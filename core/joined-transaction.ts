@@ -43,7 +43,7 @@ export function joinedTransaction(run: Run, { of, requireOpen }: JoinedOptions =
 
 const made = new WeakMap<object, SqlTransaction>()
 
-/** What the server said about the transaction. */
+/** The transaction's state, as reported by the server. */
 interface Known {
   readonly id: string
   /** The transaction ends with `PREPARE TRANSACTION`. */

@@ -4,7 +4,7 @@ import { SECOND } from '../core/clock.ts'
 /** A tenth of the time after which an untouched lock is stale. */
 export const BEAT_MS: number = 2 * SECOND
 
-/** As text, because the thread would have to find a separate file wherever a bundler has put it. */
+/** The thread's source as text: a bundler may move a separate file to a place that the thread cannot find. */
 const THREAD = `
 const { readFileSync, utimesSync } = require('node:fs')
 const { path, text, everyMs } = require('node:worker_threads').workerData

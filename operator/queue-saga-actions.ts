@@ -174,7 +174,7 @@ async function resolveNow(
     const row = await store.load(sql, key)
     if (row === undefined) return undefined
     const { state } = row
-    // It was written meanwhile, and may be stuck on another failure.
+    // Another process wrote the saga meanwhile, so it may be stuck on another failure.
     action = pinned(action, state, seen)
     const transition =
       state.status === 'stuck' && advance(shapeOf(state), state, { type: 'operator', action, by, reason })

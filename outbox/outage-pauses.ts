@@ -23,7 +23,7 @@ export class OutagePauses {
     return this.#error
   }
 
-  /** True until the relay is told to stop or loses its lease. */
+  /** True until the relay stops or loses its lease. */
   get goesOn(): boolean {
     return !this.stopping.aborted && !this.#context.lease.isLost
   }

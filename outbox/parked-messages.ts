@@ -18,7 +18,7 @@ export interface ParkedMessage {
   readonly parkedAt: number
 }
 
-/** Who drops a message and why; both are stored. */
+/** The person who drops a message, and the reason; both are stored. */
 export interface DropReason {
   readonly by: string
   readonly reason: string
@@ -31,7 +31,7 @@ export interface HeldMessage {
   readonly source?: string | undefined
 }
 
-/** Who retries a message and why; both are stored. */
+/** The person who retries a message, and the reason; both are stored. */
 export interface RetryReason {
   /** @default 'unknown' */
   readonly by?: string | undefined

@@ -12,7 +12,7 @@ export interface DestinationWaitEvents<Item> {
   onLate(item: Item): void
   /** The result of `isHeld` has changed for some destination. */
   onHeld(): void
-  /** Some items are ready or have failed. */
+  /** Called when items become ready or fail. */
   onMoved(): void
 }
 

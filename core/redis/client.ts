@@ -31,7 +31,7 @@ export interface RedisCopy {
   evalsha(sha: string, keyCount: number, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown>
 }
 
-/** One of our own connections; in a cluster, one to each node, chosen by the first key of a command. */
+/** A connection that this package opens; in a cluster, one to each node, chosen by the first key of a command. */
 export interface RedisConnectionClient extends RedisCopy {
   readonly stream?: RedisSocket | undefined
   connect(): Promise<unknown>

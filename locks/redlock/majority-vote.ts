@@ -139,7 +139,7 @@ function highest(votes: readonly (Vote | undefined)[]): number {
 /** Records what the reply of a server leaves there. @param before what the claim had left there before the question */
 function follow(trace: ClaimVotes, voter: number, one: Vote, before: TraceOfVote): void {
   if (one.kind === 'silent' && one.outcome === 'unknown') trace.votes[voter] = 'unknown'
-  // It was released or undone meanwhile, or an earlier request may still be in progress.
+  // The claim was released or undone meanwhile, or an earlier request may still be in progress.
   else if (trace.votes[voter] !== 'asked') return
   else if (one.kind === 'granted') trace.votes[voter] = 'granted'
   else trace.votes[voter] = one.kind === 'silent' || one.kind === 'refused' ? before : undefined

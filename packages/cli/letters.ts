@@ -57,36 +57,36 @@ export interface DeadLetterPage {
   readonly next: string | null
 }
 
-/** How far a redrive has come. */
+/** Progress of a redrive or drop. */
 export interface DeadLetterProgress extends RedriveCounts {
-  /** How many lay there when it began, as `count`; the run ends before with its `limit`. */
+  /** Number of letters at the start, as returned by `count`; a run with a `limit` may end earlier. */
   readonly of: number | undefined
 }
 
-/** Which are given up. */
+/** Options of `drop`: which letters are dropped. */
 export interface DeadLetterDrop extends OperatorNote, DeadLetterFilter {
-  /** Lists what would be given up, and changes nothing. @default true */
+  /** Lists the letters that would be dropped, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
-  /** After each letter that was sent back, given up or kept. */
+  /** Called after each letter that was sent back, dropped or kept. */
   readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
-  /** Ends the run early; what it did stays done, and the report says `complete: false`. */
+  /** Stops the run early: letters already handled stay so, and the report has `complete: false`. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** How they go back. */
+/** Options of `redrive`: which letters are sent back, and where. */
 export interface DeadLetterRedrive extends OperatorNote, DeadLetterFilter {
   /**
-   * As `redrive` of `concordat/binder`. An operator does not know the channel's declaration, so it counts as `transactional`.
-   * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
+   * Same as for `redrive` of `concordat/binder`. The operator does not know the channel's declaration and treats it as
+   * `transactional`. @default 'group' on PostgreSQL and for a channel of dead letters, otherwise 'channel'
    */
   readonly to?: 'channel' | 'group' | undefined
   /** @default 100 */
   readonly perSecond?: number | undefined
-  /** Lists what would go back, and changes nothing. @default true */
+  /** Lists the letters that would be sent back, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
-  /** After each letter that was sent back or kept. */
+  /** Called after each letter that was sent back or kept. */
   readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
-  /** As for `drop`. */
+  /** Stops the run early, as for `drop`. */
   readonly signal?: AbortSignal | undefined
 }
 

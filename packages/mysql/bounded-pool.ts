@@ -119,7 +119,7 @@ export class BoundedConnection implements MysqlConnection {
   async #answered<T>(statement: MysqlStatement, ask: () => Promise<T>): Promise<T> {
     if (this.#lost !== undefined) throw this.#lost
     const limitMs = this.#answerMs + this.#rowsMs
-    // It was then ended because of a handler's actions on it.
+    // The server then ended the connection because of a handler's actions.
     const wasSilent = this.#clock.monotonic() - this.#answeredAt >= this.#silenceMs
     const answer = await within(this.#clock, limitMs, ask(), LATE).catch((error: unknown) => {
       throw wasSilent ? error : serverAway(error)

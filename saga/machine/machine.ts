@@ -170,7 +170,7 @@ function due(draft: TransitionDraft): boolean {
   const { status } = draft
   if (status === 'stuck') return false
   for (const index of open) {
-    // One timeout may undo all of them, which begins new calls.
+    // A single timeout may undo all of them, which begins new calls.
     if (draft.status !== status) break
     const { wait } = draft.step(index)
     if (wait === 'call' || draft.isDue(index)) stepDue(draft, index)

@@ -10,7 +10,7 @@ import { nextRevisionSql } from './revision.ts'
 import { COLUMNS, STORED, sagaQuery, type Track } from './saga-row-columns.ts'
 import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './store-types.ts'
 
-/** As a subquery it is evaluated once; comparing with the bare, volatile function would read every row, index or not. */
+/** A subquery is evaluated once; comparing with the bare, volatile function would read every row, index or not. */
 const NOW = '(SELECT clock_timestamp())'
 
 export class LeaseStore {

@@ -21,7 +21,7 @@ afterAll(() => database.close())
 const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }), key: () => 'k' })
 const place = { channel: 'orders.placed', group: 'stock' }
 const note = { by: 'ann', reason: 'the warehouse is back' }
-/** Of an invocation that the operator does not stop. */
+/** Default for an invocation that the operator does not stop. */
 const { signal: stop } = new AbortController()
 let schemas = 0
 

@@ -47,7 +47,7 @@ export class PublishEntry {
   sent = false
   /** The broker returned it because no queue matched. Its confirm still follows. */
   returned = false
-  /** One of the messages for which the broker may have closed the channel. */
+  /** True for a message that may have caused the broker to close the channel. */
   suspect = false
   /** Its destination was missing and has been created again. */
   repaired = false
