@@ -282,7 +282,7 @@ export class Consumer {
     if (!drained) run.drain.abort(new Error('the drain ran out of time'))
   }
 
-  /** Begins messages in the first half of what is left of the drain time, so that they can end in the other. */
+  /** Starts the messages below handled ones in the first half of the remaining drain time, so that they can end in the second. */
   async #finishGaps(run: ConsumerRun, until: number): Promise<void> {
     const { clock } = this.#host
     const leftMs = until - clock.monotonic()
