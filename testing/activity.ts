@@ -6,38 +6,38 @@ import type { SqlClient } from '../core/sql.ts'
 
 type Call = (...args: readonly unknown[]) => unknown
 
-/** A call of the user's code that has not ended. */
+/** A running call of user code. */
 interface Running {
   readonly name: string
-  /** Timers that it has set on the clock of the kit. */
+  /** Timers that the call has set on the clock of the kit. */
   timers: number
-  /** The activity exceeded the time limit. */
+  /** The call exceeded the time limit. */
   isGivenUp: boolean
 }
 
-/** Counts what is under way in the user's code and in the transport, to tell work from waiting. */
+/** Counts running calls of user code and of the transport, to distinguish work from waiting. */
 export class Activity {
-  /** Calls of handlers, polls and inboxes that have not ended. */
+  /** Running calls of handlers, polls and inboxes. */
   readonly #calls = new Set<Running>()
   readonly #current = new AsyncLocalStorage<Running>()
-  /** Grows with everything that happens. */
+  /** Increases with every event. */
   #events = 0
 
   get events(): number {
     return this.#events
   }
 
-  /** Activities that have not ended, for a message. */
+  /** Describes the running calls, for an error message. */
   get running(): readonly string[] {
     return [...this.#calls].map(({ name }) => name)
   }
 
-  /** True while something runs that neither waits for the clock nor was given up. */
+  /** True while a call runs that does not wait for the clock and has not exceeded the time limit. */
   get isBusy(): boolean {
     return [...this.#calls].some(({ timers, isGivenUp }) => timers === 0 && !isGivenUp)
   }
 
-  /** Stops waiting for running activities. */
+  /** Stops waiting for the running calls. */
   giveUp(): void {
     for (const call of this.#calls) call.isGivenUp = true
   }
@@ -46,7 +46,7 @@ export class Activity {
     this.#events++
   }
 
-  /** The same clock, that knows which call waits for it. */
+  /** The same clock, which records the call that sets a timer. */
   watchClock(clock: Clock): Clock {
     return {
       now: () => clock.now(),
@@ -70,7 +70,7 @@ export class Activity {
     }
   }
 
-  /** The call around this has one timer more. @returns until this is called */
+  /** Adds a timer to the call that runs here. @returns a function that removes it again */
   #waits(): () => void {
     const call = this.#current.getStore()
     if (call === undefined) return () => {}
@@ -84,7 +84,7 @@ export class Activity {
     }
   }
 
-  /** The binding, observed. */
+  /** The binding with its calls counted. */
   watch(binding: Binding): Binding {
     if (binding.kind === 'source') {
       const name = `poll of "${binding.output.name}"`
@@ -102,15 +102,17 @@ export class Activity {
     return this.#watchMethods(inbox, () => 'inbox')
   }
 
-  /** The client, whose statements and transactions count as running until they end. */
+  /** The client with its statements and transactions counted as running until they end. */
   watchSql(sql: SqlClient): SqlClient {
     const names: Readonly<Record<string, string>> = { query: 'a statement', transaction: 'a transaction' }
     return this.#watchMethods(sql, (method) => names[method])
   }
 
-  /** @param nameOf what a call of the method is called; `undefined` for a method that is not watched */
+  /**
+   * @param nameOf returns the name of a method's call; `undefined` for a method that is not counted
+   */
   #watchMethods<T extends object>(of: T, nameOf: (method: string) => string | undefined): T {
-    // Not a proxy of the object itself: of a frozen one, a proxy has to hand out each method as it is.
+    // The proxy's target is not the object itself: for a frozen object, a proxy would have to return each method unchanged.
     return new Proxy({} as T, {
       has: (_, property) => property in of,
       get: (_, property) => {

@@ -5,7 +5,10 @@ interface Timer {
   readonly callback: () => void
 }
 
-/** Time that stands still until it is moved. Timers fire in the order in which they are due, then as they were set. */
+/**
+ * A clock that stands still until it is moved. Timers fire in order of their due time, then in the order in which they were
+ * set.
+ */
 export class KitClock implements Clock {
   #now: number
   #monotonic = 0
@@ -48,13 +51,13 @@ export class KitClock implements Clock {
     }
   }
 
-  /** How long until the next timer; `undefined` when there is none. */
+  /** Time until the next timer; `undefined` without a timer. */
   get nextInMs(): number | undefined {
     const [first] = this.#timers
     return first && Math.max(first.at - this.#monotonic, 0)
   }
 
-  /** Moves the time, at most to the next timer, which then fires. */
+  /** Moves the clock, at most to the next timer, which then fires. */
   step(atMostMs: number): void {
     const [first] = this.#timers
     const isDue = first !== undefined && first.at <= this.#monotonic + atMostMs

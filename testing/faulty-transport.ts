@@ -14,20 +14,22 @@ import type {
 } from '../binder/transport/transport.ts'
 import type { Activity } from './activity.ts'
 
-/** Effect of an injected publish failure: nothing arrives, or everything except the confirm. */
+/** Effect of an injected publish failure: nothing arrives, or everything arrives and only the confirm is lost. */
 export type PublishFault = 'refused' | 'unconfirmed'
 
-/** The memory transport, watched, and with faults on demand. What is not overridden here is the inner one's. */
+/**
+ * The memory transport with counted calls and faults on demand. Methods not overridden here are those of the memory transport.
+ */
 export class FaultyTransport implements Transport {
   readonly #inner: Transport
   readonly #activity: Activity
   readonly #publishFaults: Array<{ readonly destination: string; readonly fault: PublishFault }> = []
   readonly #lostAcks: string[] = []
-  /** Confirmed or at least arrived, in order. */
+  /** Messages that were confirmed or at least arrived, in order. */
   readonly published: EncodedMessage[] = []
-  /** When the last copy for a delayed attempt is due, epoch ms. */
+  /** Due time of the last delayed copy, epoch ms. */
   lastRetryAt = 0
-  /** Deliveries that are neither settled nor given back, by destination and group. */
+  /** Deliveries that are neither settled nor returned, by destination and group. */
   readonly lent: Map<string, number> = new Map()
   readonly name: string
   readonly features: Transport['features']
@@ -123,7 +125,7 @@ export class FaultyTransport implements Transport {
     return index < 0 ? undefined : this.#publishFaults.splice(index, 1)[0]?.fault
   }
 
-  /** Ends each loan once. A lost acknowledgement leaves the message with the broker. */
+  /** Ends each delivery once. When the acknowledgement is lost, the broker keeps the message. */
   #watched(delivery: TransportDelivery, destination: string, place: string): TransportDelivery {
     let isOver = false
     const end = (settle: () => void): void => {

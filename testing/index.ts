@@ -1,6 +1,7 @@
 /**
- * For your tests, with any runner. `createTestKit`: declared bindings at work in memory, with a clock that you move and faults on
- * demand; nothing sleeps. `given` and `explore`: a saga's definition on the pure machine, without database, broker or time.
+ * Test tools that work with any runner. `createTestKit` runs declared bindings in memory, with a clock that the test moves and
+ * faults on demand; nothing sleeps. `given` and `explore` run a saga definition on the pure state machine, without a database,
+ * broker or clock.
  *
  * @module
  */

@@ -43,8 +43,8 @@ const START = Date.UTC(2026, 0, 1)
 const MOST_STEPS = 100_000
 
 /**
- * Declared bindings at work in memory, with a clock of their own and faults on demand:
- * `const kit = await createTestKit({ bindings: [charge] })`. For any test runner.
+ * Runs declared bindings in memory, with a clock of their own and faults on demand: `const kit = await createTestKit({
+ * bindings: [charge] })`. Works with any test runner.
  * @throws TypeError / RangeError naming the option, as `createBinder`
  */
 export async function createTestKit(options: TestKitOptions): Promise<TestKit> {
@@ -221,7 +221,7 @@ class MemoryKit implements TestKit {
     return this.close()
   }
 
-  /** Moves the clock until it is done. */
+  /** Moves the clock until the call has ended. */
   async #play<T>(work: Promise<T>, rest: () => Promise<void> = () => this.#quiet.atRest()): Promise<T> {
     let isDone = false
     const done = work.finally(() => (isDone = true))
@@ -233,11 +233,11 @@ class MemoryKit implements TestKit {
     }
   }
 
-  /** Something that the clock holds up: not a paused binding, and not a poll. */
+  /** True for waits that the clock ends, other than a paused binding or a poll. */
   #isUnderWay(): boolean {
     if (this.#transport.lastRetryAt > this.#clock.now()) return true
     const bindings = this.binder.bindings().filter(({ kind }) => kind !== 'source')
-    // A circuit that is open pauses its binding, too, and closes with time.
+    // An open circuit also pauses its binding, and closes with time.
     const resting = bindings.filter(({ state, circuit }) => state === 'paused' && (circuit ?? 'closed') === 'closed')
     const keeps = new Set(
       resting.flatMap(({ channel, group }) => [`${channel}/${group}`, `${retryName(channel, group ?? '')}/${group}`]),

@@ -1,4 +1,7 @@
-/** These in another order, from the seed; those of one key keep theirs, those without one do not. */
+/**
+ * Returns the items in a random order that follows from the seed. Items with the same key keep their order; items without a key
+ * do not.
+ */
 export function shuffled<Item>(items: readonly Item[], keyOf: (item: Item) => string | null, seed: number): Item[] {
   const lines = new Map<unknown, Item[]>()
   for (const item of items) {

@@ -1,4 +1,4 @@
-/** Parts that a service gives to bindings that need them: inbox, outbox and relay, on a database of the test. */
+/** The parts of a service that bindings need: inbox, outbox and relay, on a database of the test. */
 import type { Binder } from '../binder/binder.ts'
 import { completeBinding, needsService } from '../binder/bindings/complete-declarations.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
@@ -23,7 +23,7 @@ interface StoredFields {
   readonly activity: Activity
 }
 
-/** Completes bindings that need a service. `undefined` when none does. */
+/** Adds the missing parts to bindings that need a service. `undefined` when none does. */
 export async function storedParts(fields: StoredFields): Promise<StoredParts | undefined> {
   if (!fields.bindings.some(needsService)) return undefined
   const { sql, close } = fields.sql === undefined ? await openInMemory() : { sql: fields.sql, close: undefined }
@@ -32,7 +32,9 @@ export async function storedParts(fields: StoredFields): Promise<StoredParts | u
   return parts
 }
 
-/** @throws Error naming the package when it is not installed */
+/**
+ * @throws Error naming the package when it is not installed
+ */
 async function openInMemory(): Promise<{ readonly sql: SqlClient; readonly close: () => Promise<void> }> {
   const { PGlite } = await import('@electric-sql/pglite').catch((error: unknown) => {
     if (!hasCode(error, 'ERR_MODULE_NOT_FOUND')) throw error
@@ -77,14 +79,14 @@ export class StoredParts {
     await migrateParticipant(this.#sql, DEFAULT_SCHEMA)
   }
 
-  /** Publishes from then on what handlers send in their transactions. */
+  /** Starts publishing what handlers send in their transactions. */
   start(publisher: Binder): void {
     const { clock, logger } = this.#fields
     this.#relay = createRelay({ outbox: this.#outbox, publisher, instance: 'test', clock, logger })
     void this.#relay.start()
   }
 
-  /** Whether a message waits that the relay will send, or send again. */
+  /** True while the outbox has a message that the relay will send or try again. */
   async hasPending(): Promise<boolean> {
     const table = `${quoteIdentifier(DEFAULT_SCHEMA)}.outbox`
     const { rows } = await this.#sql.query(`SELECT FROM ${table} WHERE parked_at IS NULL LIMIT 1`)

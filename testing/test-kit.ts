@@ -19,20 +19,20 @@ type ServiceOptions = Pick<
 
 /** Options of `createTestKit`. */
 export interface TestKitOptions extends ServiceOptions {
-  /** Bindings of the service under test: sinks, processors, sources, as `createBinder` gets them. */
+  /** Bindings of the service under test (sinks, processors, sources), as for `createBinder`. */
   readonly bindings: readonly Binding[]
   /**
-   * Database for bindings that need a service: `once: true`, participants. The kit makes their tables in the schema
-   * `concordat`, and publishes what handlers send in their transactions. @default a PGlite in memory, when a binding needs one
+   * Database for bindings that need a service: `once: true`, participants. The kit creates their tables in the schema
+   * `concordat` and publishes what handlers send in their transactions. @default a PGlite in memory, when a binding needs one
    */
   readonly sql?: SqlClient | undefined
   /** @default 'test' */
   readonly service?: string | undefined
-  /** Where the clock stands at first, epoch ms. @default 2026-01-01T00:00:00Z */
+  /** Start time of the clock, epoch ms. @default 2026-01-01T00:00:00Z */
   readonly startAt?: number | undefined
   /** @default silentLogger */
   readonly logger?: Logger | undefined
-  /** How long to wait, in real time, for a handler that does not end, in ms. @default 5 seconds */
+  /** Maximum wait for a handler that does not end, in ms of real time. @default 5 seconds */
   readonly patienceMs?: number | undefined
 }
 
@@ -46,58 +46,64 @@ export interface Output<Payload> {
   readonly time: number
 }
 
-/** Bindings at work on a broker in memory, with a clock that you move and faults on demand. */
+/** Runs bindings on a broker in memory, with a clock that the test moves and faults on demand. */
 export interface TestKit extends AsyncDisposable {
-  /** Time stands still until `advance` or `settled` moves it. For handlers that take a clock. */
+  /** The clock stands still until `advance` or `settled` moves it. Pass it to handlers that take a clock. */
   readonly clock: Clock
-  /** The binder at work, e.g. for `binding(name).pause()` and `health()`. */
+  /** The running binder, e.g. for `binding(name).pause()` and `health()`. */
   readonly binder: Binder
-  /** Sends as another service would. Ids are `message-1`, `message-2`, ... unless given. Resolves when it is accepted. */
+  /**
+   * Sends messages as another service would. Ids are `message-1`, `message-2`, ... unless given. Resolves when they are
+   * accepted.
+   */
   send<In, Out>(
     channel: Channel<In, Out>,
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
   /**
-   * Sends these in another order, drawn from the seed; payloads of one key keep theirs, as on any broker.
+   * Sends the payloads in a random order that follows from the seed. Payloads of one key keep their order, as on any broker.
    * @returns the order in which they were sent
    */
   sendShuffled<In, Out>(channel: Channel<In, Out>, payloads: ReadonlyArray<NoInfer<In>>, seed: number): Promise<In[]>
-  /** Sends a message that was sent or put out before once more, with its id: what an at-least-once sender does. */
+  /** Sends an earlier message again with its id, as an at-least-once sender does. */
   duplicate(id: string): Promise<void>
-  /** The next acknowledgement on this channel gets lost: the message is handled, and comes again as redelivered. */
+  /** Loses the next acknowledgement on this channel: the message is handled, and delivered again as redelivered. */
   loseNextAck(channel: Pick<Channel, 'name'>): void
   /**
-   * The next message that anybody publishes to this channel (by name: also a dead letter channel) gets no confirm.
-   * `refused`: it does not arrive. `unconfirmed`: it does. @default 'refused'
+   * Makes the next publish to this channel fail, whoever publishes; the name may be that of a dead letter channel. `refused`:
+   * the message does not arrive. `unconfirmed`: it arrives. @default 'refused'
    */
   failNextPublish(channel: Pick<Channel, 'name'>, fault?: PublishFault): void
-  /** Every connection breaks: what is unsettled comes again. Until `reconnect`, the broker is away. */
+  /** Breaks every connection: unsettled messages are delivered again. The broker is unreachable until `reconnect`. */
   disconnect(): void
   reconnect(): void
-  /** Handles a message of a `pollable`, like `binder.poll`; an empty channel is known at once. */
+  /** Handles a message of a `pollable`, like `binder.poll`; on an empty channel it resolves without waiting. */
   poll<Payload, Context>(
     binding: PollBinding<Payload, Context>,
     handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
   ): Promise<boolean>
-  /** Sends dead letters back, as `redrive` of `concordat/binder`, in no time. `settled` waits for their handlers. */
+  /**
+   * Sends dead letters to their group again, like `redrive` of `concordat/binder`, without waiting. `settled` waits for their
+   * handlers.
+   */
   redrive<In, Out>(channel: Channel<In, Out>, group: string, options?: RedriveOptions): Promise<RedriveReport>
   /**
-   * Resolves when everything accepted was handled, dead-lettered or dropped, and every output is out. Pauses between
-   * attempts (blocking and delayed), for a rate or a batch are skipped by moving the clock; polls and messages sent with a
-   * delay wait for `advance`. Paused and halted bindings keep what they have.
-   * @throws Error when a handler does not end within `patienceMs` of real time, naming it; while the broker is away; when
-   * messages beget messages without end
+   * Resolves when every accepted message was handled, dead-lettered or dropped, and every output is published. Moves the clock
+   * over pauses between attempts (blocking and delayed), for a rate or for a batch. Polls and messages sent with a delay wait
+   * for `advance`. Paused and halted bindings keep their messages.
+   * @throws Error when a handler does not end within `patienceMs` of real time, with its name; while the broker is unreachable;
+   * when messages create messages without end
    */
   settled(): Promise<void>
   /**
-   * Moves the clock: timers fire in order, and what they begin is finished before the next. It does not wait for handlers
-   * that wait for `clock`, and for others that do not end only for `patienceMs` of real time.
+   * Moves the clock. Timers fire in order, and the work that one starts is finished before the next fires. Does not wait for
+   * handlers that wait for `clock`; waits for others for at most `patienceMs` of real time.
    */
   advance(durationMs: number): Promise<void>
-  /** Messages of handlers and sources on this channel so far, in order; without those of `send`. */
+  /** Messages that handlers and sources sent to this channel so far, in order; without those of `send`. */
   outputs<In, Out>(channel: Channel<In, Out>): Promise<ReadonlyArray<Output<Out>>>
-  /** The dead letters of a group so far, in order, with what happened. */
+  /** Dead letters of a group so far, in order, with their errors. */
   deadLetters(channel: Pick<Channel, 'name'>, group: string): readonly DeadLetter[]
   close(): Promise<void>
 }

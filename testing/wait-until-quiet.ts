@@ -2,7 +2,7 @@ import type { Activity } from './activity.ts'
 
 /** Many more handler calls, publishes and deliveries at one time of the clock than any test makes. */
 const MOST_EVENTS = 300_000
-/** Turns of the event loop in which nothing happens, before nothing will. */
+/** The kit is quiet after this many turns of the event loop without an event. */
 const QUIET_TURNS = 3
 
 export const NO_END = 'There seems to be no end: does a message send itself?'
@@ -12,7 +12,9 @@ export class Quiet {
   readonly #activity: Activity
   readonly #patienceMs: number
 
-  /** @param patienceMs how long it waits for calls that do not end, in real time */
+  /**
+   * @param patienceMs maximum wait for calls that do not end, in real time
+   */
   constructor(activity: Activity, patienceMs: number) {
     this.#activity = activity
     this.#patienceMs = patienceMs
@@ -28,13 +30,13 @@ export class Quiet {
     )
   }
 
-  /** The same, but for calls that wait for the clock, and for those that do not end in time. */
+  /** Like `untilQuiet`, but does not wait for calls that wait for the clock or that exceed the time limit. */
   async atRest(): Promise<void> {
     const { isInTime } = await this.#quiet(() => this.#activity.isBusy)
     if (!isInTime) this.#activity.giveUp()
   }
 
-  /** Runs until nothing more happens and nothing is `busy`, or patience ends. @throws Error when there is no end */
+  /** Runs until nothing more happens and nothing is `busy`, or the time limit is reached. @throws Error when there is no end */
   async #quiet(isBusy: () => boolean): Promise<{ readonly isInTime: boolean; readonly running: readonly string[] }> {
     const deadline = performance.now() + this.#patienceMs
     const first = this.#activity.events
@@ -52,7 +54,7 @@ export class Quiet {
   }
 }
 
-/** All that is ready has run when this resolves. */
+/** Resolves after all ready callbacks have run. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
