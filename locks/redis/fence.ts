@@ -22,19 +22,19 @@ export interface RedisFenceOptions extends RedisOptions, RuntimeOptions {
 export type RedisCommand = readonly [name: string, ...args: ReadonlyArray<string | number | Uint8Array>]
 
 /**
- * The second half of a lock for data in Redis: the check of the token and the write are one step on the server, and no older
+ * Guards data in Redis against stale lock holders: the check of the token and the write are one step on the server, so no older
  * holder gets a write through.
  *
  *     await fence.write('stock:42', lease.token, [['HSET', 'stock:42', 'left', 7]])
  *
- * For each resource one small key with the highest token is stored, which never expires. In a cluster the written keys have to be
- * in the resource's slot: name the resource like the key, or give the keys the hash tag `{resource}`.
+ * For each resource one small key stores the highest token and never expires. In a cluster the written keys must be in the
+ * resource's slot: name the resource like the key, or give the keys the hash tag `{resource}`.
  */
 export interface RedisFence extends AsyncDisposable {
   /**
-   * Runs the commands, in order and without others in between, if and only if `token` is at least the highest one seen for
-   * `resource`, and stores it. Resolves with their replies. Equal tokens are accepted: a holder may write often, and a write
-   * whose answer was lost may be repeated, so make commands idempotent, or read before you repeat.
+   * Runs the commands in order, without commands of others in between, if `token` is at least the highest seen for `resource`,
+   * and stores it. Resolves with their replies. An equal token is accepted: a holder may write often, and may repeat a write
+   * whose answer was lost, so make commands idempotent, or read before repeating.
    * @throws `locks.fence_rejected` after a newer token, without writing; `locks.fenced_write_failed` when a command failed:
    * earlier ones took effect, Redis does not roll back; `locks.store_unavailable` (`unknown`: perhaps written),
    * `locks.store_refused`
@@ -45,18 +45,18 @@ export interface RedisFence extends AsyncDisposable {
     commands: readonly RedisCommand[],
     options?: FencedWriteOptions,
   ): Promise<readonly unknown[]>
-  /** Checks the token without writing, and refuses older ones from then on. Later effects of the caller are not protected. */
+  /** Checks the token without writing, and refuses older ones from then on. Does not protect later effects of the caller. */
   check(resource: string, token: number): Promise<void>
-  /** The highest token seen, or `undefined`. */
+  /** Highest token seen, or `undefined`. */
   lastToken(resource: string): Promise<number | undefined>
   /**
-   * For operators: accepts only tokens of at least `token` from now on. Never lowers it. Resolves with the highest token. To
-   * exclude a holder that must no longer write, raise it to that holder's token + 1.
+   * For operators: accepts only tokens of at least `token` from now on. Never lowers the limit. Resolves with the highest
+   * token. To exclude a holder that must no longer write, raise it to that holder's token + 1.
    */
   raise(resource: string, token: number): Promise<number>
   /** `up`: the last call of each kind succeeded, or a probe since. Cheap, no I/O. */
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
-  /** Closes it. Idempotent, never rejects. Running calls fail as unavailable. */
+  /** Closes the connection. Idempotent, never rejects. Running calls fail as unavailable. */
   close(): Promise<void>
 }
 
@@ -90,7 +90,10 @@ const MAX_WORDS = 7_000
 /** Commands whose first argument is not a key. */
 const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP', 'XINFO'])
 
-/** Creates a fence. @throws TypeError / RangeError for a bad option; connects later, so never because Redis is unavailable */
+/**
+ * Creates a fence. @throws TypeError / RangeError for a bad option. Connects later, so an unavailable Redis never makes it
+ * throw.
+ */
 export function redisFence(options: RedisFenceOptions): RedisFence {
   refuseUnknown('redisFence', options, NAMES)
   const { clock, logger } = resolveRuntime('redisFence', options)
@@ -117,7 +120,7 @@ class ScriptedFence implements RedisFence {
     this.#prefix = prefix
     this.#calls = new CallHealth({
       clock,
-      // Needs the right and the memory to write, as a fenced write does.
+      // Needs the right and the memory to write, like a fenced write.
       probe: () => this.raise(PROBE_RESOURCE, 0),
       isFailure: (error) => hasCode(error, 'locks.store_unavailable') || hasCode(error, 'locks.store_refused'),
     })
@@ -195,8 +198,8 @@ class ScriptedFence implements RedisFence {
   }
 
   /**
-   * Returns the key. A resource with a hash tag keeps it, otherwise it is the tag itself: the slot is that of a key with this
-   * name.
+   * Returns the key. A resource with a hash tag keeps it; otherwise the resource is the tag. The slot is that of a key with
+   * this name.
    */
   #key(resource: string): string {
     requireResourceName(resource)

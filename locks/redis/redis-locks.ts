@@ -16,15 +16,15 @@ export interface RedisLocksOptions extends LocksOptions, RedisOptions {
   /** Prefix of every key and channel. The client's own `keyPrefix` is not used. @default 'concordat:lock:' */
   readonly prefix?: string | undefined
   /**
-   * A server that has run for less than this grants nothing, so that held locks that a crash made it forget have expired. Set it
-   * to the longest ttl in use, unless Redis keeps every write (`appendfsync always`). The price is that no lock can be acquired
-   * for that long after each restart. @default 0
+   * A server that has run for less than this grants nothing, so that held locks that a crash made it forget have expired. Set
+   * it to the longest ttl in use, unless Redis keeps every write (`appendfsync always`). No lock can be acquired for that long
+   * after each restart. @default 0
    */
   readonly restartGraceMs?: number | undefined
   /**
-   * A grant, or a renewal, counts only when this many replicas have acknowledged it (`WAIT`); otherwise the grant is returned and
-   * the try fails with `locks.store_unavailable`. Reduces what a failover can forget, but only the fence closes the gap. Costs a
-   * round trip to the replicas per grant and a third connection. @default no replicas are awaited
+   * A grant or a renewal counts only when this many replicas have acknowledged it (`WAIT`); otherwise the grant is released and
+   * the attempt fails with `locks.store_unavailable`. Reduces what a failover can forget, but only the fence closes the gap.
+   * Costs a round trip to the replicas per grant and a third connection. @default no replicas are awaited
    */
   readonly replicas?: ReplicaOptions | undefined
 }
@@ -47,7 +47,7 @@ const ERRORS: RedisErrors = {
  * Creates locks on one server (a master and its replicas count as one). Opens two connections when first needed: one for
  * commands, one for wake-ups of waiters.
  *
- * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is unavailable
+ * @throws TypeError / RangeError for a bad option. Connects later, so an unavailable Redis never makes it throw.
  */
 export function redisLocks(options: RedisLocksOptions): Locks {
   refuseUnknown('redisLocks', options, NAMES)

@@ -11,9 +11,11 @@ import { LockError } from '../errors.ts'
 
 /** Number of replicas that must have a grant before it counts. */
 export interface ReplicaOptions {
-  /** At least 1. Only with the number of all replicas that may be promoted is it certain that the promoted one has it. */
+  /**
+   * Number of replicas, at least 1. Only the number of all replicas that may be promoted ensures that the promoted one has it.
+   */
   readonly count: number
-  /** How long a grant waits for them. Keep it well below the ttl. @default 100 ms */
+  /** Maximum wait of a grant for the replicas. Keep it well below the ttl. @default 100 ms */
   readonly timeoutMs?: number | undefined
 }
 
@@ -28,10 +30,10 @@ interface Call {
 }
 
 /**
- * Runs scripts and waits until replicas have received their writes (`WAIT`). `WAIT` blocks its connection, so it has its own, and
- * requests during one `WAIT` share the next.
+ * Runs scripts and waits until replicas have received their writes (`WAIT`). `WAIT` blocks its connection, so it has its own,
+ * and requests during one `WAIT` share the next.
  *
- * Acknowledged means received, not stored, and the acknowledged replica need not be the one that is promoted: this reduces what a
+ * Acknowledged means received, not stored, and the acknowledged replica may not be the promoted one: this reduces what a
  * failover can lose, but does not rule it out.
  * @see https://redis.io/docs/latest/commands/wait/
  */
@@ -58,7 +60,9 @@ export class AcknowledgedScripts implements ScriptRunner {
     this.#connection.close()
   }
 
-  /** @throws `locks.store_unavailable` also if it was done, but too few replicas confirmed it in time */
+  /**
+   * @throws `locks.store_unavailable` also when the script ran but too few replicas confirmed it in time
+   */
   run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const call: Call = { script, keys, args, resolve, reject }

@@ -7,17 +7,17 @@ import { EvictionWarning } from '../../core/redis/eviction-warning.ts'
 import { infoField, minUptimeMs } from '../../core/redis/info.ts'
 import { LockError } from '../errors.ts'
 
-/** KEYS any   -> INFO of the server that has the key: of a cluster client nothing else tells which one that is. */
+/** KEYS any   -> INFO of the server that has the key; a cluster client offers no other way to find that server. */
 const infoScript = defineScript(`return redis.call('INFO', 'server') .. redis.call('INFO', 'replication')`)
 
 /**
- * What a Redis that restarted or was replaced may have forgotten. Without `appendfsync always` the locks granted in the
- * last second (or all, without persistence) are gone after a crash, those granted last are after a failover, while their
- * holders go on until their next renewal says so. A server that grants nothing until it has run for the longest ttl can
- * not give such a lock away twice.
+ * Protects against locks that a restarted or replaced Redis may have forgotten. Without `appendfsync always`, a crash loses the
+ * locks granted in the last second (or all, without persistence), and a failover loses those granted last, while their holders
+ * continue until their next renewal fails. A server that grants nothing until it has run for the longest ttl cannot grant such
+ * a lock twice.
  *
- * A restart is seen by `run_id` and uptime, a failover by `master_replid`, per server. A process that meets a server for
- * the first time knows of a restart (uptime), not of a failover.
+ * A restart shows in `run_id` and uptime, a failover in `master_replid`, per server. A process that meets a server for the
+ * first time can detect a restart (uptime), but not a failover.
  * @see https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/ "delayed restarts"
  */
 export class RestartGuard {
@@ -25,11 +25,11 @@ export class RestartGuard {
   readonly #graceMs: number
   readonly #clock: Clock
   readonly #eviction: EvictionWarning
-  /** From when on each of the histories met so far may grant, on this process's monotonic clock. */
+  /** For each history met so far, the time from which it may grant, on this process's monotonic clock. */
   readonly #grantsFrom = new Map<string, number>()
-  /** The servers met at the start have told who they are, or failed to. */
+  /** The servers met at the start have answered or failed to answer. */
   #met: Promise<void> = Promise.resolve()
-  /** The one met last. */
+  /** The last history met. */
   #latest: Promise<string> | undefined
   #starting = true
   #cluster = false
@@ -58,8 +58,8 @@ export class RestartGuard {
   }
 
   /**
-   * @param lockKey any key of the lock: in a cluster each master has its own past
-   * @throws `locks.store_unavailable` while the server is too young; `locks.store_refused` when it will not tell how old it is
+   * @param lockKey any key of the lock: in a cluster each master has its own history
+   * @throws `locks.store_unavailable` while the server is too young; `locks.store_refused` when it does not reveal its age
    */
   async requireSettled(lockKey: string): Promise<void> {
     const client = await this.#connection.ready()
@@ -100,12 +100,12 @@ export class RestartGuard {
     return asking
   }
 
-  /** Notes since when the server's data has the history that it has. */
+  /** Records since when the server has had its present history. */
   #read(info: string): string {
     const history = `${infoField(info, 'run_id')}/${infoField(info, 'master_replid')}`
     if (!this.#grantsFrom.has(history)) {
-      // Met at the start: its uptime tells (one that does not say is taken to be new). Met later: it has just replaced
-      // another one, perhaps a replica that ran for long.
+      // For a server met at the start, its uptime decides (without an uptime it counts as new). A server met later has just
+      // replaced another one and may be a replica that ran for long.
       const atStart = this.#starting || this.#grantsFrom.size === 0
       const ageMs = atStart ? minUptimeMs(info) : 0
       this.#grantsFrom.set(history, this.#clock.monotonic() + this.#graceMs - ageMs)

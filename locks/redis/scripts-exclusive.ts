@@ -3,24 +3,24 @@
  *
  * Keys of lock `k`, all in one slot through the hash tag:
  *   {k}          string  value of the exclusive holder, PX = the lease and its lock delay
- *   {k}:shared   zset    values of the shared holders, scored by the end of lease and lock delay, ms of server time; and
- *                        `#<value>`, scored by its token; and `@<value>`, since when (µs) if the token does not say so
- *   {k}:fence    string  last token granted, and since when (µs) if the token does not say so; never expires, or tokens
+ *   {k}:shared   zset    values of the shared holders, scored by the end of lease and lock delay, ms of server time; also
+ *                        `#<value>`, scored by its token, and `@<value>`, the time of the grant (µs) if the token lacks it
+ *   {k}:fence    string  last token granted, and the time of its grant (µs) if the token lacks it; never expires, or tokens
  *                        could repeat
  *   {k}:line     zset    waiters (values), scored by order of arrival
- *   {k}:notes    hash    waiter -> until when its place is kept, ms of server time; if the lock may be handed to it, also
- *                        for how long (ms) and what the token must be above
- *   {k}:dead:<v> string  value v was given up, or ended by force (then JSON, by whom and why); a straggling request for
- *                        it is refused
+ *   {k}:notes    hash    waiter -> time until which its place is kept, ms of server time; if the lock may be handed to it, also
+ *                        the lease (ms) and the token that its own must exceed
+ *   {k}:dead:<v> string  value v was given up, or ended by force (then JSON with person and reason); a late request for it is
+ *                        refused
  *   {k}:audit    list    forced releases, JSON, newest last
  *
- * Each is read by a command for its type, and never by MGET, which takes another type for nothing there: what another
- * program keeps under one of these names is refused, and not overwritten.
+ * Each is read by a command for its type, and never by MGET, which treats another type as missing: a key of another program
+ * under one of these names is refused, and not overwritten.
  *
- * Values: see `valueOf`. A waiter is woken by name: `PUBLISH <channel of its client> "<value> <lock key>"`, or told that
- * it has the lock: `"<value>=<token> <lock key>"`. The number of receivers tells at once whether its process is connected.
+ * Values: see `valueOf`. A waiter is woken by name: `PUBLISH <channel of its client> "<value> <lock key>"`, or informed that it
+ * has the lock: `"<value>=<token> <lock key>"`. The number of receivers shows at once whether its process is connected.
  *
- * Here: the exclusive lock, whose way through an idle lock is kept short, and giving up. The rest: `scripts-*.ts`.
+ * This file has the exclusive lock, with a short path through an idle lock, and giving up. The rest is in `scripts-*.ts`.
  */
 import { HAND_OVER, LINE, NEXT_TOKEN, TAKE_TOKEN, TOMBSTONE } from './scripts-wait-queue.ts'
 
@@ -59,11 +59,11 @@ return token
 `
 
 /**
- * ACQUIRE for one who does not want a place in the line, when the lock is idle or plainly held: less to send, and less for
- * Redis to do.
+ * ACQUIRE for a caller that wants no place in the line, when the lock is idle or simply held: a shorter request, and less work
+ * for Redis.
  *
- * KEYS lock fence line shared dead   ARGV value hold_ms floor
- * -> token: granted | {retry_after_ms, -1, value in the way} | nil: not as plain as that, nothing was done, ask ACQUIRE
+ * KEYS lock fence line shared dead   ARGV value hold_ms floor -> token: granted | {retry_after_ms, -1, value in the way} | nil:
+ * another case, nothing was done, ask ACQUIRE
  */
 export const ACQUIRE_IDLE = `
 local call, lock, fence, me, floor = redis.call, KEYS[1], KEYS[2], ARGV[1], ARGV[3]
@@ -78,7 +78,7 @@ return token
 `
 
 /**
- * KEYS lock dead   ARGV value hold_ms   -> 1 extended | 0 or what the tombstone says: not ours
+ * KEYS lock dead   ARGV value hold_ms   -> 1 extended | 0 or the tombstone's text: not ours
  *
  * Invariant: only the holder's time is ever prolonged; a lock that expired is not revived.
  */
@@ -89,7 +89,7 @@ return 1
 `
 
 /**
- * KEYS lock line notes dead   ARGV value forget_after_ms turn   -> 1 released | 0 or what the tombstone says: not ours
+ * KEYS lock line notes dead   ARGV value forget_after_ms turn   -> 1 released | 0 or the tombstone's text: not ours
  *
  * Invariants: only the holder frees the lock; freeing it hands it to the first live waiter, under the rules of ACQUIRE, or
  * wakes exactly that one (which, being shared, wakes the next).
@@ -110,7 +110,7 @@ return 1
 `
 
 /**
- * RELEASE of a value of which no other request can be under way.
+ * RELEASE of a value without any other request under way.
  *
  * KEYS lock line notes   ARGV value turn   -> 1 released | nil: not ours, nothing was done, ask RELEASE
  */
@@ -130,9 +130,9 @@ return 1
 /**
  * KEYS lock line shared notes dead   ARGV value forget_after_ms turn free(1|0)   -> 1
  *
- * Invariants: afterwards the value has no place in the line and (with free) does not hold the lock, and straggling
- * requests for it find that out; if there is room now the first live waiter has been woken, so that no wake-up ends with
- * the waiter it was meant for.
+ * Invariants: afterwards the value has no place in the line and (with free) does not hold the lock, and late requests for it
+ * are refused; if there is room now the first live waiter has been woken, so that no wake-up is lost with the waiter that
+ * received it.
  */
 export const ABANDON = `
 local lock, line, shared, notes, turn, me = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[3], ''

@@ -2,11 +2,11 @@
 import { ENDS_BELOW, LINE, NEXT_TOKEN } from './scripts-wait-queue.ts'
 
 /**
- * KEYS lock fence line shared notes
- * -> {now_ms, value or nil, fence or nil, pttl, {waiter, ...}, {shared, until, #shared, token, ...}, {waiter, kept_until, ...}}
+ * KEYS lock fence line shared notes -> {now_ms, value or nil, fence or nil, pttl, {waiter, ...}, {shared, until, #shared,
+ * token, ...}, {waiter, kept_until, ...}}
  *
- * One script: they belong together. It changes nothing. MGET, unlike the others: one name that another program took must
- * not keep the whole list from an operator.
+ * A single script, for a consistent view. It changes nothing. MGET, unlike in the other scripts: a name that another program
+ * took must not hide the whole list from an operator.
  */
 export const INSPECT = `
 local time = redis.call('TIME')

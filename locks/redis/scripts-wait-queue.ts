@@ -1,11 +1,11 @@
 /**
- * The value is given up. Redis with a full memory refuses SET, but not after another write of the script: giving up has to
- * work then, too, and PEXPIRE of a key that is not there is such a write.
+ * The value is given up. Redis with a full memory refuses SET, except after another write of the script. Giving up must work
+ * then too, and PEXPIRE of a missing key is such a write.
  */
 export const TOMBSTONE = (key: string, ms: string): string =>
   `redis.call('PEXPIRE', ${key}, ${ms}) redis.call('SET', ${key}, 'given up', 'PX', ${ms})`
 
-/** In `{k}:shared` what is below is an end, in ms of server time; tokens are above, being microseconds of it. */
+/** In `{k}:shared` smaller scores are ends of leases, in ms of server time; larger ones are tokens, which are microseconds. */
 export const ENDS_BELOW = '1e14'
 
 /**
@@ -131,9 +131,9 @@ if token ~= now_us + 0 then stamp = string.format('%.0f %s', token, now_us) end
 `
 
 /**
- * Puts the next token into the fence, in one command where the fence need not be looked at before. Expects `fence` and
- * `floor`; sets `time`, `micros`, `now_us`, `token` and `stamp`. Answers nil, and leaves the fence as it was, if there is no
- * token in it. Texts, where numbers would do: to write one out takes Redis longer than most commands do.
+ * Puts the next token into the fence, in a single command if the fence need not be read before. Expects `fence` and `floor`;
+ * sets `time`, `micros`, `now_us`, `token` and `stamp`. Answers nil, and leaves the fence unchanged, if it contains no token.
+ * Uses texts instead of numbers: formatting a number takes Redis longer than most commands do.
  */
 export const TAKE_TOKEN = `
 local time = redis.call('TIME')

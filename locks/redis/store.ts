@@ -30,7 +30,7 @@ const releaseSharedScript = defineScript(RELEASE_SHARED)
 const releaseSharedCertainScript = defineScript(RELEASE_SHARED_CERTAIN)
 const abandonScript = defineScript(ABANDON)
 
-/** The lock store on one Redis server, a master with its replicas, or a cluster: see `scripts-exclusive.ts` for what is stored. */
+/** The lock store on one Redis server, a master with its replicas, or a cluster. `scripts-exclusive.ts` describes the keys. */
 export class RedisLockStore implements LockStore {
   readonly name = 'redis'
   readonly features = { fifo: true, shared: true, lockDelay: true } as const
@@ -50,9 +50,9 @@ export class RedisLockStore implements LockStore {
     subscriber: RedisConnection
     guard: RestartGuard
     prefix: string
-    /** Prefix of the channels on which a client of the store hears of its turns, see `scripts-exclusive.ts`. */
+    /** Prefix of the channels on which waiters of this client receive their turns, see `scripts-exclusive.ts`. */
     channel: string
-    /** Runs what makes a grant or a renewal count, if more than an answer is asked for, see `replicas.ts`. */
+    /** Runs the scripts of grants and renewals, with a wait for replicas if one is configured, see `replicas.ts`. */
     acknowledged?: (ScriptRunner & { close(): void }) | undefined
   }) {
     this.#commands = fields.commands
@@ -63,7 +63,7 @@ export class RedisLockStore implements LockStore {
     this.#channel = fields.channel
     this.operator = new RedisOperator({ ...fields, turn: fields.channel })
     this.#turns = new WaiterWakeups(fields.subscriber, this.#channel + this.#clientId, (value, lock) => {
-      // Either a waiter that gave up, whose turn goes to the next, or a holder whose lease was ended.
+      // Called for a waiter that gave up, so its turn goes to the next, and for a holder whose lease was ended.
       this.#doubt(value)
       this.#abandon(lock, value, 0, false).catch(() => {})
     })
@@ -159,13 +159,13 @@ export class RedisLockStore implements LockStore {
     this.#subscriber.close()
   }
 
-  /** Not where a grant takes more than the script: a look at the server's age, an answer of its replicas. */
+  /** Not available where a grant needs more than the script: a look at the server's age, or answers of its replicas. */
   get #mayHandOver(): boolean {
     return this.#acknowledged === undefined && !this.#guard.enabled
   }
 
   /**
-   * A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts.
+   * Renews a lease that the replicas must confirm, on a connection that tells whether they have it.
    * @throws `locks.store_unavailable`, always with outcome `unknown`: Redis has granted the lock
    */
   async #confirm(claim: Claim, ttlMs: number): Promise<void> {
@@ -196,7 +196,7 @@ export class RedisLockStore implements LockStore {
   }
 }
 
-/** Usually there is a waiter: the caller asks again, for a place in the line. */
+/** Usually there is a waiter: the caller asks again for a place in the queue. */
 const NOT_AT_ONCE: AcquireReply = { status: 'busy', retryAfterMs: -1, position: undefined, owner: undefined }
 
 function acquireReply(reply: unknown): AcquireReply {

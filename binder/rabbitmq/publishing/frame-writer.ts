@@ -17,34 +17,34 @@ interface AmqplibConnection {
   readonly sendMessage: (...args: never[]) => boolean
 }
 
-/** A stream that amqplib reads from when the socket has room, and ends with the channel. */
+/** A stream from which amqplib reads when the socket has room; it ends with the channel. */
 interface WriteBuffer {
   readonly readableEnded: boolean
   write(frames: Uint8Array): boolean
   once(event: 'end', listener: () => void): unknown
 }
 
-/** A chunk of frames is written to amqplib's buffer when it has this size. */
+/** A chunk of frames of this size is written to amqplib's buffer. */
 const CHUNK_BYTES = 16 * 1024
 /** High-water mark of the channel's buffer in amqplib. */
 export const MOST_CHUNKS = 16
-/** Largest content that is copied. */
+/** Larger content is not copied. */
 const MOST_CONTENT_BYTES = 8 * 1024
-/** Memory for the next messages: chunks follow one another in it. */
+/** Memory for the next messages; chunks follow one another in it. */
 const BLOCK_BYTES = 4 * CHUNK_BYTES
 const FRAME_OVERHEAD = 8
 
 /**
- * Publishes on a channel: many messages at a time, in frames of its own (`publish-frames`), since amqplib writes each message
- * by itself. What is not written that way goes through amqplib, in its turn. With another client, an amqplib that is different inside, or
- * one that a tracer has wrapped, everything does.
+ * Publishes on a channel: writes many messages at a time in frames of its own (`publish-frames`), since amqplib writes each
+ * message separately. Messages that cannot be written that way go through amqplib, in order. With another client, an amqplib
+ * with different internals, or a channel wrapped by a tracer, every message goes through amqplib.
  */
 export class FrameWriter {
   readonly #channel: AmqpConfirmChannel
   readonly #inside: AmqplibChannel | undefined
   readonly #buffer: WriteBuffer | undefined
   #block: Buffer = Buffer.alloc(0)
-  /** The frames that amqplib does not have yet lie between these. */
+  /** Range of the frames that amqplib does not have yet. */
   #start = 0
   #end = 0
   #hasRoom = true
@@ -60,7 +60,7 @@ export class FrameWriter {
     return this.#hasRoom
   }
 
-  /** Writes nothing more until it has drained. */
+  /** Stops writing until the channel has drained. */
   full(): void {
     this.#hasRoom = false
   }
@@ -71,8 +71,8 @@ export class FrameWriter {
   }
 
   /**
-   * As `publish` of amqplib, but the message leaves only with `flush`.
-   * @throws what amqplib throws: of a channel that is closing, and about a message that it cannot write
+   * Like `publish` of amqplib, but sends nothing before `flush`.
+   * @throws what amqplib throws: for a closing channel, and for a message that it cannot write
    */
   publish(
     to: PublishTarget,
@@ -90,14 +90,14 @@ export class FrameWriter {
     if (!this.#channel.publish(to.exchange, to.routingKey, content, options, onConfirm)) this.full()
   }
 
-  /** Hands all that was published to amqplib. */
+  /** Passes all published messages to amqplib. */
   flush(): void {
     const { connection, ch } = this.#inside ?? {}
     if (connection === undefined || ch === undefined || this.#start === this.#end) return
     const frames = this.#block.subarray(this.#start, this.#end)
     this.#start = this.#end
     connection.sentSinceLastCheck = true
-    // Another channel may have the number of one that is closed.
+    // Another channel may have the number of a closed one.
     if (connection.channels[ch]?.buffer === this.#buffer && this.#buffer?.write(frames) !== true) this.full()
   }
 
@@ -107,7 +107,7 @@ export class FrameWriter {
     if (buffer?.readableEnded === false) await new Promise<void>((resolve) => buffer.once('end', resolve))
   }
 
-  /** False: amqplib has to write it, or to say why it cannot be written. */
+  /** False: amqplib must write the message, or report why it cannot be written. */
   #encoded(inside: AmqplibChannel, to: PublishTarget, content: Buffer, options: AmqpPublishProperties): boolean {
     if (isClosed(inside)) return false
     if (content.byteLength > Math.min(MOST_CONTENT_BYTES, inside.connection.frameMax - FRAME_OVERHEAD)) return false
@@ -123,7 +123,7 @@ export class FrameWriter {
   }
 }
 
-/** amqplib replaces its `sendMessage` by one that throws, in the channel or in its connection. */
+/** amqplib replaces its `sendMessage` by a function that throws, in the channel or in its connection. */
 function isClosed(channel: AmqplibChannel): boolean {
   return Object.hasOwn(channel, 'sendMessage') || Object.hasOwn(channel.connection, 'sendMessage')
 }
@@ -132,7 +132,9 @@ function bufferOf({ connection, ch }: AmqplibChannel): WriteBuffer | undefined {
   return connection.channels[ch]?.buffer
 }
 
-/** Words in the source of the amqplib methods that the writer does not call. A tracer that has replaced one of them must be called. */
+/**
+ * Words in the source of the amqplib methods that the writer bypasses. A tracer that has replaced one of them must be called.
+ */
 const BYPASSED = { publish: 'pushConfirmCallback', sendMessage: 'BasicPublish', connection: 'sentSinceLastCheck' }
 
 function hasKnownInside(channel: object): channel is AmqplibChannel {

@@ -10,7 +10,7 @@ export class InFlight {
     return this.#entries.size
   }
 
-  /** True while a caller waits for one of them. The others are those whose time ran out. */
+  /** True while a caller waits for one of the messages. The others have timed out. */
   get isAwaited(): boolean {
     for (const entry of this.#entries) if (!entry.settled) return true
     return false
@@ -20,12 +20,17 @@ export class InFlight {
     this.#entries.add(entry)
   }
 
-  /** @returns false when it was not in flight any longer */
+  /**
+   * @returns false when the message is no longer in flight
+   */
   delete(entry: PublishEntry): boolean {
     return this.#entries.delete(entry)
   }
 
-  /** Marks what the broker sent back. An id may be in flight to several destinations: the answer names the exchange and the routing key. */
+  /**
+   * Marks a message that the broker returned. An id may be in flight to several destinations, so exchange and routing key
+   * decide.
+   */
   returned({ fields, properties }: AmqpMessage): void {
     const id = idOf(properties)
     for (const entry of this.#entries) {
@@ -36,7 +41,7 @@ export class InFlight {
     }
   }
 
-  /** Takes all out, in the order in which they were written. */
+  /** Removes and returns all messages, in the order in which they were written. */
   drain(): readonly PublishEntry[] {
     const entries = [...this.#entries]
     this.#entries.clear()

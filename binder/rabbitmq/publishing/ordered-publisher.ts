@@ -25,22 +25,24 @@ import {
 import { UnsentMessages } from './unsent-messages.ts'
 
 export interface PublisherHost extends TransportHost, KnownDestinations {
-  /** Makes a deleted destination exist again. @throws TransportError */
+  /** Declares a deleted destination again. @throws TransportError */
   reprovision(destination: string): Promise<void>
 }
 
 /**
- * One queue and one confirm channel, confirms pipelined. Order is kept because everything goes through that one queue and channel, however
- * many `publish` calls are open.
+ * One queue and one confirm channel with pipelined confirms. Order is kept because every message goes through that queue and
+ * channel, however many `publish` calls are open.
  *
- * - Connection lost: messages sent and unconfirmed get `unavailable` (they may have arrived), and with them those that waited behind them
- *   under the same destination and key; the rest waits for the reconnect.
- * - Channel closed by the broker over one message: it names neither that message nor the outcome of the others, so all unconfirmed ones are
- *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
- * - First message to a routing key on a channel: nothing is written behind it until the broker answers. A quorum queue without a majority
- *   stops the broker's whole channel for a minute at such a message, and with some hundred messages behind it the whole connection.
- * - `MOST_UNANSWERED` messages to one routing key, those whose time ran out included: nothing is written behind them. A queue that hangs
- *   lets the broker stop reading from the whole connection when it has too many.
+ * - Connection lost: unconfirmed messages get `unavailable` (they may have arrived), as do messages that waited behind them under the
+ *   same destination and key. The rest waits for the reconnect.
+ * - Channel closed by the broker over one message: the broker names neither that message nor the outcome of the others, so all
+ *   unconfirmed ones are sent again one by one. The message that closes the channel alone is the culprit. The others may arrive twice,
+ *   with the same id.
+ * - First message to a routing key on a channel: nothing is written behind it until the broker answers. A quorum queue without a
+ *   majority stops the broker's whole channel for a minute at such a message, and with some hundred messages behind it the whole
+ *   connection.
+ * - `MOST_UNANSWERED` messages to one routing key, including those that timed out: nothing is written behind them. With too many, a
+ *   queue that hangs makes the broker stop reading from the whole connection.
  */
 export class OrderedPublisher {
   readonly #link: Link
@@ -51,16 +53,16 @@ export class OrderedPublisher {
   readonly #inFlight = new InFlight()
   /** Reason of the broker's alarm. */
   #blocked: string | undefined
-  /** Entries to be sent one at a time, to find the one the broker closes the channel for. */
+  /** Entries to be sent one at a time, to find the one for which the broker closes the channel. */
   #suspects = 0
-  /** A destination is being made again: nothing goes out. */
+  /** A destination is being declared again: nothing is written. */
   #isRepairing = false
-  /** By exchange, then by routing key: a text of both would be made for each message. */
+  /** Nested maps by exchange and routing key, since a combined key would need a new string for each message. */
   readonly #targets: Map<string, Map<string, Target>> = new Map()
   #targetCount = 0
-  /** The first message to its routing key, while the broker has not answered for it. */
+  /** The first message to its routing key, while the broker has not answered it. */
   #first: PublishEntry | undefined
-  /** The target that has as many unanswered messages as it may have. */
+  /** The target that has the maximum number of unanswered messages. */
   #full: Target | undefined
   #willPump = false
 
@@ -80,7 +82,7 @@ export class OrderedPublisher {
     return this.#encoder.cannotTake(message)
   }
 
-  /** Writes them behind everything that waits. */
+  /** Adds the messages behind all waiting ones. */
   push(entries: readonly PublishEntry[]): void {
     this.#queue.push(entries)
     for (const { suspect } of entries) if (suspect) this.#suspects++
@@ -89,7 +91,7 @@ export class OrderedPublisher {
 
   setBlocked(reason: string | undefined): void {
     this.#blocked = reason
-    // An alarm also ends with its connection, whose channel is about to close: nothing may go out on that.
+    // An alarm also ends with its connection, whose channel is about to close: nothing may be written on that channel.
     if (reason === undefined && this.#link.error === undefined) this.#pump()
   }
 
@@ -102,7 +104,7 @@ export class OrderedPublisher {
     return this.#inFlight.size === 0 && !this.isWaiting && !this.#isRepairing
   }
 
-  /** Ends what is unconfirmed with `closed`. */
+  /** Ends unconfirmed messages with `closed`. */
   close(): void {
     this.#channel.close()
     for (const entry of [...this.#inFlight.drain(), ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
@@ -172,7 +174,7 @@ export class OrderedPublisher {
   /** The driver threw: nothing was written. */
   #unsendable(entry: PublishEntry, cause: Error): void {
     if (cause.name === 'IllegalOperationError') {
-      // The channel is closing: its `close` event decides about the rest.
+      // The channel is closing: its `close` event decides about the remaining messages.
       this.#channel.full()
       this.#queue.putBack([entry])
       return
@@ -194,7 +196,7 @@ export class OrderedPublisher {
     if (this.isWaiting) this.#pumpSoon()
   }
 
-  /** Writes more when the driver has handed over all answers that it has: they leave many at a time. */
+  /** Writes more when the driver has delivered all answers that it has: they leave many at a time. */
   #pumpSoon(): void {
     if (this.#willPump) return
     this.#willPump = true
@@ -212,7 +214,7 @@ export class OrderedPublisher {
     entry.settle(outcome)
   }
 
-  /** Settles them: their time has run out. */
+  /** Settles messages that timed out. */
   expire(entries: readonly PublishEntry[], allowedMs: number): void {
     const cause = this.#link.error
     for (const entry of entries) {
@@ -238,7 +240,7 @@ export class OrderedPublisher {
     this.#pump()
   }
 
-  /** The connection is gone. */
+  /** The connection is lost. */
   #abandon(pending: readonly PublishEntry[]): void {
     const cause = this.#link.error
     const lines = new Set(pending.map(lineOf).filter((line) => line !== undefined))
@@ -250,7 +252,9 @@ export class OrderedPublisher {
     }
   }
 
-  /** @param isAlone the broker cannot have closed the channel over another one, such as one whose time has run out */
+  /**
+   * @param isAlone the broker cannot have closed the channel over another message, such as one that timed out
+   */
   #investigate(pending: readonly PublishEntry[], cause: Error, isAlone: boolean): void {
     const [alone] = pending
     if (alone === undefined || !isAlone) {
@@ -264,7 +268,7 @@ export class OrderedPublisher {
     }
   }
 
-  /** The exchange is gone: makes it again and sends the message again. */
+  /** The exchange is missing: declares it again and sends the message again. */
   async #repair(entry: PublishEntry): Promise<void> {
     this.#putBack([entry])
     this.#isRepairing = true
@@ -277,7 +281,7 @@ export class OrderedPublisher {
     this.#pump()
   }
 
-  /** Before everything that waits, in the old order, to be sent one at a time. */
+  /** Inserts the messages before all waiting ones, in the old order, to be sent one at a time. */
   #putBack(entries: readonly PublishEntry[]): void {
     for (const entry of entries) {
       entry.returned = false
@@ -291,19 +295,19 @@ export class OrderedPublisher {
 
 /** Exchange and routing key. */
 interface Target {
-  /** The broker has confirmed a message to it on this channel. */
+  /** The broker has confirmed a message to this target on this channel. */
   hasAnswered: boolean
   unanswered: number
 }
 
 /**
- * RabbitMQ stopped reading after 300 to 600 messages to a quorum queue that hung, after 600 to 1,500 to a classic one: it lends a channel 400
- * messages for each queue.
+ * RabbitMQ stopped reading after 300 to 600 messages to a quorum queue that hung, after 600 to 1,500 to a classic one: it gives
+ * a channel a credit of 400 messages for each queue.
  */
 const MOST_UNANSWERED = 256
 
 const NOT_FOUND = 404
-/** Number of targets after which those without unanswered messages are forgotten: each costs one wait for an answer again. */
+/** Above this number of targets, those without unanswered messages are forgotten; each then waits once more for an answer. */
 const MOST_TARGETS = 1_000
 
 /** Scope of the order: a destination and a key. */

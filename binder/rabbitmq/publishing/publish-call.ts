@@ -4,9 +4,9 @@ import type { PublishOutcome, PublishUntil } from '../../transport/transport.ts'
 /** A `publish` call: resolves when each of its messages has an outcome. */
 export class PublishCall {
   readonly entries: readonly PublishEntry[]
-  /** Its total time limit, for the message of a timeout. */
+  /** Total time limit of the call, for the text of a timeout. */
   readonly allowedMs: number
-  /** Called once, before it resolves. */
+  /** Called once, before the call resolves. */
   onSettled: () => void = () => {}
   readonly #outcomes: PublishOutcome[]
   readonly #resolve: (outcomes: readonly PublishOutcome[]) => void
@@ -43,7 +43,7 @@ export class PublishEntry {
   /** The exchange of its last write. */
   exchange: string
   routingKey = ''
-  /** Written to a channel at least once: without a confirm, its outcome is unknown. */
+  /** True after the first write to a channel: without a confirm, the outcome is then unknown. */
   sent = false
   /** The broker returned it because no queue matched. Its confirm still follows. */
   returned = false

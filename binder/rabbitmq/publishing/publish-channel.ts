@@ -11,11 +11,13 @@ import { TRANSPORT, toTransportError, within } from '../transport-errors.ts'
 import { FrameWriter, MOST_CHUNKS } from './frame-writer.ts'
 
 export interface PublishChannelEvents {
-  /** Writing may be possible again: a channel was opened, or amqplib's buffer has drained. */
+  /** Called when writing may be possible again: a channel was opened, or amqplib's buffer has drained. */
   onRoom(): void
-  /** No queue matched the message. Its confirm still follows. */
+  /** Called when no queue matched the message. Its confirm still follows. */
   onReturned(message: AmqpMessage): void
-  /** Written messages get no confirm any longer. `error`: the broker's reason for closing the channel, if it did. */
+  /**
+   * Called when written messages get no more confirms. `error`: the broker's reason for closing the channel, if it closed it.
+   */
   onClosed(error: Error | undefined): void
 }
 
@@ -43,28 +45,28 @@ export class PublishChannel {
     this.#events = events
   }
 
-  /** The writer for now; `undefined`: `onRoom` follows. */
+  /** The present writer; `undefined`: `onRoom` follows. */
   toWriteTo(): FrameWriter | undefined {
     if (this.#writer === undefined && !this.#isOpening) void this.#keepOpening()
     return this.#writer?.hasRoom === true ? this.#writer : undefined
   }
 
-  /** Sends everything that was written. */
+  /** Sends all written messages. */
   flush(): void {
     this.#writer?.flush()
   }
 
-  /** Writes nothing more until it has drained or is replaced. */
+  /** Stops writing until the channel has drained or is replaced. */
   full(): void {
     this.#writer?.full()
   }
 
-  /** Opens no other channel; the owner closes the connection. */
+  /** Opens no more channels; the owner closes the connection. */
   close(): void {
     this.#closing.abort()
   }
 
-  /** Until there is a channel or the transport is closed. */
+  /** Waits until a channel is open or the transport is closed. */
   async #keepOpening(): Promise<void> {
     this.#isOpening = true
     const { clock, logger } = this.#host
@@ -132,6 +134,6 @@ async function bothSent(earlier: Promise<void> | undefined, latest: Promise<void
   await latest
 }
 
-/** Maximum wait for the frames of a closed channel, while the broker reads nothing. */
+/** Maximum wait for the frames of a closed channel while the broker reads nothing. */
 const LAST_SENT_MS = 1 * SECOND
 const BACKOFF = resolveBackoff(TRANSPORT, { initialMs: 50, maxMs: 2_000 })

@@ -7,7 +7,7 @@ import { OrderedPublisher, type PublisherHost } from './ordered-publisher.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { closedBefore } from './publish-errors.ts'
 
-/** Destinations that share a queue and a channel, mostly one. */
+/** Destinations that share a queue and a channel; mostly a single destination. */
 interface Lane {
   readonly publisher: OrderedPublisher
   readonly destinations: Set<string>
@@ -23,10 +23,10 @@ interface Part {
 const MOST_LANES = 64
 
 /**
- * The way to the broker: a queue and a channel for each destination, so that messages to other destinations do not wait for one that the
- * broker does not answer for. When all channels are open, a further destination takes the channel that was used least recently among those
- * without an unanswered message, and shares one only while there is none. A destination keeps its channel while it has messages there:
- * everything sent to it stays in order.
+ * Publishes on a queue and a channel per destination, so that messages to other destinations do not wait for a destination that
+ * the broker does not answer. When all channels are open, a further destination takes the least recently used channel without
+ * an unanswered message, and shares one only if every channel has such messages. A destination keeps its channel while it has
+ * messages there, so everything sent to it stays in order.
  */
 export class RabbitPublisher {
   readonly #link: Link
@@ -63,7 +63,7 @@ export class RabbitPublisher {
       }
       const parts: Part[] = []
       call.onSettled = clock.setTimer(allowedMs, () => expire(call, parts))
-      // A lane is taken and filled in one step: an empty one could be taken for the next destination too.
+      // A lane is taken and filled in one step; otherwise the next destination could take the empty lane too.
       for (const [destination, entries] of Map.groupBy(call.entries, ({ message }) => message.destination)) {
         const { publisher } = this.#laneOf(destination)
         parts.push({ publisher, entries })
@@ -78,12 +78,12 @@ export class RabbitPublisher {
     for (const { publisher } of this.#lanes) publisher.setBlocked(reason)
   }
 
-  /** Why messages wait for the end of an alarm; `undefined`: none does. */
+  /** Why messages wait for the end of an alarm; `undefined` without an alarm. */
   get alarm(): string | undefined {
     return this.#lanes.some(({ publisher }) => publisher.isWaiting) ? this.#blocked : undefined
   }
 
-  /** Ends what is unconfirmed with `closed`. */
+  /** Ends unconfirmed messages with `closed`. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -101,7 +101,7 @@ export class RabbitPublisher {
     return lane
   }
 
-  /** Without a destination; shared if all others have unanswered messages. */
+  /** A lane without a destination; a shared one if all others have unanswered messages. */
   #freeLane(): Lane {
     const unused = this.#lanes.find(({ destinations }) => destinations.size === 0)
     if (unused !== undefined) return unused
