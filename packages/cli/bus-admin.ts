@@ -38,10 +38,10 @@ export interface OperatedBus {
   readonly cluster?: string | undefined
 }
 
-/** How long to listen for instances. */
+/** Time limit for listening to instances. */
 export interface BusListening {
   /**
-   * How long instances may take to report their presence. Use more for a slow broker. With a `cluster` there is no wait. @default
+   * Time limit for instances to report their presence. Use more for a slow broker. With a `cluster` there is no wait. @default
    * 2 seconds
    */
   readonly listenMs?: number | undefined
@@ -58,13 +58,13 @@ export interface BusOrder extends OperatorNote, BusListening {
   readonly payload?: unknown
   /** `orders:**`, `orders:eu:*`, `orders:eu:orders-1`, `**`. */
   readonly to: string
-  /** How long to wait for replies. @default 5 seconds */
+  /** Time limit for the replies. @default 5 seconds */
   readonly timeoutMs?: number | undefined
-  /** Reports who would be addressed, and sends nothing. @default true */
+  /** Reports the addressed instances, and sends nothing. @default true */
   readonly dryRun?: boolean | undefined
 }
 
-/** Outcome of an order. Addresses, sorted. */
+/** Outcome of an event. Addresses, sorted. */
 export interface BusReport extends Acknowledgement {
   /** The event's full name. */
   readonly event: string

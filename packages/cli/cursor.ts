@@ -1,11 +1,13 @@
-/** Where a page ended, as text that is handed back as it is. */
+/** The end of a page as an opaque text, which the caller passes back unchanged. */
 import { invalidOption } from 'concordat/extension'
 
 export function writeCursor(place: readonly string[]): string {
   return Buffer.from(JSON.stringify(place)).toString('base64url')
 }
 
-/** @throws TypeError naming the path, for what no page has returned */
+/**
+ * @throws TypeError naming the path, for a text that no page has returned
+ */
 export function readCursor(path: string, cursor: unknown, length: number): readonly string[] {
   try {
     const place: unknown = JSON.parse(Buffer.from(String(cursor), 'base64url').toString('utf8'))
@@ -17,7 +19,7 @@ export function readCursor(path: string, cursor: unknown, length: number): reado
       if (/^\d{1,18}$/.test(place[0] as string)) return place as readonly string[]
     }
   } catch {
-    // Said below.
+    // Thrown below.
   }
   throw invalidOption(path, cursor, 'what `next` of the page before was')
 }

@@ -1,4 +1,4 @@
-/** Types of the engine that no subpath names: read off the functions and objects that take or return them. */
+/** Types of the engine without a public name, derived from the functions and objects that accept or return them. */
 import type { redrive } from 'concordat/binder'
 import type { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Bus } from 'concordat/bus'

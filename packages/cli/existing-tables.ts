@@ -1,7 +1,7 @@
-/** Which tables of a schema there are. */
+/** Finds the existing tables of a schema. */
 import type { SqlExecutor } from 'concordat/core'
 
-/** From the catalog, which everybody may read. */
+/** Reads the catalog, which every role may read. */
 export async function tablesIn(sql: SqlExecutor, schema: string): Promise<ReadonlySet<string>> {
   const { rows } = await sql.query<{ name: string }>(
     `SELECT c.relname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -1,4 +1,4 @@
-/** Which schemas of a database have a table. */
+/** Finds the schemas of a database that have a table. */
 import type { SqlExecutor } from 'concordat/core'
 
 /** For a message. */
@@ -14,7 +14,7 @@ export async function schemasWith(sql: SqlExecutor, table: string): Promise<read
   return rows.map(({ name }) => name)
 }
 
-/** Joins what names schemas; of many the first 20, and how many more there are. */
+/** Joins names of schemas: at most the first 20, and the number of the others. */
 export function listed(names: readonly string[], between = ', '): string {
   const more = names.length - MOST
   return `${names.slice(0, MOST).join(between)}${more > 0 ? ` and ${more} more` : ''}`

@@ -1,4 +1,4 @@
-/** Groups of the log in the database, and how far behind they are. */
+/** Groups of the log in the database, and their lag. */
 
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { DEFAULT_SCHEMA } from 'concordat/extension'
@@ -8,11 +8,11 @@ import { MOST_COUNTED } from './words.ts'
 export interface GroupLine {
   readonly channel: string
   readonly group: string
-  /** Messages that it has not settled. */
+  /** Number of messages that it has not settled. */
   readonly lag: number
   /** True: there are more; counting stopped. */
   readonly isCut: boolean
-  /** Processes that read it now. */
+  /** Number of processes that read it now. */
   readonly readers: number
 }
 
@@ -36,7 +36,7 @@ export async function logSchemaOf(sql: SqlClient, schema: string): Promise<strin
   return [schema, DEFAULT_SCHEMA].find((name) => names.includes(name)) ?? (names.length === 1 ? names[0] : undefined)
 }
 
-/** Whether a dump of another cluster was restored: messages sent to such a log are not delivered before `repair`. */
+/** Whether the dump of another cluster was restored: messages sent to such a log are not delivered before `repair`. */
 export async function isRestored(sql: SqlClient, schema: string): Promise<boolean> {
   const { rows } = await sql.query<{ restored: boolean }>(
     `SELECT ${quoteIdentifier(schema)}.transport_is_restored() AS restored`,
@@ -44,7 +44,7 @@ export async function isRestored(sql: SqlClient, schema: string): Promise<boolea
   return rows[0]?.restored === true
 }
 
-/** Says which groups a report lacks; `undefined` when it has all. */
+/** Names the groups that a report lacks; `undefined` when it has all. */
 export function missingGroups(groups: readonly GroupLine[]): string | undefined {
   const { length } = groups
   if (length <= MAX_GROUPS) return undefined
@@ -52,8 +52,9 @@ export function missingGroups(groups: readonly GroupLine[]): string | undefined 
 }
 
 /**
- * None without the log. At most 1 001, those made first: `missingGroups` takes more than 1 000 for a cut. Messages get their positions
- * when a reader comes, so those without one count, too: up to 100 000 per partition. So do delayed ones that are due.
+ * Returns at most 1,001 groups, those created first, and none without a log; with more than 1,000, `missingGroups` reports a
+ * cut list. Messages get their positions when a reader comes, so those without a position count too, up to 100,000 per
+ * partition, and so do delayed messages that are due.
  */
 export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
   if (schema === undefined) return []

@@ -1,6 +1,6 @@
 /**
- * The operator API: see and settle what waits for a person, with a service's database and without its code. The command line and the
- * console are built on it.
+ * The operator API: shows and settles what waits for a person, with a service's database and without its code. The command line
+ * and the console are built on it.
  *
  * @module
  */

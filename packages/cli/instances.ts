@@ -1,4 +1,4 @@
-/** All instances of all services at one moment, each for itself and summed, as they say over the bus. */
+/** All instances of all services at one moment, individually and summed, as they report over the bus. */
 
 import { formatAddress } from 'concordat/bus'
 import { type Clock, SECOND } from 'concordat/core'
@@ -11,16 +11,16 @@ export interface InstanceLine
   /** `service:group:instance` */
   readonly address: string
   readonly service: string
-  /** How many it has, those that were left out included. */
+  /** Number of its bindings, including those that were left out. */
   readonly bindings: number
-  /** Names of those that are neither running nor stopped on purpose: paused by a breaker, connecting, halted. */
+  /** Names of bindings that are neither running nor stopped on purpose: paused by a breaker, connecting, halted. */
   readonly notRunning: readonly string[]
   readonly openCircuits: number
-  /** Names of those with a handler call that has run for longer than their `slowAfterMs`. */
+  /** Names of bindings with a handler call that has run for longer than their `slowAfterMs`. */
   readonly slow: readonly string[]
   readonly running: number
   readonly queued: number
-  /** A second, over all its bindings. */
+  /** Per second, over all its bindings. */
   readonly handledPerSecond: number
   readonly failedPerSecond: number
 }
@@ -29,11 +29,11 @@ export interface InstanceLine
 export interface BindingLine extends Pick<WatchedBinding, 'name' | 'kind' | 'channel' | 'group' | 'partitions'> {
   readonly service: string
   readonly instances: number
-  /** How many instances are in which state. */
+  /** Number of instances in each state. */
   readonly states: Readonly<Record<string, number>>
-  /** How many have their breaker in which state; empty without one. */
+  /** Number of bindings by the state of their breaker; empty without a breaker. */
   readonly circuits: Readonly<Record<string, number>>
-  /** How long the oldest handler call has been running; `undefined` while none is. */
+  /** Duration of the oldest running handler call; `undefined` without one. */
   readonly runningForMs?: number | undefined
   readonly running: number
   readonly queued: number
@@ -44,8 +44,8 @@ export interface BindingLine extends Pick<WatchedBinding, 'name' | 'kind' | 'cha
   readonly handledPerSecond: number
   readonly failedPerSecond: number
   /**
-   * Of the whole group, as the broker counts it, with `running` and `queued` where the broker leaves out what consumers hold (RabbitMQ).
-   * `undefined` while it was not asked, and where it cannot say.
+   * Lag of the whole group, as the broker counts it, plus `running` and `queued` where the broker excludes messages that
+   * consumers hold (RabbitMQ). `undefined` before the first count, and where the broker cannot tell.
    */
   readonly lag?: number | undefined
 }
@@ -56,7 +56,7 @@ export interface InstancesView {
   readonly instances: readonly InstanceLine[]
   /** By service and name; at most 500. */
   readonly bindings: readonly BindingLine[]
-  /** How many instances and bindings are beyond that. */
+  /** Number of instances and bindings beyond that. */
   readonly leftOut: number
 }
 
@@ -73,7 +73,7 @@ export interface InstanceWatch extends AsyncDisposable {
 
 export const MAX_LINES = 500
 const FINE = new Set(['running', 'stopped', 'idle', 'stopping'])
-/** Its service on the bus; it says what it does as well. */
+/** The service of the watch on the bus, which also reports its own state. */
 export const OPERATOR = 'operator'
 
 export function viewOf(watched: readonly WatchedInstance[], lags: ReadonlyMap<string, LagOf>): InstancesView {
@@ -175,14 +175,14 @@ function placeName(channel: string, group: string): string {
   return JSON.stringify([channel, group])
 }
 
-/** From what the broker counts to the lag, given what instances hold. */
+/** Computes the lag from the broker's count and the messages that instances hold. */
 type LagOf = (bindings: readonly WatchedBinding[]) => number
 
 function heldBy(bindings: ReadonlyArray<Pick<WatchedBinding, 'running' | 'queued'>>): number {
   return bindings.reduce((sum, { running, queued }) => sum + running + queued, 0)
 }
 
-/** Messages of a group that instances hold, handled or waiting for their turn; `null` when none that reports reads it. */
+/** Number of messages of a group that instances hold, handled or queued; `null` when no reporting instance reads it. */
 export function heldOf(
   { bindings }: InstancesView,
   { channel, group }: { readonly channel: string; readonly group: string },
@@ -195,7 +195,7 @@ const LAG_EVERY_MS = 10 * SECOND
 const LAG_MS = 5 * SECOND
 const MAX_PLACES = 200
 
-/** Asks the broker for the lag of the groups that are watched: here once, and not in each instance. */
+/** Asks the broker for the lag of the watched groups: once here, instead of in each instance. */
 export class Lags {
   readonly #transport: Transport
   readonly #clock: Clock
@@ -212,7 +212,7 @@ export class Lags {
     return this.#known
   }
 
-  /** Goes on until it is closed. A group whose lag cannot be told has none. */
+  /** Runs until it is closed. A group whose lag cannot be read has none. */
   follow(watch: ReportWatch): void {
     const next = (waitMs: number): void => {
       if (this.#isClosed || this.#transport.lag === undefined) return

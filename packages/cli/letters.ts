@@ -20,7 +20,7 @@ export interface DeadLetterPlace {
   readonly partitions?: number | undefined
 }
 
-/** Which letters. */
+/** Selects letters. */
 export interface DeadLetterFilter {
   /** At most 10 000. @default 100 */
   readonly limit?: number | undefined
@@ -28,15 +28,15 @@ export interface DeadLetterFilter {
   readonly code?: string | undefined
   /** Id of the message. */
   readonly id?: string | undefined
-  /** Ids of messages that were shown before: no other fits, so what came since is left alone. @default all */
+  /** Ids of messages that were shown before: no other letter matches, so later ones stay. @default all */
   readonly among?: readonly string[] | undefined
   /** For a list or a dry run: reads only this many. @default as `redrive` of `concordat/binder` */
   readonly lookAt?: number | undefined
-  /** The same in bytes of payloads. @default as `redrive` of `concordat/binder` */
+  /** Limit for the same reading, in bytes of payloads. @default as `redrive` of `concordat/binder` */
   readonly lookAtBytes?: number | undefined
 }
 
-/** Which are shown, and how much of them. */
+/** Selects letters, and how much of them to show. */
 export interface DeadLetterListOptions extends DeadLetterFilter {
   /** Shows `body` too. @default false: it is null */
   readonly payloads?: boolean | undefined
@@ -44,7 +44,7 @@ export interface DeadLetterListOptions extends DeadLetterFilter {
 
 /** A page of dead letters. */
 export interface DeadLetterPageOptions extends Omit<DeadLetterListOptions, 'lookAt'> {
-  /** `next` of the page before. @default from the first */
+  /** `next` of the page before. @default the first page */
   readonly after?: string | undefined
   /** Reads this many dead letters for a page, matching or not. At most 10 000. @default 10 000 */
   readonly lookAt?: number | undefined
@@ -90,49 +90,62 @@ export interface DeadLetterRedrive extends OperatorNote, DeadLetterFilter {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Sees dead letters, sends them back or gives them up. What it does is in `audit`. */
+/** Lists dead letters, sends them back or drops them. Every action is recorded in `audit`. */
 export interface DeadLetterAdmin {
   /**
-   * Without payloads, unless asked. Takes the place of the group `redrive` for as long as it reads; a redrive at the same
-   * time waits. @throws OperatorTransportMissing, TransportError, `binder.redrive_stalled`
+   * Lists letters, without payloads unless requested. Takes the place of the group `redrive` for as long as it reads; a redrive
+   * at the same time waits. @throws OperatorTransportMissing, TransportError, `binder.redrive_stalled`
    */
   list(place: DeadLetterPlace, options?: DeadLetterListOptions): Promise<readonly DeadLetter[]>
   /**
-   * As `list`, one page after the other. A page reads over those before it, which it holds, so that ten thousand are within
-   * reach. None is left out, whatever comes or is settled meanwhile; when the last letter of the page before is settled, it begins at the
-   * first that is left, so those that stayed are shown again.
+   * Like `list`, but page by page. A page reads past those before it, which stay unsettled, so ten thousand letters are within
+   * reach. No letter is left out, whatever arrives or is settled meanwhile; when the last letter of the page before has been
+   * settled, the page begins at the first remaining letter, so letters that stayed are shown again.
    * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
    */
   page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
-  /** Number of letters; `undefined` on RabbitMQ while a redrive or a look reads them: it does not count what readers hold. @throws as `lag` */
+  /**
+   * Number of letters; `undefined` on RabbitMQ while another redrive or list reads them, since it does not count what readers
+   * hold.
+   * @throws as `lag`
+   */
   count(place: DeadLetterPlace): Promise<number | undefined>
   /**
    * @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept
    */
   redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport>
-  /** Deletes them permanently; `sent` of the report counts them. @throws as `redrive` */
+  /** Deletes letters permanently; `sent` of the report counts them. @throws as `redrive` */
   drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport>
-  /** How many messages a group has not settled, with its retries that are due; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
+  /**
+   * Number of messages that a group has not settled, including its due retries; `backlog` tells what the number leaves out.
+   * @throws OperatorTransportMissing, TransportError
+   */
   lag(place: DeadLetterPlace): Promise<number>
-  /** Same as `lag`, with the meaning of the number. @throws as `lag` */
+  /** Like `lag`, with the meaning of the number. @throws as `lag` */
   backlog(place: DeadLetterPlace): Promise<GroupBacklog>
   /**
-   * Returns the places that `groups` of the operator does not count: groups that the log does not have, and groups that another transport
-   * has as well, since the services may have moved. Asks a transport that does not answer once.
+   * Returns the places that `groups` of the operator does not count: groups that the log does not have, and groups that another
+   * transport has as well, since the services may have moved. Asks a transport that does not answer only once.
    */
   besideLog(groups: readonly GroupLine[], places: readonly DeadLetterPlace[]): Promise<readonly DeadLetterPlace[]>
 }
 
-/** How many messages a group has not settled. */
+/** Number of messages that a group has not settled. */
 export interface GroupBacklog {
   readonly lag: number
-  /** True where the broker counts only what no consumer holds (RabbitMQ), and the group has consumers: a handler that hangs may hold all the rest. */
+  /**
+   * True where the broker counts only messages that no consumer holds (RabbitMQ), and the group has consumers: a handler that
+   * hangs may hold all others.
+   */
   readonly isReadyOnly: boolean
-  /** The group's name at the broker when it has committed nothing there (Kafka): `lag` is everything, and may be that of a wrong name. */
+  /**
+   * The group's name at the broker if it has committed nothing there (Kafka): `lag` is then everything, and the name may be
+   * wrong.
+   */
   readonly uncommitted?: string | undefined
 }
 
-/** Makes a transport: each look has one of its own, which is closed at its end. */
+/** Creates a transport: each list or count has its own, which is closed at its end. */
 export type OpenTransport = () => Transport | Promise<Transport>
 
 const anything = {
@@ -145,16 +158,16 @@ const LETTERS = { partitions: 1, group: 'redrive' } as const
 const MAX_WINDOW = 10_000
 /** Limit of a reading. */
 const MAX_LOOK = 65_535
-/** A transport that has not answered by then is taken for one that never does. */
+/** A transport that has not answered by then counts as one that never answers. */
 const ANSWER_MS = 1 * MINUTE
 
 type Run = Omit<DeadLetterRedrive, keyof OperatorNote | 'to'> &
   Pick<DeadLetterListOptions, 'payloads'> & {
     readonly to?: DeadLetterRedrive['to'] | 'nowhere'
     readonly after?: RedriveAfter | undefined
-    /** Told of each letter that is looked at. */
+    /** Called with each letter that is read. */
     readonly seen?: ((letter: DeadLetter) => void) | undefined
-    /** Told of the counts after each letter. */
+    /** Called with the counts after each letter. */
     readonly counted?: ((counts: RedriveCounts) => void) | undefined
   }
 
@@ -246,7 +259,10 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     return found
   }
 
-  /** Channels whose transport is the log itself. None when it cannot be made or closed: that fails when it is asked for a group. */
+  /**
+   * Channels whose transport is the log itself. Empty if the transport cannot be created or closed: the same error occurs when
+   * it is asked for a group.
+   */
   async #channelsInLog(places: readonly DeadLetterPlace[]): Promise<ReadonlySet<string>> {
     if (places.length === 0) return new Set()
     const look = async (): Promise<ReadonlySet<string>> => {
@@ -260,7 +276,9 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     return within(systemClock, ANSWER_MS, look(), none).catch(() => none)
   }
 
-  /** @param count @default what the place itself has */
+  /**
+   * @param count @default the count of the place itself
+   */
   async #backlog(group: GroupPlace, count: typeof lagWithRetries = lagOf): Promise<GroupBacklog> {
     const backlog = await within(systemClock, ANSWER_MS, this.#ask(group, count), undefined)
     if (backlog === undefined) throw unanswered(group)
@@ -329,7 +347,7 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
 
 export const nameOf = ({ channel, group }: DeadLetterPlace): string => `${channel}.${group}`
 
-/** Tells apart groups whose names run together: `:` is in no name of a channel or a group. */
+/** Separates channel and group in a key: `:` occurs in no name of a channel or a group. */
 export const keyOf = ({ channel, group }: DeadLetterPlace): string => `${channel}:${group}`
 
 /** Whether the transport has the group; `undefined` when it does not answer. */
@@ -365,7 +383,7 @@ function afterOf(cursor: string): RedriveAfter {
   return { skip: requireInteger(path, Number(skip), 1, MAX_LOOK), id }
 }
 
-/** The broker refuses a number that is not the channel's before anything is done, and tells the right one. */
+/** The broker refuses a wrong number of partitions before anything is done, and its error contains the right one. */
 async function withPartitions<T>(place: DeadLetterPlace, work: (place: DeadLetterPlace) => Promise<T>): Promise<T> {
   try {
     return await work(place)
@@ -376,7 +394,10 @@ async function withPartitions<T>(place: DeadLetterPlace, work: (place: DeadLette
   }
 }
 
-/** Bytes are handed on as they are: no payload is read. What the channel is declared as is not known, so its groups may settle without an inbox. */
+/**
+ * Passes bytes on unchanged: no payload is read. The channel's declaration is not known, so its groups may settle without an
+ * inbox.
+ */
 function channelOf({ channel, partitions }: DeadLetterPlace): Channel {
   return defineChannel(channel, { payload: anything, partitions, transactional: true }) as unknown as Channel
 }

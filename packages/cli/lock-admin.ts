@@ -1,4 +1,4 @@
-/** Locks and leaders, as their store sees them, without the services' code. */
+/** Locks and leaders as their store has them, without the services' code. */
 import { requireText } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { requireNote } from 'concordat/operator'
@@ -8,24 +8,25 @@ import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engi
 /** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>
 
-/** Whom the operator saw before the action was decided. */
+/** The state that the operator saw before deciding. */
 export interface HoldersSeen {
   /**
-   * Tokens of the holders, or the term of the leader. The store compares them in the step that ends the leases: with another holder, also
-   * one whose lease is over and has only its lock delay left, nothing changes. @default ends the leases of all current holders
+   * Tokens of the holders, or the term of the leader. The store compares them in the step that ends the leases: with another
+   * holder, including one whose lease has ended and whose lock delay remains, nothing changes. @default ends the leases of all
+   * current holders
    */
   readonly tokens?: readonly number[] | undefined
 }
 
-/** Sees locks, and takes one away. */
+/** Lists locks, and ends the leases of a key. */
 export interface LockAdmin {
-  /** By key. Reads through the store: for a person, not for a loop. @throws OperatorStoreMissing, `locks.store_unavailable` */
+  /** By key. Reads the whole store: for a person, not for a loop. @throws OperatorStoreMissing, `locks.store_unavailable` */
   list(options?: Pick<ListOptions, 'limit' | 'prefix'>): Promise<readonly LockInfo[]>
   /** `undefined` without holders and waiters. @throws as `list` */
   show(key: string): Promise<LockInfo | undefined>
   /**
    * Ends all leases of the key in one step, as `locks.forceRelease`: later tokens are above the one returned. A holder that
-   * cannot be told goes on until its next renewal; its fenced writes fail once the fence has seen a later token.
+   * cannot be notified continues until its next renewal; its fenced writes fail once the fence has seen a later token.
    * @throws as `list`, `core.tables_missing`, `locks.unsupported`, `locks.holder_changed`, OperatorOutcomeNotKept
    */
   release(key: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease>
@@ -37,18 +38,18 @@ export interface LockAdmin {
 export interface LeaderLine {
   readonly role: string
   readonly instance: string
-  /** Rises with every term of the role: the fencing token. */
+  /** Increases with every term of the role: the fencing token. */
   readonly term: number
   /** Epoch ms by the store's clock. */
   readonly sinceAt: number
   readonly expiresInMs: number
-  /** Candidates in line. Some may be dead and not yet detected. */
+  /** Number of waiting candidates. Some may be dead and not yet detected. */
   readonly candidates: readonly string[]
 }
 
-/** Sees leaders, and ends a term. */
+/** Lists leaders, and ends a term. */
 export interface LeaderAdmin {
-  /** By role; a role between two terms is left out. At most 1 000. @throws as `LockAdmin.list` */
+  /** By role; a role between two terms is left out. At most 1,000. @throws as `LockAdmin.list` */
   list(): Promise<readonly LeaderLine[]>
   /** Ends the term now: the next candidate leads. @throws as `LockAdmin.release` */
   stepDown(role: string, note: OperatorNote & HoldersSeen): Promise<ForcedRelease>
@@ -62,7 +63,7 @@ export function leaderKey(role: string): string {
   return `${ROLES}${role}`
 }
 
-/** Finds the locks with each call: tables may have come since. */
+/** Finds the locks at each call: their tables may be created later. */
 export type OpenLocks = () => Promise<OperatedLocks>
 
 interface ForcedDeed {
@@ -94,7 +95,9 @@ export class StoreLockAdmin implements LockAdmin {
     return this.releaseAs('locks.release', { part: 'locks', action: 'release', target: key }, key, note)
   }
 
-  /** @param deed as the audit names it */
+  /**
+   * @param deed name of the action in the audit
+   */
   async releaseAs(path: string, deed: ForcedDeed, key: string, given: OperatorNote & HoldersSeen) {
     const note = requireNote(path, given)
     requireText(path, deed.target)

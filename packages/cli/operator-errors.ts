@@ -1,6 +1,6 @@
 import { ConcordatError } from 'concordat/core'
 
-/** An operator's call needs a transport, and was given none that can do it. Nothing was changed. */
+/** An operator's call needs a transport, and was given none that supports it. Nothing was changed. */
 export class OperatorTransportMissing extends ConcordatError {
   readonly code = 'operate.transport_missing' as const
   readonly retryable = false as const
@@ -18,7 +18,7 @@ export class OperatorLettersOutOfReach extends ConcordatError {
   readonly retryable = false as const
   readonly channel: string
   readonly group: string
-  /** How many were looked at. */
+  /** Number of letters read. */
   readonly lookedAt: number
 
   constructor({ channel, group }: { readonly channel: string; readonly group: string }, lookedAt: number) {

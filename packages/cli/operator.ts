@@ -1,6 +1,6 @@
 /**
- * The operator API. Needs the database; dead letters and lag need a transport; saga definitions are not needed. It calls no step and no
- * handler. Every action has a person and a reason.
+ * The operator API. Needs the database; dead letters and lag need a transport; saga definitions are not needed. It calls no
+ * step and no handler. Every action has a person and a reason.
  */
 import { type Logger, type SqlClient, systemClock } from 'concordat/core'
 import { checkLogger, hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from 'concordat/extension'
@@ -25,25 +25,26 @@ import { SqlUndoAdmin, type UndoAdmin } from './undo-admin.ts'
 export interface OperatorOptions {
   /** The service's database. */
   readonly sql: SqlClient
-  /** Where its tables are. @default 'concordat' */
+  /** Schema of its tables. @default 'concordat' */
   readonly schema?: string | undefined
   /**
-   * Makes a transport for each look at letters or lag; it is closed at the end. Give it `provision: 'check'`, so that a
-   * wrong name makes nothing. @default the log in the database; without one these are refused
+   * Creates a transport for each list or count of letters or lag; it is closed at the end. Give it `provision: 'check'`, so
+   * that a wrong name creates nothing. @default the log in the database; without a log these calls are refused
    */
   readonly transport?: OpenTransport | undefined
-  /** Where the services lock and elect: `redisLocks({ url })`. @default the locks in the database, if it has any */
+  /** Store in which the services lock and elect: `redisLocks({ url })`. @default the locks in the database, if it has any */
   readonly locks?: OperatedLocks | undefined
-  /** Where members and shared state are: `redisStateStore({ url })`. @default those in the database, if it has any */
+  /** Store of members and shared state: `redisStateStore({ url })`. @default those in the database, if it has any */
   readonly cluster?: OperatedCluster | undefined
   /**
-   * Databases beside `sql` in which XA participants prepare: `[mysqlResource(pool)]`. `prepared` and `doctor` look at them, too.
+   * Databases other than `sql` in which XA participants prepare: `[mysqlResource(pool)]`. `prepared` and `doctor` also check
+   * them.
    * @default none
    */
   readonly resources?: readonly OperatedResource[] | undefined
-  /** How the services set up their bus, when that is not as it comes. @default not signed, on the channel 'concordat.bus' */
+  /** Configuration of the services' bus, if it is not the default. @default not signed, on the channel 'concordat.bus' */
   readonly bus?: OperatedBus | undefined
-  /** Told of migrations, and by the transport. @default stderrLogger */
+  /** Receives messages of migrations and of the transport. @default stderrLogger */
   readonly logger?: Logger | undefined
 }
 
@@ -55,7 +56,7 @@ export interface DoctorOptions {
   readonly instances?: InstancesView | undefined
 }
 
-/** Views and actions of an operator. Owns nothing: close what you gave it. */
+/** Views and actions of an operator. Owns nothing: close the objects that you passed. */
 export interface Operator {
   readonly sagas: SagaAdmin
   readonly outbox: OutboxAdmin
@@ -66,18 +67,20 @@ export interface Operator {
   readonly bus: BusAdmin
   readonly undo: UndoAdmin
   /**
-   * Transactions that are prepared in the database, also those of others, and ours in each of `resources`: the oldest first, at
-   * most twenty. `on` says in which resource.
+   * Prepared transactions in the database, including those of others, and ours in each of `resources`: the oldest first, at
+   * most twenty. `on` names the resource.
    */
   prepared(): Promise<readonly PreparedTransaction[]>
-  /** The groups of the log in the database, none without one; at most 1 001, those made first. With 1 001 there may be more. */
+  /**
+   * Groups of the log in the database, none without a log; at most 1,001, those created first. With 1,001 there may be more.
+   */
   groups(): Promise<readonly GroupLine[]>
   /** Number of remembered messages in each consumer's inbox. @throws `core.tables_missing` */
   inboxes(): Promise<readonly InboxCount[]>
-  /** The tables of every part. Reads only. */
+  /** Versions of the tables of every part. Reads only. */
   migrations(): Promise<readonly MigrationState[]>
   /**
-   * Applies what is missing, and makes the operator's own table; safe while services run, as `migrate()` of each part.
+   * Applies missing migrations and creates the operator's own table; safe while services run, as `migrate()` of each part.
    * @throws `core.sql_version`
    */
   migrate(options: MigrationApplyOptions): Promise<readonly MigrationState[]>
@@ -89,9 +92,10 @@ export interface Operator {
    */
   recordLook(target: string, note: OperatorNote): Promise<void>
   /**
-   * Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error.
-   * @param options.places groups on a broker, whose lag and dead letters are counted, at most 50. Those of the log in the database are known
-   * @param options.instances what instances report, from `bus.watch()`: handler calls that hang are seen there. Without it that is unknown
+   * Runs all checks and changes nothing; a database that does not answer is a line of the report, not an error.
+   * @param options.places groups on a broker whose lag and dead letters are counted, at most 50. Those of the log in the database are
+   * known
+   * @param options.instances reports of instances, from `bus.watch()`, which show hanging handler calls. Without it these are unknown
    */
   doctor(options?: DoctorOptions): Promise<DoctorReport>
 }

@@ -1,4 +1,4 @@
-/** Transactions that are prepared: in the operator's own database, and in those beside it. Nothing here ends one. */
+/** Prepared transactions in the operator's own database and in others. Nothing here ends one. */
 import { hasMethods, wrongKind } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
 import type { XaResource } from 'concordat/saga/xa'
@@ -9,7 +9,7 @@ export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>
 
 export const MOST_PREPARED = 20
 
-/** The oldest first, at most twenty. @throws what a database says that does not answer */
+/** The oldest first, at most twenty. @throws the error of a database that does not answer */
 export async function preparedIn(
   records: Pick<OperatorRecords, 'prepared'>,
   resources: readonly OperatedResource[],

@@ -1,11 +1,11 @@
 /** Text and JSON for a terminal. */
 
-/** Several lines, as `printable` otherwise: for whatever a program writes to a terminal. */
+/** Like `printable` for several lines: for any text that a program writes to a terminal. */
 export function printableLines(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (found) => (found === '\n' || found === '\t' ? found : ' '))
 }
 
-/** JSON with escapes for what would steer a terminal: the value is the same. */
+/** JSON with escapes for characters that control a terminal: the value is the same. */
 export function printableJson(json: string): string {
   return json.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (found) => (found === '\n' ? found : escaped(found)))
 }

@@ -1,4 +1,4 @@
-/** Actions of operators, from all their records: timelines of sagas, the audit of the outbox, and the operator's own. */
+/** Actions of operators from all their records: timelines of sagas, the audit of the outbox, and the operator's own. */
 
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/extension'
@@ -9,9 +9,12 @@ export interface AuditLine {
   /** Epoch ms, server time. */
   readonly at: number
   readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console' | 'tables'
-  /** `retry`, `skip`, `drop`, ...; `refused` when it no longer fitted; `payloads` for reading one. */
+  /** `retry`, `skip`, `drop`, ...; `refused` when it no longer applied; `payloads` for reading one. */
   readonly action: string
-  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, the part whose tables were migrated, or whom an event was for, with the binding that it pauses or resumes. */
+  /**
+   * `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, the part whose
+   * tables were migrated, or the address of an event, with the binding that it pauses or resumes.
+   */
   readonly target: string
   readonly by: string
   readonly reason: string
@@ -19,9 +22,9 @@ export interface AuditLine {
   readonly outcome: string | null
 }
 
-/** Which actions. */
+/** Selects actions. */
 export interface AuditOptions {
-  /** Before this moment, epoch ms: `at` of the last line of the page before. */
+  /** Before this time, epoch ms: `at` of the last line of the page before. */
   readonly before?: number | undefined
   /** At most 1 000. @default 100 */
   readonly limit?: number | undefined
@@ -29,7 +32,7 @@ export interface AuditOptions {
 
 const NAMES = optionNames<AuditOptions>({ before: true, limit: true })
 
-/** Newest first. Looks through all timelines: for a person, not for a loop. */
+/** Newest first. Reads all timelines: for a person, not for a loop. */
 export async function readAudit(
   sql: SqlClient,
   schema: string,

@@ -1,4 +1,4 @@
-/** Stores given to the operator, or else those in the database itself. */
+/** Stores given to the operator, otherwise those in the database itself. */
 
 import type { Logger, SqlClient } from 'concordat/core'
 import { DEFAULT_SCHEMA, type Transport } from 'concordat/extension'
@@ -10,7 +10,7 @@ import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './lock-admin.ts'
 import { OperatorStoreMissing, OperatorTransportMissing } from './operator-errors.ts'
 
-/** Dead letters go back in any size that a service may have sent; a broker that takes less refuses them. */
+/** Dead letters are sent again in any size that a service may have sent; a broker with a lower limit refuses them. */
 export const MAX_LETTER_BYTES: number = 128 * 1024 * 1024
 
 export interface StoresOptions {
@@ -34,7 +34,7 @@ export class Stores {
     this.#cluster = options.cluster
   }
 
-  /** A new one with each call. @throws OperatorTransportMissing */
+  /** A new transport at each call. @throws OperatorTransportMissing */
   async transport(): Promise<Transport> {
     const { sql, schema, transport } = this.#options
     if (transport !== undefined) return transport()

@@ -1,7 +1,7 @@
 /** Tables on a terminal. */
 import { printable } from 'concordat/extension'
 
-/** Columns as wide as they have to be, no cell cut off. */
+/** Columns with the width of their widest cell; no cell is shortened. */
 export function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const lines = [head, ...rows.map((row) => row.map(printable))]
   const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))

@@ -1,15 +1,18 @@
-/** Branches of undo for an operator: what is held, what keeps it from being undone, and a decision about it. */
+/** Branches of undo for an operator: held rows, obstacles to undoing, and a decision about a branch. */
 import type { SqlClient } from 'concordat/core'
 import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import { undo } from 'concordat/saga/undo'
 import type { OpenUndo, OperatorTrail, UndoChoice, UndoDifference, UndoTarget } from './engine-types.ts'
 
-/** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
+/**
+ * Lists and settles branches of `undoParticipant` in this database: that of the participant, which may differ from the
+ * coordinator's.
+ */
 export interface UndoAdmin {
-  /** Branches that are not decided, oldest first, at most 1 000. @throws `core.tables_missing` */
+  /** Undecided branches, oldest first, at most 1,000. @throws `core.tables_missing` */
   open(): Promise<readonly OpenUndo[]>
-  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws `saga.undo_not_found` */
+  /** Rows that changed after the branch; empty: nothing prevents its undoing. @throws `saga.undo_not_found` */
   differences(target: UndoTarget): Promise<readonly UndoDifference[]>
   /** Same as `undo.settle`, recorded in the audit. @throws `saga.undo_not_found`; OperatorOutcomeNotKept */
   settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>

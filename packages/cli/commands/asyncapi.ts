@@ -1,4 +1,4 @@
-/** `asyncapi` and `asyncapi diff`: the document of what services declare, and what a change means to readers. */
+/** `asyncapi` and `asyncapi diff`: the document of the declared services, and the effect of a change on readers. */
 
 import { readFile, writeFile } from 'node:fs/promises'
 import { toError } from 'concordat/extension'

@@ -1,4 +1,4 @@
-/** `audit`: who did what, and why. */
+/** `audit`: the actions of operators, with person and reason. */
 import { type Command, DATABASE_OPTIONS, UsageError, type Values } from './command.ts'
 import { cutLine, iso, table } from './output.ts'
 import { none, text, whole } from './values.ts'
@@ -33,7 +33,7 @@ const audit: Command = {
   },
 }
 
-/** Moments of the server have microseconds. @throws UsageError */
+/** Times of the server have microseconds. @throws UsageError */
 function beforeIn(values: Values): number | undefined {
   const value = text(values, 'before')
   if (value === undefined || /^\d{1,15}(?:\.\d{1,6})?$/.test(value)) return value === undefined ? value : Number(value)

@@ -1,4 +1,4 @@
-/** `bus`: who is on the bus, and an event to some of them. */
+/** `bus`: lists the instances on the bus, and sends an event to some of them. */
 import { formatAddress } from 'concordat/bus'
 import type { BusReport } from '../bus-admin.ts'
 import {
@@ -119,7 +119,9 @@ export function placeOf(values: Values): {
   return { channel: text(values, 'channel'), cluster: text(values, 'cluster') }
 }
 
-/** @throws UsageError; what was given is not repeated: it may hold a secret */
+/**
+ * @throws UsageError, which does not repeat the given value: it may contain a secret
+ */
 function payloadOf(values: Values): unknown {
   const given = text(values, 'payload')
   if (given === undefined) return undefined

@@ -29,7 +29,7 @@ export interface Invocation {
     more?: Pick<OperatorOptions, 'bus'> & { readonly module?: string | undefined },
   ) => Promise<Operator>
   /**
-   * Refuses before the question what the audit of operators would refuse after it. Call it after `operator()`.
+   * Refuses before the confirmation what the audit of operators would refuse after it. Call it after `operator()`.
    * @throws `core.tables_missing`
    */
   readonly requireTrail: () => Promise<void>
@@ -39,7 +39,7 @@ export interface Invocation {
   readonly print: (text: string) => Promise<void>
   /** Prints a progress line, separate from the output. */
   readonly progress: (line: string) => void
-  /** Aborts when the process is asked to end. */
+  /** Aborts when the process receives a signal to end. */
   readonly stop: AbortSignal
   /** Shows the plan and asks; true with `--yes`. @throws UsageError without a terminal and without `--yes` */
   readonly confirm: (plan: string, question: string) => Promise<boolean>

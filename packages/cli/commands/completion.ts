@@ -1,10 +1,12 @@
-/** `completion`: what a shell offers after `concordat`. */
+/** `completion`: the script with which a shell completes `concordat` commands. */
 import { COMMON_OPTIONS, type Command, UsageError } from './command.ts'
 import { only } from './values.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 
-/** @param commands all of them, read when it runs */
+/**
+ * @param commands all commands, read when it runs
+ */
 export function completionCommand(commands: () => readonly Command[]): Command {
   return {
     name: 'completion',
@@ -40,10 +42,10 @@ function nextWords(commands: readonly Command[]): ReadonlyMap<string, readonly s
 
 function bash(commands: readonly Command[], isZsh: boolean): string {
   const single = new Set(commands.map(({ name }) => name).filter((name) => !name.includes(' ')))
-  // `asyncapi diff` before `asyncapi`, behind which an argument may stand.
+  // `asyncapi diff` comes before `asyncapi`, which can be followed by an argument.
   const byLength = [...nextWords(commands)].toSorted(([one], [other]) => other.length - one.length)
   const cases = byLength.map(([before, next]) => {
-    // Behind a command of one word an argument may stand.
+    // A command of one word can be followed by an argument.
     const pattern = single.has(before) ? `"${before}"|"${before} "*` : `"${before}"`
     return `    ${pattern}) words="${next.join(' ')}" ;;`
   })
@@ -52,7 +54,7 @@ function bash(commands: readonly Command[], isZsh: boolean): string {
     '_concordat() {',
     '  local before="" word words="" n',
     '  for ((n = 1; n < COMP_CWORD; n++)); do',
-    // The name of a command ends with the first option or argument; it has two words at most.
+    // The name of a command ends at the first option or argument and has at most two words.
     '    word="${COMP_WORDS[n]}"',
     '    [[ "$word" == -* || "$n" -gt 2 ]] && break',
     '    before="${before:+$before }$word"',

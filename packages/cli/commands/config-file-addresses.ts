@@ -16,9 +16,9 @@ const ADDRESSES = ['postgres', 'kafka', 'rabbitmq', 'redis', 'mysql'] as const
 const DATABASE = ['CONCORDAT_POSTGRES', 'PGHOST', 'PGDATABASE', 'PGUSER', 'PGPORT']
 
 /**
- * A file is read only where neither the command line nor the environment names a database: it is a program, and it must not
- * lead a command elsewhere.
- * @throws UsageError when it cannot be read, or has other addresses than there are
+ * Reads the file only if neither the command line nor the environment names a database: the file is a program, and it must not
+ * direct a command elsewhere.
+ * @throws UsageError when it cannot be read, or has unknown addresses
  */
 export async function knownAddresses(values: Values, env: Environment): Promise<KnownAddresses> {
   const given = { env, told: (error: unknown) => error }

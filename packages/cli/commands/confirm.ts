@@ -1,4 +1,4 @@
-/** A person says yes, or nothing happens. */
+/** Asks for a confirmation; without a yes, nothing happens. */
 import { createInterface } from 'node:readline/promises'
 import { printableLines } from '../printable.ts'
 import { UsageError } from './command.ts'
@@ -6,7 +6,7 @@ import { UsageError } from './command.ts'
 export interface Terminal {
   readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined }
   readonly output: NodeJS.WritableStream
-  /** Aborts when the process is asked to end: the answer is no. @default never */
+  /** When it aborts because the process is to end, the answer is no. @default never */
   readonly stop?: AbortSignal | undefined
 }
 

@@ -1,4 +1,4 @@
-/** From addresses to an operator. */
+/** Creates an operator from addresses. */
 
 import { SECOND, silentLogger, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
@@ -18,7 +18,7 @@ export interface Connection {
   readonly schemasWith: (table: string) => Promise<readonly string[]>
   /** Rights on the schema that the role lacks; `undefined` when it lacks none. */
   readonly missingRights: () => ReturnType<typeof missingRights>
-  /** Checks that the audit of operators can take a line. @throws as `Trail.requireReady` */
+  /** Checks that the audit of operators can take an entry. @throws as `Trail.requireReady` */
   readonly requireTrail: () => Promise<void>
   close(): Promise<void>
 }
@@ -34,20 +34,20 @@ export interface Addresses {
   readonly redis: string | undefined
   /** Prefix of Redis keys. */
   readonly prefix: string | undefined
-  /** Where XA participants prepare beside PostgreSQL. */
+  /** Databases other than PostgreSQL in which XA participants prepare. */
   readonly mysql: string | undefined
-  /** How the bus is set up; its secret comes from the environment. */
+  /** Configuration of the bus; its secret comes from the environment. */
   readonly bus?: OperatedBus | undefined
-  /** Waits for a statement as long as it takes. */
+  /** Sets no time limit for statements. */
   readonly isPatient: boolean
-  /** A file of the user, which may name groups and queues otherwise. @default `concordat.config.ts` here */
+  /** A module of the user with other names of groups and queues. @default `concordat.config.ts` here */
   readonly module?: string | undefined
 }
 
 const CONNECT_MS = 10 * SECOND
-/** Limit for closing: a silent server does not keep the process. */
+/** Time limit for closing: a silent server must not keep the process running. */
 const GOODBYE_MS = 1 * SECOND
-/** A look that takes longer meets a lock, or a server that froze. A migration takes the time that it takes. */
+/** A query that takes longer waits for a lock, or for a server that hangs. A migration has no time limit. */
 const QUERY_MS = 30 * SECOND
 const NEEDS =
   'no database: give --postgres URL, or set CONCORDAT_POSTGRES, or PGHOST and what belongs to it, or export addresses from concordat.config.ts here'
@@ -98,7 +98,7 @@ function postgresAddress(url: string | undefined, env: Environment): string | un
   throw new UsageError(NEEDS)
 }
 
-/** Not an option: other processes can read a command line. @throws RangeError naming the variable, not showing it */
+/** Not an option, because other processes can read a command line. @throws RangeError naming the variable, without its value */
 function secretIn(env: Environment): string | undefined {
   const secret = env['CONCORDAT_BUS_SECRET'] || undefined
   resolveSecrets('CONCORDAT_BUS_SECRET', secret)
@@ -177,7 +177,7 @@ function addressOf(
   throw new UsageError(`${said}: expected an address such as ${example}${hint}`)
 }
 
-/** Drivers decode user and password when they connect, and name neither the address nor the option then. */
+/** Drivers decode user and password when they connect; their errors name neither the address nor the option. */
 function isWhole(address: string): boolean {
   try {
     const { username, password, pathname } = new URL(address)

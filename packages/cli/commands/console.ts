@@ -89,7 +89,7 @@ async function serve(invocation: Invocation) {
     logger: stderrLogger,
   })
   server.on('request', toNode(page))
-  // A token of one's own is in its file: it need not be in a log as well.
+  // The user's own token is in its file, so it is not printed.
   const url = `http://${place.shown}:${port}/#token=${place.token === undefined ? session.token : '...'}`
   await print(flag(values, 'json') ? `${JSON.stringify({ url, readOnly: isReadOnly })}\n` : `${url}\n${hint(place)}\n`)
   if (!stop.aborted) await once(stop, 'abort')
@@ -106,7 +106,7 @@ function hint({ token, isLoopback }: ConsoleAddress): string {
 
 interface ConsoleAddress {
   readonly host: string
-  /** Host as it is written in an address. */
+  /** The host as written in an address. */
   readonly shown: string
   readonly port: number
   readonly isLoopback: boolean
@@ -114,7 +114,9 @@ interface ConsoleAddress {
   readonly token: string | undefined
 }
 
-/** @throws UsageError for an address that others reach without a token of your own */
+/**
+ * @throws UsageError for an address that others can reach, without a token of the user
+ */
 async function placeOf(values: Values): Promise<ConsoleAddress> {
   const host = text(values, 'host') ?? '127.0.0.1'
   const port = readWhole('--port', text(values, 'port') ?? PORT)

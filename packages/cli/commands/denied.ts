@@ -1,9 +1,11 @@
-/** Rights that the role of a command lacks: PostgreSQL names one table, and no remedy. */
+/** Adds the missing rights and the remedy to an error for a denied right; PostgreSQL names only a table. */
 import type { missingRights } from 'concordat/extension'
 
 const DENIED = '42501'
 
-/** @param look for the missing rights on the schema of the command */
+/**
+ * @param look finds the missing rights on the schema of the command
+ */
 export async function namingTheRights(
   error: unknown,
   look: () => ReturnType<typeof missingRights> | Promise<undefined>,

@@ -87,7 +87,7 @@ const show: Command = {
   },
 }
 
-/** Operators have what a list or a log line shows: an id, perhaps cut, or the key. */
+/** Operators use what a list or a log line shows: an id, perhaps shortened, or the key. */
 function named(name: string, letters: readonly DeadLetter[]): readonly DeadLetter[] {
   const fits = [
     ({ id }: DeadLetter) => isText(name, id),
@@ -98,7 +98,7 @@ function named(name: string, letters: readonly DeadLetter[]): readonly DeadLette
   return fits.map((fit) => letters.filter(fit)).find((found) => found.length > 0) ?? []
 }
 
-/** True if the value prints as it is in a table. */
+/** True if the value prints unchanged in a table. */
 const isText = (name: string, value: string | null): boolean =>
   value !== null && (value === name || printable(value) === name)
 
@@ -182,7 +182,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   if (stop.aborted || !(await invocation.confirm(intent, question)) || stop.aborted) {
     return { text: 'Nothing was changed.\n', json: dry, code: 1 }
   }
-  // Only the letters shown, and none that failed since.
+  // Only the letters shown, without those that failed later.
   const among = plan.letters.map(({ id }) => id)
   const report = await order({ dryRun: false, among, onProgress }).catch((error: unknown) => {
     if (last !== undefined) invocation.progress(`${action}: ${countsText(last, verb)}, then it failed`)
@@ -193,7 +193,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   return { text: `${countsText(report, verb)}.${left}\n`, json: outcome(true, report), code: isStopped ? 1 : 0 }
 }
 
-/** Says that a run ended at its limit, before it had seen all dead letters. */
+/** Reports that a run ended at its limit, before it had read all dead letters. */
 const rest = ({ complete }: RedriveReport): string => (complete ? '' : ' More dead letters are behind them.')
 
 /** Prints progress periodically: thousands at a hundred per second take a while. */

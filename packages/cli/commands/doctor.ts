@@ -1,4 +1,4 @@
-/** `doctor`: what is wrong, and what to do. */
+/** `doctor`: lists problems and their remedies. */
 import type { DoctorLine } from '../doctor/line.ts'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
@@ -28,7 +28,7 @@ const doctor: Command = {
     const [module, ...rest] = positionals
     none(rest)
     const opened = await operator({ bus: placeOf(values), module })
-    // A module that cannot be read is said before anything is waited for.
+    // Reports an unreadable module before waiting for any server.
     await declarationsOf(module)
     const instances = await instancesOn(opened, durationMs(values, 'listen'))
     const report = await opened.doctor({ places: await placesFor(opened, module, instances), instances })
@@ -40,7 +40,7 @@ const doctor: Command = {
 
 export const DOCTOR_COMMANDS: readonly Command[] = [doctor]
 
-/** A database that does not answer is a line of the report, whatever else was asked for. */
+/** A database that does not answer is a line of the report, whatever else was requested. */
 async function placesFor(
   operator: Operator,
   module: string | undefined,

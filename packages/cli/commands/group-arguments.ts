@@ -1,4 +1,4 @@
-/** The group that a command is about, the groups that it can know, and the instances that it can hear. */
+/** Arguments of commands about a group, the known groups, and the instances that report. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MINUTE, SECOND, systemClock } from 'concordat/core'
 import { within } from 'concordat/extension'
@@ -12,7 +12,7 @@ import { type Declarations, declarationsHere, readDeclarations } from './read-de
 import { several, whole } from './values.ts'
 
 const LISTEN_MS = 3 * SECOND
-/** Joining the bus and leaving it take no longer, unless the transport never answers. */
+/** Time limit for joining and leaving the bus; only a transport that never answers exceeds it. */
 const BUS_MS = 1 * MINUTE
 
 /** Positional arguments of a command about one group. */
@@ -30,9 +30,10 @@ export function placeOf(invocation: Invocation): DeadLetterPlace {
 }
 
 /**
- * Groups beside those of the log in the database: those that a module declares, else those that instances report over the bus.
+ * Groups beside those of the log in the database: those that a module declares, otherwise those that instances report over the
+ * bus.
  * @param module `undefined` for `concordat.config.ts` here
- * @param instances as `instancesOn` returned; @default it listens, unless a log in the database has all groups
+ * @param instances as `instancesOn` returned; @default listens, unless a log in the database has all groups
  * @throws UsageError when the module cannot be read
  */
 export async function knownPlaces(
@@ -57,7 +58,9 @@ export function namesBroker({ values, env }: Invocation): boolean {
   return ['kafka', 'rabbitmq'].some((name) => values[name] !== undefined || env[`CONCORDAT_${name.toUpperCase()}`])
 }
 
-/** Reports of instances within the time; `undefined` without a bus, while it is not reached, and without a named broker. */
+/**
+ * Reports of instances within the time limit; `undefined` without a bus, while it is unreachable, and without a named broker.
+ */
 export async function instancesOn({ bus }: Operator, listenMs = LISTEN_MS): Promise<InstancesView | undefined> {
   const listen = async (): Promise<InstancesView | undefined> => {
     await using watched = await bus.watch({ everyMs: 1 * SECOND })

@@ -1,4 +1,4 @@
-/** The help, from the commands themselves. */
+/** Creates the help from the definitions of the commands. */
 import { COMMON_OPTIONS, type Command, type OptionSpecs } from './command.ts'
 
 /** @param prefix the first word of a group: `saga` */

@@ -1,4 +1,4 @@
-/** `init`: a project to begin with. */
+/** `init`: creates a starter project. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { basename, join, resolve } from 'node:path'
@@ -38,7 +38,7 @@ const init: Command = {
   },
 }
 
-/** Runs npm, whose output goes to stderr. @throws Error with a remedy: the project is written all the same */
+/** Runs npm, whose output goes to stderr. @throws Error with a remedy; the project is written all the same */
 async function install(folder: string): Promise<void> {
   const options = {
     cwd: folder,

@@ -1,4 +1,4 @@
-/** `instances`: what every instance of every service does, as it says over the bus. */
+/** `instances`: the state of every instance of every service, as reported over the bus. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from 'concordat/core'

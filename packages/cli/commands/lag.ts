@@ -43,14 +43,17 @@ interface CountedPlace {
   /** `null`: not known. */
   readonly lag: number | null
   readonly letters: number | null
-  /** Where counting stopped: there are more. */
+  /** Counting stopped at this number: there are more. */
   readonly isCut?: boolean | undefined
   readonly isLettersCut?: boolean | undefined
-  /** The broker leaves out what consumers hold. */
+  /** The broker's count excludes messages that consumers hold. */
   readonly isReadyOnly?: boolean | undefined
   /** Part of the lag that instances hold, as they report; `null`: unknown. */
   readonly held?: number | null | undefined
-  /** Processes that read it; only the log in the database has their number, so `null` on a broker leaves the exit code as it is. */
+  /**
+   * Number of processes that read the group. Only the log in the database knows it, so `null` on a broker does not change the
+   * exit code.
+   */
   readonly readers: number | null
   readonly problem?: string | undefined
 }
@@ -95,7 +98,7 @@ function uncounted({ channel, group }: DeadLetterPlace, error: unknown): Counted
  */
 function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Outcome {
   const missing = missingGroups(log)
-  // The group of its dead letters may be one of those that were not read.
+  // The group of its dead letters may be among those that were not read.
   const withoutLetters = missing === undefined ? 0 : null
   const placeIn = ({ isCut, ...line }: GroupLine): CountedPlace => {
     const { channel, group } = line

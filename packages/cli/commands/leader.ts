@@ -1,4 +1,4 @@
-/** `leader`: who leads which role, and a way to end a term. */
+/** `leader`: lists the leaders of roles, and ends a term. */
 import { duration } from '../doctor/line.ts'
 import type { LockInfo } from '../engine-types.ts'
 import { leaderKey } from '../lock-admin.ts'
@@ -46,7 +46,7 @@ const stepDown: Command = {
     const who = note(invocation)
     const { leaders, locks } = await invocation.operator()
     await invocation.requireTrail()
-    // The lock, not the list of leaders: a term that is over may have its lock delay left, which ends too.
+    // Reads the lock instead of the list of leaders: the lock delay of an ended term may remain, and ends too.
     const [leader] = (await locks.show(leaderKey(role)))?.holders ?? []
     const plan = printable(`${role}: ${leader === undefined ? 'it has no leader.' : planFor(leader)}`)
     if (!(await invocation.confirm(plan, 'End it?'))) {

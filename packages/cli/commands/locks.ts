@@ -1,4 +1,4 @@
-/** `locks`: who holds what, who waits, and a way to take it away. */
+/** `locks`: lists holders and waiters, and ends the leases of a key. */
 import { duration } from '../doctor/line.ts'
 import type { LockInfo } from '../engine-types.ts'
 import {

@@ -5,7 +5,7 @@ import { run } from './run-command-line.ts'
 
 const WATCH_MS = 2_000
 
-/** kafkajs arms a timer with a negative delay for each connection, which does no harm; Node 24 says so on stderr. */
+/** kafkajs sets a timer with a negative delay for each connection. Node 24 warns on stderr; the timer does no harm. */
 const warn = process.emitWarning.bind(process) as (warning: string | Error, ...rest: unknown[]) => void
 process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
   const [options] = rest
@@ -28,28 +28,28 @@ const print = async (text: string): Promise<void> => {
   const error = await written(stdout, `${fresh()}${text}`)
   failure ??= error ?? undefined
 }
-// These end their streams and their connections, or say how far they came; other commands just end.
+// These commands end their streams and connections, or report their progress; other commands just end.
 const STOPPABLE = /^(?:console|instances|dlq (?:redrive|drop))\b/
 const stopping = new AbortController()
 if (STOPPABLE.test(args.join(' ')))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
 stdout.on('error', () => stopping.abort())
-// A command that acts goes on without a reader of its progress.
+// A command with effects continues without a reader of its progress.
 output.on('error', () => {})
 do {
   const printed = await run(args, { input, output, env, print, stop: stopping.signal })
   await print(printed.stdout)
   await written(output, printed.stderr)
   process.exitCode = printed.code
-  // After EPIPE the reader has seen enough: `| head`.
+  // After EPIPE the reader needs no more output: `| head`.
   if (failure !== undefined && failure.code !== 'EPIPE') {
     await written(output, `concordat: the output was not written: ${failure.message}\n`)
     process.exitCode ||= 1
   }
-  // A mistake on the command line stays one; a server that is away may come back, and a fault of the doctor's report may end.
+  // Repeating cannot correct a mistake on the command line; an unavailable server, or a problem in the doctor's report, may go.
   const isMistake = printed.code === 2 && printed.stderr !== ''
   if (isMistake || !watches || stopping.signal.aborted) break
   await sleep(WATCH_MS)
 } while (watches)
-// A user's module that was read may hold the process.
+// A loaded module of the user may keep the process running.
 process.exit()

@@ -1,4 +1,4 @@
-/** `migrate`: the tables as text, and their state. */
+/** `migrate`: prints or applies the tables, and shows their state. */
 import { DEFAULT_SCHEMA } from 'concordat/extension'
 import { printGrants, printMigrations } from 'concordat/operator'
 import type { MigrationState } from '../engine-types.ts'
@@ -113,7 +113,7 @@ const apply: Command = {
   },
 }
 
-/** Parts that `operator.migrate()` migrates when it is given none. */
+/** The parts that `operator.migrate()` migrates by default. */
 function partsThere(states: readonly MigrationState[]): readonly string[] {
   const there = states.filter(({ part, state }) => state !== 'absent' || part === OPERATOR)
   const all = states.every(({ state }) => state === 'absent') ? states : there
@@ -130,7 +130,7 @@ function absentLine(states: readonly MigrationState[]): string {
   return `\nNot made, since the schema has tables of other parts: ${absent.join(', ')}. To make one that a service uses: npx concordat migrate apply --part NAME\n`
 }
 
-/** A schema that was mistyped is made like any other. */
+/** A mistyped schema would be created like any other. */
 function placeOf(schema: string, schemas: readonly string[]): string {
   if (schemas.includes(schema)) return `Schema "${schema}".`
   if (schemas.length === 0) return `Schema "${schema}", which has no tables of Concordat so far.`

@@ -1,4 +1,7 @@
-/** Tables that are missing where a command looks: the schemas that have them, and the command that makes them. */
+/**
+ * Error for tables that are missing in the schema of a command: names the schemas that have them, and the command that creates
+ * them.
+ */
 import { SqlError } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
 import { migrationParts } from 'concordat/operator'
@@ -15,7 +18,7 @@ export async function namingTheTables(
   return new Error(remedyOf(error.schema, known?.part, schemas), { cause: error })
 }
 
-/** A wrong schema comes first: making tables in it would hide the mistake. */
+/** A wrong schema comes first: creating tables in it would hide the mistake. */
 function remedyOf(schema: string, part: string | undefined, schemas: readonly string[]): string {
   const apply = (reason: string): string =>
     `npx concordat migrate apply ${part === undefined ? '' : `--part ${part} `}--schema ${shellWord(schema)} --reason "${reason}"`

@@ -1,9 +1,11 @@
 /** Suggestions for mistyped words. */
 
-/** Letters that are wrong, left out, too many, or in another order. */
+/** Counts letters that are wrong, missing, extra or swapped. */
 const MAX_SLIPS = 2
 
-/** @returns those that `said` begins, or that are nearest to it by at most two slips; none when it is like nothing */
+/**
+ * @returns words that begin with `said`, or the nearest ones with at most two such differences; none if no word is similar
+ */
 export function nearest(said: string, words: readonly string[]): readonly string[] {
   if (said.length > 40) return []
   const begun = said.length < 2 ? [] : words.filter((word) => word.startsWith(said))

@@ -1,6 +1,6 @@
-/** Errors speak to programmers. An operator cannot change code: an option, a name or another command takes the place of such advice. */
+/** Replaces advice for programmers in errors by an option, a name or another command, since an operator cannot change code. */
 
-/** Ends the message of a broker that has another number of partitions, which `TransportError.partitions` tells. */
+/** Ends the message of a broker that has another number of partitions, which `TransportError.partitions` contains. */
 const OTHER_PARTITIONS =
   /, this service declares (\d+): a key would change its partition\. Say partitions: (\d+) in its defineChannel.*$/
 /** Each ends the message. */
@@ -13,7 +13,7 @@ const ADVICE: ReadonlyArray<readonly [advice: RegExp, instead: string]> = [
 /** Errors about wrong names, without their advice. */
 const NOT_THERE =
   /(?:is missing(?: \(.*\)| on \w+)?|does not exist|has no group .*|does not host this topic-partition)$/
-/** Copies that wait for their next attempt lie there. */
+/** Destinations with copies that wait for their next attempt. */
 const NO_RETRIES = /\.retry" (?:is missing|does not exist)/
 const TO_CHANNEL = ': this group has no retry channel, which --to group needs. Give --to channel'
 const GROUPS = '. Check CHANNEL and GROUP: npx concordat lag lists the groups that are known'

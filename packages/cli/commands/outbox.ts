@@ -1,4 +1,4 @@
-/** `outbox`: messages that the relay gave up on. */
+/** `outbox`: messages that the relay has parked. */
 
 import { duration, orMore } from '../doctor/line.ts'
 import type { HeldMessage, ParkedLine } from '../engine-types.ts'
@@ -83,7 +83,7 @@ const drop: Command = {
   },
 }
 
-/** Nothing when there is none. @param since what the column of that head shows */
+/** `undefined` without a message. @param since the value of the column with that heading */
 function linesOf<T extends Omit<ParkedLine, 'parkedAt'>>(
   head: string,
   lines: readonly T[],

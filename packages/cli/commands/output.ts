@@ -5,14 +5,17 @@ export { printable, withoutSecrets } from 'concordat/extension'
 export { printableJson, printableLines } from '../printable.ts'
 export { table } from '../text-table.ts'
 
-/** Line behind a list that ends at a limit; empty when the list has no more. @param advice how to see the others */
+/** Line below a list that ends at a limit; empty when the list has no more. @param advice how to see the others */
 export function cutLine(more: boolean, most: number, advice: string): string {
   return more ? `there may be more than these ${most}${advice}\n` : ''
 }
 
 const MOST_OF_KEY = 60
 
-/** Key of a message for a table: senders choose keys, and a long one would widen every line. `--json` has all of it. */
+/**
+ * A message's key, shortened for a table: senders choose keys, and a long one would widen every line. `--json` prints all of
+ * it.
+ */
 export function shownKey(key: string | null): string {
   if (key === null) return '-'
   return key.length <= MOST_OF_KEY ? key : `${key.slice(0, MOST_OF_KEY - 1).toWellFormed()}…`

@@ -1,4 +1,4 @@
-/** From a user's module to the services that it exports. It is imported, and nothing that it declares may start. */
+/** Imports a user's module and reads the services that it exports. Nothing that it declares may start. */
 import { access, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -77,7 +77,7 @@ export async function readAddresses(): Promise<{ readonly file: string; readonly
   return file === undefined ? undefined : { file, addresses: (await imported(resolve(file)))['addresses'] }
 }
 
-/** Names at the broker that are not those that a channel and a group give: as the options of the transports. */
+/** Names at the broker that differ from those derived from channel and group, as in the options of the transports. */
 export interface BrokerNames {
   readonly groupIds?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined
   readonly places?: Readonly<Record<string, RabbitPlace>> | undefined

@@ -1,4 +1,4 @@
-/** A run of the command line: from arguments to text and an exit code. */
+/** Runs a command line: from arguments to text and an exit code. */
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toError } from 'concordat/extension'
@@ -75,7 +75,7 @@ const VERSION = ['--version', '-V', '-v']
 /** Access to the process. */
 export interface World extends Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Prints output of commands that run until stopped. @default discards it */
+  /** Prints output of commands that run until they are stopped. @default discards it */
   readonly print?: ((text: string) => Promise<void>) | undefined
 }
 
@@ -97,7 +97,7 @@ export async function run(args: readonly string[], world: World): Promise<Printe
   }
 }
 
-/** The help that says most of what was tried. */
+/** Selects the help that matches most of the given words. */
 function helpFor(args: readonly string[]): string {
   const [first = '', second = ''] = args
   const names = [`${first} ${second}`, first]
@@ -130,7 +130,7 @@ async function dispatch(args: readonly string[], world: World): Promise<{ stdout
   return { stdout: printableJson(`${JSON.stringify(json, null, indent)}\n`), code }
 }
 
-/** Suggests a group's commands; otherwise the first words, since all of them fill a screen. */
+/** Suggests a group's commands; otherwise only first words, since all commands fill a screen. */
 function unknownCommand(words: readonly string[]): string {
   const [first = ''] = words
   const group = COMMANDS.filter(({ name }) => name.split(' ')[0] === first).map(({ name }) => name)
@@ -209,7 +209,7 @@ async function execute(
   }
 }
 
-/** A user id without a name is none. */
+/** A user id without a name does not count as a user. */
 function userName(): string {
   try {
     return `${userInfo().username}@${hostname()}`
@@ -218,7 +218,7 @@ function userName(): string {
   }
 }
 
-/** An `AggregateError` of a driver says nothing by itself. */
+/** An `AggregateError` of a driver has no message of its own. */
 function oneLine(error: unknown): string {
   const { message } = toError(error)
   const code = (error as { code?: unknown } | null)?.code

@@ -1,4 +1,4 @@
-/** `saga retry`, `skip`, `compensate`, `cancel`, `resolve`: one saga by its id, or all that fit. */
+/** `saga retry`, `skip`, `compensate`, `cancel`, `resolve`: for one saga by its id, or for all that match. */
 
 import type { SagaActionResult } from '../engine-types.ts'
 import type { SagaBulk } from '../sagas/saga-action-options.ts'
@@ -139,7 +139,7 @@ async function onMany(action: Action, invocation: Invocation): Promise<Outcome> 
   if (dry.results.length === 0) return { text: 'No saga fits.\n', json: { ...dry, dryRun: false } }
   if (!(await confirm(`${lines(dry.results)}\n${count(dry.results.length, dry.more)}`, `${action} them?`)))
     return nothing()
-  // Only the sagas shown, as they were shown.
+  // Only the sagas shown, in the state shown.
   const { results } = await sagas.bulk({ ...order, among: chosen, dryRun: false })
   return report(results, dry.more, dry.results.length - results.length)
 }
@@ -171,7 +171,9 @@ function nothing(): Outcome {
   return { text: 'Nothing was changed.\n', json: { dryRun: false, more: false, results: [] }, code: 1 }
 }
 
-/** @param gone how many that were shown no longer fitted */
+/**
+ * @param gone how many of the shown sagas no longer matched
+ */
 function report(results: readonly SagaActionResult[], more: boolean, gone = 0): Outcome {
   const json = { dryRun: false, more, results }
   const waiting = results.some(({ outcome }) => outcome === 'waiting')

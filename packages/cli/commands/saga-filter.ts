@@ -1,4 +1,4 @@
-/** The options that pick sagas. */
+/** The options that select sagas. */
 import type { SagaFilter } from '../sagas/saga-list.ts'
 import { type OptionSpecs, UsageError, type Values } from './command.ts'
 import { durationMs, text } from './values.ts'
@@ -22,12 +22,12 @@ export function filterOf(values: Values): Omit<SagaFilter, 'status'> {
   }
 }
 
-/** Something is picked: none of the options means all. */
+/** True if an option selects sagas: without any, the command means all of them. */
 export function isPicked(values: Values): boolean {
   return Object.keys(FILTER_OPTIONS).some((name) => values[name] !== undefined)
 }
 
-/** Ids may hold a slash, names may not. @throws UsageError */
+/** Ids may contain a slash, names may not. @throws UsageError */
 export function targetOf(
   positionals: readonly string[],
   what = 'SAGA/ID',

@@ -1,4 +1,4 @@
-/** `saga list` and `saga show`: what the sagas are doing. */
+/** `saga list` and `saga show`: the state of sagas. */
 
 import type { SagaStatus } from '../engine-types.ts'
 import type { SagaView } from '../sagas/admin.ts'

@@ -1,4 +1,4 @@
-/** A server that does not answer, or does not let us in: which one, where, and what to look at. */
+/** Error for a server that does not answer or refuses the login: names the server, its address and the settings to check. */
 import { toError } from 'concordat/extension'
 import type { Values } from './command.ts'
 import { text } from './values.ts'
@@ -17,28 +17,31 @@ interface Fault {
 
 interface Server {
   readonly kind: 'PostgreSQL' | 'MariaDB or MySQL' | 'Redis' | 'Kafka' | 'RabbitMQ'
-  /** Without a user or a password. */
+  /** Without user and password. */
   readonly address: string
   readonly port: string
-  /** The setting that names its address. */
+  /** The setting with its address. */
   readonly said: string
 }
 
 /** Connection errors of the socket, and of PostgreSQL: classes 08, 57P. */
 const UNREACHABLE =
   /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)|EPIPE|08.{3}|57P0.|53300)$/
-/** The server answers and does not accept the login: PostgreSQL's classes 28 and 3D, MariaDB's codes. */
+/** Codes of a server that answers and refuses the login: PostgreSQL's classes 28 and 3D, MariaDB's codes. */
 const REFUSED = /^(?:28.{3}|3D000|ER_(?:ACCESS_DENIED|DBACCESS_DENIED|BAD_DB|NOT_SUPPORTED_AUTH_MODE).*)$/
 const OF_MYSQL = /^ER_/
-/** Brokers have no code for it: RabbitMQ ends the handshake, kafkajs names the mechanism. */
+/** Texts of brokers, which have no code: RabbitMQ ends the handshake, kafkajs names the mechanism. */
 const LOGIN_REFUSED = /Handshake terminated by server: 403|SASL authentication failed|SASL .* mechanism/
-/** Codes of Node and OpenSSL for a handshake or a certificate that is not accepted, and what `pg` and mysql2 say of a server without TLS. */
+/**
+ * Codes of Node and OpenSSL for a failed handshake or a refused certificate, and texts of `pg` and mysql2 for a server without
+ * TLS.
+ */
 const NO_TLS =
   /^(?:ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|HANDSHAKE_NO_SSL_SUPPORT|HANDSHAKE_SSL_ERROR)/
 const WITHOUT_TLS = /does not support (?:SSL|secure) connection/
-/** Advice for programs that an error ends with. */
+/** Advice for programs at the end of an error. */
 const ADVICE = /\. Check the user and password.*$/
-/** The server was never asked: no connection came about. */
+/** No connection was established, so the server received nothing. */
 const NEVER_ASKED = /^(?:E(?:CONNREFUSED|NOTFOUND|HOSTUNREACH|NETUNREACH|AI_AGAIN)|08001|08004|57P03|53300)$/
 const NO_CONNECTION = /when trying to connect/
 const SILENT = /timeout exceeded|Query read timeout|Connection terminated/
@@ -55,8 +58,8 @@ const OF_BROKER = /^(?:binder\.|bus\.)/
 const OF_STORE = /^(?:locks|cluster)\.store_unavailable$/
 
 /**
- * @param acts the command changes something: the server may have done it, and only its answer was lost
- * @returns the error with the server named, when it is one of a server that is away; else the error itself
+ * @param acts the command changes something: the server may have done it, with only its answer lost
+ * @returns an error that names the server, if the given one says that a server is unavailable; otherwise the given one
  */
 export function namingTheServer(error: unknown, values: Values, env: Environment, acts = false): unknown {
   const fault = faultOf(error)
@@ -90,7 +93,7 @@ function isAway({ code, kind, message }: Fault): boolean {
   return AWAY.has(String(code === 'binder.transport' ? kind : code)) || UNREACHABLE.test(code) || SILENT.test(message)
 }
 
-/** An `AggregateError` of a driver says nothing by itself: the first of its errors does. */
+/** An `AggregateError` of a driver has no message of its own; its first error has one. */
 function faultOf(error: unknown): Fault {
   const [first] = error instanceof AggregateError ? (error.errors as readonly unknown[]) : []
   const given = { ...(first as object), ...(error as object) } as { code?: unknown; kind?: unknown; port?: unknown }
@@ -133,7 +136,7 @@ function serversOf(values: Values, env: Environment): readonly Server[] {
   ]
 }
 
-/** A text that is no URL is a list of brokers, which has no password. */
+/** A text that is no URL is a list of brokers, which contains no password. */
 function placeOf(url: string, usual: string): Pick<Server, 'address' | 'port'> {
   if (!url.includes('://')) return { address: url, port: usual }
   const { hostname, port, pathname } = new URL(url)

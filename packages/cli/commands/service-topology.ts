@@ -1,4 +1,4 @@
-/** `topology`: services, channels, sagas and roles, as they are declared. */
+/** `topology`: declared services, channels, sagas and roles. */
 
 import { describeSystem } from 'concordat/operator'
 import { systemMermaid } from '../system/mermaid.ts'

@@ -1,4 +1,4 @@
-/** `undo` and `prepared`: what the branches of transactions hold in this database. */
+/** `undo` and `prepared`: open branches of transactions in this database. */
 import { duration } from '../doctor/line.ts'
 import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from '../engine-types.ts'
 import { MOST_PREPARED } from '../prepared-transactions.ts'

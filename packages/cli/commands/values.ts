@@ -1,4 +1,4 @@
-/** The values of options, read and checked. */
+/** Reads and checks the values of options. */
 import { DAY, HOUR, MINUTE, SECOND } from 'concordat/core'
 import type { OperatorNote } from 'concordat/saga/coordinator'
 import { type Invocation, UsageError, type Values } from './command.ts'
@@ -48,7 +48,7 @@ export function note({ values, user, env }: Invocation): OperatorNote {
   return { by: text(values, 'by') || env['CONCORDAT_BY'] || user, reason }
 }
 
-/** The one thing that a command is about. @throws UsageError */
+/** The only argument of a command. @throws UsageError */
 export function only({ positionals }: Invocation, what: string): string {
   const [first, ...rest] = positionals
   if (first === undefined) throw new UsageError(`this needs ${what}`)

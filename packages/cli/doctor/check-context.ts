@@ -13,7 +13,7 @@ export interface Examined {
   readonly tables: ReadonlySet<string>
 }
 
-/** A person who looks hears of a prepared transaction sooner than a service warns of it: it may be what holds the rows. */
+/** A person who asks gets to know of a prepared transaction earlier than a service warns of it: it may hold the rows. */
 export const PREPARED_MS: number = 30 * SECOND
 
 /** A failed check does not stop the others. */
@@ -28,13 +28,13 @@ export async function attempt(
   }
 }
 
-/** Ends the text of a line with that of an error. */
+/** Appends the text of an error to that of a line. */
 export function withError(line: DoctorLine, cause: unknown): DoctorLine {
   const error = messageOf(cause)
   return { ...line, text: `${line.text}: ${error}`, error }
 }
 
-/** Drivers of several addresses say nothing but the code. */
+/** For several addresses, drivers report only the code. */
 function messageOf(error: unknown): string {
   const { message } = toError(error)
   if (message !== '') return message

@@ -1,4 +1,4 @@
-/** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
+/** Checks a service's database and reports problems and remedies. Changes nothing. */
 import type { Clock } from 'concordat/core'
 import { DEFAULT_SCHEMA, shellWord } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
@@ -42,7 +42,7 @@ export interface Patient {
   readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog' | 'besideLog'>
   readonly places: readonly DeadLetterPlace[]
   readonly instances: InstancesView | undefined
-  /** A broker was named: services send and handle messages, whatever tables there are. */
+  /** A broker was named: services send and handle messages, whatever tables exist. */
   readonly hasBroker: boolean
 }
 
@@ -69,7 +69,7 @@ export async function examine(patient: Patient): Promise<DoctorReport> {
   return reportOf(lines.map((line) => inSchema(line, schema)))
 }
 
-/** The commands that are advised look at the same tables. */
+/** The advised commands use the same tables. */
 function inSchema(line: DoctorLine, schema: string): DoctorLine {
   const { remedy } = line
   if (schema === DEFAULT_SCHEMA || remedy?.startsWith('npx concordat') !== true || remedy.includes('--schema'))
@@ -77,7 +77,7 @@ function inSchema(line: DoctorLine, schema: string): DoctorLine {
   return { ...line, remedy: `${remedy} --schema ${shellWord(schema)}` }
 }
 
-/** The worst first. */
+/** The most serious lines first. */
 const RANKS = ['fail', 'warn', 'unknown'] as const
 
 function reportOf(lines: readonly DoctorLine[]): DoctorReport {

@@ -1,4 +1,4 @@
-/** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
+/** Lag and dead letters of groups: those of the log in the database, and known ones on a broker. */
 
 import { TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
@@ -12,7 +12,7 @@ import { withError } from './check-context.ts'
 import { type DoctorLine, fail, ok, orMore, unknown, warn } from './line.ts'
 import { replyPlaces } from './reply-places.ts'
 
-/** The groups and the places to look at. */
+/** The groups, and the places to check. */
 export interface ExaminedGroups {
   readonly sql: SqlClient
   readonly schema: string
@@ -28,12 +28,12 @@ export interface ExaminedGroups {
   readonly tables: ReadonlySet<string>
 }
 
-/** A reader that works is never so far behind. */
+/** A working reader is never so far behind. */
 const MANY = 10_000
 const MAX_COUNTED_PLACES = 50
-/** Groups that are asked for at a time: each has a connection. */
+/** Number of groups checked at a time: each has a connection. */
 const MAX_AT_ONCE = 8
-/** Groups that a line without a finding names. */
+/** Number of groups that a line without a problem names. */
 const MAX_NAMED_PLACES = 5
 
 export async function examineGroups(examined: ExaminedGroups): Promise<readonly DoctorLine[]> {
@@ -67,7 +67,7 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
 /** Groups that the caller named, and the group that reads the replies to the sagas of this schema, unless it does not exist. */
 async function knownPlaces(examined: ExaminedGroups): Promise<readonly DeadLetterPlace[]> {
   const { sql, schema, tables, places, letters } = examined
-  // A role without rights to its tables has a line of its own.
+  // A role without rights to the log's tables gets a line of its own.
   const replies = await replyPlaces(sql, schema, tables).catch(() => [])
   const given = new Set(places.map(keyOf))
   const found: DeadLetterPlace[] = []
@@ -81,7 +81,7 @@ async function withoutLog(sql: SqlClient): Promise<string> {
   return logs.length === 0 ? 'no log is in this database' : 'no log of this database is open to this role'
 }
 
-/** Neither a log in this database nor a broker: what is known of groups cannot be counted. */
+/** Neither a log in this database nor a broker: known groups cannot be counted. */
 async function isLogElsewhere({ sql, hasBroker }: ExaminedGroups): Promise<boolean> {
   return !hasBroker && (await schemasWith(sql, 'transport_group')).length === 0
 }
@@ -94,7 +94,7 @@ function uncountedElsewhere(count: number): DoctorLine {
   )
 }
 
-/** Groups of a broker are known by name only: a broker lists them for no transport. */
+/** Groups of a broker are known by name only: no transport lists them. */
 function fine(places: readonly DeadLetterPlace[]): DoctorLine {
   const more = places.length - MAX_NAMED_PLACES
   const names = places.slice(0, MAX_NAMED_PLACES).map(nameOf)
@@ -113,7 +113,7 @@ function isBlind({ instances }: ExaminedGroups): boolean {
   return instances === undefined || instances.instances.length === 0
 }
 
-/** The groups of such a log look as if they had read all. */
+/** Groups of such a log look as if they had read everything. */
 async function ofRestored(sql: SqlClient, log: string): Promise<readonly DoctorLine[]> {
   if (!(await isRestored(sql, log))) return []
   const remedy = 'stop every process that uses it and call postgresTransport({ sql }).repair() once'
@@ -128,13 +128,13 @@ function linesOfLog(rows: readonly GroupLine[]): readonly DoctorLine[] {
 
 interface LookedAt {
   readonly lines: readonly DoctorLine[]
-  /** Messages wait, or may be held by a handler. */
+  /** Messages wait, or a handler may hold them. */
   readonly mayHang: boolean
   /** The transport did not answer. */
   readonly isSilent?: boolean | undefined
 }
 
-/** Asks for no more groups once the transport has not answered for one: each would take the whole time limit. */
+/** Stops after a group for which the transport did not answer: each further one would take the whole time limit. */
 async function examinePlaces(examined: ExaminedGroups, places: readonly DeadLetterPlace[]): Promise<LookedAt> {
   const found: Array<LookedAt | undefined> = places.map(() => undefined)
   let next = 0
@@ -155,7 +155,7 @@ async function examinePlaces(examined: ExaminedGroups, places: readonly DeadLett
   return { lines, mayHang: found.some((looked) => looked?.mayHang === true) }
 }
 
-/** A broker holds it, or the log that a module declares. */
+/** The group is on a broker, or in the log that a module declares. */
 async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): Promise<LookedAt> {
   const { letters, instances } = examined
   const name = `${place.channel}.${place.group}`

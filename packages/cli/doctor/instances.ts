@@ -1,11 +1,13 @@
-/** Problems that instances report: handler calls and polls that do not return, blocked event loops, bindings that do not run. */
+/**
+ * Problems that instances report: handler calls and polls that do not return, blocked event loops, bindings that do not run.
+ */
 
 import { shellWord } from 'concordat/extension'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
 import { counted } from '../words.ts'
 import { type DoctorLine, duration, ok, warn } from './line.ts'
 
-/** An instance with a handler call or an event loop that hangs may hold messages for ever. */
+/** An instance with a hanging handler call or event loop may hold messages for ever. */
 const RESTART = 'end that process: its messages go to other instances. Then give its handler a time limit'
 const RESTART_SOURCE = 'end that process. Then give its poll a time limit, or its binding a longer slowAfterMs'
 const MAX_LINES = 20

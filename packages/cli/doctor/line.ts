@@ -2,12 +2,12 @@ import { MOST_COUNTED } from '../words.ts'
 
 /** A check and its result. */
 export interface DoctorLine {
-  /** What: `connection`, `server`, `tables`, ... Several lines may be of one. */
+  /** Name of the check: `connection`, `server`, `tables`, ... Several lines may have the same name. */
   readonly check: string
-  /** `unknown`: it could not be looked at. */
+  /** `unknown`: the check could not be made. */
   readonly status: 'ok' | 'unknown' | 'warn' | 'fail'
   readonly text: string
-  /** The error text that `text` ends with. Drivers quote values in theirs: hide it from readers who may not see payloads. */
+  /** The error text at the end of `text`. Drivers quote values in theirs: hide it from readers who may not see payloads. */
   readonly error?: string | undefined
   /** The remedy; on every line that is not `ok`. */
   readonly remedy?: string | undefined

@@ -1,11 +1,13 @@
-/** Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person. */
+/**
+ * Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person.
+ */
 import { quoteIdentifier, type SqlExecutor } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
 import { listed, schemasWith } from '../find-table-schemas.ts'
 import type { Examined } from './check-context.ts'
 import { type DoctorLine, ok, unknown, warn } from './line.ts'
 
-/** Every schema with tables of ours has it. */
+/** Every schema with tables of Concordat has it. */
 export const VERSIONS_TABLE = 'concordat_migration'
 /** Largest number of schemas to check, so that the report ends in time. */
 const MOST = 50
@@ -29,7 +31,7 @@ export async function examineSchemas({ sql, schema }: Examined): Promise<readonl
   return [...lines, ok('schemas', `looked at "${schema}" only; other services have theirs: ${others}`)]
 }
 
-/** A schema that this role may not read is named, and no more. */
+/** A schema that this role may not read is only named. */
 async function examineOther(sql: SqlExecutor, schema: string): Promise<readonly DoctorLine[]> {
   const remedy = `npx concordat doctor --schema ${shellWord(schema)}`
   const waiting: string[] = []

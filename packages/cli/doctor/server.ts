@@ -1,4 +1,4 @@
-/** The server itself: version, role, settings, clock. */
+/** Checks the server: version, role, settings, clock. */
 import { hasCode, MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
 import type { PreparedTransaction } from '../engine-types.ts'
@@ -17,12 +17,12 @@ interface ServerRow {
   readonly prepared: number
   readonly fsync: string
   readonly commit: string
-  /** Roles that do not wait for the disk here; `null` for the setting of the database. */
+  /** Roles whose commits here do not wait for the disk; `null` for the setting of the database. */
   readonly hasty: readonly (string | null)[] | null
   readonly now: number
 }
 
-/** The oldest release that PostgreSQL supports itself. The transport needs `pg_snapshot` and `xid8`, which came with 13. */
+/** Oldest release that PostgreSQL supports. The transport needs `pg_snapshot` and `xid8`, which came with 13. */
 const OLDEST = 140_000
 const SKEW_WARN_MS = 1 * SECOND
 const SKEW_FAIL_MS = 1 * MINUTE
@@ -73,7 +73,7 @@ function encodingLines({ database, encoding }: ServerRow): readonly DoctorLine[]
   ]
 }
 
-/** Settings with which a crash of the server loses commits that it has answered. The embedded database never waits for the disk. */
+/** Settings with which a crash of the server loses acknowledged commits. The embedded database never waits for the disk. */
 function durabilityLines({ exclusive }: SqlClient, { fsync, commit, hasty, role, database }: ServerRow): DoctorLine[] {
   const lines: DoctorLine[] = []
   if (fsync === 'off' && exclusive === undefined)
@@ -100,7 +100,7 @@ async function writableLine(sql: SqlClient, { replica, readonly }: ServerRow): P
 
 const MAY_NOT = '42501'
 
-/** A full disk lets reads work: only a file that has to grow shows it. Nothing stays of it. */
+/** Reading works on a full disk; only a file that grows shows the problem. The file is removed. */
 async function examineDisk(sql: SqlClient): Promise<DoctorLine> {
   try {
     await sql.transaction((tx) =>
@@ -138,7 +138,7 @@ function preparedLines({ prepared }: ServerRow, old: readonly PreparedTransactio
   return [ok('prepared', `max_prepared_transactions is ${note}`), ...lines]
 }
 
-/** The round trip is what the comparison cannot see. */
+/** The comparison cannot be more accurate than the round trip. */
 function clockLine(skewMs: number, tookMs: number): DoctorLine {
   const offMs = Math.max(0, Math.abs(skewMs) - tookMs / 2)
   const text = `the server's clock is ${duration(offMs)} ${skewMs < 0 ? 'behind' : 'ahead of'} this one`

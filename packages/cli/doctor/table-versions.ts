@@ -1,4 +1,4 @@
-/** The tables of every part against what this release needs. */
+/** Compares the tables of every part with those that this release needs. */
 import type { SqlExecutor } from 'concordat/core'
 import { shellWord } from 'concordat/extension'
 import type { MigrationState } from '../engine-types.ts'
@@ -18,7 +18,7 @@ export async function examineTables({ records, sql, schema }: Examined): Promise
   return [...there.map(lineOf), ...unused]
 }
 
-/** A wrong schema comes first: making tables in it would hide the mistake. */
+/** A wrong schema comes first: creating tables in it would hide the mistake. */
 async function remedyOf(sql: SqlExecutor): Promise<string> {
   const schemas = await schemasWith(sql, VERSIONS_TABLE)
   const others = listed(

@@ -1,4 +1,4 @@
-/** Checks undo: broken protection, rows that are held for long. */
+/** Checks undo: broken protection, and rows held for long. */
 
 import { MINUTE, quoteIdentifier } from 'concordat/core'
 import { undo } from 'concordat/saga/undo'
@@ -6,7 +6,7 @@ import { counted } from '../words.ts'
 import type { Examined } from './check-context.ts'
 import { type DoctorLine, duration, ok, warn } from './line.ts'
 
-/** A saga with undo is decided sooner, as a rule. */
+/** Sagas with undo usually end sooner. */
 const LONG_MS = 5 * MINUTE
 
 export async function examineUndo({ sql, schema, tables }: Examined): Promise<readonly DoctorLine[]> {
@@ -32,7 +32,7 @@ interface HeldRow {
 
 async function heldLong(sql: Examined['sql'], schema: string, hasSagas: boolean): Promise<readonly DoctorLine[]> {
   const home = quoteIdentifier(schema)
-  // Only where the coordinator's tables are in the same schema it is known whether the saga has ended.
+  // Only if the coordinator's tables are in the same schema is it known whether the saga has ended.
   const isOver = hasSagas
     ? `EXISTS (SELECT FROM ${home}.saga s WHERE s.name = u.saga AND s.id = u.saga_id AND s.ended_at IS NOT NULL)`
     : 'false'

@@ -1,4 +1,4 @@
-/** Checks waiting rows in the tables: for a person, for a relay, for a reader. Bounded work. */
+/** Checks rows that wait for a person, a relay or a reader. Reads a bounded number of rows. */
 
 import { MINUTE, quoteIdentifier } from 'concordat/core'
 import type { OutboxStats } from '../engine-types.ts'
@@ -7,9 +7,9 @@ import { attempt, type Examined } from './check-context.ts'
 import { type DoctorLine, duration, fail, ok, orMore, warn } from './line.ts'
 import { examineUndo } from './undo.ts'
 
-/** A relay, a coordinator or a reader that works is never so far behind. */
+/** A working relay, coordinator or reader is never so far behind. */
 const LATE_MS = 1 * MINUTE
-/** A message that fails so often is not late by chance. */
+/** A message with so many failures is not late by chance. */
 const OFTEN = 3
 
 export async function examineWaitingRows(examined: Examined): Promise<readonly DoctorLine[]> {
@@ -22,7 +22,7 @@ export async function examineWaitingRows(examined: Examined): Promise<readonly D
   return lines
 }
 
-/** Rows that logical replication copied came without their sequences. */
+/** Rows that logical replication copied arrive without their sequences. */
 async function examineSequences({ records }: Examined): Promise<readonly DoctorLine[]> {
   const behind = await records.sequencesBehind()
   if (behind.length === 0) return [ok('sequences', 'each is past what its column holds')]

@@ -1,11 +1,13 @@
-/** Databases beside PostgreSQL in which XA participants prepare: whether they are fit for it, and what is prepared for long. */
+/**
+ * Checks databases other than PostgreSQL in which XA participants prepare: their settings, and transactions prepared for long.
+ */
 import { hasCode } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
 import type { OperatedResource } from '../prepared-transactions.ts'
 import { PREPARED_MS, withError } from './check-context.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 
-/** Never rejects: one that does not answer is a line. */
+/** Never rejects: a database that does not answer is a line. */
 export async function examineResource(resource: OperatedResource): Promise<readonly DoctorLine[]> {
   const { name } = resource
   try {

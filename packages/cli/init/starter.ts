@@ -1,4 +1,4 @@
-/** A project to begin with: the files of `examples/starter`, with a name and versions that were tested together. */
+/** Creates the files of a starter project: those of `examples/starter`, with a name and versions that were tested together. */
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
@@ -17,10 +17,10 @@ interface Manifest {
 }
 
 const DEPENDENCIES = ['@electric-sql/pglite', 'pg', 'zod'] as const
-/** Node among them: the scripts run on it, whichever the machine has. */
+/** Includes Node: the scripts run on it, whatever the machine has installed. */
 const TOOLS = ['@types/node', '@types/pg', 'node', 'typescript', 'vitest'] as const
 
-/** All files, the same each time. @param folder where they are going to be */
+/** Returns all files, the same each time. @param folder where the caller will write them */
 export async function starterFiles(folder: string, name: string): Promise<readonly StarterFile[]> {
   const root = dirname(createRequire(import.meta.url).resolve('concordat/package.json'))
   const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Manifest
@@ -31,7 +31,7 @@ export async function starterFiles(folder: string, name: string): Promise<readon
       .filter((entry) => entry.isFile())
       .map(async ({ parentPath, name: file }) => {
         const text = await readFile(join(parentPath, file), 'utf8')
-        // npm packs no file of the name .gitignore.
+        // npm does not pack files named .gitignore.
         const path = join(relative(starter, parentPath), file === 'gitignore' ? '.gitignore' : file)
         return { path, text: text.replace(/^# NAME$/m, `# ${name}`) }
       }),
@@ -41,7 +41,7 @@ export async function starterFiles(folder: string, name: string): Promise<readon
   return [...files, own].toSorted((one, other) => (one.path < other.path ? -1 : 1))
 }
 
-/** Into a folder that is missing or empty. @throws Error when it is neither; nothing is written then */
+/** Writes into a folder that is missing or empty. @throws Error for another folder, before anything is written */
 export async function writeStarter(folder: string, files: readonly StarterFile[]): Promise<void> {
   for (const { path, text } of files) {
     const file = join(folder, path)
@@ -50,7 +50,9 @@ export async function writeStarter(folder: string, files: readonly StarterFile[]
   }
 }
 
-/** @throws Error naming the first thing in it */
+/**
+ * @throws Error naming the first entry of the folder
+ */
 export async function requireEmpty(folder: string): Promise<void> {
   const entries = await readdir(folder).catch((error: unknown) => {
     if (hasCode(error, 'ENOENT')) return []
@@ -73,7 +75,7 @@ function manifestText(name: string, { engines, devDependencies }: Manifest, sour
     scripts: { start: 'node src/main.ts', test: 'vitest run', check: 'tsc' },
     dependencies: { concordat: sources.concordat, ...versions(DEPENDENCIES) },
     devDependencies: { '@concordat/cli': sources['@concordat/cli'], ...versions(TOOLS) },
-    // npm asks for a word before a package may set itself up.
+    // npm requires permission for a package's install script.
     allowScripts: { node: true },
   }
   return `${JSON.stringify(manifest, undefined, 2)}\n`
@@ -85,7 +87,7 @@ interface InstalledPackages {
 
 type Sources = Readonly<Record<'concordat' | '@concordat/cli', string>>
 
-/** Finds where our packages came from: each a tarball or a folder that it was installed from, else the version. */
+/** Finds the source of the installed packages: the tarball or folder of each, otherwise its version. */
 async function sourcesOf(modules: string, folder: string, { version }: Manifest): Promise<Sources> {
   const text = await readFile(join(modules, '.package-lock.json'), 'utf8').catch(() => '{}')
   const { packages = {} } = JSON.parse(text) as InstalledPackages

@@ -26,15 +26,15 @@ import {
   type SagaTable,
 } from './saga-list.ts'
 
-/** A step as an operator sees it. */
+/** A step, as shown to an operator. */
 export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {
-  /** How often it was called: `attempts` counts the operation under way, and begins anew when a step is undone. */
+  /** Number of calls: `attempts` counts those of the present operation, and starts again when a step is undone. */
   readonly tried: number
   /** Only with `payloads`. */
   readonly result?: unknown
 }
 
-/** All that is known of a saga. */
+/** Everything known about a saga. */
 export interface SagaView extends Omit<SagaLine, 'waitingOn' | 'pendingActions'> {
   readonly steps: readonly SagaStepView[]
   readonly timeline: readonly TimelineRow[]
@@ -50,11 +50,11 @@ export interface SagaBulkReport {
   readonly results: readonly SagaActionResult[]
   /** The sagas of `results` as they were seen, for `among` of the call that acts. */
   readonly chosen: readonly ChosenSaga[]
-  /** More may fit than `limit` allowed. */
+  /** More sagas may match than `limit` allowed. */
   readonly more: boolean
 }
 
-/** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
+/** Lists and settles sagas. Every action has a person and a reason; both are in the saga's timeline. */
 export interface SagaAdmin {
   /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; `core.tables_missing` */
   list(options?: SagaListOptions): Promise<SagaPage>
@@ -62,23 +62,23 @@ export interface SagaAdmin {
   count(): Promise<SagaCounts>
   /** @throws `saga.not_found` */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
-  /** Calls the step again on which it is stuck. @throws `saga.not_found`, `saga.action_refused` (also those below) */
+  /** Calls the stuck step again. @throws `saga.not_found`, `saga.action_refused` (also those below) */
   retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
-  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
+  /** Marks the step as done (forward, with `result`) or as undone (backward), without a call. */
   skip(
     target: SagaTarget,
     note: OperatorNote & SagaWait & SagaSeen & { readonly result?: unknown },
   ): Promise<SagaActionResult>
-  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+  /** For a saga stuck on its pivot: the pivot certainly did not happen, so undo the steps before it. */
   compensate(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
-  /** Turns a running saga back. */
+  /** Starts the compensation of a running saga. */
   cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
-  /** Ends a stuck saga whose rest was settled manually. Applied at once, even if no instance has its version. */
+  /** Ends a stuck saga that was settled manually. Applied at once, even if no instance has its version. */
   resolve(
     target: SagaTarget,
     note: OperatorNote & SagaSeen & { readonly outcome: 'completed' | 'compensated' },
   ): Promise<SagaActionResult>
-  /** The same for all that fit. Goes on after one that is refused. */
+  /** The same for all that match. Continues after a refused one. */
   bulk(order: SagaBulk): Promise<SagaBulkReport>
 }
 
@@ -203,7 +203,7 @@ export class SqlSagaAdmin implements SagaAdmin {
   }
 }
 
-/** A call that failed is a line of the timeline. */
+/** A failed call is a line of the timeline. */
 const FAILED: ReadonlySet<string> = new Set(['failed', 'timed-out'])
 
 function viewOf(

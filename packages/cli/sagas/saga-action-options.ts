@@ -1,4 +1,4 @@
-/** Orders of an operator for sagas, and their checks. */
+/** Actions of an operator on sagas, and their checks. */
 import { SECOND } from 'concordat/core'
 import { invalidOption, optionNames, refuseUnknown, requireInteger, requireText } from 'concordat/extension'
 import { requireNote, requireTarget } from 'concordat/operator'
@@ -6,17 +6,17 @@ import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { OperatorAction } from '../engine-types.ts'
 import { checkFilter, FILTER_NAMES, type SagaFilter } from './saga-list.ts'
 
-/** How long to wait for an instance to apply an action. */
+/** Time limit for an instance to apply an action. */
 export interface SagaWait {
-  /** In ms; then it stays in the row, `waiting`. @default 5 seconds */
+  /** In ms; after it the action stays in the row, `waiting`. @default 5 seconds */
   readonly waitMs?: number | undefined
 }
 
-/** How the saga was seen when the action was decided. @default as it is when the action is called */
+/** State of the saga when the action was decided. @default its state when the action is called */
 export interface SagaSeen {
-  /** The step on which it was stuck; refused when it is stuck on another one by then. */
+  /** The stuck step; refused if the saga is stuck on another one by then. */
   readonly step?: string | undefined
-  /** `timesStuck` of its view; refused when it has gone on since, and is stuck again. */
+  /** `timesStuck` of its view; refused if it has continued since, and is stuck again. */
   readonly timesStuck?: number | undefined
 }
 
@@ -26,16 +26,18 @@ export interface ChosenSaga extends SagaSeen {
   readonly id: string
 }
 
-/** An action on all sagas that fit, each checked again when it is done. */
+/** An action on all matching sagas, each checked again when it is done. */
 export interface SagaBulk extends OperatorNote, SagaWait {
   readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
   /** Outcome, for `resolve`. */
   readonly outcome?: 'completed' | 'compensated' | undefined
-  /** Sagas in a status that the action does not fit are skipped. */
+  /** Sagas in a status that the action does not apply to are skipped. */
   readonly filter: Omit<SagaFilter, 'status'>
-  /** `chosen` of a dry run: acts on no other saga, and refuses one that has become stuck on another failure since. @default all */
+  /**
+   * `chosen` of a dry run: acts on no other saga, and refuses one that has become stuck on another failure since. @default all
+   */
   readonly among?: readonly ChosenSaga[] | undefined
-  /** Lists what it would do, and changes nothing. @default true */
+  /** Lists the effect and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
   /** Oldest first; at most 1 000. @default 100 */
   readonly limit?: number | undefined
@@ -65,7 +67,7 @@ export function seenOf(path: string, { step, timesStuck }: SagaSeen): SagaSeen {
   }
 }
 
-/** Key of a saga in a map: names and ids have no NUL. */
+/** Key of a saga in a map: names and ids contain no NUL. */
 export const keyOf = ({ saga, id }: ChosenSaga): string => `${saga}\0${id}`
 
 /** @throws RangeError, TypeError */
@@ -107,7 +109,7 @@ export function checkBulk(order: SagaBulk): CheckedBulk {
     reason,
     filter: order.filter,
     among,
-    // Anything but an explicit false changes nothing.
+    // Only an explicit false changes anything.
     dryRun: order.dryRun !== false,
     limit: requireInteger('sagas.bulk.limit', order.limit ?? Math.max(100, among?.length ?? 0), 1, MAX_BULK),
     waitMs: waitOf('sagas.bulk', order),

@@ -13,23 +13,23 @@ import { readCursor, writeCursor } from '../cursor.ts'
 import type { SagaFailure, SagaStatus } from '../engine-types.ts'
 import { MOST_COUNTED } from '../words.ts'
 
-/** Which sagas; all that is given must fit. */
+/** Selects sagas; all given fields must match. */
 export interface SagaFilter {
   /** Name of the saga. */
   readonly saga?: string | undefined
-  /** Without it those that have ended are among them. */
+  /** Without it, ended sagas are included. */
   readonly status?: SagaStatus | undefined
-  /** Ids that begin so. */
+  /** Prefix of the ids. */
   readonly idPrefix?: string | undefined
-  /** The instance that runs a local call of it. */
+  /** The instance that runs a local call of the saga. */
   readonly owner?: string | undefined
-  /** The code of the failure, of a stuck saga that of what it is stuck on: `payments.declined`. */
+  /** Code of the failure; for a stuck saga, of the failure on which it is stuck: `payments.declined`. */
   readonly code?: string | undefined
-  /** Started at least so long ago, in ms. */
+  /** Started at least this long ago, in ms. */
   readonly olderThanMs?: number | undefined
 }
 
-/** A page of them. */
+/** A page of sagas. */
 export interface SagaListOptions extends SagaFilter {
   /** @default 'oldest' first */
   readonly order?: 'oldest' | 'newest' | undefined
@@ -45,21 +45,21 @@ export interface SagaLine {
   readonly id: string
   readonly version: number
   readonly status: SagaStatus
-  /** Why it turned back, or the step that it is stuck on and why. */
+  /** Why its compensation started, or the stuck step and its failure. */
   readonly failure: SagaFailure | null
-  /** The steps that are open. */
+  /** The open steps. */
   readonly waitingOn: readonly string[]
   readonly owner: string | null
   /** Epoch ms, server time. */
   readonly startedAt: number
   readonly changedAt: number
-  /** How often it has become stuck: an action that says so applies to this failure only. */
+  /** Number of times it has become stuck: an action that names it applies to this failure only. */
   readonly timesStuck: number
   /** Number of operators' actions that no instance has applied yet. */
   readonly pendingActions: number
 }
 
-/** A page of a list; `next` is there when more may follow. */
+/** A page of a list; `next` is present when more may follow. */
 export interface SagaPage {
   readonly sagas: readonly SagaLine[]
   readonly next: string | null
@@ -82,7 +82,7 @@ const LIST_NAMES = optionNames<SagaListOptions>({
 const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'] as const
 const MAX_PAGE = 1_000
 
-/** Where sagas are. */
+/** Location of the sagas. */
 export interface SagaTable {
   readonly sql: SqlClient
   readonly query: ReturnType<typeof ownQuery>
@@ -116,8 +116,8 @@ export function checkFilter(path: string, filter: SagaFilter): void {
 }
 
 /**
- * By the time of their start. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index.
- * @param among no other saga fits
+ * By start time. Reads at most `limit` matching sagas; ended ones are found by name or id, not by an index.
+ * @param among no other saga matches
  */
 export async function listSagas(
   { sql, query, table, failure }: SagaTable,
@@ -130,7 +130,7 @@ export async function listSagas(
   const { order = 'oldest' } = options
   if (order !== 'oldest' && order !== 'newest') throw invalidOption('sagas.list.order', order, "'oldest' or 'newest'")
   const way = order === 'newest' ? 'DESC' : 'ASC'
-  // Reads the JSON of the page's rows only, not of all rows that are sorted for it.
+  // Reads the JSON of the page's rows only, instead of that of all sorted rows.
   const by = `created_at ${way}, name ${way}, id ${way}`
   const { where, parameters } = condition(options, failure, among)
   const { rows } = await query<Row>(
@@ -181,7 +181,7 @@ function condition(
   return { where: conditions.join(' AND '), parameters }
 }
 
-/** How many sagas are open, each counted up to 100 000. */
+/** Numbers of open sagas, each counted up to 100,000. */
 export interface SagaCounts {
   readonly running: number
   readonly compensating: number

@@ -1,12 +1,12 @@
-/** The picture of all services as a Mermaid flowchart. @see https://mermaid.js.org/syntax/flowchart.html */
+/** All services as a Mermaid flowchart. @see https://mermaid.js.org/syntax/flowchart.html */
 
 import type { SystemTopology } from 'concordat/operator'
 import type { SystemSaga, SystemService, SystemStep } from '../engine-types.ts'
 import { pipelineMermaid } from './pipelines.ts'
 
 /**
- * Services, channels and what flows between them, with a box for each saga and its steps. Without the channels of dead
- * letters, retries and replies.
+ * Services, channels and the messages between them, with a box for each saga and its steps. Omits the channels of dead letters,
+ * retries and replies.
  */
 export function systemMermaid({ services, channels }: SystemTopology): string {
   const shown = channels.filter(({ role }) => role === 'channel')
@@ -58,7 +58,7 @@ function sagaLines(
   ]
 }
 
-/** The point of no return has a double edge; what only waits is round, what chooses a diamond, what is made for each item a stack. */
+/** The pivot has a double edge; a step that only waits is round, a choice a diamond, a step per item a stack. */
 function shapeOf({ name, waits, pivot, chooses, kind }: SystemStep): string {
   const text = `"${escaped(name)}"`
   if (pivot) return `[[${text}]]`
@@ -71,14 +71,20 @@ const EACH = 'each'
 
 type Edge = readonly [from: number, to: number]
 
-/** From each step to those that begin when it is done; steps of one group begin together, and one of several branches is made. */
+/**
+ * Arrows from each step to those that begin when it is done; the steps of a group begin together, and one branch of a choice
+ * runs.
+ */
 function orderOf(steps: readonly SystemStep[]): readonly Edge[] {
   const edges: Edge[] = []
   flow(steps, 0, steps.length, 0, [], edges)
   return edges
 }
 
-/** Draws the steps from `begin` to `end`, which are `depth` choices deep. @returns those after which it goes on */
+/**
+ * Draws the steps from `begin` to `end`, which are nested in `depth` choices. @returns the last ones, after which the flow
+ * continues
+ */
 function flow(
   steps: readonly SystemStep[],
   begin: number,
@@ -102,7 +108,7 @@ function flow(
   return exits
 }
 
-/** The end of what is drawn together with step `n`: its group, or all branches of the choice that it is in. */
+/** The end of the part drawn together with step `n`: its group, or all branches of its choice. */
 function stageEnd(steps: readonly SystemStep[], n: number, end: number, depth: number): number {
   const { choices, group } = steps[n] as SystemStep
   const of = choices[depth]?.of

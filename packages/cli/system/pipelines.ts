@@ -54,13 +54,15 @@ export function pipelineMermaid(
   ]
 }
 
-/** Where an arrow begins. */
+/** Start of an arrow. */
 interface Exit {
   readonly from: string | undefined
   readonly label: string
 }
 
-/** @returns where what is behind goes on */
+/**
+ * @returns where the flow continues
+ */
 function drawStages(drawing: Drawing, stages: readonly PipelineStage[], before: readonly Exit[]): readonly Exit[] {
   let exits = before
   for (const stage of stages) {

@@ -1,11 +1,11 @@
-/** The picture of all services as text, for a terminal. */
+/** All services as text, for a terminal. */
 import { SECOND } from 'concordat/core'
 import type { SystemTopology } from 'concordat/operator'
 import type { SystemChannel, SystemSaga, SystemService, SystemStep } from '../engine-types.ts'
 import { table } from '../text-table.ts'
 import { pipelineLines } from './pipelines.ts'
 
-/** Services with their bindings, sagas and roles, then all channels with who uses them. */
+/** Services with their bindings, sagas and roles, then all channels with their users. */
 export function systemText({ services, channels }: SystemTopology): string {
   const rows = channels.map((channel) => [
     channel.name,
@@ -61,7 +61,7 @@ function sagaLines({ name, version, deadlineMs, steps }: SystemSaga): readonly s
   ]
 }
 
-/** Steps that are open together have one number. */
+/** Steps that run together have the same number. */
 function placeOf(steps: readonly SystemStep[], n: number): string {
   const places = steps.slice(0, n + 1).filter(({ group }, at) => group === null || steps[at - 1]?.group !== group)
   return String(places.length)
