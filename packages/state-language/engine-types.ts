@@ -1,4 +1,4 @@
-/** Types of the engine that no subpath names: read off the script of a saga. */
+/** Types of the engine without a public name, derived from the script of a saga. */
 import type { scriptedSaga } from 'concordat/extension'
 
 type Next = Parameters<typeof scriptedSaga>[0]['next']

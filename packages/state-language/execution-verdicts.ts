@@ -1,4 +1,4 @@
-/** How the verdicts of states and machines are decided. Pure. */
+/** Decides the verdicts of states and machines. Pure. */
 import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { TaskState, Verdict } from './machine-types.ts'
 
@@ -6,19 +6,19 @@ import type { TaskState, Verdict } from './machine-types.ts'
 export interface Execution {
   /** Name in the timeline: `ReduceBalance`, `Notify-loop-2`, `ReduceBalance.1` after an operator's retry. */
   readonly row: string
-  /** `ReduceBalance`, `Notify-loop-2`: the same when it is tried again. */
+  /** `ReduceBalance`, `Notify-loop-2`: unchanged when it is tried again. */
   readonly name: string
   readonly state: TaskState
   verdict: Verdict | undefined
   /** True if it was repeated: it no longer counts. */
   isSuperseded: boolean
-  /** Execution that undid it. */
+  /** Execution that compensated it. */
   compensation: Execution | undefined
 }
 
 /**
- * The verdict of one execution; `undefined`: it matched nothing, and there is no exception.
- * @param inDoubt an earlier call of it may have taken effect: then nothing that the last one says makes it `FA`
+ * The verdict of one execution; `undefined`: no rule matched, and there is no exception.
+ * @param inDoubt an earlier call of it may have taken effect: then the result of the last call cannot make it `FA`
  */
 export function verdictOf(
   state: TaskState,
@@ -49,7 +49,9 @@ export function verdictOfCall(
   return thrown.unsent === true ? 'FA' : 'UN'
 }
 
-/** After an exception there is no result, and what is asked of it says nothing. @throws TypeError when the values do not fit */
+/**
+ * After an exception there is no result, so rules about the result do not apply. @throws TypeError when the values do not fit
+ */
 function matches(holds: ((root: unknown) => unknown) | undefined, value: unknown, thrown: Thrown | undefined): boolean {
   try {
     return holds?.(value ?? null) === true
@@ -59,7 +61,7 @@ function matches(holds: ((root: unknown) => unknown) | undefined, value: unknown
   }
 }
 
-/** Verdict of a run without an earlier decision. @param isSpecial it comes from a Fail state, or an exception ended it */
+/** Verdict of a run without an earlier decision. @param isSpecial it ended in a Fail state or by an exception */
 export function machineVerdict(
   executions: readonly Execution[],
   thrown: Thrown | undefined,
@@ -84,14 +86,16 @@ function verdictOfAll(counted: readonly Execution[], thrown: Thrown | undefined)
   return updated || networkFailure(thrown) === 'read timeout' ? 'UN' : 'FA'
 }
 
-/** @param left how many are not compensated yet */
+/**
+ * @param left number of executions that are not compensated yet
+ */
 export function compensationVerdict(compensations: readonly Execution[], left: number): Verdict {
   const isEvery = (verdict: Verdict): boolean => compensations.every((each) => each.verdict === verdict)
   if (left === 0) return isEvery('SU') ? 'SU' : 'UN'
   return isEvery('FA') ? 'FA' : 'UN'
 }
 
-/** Executions that have to be undone, in the order in which they were made. */
+/** Executions to compensate, in the order in which they were made. */
 export function toBeCompensated(executions: readonly Execution[]): readonly Execution[] {
   return executions.filter(({ isSuperseded, state, verdict, compensation }) => {
     const isUndoable = state.type === 'SubStateMachine' || (state.type === 'ServiceTask' && !state.isForCompensation)

@@ -1,4 +1,4 @@
-/** Operators and methods of expressions on JSON values. Never calls anything of a value's own. */
+/** Operators and methods of expressions on JSON values. Never calls a method of the value itself. */
 
 type Operator = (left: unknown, right: unknown) => unknown
 
@@ -21,7 +21,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
 
 type Method = (on: unknown, given: readonly unknown[]) => unknown
 
-/** By name: what may be called on a value, and with how many values. */
+/** By name: methods that may be called on a value, and their number of arguments. */
 export const METHODS: Readonly<Record<string, { readonly takes: number; readonly run: Method }>> = {
   size: { takes: 0, run: (on) => sizeOf(on) },
   length: { takes: 0, run: (on) => sizeOf(on) },
@@ -43,9 +43,9 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 }
 
 /**
- * A member by its name or index; `null` when there is none.
- * @param named what it is called in the message, for a key that is a value may be a secret
- * @throws TypeError for a member of nothing
+ * A member by its name or index; `null` without it.
+ * @param named name for the message, for a key that is a value may be a secret
+ * @throws TypeError for a member of `null`
  */
 export function member(on: unknown, key: unknown, named: string = 'member'): unknown {
   if (on === null || on === undefined) throw new TypeError(`there is no ${named} of null`)
@@ -54,7 +54,9 @@ export function member(on: unknown, key: unknown, named: string = 'member'): unk
   return isRecord(on) && Object.hasOwn(on, name) ? (on[name] ?? null) : null
 }
 
-/** @throws TypeError: a condition is true or false, as in the original */
+/**
+ * @throws TypeError: a condition must be true or false, as in Seata
+ */
 export function truth(operator: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value
   throw new TypeError(`"${operator}" takes true or false, got ${kindOf(value)}`)
@@ -91,7 +93,7 @@ function canonicalJson(value: unknown): string {
   return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field)}`).join(',')}}`
 }
 
-/** Renders an object to the same text whatever the order of its members: the database changes that order. */
+/** Renders an object to the same text in any order of its members, since the database changes that order. */
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : canonicalJson(value)
 }

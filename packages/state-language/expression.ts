@@ -6,10 +6,12 @@
 import { isRecord, METHODS, member, OPERATORS, truth } from './expression-operators.ts'
 import { type Token, tokensOf } from './tokens.ts'
 
-/** Reads a value out of the root. Pure. @throws TypeError when the values do not fit */
+/** Evaluates an expression on the root. Pure. @throws TypeError when the values do not fit */
 export type Expression = (root: unknown) => unknown
 
-/** @throws SyntaxError naming what the subset does not have, and where */
+/**
+ * @throws SyntaxError naming the unsupported part and its position
+ */
 export function parseExpression(source: string): Expression {
   const tokens = tokensOf(source)
   if (tokens.length > MOST_TOKENS) throw new SyntaxError(`more than ${MOST_TOKENS} words: split the expression`)
@@ -21,7 +23,7 @@ export function parseExpression(source: string): Expression {
 const MOST_TOKENS = 1_000
 const MOST_LEVELS = 50
 
-/** From the loosest to the tightest. */
+/** Operators from the lowest to the highest precedence. */
 const LEVELS: readonly (readonly string[])[] = [
   ['||'],
   ['&&'],
@@ -54,7 +56,9 @@ class Parser {
     return this.#deeper(() => this.#openChoice())
   }
 
-  /** @throws SyntaxError: an expression within an expression, too often */
+  /**
+   * @throws SyntaxError for expressions that are nested too deeply
+   */
   #deeper(read: () => Expression): Expression {
     if (++this.#levels > MOST_LEVELS) throw new SyntaxError(`nested deeper than ${MOST_LEVELS} levels`)
     const expression = read()
@@ -213,7 +217,7 @@ function joined(sign: string, left: Expression, right: Expression): Expression {
   return (root) => run(left(root), right(root))
 }
 
-/** A value of a machine: expressions where a text begins with `$`, in lists and objects, too. */
+/** A value of a machine: texts that begin with `$` are expressions, also in lists and objects. */
 export type Template = (root: unknown, sequence: () => string) => unknown
 
 const SPEL = /^\$\.(.+)$/s

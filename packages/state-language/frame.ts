@@ -4,17 +4,17 @@ import { compensationVerdict, type Execution, machineVerdict } from './execution
 import { engineError, type Thrown } from './java-exceptions.ts'
 import type { StateMachine, TaskState, Verdict } from './machine-types.ts'
 
-/** A loop that a run has come to. What a forward makes again of it is the same visit. */
+/** A visit of a loop by a run. The parts that a forward repeats belong to the same visit. */
 export interface LoopVisit {
   readonly state: TaskState
 }
 
-/** An execution of a sub-machine has a frame of its own. */
+/** An execution of a sub-machine has its own frame. */
 export interface FramedExecution extends Execution {
   readonly frame: Frame | undefined
-  /** The row under whose key it is called: its own, or that of the first execution that it is made again for. */
+  /** The row whose key its call uses: its own, or that of the first execution that it repeats. */
   readonly keyRow: string
-  /** The loop that it is an item of. */
+  /** The loop whose item it is. */
   readonly visit: LoopVisit | undefined
 }
 
@@ -24,7 +24,7 @@ type Begun = Pick<FramedExecution, 'row' | 'name' | 'state'> &
 
 export class Frame {
   readonly machine: StateMachine
-  /** Before the names of its rows. */
+  /** Prefix of the names of its rows. */
   readonly prefix: string
   context: Record<string, unknown>
   readonly executions: FramedExecution[] = []
@@ -38,14 +38,14 @@ export class Frame {
   raised: Thrown | undefined
   isFailEnd = false
   isForward = false
-  /** The last exception that no verdict has swallowed. */
+  /** The last exception that no verdict has cleared. */
   exception: Thrown | undefined
-  /** Compensations of the present round, and how many are still to be made. */
+  /** Compensations of the present round, and the number not made yet. */
   undoing: Execution[] = []
   left = 0
-  /** The loop that the engine could not finish: a forward makes its rest. */
+  /** The loop that the engine could not finish: a forward makes the remaining items. */
   openLoop: LoopVisit | undefined
-  /** How often each loop was gone through. */
+  /** Number of visits of each loop. */
   readonly #passes = new Map<string, number>()
 
   constructor(machine: StateMachine, prefix: string, context: Readonly<Record<string, unknown>>) {
@@ -78,14 +78,14 @@ export class Frame {
     if (this.compensation !== undefined && this.isForward && this.verdict === 'SU') this.compensation = 'FA'
   }
 
-  /** An exception ends it that nothing catches. */
+  /** An uncaught exception ends it. */
   fail(thrown: Thrown): void {
     if (this.verdict === undefined) this.verdict = machineVerdict(this.executions, thrown, true)
     else this.compensation = 'UN'
     this.thrown = thrown
   }
 
-  /** The engine cannot go on with it. */
+  /** The engine cannot continue it. */
   raise(code: string, message: string): Thrown {
     const thrown = engineError(code, `${this.machine.name}: ${message}`)
     this.fail(thrown)
@@ -93,7 +93,7 @@ export class Frame {
     return thrown
   }
 
-  /** Verdict for a machine that calls this one. @param isForward of the caller */
+  /** Verdict for a machine that calls this one. @param isForward of the calling machine */
   verdictForCaller(isForward: boolean): Verdict {
     const { verdict = 'UN', compensation } = this
     if (isForward && verdict === 'SU') return 'SU'

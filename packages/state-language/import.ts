@@ -46,7 +46,7 @@ export interface StateMachineOptions {
   readonly timeoutMs?: number | undefined
 }
 
-/** A machine as a saga: its input are the initial variables, its result `outcome` is the outcome of the machine. */
+/** A machine as a saga: its input is the initial variables, its result `outcome` is the outcome of the machine. */
 export type StateMachineSaga = Saga<
   Readonly<Record<string, unknown>>,
   Readonly<Record<string, unknown>>,

@@ -1,7 +1,6 @@
 /**
- * Runs a machine by replaying what its saga has done so far, up to what is not done yet. Pure: the same steps lead to the
- * same answer, so a process that dies anywhere leaves nothing that another one does not find out. The rules are those of
- * Seata's engine as it runs.
+ * Runs a machine by replaying its saga's results up to the first missing one. Pure: the same steps give the same answer, so a
+ * process may die anywhere and another one continues. The rules are those of Seata's engine as it runs.
  */
 
 import { toBeCompensated, verdictOf } from './execution-verdicts.ts'
@@ -21,7 +20,7 @@ interface Turn {
   readonly context: Readonly<Record<string, unknown>>
   /** The execution that this one repeats. */
   readonly again?: FramedExecution | undefined
-  /** The loop that it is an item of. */
+  /** The loop whose item it is. */
   readonly visit?: FramedExecution['visit']
 }
 
@@ -30,14 +29,16 @@ export class Interpreter {
   readonly #rows: StepResults
   readonly #key: string
 
-  /** @param key of the saga: business keys begin with it */
+  /**
+   * @param key of the saga: business keys begin with it
+   */
   constructor(machines: ReadonlyMap<string, StateMachine>, rows: StepResults, key: string) {
     this.#machines = machines
     this.#rows = rows
     this.#key = key
   }
 
-  /** From a state to an end. @param again the execution that its first state is made again for */
+  /** Runs from a state to an end. @param again the execution that its first state repeats */
   *run(frame: Frame, from: string, again?: FramedExecution): Suspended<void> {
     let next: Next = from
     let retried = again
@@ -45,7 +46,7 @@ export class Interpreter {
     for (let moves = 1; next !== undefined; moves++) {
       if (asked !== this.#rows.asked) moves = 1
       asked = this.#rows.asked
-      // Nothing was called since: what led back here once does so without end.
+      // Nothing was called since the last visit here: this cycle would never end.
       if (moves > 2 * frame.machine.states.size) {
         frame.raise('StateMachineEndless', `"${next}" leads back to itself, and nothing is called on the way`)
         return
@@ -63,7 +64,7 @@ export class Interpreter {
     }
   }
 
-  /** Undoes all that is to be undone, as an operator wants it. */
+  /** Compensates everything that is to be compensated, on an operator's request. */
   *compensate(frame: Frame): Suspended<void> {
     if (frame.compensation === 'SU') return
     Object.assign(frame, { raised: undefined, isForward: false })
@@ -71,8 +72,8 @@ export class Interpreter {
   }
 
   /**
-   * Makes what failed again, and goes on from there; `skips`: leaves it, and goes on behind it.
-   * @returns false when there is nothing that can be gone on from
+   * Repeats the failed execution and continues from there; `skips`: leaves it out and continues after it.
+   * @returns false when there is no execution to continue from
    */
   *forward(frame: Frame, skips: boolean): Suspended<boolean> {
     if (frame.verdict === 'SU' && frame.compensation === undefined) return false
@@ -87,13 +88,15 @@ export class Interpreter {
     if (skips && last.verdict !== 'SU') last.isSuperseded = true
     if (goesOn) yield* this.run(frame, last.state.next as string)
     else yield* this.run(frame, last.state.name, last)
-    // All was undone before it; what was made since is not.
+    // Everything before it was compensated; later executions were not.
     if (before === 'SU' && frame.compensation === 'SU' && frame.verdict !== 'SU' && hasEffects(frame))
       frame.compensation = 'UN'
     return true
   }
 
-  /** @returns where it leads */
+  /**
+   * @returns the next state
+   */
   *#task(frame: Frame, state: TaskState, again: FramedExecution | undefined): Suspended<Next> {
     const items = itemsOf(frame, state)
     if (loops(state) && items.length > 0) return yield* this.#loop(frame, state, items, again)
@@ -128,7 +131,7 @@ export class Interpreter {
     return this.#judged(frame, state, execution, { ...result, inDoubt: result.inDoubt || mayHaveEffect(again) })
   }
 
-  /** A machine as a state: its end is the value, and what the engine cannot do with it an exception. */
+  /** Runs a machine as a state: its end is the value, and an error of the engine an exception. */
   *#sub(
     frame: Frame,
     state: TaskState,
@@ -152,7 +155,7 @@ export class Interpreter {
     return this.#judged(frame, state, execution, { value }, verdict)
   }
 
-  /** The verdict, and where an exception leads. @param known what stands unless a rule says something else */
+  /** The verdict, and the next state after an exception. @param known verdict unless a rule decides otherwise */
   #judged(
     frame: Frame,
     state: TaskState,
@@ -175,13 +178,15 @@ export class Interpreter {
     if (execution !== undefined) execution.verdict = verdict ?? (state.isForUpdate ? 'UN' : 'FA')
     if (verdict === undefined)
       return raised(frame, 'NoMatchedStatus', `no status of "${state.name}" matches its result`)
-    // A verdict that it succeeded swallows its exception.
+    // A verdict of success clears its exception.
     const left = verdict === 'SU' ? undefined : thrown
     if (thrown !== undefined) frame.exception = left
     return { output, verdict, caught, thrown: caught === undefined ? left : undefined }
   }
 
-  /** @returns where it leads when all that were begun have ended */
+  /**
+   * @returns the next state when all started executions have ended
+   */
   *#loop(
     frame: Frame,
     state: LoopState,
@@ -279,17 +284,17 @@ export class Interpreter {
   }
 }
 
-/** An execution that is made again may have taken effect, and nothing has undone it. */
+/** A repeated execution may have taken effect, and nothing has compensated it. */
 function mayHaveEffect(again: FramedExecution | undefined): boolean {
   return again !== undefined && again.verdict !== 'FA' && again.compensation?.verdict !== 'SU'
 }
 
-/** Whether there is anything that a compensation has to undo. */
+/** Whether there is anything to compensate. */
 function hasEffects({ executions }: Frame): boolean {
   return toBeCompensated(executions).some(({ state }) => state.isForUpdate || state.compensateState !== undefined)
 }
 
-/** A sub-machine without a state that undoes it undoes itself. */
+/** A sub-machine without a compensating state compensates itself. */
 function undoingItself({ name, state }: FramedExecution): TaskState {
   const nothing = { input: [], output: [], status: [], retry: [], catches: [], loop: undefined, next: undefined }
   const type = 'CompensateSubMachine'

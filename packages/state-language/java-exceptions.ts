@@ -1,4 +1,4 @@
-/** Errors as machines know them: by the names of Java classes. */
+/** Maps errors to the Java class names that machines use. */
 import { fieldOf, messageOf, readable, toError } from 'concordat/extension'
 
 /** Stored form of a service's error. */
@@ -6,16 +6,16 @@ export interface Thrown {
   /** Names by which it can be caught: its class and its ancestors, `name`, `code`, and those in `exceptions`. */
   readonly names: readonly string[]
   readonly message: string
-  /** The call itself failed to connect, so its request was certainly not sent. Absent: it may have been. */
+  /** The call itself failed to connect, so its request was certainly not sent. Absent: it may have been sent. */
   readonly unsent?: true | undefined
 }
 
-/** Which errors a Java class stands for: those of a class, or with this `code` or `name`. */
+/** The errors that a Java class stands for: those of a class, or with this `code` or `name`. */
 export type ExceptionClass = string | (new (...args: never[]) => Error)
 
-/** Caught as these, any error is. */
+/** These classes catch any error. */
 const ALL: readonly string[] = ['java.lang.Throwable', 'java.lang.Exception', 'java.lang.RuntimeException']
-/** System calls that come before anything is sent. */
+/** System calls that happen before anything is sent. */
 const BEFORE_SENDING: ReadonlySet<unknown> = new Set(['connect', 'getaddrinfo'])
 const MAX_CAUSES = 20
 const MAX_TEXT = 500
@@ -57,9 +57,9 @@ export function thrownBy(thrown: unknown, classes: Readonly<Record<string, Excep
 }
 
 /**
- * True when the error itself, and not one of its causes, says that no connection was made: `connect ECONNREFUSED`, an error of
- * the class or name `ConnectException`. A cause may come from a call that the service made after it had done its work, and
- * `read EHOSTUNREACH` ends a connection on which the request was sent.
+ * True when the error itself, and not one of its causes, shows that no connection was made: `connect ECONNREFUSED`, or an error
+ * of the class or name `ConnectException`. A cause may come from a call that the service made after its own work, and `read
+ * EHOSTUNREACH` ends a connection on which the request was sent.
  */
 function isUnsent(error: unknown, classes: Readonly<Record<string, ExceptionClass>>): boolean {
   if (typeof error !== 'object' || error === null) return false
@@ -101,7 +101,7 @@ function simpleName(javaClass: string): string {
   return javaClass.slice(Math.max(javaClass.lastIndexOf('.'), javaClass.lastIndexOf('$')) + 1)
 }
 
-/** Where in a call the network failed; `undefined`: it did not. */
+/** Phase of a call in which the network failed; `undefined`: it did not fail. */
 export function networkFailure({ names }: Thrown): 'connect' | 'connect timeout' | 'read timeout' | undefined {
   if (names.includes('SocketTimeoutException')) return 'read timeout'
   if (names.includes('ConnectTimeoutException')) return 'connect timeout'

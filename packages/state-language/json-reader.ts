@@ -1,4 +1,4 @@
-/** Reads a JSON object attribute by attribute, and refuses by path what is wrong or not known. */
+/** Reads a JSON object attribute by attribute, and refuses wrong and unknown ones with their path. */
 import { invalidOption } from 'concordat/extension'
 import { isRecord } from './expression-operators.ts'
 
@@ -6,7 +6,9 @@ export class JsonReader {
   readonly path: string
   readonly #object: Readonly<Record<string, unknown>>
 
-  /** @throws TypeError when it is no object, or has an attribute that is not `known` */
+  /**
+   * @throws TypeError when it is no object, or has an attribute that is not in `known`
+   */
   constructor(path: string, value: unknown, known: readonly string[]) {
     if (!isRecord(value)) throw invalidOption(path, value, 'a JSON object')
     this.path = path
@@ -30,7 +32,7 @@ export class JsonReader {
     return this.optionalText(name) ?? this.wrong(name, 'a text')
   }
 
-  /** An empty text is none. @throws TypeError */
+  /** An empty text counts as missing. @throws TypeError */
   optionalText(name: string): string | undefined {
     const value = this.raw(name)
     if (value === undefined || value === '') return undefined
@@ -61,13 +63,15 @@ export class JsonReader {
     )
   }
 
-  /** In the order in which they stand. @throws TypeError */
+  /** In their order in the JSON. @throws TypeError */
   entries(name: string): ReadonlyArray<readonly [string, unknown]> {
     const value = this.raw(name) ?? {}
     return isRecord(value) ? Object.entries(value) : this.wrong(name, 'an object')
   }
 
-  /** @throws SyntaxError with the path before what `parse` throws */
+  /**
+   * @throws SyntaxError of `parse`, with the path before its message
+   */
   parsed<T>(name: string, parse: () => T): T {
     try {
       return parse()

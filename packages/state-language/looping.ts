@@ -1,4 +1,4 @@
-/** A loop: the executions of one state, some at a time. */
+/** A loop: the executions of one state for the items of a list, a limited number at a time. */
 
 import type { Frame, FramedExecution, LoopVisit } from './frame.ts'
 import type { Loop, TaskState } from './machine-types.ts'
@@ -7,22 +7,24 @@ import { messageOf } from './task-execution.ts'
 
 /** Callbacks of a loop. */
 export interface Turns<Result> {
-  /** The indexes that are to be made, in their order. */
+  /** Indexes of the items to execute, in order. */
   readonly indexes: readonly number[]
-  /** How many of them, the first ones, are begun without being asked about: an earlier replay has begun them. */
+  /** Number of first items that start without a call of `mayBegin`, since an earlier replay has started them. */
   readonly begun: number
   readonly parallel: number
-  /** Begins one. */
+  /** Executes an item. */
   make(index: number): Suspended<Result>
-  /** False: no more are begun. Asked before each new one, when all is heard that those before have come to. */
+  /**
+   * False: no more items start. Called before each new item, after all available results of the earlier ones were processed.
+   */
   mayBegin(): boolean
   /** An item has ended. */
   ended(index: number, result: Result): void
 }
 
 /**
- * Makes them all, or as many as may be begun. Whether a new one may begin is asked only when none of those at work has
- * anything more to say: so the answer does not depend on which of them a replay hears first.
+ * Executes all items, or as many as may start. Asks whether a new one may start only when no running item has another result,
+ * so the answer does not depend on the order in which a replay sees the results.
  */
 export function* inTurns<Result>(turns: Turns<Result>): Suspended<void> {
   const waiting = [...turns.indexes]
@@ -46,7 +48,7 @@ export function* inTurns<Result>(turns: Turns<Result>): Suspended<void> {
   }
 }
 
-/** Hears each of those at work. False: none has ended. */
+/** Advances each running item. False: none has ended. */
 function haveEnded<Result>(turns: Turns<Result>, active: Map<number, Suspended<Result>>): boolean {
   const before = active.size
   for (const [index, one] of active) {
@@ -64,23 +66,25 @@ export function loops(state: TaskState): state is LoopState {
   return state.loop !== undefined
 }
 
-/** A pass over the items of a loop: all of them or, when a forward repeats the loop, those that are not done. */
+/** A pass over the items of a loop: all of them or, when a forward repeats the loop, the unfinished ones. */
 export class LoopPass {
   readonly state: LoopState
   readonly visit: LoopVisit
-  /** Items to execute: repeated ones first, then those not begun. */
+  /** Items to execute: repeated ones first, then those not started. */
   readonly indexes: readonly number[]
   readonly #frame: Frame
   readonly #items: readonly unknown[]
   /** Executions of the items in an earlier pass. */
   readonly #former = new Map<number, FramedExecution>()
-  /** Behind the names of rows, so that the replay of an earlier pass never takes a row of this one for its own. */
+  /** Suffix of row names, so that the replay of an earlier pass never uses a row of this one. */
   readonly #suffix: string
   #done: number
   #active = 0
   #hasFailed = false
 
-  /** @param again the visit that is gone on with */
+  /**
+   * @param again the visit that is continued
+   */
   constructor(frame: Frame, state: LoopState, items: readonly unknown[], again: LoopVisit | undefined) {
     this.#frame = frame
     this.state = state
@@ -100,7 +104,7 @@ export class LoopPass {
     this.#tell()
   }
 
-  /** How many of `indexes` an earlier replay has begun, or are made again. They are begun in their order. */
+  /** Number of `indexes` that an earlier replay has started, or that are repeated. They start in their order. */
   begun(rows: StepResults): number {
     const { prefix } = this.#frame
     const last = this.indexes.findLastIndex(
@@ -120,13 +124,13 @@ export class LoopPass {
     }
   }
 
-  /** An item begins. */
+  /** An item starts. */
   begins(): void {
     this.#active++
     this.#tell()
   }
 
-  /** An item has ended. @param isDone it counts as completed @param hasFailed no more are begun */
+  /** An item has ended. @param isDone it counts as completed @param hasFailed no more items start */
   ends(isDone: boolean, hasFailed: boolean): void {
     this.#active--
     if (isDone) this.#done++
@@ -134,7 +138,7 @@ export class LoopPass {
     this.#tell()
   }
 
-  /** No more are begun: one has failed, or the condition of the loop holds. */
+  /** No more items start: one has failed, or the condition of the loop holds. */
   isOver(): boolean {
     if (this.#hasFailed || this.#done >= this.#items.length) return true
     try {
@@ -145,7 +149,7 @@ export class LoopPass {
     }
   }
 
-  /** The variables of the condition. They say the same at the end of each replay. */
+  /** Variables of the condition. They have the same values at the end of each replay. */
   #tell(): void {
     Object.assign(this.#frame.context, {
       nrOfInstances: this.#items.length,
@@ -163,7 +167,7 @@ export class LoopPass {
   }
 }
 
-/** The collection of a loop; a state whose collection is none, or empty, is made once. */
+/** The collection of a loop; a state with a missing or empty collection is executed once. */
 export function itemsOf(frame: Frame, { loop }: TaskState): readonly unknown[] {
   try {
     const items = loop?.collection(frame.context, () => '')
@@ -173,7 +177,7 @@ export function itemsOf(frame: Frame, { loop }: TaskState): readonly unknown[] {
   }
 }
 
-/** Context of the execution, with its item if it was one of a loop. */
+/** Context of the execution, with its item if it belongs to a loop. */
 export function contextOf(frame: Frame, { name, state, visit }: FramedExecution): Readonly<Record<string, unknown>> {
   if (visit === undefined || !loops(state)) return frame.context
   const index = indexIn(state, name)

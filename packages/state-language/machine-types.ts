@@ -1,7 +1,7 @@
-/** A machine of the state language, checked and with its expressions parsed. */
+/** A machine of the state language, validated and with its expressions parsed. */
 import type { Expression, Template } from './expression.ts'
 
-/** Succeeded, failed with certainly no effect, unknown: maybe with one. */
+/** `SU`: succeeded. `FA`: failed, certainly without an effect. `UN`: failed, perhaps with one. */
 export type Verdict = 'SU' | 'FA' | 'UN'
 
 export interface StateMachine {
@@ -16,19 +16,19 @@ interface Named {
   readonly name: string
 }
 
-/** A state that does something: a service, a script, another machine, or the compensation of one. */
+/** A state that calls something: a service, a script, another machine, or the compensation of one. */
 export interface TaskState extends Named {
   readonly type: 'ServiceTask' | 'ScriptTask' | 'SubStateMachine' | 'CompensateSubMachine'
   readonly next: string | undefined
-  /** The state that undoes it; `null`: it undoes itself, of a sub-machine that names none. */
+  /** The compensating state; `null`: a sub-machine without one, which compensates itself. */
   readonly compensateState: string | null | undefined
   readonly isForCompensation: boolean
   readonly isForUpdate: boolean
-  /** Its result is not looked at. */
+  /** Its result is ignored. */
   readonly isAsync: boolean
-  /** `<ServiceName>.<ServiceMethod>`, or the name of the state whose script was registered; `''` of machines. */
+  /** `<ServiceName>.<ServiceMethod>`, or the name of the state whose script was registered; `''` for machines. */
   readonly calls: string
-  /** The machine that it is; `''` of others. */
+  /** The machine that it runs; `''` for others. */
   readonly machine: string
   readonly input: readonly Template[]
   readonly output: ReadonlyArray<readonly [name: string, value: Template]>
@@ -38,12 +38,12 @@ export interface TaskState extends Named {
   readonly loop: Loop | undefined
 }
 
-/** The first that holds gives the verdict. */
+/** The first matching rule gives the verdict. */
 export interface StatusRule {
   readonly verdict: Verdict
   /** Condition on the result. */
   readonly holds?: Expression | undefined
-  /** That the exception is one of this class. */
+  /** True for an exception of this class. */
   readonly exception?: string | undefined
 }
 
@@ -51,7 +51,7 @@ export interface RetryRule {
   /** `undefined`: exceptions of the network. */
   readonly exceptions: readonly string[] | undefined
   readonly intervalMs: number
-  /** How often it is called again. */
+  /** Number of further calls. */
   readonly maxAttempts: number
   readonly backoffRate: number
 }
@@ -90,7 +90,7 @@ export function isTask(state: State | undefined): state is TaskState {
   return state !== undefined && 'isForUpdate' in state
 }
 
-/** Where a state can lead. */
+/** Possible next states of a state. */
 export function nextOf(state: State): readonly string[] {
   if (state.type === 'Choice') {
     const chosen = state.choices.map(({ next }) => next)

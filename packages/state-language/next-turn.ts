@@ -51,7 +51,7 @@ export function nextTurn(
   return step.done === true ? endOf(frame, step.value) : { grow: rows.wanted }
 }
 
-/** Runs the machine, then the actions ordered by operators, one after the other. @returns the step for the next order */
+/** Runs the machine, then the actions of operators, one after the other. @returns the step for the next action */
 function* play(interpreter: Interpreter, frame: Frame, rows: StepResults): Suspended<string> {
   yield* interpreter.run(frame, frame.machine.startState)
   for (let n = 1; ; n++) {

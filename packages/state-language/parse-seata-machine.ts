@@ -1,4 +1,4 @@
-/** From the JSON of a machine to what the interpreter runs. What is not taken over is refused here, by path. */
+/** Converts the JSON of a machine for the interpreter. Refuses unsupported parts with their path. */
 import { parseExpression, parseTemplate } from './expression.ts'
 import { JsonReader } from './json-reader.ts'
 import {
@@ -51,7 +51,9 @@ const COMPLETE = '[nrOfInstances] == [nrOfCompletedInstances]'
 const VERDICTS: readonly string[] = ['SU', 'FA', 'UN']
 const EXCEPTION = /^\$Exception(?:\{(.+)\}|\.(.+))$/s
 
-/** @throws TypeError / RangeError with the path of what is wrong, and what to do */
+/**
+ * @throws TypeError / RangeError with the path of the error and a remedy
+ */
 export function parseMachine(path: string, json: unknown): StateMachine {
   if (typeof json === 'object' && json !== null && 'nodes' in json) {
     throw new TypeError(`${path}.nodes: this is a file of the designer. Export the state machine's JSON from it.`)
@@ -83,7 +85,7 @@ const PARSERS: Readonly<Record<string, (path: string, name: string, json: unknow
   },
   ScriptTask: (path, name, json) => {
     const reading = new JsonReader(path, json, [...TASK, 'ScriptType', 'ScriptContent'])
-    // Never kept by the original, and never for update.
+    // Seata never keeps it, and it is never for update.
     return { ...task(reading, name, 'ScriptTask'), calls: name, isForUpdate: false }
   },
   SubStateMachine: (path, name, json) => {
@@ -148,7 +150,7 @@ function statusRule(reading: JsonReader, matcher: string, verdict: unknown): Sta
   return { verdict: verdict as Verdict, holds: reading.parsed(name, () => condition(matcher)) }
 }
 
-/** Choices and verdicts are conditions also without `$.` before them. */
+/** Conditions of choices and verdicts need no `$.` before them. */
 function condition(source: string): ReturnType<typeof parseExpression> {
   if (!source.startsWith('$')) return parseExpression(source)
   if (source.startsWith('$.')) return parseExpression(source.slice(2))
@@ -188,7 +190,7 @@ function loopOf(path: string, json: unknown): Loop {
   }
 }
 
-/** A state with a compensation is for update, and what it names is for compensation. */
+/** A state with a compensation is for update, and the compensating state is for compensation. */
 function withMarks(states: ReadonlyMap<string, State>): ReadonlyMap<string, State> {
   const undoing = new Set([...states.values()].flatMap((state) => (isTask(state) ? [state.compensateState] : [])))
   return new Map(

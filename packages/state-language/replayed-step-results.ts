@@ -1,4 +1,4 @@
-/** The steps of a saga as a run of a machine sees them: what was done, and what is to be done next. */
+/** The steps of a saga, as a run of a machine sees them: the existing results, and the requested rows. */
 
 import type { GrownStep, StepState } from './engine-types.ts'
 import type { Thrown } from './java-exceptions.ts'
@@ -12,13 +12,13 @@ export interface TaskResult {
 /** Suspends a run until awaited rows are done. */
 export type Suspended<T> = Generator<void, T, void>
 
-/** The saga's own rows and branches, and what is written beside the row of a task. */
+/** The saga's own rows and branches, and the data written beside the row of a task. */
 const RESERVED = /^(?:machine|outcome|task|pause|recovery(?: \d+)?)$| (?:retry|pause) \d+$/
 
 export class StepResults {
   readonly #known: ReadonlyMap<string, StepState>
   readonly #names = new Set<string>()
-  /** The names of what was begun, also of what has rows only for its parts: `Pay` of `Pay/Reserve`, `A` of `A retry 1`. */
+  /** Names of started rows, including names of which only parts have rows: `Pay` of `Pay/Reserve`, `A` of `A retry 1`. */
   readonly #begun = new Set<string>()
   #asked = 0
   /** Requested rows that do not exist yet. */
@@ -29,12 +29,12 @@ export class StepResults {
     for (const { step } of steps) for (const name of namesWithin(step)) this.#begun.add(name)
   }
 
-  /** How many rows were asked for so far. */
+  /** Number of rows requested so far. */
   get asked(): number {
     return this.#asked
   }
 
-  /** A name that no other row has, and none of the saga's own; the same in each replay. */
+  /** A name that no other row has, and no part of the saga; the same in each replay. */
   unique(name: string): string {
     let unique = name
     for (let n = 1; this.#names.has(unique) || RESERVED.test(unique); n++) unique = `${name}.${n}`
@@ -56,19 +56,19 @@ export class StepResults {
     return this.#known.get(step)?.doubt === true
   }
 
-  /** Something of this name was begun. */
+  /** A row with this name was started. */
   isBegun(name: string): boolean {
     return this.#begun.has(name)
   }
 
-  /** An operator's n-th order. */
+  /** The n-th action of an operator. */
   order(step: string): unknown {
     const row = this.#known.get(step)
     return row !== undefined && row.status === 'invoked' ? row.result : undefined
   }
 }
 
-/** The name, and what is before each slash and blank of it. */
+/** The name, and its prefixes before each slash and space. */
 function* namesWithin(name: string): Generator<string, void> {
   yield name
   for (let at = 0; at < name.length; at++) if (name[at] === '/' || name[at] === ' ') yield name.slice(0, at)

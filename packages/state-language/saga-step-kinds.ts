@@ -33,7 +33,7 @@ const SPARE_MS = 30_000
 /** The call is tried again by the machine's own rules, or ends its attempt. */
 const ONCE = { maxAttempts: 1, backoff: { initialMs: 1, factor: 1, maxMs: 1, jitter: 0 } } as const
 
-/** Facts of a step that calls nothing. */
+/** Properties of a step that calls nothing. */
 const WAITING_STEP = {
   remote: false,
   transactional: true,
@@ -64,7 +64,7 @@ const COMMON = {
   }),
 } satisfies Partial<StepKind<MachineDefinition>>
 
-/** The first step: what the machine is started with. */
+/** The first step: it contains the initial variables. */
 export const MACHINE: StepKind<MachineDefinition> = {
   name: 'machine',
   ...COMMON,
@@ -75,7 +75,7 @@ export const MACHINE: StepKind<MachineDefinition> = {
   },
 }
 
-/** A call of a service or a script. What it throws is what it came to: the machine decides what follows. */
+/** A call of a service or a script. An error is its result: the machine decides how to continue. */
 export const TASK: StepKind<MachineDefinition> = {
   name: 'task',
   ...COMMON,
@@ -101,7 +101,7 @@ export const TASK: StepKind<MachineDefinition> = {
   unstorable: ({ parts }, error) => ({ thrown: thrownBy(error, parts.exceptions) }),
 }
 
-/** Between two calls of a task. */
+/** The pause between two calls of a task. */
 export const PAUSE: StepKind<MachineDefinition> = {
   name: 'pause',
   ...COMMON,
@@ -109,7 +109,7 @@ export const PAUSE: StepKind<MachineDefinition> = {
   prepare: ({ name: step, payload }) => ({ type: 'armed', step, ms: (payload as { readonly ms: number }).ms }),
 }
 
-/** A machine's outcome, and later orders of operators. Calls nothing. */
+/** A machine's outcome, and later actions of operators. Calls nothing. */
 export const VERDICT: StepKind<MachineDefinition> = {
   name: 'verdict',
   ...COMMON,

@@ -1,12 +1,12 @@
-/** How long a service may take. */
+/** Time limit of a service call. */
 
-/** Error of a service that takes too long: a read timeout. */
+/** Error of a service that exceeds the time limit: a read timeout. */
 export class ServiceTimeout extends Error {
   override readonly name = 'SocketTimeoutException'
 }
 
 export interface CallLimit {
-  /** Rejects when the time is up. */
+  /** Rejects at the end of the time limit. */
   readonly passed: Promise<never>
   cancel(): void
 }

@@ -6,26 +6,28 @@ import { isA, networkFailure, type Thrown } from './java-exceptions.ts'
 import type { RetryRule, TaskState } from './machine-types.ts'
 import type { StepResults, Suspended, TaskResult } from './replayed-step-results.ts'
 
-/** The branches of the saga that a machine is. */
+/** The branches that a machine adds to the saga. */
 export const BRANCHES = { task: 'task', pause: 'pause', recovery: 'recovery', outcome: 'outcome' } as const
 
 /** Payload of a task's row. */
 export interface TaskPayload {
-  /** Which function. */
+  /** Name of the function. */
   readonly calls: string
-  /** The step under whose key it is called: the same for each retry, and for what undoes it. */
+  /** The step whose key the call uses: the same for each retry, and for its compensation. */
   readonly key: string
   readonly undoes: boolean
   readonly params: readonly unknown[]
 }
 
-/** The values of `Input`, and the business key that one of them is. */
+/** The values of `Input`, including the business key. */
 export interface Parameters {
   readonly values: readonly unknown[]
   readonly sequence: string | undefined
 }
 
-/** @throws what an expression throws */
+/**
+ * @throws the error of an expression
+ */
 export function parametersOf(state: TaskState, root: unknown, sequence: string): Parameters {
   let used: string | undefined
   const next = (): string => (used = sequence)
@@ -33,7 +35,7 @@ export function parametersOf(state: TaskState, root: unknown, sequence: string):
   return { values, sequence: used }
 }
 
-/** The values of `Output`: those that are null are left out. @throws what an expression throws */
+/** The values of `Output`, without null ones. @throws the error of an expression */
 export function outputOf(state: TaskState, value: unknown): Record<string, unknown> {
   if (value === undefined || value === null) return {}
   const never = (): never => {
@@ -49,7 +51,7 @@ export interface CallsResult extends TaskResult {
   readonly inDoubt: boolean
 }
 
-/** Calls it, and again as its rules say. The pauses are rows, too. */
+/** Calls the function, with retries by its rules. The pauses are rows too. */
 export function* called(
   rows: StepResults,
   row: string,
@@ -91,7 +93,9 @@ function ruleFor(rules: readonly RetryRule[], thrown: Thrown): RetryRule | undef
 /** 10,000 years of 365 days: PostgreSQL can still add it to the present time. */
 const MAX_PAUSE_MS = 10_000 * 365 * DAY
 
-/** Pause before the next retry, of which this rule made `made`. It grows linearly, not exponentially, up to `MAX_PAUSE_MS`. */
+/**
+ * Pause before the next retry, after `made` retries of this rule. It grows linearly, not exponentially, up to `MAX_PAUSE_MS`.
+ */
 function pauseMs({ intervalMs, backoffRate }: RetryRule, made: number): number {
   return Math.min(Math.round(made === 0 ? intervalMs : intervalMs * backoffRate * made), MAX_PAUSE_MS)
 }

@@ -1,9 +1,9 @@
-/** The words of an expression. */
+/** Tokens of an expression. */
 
 export interface Token {
   readonly kind: 'number' | 'text' | 'name' | 'sign' | 'end'
   readonly text: string
-  /** Where it begins, from 0. */
+  /** Start position, from 0. */
   readonly at: number
 }
 
@@ -13,7 +13,7 @@ const TEXT = /'(?:[^']|'')*'|"(?:[^"]|"")*"/y
 const NAME = /#?[A-Za-z_$][\w$]*/y
 const SIGN = /==|!=|<=|>=|&&|\|\||\?\.|\?:|[<>!?:()[\].,+\-*/%]/y
 
-/** Words that stand for signs. */
+/** Words that mean the same as a sign. */
 const WORDS: ReadonlyMap<string, string> = new Map([
   ['and', '&&'],
   ['or', '||'],
@@ -26,7 +26,9 @@ const WORDS: ReadonlyMap<string, string> = new Map([
   ['ge', '>='],
 ])
 
-/** @throws SyntaxError for a character that no expression of the subset has */
+/**
+ * @throws SyntaxError for a character that the subset does not have
+ */
 export function tokensOf(source: string): readonly Token[] {
   const tokens: Token[] = []
   let at = 0
@@ -58,7 +60,7 @@ export function tokensOf(source: string): readonly Token[] {
   return [...tokens, { kind: 'end', text: 'the end', at }]
 }
 
-/** A quote within is written twice. */
+/** A quote inside a text is written twice. */
 function unquoted(text: string): string {
   const quote = text.slice(0, 1)
   return text.slice(1, -1).replaceAll(quote + quote, quote)

@@ -1,4 +1,4 @@
-/** Where a run goes on, and how it ends. */
+/** The next state of a run, and its end. */
 
 import { machineVerdict } from './execution-verdicts.ts'
 import type { Frame, FramedExecution } from './frame.ts'
@@ -11,15 +11,15 @@ import { messageOf } from './task-execution.ts'
 export interface Made {
   /** Uncaught exception. */
   readonly thrown?: Thrown | undefined
-  /** Where its exception leads. */
+  /** Next state after its exception. */
   readonly caught?: string | undefined
-  /** The engine cannot go on. */
+  /** The engine cannot continue. */
   readonly raised?: Thrown | undefined
   readonly output: Record<string, unknown>
   readonly verdict: Verdict
 }
 
-/** A state to go to, or nowhere: the machine has ended. */
+/** The next state, or none: the machine has ended. */
 export type Next = string | undefined
 
 export function ended(frame: Frame): undefined {
@@ -51,7 +51,7 @@ export function choose(frame: Frame, { name, choices, otherwise }: ChoiceState):
   return undefined
 }
 
-/** Where a loop leads whose items have all ended. @param compensation of the machine before the loop */
+/** Next state after a loop whose items have all ended. @param compensation of the machine before the loop */
 export function afterLoop(
   frame: Frame,
   { state, visit }: LoopPass,
@@ -60,7 +60,7 @@ export function afterLoop(
 ): Next {
   frame.openLoop = frame.raised && visit
   if (frame.raised !== undefined) {
-    // The items that were at work then have ended only now, maybe with an effect.
+    // The items that ran then have ended only now, perhaps with an effect.
     Object.assign(frame, { verdict: machineVerdict(frame.executions, frame.raised, true), compensation })
     return undefined
   }
@@ -74,7 +74,10 @@ export function afterLoop(
   return undefined
 }
 
-/** The execution to repeat: the last one that went forward and was not undone. `undefined`: there is none, or it must not be repeated. */
+/**
+ * The execution to repeat: the last forward one that was not compensated. `undefined`: there is none, or it must not be
+ * repeated.
+ */
 export function lastForward({ executions }: Frame): FramedExecution | undefined {
   for (const execution of executions.toReversed()) {
     const { state, compensation, frame } = execution

@@ -1,7 +1,9 @@
-/** Rules for machines as a whole: their names, that they end, and that they do not contain themselves. */
+/** Rules for machines as a whole: unique names, reachable ends, and no machine that contains itself. */
 import { isTask, nextOf, type State, type StateMachine } from './machine-types.ts'
 
-/** @throws TypeError with the path of the state that is wrong */
+/**
+ * @throws TypeError with the path of the wrong state
+ */
 export function validateMachines(path: string, machines: ReadonlyMap<string, StateMachine>): void {
   for (const machine of machines.values()) {
     const of = `${path}("${machine.name}").States`
@@ -31,7 +33,7 @@ function requireNames(path: string, { states }: StateMachine, machines: Readonly
   }
 }
 
-/** From each state that can be reached an end can be reached. */
+/** An end must be reachable from each reachable state. */
 function requireEnds(path: string, { startState, states }: StateMachine): void {
   const reached = new Set<string>([startState])
   for (const name of reached) for (const next of nextOf(states.get(name) as never)) reached.add(next)
@@ -49,7 +51,7 @@ function canEnd(states: StateMachine['states'], name: string): boolean {
   return state !== undefined && state.type !== 'Choice' && !('next' in state && state.next !== undefined)
 }
 
-/** Choices change nothing: one that choices alone lead back to would be made without end. */
+/** Choices change nothing: a cycle of choices alone would never end. */
 function requireCalls(path: string, { states }: StateMachine): void {
   for (const { name, type } of states.values()) {
     if (type !== 'Choice') continue
