@@ -1,4 +1,4 @@
-/** Every action asks why, says what it will do, and tells what became of it. */
+/** The dialog of an action: asks for a reason, describes the effect, and shows the outcome. */
 import type { ComponentChildren } from 'preact'
 import { createContext } from 'preact'
 import { useContext, useEffect, useRef, useState } from 'preact/hooks'
@@ -29,7 +29,7 @@ type Ask = (order: Order) => void
 
 export const AskContext = createContext<Ask>(() => {})
 
-/** A button, or a note in its place for users without the permission. */
+/** A button, or a note instead of it for users without the permission. */
 export function Act(props: {
   action: ConsoleAction
   order: () => Order
@@ -57,7 +57,7 @@ interface DialogProps {
   readonly tell: (text: string) => void
 }
 
-/** The dialog of the browser: it keeps the focus, and Escape ends it. */
+/** The browser's own dialog: it keeps the focus, and Escape closes it. */
 export function ActionDialog({ order, close, tell }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
   const [reason, setReason] = useState('')

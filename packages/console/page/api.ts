@@ -1,7 +1,7 @@
-/** The console's own API, below the page. */
+/** The console's API, at paths below the page. */
 import type { Me } from '../read-routes.ts'
 
-/** An answer that was not good. */
+/** An answer that reports a failure. */
 export class Refused extends Error {
   readonly status: number
   readonly code: string
@@ -13,10 +13,10 @@ export class Refused extends Error {
   }
 }
 
-/** Answers of the console, or of a proxy, that do not say whether an action was done. */
+/** Answers of the console or a proxy that leave open whether an action was done. */
 const UNSURE: ReadonlySet<number> = new Set([0, 502, 503, 504])
 
-/** Problem of an action. One that got no answer may have been done. */
+/** Problem of an action. An action without an answer may have been done. */
 export function ofAction({ status, code, message }: Refused): Refused {
   const isUnsure = UNSURE.has(status) || code === 'console.failed'
   const said = isUnsure ? `${message}. It may have been done, or a part of it: look before you repeat it` : message
@@ -27,10 +27,10 @@ type Query = Readonly<Record<string, string | number | undefined>>
 
 let csrf = ''
 
-/** Storage of this port alone, unlike the cookie: see `session.ts`. */
+/** Storage of this port only, unlike the cookie: see `session.ts`. */
 const KEY = 'concordat-session'
 
-/** Goes with every request. */
+/** Sent with every request. */
 export function sessionHeaders(): Record<string, string> {
   const key = localStorage.getItem(KEY)
   return key === null ? {} : { 'x-concordat-session': key }
@@ -59,7 +59,7 @@ export async function post<T>(name: string, body: object): Promise<T> {
     )
   const response = await send()
   if (response.status !== 403) return read(response)
-  // A console that was started again has other tokens. Nothing was done.
+  // A restarted console has other tokens. Nothing was done.
   const problem = (await response.clone().json()) as { readonly code?: string }
   if (problem.code !== 'console.csrf') return read(response)
   keepToken(await get<Me>('me'))
@@ -80,7 +80,7 @@ async function read<T>(response: Response): Promise<T> {
   throw new Refused(response.status, body.code ?? 'console.failed', body.message ?? response.statusText)
 }
 
-/** The token of the address is used up at once, and leaves the history. */
+/** Uses the token of the address at once, and removes it from the history. */
 export async function signIn(): Promise<void> {
   const [, token] = /^#token=([\w-]+)$/.exec(location.hash) ?? []
   if (token === undefined) return

@@ -1,4 +1,4 @@
-/** Every binding that anybody here knows of: by the instances themselves, by the log in the database, of this process. */
+/** Every known binding: from reports of instances, from the log in the database, and from this process. */
 
 import type { BindingLine, GroupLine } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
@@ -11,9 +11,9 @@ import { PauseOrResume } from './pause-resume.tsx'
 import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './ui-components.tsx'
 import { useLoaded } from './use-loaded.ts'
 
-/** A binding as far as anybody here knows it. */
+/** A binding, as far as it is known here. */
 interface Row {
-  /** For what moves: the name of its history. */
+  /** Key of its history of values. */
   readonly key: string
   readonly name: string
   readonly channel: string
@@ -63,7 +63,7 @@ function asideOf(rows: number, { instances }: Snapshot): string {
   if (all === undefined) return `${rows} seen from here`
   const more = all.leftOut === 0 ? '' : `, ${counted(all.leftOut, 'more is', 'more are')} not shown`
   const n = all.instances.length
-  // Before the first report what there is comes from the process of the console.
+  // Before the first report, only the bindings of the console's own process are known.
   return n === 0 ? `${rows}${more}` : `${rows}, of ${n} ${n === 1 ? 'instance' : 'instances'}${more}`
 }
 
@@ -94,7 +94,7 @@ export function columnsOf(live: Live, errors: ReadonlyMap<string, string>): read
         (line?.lag ?? all?.lag) === undefined ? (
           '-'
         ) : (
-          // A lag that was cut has no known trend: its count stays at the limit.
+          // A cut lag has no known trend: its count stays at the limit.
           <Trend rate={line?.isCut === true ? undefined : live.rate(`lag ${key}`)} />
         ),
     },
@@ -114,7 +114,7 @@ export function columnsOf(live: Live, errors: ReadonlyMap<string, string>): read
   ]
 }
 
-/** Over the bus, so only for what reports there. */
+/** Sent over the bus, so only for bindings that report there. */
 const SETTLE: Column<Row> = {
   head: 'Settle',
   cell: ({ all }) =>
@@ -207,7 +207,7 @@ function Trend({ rate }: { rate: number | undefined }) {
   )
 }
 
-/** Reports of instances override the knowledge of this process. */
+/** Reports of instances override the state of this process. */
 export function rowsOf(snapshot: Snapshot): readonly Row[] {
   const { groups, bindings, instances } = snapshot
   const rows = new Map<string, Row>()
@@ -225,7 +225,7 @@ export function rowsOf(snapshot: Snapshot): readonly Row[] {
     const { name, channel, group } = all
     const ownKey = group === null ? name : keyOf({ channel, group })
     const known = rows.get(ownKey)
-    // Two services may have anonymous bindings of one channel, or groups of one name.
+    // Two services may have anonymous bindings of one channel, or groups with the same name.
     const key = known?.all === undefined && group !== null ? ownKey : `${all.service} ${name}`
     if (group === null) rows.delete(name)
     rows.set(key, { key, name, channel, group, line: known?.line, own: known?.own, all })

@@ -1,4 +1,4 @@
-/** Every instance of every service, as it says over the bus; and the bindings of one. */
+/** Every instance of every service, as reported over the bus, and the bindings of one instance. */
 
 import type { InstanceLine } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'

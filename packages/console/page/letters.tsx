@@ -1,4 +1,4 @@
-/** Dead letters: of a group, together by what they failed for, and sent back after a look. */
+/** Dead letters of a group, grouped by their error, and the actions on them. */
 
 import type { DeadLetterPlace } from '@concordat/cli'
 import { failureName } from '@concordat/cli/words'
@@ -124,7 +124,7 @@ function Place({ place }: { place: DeadLetterPlace }) {
   const [limit, setLimit] = useState(100)
   const [code, setCode] = useState('')
   const [from, setFrom] = useState(0)
-  /** `next` of the looks before this one. */
+  /** `next` of the pages before this one. */
   const [before, setBefore] = useState<readonly string[]>([])
   const { channel, group, partitions } = place
   const query = { channel, group, partitions, limit, code, after: before.at(-1) }
@@ -219,7 +219,7 @@ interface Kind {
   readonly letters: readonly DeadLetterView[]
 }
 
-/** Messages that failed for the same reason are settled together. */
+/** Messages with the same error are settled together. */
 function Kinds({
   letters,
   place,
@@ -257,7 +257,7 @@ function Kinds({
   )
 }
 
-/** Settles letters that are shown, and no others. A dry run first: some may be settled since the list was made. */
+/** Settles only letters that are shown. Makes a dry run first: some may have been settled since the list was read. */
 function Settle({ place, ids, after }: { place: DeadLetterPlace; ids: readonly string[]; after: () => void }) {
   const ask = useContext(AskContext)
   const may = useMay('letters.redrive')

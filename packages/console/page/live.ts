@@ -1,4 +1,4 @@
-/** The live picture: one stream while the page is seen, and the last minutes of what moves. */
+/** The live state: one stream while the page is visible, and recent values for the charts. */
 
 import type { BindingLine } from '@concordat/cli'
 import { useEffect, useReducer } from 'preact/hooks'
@@ -16,7 +16,7 @@ export type LiveState = 'connecting' | 'live' | 'away'
 
 const KEPT = 90
 const AGAIN_MS = 2_000
-/** The console sends a comment every 15 s: without two of them it is frozen or cut off. */
+/** The console sends a comment every 15 s: without two of them it hangs or is disconnected. */
 const SILENT_MS = 35_000
 
 export class Live {
@@ -28,7 +28,7 @@ export class Live {
 
   start(): void {
     document.addEventListener('visibilitychange', () => this.#follow())
-    // Also when nothing changes: a line that stands still is a line.
+    // Adds a value even without a change, so that the chart shows a constant line.
     setInterval(() => this.#keep(), 1_000)
     this.#follow()
   }
@@ -51,7 +51,7 @@ export class Live {
     return ((last.value - first.value) * 1_000) / (last.at - first.at)
   }
 
-  /** The rate of each second, of a counter. */
+  /** The rate of a counter in each second. */
   rates(name: string): readonly Moving[] {
     const all = this.history(name)
     return all.slice(1).map(({ at, value }, n) => {
@@ -60,7 +60,7 @@ export class Live {
     })
   }
 
-  /** A hidden page looks at nothing: browsers have six connections to a server, over all tabs. */
+  /** A hidden page closes its stream: browsers allow six connections to a server, over all tabs. */
   #follow(): void {
     if (document.hidden) {
       this.#stream?.abort()
@@ -96,7 +96,7 @@ export class Live {
         if (event === 'snapshot' || event === 'patch') this.#take(data, event === 'snapshot')
       }
     } catch {
-      // The console is away or silent, or the page is hidden.
+      // The console is unreachable or silent, or the page is hidden.
     } finally {
       clearTimeout(silence)
     }
@@ -147,34 +147,34 @@ export class Live {
 
 export const live = new Live()
 
-/** Drawn again with each change of the picture. */
+/** Renders again at each change of the state. */
 export function useLive(): Live {
   const [, again] = useReducer((n: number) => n + 1, 0)
   useEffect(() => live.listen(() => again(undefined as never)), [])
   return live
 }
 
-/** Dead letters of all groups that are known. */
+/** Dead letters of all known groups. */
 export interface LettersSeen {
-  /** `undefined` while the groups outside of the database's log are not counted and no letter is known. */
+  /** `undefined` while the groups outside the database's log are not counted and no letter is known. */
   readonly count: number | undefined
   /** Groups whose letters could not be counted. */
   readonly uncounted: number
-  /** True: there are more in a group, where counting stopped. */
+  /** True: a group has more, where counting stopped. */
   readonly isCut: boolean
-  /** True: the log has more groups than are read, or what is shown of them is old. */
+  /** True: the log has more groups than are read, or the shown state is old. */
   readonly isPartial: boolean
 }
 
-/** Says why the groups that are shown are not all, or not those of now; `undefined` when they are, or none are shown. */
+/** Explains why the shown groups are incomplete or old; `undefined` when they are current, or none are shown. */
 export function partialGroups({ groups }: Pick<Snapshot, 'groups'>): NonNullable<Snapshot['groups']>['problem'] {
   return groups?.data === undefined ? undefined : groups.problem
 }
 
-/** Groups of the log in the database have their letters as the lag of another group. */
+/** For groups of the log in the database, dead letters are the lag of another group. */
 export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
   const inLog = groups?.data ?? []
-  // Groups whose names read the same with those of their channels share their letters.
+  // Groups with the same combined name of channel and group share their letters.
   const shared = new Map((letters?.data ?? []).map((line) => [`${line.channel}.${line.group}`, line]))
   const others = [...shared.values()]
   const counts = others.flatMap(({ count }) => count ?? [])
@@ -190,7 +190,7 @@ export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
 }
 
 /**
- * Dead letters of one group: those in the log of the database, and those on a broker that has a group of its name.
+ * Dead letters of one group: those in the log of the database, plus those on a broker that has a group with the same name.
  * @returns no count when one of them is not known
  */
 export function lettersOf(
@@ -201,7 +201,7 @@ export function lettersOf(
     line.channel === channel && line.group === group
   const log = groups?.data ?? []
   const inLog = log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')
-  // Without a group of letters the log has none, unless it was not read whole.
+  // A log that was read completely and has no group of letters has no letters.
   const others = log.some(isIts) && partialGroups({ groups }) === undefined ? 0 : undefined
   const onBroker = letters?.data?.find(isIts)
   const counts = [inLog?.lag ?? others, onBroker?.count].filter((count) => count !== undefined)
@@ -210,12 +210,12 @@ export function lettersOf(
   return { count, isCut: inLog?.isCut === true }
 }
 
-/** Tells apart groups whose names read the same with those of their channels: `:` is in no name of a channel or a group. */
+/** Separates channel and group in a key: `:` occurs in no name of a channel or a group. */
 export function keyOf({ channel, group }: { readonly channel: string; readonly group: string }): string {
   return `${channel}:${group}`
 }
 
-/** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */
+/** Key of the history of a binding of all instances: that of its group in the log, if it has one. */
 export function keyOfLine({ service, name, channel, group }: BindingLine): string {
   return group === null ? `${service} ${name}` : keyOf({ channel, group })
 }

@@ -1,4 +1,4 @@
-/** The frame of the page: where one is, who one is, whether it is live. */
+/** The frame of the page: navigation, user and connection. */
 import { render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import type { Me } from '../read-routes.ts'

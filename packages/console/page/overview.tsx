@@ -1,4 +1,4 @@
-/** Everything at a glance: what waits for a person first, then every binding and how it moves. */
+/** Overview: waiting decisions first, then every binding and its rates. */
 import type { ComponentChildren } from 'preact'
 import type { Snapshot } from '../snapshot.ts'
 import { Bindings } from './bindings.tsx'
@@ -139,7 +139,7 @@ function Card(props: {
   href: string
   label: string
   value: number | undefined
-  /** Counting stopped there. */
+  /** Counting stopped at this number. */
   isCut?: boolean
   tone: Tone
   problem?: { readonly code: string; readonly message: string } | undefined

@@ -1,5 +1,5 @@
 /**
- * Server-sent events of a response, as the console writes them: one line of data each.
+ * Parses the server-sent events of a response, in the console's format: one line of data each.
  *
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
@@ -8,7 +8,9 @@ export interface ServerEvent {
   readonly data: string
 }
 
-/** @param heard called with each chunk, of comments as well */
+/**
+ * @param heard called with each chunk, including comments
+ */
 export async function* eventsIn(body: ReadableStream<Uint8Array>, heard: () => void): AsyncGenerator<ServerEvent> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader()
   let rest = ''

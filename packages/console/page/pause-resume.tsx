@@ -1,4 +1,4 @@
-/** Orders to instances over the bus: pausing and resuming bindings, and their outcome. */
+/** Pauses and resumes bindings of instances over the bus, and shows the outcome. */
 import type { AuditLine } from '@concordat/cli'
 import { Act, type Order } from './action-dialog.tsx'
 import { get } from './api.ts'
@@ -63,9 +63,9 @@ function answersOf({ acked, failed, ignored, missing }: Answers): string {
   return said.join('; ')
 }
 
-/** The last of what operators sent, with the answers. */
+/** The last events that operators sent, with the replies. */
 export function Sent() {
-  // The audit reads all timelines, so only when asked.
+  // The audit reads all timelines, so it is read on request only.
   const { data, problem, again } = useLoaded('sent', () => get<readonly AuditLine[]>('audit', { limit: 200 }))
   const lines = (data ?? []).filter(({ part }) => part === 'bus').slice(0, 10)
   return (

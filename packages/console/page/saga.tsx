@@ -1,4 +1,4 @@
-/** A saga: its waits, its history, and the buttons that settle it. */
+/** A saga: its state, its history, and the actions on it. */
 
 import type { SagaStepView, SagaView } from '@concordat/cli'
 import { counted, failureName } from '@concordat/cli/words'

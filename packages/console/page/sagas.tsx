@@ -1,4 +1,4 @@
-/** Sagas by what one knows of them, a page at a time, and many settled at once. */
+/** Sagas by filter, a page at a time, and actions on many of them. */
 
 import type { SagaLine, SagaPage } from '@concordat/cli'
 import { counted, failureName } from '@concordat/cli/words'
@@ -157,7 +157,7 @@ function List({ sagas }: { sagas: readonly SagaLine[] }) {
   )
 }
 
-/** Looks first, and says how many: each is checked again when it is done. */
+/** Makes a dry run first and shows the number: each saga is checked again when the action is done. */
 function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
   const may = useMay('saga.retry')
   const ask = useContext(AskContext)
@@ -182,7 +182,7 @@ function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
           </p>
         ),
         route: 'sagas',
-        // Only the sagas shown, as they were shown.
+        // Only the sagas shown, in the state shown.
         body: { ...body, among: chosen, dryRun: false },
         typed: results.length > 10 ? String(results.length) : undefined,
         told: (result) => {

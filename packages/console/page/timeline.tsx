@@ -1,4 +1,4 @@
-/** A saga as bars over time. A pause of an hour beside calls of a millisecond: gaps are drawn by their logarithm. */
+/** A saga as bars over time. Gaps have logarithmic widths, since a pause of an hour may lie beside calls of milliseconds. */
 
 import type { SagaView } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
@@ -146,7 +146,7 @@ function lanesOf({ steps, timeline }: SagaView, end: number): readonly Lane[] {
 
 type Scale = (at: number) => number
 
-/** From moments to places; between two moments it is even. */
+/** From times to positions; linear between two times. */
 function scaleOf(moments: readonly number[]): Scale {
   const sorted = [...new Set(moments)].sort((a, b) => a - b)
   const weights = sorted.slice(1).map((at, n) => Math.log1p((at - (sorted[n] ?? 0)) / 4) + 0.4)

@@ -1,4 +1,7 @@
-/** Places for services and channels, in columns from senders to readers. A cycle is cut where it was begun. */
+/**
+ * Positions of services and channels, in columns from senders to readers. A cycle is cut at the edge that leads back to its
+ * start.
+ */
 import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'
 import { keyOf } from './live.ts'
@@ -98,7 +101,7 @@ function belowOf({ bindings, sagas, leads, schedules }: SystemTopology['services
   ].join(', ')
 }
 
-/** Columns by the longest path from a source: services without inputs, or else those declared first. */
+/** Columns by the longest path from a source: services without inputs, otherwise those declared first. */
 function columnsOf(keys: readonly string[], links: readonly Link[]): string[][] {
   const read = new Set(links.map(({ to }) => to))
   const rank = (key: string): number => (read.has(key) ? 2 : 0) + (key.startsWith('s ') ? 0 : 1)
@@ -123,7 +126,7 @@ function columnsOf(keys: readonly string[], links: readonly Link[]): string[][] 
   return Array.from(columns, (column) => column ?? []).filter((column) => column.length > 0)
 }
 
-/** The arrows without those that lead back to where one comes from. */
+/** Edges without those that lead back to a node on the present path. */
 function withoutCircles(keys: readonly string[], links: readonly Link[]): readonly Link[] {
   const kept: Link[] = []
   const state = new Map<string, 'open' | 'done'>()
@@ -140,7 +143,7 @@ function withoutCircles(keys: readonly string[], links: readonly Link[]): readon
   return kept
 }
 
-/** Each beside the middle of its neighbours, so that fewer arrows cross. */
+/** Puts each box beside the middle of its neighbours, so that fewer edges cross. */
 function ordered(columns: string[][], links: readonly Link[]): string[][] {
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     const place = new Map(
@@ -166,7 +169,7 @@ function pathOf(from: Corner, to: Corner): string {
     const bend = Math.max(30, (x2 - x1) / 2)
     return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`
   }
-  // Back: below both boxes.
+  // An edge back runs below both boxes.
   const low = Math.max(from.y, to.y) + TALL + GAP_Y / 2
   const [x1, x2] = [from.x + BOX / 2, to.x + BOX / 2]
   return `M${x1} ${from.y + TALL}C${x1} ${low + 16} ${x2} ${low + 16} ${x2} ${to.y + TALL + 2}`

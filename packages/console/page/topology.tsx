@@ -1,4 +1,4 @@
-/** Services and channels as a picture, and how much waits at each arrow. */
+/** Services and channels as a picture, with the lag at each edge. */
 
 import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'

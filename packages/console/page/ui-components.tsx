@@ -1,4 +1,4 @@
-/** Pieces that every view is made of. */
+/** Components that all views share. */
 import { MOST_COUNTED } from '@concordat/cli/words'
 import type { ButtonHTMLAttributes, ComponentChildren } from 'preact'
 import { useState } from 'preact/hooks'
@@ -35,7 +35,7 @@ const TONES: Readonly<Record<string, Tone>> = {
 
 const SIGNS: Readonly<Record<Tone, string>> = { good: '●', warn: '▲', bad: '■', info: '◆', quiet: '○' }
 
-/** A word with a colour and a shape: neither says anything alone. */
+/** A status with text, colour and shape, so that it never depends on colour alone. */
 export function Badge({ is, tone, children }: { is: string; tone?: Tone; children?: ComponentChildren }) {
   const shown = tone ?? TONES[is] ?? 'quiet'
   return (
@@ -58,7 +58,7 @@ export function Panel(props: { title: string; aside?: ComponentChildren; childre
   )
 }
 
-/** Says under a list that ends at a limit that there may be more. */
+/** Reports below a list that ends at a limit that there may be more. */
 export function Cut({ rows, most, how = '' }: { rows: readonly unknown[] | undefined; most: number; how?: string }) {
   if (rows === undefined || rows.length < most) return null
   return (
@@ -75,7 +75,7 @@ export interface Column<T> {
   readonly number?: boolean
 }
 
-/** Rows become cards where there is no room for columns. */
+/** Rows become cards on narrow screens. */
 export function Table<T>(props: {
   label: string
   columns: readonly Column<T>[]
@@ -86,7 +86,7 @@ export function Table<T>(props: {
   const { label, columns, rows, keyOf, empty } = props
   if (rows.length === 0) return <p class="empty">{empty}</p>
   return (
-    // Keyboard users scroll it, so it takes the focus.
+    // It takes the focus, so keyboard users can scroll it.
     <div class="scroll" role="region" aria-label={label} tabIndex={0}>
       <table>
         <thead>
@@ -136,7 +136,7 @@ export function Button(props: ButtonHTMLAttributes<HTMLButtonElement> & { look?:
   return <button type="button" {...rest} class={`button ${look} ${typeof extra === 'string' ? extra : ''}`} />
 }
 
-/** `3 h ago`, with the moment itself to be read by everybody. */
+/** `3 h ago`, with the exact time readable by everybody. */
 export function Ago({ at }: { at: number | undefined }) {
   if (at === undefined) return <span class="quiet">-</span>
   const iso = new Date(at).toISOString()
@@ -161,7 +161,9 @@ const exact = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 
 export const isMost = (value: number | undefined): boolean => value !== undefined && value >= MOST_COUNTED
 
-/** @param isCut counting stopped there: a plus behind it says so */
+/**
+ * @param isCut counting stopped at this number, which a plus sign shows
+ */
 export function count(value: number | undefined, isCut = false): string {
   if (value === undefined) return '-'
   return `${Math.abs(value) >= 100 ? whole.format(value) : exact.format(value)}${isCut ? '+' : ''}`
@@ -171,9 +173,9 @@ export function perSecond(value: number | undefined): string {
   return value === undefined ? '-' : `${count(Math.abs(value) < 0.05 ? 0 : value)}/s`
 }
 
-/** A line of the last minutes; the number beside it says the same. */
+/** A chart of recent values; the number beside it shows the latest. */
 export function Spark({ of, label }: { of: readonly Moving[]; label: string }) {
-  // Two values make a line; one that never moved says nothing.
+  // Needs two values; constant values draw no line.
   if (of.length < 2 || of.every(({ value }) => value === of[0]?.value)) return null
   const [width, height] = [96, 24]
   const values = of.map(({ value }) => value)

@@ -1,4 +1,4 @@
-/** Branches of transactions in this database, and the decision about one that cannot be undone. */
+/** Branches of transactions in this database, and the decision about a branch that cannot be undone. */
 
 import { useEffect, useState } from 'preact/hooks'
 import type { OpenUndo, PreparedTransaction, UndoChoice, UndoDifference } from '../engine-types.ts'

@@ -10,8 +10,9 @@ export interface Loaded<T> {
 }
 
 /**
- * @param key asks anew when it changes; `null` asks for nothing
- * @param everyMs asks again so long after the last question, and not before that has its answer: a slow server would never be shown
+ * @param key loads again when it changes; `null` loads nothing
+ * @param everyMs loads again this long after the last request, but not before its answer: otherwise the answers of a slow server would
+ * never be shown
  */
 export function useLoaded<T>(key: string | null, ask: () => Promise<T>, everyMs?: number): Loaded<T> {
   const [state, setState] = useState<{ key: string | null; data?: T; problem?: Refused }>({ key })
