@@ -46,7 +46,7 @@ export class DryRunEnd {
     return this.#transport.features.tellsWholeLag === true
   }
 
-  /** @param onGone called when letters of this loan were taken away: they are redelivered, including those already read */
+  /** @param onGone called when letters of this loan were withdrawn: they are redelivered, including those already read */
   lends({ signal }: TransportDelivery, onGone: () => void): void {
     if (this.#loans.has(signal)) return
     this.#loans.add(signal)

@@ -59,7 +59,7 @@ export class LetterReader {
   #receiver(): Receiver {
     const receiver: Receiver = {
       deliver: (delivery) => {
-        this.#lookEnd?.lends(delivery, () => receiver.lost(new Error('letters were taken away')))
+        this.#lookEnd?.lends(delivery, () => receiver.lost(new Error('letters were withdrawn')))
         this.#waiting.push(delivery)
         this.#wake()
       },

@@ -119,7 +119,7 @@ export class BatchHandling {
   }
 
   /**
-   * Makes as many calls as are needed because of messages that failed as a whole, or were taken away, before. No call is made
+   * Makes as many calls as are needed because of messages that failed as a whole, or were withdrawn, before. No call is made
    * behind a failure of its key. Settles each handled message at once, unless an earlier one with its key failed: the next call
    * may lose the place.
    */
@@ -172,7 +172,7 @@ export class BatchHandling {
     return [...failures.values()].flat()
   }
 
-  /** Returns `undefined` if the handler may not be called: the binding stops, or all messages were taken away. */
+  /** Returns `undefined` if the handler may not be called: the binding stops, or all messages were withdrawn. */
   async #enter(
     items: readonly BatchWorkItem[],
     isAgain: boolean,

@@ -33,6 +33,6 @@ export class AllWithdrawnSignal {
   }
 
   readonly #onAbort = (): void => {
-    if (--this.#left === 0) this.#all.abort(new Error('all messages of the batch were taken away'))
+    if (--this.#left === 0) this.#all.abort(new Error('all messages of the batch were withdrawn'))
   }
 }

@@ -46,23 +46,23 @@ export class Failures {
   }
 
   /**
-   * Returns the error of a message that fails without a further call: it was taken away from its handler, and has no attempt
+   * Returns the error of a message that fails without a further call: it was withdrawn from its handler, and has no attempt
    * left.
    */
   takenAwayTooOften({ message }: TransportDelivery, before: number): Error | undefined {
     const withdrawn = this.#dependencies.withdrawn.attempts(message)
     if (withdrawn === 0 || before < this.#options.maxAttempts) return undefined
-    return new Error(`taken away from its running handler ${withdrawn + 1} times`)
+    return new Error(`withdrawn from its running handler ${withdrawn + 1} times`)
   }
 
-  /** Called when the handler has ended with these: deliveries whose place is lost by now were taken away from it. */
+  /** Called when the handler has ended with these: deliveries whose place is lost by now were withdrawn. */
   handlerEnded(deliveries: readonly TransportDelivery[]): void {
     turnsOf(this.#dependencies.clock).look()
     for (const { signal, message } of deliveries)
       if (signal.aborted) this.#dependencies.withdrawn.add(message, deliveries.length === 1)
   }
 
-  /** Tells whether the message was taken away together with others so often that it is passed alone. */
+  /** Tells whether the message was withdrawn together with others so often that it is passed alone. */
   mustBeAlone({ message }: TransportDelivery): boolean {
     return this.#dependencies.withdrawn.isSuspect(message)
   }
@@ -193,7 +193,7 @@ export class Failures {
     return this.#outages.isOne(delivery, error)
   }
 
-  /** Returns a signal that aborts when waiting is pointless: the delivery was taken away or the binding stops. */
+  /** Returns a signal that aborts when waiting is pointless: the delivery was withdrawn or the binding stops. */
   mayWait(delivery: TransportDelivery): AbortSignal {
     return AbortSignal.any([delivery.signal, this.#dependencies.stopping])
   }
@@ -206,7 +206,7 @@ export class Failures {
    * @throws when the transport has withdrawn a delivery, perhaps while it waited for its transaction: its handler must not begin
    */
   requireHeld(deliveries: readonly TransportDelivery[]): void {
-    for (const delivery of deliveries) if (this.gone(delivery)) throw new Error('the delivery was taken away')
+    for (const delivery of deliveries) if (this.gone(delivery)) throw new Error('the delivery was withdrawn')
   }
 
   /** Returns `undefined` when the next attempt may begin here; otherwise the end of this delivery. */
@@ -232,7 +232,7 @@ export class Failures {
     }
   }
 
-  /** Waits for the next attempt. False if the delivery was taken away or the binding stops: it goes back. */
+  /** Waits for the next attempt. False if the delivery was withdrawn or the binding stops: it goes back. */
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
       await this.#dependencies.clock.sleep(delayMs, this.mayWait(delivery))

@@ -9,10 +9,10 @@ interface Losses {
 }
 
 /**
- * Counts how often each message was taken away while its handler ran: a handler that blocks the event loop longer than the
+ * Counts how often each message was withdrawn while its handler ran: a handler that blocks the event loop longer than the
  * session, or runs longer than RabbitMQ's `consumer_timeout`. Once proves nothing, because members join and leave; from the
  * second time on each is an attempt, or the same message would be handled forever. In a batch only calls with a single message
- * are attempts: a message that was taken away twice together with others is passed alone. Counted by id and in this process.
+ * are attempts: a message that was withdrawn twice together with others is passed alone. Counted by id and in this process.
  */
 export class WithdrawnDeliveryCounts {
   readonly #losses: Map<string, Losses> = new Map()

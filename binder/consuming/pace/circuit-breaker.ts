@@ -87,7 +87,7 @@ export class CircuitBreaker {
     if (this.#state === 'half-open' && this.#trial === 'none') this.#trial = 'begun'
   }
 
-  /** Records the end of a message. If it was to be the trial but made no call (undecodable, taken away), the next one may be. */
+  /** Records the end of a message. If it was to be the trial but made no call (undecodable, withdrawn), the next one may be. */
   ended(): void {
     if (this.#trial !== 'begun') return
     this.#trial = 'none'
@@ -150,7 +150,7 @@ export class CircuitBreaker {
     return false
   }
 
-  /** Records a call without significance: the message was taken away in the meantime. */
+  /** Records a call without significance: the message was withdrawn in the meantime. */
   abandoned({ epoch }: Permit): void {
     if (epoch !== this.#epoch || this.#state !== 'half-open') return
     this.#trial = 'none'

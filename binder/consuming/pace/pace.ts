@@ -76,7 +76,7 @@ export class Pace implements LineAdmission {
   }
 
   /**
-   * @param isGone true if the message was taken away in the meantime, which explains the failure
+   * @param isGone true if the message was withdrawn in the meantime, which explains the failure
    * @param message message of the call; of a trial, the only one
    * @returns true if it was a trial that is not an attempt of its message
    */
