@@ -15,7 +15,7 @@ import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 import type { HolderOptions, HolderReport } from './support/holder-process.ts'
 
-const TTL_MS = 1_000
+const TTL_MS = 3_000
 
 describeWith(['redis', 'postgres', 'rabbitmq'], 'a holder that is stopped between its lock and its message', () => {
   const id = randomUUID().replaceAll('-', '')
@@ -59,7 +59,11 @@ describeWith(['redis', 'postgres', 'rabbitmq'], 'a holder that is stopped betwee
     children.push(child)
     const reports: HolderReport[] = []
     child.on('message', (report) => reports.push(report as HolderReport))
-    const did = (what: HolderReport): Promise<void> => until(`${name} ${what}`, () => reports.includes(what))
+    const did = (what: HolderReport): Promise<void> =>
+      until(`${name} ${what}`, () => {
+        if (child.exitCode !== null && child.exitCode > 0) throw new Error(`${name} failed, see its output above`)
+        return reports.includes(what)
+      })
     return { child, did }
   }
 

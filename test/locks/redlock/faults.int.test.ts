@@ -158,7 +158,11 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     for (const n of [0, 2]) {
       const validUntil = leader?.current()?.validUntil() ?? 0
       await quorum.server(n).kill()
-      await until('it is renewed', () => (leader?.current()?.validUntil() ?? 0) > validUntil + 1_500)
+      await until('it is renewed', () => {
+        const term = leader?.current()
+        if (term === undefined) throw new Error('its term has ended')
+        return term.validUntil() > validUntil + 1_500
+      })
       await quorum.server(n).start()
       await until('it has its vote again', async () => (await votes(`election/${role}`))[n] === 1)
     }
