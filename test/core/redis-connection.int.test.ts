@@ -62,6 +62,12 @@ describeWith(['redis'], 'a process that stood still', { private: true }, () => {
 
   async function answersAfterStandstill(connection: RedisConnection): Promise<void> {
     const script = defineScript("return 'answer'")
+    const isConnected = (): Promise<boolean> =>
+      connection.ready().then(
+        () => true,
+        () => false,
+      )
+    await until('it is connected', isConnected)
     const servers = await connection.masters()
     const keys = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => [`{${key}}`])
     await Promise.all(keys.map((key) => connection.run(script, key, [])))
