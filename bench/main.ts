@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE]`: speed beside the peer, measured in the same run.
- * `all` is every suite but the soak. A report that is there keeps the suites that are not measured again. `compare FILE [BEFORE]` shows ratios that fell, `tables [FILE] [PAGE]` writes a report's tables into the page.
+ * `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE]`: speed beside the
+ * peer, measured in the same run. `all` is every suite but the soak. An existing report keeps the suites that are not measured
+ * again. `compare FILE [BEFORE]` shows ratios that fell, `tables [FILE] [PAGE]` writes a report's tables into the page.
  */
 import { existsSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -174,7 +175,7 @@ interface Given {
   readonly report: string | undefined
 }
 
-/** All but what takes as long as one says. */
+/** All suites except the one whose duration is an option. */
 const ALL = Object.keys(SUITES).filter((name) => name !== 'soak')
 
 /** Parses the command line, or describes what is wrong with it. */

@@ -16,7 +16,7 @@ export class Worker<Report extends { readonly did: string }> implements AsyncDis
 
   /**
    * @param file a module beside the caller: `new URL('./worker.ts', import.meta.url)`
-   * @param execArgv what Node is told; without the condition it runs what is built
+   * @param execArgv options of Node; without the condition it runs the built package
    */
   constructor(file: URL, args: readonly string[], execArgv: string[] = ['--conditions=concordat-source']) {
     this.#child = fork(fileURLToPath(file), args, { execArgv })
@@ -59,7 +59,7 @@ export class Worker<Report extends { readonly did: string }> implements AsyncDis
     return at
   }
 
-  /** Resolves when the process is gone. */
+  /** Resolves when the process has ended. */
   async ended(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit')
   }
@@ -70,7 +70,7 @@ export class Worker<Report extends { readonly did: string }> implements AsyncDis
   }
 }
 
-/** Ends this child process when its parent is gone. */
+/** Ends this child process when its parent has ended. */
 export function endWithParent(): void {
   process.on('disconnect', () => process.exit(0))
 }

@@ -2,8 +2,8 @@ import { addressInEnvironment, type ServerKind, ServerUnavailable } from '../tes
 import { startServer } from '../test/support/servers/start.ts'
 
 /**
- * Provides a server: the address in the environment, else a private one that ends with `stack`; or the reason why there
- * is none.
+ * Provides a server: the address in the environment, otherwise a private one that ends with `stack`; or the reason why neither
+ * exists.
  */
 export async function provideServer(
   kind: ServerKind,

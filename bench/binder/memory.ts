@@ -16,7 +16,7 @@ export async function measureMemory({ measure }: SuiteOptions): Promise<void> {
   }
 }
 
-/** Each message by a `send` of its own, a thousand at a time, to a sink that handles eight at once. */
+/** Sends each message separately, a thousand at a time, to a sink that handles eight at once. */
 async function endToEnd(all: readonly Payload[]): Promise<Measured> {
   const channel = benchChannel('bench')
   const arrivals = new Arrivals(all.length)

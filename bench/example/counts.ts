@@ -70,7 +70,7 @@ async function counted(setting: Setting, bed: PostgresBed, database: pg.Client, 
   }
 }
 
-/** The schemas of a run have its name in theirs; spacing says nothing. */
+/** Removes the run's name from schemas, and unifies spacing. */
 function grouped(statements: readonly Counted[]): readonly Counted[] {
   const groups = new Map<string, Counted>()
   for (const one of statements) {

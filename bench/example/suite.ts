@@ -78,7 +78,7 @@ async function placedBy(
   }
 }
 
-/** Each target stands beside the ratio that it is for. */
+/** Each target is beside its ratio. */
 const HEAD = [
   'where',
   'orders/s',

@@ -51,7 +51,7 @@ export const rowLease: SideMaker = async (url) => {
   }
 }
 
-/** Held for as long as a connection and a transaction are open: no lease, and nothing that a pooler may sit on. */
+/** Held while a connection and a transaction are open: no lease, and not usable behind a pooler. */
 export const forUpdate: SideMaker = async (url) => {
   const pool = poolAt(url)
   await pool.query('CREATE TABLE IF NOT EXISTS row_lock (key text PRIMARY KEY)')

@@ -21,7 +21,7 @@ interface Target {
   readonly url: string
 }
 
-/** Goes on until the signal aborts. */
+/** Continues until the signal aborts. */
 type Disturbance = (target: Target, signal: AbortSignal) => Promise<void>
 
 const DISTURBANCES: Readonly<Record<string, Disturbance>> = {
@@ -92,7 +92,7 @@ async function keptUnder(side: Side, disturb: (signal: AbortSignal) => Promise<v
   return { calm, disturbed }
 }
 
-/** Publishes and consumes in cycles; one that fails is begun anew and does not count. @returns messages per second */
+/** Publishes and consumes in cycles; a failed one is started again and does not count. @returns messages per second */
 async function rateFor(side: Side, ms: number): Promise<number> {
   const list = payloads(CYCLE)
   const startedAt = performance.now()

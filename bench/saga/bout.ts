@@ -122,7 +122,7 @@ function manyTable({ what }: Bout, entrants: readonly Entrant[], turns: readonly
 
 const ONE_HEAD = ['who', 'sagas', 'p50 ms', 'p95 ms', ...MANY_HEAD.slice(5)] as const
 
-/** Our median stands against the bout's limit in our row, and against that of each rival in the rival's. */
+/** Our row has our median and the bout's limit, the row of each rival its own. */
 export function oneTable(
   { what, oneAtMostMs }: Pick<Bout, 'what' | 'oneAtMostMs'>,
   names: readonly string[],

@@ -84,7 +84,7 @@ interface Bed {
   readonly stack: AsyncDisposableStack
 }
 
-/** All that are wanted; Seata is left out, with the reason, where it cannot be had. */
+/** All requested sides; Seata is left out, with the reason, where it is not available. */
 async function enter({ kinds, ways, seata }: Wanted, bed: Bed, options: SuiteOptions): Promise<readonly Side[]> {
   const { postgres, stack } = bed
   const sides = [await ourSide('bare', 'none', postgres, stack)]

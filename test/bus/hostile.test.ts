@@ -9,7 +9,7 @@ import { EVENT_HEADERS, keepingLogger, world } from './kit.ts'
 
 const counters = ({ bus }: Instance): BusCounters => bus.health().counters
 
-/** The body and headers of an event that was heard, sent again as the test likes. */
+/** Body and headers of a received event, for sending it again with changes. */
 function again(message: EncodedMessage | undefined, change: Partial<EncodedMessage> = {}): Partial<EncodedMessage> {
   if (message === undefined) throw new Error('nothing was heard')
   return { id: message.id, time: message.time, body: message.body, ...change }

@@ -175,7 +175,7 @@ describe('a broker that goes away and comes back', () => {
     await binder.start()
     await bus.start(binder)
     expect(config.version).toBe(1)
-    // Another instance changes it and tells those that listen: this one does not yet.
+    // Another instance changes the value and notifies the listeners; this instance has not received it yet.
     current = { value: 2, version: 2 }
     broker.recover()
     await until('it has the change', () => config.version === 2)

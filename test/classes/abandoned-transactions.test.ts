@@ -21,7 +21,7 @@ const channel = defineChannel('orders', { payload: Payload, groups: ['g'] })
 
 describe('the transaction of a handler whose process sends nothing more', () => {
   const database = freshPglite()
-  // As a client that another process could share.
+  // Like a client that another process could share.
   const { exclusive: _, ...sql } = pgliteClient(database)
   const inbox = createInbox({ sql })
   const outbox = createOutbox({ sql, service: 'shop' })
@@ -88,7 +88,7 @@ describe('the transaction of a handler whose process sends nothing more', () => 
         given.push(its?.idleMs)
         return sql.transaction(work, its)
       }
-      // PGlite prepares nothing: what is committed at once stands for it.
+      // PGlite has no prepared transactions, so a commit takes their place.
       const preparing: SqlClient = {
         ...sql,
         query: (text, parameters) =>

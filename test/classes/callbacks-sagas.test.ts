@@ -67,7 +67,7 @@ const obeys = { invoke: () => {}, compensate: () => {} }
 const sagaOf = (options: Partial<SagaOptions<typeof Input>> = {}) =>
   defineSaga('s', { version: 1, input: Input, ...options })
 
-/** The status of the first saga, whose function misbehaves. `running`: it waits, and says so in its report. */
+/** Status of the first saga, whose function misbehaves. `running`: it waits, and its report says so. */
 const CASES: Readonly<
   Record<string, { readonly outcome: Readonly<Record<Mode, string>>; readonly build: Build; readonly without?: Mode }>
 > = {

@@ -110,7 +110,7 @@ async function open(options: Partial<BinderOptions>, transport: Transport = memo
   return binder
 }
 
-/** Sends one message, and says what became of it; then another, which has to be handled unless the first one still runs. */
+/** Sends one message and returns its outcome, then sends another, which must be handled unless the first one still runs. */
 async function sendTwo(binder: Binder, channel: Channel<{ n: number }> = orders): Promise<Outcome> {
   const status = () => binder.bindings().find(({ kind }) => kind !== 'source') as ReturnType<Binder['bindings']>[number]
   const late = new Promise<'waits'>((resolve) => setTimeout(resolve, 500, 'waits'))

@@ -100,7 +100,7 @@ describe('moments that were written before the clock was set back', () => {
     const locks = postgresLocks({ sql, logger: silentLogger })
     await locks.migrate()
     for (const mode of ['exclusive', 'shared'] as const) {
-      // The holder does not renew, as one whose process is gone.
+      // The holder does not renew, as if its process had ended.
       await locks.acquire(mode, { mode, ttlMs: LEASE_MS, maxHoldMs: 0 })
       const table = mode === 'exclusive' ? 'lock_key' : 'lock_holder'
       await sql.query(`UPDATE concordat.${table} SET frees_us = frees_us + 3600000000 WHERE key = $1`, [mode])

@@ -1,6 +1,6 @@
 /**
- * What comes of a transactional step is written in that step's transaction, so planning it must not wait for another connection: the
- * embedded database has only one, and a pool may have no other left. Here a coordinator does so that has read nothing before.
+ * The outcome of a transactional step is written in that step's transaction, so planning it must not need another connection:
+ * the embedded database has only one, and a pool may have none left. The coordinator in this test has read nothing before.
  */
 import { defineSaga, type Saga } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -178,7 +178,7 @@ function observed() {
   return { sql: { ...sql, query, isInTransaction }, refused }
 }
 
-/** Each begins something in the background over the client, and returns what ends it. */
+/** Each starts something in the background over the client, and returns a function that ends it. */
 const BEGINS: Readonly<Record<string, (client: SqlClient) => { close(): unknown }>> = {
   'a watch of a state': (client) => {
     const watched = createSharedState({

@@ -1,6 +1,6 @@
 /**
- * The synchronous standby is away, so commits wait, and the pool gives them up after its `query_timeout`. Each is done
- * when a standby is back. Meanwhile no message and no command uses an attempt up.
+ * The synchronous standby is down, so commits wait until the pool's `query_timeout` ends them; they complete when a standby is
+ * back. Until then no message and no command uses up an attempt.
  */
 import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
@@ -59,7 +59,7 @@ describeWith(['postgres'], 'while commits wait for a synchronous standby', { pri
     await closeEmbedded()
   })
 
-  /** A client whose statements are given up, and what its handlers do. */
+  /** A client whose statements time out, and the actions of its handlers. */
   async function setup() {
     await admin.query('TRUNCATE effect, concordat.inbox')
     const pool = new pg.Pool({ connectionString: server.url, max: 20, ...LIMITS })
@@ -103,7 +103,7 @@ describeWith(['postgres'], 'while commits wait for a synchronous standby', { pri
     return (await admin.query(`SELECT FROM pg_stat_activity WHERE ${condition}`)).rowCount ?? 0
   }
 
-  /** Each attempt after the first one leaves a session that waits for the commit of the first one. */
+  /** Each attempt after the first leaves a session that waits for the commit of the first. */
   async function attempts(statement: string): Promise<number> {
     return sessions(`wait_event_type = 'Lock' AND query LIKE '%${statement}%'`)
   }

@@ -1,6 +1,6 @@
 /**
- * A statement of a handler that fails with the SQLSTATE of a lost connection, on a connection that answers: code in the database raised
- * it, or another server was meant. The attempt counts, and nothing waits for a database that is there.
+ * A statement of a handler that fails with the SQLSTATE of a lost connection, on a connection that works: code in the database
+ * raised it, or it is about another server. The attempt counts, and nothing waits for a database that is available.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { type SqlTransaction, silentLogger } from 'concordat/core'

@@ -1,6 +1,6 @@
 /**
- * Two releases run side by side, and the younger one has a shorter lease. It cuts no lease of the older one: a process believes in its own
- * lease for as long as it asked for it. Each part whose lease is a row of a shared table is a case.
+ * Two releases run side by side, and the newer one has a shorter lease. It must not shorten a lease of the older one, whose
+ * process relies on the duration that it requested. Each part whose lease is a row of a shared table is a case.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'

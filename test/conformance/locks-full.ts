@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { until } from '../support/until.ts'
 import type { LocksContext } from './locks-kit.ts'
 
-/** A store whose memory is full refuses what is new; what is held is held on, and given back. */
+/** A store whose memory is full refuses new entries; existing locks are renewed and released. */
 export function fullCases({ contender, has }: LocksContext, full: (isFull: boolean) => Promise<void>): void {
   const modes = has('shared') ? ([{}, { mode: 'shared' }, { permits: 2 }] as const) : ([{}] as const)
 

@@ -5,7 +5,7 @@ import { until } from '../support/until.ts'
 /** What a store may declare missing, see `LockFeatures` and `LockStore.operator`. */
 export type LocksFeature = 'fifo' | 'shared' | 'lockDelay' | 'operator'
 
-/** What a case works with; contenders are closed after it. */
+/** Objects of a case; contenders are closed after it. */
 export interface LocksContext {
   readonly contender: (options?: LocksOptions) => Locks
   readonly has: (feature: LocksFeature) => boolean

@@ -7,7 +7,7 @@ import { inLine, type LocksContext } from './locks-kit.ts'
 
 export function lineCases({ contender, has }: LocksContext): void {
   describe('waiting', () => {
-    // A store without it says so in its features, which its own tests check: then there is nothing to skip.
+    // A store without this feature declares so, and its own tests check that: then there is nothing to skip.
     const inOrder = has('fifo') ? it : undefined
 
     inOrder?.('serves waiters of all contenders in the order of their arrival', async () => {

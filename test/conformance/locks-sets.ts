@@ -37,7 +37,7 @@ export function setCases({ contender, has }: LocksContext): void {
     })
 
     it('share one deadline', async () => {
-      // One with a clock of its own is not refused: asked again, it would have a deadline anew.
+      // A lock with its own clock is not refused: if asked again, it would get a new deadline.
       const [a, b, id] = [contender(), contender({ clock: systemClock }), randomUUID()]
       const held = await a.acquire(`${id} 1`)
       await a.acquire(`${id} 2`)

@@ -82,7 +82,7 @@ function readWriteCases({ contender }: LocksContext): void {
       await inside('r1', 'r2', 'w1', 'r3', 'r4')
       await release('r3', 'r4')
       await Promise.all(waiters)
-      // Readers that get in together may learn it in any order; their tokens tell who was granted first.
+      // Readers that are admitted together may learn it in any order; their tokens show the order of the grants.
       const tokens = ['r1', 'r2', 'w1', 'r3', 'r4', 'w2'].map((name) => leases.get(name)?.token as number)
       expect(tokens).toEqual(tokens.toSorted((one, other) => one - other))
       expect([events[2], events[5]]).toEqual(['w1', 'w2'])

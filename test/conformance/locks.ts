@@ -17,7 +17,7 @@ import { sharedCases } from './locks-shared.ts'
 export interface LocksHarness {
   /** Another contender on the same store. */
   contender(options?: LocksOptions): Locks
-  /** What the store still holds that should be gone: locks and places in line. Counters and audits stay, tombstones expire. */
+  /** Locks and places in line that should have been deleted. Counters and audits stay, tombstones expire. */
   leftovers(): Promise<readonly string[]>
   close(): Promise<void>
 }

@@ -5,7 +5,7 @@ import { until } from '../support/until.ts'
 export interface TokensUnderTest {
   /** Stores of several processes, on the same server: at least two, the same one where there can be one only. */
   readonly stores: readonly TokenStore[]
-  /** All that the server keeps, as text. */
+  /** Everything that the server stores, as text. */
   contents(): Promise<string>
   close(): Promise<void>
 }

@@ -106,7 +106,7 @@ export function commandConformance(kind: CommandedKind, { send, account }: Comma
   })
 }
 
-/** `gave up`: turned back by itself, which only code does whose process is gone. */
+/** `gave up`: compensated by itself, which only happens to a transaction in code whose process has ended. */
 export type Fate = 'done' | 'undone' | 'stuck'
 
 /** A saga or a global transaction with one piece of work of the kind in it. */

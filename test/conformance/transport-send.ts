@@ -129,7 +129,7 @@ export function sendCases(context: CaseContext): void {
       const sends = [declare(taken, 3), declare(other, 2)].map((channel) => second.send(channel, 1))
       const [misfit, fit] = await Promise.allSettled(sends)
       expect(misfit).toMatchObject({ reason: { destination: taken, cause: { kind: 'mismatch' } } })
-      // The channel has no reader: a broker that refuses such messages says so.
+      // The channel has no reader, and a broker that refuses such messages reports it.
       if (fit?.status === 'rejected')
         expect(fit.reason).toMatchObject({ destination: other, cause: { kind: 'unroutable' } })
     })

@@ -34,7 +34,7 @@ export function settleCases(context: CaseContext): void {
       const channel = createTestChannel(context.freshName())
       const handled = new Set<number>()
       const stuck = sink(channel, { group: 'g', concurrency: 4 }, async ({ n }, { signal }) => {
-        // Every fourth message never ends here: it must come back when this member dies.
+        // Every fourth message never ends here: it must be delivered again when this member dies.
         if (n % 4 === 0)
           await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('cut off'))))
         handled.add(n)

@@ -120,7 +120,7 @@ describe('a process that stood still', () => {
     const answer = once(peer.socket, 'data').then(String)
     const limited = within(systemClock, 50, answer, 'no answer')
     peer.socket.write('question')
-    // The loop of this thread does not turn until the answer is there and the limit is over.
+    // Blocks the event loop of this thread until the answer has arrived and the time limit is over.
     Atomics.wait(hasAnswered, 0, 0)
     standStill(100)
     expect(await limited).toBe('answer')

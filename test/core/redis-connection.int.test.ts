@@ -1,7 +1,7 @@
 import { silentLogger, systemClock } from 'concordat/core'
 import { Cluster, Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
-// The connection is no part of the package's interface; locks and election stand on it.
+// The connection is internal, and locks and election depend on it.
 // oxlint-disable-next-line no-restricted-imports -- see above
 import { defineScript, RedisConnection } from '../../core/redis/connection.ts'
 import { describeWith, type PrivateServer, startCluster, startServer } from '../support/servers/index.ts'

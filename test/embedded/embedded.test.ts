@@ -132,7 +132,7 @@ describe('embedded', () => {
   it('rejects when its folder cannot be made', async () => {
     const dataDir = await folder()
     await writeFile(join(dataDir, 'file'), '')
-    // Below /proc nothing can be made, and `mkdir` with `recursive` never comes back.
+    // Nothing can be created below /proc, and a recursive `mkdir` never returns.
     for (const unusable of ['/proc/none/here', join(dataDir, 'file'), join(dataDir, 'file', 'below')]) {
       await expect(embedded({ dataDir: unusable }).sql.query('SELECT 1'), unusable).rejects.toMatchObject({
         code: 'embedded.unusable',

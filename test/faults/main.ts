@@ -117,7 +117,7 @@ function foretell({ suite, broken }: Given, { seed, transport }: Run, faults: re
   )
 }
 
-/** Prints what there is to say. @returns whether the run failed */
+/** Prints the report. @returns whether the run failed */
 function conclude(given: Given, { seed, transport }: Run, result: RunResult, folder: string): boolean {
   const { suite } = given
   const on = transport === undefined ? '' : ` on ${transport}${transport === 'kafka' ? libraryOf() : ''}`

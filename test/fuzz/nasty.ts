@@ -1,6 +1,6 @@
 /** Names, texts and values that programs have stumbled over. */
 
-/** Names that an object has by itself, or that mean something to a reader. */
+/** Names that every object has, or that mean something to a reader. */
 export const NAMES = [
   '__proto__',
   'constructor',

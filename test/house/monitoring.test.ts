@@ -155,7 +155,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
     await Promise.all([locks.close(), store.close()])
     await database.close()
   })
-  // The gauges of open sagas are half a minute old at most: this one is there before the first reading.
+  // The gauges of open sagas may be half a minute old: this one exists before the first reading.
   await before.start()
   await (await before.run(fails, { id: '1', input: {} })).outcome()
   await before.close()

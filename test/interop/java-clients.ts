@@ -41,7 +41,7 @@ async function sinkOn(url: string, name: string, partitions: number) {
 
 const TOOLS = 'kafka-tools-4.4.0.jar'
 
-/** Without attributes that are not there, which kafkajs cannot write. */
+/** Leaves out missing attributes, which kafkajs cannot write. */
 const said = (headers: object): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined))
 

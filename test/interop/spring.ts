@@ -126,7 +126,10 @@ export function startSpring(classes: Classes, kafka: string, rabbit: string): Pr
   return startApp(classes, 'interop.App', configuration(kafka, new URL(rabbit)))
 }
 
-/** A Java program that prints `Started App` (Spring does, of its main class) and a line `GOT ...` for each thing that it heard. */
+/**
+ * A Java program that prints `Started App` (Spring prints it for its main class) and a line `GOT ...` for each received
+ * message.
+ */
 export async function startApp(classes: Classes, main: string, args: readonly string[]): Promise<Spring> {
   const memory = ['-Xmx384m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
   const path = `${classes.compiled}:${join(classes.jars, '*')}`

@@ -38,7 +38,7 @@ it('the holder never believes longer than the server keeps the lock, and a lost 
       let serverUntil = 1_000
       const open: Array<PromiseWithResolvers<'extended' | 'lost'>> = []
       store.extend = () => {
-        // The server executes at once and extends the lease; the scenario decides when the holder hears of it.
+        // The server executes at once and extends the lease; the scenario decides when the holder gets the answer.
         serverUntil = realMs < serverUntil ? realMs + 1_000 : serverUntil
         const reply = Promise.withResolvers<'extended' | 'lost'>()
         open.push(reply)

@@ -1,4 +1,4 @@
-/** Instances on a bus, seen and told by an operator that knows nothing of their code. */
+/** An operator without any code of the instances sees them on a bus and sends them events. */
 
 import { createOperator, type OperatedBus } from '@concordat/cli'
 import { type Binder, type BinderOptions, type Binding, createBinder, defineChannel, sink } from 'concordat/binder'

@@ -1,4 +1,4 @@
-/** The command line in a database without a log, where nothing says which groups there are. */
+/** The command line in a database without a log, where the groups are unknown. */
 import { expect, onTestFinished, test } from 'vitest'
 import { createDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'

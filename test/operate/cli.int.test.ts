@@ -45,7 +45,7 @@ const rent = defineSaga('rent', { version: 1, input: Empty })
     pivot: true,
     invoke: () => Promise.reject(new Error('the line went dead')),
   })
-/** Running for as long as nobody calls. */
+/** Reports that it runs while no handler is called. */
 const wait = defineSaga('wait', { version: 1, input: Empty })
   .step('sign', { invoke: () => undefined, compensate: () => undefined })
   .signal('call', { payload: Empty })

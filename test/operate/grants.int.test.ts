@@ -33,7 +33,7 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
   let database: TestDatabase
   let pool: pg.Pool
   const role = `least_${process.pid}`
-  /** Runs a service in a schema of its own, and may not use `concordat`. */
+  /** Runs a service in its own schema, without rights on `concordat`. */
   const stranger = `stranger_${process.pid}`
   let strangers: pg.Pool
 

@@ -160,7 +160,7 @@ describe('a handler call that hangs', () => {
   })
 })
 
-/** A broker whose groups have so many messages and no dead letters. */
+/** A broker whose groups have this many messages and no dead letters. */
 function counting(messages: number): Transport {
   const lag = async ({ destination }: { readonly destination: string }): Promise<number> =>
     destination.endsWith('.dlq') ? 0 : messages

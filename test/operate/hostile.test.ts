@@ -1,4 +1,4 @@
-/** What no database can be asked is refused before it is asked. */
+/** Input that no database accepts is refused before it is sent. */
 import { createOperator } from '@concordat/cli'
 import { describe, expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside

@@ -1,4 +1,4 @@
-/** What the command line and the doctor say of transactions that are prepared on MariaDB. */
+/** Output of the command line and the doctor about transactions that are prepared on MariaDB. */
 import { createOperator } from '@concordat/cli'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'

@@ -56,7 +56,7 @@ async function shapeOf(schema: string): Promise<Shape> {
   }
 }
 
-/** What the one release uses, or may leave out, and does not find in the other. */
+/** Members that one release uses, or may leave out, and does not find in the other. */
 function brokenBy(old: Shape, now: Shape): readonly string[] {
   const tables = new Set([...old.columns.keys()].map((name) => name.split('.')[0]))
   const isOld = (name: string): boolean => tables.has(name.split(/[.:]/)[0])
@@ -69,13 +69,13 @@ function brokenBy(old: Shape, now: Shape): readonly string[] {
   return [...columns.map(([name]) => name), ...required.map(([name]) => name), ...functions, ...rules]
 }
 
-/** The SQL of each version of a part; what is made before the first one belongs to it. */
+/** The SQL of each version of a part; statements before the first version belong to it. */
 function versionsOf(part: string, text: string): readonly string[] {
   const [before = '', ...versions] = text.split(new RegExp(`(?=^-- ${part}, version \\d+)`, 'm'))
   return versions.map((each, n) => (n === 0 ? `${before}${each}` : each))
 }
 
-/** What the versions above `claim.with` break, up to `claim.version`. */
+/** The changes of versions above `claim.with`, up to `claim.version`, that break an older release. */
 async function broken(schema: string, texts: readonly string[], claim: { version: number; with: number }) {
   for (const text of texts.slice(0, claim.with)) await database.exec(text)
   const old = await shapeOf(schema)

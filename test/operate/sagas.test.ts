@@ -8,7 +8,7 @@ import { gate, until } from '../support/until.ts'
 const setup = runningWorlds()
 const note = { by: 'ann', reason: 'the bank is open again' }
 
-/** A saga whose last step refuses until it is told otherwise, so that it is stuck after its pivot. */
+/** A saga whose last step refuses until the test changes it, so that it is stuck after its pivot. */
 function buy() {
   const bank = { open: false, calls: 0 }
   const saga = defineSaga('buy', { version: 1, input: z.object({ n: z.number() }) })

@@ -1,5 +1,5 @@
 // oxlint-disable no-restricted-imports -- inside of the command line: `lag` with a broker of the test
-/** What cannot be looked at is shown as unknown, never as good. */
+/** Data that cannot be read is shown as unknown, never as good. */
 
 import { createOperator, type Operator } from '@concordat/cli'
 import { createConsole } from '@concordat/console'
@@ -323,7 +323,7 @@ test('lag has null for readers that a broker does not count, which leaves the ex
 })
 
 describe('the console', () => {
-  /** The parts of the live picture that a page hears, until one is about letters. */
+  /** Events that a page receives from the live picture, until one is about letters. */
   async function lettersOf(operator: Operator, places: readonly (typeof place)[]): Promise<object> {
     const page = createConsole({ operator, places })
     onTestFinished(() => page.close())

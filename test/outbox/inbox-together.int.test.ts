@@ -69,7 +69,7 @@ describeWith(['postgres'], 'handlers of one statement, with an inbox', () => {
         Array.from({ length: MESSAGES }, (_, i) => ({ row: i % 500 })),
       )
       await all.promise
-      // A call that is repeated on a machine that stalls ends the wait before the last effect is there.
+      // On a machine that stalls, a repeated call ends the wait before the last effect exists.
       await until('every effect is there', async () => (await shelved()) === sum)
       return (answers - before) / MESSAGES
     }

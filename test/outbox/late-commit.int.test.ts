@@ -8,7 +8,7 @@ import { message, until } from './support/messages.ts'
 import { createDatabase, type TestDatabase } from './support/postgres.ts'
 import { setupOutboxOn } from './support/setup.ts'
 
-/** Longer than a row takes to be passed over while its destination is away. */
+/** Longer than a row is passed over while its destination is unavailable. */
 const OPEN_MS = 7_000
 
 describeWith(['postgres'], 'a transaction that stays open while another destination is away', () => {
@@ -103,7 +103,7 @@ describeWith(['postgres'], 'a transaction that adds behind rows of its key, whos
     await t.sql.transaction(async (tx) => {
       expect((await one.behind(tx, [later])).size).toBe(1)
       await add(tx, 'later')
-      // The relay has sent what was left before.
+      // The relay has sent the earlier messages.
       await t.sql.query(`DELETE FROM ${tables.outbox}`)
       await other.look(t.sql)
     })

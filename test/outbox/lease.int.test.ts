@@ -28,7 +28,7 @@ describeWith(['postgres'], 'relays on a server', () => {
     return { publisher, asked: asked.promise, open: answer.resolve }
   }
 
-  /** A client whose lease renewals fail from `cut` on, as when a process is suspended or its network is gone. */
+  /** A client whose lease renewals fail from `cut` on, as when a process is suspended or its network is down. */
   function cuttable(t: OutboxSetup): { sql: SqlClient; cut: () => void } {
     let isCut = false
     const query: SqlClient['query'] = (text, parameters) =>

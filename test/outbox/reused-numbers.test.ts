@@ -1,6 +1,6 @@
 /**
- * A server that lost its newest commits gives their numbers again: a standby that lagged and was promoted, or a crash where commits do
- * not wait for the disk. A relay may still wait for the broker's answer about a message that is gone.
+ * A server that lost its newest commits assigns their numbers again: a promoted standby that lagged, or a crash where commits
+ * do not wait for the disk. A relay may still wait for the broker's answer about a lost message.
  */
 // oxlint-disable no-restricted-imports -- inside of the outbox: one statement of a relay, sent after the server has changed
 import { type EncodedMessage } from 'concordat/binder'

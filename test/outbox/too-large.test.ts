@@ -16,7 +16,7 @@ const topic = defineChannel('topic', { payload: Text })
 const queue = defineChannel('queue', { payload: Text })
 const here = defineChannel('here', { payload: Text })
 
-/** Brokers that are not there: their limits are known all the same. */
+/** Brokers that do not exist: their limits are known all the same. */
 async function setup() {
   const sql = embedded()
   const kafka = new Kafka({ brokers: ['127.0.0.1:1'], logLevel: logLevel.NOTHING })

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 
-/** Error in the arguments of a run: nothing was begun. Exit code 2. */
+/** Error in the arguments of a run: nothing was started. Exit code 2. */
 export class UsageError extends Error {
   readonly code = 'proof.usage' as const
   /** Name of the option or the file. */

@@ -1,4 +1,4 @@
-/** What runs while a service closes, as in every deployment. */
+/** Work that runs while a service closes, as in every deployment. */
 import { defineChannel, sink } from 'concordat/binder'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryBroker, memoryLocks, memoryStateStore, memoryTransport } from 'concordat/memory'

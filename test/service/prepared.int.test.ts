@@ -1,4 +1,4 @@
-/** Transactions that stay prepared, as a service and `doctor` tell of them. */
+/** Transactions that stay prepared, as a service and `doctor` report them. */
 
 import { createOperator } from '@concordat/cli'
 import { memoryBroker, memoryTransport } from 'concordat/memory'

@@ -1,4 +1,7 @@
-/** docs/production/backup.md: a service whose database is replaced by yesterday's, while the broker and the other services' databases go on. */
+/**
+ * docs/production/backup.md: a service whose database is replaced by yesterday's, while the broker and the other services'
+ * databases continue.
+ */
 
 import { createOperator } from '@concordat/cli'
 import { defineChannel, sink } from 'concordat/binder'

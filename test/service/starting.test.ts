@@ -192,7 +192,7 @@ function ofService(parts: (schema: string) => ServiceParts) {
   }
 }
 
-/** Every part that checks tables of its own. */
+/** Every part that checks its tables. */
 const CHECKED = {
   outbox: ofService(() => ({ sql: pgliteClient(database) })),
   transport: ofService((schema) => ({ transport: postgresTransport({ sql: pgliteClient(database), schema }) })),

@@ -40,7 +40,7 @@ class Sim {
     this.#databases = databases
   }
 
-  /** Each workload in turn for some seeds, until there are no more or the time is over. @throws SimulationFailed */
+  /** Each workload in turn for some seeds, until all are played or the time is over. @throws SimulationFailed */
   async play(): Promise<void> {
     const { from, count, minutes, workloads } = this.#options
     const deadline = performance.now() + (minutes ?? Number.POSITIVE_INFINITY) * MINUTE

@@ -15,7 +15,7 @@ export class LogLines {
     this.logger = { debug: keep, info: keep, warn: keep, error: keep }
   }
 
-  /** All that is in the lines: errors with their causes and own fields, bytes as text. */
+  /** The whole content of the lines: errors with their causes and own fields, bytes as text. */
   get text(): string {
     return textOf(this.lines, new Set())
   }

@@ -272,7 +272,7 @@ describe('a commit', () => {
           isLost = true
           throw lost
         }
-        // The server commits, and the caller does not hear of it.
+        // The server commits, and the caller gets no answer.
         return work({ ...tx, last }).catch((error: unknown) => {
           if (error !== lost) throw error
           return undefined as never

@@ -27,7 +27,7 @@ function setup() {
     started.push(process)
     return process
   }
-  /** Starts several at once, until each has heard of each. */
+  /** Starts several at once, and waits until each has seen every other. */
   const startAll = async (...instances: string[]): Promise<MemberProcess[]> => {
     const processes = await Promise.all(instances.map(start))
     await Promise.all(processes.map((process) => process.ready()))
@@ -48,7 +48,7 @@ function setup() {
   return { start, startAll, notes, close, life }
 }
 
-/** Everyone heard the same of this member, and in the order of the log. */
+/** Everyone saw the same events of this member, in the order of the log. */
 function sameStory(processes: readonly MemberProcess[], from: number): void {
   const [first, ...others] = processes.map((process) => {
     const events = process.heard().filter(({ version = 0, type }) => version > from && type !== 'view')

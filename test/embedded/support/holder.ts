@@ -1,6 +1,6 @@
 /**
- * Takes the lock of a folder, says so, and has it until it is killed; or says why not. `holder.ts DIR`; with `busy` its main
- * thread does nothing more from then on.
+ * Takes the lock of a folder, reports it, and keeps it until the process is killed; or reports why not. `holder.ts DIR`; with
+ * `busy` its main thread is blocked from then on.
  */
 import { systemClock } from 'concordat/core'
 import { lockDirectory } from '../inside.ts'

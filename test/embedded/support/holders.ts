@@ -24,7 +24,7 @@ export interface Holder {
 const FILE = fileURLToPath(new URL('holder.ts', import.meta.url))
 const COMMAND = [process.execPath, '--conditions', 'concordat-source', FILE]
 
-/** A process that has the lock of `directory`, or was refused: it says which. */
+/** Starts a process that takes the lock of `directory` or is refused, and returns its report. */
 export function startHolder(directory: string, mode = ''): Promise<Holder> {
   return started([...COMMAND, directory, mode])
 }

@@ -62,7 +62,7 @@ test('a kill of npm kills the run, and the next one continues', { timeout: 120_0
   const npm = startWithNpm(args)
   await new Promise<void>((resolve) => npm.child.stderr?.once('data', () => resolve()))
   npm.child.kill('SIGKILL')
-  // The pipes close when the last process that holds them is gone.
+  // The pipes close when the last process that has them open ends.
   await npm.ended
   const { report } = await place.report(args)
   expect(report.orders).toEqual(expected(files).orders)

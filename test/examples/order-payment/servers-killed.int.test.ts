@@ -11,7 +11,7 @@ import { expected } from './support/model.ts'
 import { orderFiles } from './support/orders.ts'
 
 const LIMIT_MS = 300_000
-/** Before the test's own limit, so that its failure says how far the run came. */
+/** Less than the test's own limit, so that its failure shows the progress of the run. */
 const ENDS_WITHIN_MS = LIMIT_MS - 10_000
 const ORDERS = isNight ? 300 : 150
 

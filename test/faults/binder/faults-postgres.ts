@@ -51,10 +51,7 @@ async function idleKill(site: Site, random: Random): Promise<string | undefined>
   return `${KILLS} times, and ${undone} places were undone`
 }
 
-/**
- * Waits until others have settled positions beyond those that the blocked process holds, so that a late write of it
- * would show.
- */
+/** Waits until others have settled positions beyond those of the blocked process, so that a late write of it would show. */
 async function movedOn(site: Site, held: readonly Unsettled[]): Promise<boolean> {
   const deadline = performance.now() + MOVED_WITHIN_MS
   while (performance.now() < deadline) {

@@ -19,7 +19,7 @@ export interface Known {
   readonly cutOff: ReadonlyArray<Span & { readonly process: string }>
   /** Time at which each process was killed. */
   readonly killed: ReadonlyMap<string, number>
-  /** Processes that did not come back. */
+  /** Processes that did not restart. */
   readonly absent: readonly string[]
   readonly failures: readonly string[]
   /** Positions that went backwards. `undefined`: the broker does not show them. */

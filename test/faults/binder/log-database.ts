@@ -50,7 +50,7 @@ export class LogDatabase {
     this.#server = server
   }
 
-  /** Once the tables are there. */
+  /** Called once the tables exist. */
   async open(broken: string | undefined): Promise<void> {
     const client = await this.#connect()
     try {

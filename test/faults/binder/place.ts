@@ -30,11 +30,11 @@ export type Order =
   | ({ readonly do: 'begin' } & Post)
   /** Sends messages 0, 1, 2, ... of each key, each until it is accepted, under one id; `delayed` keys with a delay. */
   | { readonly do: 'send'; readonly keys: readonly string[]; readonly delayed: readonly string[] }
-  /** Sends nothing new, and reports when everything begun was accepted. */
+  /** Sends nothing new, and reports when every started send was accepted. */
   | { readonly do: 'rest' }
   /** Reports and waits in the next handler. 0 ms: a waiting handler continues. */
   | { readonly do: 'linger'; readonly ms: number; readonly where: Lingers }
-  /** Each handler call of the first stage takes so much of the processor, and does not yield. */
+  /** Each handler call of the first stage blocks the event loop for this long. */
   | { readonly do: 'burn'; readonly ms: number }
   /** Joins and leaves this number of times. */
   | { readonly do: 'drift'; readonly times: number; readonly everyMs: number }

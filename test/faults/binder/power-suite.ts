@@ -1,4 +1,4 @@
-/** Brokers whose machines lose power: what they had written and not synced is gone. */
+/** Brokers whose machines lose power: writes that were not synced are lost. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lossyDiskLack } from '../../support/servers/index.ts'
 import type { Random } from '../harness/random.ts'

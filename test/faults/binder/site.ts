@@ -40,7 +40,7 @@ const FAILURES = new Set(['unhandled', 'uncaught', 'failed'])
 const SETTINGS: Readonly<Partial<Record<ServerKind, Readonly<Record<string, string>>>>> = {
   postgres: { wal_writer_delay: '10s' },
 }
-/** Settings of a single broker that may not lose what it has confirmed when its power fails. */
+/** Settings of a single broker that must not lose confirmed messages when its power fails. */
 const SYNCING: Readonly<Partial<Record<ServerKind, Readonly<Record<string, string>>>>> = {
   postgres: { fsync: 'on' },
   kafka: { 'log.flush.interval.messages': '1' },
@@ -165,7 +165,9 @@ export class Site {
     await this.#until('messages flow', () => flows('audit') && flows('remind'), 'begun')
   }
 
-  /** @param more tells the keys of one sender of an episode from those of the next */
+  /**
+   * @param more distinguishes the keys of one sender of an episode from those of the next
+   */
   send(more: string): void {
     const keys = Array.from({ length: KEYS }, (_, n) => `${this.#prefix}${more}-k${n}`)
     const delayed = Array.from({ length: DELAYED_KEYS }, (_, n) => `${this.#prefix}${more}-d${n}`)

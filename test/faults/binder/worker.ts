@@ -50,7 +50,9 @@ class Worker {
     this.#log.note(op, error === undefined ? {} : { error: describe(error) })
   }
 
-  /** @param ms 0: nobody lingers, and who does goes on */
+  /**
+   * @param ms 0: no handler lingers, and lingering ones continue
+   */
   linger(ms: number, where: Lingers): void {
     this.#lingerMs = ms
     this.#lingers = where
@@ -162,7 +164,7 @@ class Worker {
       return
     }
     const message = await encodeMessage(channel, payload, 'faults', { id, delayMs })
-    // Each attempt is another transaction, whose entry counts by itself.
+    // Each attempt is another transaction, whose entry counts separately.
     const entry = await encodeMessage(entries, payload, 'faults')
     await sql.transaction(async (tx) => {
       await transport.publishIn?.(tx, [message, entry])

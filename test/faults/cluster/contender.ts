@@ -86,7 +86,9 @@ export class Contender {
     }
   }
 
-  /** @returns whether it is worth to go on */
+  /**
+   * @returns false if continuing is pointless
+   */
   async #write(resource: string, token: number): Promise<boolean> {
     const write = `${this.#name}/${++this.#writes}`
     const end = this.#log.invoke('write', { key: resource, token, write })

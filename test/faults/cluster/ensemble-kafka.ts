@@ -65,7 +65,7 @@ export class KafkaEnsemble implements Ensemble {
     await this.#cluster.replace(server)
   }
 
-  /** Cuts the others off from it; it still reads from them, and hears from its controller. */
+  /** Cuts the others off from the node; it still reads from them and receives from its controller. */
   async cutOff(node: Node): Promise<() => Promise<void>> {
     const link = this.#between[this.nodes.indexOf(node)] as Link
     link.hold('both')

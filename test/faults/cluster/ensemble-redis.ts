@@ -48,7 +48,7 @@ export class RedisEnsemble implements Ensemble {
   }
 
   /**
-   * Makes replicas log in as an unknown user, so that they hear no more from the master. Sentinels reach all of them.
+   * Makes replicas log in as an unknown user, so that they receive nothing more from the master. Sentinels reach all of them.
    */
   async cutOff(node: Node): Promise<() => Promise<void>> {
     const others = this.nodes.filter((each) => each !== node)

@@ -1,4 +1,4 @@
-/** Load that continues while servers fail: work that is begun repeatedly, counted, and ends. */
+/** Load that continues while servers fail: work that is started repeatedly, counted, and ends. */
 import type { Event } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 import type { InvariantVerdict } from '../harness/suite.ts'
@@ -11,7 +11,7 @@ export interface Line {
   readonly histories: readonly string[]
   /** Work of this episode begins. */
   begin(prefix: string, random: Random): Promise<void>
-  /** Begins nothing new; resolves when everything begun is done. @returns the unfinished work, after a long time */
+  /** Starts nothing new; resolves when all started work is done. @returns the unfinished work, after a long time */
   end(): Promise<string | undefined>
   /** The keys of this episode have moved, and others are to stay where they are from now on. */
   keysMoved?(prefix: string): Promise<void>

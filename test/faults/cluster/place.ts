@@ -40,5 +40,5 @@ export type Order =
   | ({ readonly do: 'begin' } & Post)
   /** Works on keys of this prefix from now on. */
   | { readonly do: 'go'; readonly prefix: string }
-  /** Begins nothing new, and reports when everything begun was accepted. */
+  /** Starts nothing new, and reports when every started send was accepted. */
   | { readonly do: 'rest' }

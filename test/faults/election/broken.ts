@@ -4,7 +4,7 @@ import { TTL_MS } from '../store/sizes.ts'
 
 const LATE_MS = 0.6 * TTL_MS
 
-/** `late-revoke`: the end of a lease is reported, and believed, long after the server may have given it away. */
+/** `late-revoke`: the end of a lease is reported, and relied on, long after the server may have granted it to another. */
 export function lateRevoke(locks: Locks): Locks {
   return override(locks, { acquire: async (key, options) => late(await locks.acquire(key, options)) })
 }

@@ -1,6 +1,6 @@
 /**
- * Process with a candidate for one role and a member of one cluster: campaigns, writes to the fenced sinks while it
- * leads, and writes down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
+ * Process with a candidate for one role and a member of one cluster: campaigns, writes to the fenced sinks while it leads, and
+ * records every term and every transition of a member that it receives. SIGTERM hands over and ends it.
  */
 
 import { createMembership, type Membership } from 'concordat/cluster'
@@ -94,7 +94,7 @@ class Candidate implements Work {
     this.#state.go()
   }
 
-  /** A candidate campaigns for as long as it lives. */
+  /** A candidate campaigns until its process ends. */
   holdOff(): void {}
 
   /** Makes a leader stay until the next order. */

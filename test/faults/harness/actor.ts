@@ -25,7 +25,7 @@ export class Actor<Order extends object> {
 
   constructor(name: string, module: URL) {
     this.name = name
-    // The worker has a process group of its own: Ctrl-C ends the run in its order, and not the workers first.
+    // The worker has its own process group: Ctrl-C ends the run in order, instead of ending the workers first.
     const env = { NODE_COMPILE_CACHE: COMPILED, ...process.env }
     this.#child = fork(module, [], { execArgv: EXEC_ARGV, detached: true, env })
     this.#child.on('message', (message) => this.#tell(message as Event))
@@ -102,7 +102,7 @@ export class Actor<Order extends object> {
     this.#child.once('exit', listener)
   }
 
-  /** SIGKILL; resolves when it is gone, with the moment it was sent. */
+  /** SIGKILL; resolves when the process has ended, with the time of the signal. */
   async kill(): Promise<number> {
     const at = nowMs()
     if (this.isAlive) {

@@ -8,7 +8,9 @@ export class EventLoop {
 
   readonly #onStall: ((stallMs: number) => void) | undefined
 
-  /** @param onStall told of each stall when it is over */
+  /**
+   * @param onStall called after each stall
+   */
   constructor(onStall?: (stallMs: number) => void) {
     this.#onStall = onStall
     this.#timer = setInterval(() => this.#tick(), TICK_MS)

@@ -1,9 +1,9 @@
 import { appendFileSync, closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 /**
- * A line of a history. `invoke` opens an operation; the line with the same `id` and `ok` (it happened), `fail` (it did
- * not) or `info` (unknown) ends it; a `note` stands alone. Times are the machine's monotonic clock in ms, the same for
- * all its processes. A process that got an `info` continues under another name.
+ * A line of a history. `invoke` opens an operation; the line with the same `id` and `ok` (it happened), `fail` (it did not) or
+ * `info` (unknown) ends it; a `note` is a line of its own. Times are the machine's monotonic clock in ms, the same for all its
+ * processes. A process that got an `info` continues under another name.
  */
 export interface Event {
   readonly at: number
@@ -42,7 +42,9 @@ export class EventLog {
   #generation = 0
   #operations = 0
 
-  /** @param told gets every event too, for those who watch */
+  /**
+   * @param told receives every event too, for observers
+   */
   constructor(path: string, name: string, told: (event: Event) => void) {
     this.#file = openSync(path, 'a')
     this.#name = name

@@ -10,7 +10,7 @@ import { tell, tellVerdict } from './verdicts.ts'
 
 type Violated = (evidence: string) => void
 
-/** Tokens never fall, and no holding comes back after another. */
+/** Tokens never decrease, and no holding appears again after another. */
 export function judgeOrder(ledgers: Ledgers, violated: Violated): void {
   for (const [sink, ledger] of ledgers) {
     const left = new Set<string>()

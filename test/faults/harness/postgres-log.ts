@@ -12,7 +12,7 @@ export interface LogOptions {
   readonly leaseMs: number
 }
 
-/** PostgreSQL as the broker, quick to notice that a member of a group is gone. */
+/** PostgreSQL as the broker, with settings that detect a dead member of a group quickly. */
 export function postgresLog(connectionString: string, { transactionsOf, callMs, leaseMs }: LogOptions): Transport {
   const limits = { connectionTimeoutMillis: callMs, query_timeout: callMs }
   const pool = new pg.Pool({ connectionString, max: 4, ...limits })

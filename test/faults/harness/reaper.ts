@@ -15,7 +15,7 @@ done
 for pid in $pids; do kill -s KILL -- "-$pid"; done
 `
 
-/** Ends the workers, stopped ones too, should this process be killed with -9. (Servers have such a guard of their own.) */
+/** Ends the workers, including stopped ones, if this process is killed with -9. (Servers have their own guard.) */
 export class Reaper {
   readonly #shell = spawn('sh', ['-c', SCRIPT], { cwd: '/', stdio: ['pipe', 'ignore', 'ignore'], detached: true })
 

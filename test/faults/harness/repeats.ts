@@ -16,7 +16,9 @@ export class Repeats implements RelayPublisher {
   readonly #told: () => void
   #chance = 0
 
-  /** @param told of each copy that the broker took */
+  /**
+   * @param told called with each copy that the broker accepted
+   */
   constructor(publisher: RelayPublisher, random: Random, told: () => void) {
     this.#publisher = publisher
     this.#random = random

@@ -6,7 +6,7 @@ import type { Arena, EpisodeReport, Suite } from './suite.ts'
 
 export interface RunOptions {
   readonly seed: number
-  /** No second round of the faults is begun after this. The first one is always finished. */
+  /** No second round of the faults starts after this time. The first one is always finished. */
   readonly seconds: number
   /** The faults to play. */
   readonly faults: readonly string[]

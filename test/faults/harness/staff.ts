@@ -35,8 +35,8 @@ export interface Place<Role extends string> {
 export interface Orders<Role extends string, Order extends object> {
   readonly begin: (place: Place<Role>) => Order
   /**
-   * Order to report `lingers` at the point and pause for `ms`; with `blocks` the process hears nothing. 0 ms: cancel,
-   * or continue.
+   * Order to report `lingers` at the point and pause for `ms`; with `blocks` the event loop is blocked. 0 ms: cancel, or
+   * continue.
    */
   readonly linger: (ms: number, blocks: boolean) => Order
 }
@@ -56,7 +56,9 @@ export class Staff<Role extends string, Order extends object> {
   #members: Member<Role, Order>[] = []
   #hired = 0
 
-  /** @param worker the program of the processes: it says `began` when it has begun */
+  /**
+   * @param worker the program of the processes: it reports `began` after its start
+   */
   constructor(setting: Setting, worker: URL, orders: Orders<Role, Order>) {
     this.#setting = setting
     this.#orders = orders

@@ -66,9 +66,9 @@ export interface Setting {
   /** Transport, out of the suite's `transports`. */
   readonly transport: string | undefined
   readonly lanes: number
-  /** Brokers are on disks that lose what was not synced when their power fails. */
+  /** Brokers have disks that lose unsynced writes when their power fails. */
   readonly losesPower?: boolean | undefined
-  /** Aborts when the run is given up: nothing new is begun then. */
+  /** Aborts when the run is given up: nothing new starts then. */
   readonly signal: AbortSignal
 }
 

@@ -1,4 +1,7 @@
-/** Faults that no lease survives: the store gives the lock away while a holder believes. Only the fence is left. */
+/**
+ * Faults that no lease survives: the store grants the lock again while a holder still relies on it. Only the fence protects
+ * then.
+ */
 import { overtaken, restarted } from '../store/fault.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'
 

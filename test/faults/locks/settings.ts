@@ -3,7 +3,7 @@ export type Mode = 'exclusive' | 'readers and writers' | 'permits'
 /** Settings of the workers' use of the lock in an episode. */
 export interface LockSettings {
   readonly mode: Mode
-  /** Whether a worker calls `assertValid` before a write. One that does not has only the fence. */
+  /** Whether a worker calls `assertValid` before a write. Without it, only the fence protects. */
   readonly asks: 'always' | 'never' | 'sometimes'
   readonly heartbeatMs: number
   readonly restartGraceMs: number

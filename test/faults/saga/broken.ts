@@ -3,7 +3,7 @@ import type { SqlClient, SqlExecutor } from 'concordat/core'
 
 const CHECK = 'AND s.revision = w.revision - 1'
 
-/** `saga_write` once more, with the check left out by which every write stands or falls. */
+/** `saga_write` without the check that every write depends on. */
 export async function createUnchecked(sql: SqlClient): Promise<void> {
   const { rows } = await sql.query<{ text: string }>(
     `SELECT pg_get_functiondef('concordat.saga_write(jsonb)'::regprocedure) AS text`,

@@ -22,7 +22,7 @@ interface House {
   readonly underWay: () => number
 }
 
-/** Ask for transfers, one after the other, and cancel some of them, as long as they are let. */
+/** Request transfers one after the other, and cancel some of them, until they are stopped. */
 export class Customers {
   readonly asked: Asked[] = []
   readonly #company: Company

@@ -12,7 +12,7 @@ export interface SagaFault extends FaultSpec {
 
 /** Longer than they live: they are killed long before. */
 const LINGER_MS = 10_000
-/** Deaf until it is stopped, and then for as long as that lasts. */
+/** The process receives nothing until it is stopped, and then for as long as it is stopped. */
 const DEAF_MS = 200
 
 export const SAGA_FAULTS: readonly SagaFault[] = [

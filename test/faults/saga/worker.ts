@@ -138,7 +138,7 @@ class Worker {
 
   #serve<Request extends { readonly account: string }>(channel: Channel<Request, Request>, command: Command<Request>) {
     const { role, name: worker, broken } = this.#post
-    // Reservations report to the barrier together; in the other service each command does so by itself.
+    // Reservations write to the barrier together; in the other service each command does so separately.
     const sharing = role === 'debit' ? { concurrency: 16, sharesTransactions: true } : { concurrency: 4 }
     const options = { group: role, ...sharing, sql: this.#sql, outbox: this.#outbox }
     const handle =
@@ -154,7 +154,7 @@ class Worker {
       }
     const handlers = { invoke: handle('invoke'), compensate: handle('compensate') }
     if (broken === 'no-dedupe') return forgetful(channel, options, handlers)
-    // All effects are in the transaction: the database itself rolls back one that it lost.
+    // All effects are in the transaction: the database itself rolls back a lost one.
     return participant(channel, { ...options, schema: schemaOf(role), effects: 'tx' }, handlers)
   }
 

@@ -36,7 +36,7 @@ export interface Remains<Fault extends StoreFault> {
   readonly fault: Fault
   readonly events: readonly Event[]
   readonly ledgers: Ledgers
-  /** Entries left in the store two ttls later, which should be gone. */
+  /** Entries left in the store after two ttls, which should have been deleted. */
   readonly orphans: readonly string[]
   readonly happened: string | undefined
   readonly healedAt: number

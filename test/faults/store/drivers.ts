@@ -18,7 +18,7 @@ export interface StoreDriver {
   ): Promise<PrivateServer>
   /** The address under which a worker reaches it through a link. */
   readonly address: (port: number) => string
-  /** Entries left two ttls after the end, which should be gone. */
+  /** Entries left two ttls after the end, which should have been deleted. */
   orphans(server: PrivateServer, prefix: string): Promise<readonly string[]>
   /** Writes accepted in the store's own server. */
   ledgers(server: PrivateServer, resource: string): Promise<Ledgers>

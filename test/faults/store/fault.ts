@@ -12,7 +12,7 @@ export interface StoreFault {
   readonly settings?: Readonly<Record<string, string>>
   readonly needs?: 'a replica' | 'a clock of its own'
   /**
-   * No lease survives it: the store gives the lock away while a holder believes. Then only the fence is judged, and
+   * No lease survives it: the store grants the lock again while a holder relies on it. Then only the fence is judged, and
    * overlaps are counted.
    */
   readonly breaksBelief?: true

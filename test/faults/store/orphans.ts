@@ -7,8 +7,8 @@ const TOMBSTONE_MS = 61_000
 const NOTES_MS = 3 * 4_000
 
 /**
- * Entries that should be gone when the lock has no holder and no waiter: all but the fencing counter and the audit,
- * which stay, and tombstones and notes, which expire.
+ * Entries that should have been deleted when the lock has no holder and no waiter: all except the fencing counter and the
+ * audit, which stay, and tombstones and notes, which expire.
  */
 export async function orphansIn(client: Redis, prefix: string): Promise<string[]> {
   const orphans: string[] = []

@@ -10,7 +10,7 @@ export interface Work {
   note(op: string, error?: unknown): void
 }
 
-/** Main loop of a worker process: obeys orders until the parent is gone. */
+/** Main loop of a worker process: obeys orders until the parent has ended. */
 export function serve(open: (place: Place, settings: unknown) => Work): void {
   let work: Work | undefined
   const obey = async (order: Order): Promise<void> => {

@@ -29,7 +29,7 @@ export interface Asked {
   readonly isDurable: boolean
 }
 
-/** Ask for transfers in all ways of the kind, one after the other, as long as they are let. */
+/** Request transfers in all ways of the kind, one after the other, until they are stopped. */
 export class Customers {
   readonly asked: Asked[] = []
   readonly #house: House

@@ -19,7 +19,7 @@ export interface TransactionFault extends FaultSpec {
 const DIES_WITHIN = 120
 /** Transfers must come by for it to happen. */
 const DIES_IN_MS = 60_000
-/** Deaf until it is stopped, and then for as long as that lasts. */
+/** The process receives nothing until it is stopped, and then for as long as it is stopped. */
 const DEAF_MS = 200
 
 export const FAULTS: readonly TransactionFault[] = [

@@ -114,7 +114,7 @@ export class House {
     return (await this.#count('')) ?? Number.POSITIVE_INFINITY
   }
 
-  /** Number of those that wait for an operator: they will not end by themselves. */
+  /** Number of transactions that wait for an operator and will not end by themselves. */
   async stuck(): Promise<number> {
     return (await this.#count(`AND status = 'stuck'`)) ?? 0
   }

@@ -44,7 +44,7 @@ export interface Tables {
   readonly held: readonly string[]
 }
 
-/** The parts of such a name are separated by what no part has in it. */
+/** The parts of such a name are separated by a character that no part contains. */
 const readable = (name: string): string => `replace(${name}, chr(31), ' ')`
 
 interface Held {

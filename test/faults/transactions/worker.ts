@@ -142,7 +142,7 @@ class Worker {
     })
   }
 
-  /** Each statement, commit and preparation of this process comes by here. */
+  /** Each statement, commit and preparation of this process passes here. */
   async #step(what: string, when: Moment['when']): Promise<void> {
     const text = what.replaceAll(/\s+/g, ' ').trim()
     this.#dieAt = next(this.#dieAt, text, when)

@@ -1,4 +1,4 @@
-/** What people and pages send: arguments, requests to the console, cursors and filters, documents, shown payloads. */
+/** Input of people and pages: arguments, requests to the console, cursors and filters, documents, shown payloads. */
 
 import { createOperator } from '@concordat/cli'
 import { asyncapiDiff } from '@concordat/cli/asyncapi'

@@ -1,4 +1,4 @@
-/** What strangers hold out where no broker asks who they are: answers to a saga under way, tokens, names in a picture. */
+/** Input of strangers where no broker authenticates them: replies to a running saga, tokens, names in a picture. */
 
 import { systemMermaid } from '@concordat/cli'
 import { hasCode } from 'concordat/core'

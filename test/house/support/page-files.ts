@@ -17,7 +17,9 @@ export interface Program {
 
 export interface PageFiles {
   readonly folder: string
-  /** @returns what it printed, when it has ended @throws when it fails */
+  /**
+   * @returns its output, after it has ended @throws when it fails
+   */
   run(name: string, ...args: string[]): Promise<{ readonly stdout: string }>
   start(name: string): Program
   remove(): Promise<void>

@@ -56,7 +56,7 @@ function shared(snippets: readonly Snippet[]): readonly (readonly Snippet[])[] {
   return [...parts, ...apart.map((snippet) => [snippet])]
 }
 
-/** Runs programs in one process, and adds what each printed to `runs`. A program after which the process is gone is not there. */
+/** Runs programs in one process, and adds the output of each to `runs`. A program that ended the process is missing. */
 async function runAll(
   binary: string,
   project: string,

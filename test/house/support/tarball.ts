@@ -140,7 +140,9 @@ export async function run(
   )
 }
 
-/** @throws when `tsc` has anything to say of these files, our declarations included unless told otherwise */
+/**
+ * @throws when `tsc` reports an error in these files, including our declarations unless excluded
+ */
 export async function typeCheck(
   project: string,
   files: Readonly<Record<string, string>>,

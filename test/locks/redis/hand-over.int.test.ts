@@ -24,7 +24,7 @@ describeWith(['redis'], 'a lock on Redis that is released while a client waits',
 
   const locksWith = (options: Partial<RedisLocksOptions> = {}) => redisLocks({ client, prefix, ...options })
 
-  /** A holder, and a waiter that hears of its turn. */
+  /** A holder, and a waiter that is notified of its turn. */
   async function waiter(request: Partial<typeof PLACE> = {}, terms: Partial<ClaimTerms> = {}) {
     const holder = locksWith()
     const held = await holder.acquire('k')

@@ -81,7 +81,7 @@ describeWith(['redis'], 'a replica that is cut off from its master', { private: 
     const locks = locksAt(group.master, careful)
     await (await locks.acquire('warm')).release()
     let error: unknown
-    // Until a try meets the moment in which only this connection is away.
+    // Repeats until an attempt meets the moment in which only this connection is lost.
     for (let tries = 0; error === undefined && tries < 100; tries++) {
       await withRedis(group.master, async (client) => {
         for (const line of String(await client.client('LIST')).split('\n')) {

@@ -28,7 +28,7 @@ function listener(): { logger: Logger; warnings: string[] } {
 }
 
 const GRACE_MS = 2_000
-/** A master that restarted serves nothing for two seconds by itself, and we know of it before. */
+/** A restarted master serves nothing for two seconds by itself, and the client learns of the restart before that. */
 const CLUSTER_GRACE_MS = 6_000
 /** Waits until the servers have run for longer than the grace, so that their age does not delay grants. */
 async function untilOld(graceMs: number, ...servers: readonly PrivateServer[]): Promise<void> {

@@ -99,7 +99,7 @@ describeWith(['redis'], 'five servers of which two fail, again and again', { pri
           story.granted(lease)
           grants += 1
           await new Promise((resolve) => setImmediate(resolve))
-          // One in fifty forgets to give it back, and believes in it until it is over.
+          // In one of fifty cases the holder does not release, and relies on its lease until the end.
           if (next() > 0.02) await lease.release()
           else await new Promise((resolve) => lease.signal.addEventListener('abort', resolve, { once: true }))
         }

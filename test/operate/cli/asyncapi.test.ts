@@ -20,7 +20,7 @@ const stock = sink(placed, { group: 'stock' }, () => appendFileSync('ran', 'x'))
 export const orders = createService({ name: 'orders', transport: memoryTransport(), bindings: [stock] })
 export const admin = { name: 'admin', sends: [placed] }
 export const asyncapi = { info: { title: 'The shop', version: '3.0.0' } }
-// What would hold a process for good.
+// Keeps a process running.
 setInterval(() => {}, 1_000)
 `
 

@@ -1,4 +1,4 @@
-/** Channels, groups, ids and numbers of partitions that are not there, as a person types them at night. */
+/** Channels, groups, ids and numbers of partitions that do not exist, as a person mistypes them at night. */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/extension'

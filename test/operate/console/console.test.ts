@@ -110,7 +110,7 @@ describe('words of a list', () => {
     const asked = new Set<string | undefined>()
     const authorize: ConsoleOptions['authorize'] = ({ action, target }) => {
       if (action === 'payloads') asked.add(target)
-      // As a policy that answers which buttons to show, and hides some of what is behind them.
+      // Like a policy that decides which buttons to show, and hides some data behind them.
       return { user: 'ann', allow: action !== 'payloads' || target === undefined || allowed.includes(target) }
     }
     return { authorize, asked }

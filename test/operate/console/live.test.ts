@@ -1,5 +1,5 @@
 // oxlint-disable no-restricted-imports -- the live picture without a browser and without a console around it
-/** What the page shows of a console that froze, and of dead letters that were not counted. */
+/** The page beside a console that hangs, and with dead letters that were not counted. */
 import { silentLogger } from 'concordat/core'
 import type { SystemTopology } from 'concordat/operator'
 import { expect, onTestFinished, test, vi } from 'vitest'

@@ -13,7 +13,7 @@ const nothing: SqlClient = {
   transaction: () => Promise.reject(new Error('none here')),
 } as unknown as SqlClient
 
-/** It counts what is asked of it. */
+/** Counts its requests. */
 function counting() {
   const asked = { groups: 0, doctor: 0 }
   const operator: Operator = {
@@ -51,7 +51,7 @@ const post = async (origin: string, base = '') => {
   return fetch(`${origin}${base}/api/leader`, { method: 'POST', headers, body })
 }
 
-/** As `express.json()` leaves a request, with the mount taken off its path. */
+/** A request as `express.json()` leaves it, with the mount path removed. */
 const express =
   (handler: NodeHandler, reads: boolean) =>
   async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -70,7 +70,7 @@ test.each([
   const middleware = express(handler, reads)
   const { origin } = await listen((request, response) => void middleware(request, response))
   expect((await fetch(`${origin}/ops/api/doctor`)).status).toBe(200)
-  // It was read, and reached the operator: there are no locks in this database.
+  // The request was read and reached the operator: there are no locks in this database.
   const answer = await post(origin, '/ops')
   expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([409, 'operate.store_missing'])
 })
@@ -113,7 +113,7 @@ test('forty tabs cost what one costs, and none costs nothing', async () => {
   expect(asked.groups).toBeLessThanOrEqual(8)
   for (const { text } of heard) expect(text).toMatch(/^retry: 2000\n\nid: \w+-\d+\nevent: snapshot\ndata: \{/)
   stop.abort()
-  // That nothing more is asked shows in time only: two looks would fit in it.
+  // Only time can show that no further request comes: two would fit into this wait.
   await new Promise((resolve) => setTimeout(resolve, 1_500))
   const then = asked.groups
   await new Promise((resolve) => setTimeout(resolve, 3_000))
@@ -169,7 +169,7 @@ test('a picture that is larger than what may wait unsent is sent, and its stream
   expect(second.status).toBe(200)
   expect((await second.text()).length).toBeGreaterThan(1_200_000)
   await first?.cancel()
-  // That nothing more is asked shows in time only: a look would fit in it.
+  // Only time can show that no further request comes: one would fit into this wait.
   const then = asked.groups
   await new Promise((resolve) => setTimeout(resolve, 2_500))
   expect(asked.groups).toBe(then)

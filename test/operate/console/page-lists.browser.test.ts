@@ -25,7 +25,7 @@ const line = (n: number) => ({
 const branch = { saga: 's', step: 'a', service: 'shop', since: 0, changes: 1, tables: [], birth: '1' }
 const stats = { pending: 900, oldestAgeMs: 0, blockedKeys: 0, parked: 900 }
 
-/** Answers of the API to the page, by view: so many rows. */
+/** Answers of the API to the page, by view: this many rows. */
 const answers = (rows: number): Readonly<Record<string, unknown>> => ({
   locks: several(rows, (n) => ({ key: `k${n}`, holders: [], waiters: [] })),
   outbox: { stats, failing: several(rows, line), parked: several(rows, line) },

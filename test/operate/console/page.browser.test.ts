@@ -27,7 +27,7 @@ const VIEWS = {
   doctor: 'PostgreSQL',
 } as const
 
-/** What of the browser's page is used in it. */
+/** The parts of the browser's page that are used. */
 interface Dom {
   readonly document: { readonly activeElement: unknown; getElementById(id: string): { submit(): void } }
 }

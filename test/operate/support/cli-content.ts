@@ -1,4 +1,4 @@
-/** What the command line is tried on: dead letters, locks, a leader, a member, an instance on the bus, and rows that are held. */
+/** Data for trying the command line: dead letters, locks, a leader, a member, an instance on the bus, and held rows. */
 import { once } from 'node:events'
 import { createOperator } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
@@ -69,7 +69,7 @@ export async function withLocks(sql: SqlClient): Promise<Closing> {
   }
 }
 
-/** shop-1 is on the bus of the log in the database, and tells its level. */
+/** shop-1 is on the bus of the log in the database, and reports its log level. */
 export async function withBus(sql: SqlClient, levels: string[]): Promise<Closing> {
   const bus = createBus({ service: 'shop', instance: 'shop-1', setLevel: (level) => void levels.push(level) })
   const transport = postgresTransport({ sql })

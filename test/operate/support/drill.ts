@@ -18,7 +18,7 @@ export type Broker = 'rabbitmq' | 'kafka'
 
 export const MINUTE = 60_000
 
-/** What a person at night had to do with it. */
+/** The actions that a person at night needed. */
 export interface Solved {
   readonly problem: string
   /** The line of `doctor`. */
@@ -28,7 +28,7 @@ export interface Solved {
   by: string
 }
 
-/** What the outside world breaks and puts right: a bank, a warehouse, a server that never answers. */
+/** Outside systems that break and are repaired: a bank, a warehouse, a server that never answers. */
 export interface Faults {
   bank: boolean
   stock: boolean
@@ -142,7 +142,7 @@ export type World = Awaited<ReturnType<typeof drill>>
 
 type Cli = (...args: string[]) => Promise<{ readonly stdout: string; readonly stderr: string; readonly code: number }>
 
-/** What was planted when, and what became of it. */
+/** When each problem was planted, and its outcome. */
 function book(cli: Cli, bare: Cli) {
   const plantedAt = new Map<string, number>()
   const solved: Solved[] = []

@@ -50,7 +50,7 @@ export const buy = defineSaga('buy', { version: 3, input: Order, deadlineMs: 60_
   .step('confirm', { pivot: true, invoke: never })
   .saga('deliver', { saga: delivery, input: never })
 
-/** As a service that is made and never started. */
+/** Like a service that is created and never started. */
 export const orders = createService({
   name: 'orders',
   transport: memoryTransport(),
@@ -92,6 +92,6 @@ export const admin = { name: 'admin', sends: [approved, quote, catalog] } satisf
 
 export const shop = [orders, payments, audit, admin]
 
-/** What a binder would make of the same declarations, for comparison. */
+/** Bindings that a binder would create of the same declarations, for comparison. */
 export const describedByBinder = () =>
   createBinder({ service: 'audit', transport: memoryTransport(), bindings: audit.bindings }).describe()

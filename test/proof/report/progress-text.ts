@@ -11,7 +11,9 @@ export function progressTeller(): (told: Told) => string {
   }
 }
 
-/** @param before what was shown last: the rate is that since then; the end is told from the whole run */
+/**
+ * @param before the progress shown last: the rate is that since then; the end shows the rate of the whole run
+ */
 export function progressText(told: Told, before: Told | undefined): string {
   const { orders, faults, elapsedMs, done, played, stalledMs, fault } = told
   const since = before ?? { elapsedMs: 0, done: 0 }

@@ -79,7 +79,9 @@ export class Conductor {
     this.troubles.push(...(kept?.troubles ?? []))
   }
 
-  /** @param played faults that are over already. Resolves when all is done, or when nothing goes on any more (`troubles` says so). @throws when the run itself went wrong */
+  /**
+   * @param played faults that are over already. Resolves when all is done, or when nothing progresses any more (`troubles` says so). @throws when the run itself failed
+   */
   async conduct(played: number): Promise<void> {
     this.#played = played
     const { failure } = this.#parts

@@ -5,7 +5,7 @@ import { descendants } from '../../support/servers/process-tree.ts'
 
 const hasProc = existsSync('/proc/self/status')
 
-/** RSS in bytes; `undefined` when it is gone. */
+/** RSS in bytes; `undefined` after its end. */
 export function rssOf(pid: number): number | undefined {
   return hasProc ? partsOf(pid)?.rss : fromPs(pid)
 }

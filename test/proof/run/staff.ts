@@ -46,7 +46,7 @@ export class Staff {
     return member
   }
 
-  /** Starts consumers first, so that they are there for all messages. */
+  /** Starts consumers first, so that they exist for all messages. */
   async hireAll(): Promise<void> {
     for (const role of ROLES.toReversed()) {
       await Promise.all(Array.from({ length: INSTANCES }, (_, number) => this.hire(role, number)))
@@ -118,7 +118,7 @@ function yieldToBeginners(pid: number): void {
   try {
     setPriority(pid, NICE)
   } catch {
-    // The process is gone again.
+    // The process has ended again.
   }
 }
 

@@ -15,7 +15,7 @@ import { PUBLISHER_SCHEMA, poolAt } from '../tables.ts'
 /** Receiver of errors and warnings; the last of them show a person what a process was doing. */
 export type Told = (level: string, text: string, error: unknown) => void
 
-/** Retry policy of the handlers: a database that is down comes back. */
+/** Retry policy of the handlers: a database that is down will be back. */
 export const PATIENT = Object.freeze({
   maxAttempts: 1_000_000,
   backoff: Object.freeze({ initialMs: 50, factor: 2, maxMs: 1_000 }),

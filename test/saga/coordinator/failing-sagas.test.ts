@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- inside of the coordinator: what it keeps while no health is asked for
+// oxlint-disable no-restricted-imports -- inside of the coordinator: its records while no health is requested
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { systemClock } from 'concordat/core'

@@ -243,7 +243,7 @@ test('a coordinator whose plan for a due saga took most of the lease and has to 
   onTestFinished(() => other.close())
   const run = await other.start(plain, { id: 'x', input: {} })
   await planning.opened
-  // As mail does that comes for the saga.
+  // Like a message for the saga.
   await inner.query(`UPDATE ${world.schema}.saga SET revision = revision + 7`)
   away.ms = 50_000
   planned.open()

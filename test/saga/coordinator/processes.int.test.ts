@@ -94,7 +94,7 @@ describeWith(['postgres'], 'coordinators as processes on one PostgreSQL', () => 
     const run = local.coordinator.get(local.sagas.transactional, 'killed')
     const { status, timeline } = await run.outcome({ timeoutMs: 60_000 })
     expect(status).toBe('completed')
-    // Not before its lease was over, and by itself after that: how soon, the faults of sagas watch.
+    // Not before its lease was over, and without help after that; the faults of sagas check how soon.
     const takenAt = timeline.find(({ kind }) => kind === 'orphaned')?.at ?? 0
     expect(takenAt).toBeGreaterThanOrEqual(Math.floor(rows[0]?.leaseEnd ?? 0))
     expect(await effects('tx/killed')).toEqual(['end by local', 'open by victim', 'slow by local'])

@@ -43,7 +43,7 @@ const AT_REST = { status: 'stuck', owner: null, due_at: null, mail: null }
 
 test('a saga that is stuck at its start is reported, once, though the commit of its caller has no answer', async () => {
   const { coordinator, saga, told, row, sql } = await setup()
-  // `afterCommit` hears nothing.
+  // `afterCommit` gets no call.
   await sql.transaction((tx) => coordinator.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   await until('the alarm is raised', () => told.length > 0)
   await expect.poll(row, WITHIN).toEqual(AT_REST)
@@ -161,7 +161,7 @@ test('an action that comes while another one is refused is applied', async () =>
 test('an operator acts at once on a stuck saga that was not reported yet', async () => {
   const { coordinator, another, saga, told, row, sql, outbox } = await setup()
   await coordinator.close()
-  // No coordinator drives it, and none heard of its commit.
+  // No coordinator drives it, and none was notified of its commit.
   const starter = another({ leaseMs: 3_600_000 })
   await sql.transaction((tx) => starter.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   const operator = createOperator({ sql, schema: outbox.schema })

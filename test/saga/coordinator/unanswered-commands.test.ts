@@ -14,7 +14,7 @@ const saga = defineSaga('order', { version: 1, input: Nothing }).command('reserv
   compensate: 'none',
 })
 
-/** The saga with this id, whose step was asked for so many times in vain; `undefined`: it was answered. */
+/** The saga with this id, whose step was requested this many times in vain; `undefined`: it was answered. */
 function written(id: string, unanswered?: number): LoadedSaga {
   const step = { step: 'reserve', status: 'invoking', attempts: 1, unanswered }
   return { saga, row: { name: 'order', id, revision: 1, state: { steps: [step] } } } as unknown as LoadedSaga

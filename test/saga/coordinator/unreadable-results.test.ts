@@ -31,7 +31,7 @@ interface Shop {
   readonly calls: string[]
 }
 
-/** A saga that waits for its signal, begun by the old release, which is gone. */
+/** A saga that waits for its signal, started by the old release, which has stopped. */
 async function waiting(old: ReturnType<typeof begun>): Promise<Shop> {
   const calls: string[] = []
   const handlers = {

@@ -149,7 +149,7 @@ describeWith(['postgres'], 'processes that talk by HTTP', () => {
         await answer
         return global.id
       })
-      // On a busy machine another coordinator may have cancelled it before its own one hears of the kill.
+      // On a busy machine another coordinator may have cancelled it before its own one learns of the kill.
       await expect(run).rejects.toThrow(/fetch failed|was cancelled/)
       const effects = await effectsOf('code/joined/')
       expect([...effects.values()]).toEqual([['cancel', 'try']])

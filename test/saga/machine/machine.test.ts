@@ -23,7 +23,7 @@ function operator(action: Extract<SagaEvent, { type: 'operator' }>['action']): S
 }
 const due: SagaEvent = { type: 'due' }
 
-/** Plays events that must all be heard; returns the last transition. */
+/** Plays events that must all be accepted; returns the last transition. */
 function play(s: SagaShape, ...events: SagaEvent[]): Transition {
   let last = advance(s, initialState(s), { type: 'started' }) as Transition
   for (const event of events) {

@@ -1,4 +1,7 @@
-/** A saga is parked because its event can never be written: what its calls may have done, and an order to turn back, stay known. */
+/**
+ * A saga is parked because its event can never be written: the possible effects of its calls, and an order to compensate, stay
+ * known.
+ */
 import type { SagaState } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { advance, initialState, type SagaEvent, type SagaShape, type Transition } from '../../support/inside/saga.ts'

@@ -1,4 +1,4 @@
-/** The gates on MariaDB beside readers: a call that must not wait for rows waits for none of ours. */
+/** The gates on MariaDB beside readers: a call that must not wait for rows never waits for one of ours. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

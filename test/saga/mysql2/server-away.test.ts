@@ -1,6 +1,6 @@
 /**
- * What a MariaDB that is away means for a command: it waits, and no attempt is counted. A pool that behaves as mysql2 does stands for
- * the server.
+ * A command waits for an unavailable MariaDB, and no attempt is counted. A pool that behaves like mysql2 takes the place of the
+ * server.
  */
 import { type MysqlConnection, mysqlResource } from '@concordat/mysql'
 import { expect, test, vi } from 'vitest'

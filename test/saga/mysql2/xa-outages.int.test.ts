@@ -1,4 +1,4 @@
-/** An XA participant on MariaDB whose process, or whose server, is gone in the middle. */
+/** An XA participant on MariaDB whose process, or whose server, dies during its work. */
 import { type MysqlTransaction, mysqlResource } from '@concordat/mysql'
 import { PGlite } from '@electric-sql/pglite'
 import type { SinkBinding } from 'concordat/binder'
@@ -80,7 +80,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     return { effects, prepared: (await maria.prepared(`order/${id}/`)).length }
   }
 
-  /** A process that has come so far, and goes no further. */
+  /** A process that has come this far, and does not continue. */
   const startElsewhere = (at: 'in the handler' | 'prepared') =>
     startUntil(at, 'xa-maria-process.ts', { url: postgres.url, mariaUrl: maria.url, schema, id, at })
 

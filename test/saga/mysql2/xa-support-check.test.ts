@@ -1,5 +1,5 @@
 /**
- * Server properties that make it unfit for preparing. A connection that answers as the manuals say stands for the
+ * Server properties that make it unfit for preparing. A connection that answers as the manuals describe takes the place of the
  * server.
  */
 import { type MysqlConnection, mysqlResource } from '@concordat/mysql'
@@ -14,7 +14,9 @@ function fails(errno: number, message = `error ${errno}`): never {
   throw Object.assign(new Error(message), { errno })
 }
 
-/** @param answers the row of the server, and variables by name; what is not named is no variable there */
+/**
+ * @param answers the row of the server, and variables by name; other variables do not exist there
+ */
 function connection(row: Answers, answers: Answers = {}): MysqlConnection {
   const run: MysqlConnection['query'] = async (statement) => {
     const text = typeof statement === 'string' ? statement : statement.sql

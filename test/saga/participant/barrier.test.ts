@@ -88,7 +88,7 @@ describe('sagas without a birth', () => {
   test('are distinguished by their reply channels', async () => {
     const { calls, send } = await alone()
     for (const service of ['eu', 'us', 'eu']) await send(1, of(service))
-    // It may be the same saga, whose coordinator now sends its birth.
+    // It may be the same saga, whose coordinator now sends its birth time.
     await send(2, of('eu', 'b1'))
     await send(1, of('us', undefined, 'compensate'))
     expect(calls).toEqual(['do 1', 'do 1', 'undo 1'])
@@ -160,7 +160,7 @@ describe('a row that a participant forgets in the middle of a command', () => {
           work({
             ...tx,
             query: async (text, parameters) => {
-              // Between "it is there" and "let me see it".
+              // Between the check that it exists and its reading.
               if (!purged && text.trimStart().startsWith('SELECT') && text.includes('saga_barrier')) {
                 purged = true
                 await tx.query(`DELETE FROM ${table}`)

@@ -1,4 +1,4 @@
-/** Loops whose items fail, throw before they are called, or are gone on with by an operator. */
+/** Loops whose items fail, throw before they are called, or are continued by an operator. */
 import { describe, expect, test } from 'vitest'
 import { endOf, executions, ordered, outcomeOf, returned, storyOf, tasks, threw } from '../support/machine-story.ts'
 import { machine, task } from '../support/machines.ts'

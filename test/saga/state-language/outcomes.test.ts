@@ -1,4 +1,4 @@
-/** Machines written by the rules of Seata's own tests: what its engine comes to, and in which order it compensates. */
+/** Machines written by the rules of Seata's own tests: the outcome of its engine, and the order of its compensations. */
 import { describe, expect, test } from 'vitest'
 import {
   CATCH_ALL,

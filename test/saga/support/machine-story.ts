@@ -26,7 +26,7 @@ export function ordered(action: 'retry' | 'compensate' | 'skip'): SagaEvent {
   return { type: 'operator', action: { do: action }, by: 'ann', reason: 'looked at it' }
 }
 
-/** Begun tasks: `A`, and `A.1 as A` for one that is called under the key of another. */
+/** Started tasks: `A`, and `A.1 as A` for one that is called under the key of another. */
 export function tasks({ state }: Story): readonly string[] {
   return state.steps.flatMap(({ step, branch, payload }) => {
     const { key } = (payload ?? {}) as { readonly key?: string }

@@ -1,6 +1,6 @@
 import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
 
-/** The process that used this client is gone. */
+/** The process that used this client has ended. */
 export class Dead extends Error {}
 
 /**

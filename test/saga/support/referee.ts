@@ -186,7 +186,7 @@ export class Referee {
     }
   }
 
-  /** Checks that a branch that was not chosen is never begun. */
+  /** Checks that a branch that was not chosen never starts. */
   #checkChoice(state: SagaState, call: Call): void {
     for (const { of, is } of this.#shapes(state)[call.index]?.choices ?? []) {
       expect(state.steps.find(({ step }) => step === of)).toMatchObject({ status: 'invoked', result: is })

@@ -126,7 +126,7 @@ function deathCases<Tx>(of: () => XaWorld<Tx>): void {
     throw error
   }
 
-  /** Sends each command to a process that dies at its n-th step, and then again to one that lives. False: it lived. */
+  /** Sends each command to a process that dies at its n-th step, and then again to one that does not. False: it did not die. */
   async function dieAt(n: number, when: 'before' | 'after', operations: readonly Operation[]): Promise<boolean> {
     const world = of()
     world.next('dies-')

@@ -47,7 +47,7 @@ export interface PreparingDatabase<Tx> {
   /** Returns the names of the prepared transactions that contain this text. */
   prepared(text: string): Promise<readonly string[]>
   endByHand(verb: 'COMMIT' | 'ROLLBACK', text: string): Promise<void>
-  /** Purges what it remembers, as if this saga step had begun long ago. */
+  /** Purges its memory, as if this saga step had begun long ago. */
   purge(key: string): Promise<unknown>
   /** Code of the error of a statement that waited for a row longer than its limit. */
   readonly lockTimeoutCode: string
@@ -131,7 +131,7 @@ export class XaWorld<Tx> {
     return this.database.endByHand(verb, `order/${this.id}/`)
   }
 
-  /** Purges what is remembered, as if this saga had begun long ago and were decided now. */
+  /** Purges its memory, as if this saga had begun long ago and were decided now. */
   async purge(): Promise<void> {
     const key = `order/${this.id}/reserve`
     await this.sql.query(

@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- inside of undo: what it takes for ours
+// oxlint-disable no-restricted-imports -- inside of undo: the tables that it counts as its own
 import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { OWN_TABLES } from '../../../saga/undo/sql-functions.ts'

@@ -1,4 +1,4 @@
-/** A server that crashes: committed rows are there, with their undo data. */
+/** A server that crashes: committed rows exist, with their undo data. */
 import { pgClient } from 'concordat/core/pg'
 import { undo } from 'concordat/saga/undo'
 import pg from 'pg'

@@ -11,7 +11,7 @@ import { LogLines } from '../../support/log-lines.ts'
 const GID = 'concordat:0123456789012345678901:1:transfer/t-1/withdraw'
 const OLD: PreparedTransaction = { gid: GID, ageMs: 400_000, key: 'transfer/t-1/withdraw' }
 
-/** Two sources: the first one answers when the test says so, the second one at once. */
+/** Two sources: the first one answers on the test's command, the second one at once. */
 function setup(second: readonly PreparedTransaction[] = []) {
   const clock = new FakeClock()
   const log = new LogLines()

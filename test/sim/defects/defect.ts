@@ -20,14 +20,16 @@ export interface UnplayedDefect {
 /** Text of a source that is replaced while it is loaded: the file stays unchanged. */
 export interface Patch {
   readonly file: string
-  /** Exactly as it stands there, once. */
+  /** The exact text, which occurs once. */
   readonly find: string
   readonly put: string
 }
 
 export const isPlayed = (defect: Defect): defect is PlayedDefect => 'patches' in defect
 
-/** @throws Error when the text is not there exactly once: the code has moved, and the defect would be none */
+/**
+ * @throws Error when the text does not occur exactly once: the code has moved, so the defect would not be planted
+ */
 export function patched(source: string, { file, find, put }: Patch): string {
   const times = source.split(find).length - 1
   if (times !== 1) throw new Error(`${file} has the text ${times} times that a defect replaces:\n${find}`)

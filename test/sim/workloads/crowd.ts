@@ -185,7 +185,7 @@ async function meet(world: SimulatedWorld): Promise<void> {
   }
 }
 
-/** Requires that every node has joined again and has been heard. */
+/** Requires that every node has joined again and has been seen. */
 async function requireAllThere(world: SimulatedWorld): Promise<void> {
   await world.sleep(12 * HEARTBEAT_MS)
   await operator.requireAnswers('when all is fixed')

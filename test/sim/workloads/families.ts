@@ -34,7 +34,7 @@ class Known {
   readonly told = new Set<string>()
   readonly calls = new Map<string, number>()
   readonly leases = new Set<string>()
-  /** Sagas whose signal was said to be heard, and was not. */
+  /** Sagas whose signal was acknowledged and had no effect. */
   readonly unheard: string[] = []
 }
 let known = new Known()

@@ -34,7 +34,7 @@ async function startClerk(instance: SimulatedInstance, broken: string | undefine
   void contend(sql, instance, locks, broken)
 }
 
-/** Writes as long as it believes that it leads. */
+/** Writes as long as it relies on its term. */
 async function lead(sql: SqlClient, instance: SimulatedInstance, term: Term, write: Write): Promise<void> {
   while (!term.signal.aborted) {
     await write(sql, term.token).catch((error: Error) => instance.note(`not written: ${error.message}`))

@@ -1,7 +1,7 @@
 /**
- * Workers that contend for the same locks, in PostgreSQL and in the lock server: counters behind a fence, one that is
- * guarded at its commit, a pool with two permits, a book with readers and writers. Some keep a lease until it is over.
- * Each one's belief is written down.
+ * Workers that contend for the same locks, in PostgreSQL and in the lock server: counters behind a fence, one guarded at its
+ * commit, a pool with two permits, a book with readers and writers. Some keep a lease until its end. The times at which each
+ * relies on a lease are recorded.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
@@ -14,7 +14,7 @@ import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const WORKERS = 3
 const TTL_MS = 1_500
-/** Longest wait: no worker gives up, so one that waits that long was forgotten. */
+/** Longest wait: no worker gives up, so a worker that waits that long was forgotten. */
 const WAIT_MS = 600_000
 const STEP_MS = 100
 const PAUSE_MS = 600
@@ -166,7 +166,7 @@ const count = (tx: SqlTransaction, key: string, n: number, token: number): Promi
 
 const sleep = (durationMs: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, durationMs))
 
-/** Each worker has had each lock once more since now. */
+/** Waits until each worker has had each lock once more. */
 async function requireServed(world: SimulatedWorld, book: Book): Promise<void> {
   const before = new Map(book.served)
   const names = Array.from({ length: WORKERS }, (_, n) => KEYS.map((key) => `worker-${n + 1} ${key}`)).flat()

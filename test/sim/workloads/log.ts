@@ -163,7 +163,7 @@ async function isSettled(world: SimulatedWorld): Promise<boolean> {
   return (await count(world, left)) === 0
 }
 
-/** Neither one too many nor one before its turn. */
+/** Neither one too many nor one too early. */
 async function requireOnceInOrder({ client }: SimulatedWorld): Promise<void> {
   for (const channel of ['lines', 'notes', 'seen']) {
     const text =

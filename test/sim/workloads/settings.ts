@@ -55,7 +55,7 @@ async function loadLimit(state: State): Promise<{ value: unknown; version: numbe
   return value === undefined ? undefined : { value, version }
 }
 
-/** Counts on as long as the process lives. */
+/** Counts until the process ends. */
 async function raise(state: State, broken: string | undefined): Promise<void> {
   for (;;) {
     const before = known

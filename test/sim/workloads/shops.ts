@@ -42,7 +42,7 @@ class Known {
   isSoldOut = true
   /** Orders that were accepted. */
   readonly ordered: Order[] = []
-  /** Order repeated under an id whose charge stands. */
+  /** An order repeated under an id whose charge exists. */
   again: { readonly shop: Shop; readonly id: string } | undefined
 }
 let known = new Known()

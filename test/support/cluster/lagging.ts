@@ -13,7 +13,9 @@ export interface Lagging {
   readonly delayAnswer: (method: 'changes' | 'read') => { readonly arrived: Promise<void>; readonly go: () => void }
 }
 
-/** @param always milliseconds of lag of every batch, after which it is handed over by itself */
+/**
+ * @param always milliseconds of lag of every batch, after which it is delivered by itself
+ */
 export function lagging(inner: ClusterStore, always?: () => number): Lagging {
   let held = false
   const waiting: Array<() => void> = []

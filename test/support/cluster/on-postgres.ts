@@ -9,7 +9,10 @@ const TABLES = ['head', 'log', 'entry', 'tomb', 'bound', 'member', 'request', 'g
 
 const DEADLOCK = '40P01'
 
-/** Deletes everything that the store has confirmed. Members write meanwhile, in another order, so it may be the victim of a deadlock. */
+/**
+ * Deletes everything that the store has confirmed. Members write at the same time, in another order, so it may be the victim of
+ * a deadlock.
+ */
 export async function wipeCluster(sql: SqlExecutor, schema = 'concordat'): Promise<void> {
   const deletes = TABLES.map((table, n) => `gone_${n} AS (DELETE FROM "${schema}".cluster_${table})`)
   const wipe = `WITH ${deletes.join(', ')} SELECT 1`

@@ -23,7 +23,7 @@ export class MemberProcess {
     return (await this.#next('ready')).generation
   }
 
-  /** Events that it heard about a member, without news that all members hear of others. */
+  /** Events that it received about a member, without events that all members receive about others. */
   heardOf(instance: string): string[] {
     return this.heard()
       .filter((event) => event.instance === instance)
@@ -54,7 +54,7 @@ export class MemberProcess {
     this.#child.kill(signal)
   }
 
-  /** SIGKILL; resolves when it is gone. */
+  /** SIGKILL; resolves when the process has ended. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const gone = once(this.#child, 'exit')

@@ -122,7 +122,7 @@ interface Versioned<V> {
   readonly value: V | undefined
   /** `undefined`: the write that made it had an unknown outcome, so it is only known to be above `floor`. */
   readonly version: number | undefined
-  /** No version up to this one can be given again: a deleted value comes back with a greater one. */
+  /** No version up to this one may be assigned again: a deleted value returns with a greater one. */
   readonly floor: number
 }
 

@@ -166,7 +166,9 @@ class Search<State, Action> {
     return true
   }
 
-  /** @returns where to go on: after the operation that was taken back */
+  /**
+   * @returns where to continue: after the operation that was undone
+   */
   #takeBack({ node, state }: { readonly node: number; readonly state: State }): number {
     this.#state = state
     this.#flip(at(this.#operationAt, node))

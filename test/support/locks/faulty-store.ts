@@ -7,8 +7,8 @@ import type { FakeClock } from './fake-clock.ts'
 /**
  * Faults of one request:
  * - `refused`: not sent, and the caller knows.
- * - `request lost`: never executed; the caller hears nothing and gives up after `ANSWER_MS`.
- * - `reply lost`: executed; the caller hears nothing.
+ * - `request lost`: never executed; the caller gets no answer and gives up after `ANSWER_MS`.
+ * - `reply lost`: executed; the caller gets no answer.
  * - `late`, `very late`: the caller gave up; executed after that, within or beyond a ttl.
  * - `slow`: executed and answered, but later than a ttl.
  * - `slow reply`: executed at once, answered late.

@@ -61,7 +61,7 @@ function contenderAt(url: string, listens: boolean, options: Partial<PostgresLoc
   })
 }
 
-/** PostgreSQL as the stage of scenarios: each actor is a process of its own, as far as it can tell. */
+/** PostgreSQL as the stage of scenarios: each actor behaves like a process of its own. */
 export function postgresTable(database: LocksDatabase): Table & { close(): Promise<void> } {
   const open = (): Actor => {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })

@@ -29,7 +29,7 @@ export function redisStore(client: Redis, prefix: string): RedisLockStore {
   return new RedisLockStore({ commands, subscriber, guard, prefix, channel: `${prefix}turn:` })
 }
 
-/** Redis as the stage of scenarios: each actor is a process of its own, as far as Redis can tell. */
+/** Redis as the stage of scenarios: each actor behaves like a process of its own. */
 export function redisTable(client: Redis, prefix: string): Table & { close(): Promise<void> } {
   const stores = new Map<number, RedisLockStore>()
   const operator = redisStore(client, prefix)

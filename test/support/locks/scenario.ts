@@ -43,7 +43,7 @@ export function steps(missing: boolean): fc.Arbitrary<readonly Step[]> {
 /** The store as one process sees it. */
 export interface Seat {
   readonly store: Pick<LockStore, 'newValue' | 'acquire' | 'extend' | 'release' | 'abandon' | 'listen'>
-  /** The process is gone, as if killed; resolves when the server can know. */
+  /** Ends the process as if killed; resolves when the server can know. */
   die(): Promise<void>
 }
 

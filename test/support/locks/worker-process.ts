@@ -31,7 +31,7 @@ export class WorkerProcess {
     this.#child.kill(signal)
   }
 
-  /** SIGKILL; resolves when it is gone, with the moment it was sent. */
+  /** SIGKILL; resolves when the process has ended, with the time of the signal. */
   async kill(): Promise<number> {
     const at = performance.timeOrigin + performance.now()
     if (this.#child.exitCode === null && this.#child.signalCode === null) {

@@ -1,4 +1,4 @@
-/** An authority and what it signed, made by openssl for one test run. Nothing of it is worth keeping secret. */
+/** A certificate authority and its certificates, made by openssl for one test run. None of it needs to be secret. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -22,7 +22,7 @@ export interface Certificates extends AsyncDisposable {
   renewClient(kind: 'expired' | 'good'): Promise<string>
 }
 
-/** What `openssl ca` wants, which alone signs for times of one's choice. */
+/** Configuration of `openssl ca`, the only command that signs for chosen times. */
 const AUTHORITY = `[ca]
 default_ca = own
 [own]
@@ -90,7 +90,7 @@ export async function makeCertificates(): Promise<Certificates> {
   }
 }
 
-/** As certificates have it: 20261122194500Z. */
+/** Format of times in certificates: 20261122194500Z. */
 function hoursFromNow(hours: number): string {
   const text = new Date(Date.now() + hours * 3_600_000).toISOString()
   return `${text.slice(0, 19).replaceAll(/[-:T]/g, '')}Z`

@@ -8,7 +8,7 @@ import type { ServerKind } from './kinds.ts'
 
 export interface Check {
   readonly kind: ServerKind
-  /** What makes the server keep its data across a kill. */
+  /** Settings with which the server keeps its data across a kill. */
   readonly settings: Readonly<Record<string, string>>
   /** Resolves when the server has confirmed it. */
   readonly write: (url: string, value: string) => Promise<void>

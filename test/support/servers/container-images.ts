@@ -1,4 +1,4 @@
-/** The image of each kind of server, and what its container is told. */
+/** The image of each kind of server, and the settings of its container. */
 import { isIP } from 'node:net'
 import type { ServerKind } from './kinds.ts'
 
@@ -28,7 +28,7 @@ export function engineHost(host: string): EngineHost {
   if (host === 'localhost' || host === '::1' || host.startsWith('127.')) {
     return { name: '127.0.0.1', publishedOn: '127.0.0.1' }
   }
-  // Which address of another machine a name stands for is not known here.
+  // The address of a name on another machine is not known here.
   return { name: host, publishedOn: isIP(host) === 0 ? '0.0.0.0' : host }
 }
 
@@ -71,7 +71,7 @@ export const images: Readonly<Record<ServerKind, Image>> = {
   },
 }
 
-/** The broker tells its clients to come to this address, so it has to be the one that they can reach. */
+/** The broker advertises this address to its clients, so they must be able to reach it. */
 function kafkaEnvironment({ name }: EngineHost, port: number): Readonly<Record<string, string>> {
   return {
     KAFKA_NODE_ID: '1',

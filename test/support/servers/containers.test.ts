@@ -17,7 +17,7 @@ function runInDocker(host: string) {
   return runServers(['redis'], { CONCORDAT_SERVERS: 'docker', DOCKER_HOST: host, TESTCONTAINERS_RYUK_DISABLED: 'true' })
 }
 
-/** As much of an engine as testcontainers asks until it pulls an image: it has none. */
+/** The part of an engine that testcontainers asks before it pulls an image; this engine has no image. */
 async function engineWithoutImages(answersPull: boolean) {
   const pulled = Promise.withResolvers<void>()
   const server: Server = createServer((request, response) => {

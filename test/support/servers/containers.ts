@@ -20,7 +20,7 @@ export interface ContainerServer {
 type Testcontainers = typeof testcontainers
 type Engine = testcontainers.ContainerRuntimeClient
 
-/** As long as a local server gets; the pull of its image comes before. */
+/** Same as for a local server; the pull of its image comes before. */
 const ANSWER_WITHIN_MS = 240_000
 /** A port that is free on this machine may be taken on the engine's. */
 const PORT_TRIES = 5
@@ -40,7 +40,7 @@ export async function startContainer(
   if (engine === undefined) return undefined
   const place = { library, engine, host: engineHost(engine.info.containerRuntime.host), signal, removals: [] }
   const starting = startOn(place, kind)
-  // A pull cannot be called off. What it brings is not waited for, and never started.
+  // A pull cannot be cancelled. Its result is ignored, and never started.
   return signal === undefined ? starting : Promise.race([starting, givenUp(signal, starting, place)])
 }
 
@@ -49,7 +49,7 @@ interface Place {
   readonly engine: Engine
   readonly host: EngineHost
   readonly signal: AbortSignal | undefined
-  /** Of the containers that were not wanted any more. */
+  /** Containers that are no longer needed. */
   readonly removals: Array<Promise<unknown>>
 }
 
@@ -64,7 +64,7 @@ async function startOn(place: Place, kind: ServerKind): Promise<ContainerServer>
       attempted.started.abort()
       return { url: image.url(place.host.name, port), stop: async () => void (await container.stop()) }
     } catch (error) {
-      // One that did not get to run is left by testcontainers.
+      // testcontainers leaves a container that did not start.
       await attempted.remove?.()
       place.signal?.throwIfAborted()
       if (attempt < PORT_TRIES && PORT_TAKEN.test(String(error))) continue
@@ -96,7 +96,7 @@ function define(
       }
     }
 
-    /** Gone at once when it is not wanted any more, whatever state it is in. */
+    /** Removes it at once when it is no longer needed, whatever its state. */
     protected override async containerCreated(id: string): Promise<void> {
       attempt.remove = () =>
         engine.container
@@ -125,7 +125,7 @@ function define(
 
 type PortBindings = Readonly<Record<string, Array<{ HostIp?: string; HostPort: string }>>>
 
-/** One line that names the server, the image and the remedy; below it the end of the container's log. */
+/** A line that names the server, the image and the remedy; below it the end of the container's log. */
 function failure(kind: ServerKind, image: Image, cause: unknown, log: string): ServerUnavailable {
   const said = (cause instanceof Error ? cause.message : String(cause)).replaceAll(/\s+/g, ' ').trim()
   const tail = lastLines(log)
@@ -136,7 +136,7 @@ function failure(kind: ServerKind, image: Image, cause: unknown, log: string): S
   })
 }
 
-/** Rejects when the signal has aborted and the container, if there was one, is gone. */
+/** Rejects when the signal has aborted and the container, if any, is removed. */
 function givenUp(signal: AbortSignal, starting: Promise<unknown>, { removals }: Place): Promise<never> {
   return new Promise((_, reject) => {
     const abort = async (): Promise<void> => {

@@ -19,7 +19,7 @@ export function kafkaJarFolder(): string {
   return join(cache, 'concordat', `kafka-${KAFKA_VERSION}`)
 }
 
-/** The folder appears by one rename, so it is complete when it is there. */
+/** The folder appears by one rename, so an existing folder is complete. */
 export function haveKafkaJars(): boolean {
   return existsSync(kafkaJarFolder())
 }

@@ -36,7 +36,7 @@ export function kafkaRecipe(clusterId: () => string, heapMiB: number): Recipe {
   }
 }
 
-/** One node that starts and answers fast: every internal topic has one partition and one replica. */
+/** A node that starts and answers fast: every internal topic has one partition and one replica. */
 const settings = (site: Site): Readonly<Record<string, string>> => ({
   'process.roles': 'broker,controller',
   'node.id': '1',
@@ -54,7 +54,7 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   'share.coordinator.state.topic.replication.factor': '1',
   'share.coordinator.state.topic.min.isr': '1',
   'group.initial.rebalance.delay.ms': '0',
-  // A killed broker may come back only when the session of its former life is over: 9 s by default.
+  // A killed broker may restart only after the end of its former session: 9 s by default.
   'broker.session.timeout.ms': '3000',
   'broker.heartbeat.interval.ms': '300',
   // Lets a test use a short session, so that a killed consumer's partitions move on soon.
@@ -64,7 +64,7 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   ...site.settings,
 })
 
-/** Brokers are somebody among themselves: what is denied to clients, who have no name, is not denied to them. */
+/** Brokers log in to each other, so rights that are denied to clients, which are anonymous, are not denied to them. */
 const LOGIN =
   'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="broker" user_broker="broker";'
 
@@ -94,7 +94,7 @@ const propertiesFile = (site: Site): string => join(site.folder, 'server.propert
 
 function java(mainClass: string, args: readonly string[], heapMiB: number): Command {
   const memory = ['-Xms128m', `-Xmx${heapMiB}m`, '-XX:+UseSerialGC']
-  // It lives too briefly for the code that the second compiler makes.
+  // It lives too briefly for the code of the second compiler.
   const quick = ['-XX:TieredStopAtLevel=1', '-XX:-UsePerfData']
   const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true']
   return {

@@ -32,7 +32,7 @@ const packages: Readonly<Record<ServerKind, string>> = {
 
 /** What `ServerUnavailable` says beside its reason. */
 export interface UnavailableOptions extends ErrorOptions {
-  /** Comes before the other ways to get such a server. @default install it, or start Docker */
+  /** Remedy, shown before the other ways to get such a server. @default install it, or start Docker */
   readonly remedy?: string | undefined
   /** Lines below the message. */
   readonly log?: string | undefined

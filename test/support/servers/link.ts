@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
 /**
- * A TCP connection point in front of a server, whose traffic can be lost on purpose: while `cut`, both sides stay
- * connected and hear nothing from each other, and what was on the way is gone for good. (A stopped process loses
- * nothing: the kernel delivers all of it later.)
+ * A TCP connection point in front of a server, whose traffic can be lost on purpose: while `cut`, both sides stay connected and
+ * receive nothing from each other, and data in transit is lost. (A stopped process loses nothing: the kernel delivers it
+ * later.)
  */
 export interface Link extends AsyncDisposable {
   readonly port: number

@@ -19,19 +19,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { findBinary } from './binaries.ts'
 import { runCommand } from './command.ts'
 
-/** Sparse: it takes the space of what is written. */
+/** Sparse: it takes the space of the written data. */
 const SIZE_BYTES = 4 * 1024 ** 3
 const FREE_WITHIN_MS = 10_000
 const TOOLS = ['mkfs.ext4', 'mount', 'umount', 'perl'] as const
 /**
- * `EXT4_IOC_SHUTDOWN` with `NOLOGFLUSH`, as the crash tests of Linux file systems use it: from now on nothing reaches the disk any more,
- * not even what the journal has in memory.
+ * `EXT4_IOC_SHUTDOWN` with `NOLOGFLUSH`, as the crash tests of Linux file systems use it: from now on nothing reaches the disk,
+ * including the journal in memory.
  */
 const SHUT_DOWN =
   'open(my $f, "<", $ARGV[0]) or die $!; my $flags = pack("L", 2); ioctl($f, 0x8004587D, $flags) or die $!'
 /**
- * Ends the mount when the process that made it is gone, however it died. The watchdog of the server, which works in the same folder, ends
- * the server first.
+ * Ends the mount when the process that made it has ended, however it died. The watchdog of the server, which works in the same
+ * folder, ends the server first.
  */
 const GUARD = `
 read -r _ && exit 0
@@ -51,8 +51,8 @@ export function lossyDiskLack(): string | undefined {
 }
 
 /**
- * A file system (ext4, its usual settings) in a file, whose power can fail: then what was written and not synced is gone, as far as the
- * kernel had not written it to the disk by itself. What the kernel has written is kept, as by a disk without a volatile cache.
+ * A file system (ext4, its usual settings) in a file, whose power can fail: then writes that were not synced are lost, unless
+ * the kernel had written them to the disk by itself. Those are kept, as by a disk without a volatile cache.
  */
 export class LossyDisk implements AsyncDisposable {
   /** For the data of one server. */
@@ -89,7 +89,7 @@ export class LossyDisk implements AsyncDisposable {
     }
   }
 
-  /** From here on all of it that is there now is kept. */
+  /** Everything that exists at this time is kept. */
   async sync(): Promise<void> {
     await this.#run('sync', '-f', this.folder)
   }

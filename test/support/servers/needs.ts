@@ -8,9 +8,9 @@
 import { type ServerKind, serverKinds } from './kinds.ts'
 
 export interface ServerNeeds {
-  /** One for all tests, started before them. */
+  /** One server for all tests, started before them. */
   readonly shared: readonly ServerKind[]
-  /** Started by the tests themselves; what they need to start them must be there. */
+  /** Started by the tests themselves; the programs for that must exist. */
   readonly own: readonly ServerKind[]
 }
 

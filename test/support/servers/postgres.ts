@@ -40,7 +40,8 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   // In the data folder rather than in /dev/shm, where a killed server would leave its segments behind.
   dynamic_shared_memory_type: 'mmap',
   timezone: 'UTC',
-  // Tests kill servers, never the machine, so what a server has written outlives it. Elsewhere, a commit costs what it costs users.
+  // Tests kill servers, never the machine, so data that a server has written survives. Elsewhere, a commit costs as much as for
+  // users.
   fsync: isTest ? 'off' : 'on',
   ...site.settings,
 })

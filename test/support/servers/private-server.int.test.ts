@@ -9,7 +9,7 @@ import { type Check, checks } from './checks.ts'
 import { describeWith, KEPT_LOGS, type PrivateServer, startServer } from './index.ts'
 import { freePorts } from './private-server.ts'
 
-/** All private servers of this file put their folders here, so that what they leave behind can be seen. */
+/** All private servers of this file put their folders here, so that the test sees what they leave behind. */
 let temporary: string
 
 beforeAll(() => {
@@ -24,7 +24,7 @@ afterAll(() => {
 
 describeWith(['postgres'], 'a private PostgreSQL', { private: true }, () => behavesAsPrivateServer(checks.postgres))
 describeWith(['redis'], 'a private Redis', { private: true }, () => behavesAsPrivateServer(checks.redis))
-// These take ten times as long to start. Tests of what they serve kill and pause them with each merge.
+// These take ten times as long to start. Their service is tested by tests that kill and pause them at each merge.
 if (isNight) {
   describeWith(['rabbitmq'], 'a private RabbitMQ', { private: true }, () => behavesAsPrivateServer(checks.rabbitmq))
   describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPrivateServer(checks.kafka))
@@ -151,7 +151,7 @@ function foldersLeft(): readonly string[] {
   return readdirSync(temporary)
 }
 
-/** A folder for one try of one test: what it leaves there when it fails is not in the way of another. */
+/** A folder for one attempt of one test: files that it leaves when it fails do not disturb another. */
 function keptFolder(): string {
   const folder = mkdtempSync(join(temporary, 'kept-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))

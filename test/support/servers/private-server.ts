@@ -29,10 +29,11 @@ export interface PrivateServer extends AsyncDisposable {
   readonly url: string
   /** The server's own process (never a launcher); another one after each `start`. */
   readonly pid: number
-  /** SIGKILL for all its processes; resolves when they are gone. Its data folder stays. */
+  /** SIGKILL for all its processes; resolves when they have ended. Its data folder stays. */
   kill(): Promise<void>
   /**
-   * The power of its machine fails: `kill`, and what it had not synced to its `disk` is gone. Resolves when the power is back.
+   * The power of its machine fails: `kill`, and writes that were not synced to its `disk` are lost. Resolves when the power is
+   * back.
    * @returns the files of its data that have lost something
    */
   losePower(): Promise<readonly string[]>
@@ -49,7 +50,7 @@ export interface PrivateServer extends AsyncDisposable {
 }
 
 export interface StartOptions {
-  /** Gives up the start (and only that): what was begun is stopped, the promise rejects. */
+  /** Gives up the start (and only that): started parts are stopped, the promise rejects. */
   readonly signal?: AbortSignal | undefined
   /**
    * More settings under the server's own names, e.g. `{ appendonly: 'yes', appendfsync: 'always' }` for Redis. `{port}` and
@@ -63,8 +64,8 @@ export interface StartOptions {
   /** Where others have to know them before it starts. @default free ones */
   readonly ports?: Ports | undefined
   /**
-   * The folder of its data, which outlives it: another start with the same folder, ports and settings goes on with the data.
-   * Nobody removes it. @default one of its own, removed with the server
+   * The folder of its data, which survives it: another start with the same folder, ports and settings continues with the data.
+   * The caller removes it. @default one of its own, removed with the server
    */
   readonly keepIn?: string | undefined
   /** Where its data is, so that its power can fail; ends with the server. */
@@ -81,7 +82,7 @@ export interface Ports {
 const ANSWER_WITHIN_MS = 240_000
 const PING_WITHIN_MS = 30_000
 const STOP_GRACE_MS = 5_000
-/** How long the watchdog of a process that is gone may take to end its server. */
+/** Time limit for the watchdog of an ended process to end its server. */
 const LEFT_WITHIN_MS = 10_000
 /** Names the variable of the environment with a folder in which the logs of stopped servers are kept. @default they are removed */
 export const KEPT_LOGS = 'CONCORDAT_SERVER_LOGS'
@@ -127,7 +128,7 @@ export async function freePorts(): Promise<Ports> {
   return { port: await freePort(), innerPort: await freePort() }
 }
 
-/** Waits until a server that another process had in this folder has ended. What is still there then makes the start fail. */
+/** Waits until a server that another process had in this folder has ended. If it stays, the start fails. */
 async function untilLeft(folder: string): Promise<void> {
   const deadline = performance.now() + LEFT_WITHIN_MS
   while (performance.now() < deadline) {
@@ -175,7 +176,7 @@ class LocalServer implements PrivateServer {
 
   async prepare(): Promise<void> {
     const { folder } = this.#site
-    // What a start that was cut short left behind.
+    // Left behind by a start that was cut short.
     for (const name of readdirSync(folder)) await rm(join(folder, name), { recursive: true, force: true })
     const { account } = this.#recipe.command(this.#site)
     if (account !== undefined) chownSync(folder, account.uid, account.gid)
@@ -258,7 +259,7 @@ class LocalServer implements PrivateServer {
     const child = this.#process
     if (child?.pid !== undefined && !hasEnded(child)) {
       child.ref()
-      // Not before this event are all its threads gone, and with them its port.
+      // Only after this event have all its threads ended, and its port is free.
       await Promise.all([once(child, 'exit'), endProcesses(child.pid)])
     }
     this.#process = undefined

@@ -7,8 +7,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Stops the root first, so that it starts no process while the others are looked up. Returns when all threads stand still: on a busy
- * machine they run on for a while, and a server still answers.
+ * Stops the root first, so that it starts no process while the others are looked up. Returns when all threads have stopped: on
+ * a busy machine they run on for a while, and a server still answers.
  */
 export function pauseTree(root: number): readonly number[] {
   send(root, 'SIGSTOP')
@@ -37,14 +37,14 @@ export function resumeTree(root: number): void {
   for (const pid of [...descendants(root), root]) send(pid, 'SIGCONT')
 }
 
-/** SIGKILL for all of them; resolves when the last one is gone. */
+/** SIGKILL for all of them; resolves when the last one has ended. */
 export async function killTree(root: number): Promise<void> {
   const pids = pauseTree(root)
   for (const pid of pids) send(pid, 'SIGKILL')
   await untilGone(pids)
 }
 
-/** Ends the tree by a signal that its root passes on, by SIGKILL what is left after `graceMs`. */
+/** Ends the tree by a signal that its root passes on, and the rest by SIGKILL after `graceMs`. */
 export async function endTree(root: number, signal: NodeJS.Signals, graceMs: number): Promise<void> {
   if (signal === 'SIGKILL') return killTree(root)
   const pids = [root, ...descendants(root)]
@@ -81,7 +81,7 @@ interface ProcessEntry {
   readonly parent: number
 }
 
-/** All processes: from /proc where there is one (a small Debian image has no `ps`), else from `ps`. */
+/** All processes: from /proc where it exists (a small Debian image has no `ps`), otherwise from `ps`. */
 function processes(): readonly ProcessEntry[] {
   if (existsSync('/proc/self/stat')) {
     const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
@@ -97,7 +97,7 @@ function processes(): readonly ProcessEntry[] {
   })
 }
 
-/** A zombie does not run any more, and in a container without an init it stays forever. */
+/** A zombie does not run, and in a container without an init it stays forever. */
 function isRunning(pid: number): boolean {
   if (existsSync('/proc/self/stat')) return (readStat(pid)?.state ?? 'Z') !== 'Z'
   try {
@@ -131,6 +131,6 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch {
-    // It ended by itself meanwhile, which is what every signal but SIGSTOP and SIGCONT is for.
+    // It has ended by itself, which is the purpose of every signal except SIGSTOP and SIGCONT.
   }
 }

@@ -39,8 +39,8 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
 export const ERL_ARGS: string = [
   // Its schedulers spin while they wait for work, which takes the core from other processes.
   '+sbwt none +sbwtdcpu none +sbwtdio none',
-  // A restarted node starts its quorum queues before its exchanges. A message that expired meanwhile finds none then, and is tried again
-  // after this time, by default 3 min.
+  // A restarted node starts its quorum queues before its exchanges. A message that expires in between finds none, and is tried
+  // again after this time, by default 3 min.
   '-rabbit dead_letter_worker_publisher_confirm_timeout 5000',
 ].join(' ')
 
@@ -62,7 +62,7 @@ function environment(site: Site): Record<string, string> {
   }
 }
 
-/** What a node is called among its peers. */
+/** Name of a node among its peers. */
 export const nodeName = (port: number): string => `concordat-${port}@localhost`
 
 function serverScript(): string {

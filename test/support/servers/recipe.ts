@@ -1,6 +1,6 @@
 import type { ServerKind } from './kinds.ts'
 
-/** What one step of a ping may take: on a loaded machine a server that is there may need seconds to greet. */
+/** Time limit for one step of a ping: on a loaded machine a running server may need seconds to greet. */
 export const PING_STEP_MS = 10_000
 
 /** A test runs, or a process that it started: rather than a benchmark, or `npm run servers`. */
@@ -37,13 +37,13 @@ export interface Command {
   readonly account?: Account | undefined
 }
 
-/** How to run one kind of server from what is installed on this machine. */
+/** How to run one kind of server from the programs installed on this machine. */
 export interface Recipe {
   readonly kind: ServerKind
   /** Ends the server at once and lets it free what the system would not (PostgreSQL: shared memory). */
   readonly stopSignal: 'SIGKILL' | 'SIGQUIT'
   /**
-   * Makes sure that all it needs is on this machine and fetches what can be fetched.
+   * Makes sure that everything it needs is on this machine and fetches what can be fetched.
    * @throws ServerUnavailable naming what is missing
    */
   require(): Promise<void>
@@ -52,6 +52,6 @@ export interface Recipe {
   /** The command whose process is the server itself: no shell and no launcher stays between. */
   command(site: Site): Command
   url(site: Site): string
-  /** One try to talk to any server of this kind, in its protocol; rejects within seconds when it does not answer. */
+  /** One attempt to talk to any server of this kind, in its protocol; rejects within seconds without an answer. */
   ping(url: string): Promise<void>
 }

@@ -144,7 +144,7 @@ export async function startCluster(
       const id = await withRedis(masters[n] as PrivateServer, (client) => client.call('CLUSTER', 'MYID'))
       await withRedis(replica, (client) => client.call('CLUSTER', 'REPLICATE', String(id)))
     }
-    // Without `cluster-require-full-coverage` a node says ok before it has heard who has the other slots.
+    // Without `cluster-require-full-coverage` a node reports ok before it knows the owners of the other slots.
     const isWell = (info: string): boolean =>
       info.includes('cluster_state:ok') && info.includes(`cluster_slots_ok:${SLOTS}`)
     await untilAll(servers, 'the cluster is well', isWell)
@@ -187,7 +187,7 @@ async function untilAll(
   }
 }
 
-/** `redis-server --sentinel`, which needs a file of its own to keep its state in. */
+/** `redis-server --sentinel`, which needs its own file for its state. */
 const sentinelRecipe = (name: string, masterPort: number): Recipe => ({
   ...redis,
   prepare: async (site) => {

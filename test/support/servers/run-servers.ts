@@ -8,13 +8,13 @@ import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished } from 'vitest'
 
 export interface ServersRun {
-  /** The first lines of its standard output, as soon as there are so many. */
+  /** The first lines of its standard output, as soon as it has this many. */
   lines(count: number): Promise<readonly string[]>
   stderrHas(text: string): Promise<void>
   stderr(): string
   kill(signal: NodeJS.Signals): void
   readonly exit: Promise<{ readonly code: number | null; readonly stdout: string }>
-  /** The folders of servers that are there now. */
+  /** The folders of existing servers. */
   foldersLeft(): readonly string[]
 }
 

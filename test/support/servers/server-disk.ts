@@ -1,8 +1,8 @@
 import { type Preloaded, preload } from './preloaded.ts'
 
 /**
- * The disk of a private PostgreSQL, to be filled and emptied while it runs. Its data files cannot grow while it is full (53100): what has a
- * place in them is still written, and WAL is, so the server goes on.
+ * The disk of a private PostgreSQL, to be filled and emptied while it runs. Its data files cannot grow while it is full
+ * (53100): writes within existing files still succeed, and so does WAL, so the server continues.
  *
  *     const disk = await serverDisk()
  *     const server = await startServer('postgres', { env: disk.env })

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { type ClusterPart, clusterParts } from './cluster/parts.ts'
 import { isServerKind, type ServerKind, serverKinds } from './kinds.ts'
 
-/** What `npm run servers` is to start, or show. */
+/** Servers that `npm run servers` is to start, or to show. */
 export type Wanted =
   | { readonly kinds: readonly ServerKind[] }
   | { readonly parts: readonly ClusterPart[] }
@@ -15,7 +15,9 @@ Once all of them answer, their addresses are printed as lines of a shell: export
 They are of the programs that are installed (Kafka: jars that Maven fetches once), else of Docker; CONCORDAT_SERVERS=docker
 leaves out the programs. Tests take an address in the environment first, so these lines serve them too.`
 
-/** @returns a text: what is wrong, with the choices, on one line */
+/**
+ * @returns a text if the arguments are wrong: the error with the choices, on one line
+ */
 export function wantedServers(args: readonly string[]): Wanted | string {
   const parsed = parse(args)
   if (typeof parsed === 'string') return parsed

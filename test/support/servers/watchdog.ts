@@ -60,12 +60,12 @@ export class Watchdog {
     writeFileSync(join(this.#folder, PID_FILE), `${pid}\n`)
   }
 
-  /** The process is gone, its number may be reused: touch it no more. */
+  /** The process has ended, and its number may be reused: do not touch it again. */
   forget(): void {
     rmSync(join(this.#folder, PID_FILE), { force: true })
   }
 
-  /** Ends the watch; resolves when the shell is gone. */
+  /** Ends the watch; resolves when the shell has ended. */
   async dismiss(): Promise<void> {
     if (this.#shell.exitCode !== null || this.#shell.signalCode !== null || this.#shell.pid === undefined) return
     this.#shell.ref()

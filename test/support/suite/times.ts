@@ -28,7 +28,10 @@ export function withTimes(before: Seconds, reports: readonly Report[]): Seconds 
   )
 }
 
-/** `/anywhere/test/a.test.ts` as `test/a.test.ts`. A checkout may itself lie below a folder called `test`: the longest path that is a file counts. */
+/**
+ * `/anywhere/test/a.test.ts` as `test/a.test.ts`. A checkout may itself be below a folder called `test`: the longest path that
+ * is a file counts.
+ */
 function inRepository(path: string): string {
   const suffixes = [...path.matchAll(/(?<=^|\/)test\//g)].map(({ index }) => path.slice(index))
   return suffixes.find((each) => existsSync(each)) ?? suffixes.at(-1) ?? path

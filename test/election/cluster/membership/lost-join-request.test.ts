@@ -27,7 +27,7 @@ describe('a member with a join request whose answer was lost', () => {
       ...TIMING,
     })
     const generations = async () => (await store.members('c')).records.map(({ generation }) => generation)
-    /** Ends the generation in the store, where no beat of this member tells it so yet. */
+    /** Ends the generation in the store, at a time when no heartbeat of this member reports it yet. */
     const end = async () => {
       const [record] = (await inner.members('c')).records
       await inner.leave('c', 'a', record?.joinId ?? '', false)

@@ -3,8 +3,8 @@ import { type ClusterHarness, clusterConformance } from '../../../conformance/cl
 import { lagging } from '../../../support/cluster/lagging.ts'
 
 /**
- * Network delays: a process learns of log entries later than the store answers, by a varying time. States only: what
- * members learn about a store that lost everything depends on how late each of them hears of it.
+ * Network delays: a process receives log entries later than the store's answer, by a varying time. States only: after a store
+ * has lost everything, the events of members depend on the delay of each.
  */
 const setup = async (): Promise<ClusterHarness> => {
   const server = memoryStateServer()

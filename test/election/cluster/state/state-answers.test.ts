@@ -8,8 +8,8 @@ import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 /**
  * Faults of one request:
  * - `refused`: not sent, and the caller knows.
- * - `request lost`: never executed; the caller hears nothing.
- * - `reply lost`: executed; the caller hears nothing.
+ * - `request lost`: never executed; the caller gets no answer.
+ * - `reply lost`: executed; the caller gets no answer.
  * - `late`: the caller gave up; executed after the next attempt. `very late`: after everything is over.
  */
 const FAULTS = ['refused', 'request lost', 'reply lost', 'late', 'very late'] as const

@@ -50,7 +50,7 @@ function watch(child: ChildProcessWithoutNullStreams, input: string | Uint8Array
   return { child, stderr: () => text.stderr, ended }
 }
 
-/** A folder that is gone at the end of the test. */
+/** A folder that is deleted at the end of the test. */
 export interface Folder extends AsyncDisposable {
   readonly path: string
   file(name: string, content: string | Uint8Array): Promise<string>

@@ -1,4 +1,4 @@
-/** A run with `--data` that is killed with -9 again and again, each time once it has come a little further. */
+/** Runs with `--data` and kills the run with -9 repeatedly, each time after some progress. */
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Report } from '../../../../examples/order-payment/run/report.ts'
@@ -19,7 +19,7 @@ export interface Lives {
   readonly model: Expected
   /** Numbers of lives killed during the start, and while orders were in flight. */
   readonly killed: { readonly starting: number; readonly working: number }
-  /** Lives that failed before they were killed, with their exit codes. One that had finished its work is no fault. */
+  /** Runs that failed before they were killed, with their exit codes. A run that had finished does not count. */
   readonly ended: readonly string[]
 }
 
@@ -56,7 +56,9 @@ export async function playLives(options: LivesOptions): Promise<Lives> {
   return { report: await lastLife(place, args), model: expected(files), killed, ended }
 }
 
-/** @param target so many orders ended; `undefined`: while it starts */
+/**
+ * @param target number of ended orders; `undefined`: while it starts
+ */
 async function oneLife(
   args: readonly string[],
   target: number | undefined,

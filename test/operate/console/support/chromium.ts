@@ -1,4 +1,4 @@
-/** Debian's Chromium, driven by playwright-core; tests skip, with what is missing, where it is not. */
+/** Debian's Chromium, driven by playwright-core; without it, tests skip and name what is missing. */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
@@ -42,7 +42,7 @@ export async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** One page of HTML, from whatever name it is asked for. */
+/** One page of HTML, whatever name is requested. */
 export function serverOf(html: string): Server {
   return createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(html))
 }

@@ -30,7 +30,7 @@ export function opened(world: ShopWorld, options: Partial<ConsoleOptions> = {}) 
   return { console, get, json, send }
 }
 
-/** Not what is right but for one thing is not asked for: a saga that is not there. */
+/** Requests that are wrong in only one point, a saga that does not exist, are not sent. */
 export const retry = { saga: 'buy', id: 'none', do: 'retry', reason: 'a test' }
 export const status = async (response: Response | Promise<Response>) => {
   const { status, headers } = await response

@@ -34,7 +34,7 @@ export interface ShopWorld {
   readonly operator: Operator
   readonly sql: SqlClient
   readonly services: readonly Describable[]
-  /** What outside of the shop is broken, and can be fixed. */
+  /** Broken parts outside of the shop, and their repair. */
   readonly outside: { bank: boolean; warehouse: boolean }
   readonly bindings: () => ReturnType<ReturnType<typeof createBinder>['bindings']>
   /** Goes by and is handled. */

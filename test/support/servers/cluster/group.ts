@@ -12,7 +12,7 @@ export interface GroupStart {
   readonly options?: StartOptions | undefined
 }
 
-/** All of them side by side; when one does not start, none is left. */
+/** Starts all of them side by side; when one does not start, none is left. */
 export async function startTogether(starts: readonly GroupStart[]): Promise<readonly PrivateServer[]> {
   const begun = await Promise.allSettled(starts.map(({ recipe, options }) => startPrivateServer(recipe, options)))
   const servers = begun.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
@@ -26,7 +26,7 @@ export async function stopAll(servers: readonly PrivateServer[]): Promise<void> 
   await Promise.all(servers.map((server) => server.stop()))
 }
 
-/** What is set up after the start; when that fails, the servers are stopped. */
+/** Setup after the start; when it fails, the servers are stopped. */
 export async function orStop<T>(servers: readonly PrivateServer[], setUp: () => Promise<T>): Promise<T> {
   try {
     return await setUp()

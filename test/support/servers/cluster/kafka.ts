@@ -8,7 +8,7 @@ import { orStop, type ServerGroup, startTogether, stopAll } from './group.ts'
 export interface KafkaCluster extends ServerGroup {
   /** For `new Kafka({ brokers })`. */
   readonly brokers: readonly string[]
-  /** In the place of one that was killed an empty one, which has its number and address and copies what the others have. */
+  /** Replaces a killed broker by an empty one, which has its number and address and copies the data of the others. */
   replace(server: PrivateServer): Promise<void>
 }
 
@@ -77,7 +77,7 @@ const REPLICATED = {
   'transaction.state.log.min.isr': '2',
   'share.coordinator.state.topic.replication.factor': '3',
   'share.coordinator.state.topic.min.isr': '2',
-  // So long a follower may be behind before it is left out, and a controller silent before another is elected.
+  // Time after which a follower that lags leaves the in-sync set, and a silent controller is replaced.
   'replica.lag.time.max.ms': '3000',
   'controller.quorum.election.timeout.ms': '1000',
   'controller.quorum.fetch.timeout.ms': '2000',

@@ -10,7 +10,7 @@ import { orStop, type ServerGroup, stopAll } from './group.ts'
 export interface PostgresPair extends ServerGroup {
   readonly primary: PrivateServer
   readonly standby: PrivateServer
-  /** Makes the standby the primary, which commits alone until it has a standby. The old one has to be gone. */
+  /** Makes the standby the primary, which commits alone until it has a standby. The old primary must have ended. */
   promote(): Promise<void>
   /** The role of clients may not log in, and its connections end. @returns how many did */
   denyLogin(): Promise<number>
@@ -19,7 +19,7 @@ export interface PostgresPair extends ServerGroup {
   rejoin(): Promise<void>
 }
 
-/** A role that may do everything, beside the one that the servers are administered with. */
+/** A role with all rights, besides the one that administers the servers. */
 export const CLIENTS = 'clients'
 
 export interface PostgresPairOptions extends Pick<StartOptions, 'signal' | 'settings'> {
@@ -133,5 +133,5 @@ async function withPostgres(server: PrivateServer, work: (client: pg.Client) => 
   }
 }
 
-/** That clients use. */
+/** The address that clients use. */
 export const portOf = (server: PrivateServer): number => Number(new URL(server.url).port)

@@ -8,9 +8,9 @@ import { orStop, type ServerGroup, startTogether, stopAll } from './group.ts'
 export interface RabbitCluster extends ServerGroup {
   /** One of each node. */
   readonly urls: readonly string[]
-  /** Evaluates Erlang at a node. @returns what it prints */
+  /** Evaluates Erlang at a node. @returns its output */
   evaluate(server: PrivateServer, code: string): Promise<string>
-  /** Leaves one that was killed out of the cluster, and has an empty one in its place, with copies of all quorum queues. */
+  /** Removes a killed node from the cluster and adds an empty one in its place, with copies of all quorum queues. */
   replace(server: PrivateServer): Promise<void>
 }
 
