@@ -90,6 +90,51 @@ describe('while a service closes', () => {
     await expect(shop.transaction(async () => {})).rejects.toMatchObject({ code: 'service.closed' })
   })
 
+  test('a handler and a step that run still read and write a shared state', async () => {
+    const [begun, closing, handled] = [gate(), gate(), gate()]
+    const compensated: string[] = []
+    const store = memoryStateStore()
+    const count = defineSaga('count', { version: 1, input: Order })
+      .step('reserve', { invoke: () => 'yes', compensate: () => void compensated.push('reserve') })
+      .step('add', {
+        compensate: 'none',
+        retry: { maxAttempts: 1 },
+        invoke: async ({ input }) => {
+          begun.open()
+          await closing.opened
+          await shop.sharedState('counts').put(input.orderId, 1)
+        },
+      })
+    const shop: Service = createService({
+      name: 'shop',
+      schema: uniqueName('shop'),
+      sql,
+      transport: memoryTransport(),
+      cluster: { store },
+      sagas: [count],
+      sends: [placed],
+      bindings: [
+        sink(placed, { group: 'shop', maxAttempts: 1 }, async ({ orderId }) => {
+          handled.open()
+          await closing.opened
+          await shop.sharedState('orders').put(orderId, 1)
+        }),
+      ],
+    })
+    await shop.start()
+    await shop.ready()
+    const run = await shop.run(count, { id: 'o-1', input: { orderId: 'o-1' } })
+    const outcome = run.outcome()
+    await shop.send(placed, { orderId: 'o-1' })
+    await Promise.all([begun.opened, handled.opened])
+    const closed = shop.close()
+    closing.open()
+    expect((await outcome).status).toBe('completed')
+    await closed
+    expect(compensated).toEqual([])
+    expect(shop.binder.bindings().find(({ group }) => group === 'shop')).toMatchObject({ handled: 1 })
+  })
+
   test('a step that runs still commits, and one that finds a part closed compensates nothing', async () => {
     const [begun, closing] = [gate(), gate()]
     const compensated: string[] = []
