@@ -1,14 +1,15 @@
 /** What runs while a service closes, as in every deployment. */
 import { defineChannel, sink } from 'concordat/binder'
+import type { Membership } from 'concordat/cluster'
 import { pgliteClient } from 'concordat/core/pglite'
-import { memoryBroker, memoryLocks, memoryStateStore, memoryTransport } from 'concordat/memory'
+import { memoryBroker, memoryLocks, memoryStateServer, memoryStateStore, memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
 import { freshPglite } from '../support/pglite.ts'
-import { gate } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 
 const database = freshPglite()
 const sql = pgliteClient(database)
@@ -134,6 +135,51 @@ describe('while a service closes', () => {
     expect(compensated).toEqual([])
     expect(shop.binder.bindings().find(({ group }) => group === 'shop')).toMatchObject({ handled: 1 })
   })
+
+  test.for([{ transactional: true }, { transactional: false }])(
+    'a step that may be tried once and finds its membership closed is called again by the next process: %o',
+    async ({ transactional }) => {
+      const [begun, closing] = [gate(), gate()]
+      const compensated: string[] = []
+      const [schema, broker, server] = [uniqueName('shop'), memoryBroker(), memoryStateServer()]
+      const bind = async (id: string): Promise<void> => {
+        begun.open()
+        await closing.opened
+        await shop.sharedState('jobs').put(id, 1, { boundTo: await (shop.membership as Membership).join() })
+      }
+      const job = defineSaga('job', { version: 1, input: Order })
+        .step('reserve', { invoke: () => 'yes', compensate: () => void compensated.push('reserve') })
+        .step('bind', {
+          transactional,
+          compensate: 'none',
+          retry: { maxAttempts: 1 },
+          invoke: ({ input }) => bind(input.orderId),
+        })
+      const create = (): Service =>
+        createService({
+          name: 'shop',
+          schema,
+          sql,
+          transport: memoryTransport({ broker }),
+          sagas: [job],
+          cluster: { store: memoryStateStore({ server }) },
+        })
+      let shop = create()
+      await shop.start()
+      await shop.run(job, { id: 'o-1', input: { orderId: 'o-1' } })
+      await begun.opened
+      const closed = shop.close()
+      await until('it has left', () => shop.membership?.status().state === 'closed')
+      closing.open()
+      await closed
+      shop = create()
+      await shop.start()
+      const run = await shop.run(job, { id: 'o-1', input: { orderId: 'o-1' } })
+      expect((await run.outcome()).status).toBe('completed')
+      expect(compensated).toEqual([])
+      await shop.close()
+    },
+  )
 
   test('a step that runs still commits, and one that finds a part closed compensates nothing', async () => {
     const [begun, closing] = [gate(), gate()]
