@@ -64,8 +64,8 @@ async function setLevel({ setLevel: set }: BusContext, level: LogLevel): Promise
 function pause({ control, name }: { readonly control: BindingControl; readonly name: string }): void {
   control.pause()
   const { state } = control.status()
-  // While connecting the request is remembered, and the binding is paused from its start.
-  if (state !== 'paused' && state !== 'connecting')
+  // Before its start and while connecting, the request is remembered: the binding is paused from its start.
+  if (state !== 'paused' && state !== 'connecting' && state !== 'idle')
     throw new BusError('bus.control_refused', {
       message: `binding "${name}" is ${state}: only one that runs can be paused`,
     })
@@ -74,7 +74,7 @@ function pause({ control, name }: { readonly control: BindingControl; readonly n
 function resume({ control, name }: { readonly control: BindingControl; readonly name: string }): void {
   control.resume()
   const { state } = control.status()
-  if (state !== 'running' && state !== 'connecting')
+  if (state !== 'running' && state !== 'connecting' && state !== 'idle')
     throw new BusError('bus.control_refused', {
       message: `binding "${name}" is ${state}: only one that is paused can be resumed`,
     })

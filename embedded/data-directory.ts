@@ -13,7 +13,7 @@ import { ConcordatError, hasCode, toError } from '../core/errors.ts'
 import { writeWhole } from './atomic-file-write.ts'
 import { type DirectoryLock, isOfLock, lockDirectory, sweepLeftovers } from './directory-lock.ts'
 import { DataDirectoryError } from './errors.ts'
-import { loadPglite, type OwnDatabase } from './open-pglite.ts'
+import { closeDatabase, loadPglite, type OwnDatabase } from './open-pglite.ts'
 import { unopened, unusable } from './unusable-folder-errors.ts'
 
 export interface OpenDatabase {
@@ -38,7 +38,7 @@ export async function openDataDirectory(path: string, clock: Clock = systemClock
     await onDisk(directory, () => sweepLeftovers(directory))
     const database = await openDatabase(directory)
     const guard = guardDatabase(lock, database, directory)
-    return { database, close: () => close(guard, database, lock) }
+    return { database, close: () => close(guard, database, lock, clock) }
   } catch (error) {
     await lock.release()
     throw error
@@ -152,9 +152,9 @@ const NO_ROOM = 'its disk has no room for the log of the database'
 const DISK_FULL = '53100'
 
 /** Closing the database writes to it. */
-async function close(guard: DatabaseGuard, database: OwnDatabase, lock: DirectoryLock): Promise<void> {
+async function close(guard: DatabaseGuard, database: OwnDatabase, lock: DirectoryLock, clock: Clock): Promise<void> {
   try {
-    if (guard.isUsable()) await database.close()
+    if (guard.isUsable()) await closeDatabase(database, clock)
   } finally {
     await lock.release()
   }

@@ -30,7 +30,7 @@ const BESIDE = /^concordat-[0-9a-f-]+\.(?:tmp|sock|claim)$/
 
 /** The folder while this process has it. */
 export interface DirectoryLock {
-  /** Must be called before every write to the folder. False once another process has it, permanently. */
+  /** Must be called before every write to the folder. False once another process has it or it was released, permanently. */
   isHeld(): boolean
   /** Gives the lock back, unless another process has it. Never rejects. */
   release(): Promise<void>
@@ -113,6 +113,7 @@ class HeldLock implements DirectoryLock {
   }
 
   release(): Promise<void> {
+    this.#isLost = true
     return (this.#released ??= this.#end().catch(() => undefined))
   }
 }

@@ -8,7 +8,7 @@ import { postgresLocks } from '../locks/postgres/postgres-locks.ts'
 import type { ServiceIdentity } from '../service/service.ts'
 import { openDataDirectory } from './data-directory.ts'
 import { LazyDatabase } from './lazy-database.ts'
-import { openInMemory } from './open-pglite.ts'
+import { closeDatabase, openInMemory } from './open-pglite.ts'
 
 /** Options of `embedded`. */
 export interface EmbeddedOptions {
@@ -56,7 +56,7 @@ export function embedded(options: EmbeddedOptions = {}): Embedded {
   const database = new LazyDatabase(dataDir === undefined, async () => {
     if (dataDir !== undefined) return openDataDirectory(dataDir)
     const inMemory = await openInMemory()
-    return { database: inMemory, close: () => inMemory.close() }
+    return { database: inMemory, close: () => closeDatabase(inMemory) }
   })
   const { sql } = database
   let users = 0

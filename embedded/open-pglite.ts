@@ -1,5 +1,7 @@
+import { SECOND, systemClock } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import type { PgliteDatabase } from '../core/pglite/pglite-client.ts'
+import { finishesWithin } from '../core/time-limit.ts'
 
 export interface OwnDatabase extends PgliteDatabase {
   /** Every statement runs through this function. */
@@ -7,7 +9,22 @@ export interface OwnDatabase extends PgliteDatabase {
   /** Runs it and rejects with the server's error. */
   execProtocol(message: Uint8Array, options?: object): Promise<unknown>
   execProtocolStream(message: Uint8Array, options?: object): Promise<unknown>
+  /** Runs it when no transaction is open, and lets none begin before it has ended. */
+  _runExclusiveTransaction(work: () => Promise<void>): Promise<void>
+  /** Waits until no transaction is open. */
   close(): Promise<void>
+}
+
+/** How long a close waits for a transaction that is still open: its handler was told to end before. */
+const OPEN_TRANSACTION_MS = 5 * SECOND
+
+/**
+ * Closes a database. One whose transaction stays open, because its handler never returns, is abandoned: what is committed is in
+ * the folder, as after a kill.
+ */
+export async function closeDatabase(database: OwnDatabase, clock = systemClock): Promise<void> {
+  const idle = database._runExclusiveTransaction(async () => {})
+  if (await finishesWithin(clock, OPEN_TRANSACTION_MS, idle)) await database.close()
 }
 
 interface Pglite {

@@ -112,7 +112,8 @@ class AssembledService implements Service, EndsBySignal {
   }
 
   sharedState<Out = unknown, In = Out>(name: string, options?: StateOptions<Out, In>): SharedState<Out, In> {
-    this.#requireOpen()
+    // Handlers and steps that run while the service closes still use it.
+    if (this.#state === 'closed') throw new ServiceClosed(this.name)
     return this.#states.named(name, options)
   }
 
@@ -257,7 +258,6 @@ class AssembledService implements Service, EndsBySignal {
     const { binder, stored, locks, bus, elections, schedules, membership } = this.#parts
     await Promise.all(Object.values(schedules).map((schedule) => this.#closePart('schedule', schedule)))
     await Promise.all(Object.values(elections).map((election) => this.#closePart('leadership', election)))
-    await this.#states.close()
     await this.#closePart('membership', membership)
     await this.#closePart('bindings', { close: () => this.#stopIntake() })
     await this.#closePart('coordinator', stored?.coordinator)
@@ -266,6 +266,7 @@ class AssembledService implements Service, EndsBySignal {
     await this.#closePart('binder', binder)
     await this.#closePart('inbox', stored?.inbox)
     await this.#closePart('prepared', stored?.prepared)
+    await this.#states.close()
     // Before the locks, which close an embedded database: a probe of the store would open it again.
     await this.#closePart('cluster', this.#options.cluster?.store)
     await this.#closePart('locks', locks)

@@ -1,7 +1,7 @@
 /** Creates the parts of a service, each with the service's identity. Connects nothing. */
 
-import { createBinder } from '../binder/assembly/create-binder.ts'
-import { type Binder } from '../binder/binder.ts'
+import { TransportBinder } from '../binder/assembly/create-binder.ts'
+import type { Binder } from '../binder/binder.ts'
 import { completeBinding } from '../binder/bindings/complete-declarations.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import { nameOfBinding } from '../binder/bindings/resolve-options.ts'
@@ -42,7 +42,7 @@ export interface StoredParts {
 type StoredBase = Omit<StoredParts, 'relay' | 'prepared'>
 
 export interface Parts {
-  readonly binder: Binder
+  readonly binder: TransportBinder
   /** Names of the service's own bindings; those of coordinator, bus and replies serve running work. */
   readonly intake: readonly string[]
   readonly stored: StoredParts | undefined
@@ -124,10 +124,14 @@ function complete(binding: Binding, options: ResolvedService, stored: StoredBase
   return completeBinding(binding, { sql, inbox, outbox, schema: options.schema, telemetry: options.identity.telemetry })
 }
 
-function makeBinder(options: ResolvedService, bindings: readonly Binding[], sends: readonly SendDestination[]): Binder {
+function makeBinder(
+  options: ResolvedService,
+  bindings: readonly Binding[],
+  sends: readonly SendDestination[],
+): TransportBinder {
   const { identity, transport, parts, drainTimeoutMs } = options
   // A participant replies to any requester, including reply channels of services that are unknown here.
-  return createBinder({
+  return new TransportBinder({
     drainTimeoutMs,
     ...parts.binder,
     ...identity,

@@ -156,7 +156,7 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   readonly name: string
   readonly instance: string
   /**
-   * Migrates or checks the tables, then starts binder, relay, coordinator, bus and leaderships. Waits for an unavailable broker
+   * Migrates or checks the tables, then starts binder, bus, relay, coordinator and leaderships. Waits for an unavailable broker
    * in the background (`ready` waits for it). If one part fails, closes all opened parts and rejects with that error.
    * @throws ServiceClosed when it is closed meanwhile
    */

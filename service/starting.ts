@@ -9,26 +9,37 @@ import type { Parts, StoredParts } from './service-parts.ts'
 type Step = () => unknown
 
 /**
- * Tables first, then the parts. Starting intake before the parts it feeds loses nothing, because early messages wait in tables
- * and on the broker.
+ * Tables first, then the parts. Handlers and steps may use the bus and read its configs, one of which may pause a binding: the bus
+ * starts before them. Starting intake before the parts it feeds loses nothing, because early messages wait in tables and on the
+ * broker.
  */
 export function startSteps(options: ResolvedService, parts: Parts): readonly Step[] {
-  const { binder, stored, bus, elections, schedules, membership } = parts
+  const { stored, elections, schedules, membership } = parts
   return [
     ...tableSteps(options, parts),
-    () => binder.start(),
+    ...bindingSteps(parts),
     () => stored?.relay.start(),
     // A transport that is not durable has lost unanswered commands in a kill.
     () => stored?.coordinator?.run({ resend: options.transport.features.durable !== true }),
     () => stored?.inbox.start(),
     () => stored?.prepared?.start(),
-    () => bus?.start(binder),
     () => {
       // Joins as soon as its store answers, so an unavailable store delays nothing.
       membership?.join().catch(() => undefined)
       for (const schedule of Object.values(schedules)) schedule.start()
       for (const election of Object.values(elections)) election.start()
     },
+  ]
+}
+
+function bindingSteps({ binder, bus, intake }: Parts): readonly Step[] {
+  if (bus === undefined) return [() => binder.start()]
+  const own = new Set(intake)
+  let startIntake = async (): Promise<void> => {}
+  return [
+    async () => (startIntake = await binder.startFirst({ has: (name) => !own.has(name) })),
+    () => bus.start(binder),
+    () => startIntake(),
   ]
 }
 

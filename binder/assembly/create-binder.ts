@@ -132,6 +132,15 @@ export class TransportBinder implements Binder {
   }
 
   async start(): Promise<void> {
+    const startOthers = await this.startFirst(this.#runners)
+    await startOthers()
+  }
+
+  /**
+   * Starts with some of the bindings, whose parts the handlers of the others use. @param first has their names
+   * @returns a function that starts the others @throws the errors of `start`; everything is closed then
+   */
+  async startFirst(first: { has(binding: string): boolean }): Promise<() => Promise<void>> {
     if (this.#state !== 'idle')
       throw this.#notStarted('start', this.#state === 'started' ? 'already started' : this.#state)
     requireMayStart(`binder("${this.service}").start`)
@@ -146,10 +155,18 @@ export class TransportBinder implements Binder {
       stopReading?.()
       stopWatching()
     }
+    const start = (isFirst: boolean) => (): Promise<void> => {
+      const chosen = [...this.#runners].filter(([name]) => first.has(name) === isFirst)
+      return startRunners(new Map(chosen), this.#logger)
+    }
+    await this.#orClose(() => this.#provision())
+    await this.#orClose(start(true))
+    return () => this.#orClose(start(false))
+  }
+
+  async #orClose(step: () => Promise<void>): Promise<void> {
     try {
-      await this.#provision()
-      if (this.#closed !== undefined) throw this.#notStarted('start', 'closing')
-      await startRunners(this.#runners, this.#logger)
+      if (this.#closed === undefined) await step()
       if (this.#closed !== undefined) throw this.#notStarted('start', 'closing')
     } catch (error) {
       // A transport that is closed during a start rejects with its own error.

@@ -162,7 +162,8 @@ export class Consumer {
   /** Resolves after the first attempt: running, or connecting in the background. @throws errors that no retry fixes */
   async start(): Promise<void> {
     const stops = this.#stops
-    this.#startsPaused = false
+    // A pause before the first start is kept: what pauses a binding may know earlier than the binding that it must not run.
+    if (this.#state !== 'idle') this.#startsPaused = false
     await this.#halting
     await this.#stopping
     if (this.#stops > stops) return

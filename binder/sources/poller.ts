@@ -90,7 +90,8 @@ export class Poller {
 
   async start(): Promise<void> {
     const stops = this.#stops
-    this.#startsPaused = false
+    // Like a consumer's: a pause before the first start is kept.
+    if (this.#state !== 'idle') this.#startsPaused = false
     await this.#stopping
     if (this.#stops > stops || this.#state === 'running' || this.#state === 'paused') return
     this.#state = this.#startsPaused ? 'paused' : 'running'

@@ -1,9 +1,10 @@
 /** Runs one local step: secures the lease, opens the transaction if there is one, calls the step, and writes the outcome. */
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
-import { SECOND } from '../../core/clock.ts'
+import { MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { traceFields } from '../../core/telemetry-interface.ts'
 import { BusyTries } from '../../core/transaction-retries.ts'
+import { isClosed } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import type { Applied } from './apply-event-types.ts'
@@ -24,12 +25,16 @@ export interface Chains {
   aside(lease: HeldLease, pause: () => Promise<void>): Promise<void>
 }
 
-type Outcome = Extract<SagaEvent, { type: 'succeeded' | 'refused' | 'failed' }>
+type Outcome = Extract<SagaEvent, { type: 'succeeded' | 'refused' | 'failed' | 'yielded' }>
 
 /** Maximum number of times that a result is written before the saga is left to its lease. */
 const MAX_WRITES = 8
 /** Pauses between attempts to begin a transaction while no connection is available. */
 const BEGIN_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.5 }
+/** Pause after a step that met a closed part, before it is tried again: usually by the process that replaces this one. */
+const CLOSED_PAUSE_MS = 1 * SECOND
+/** A process that closes its parts ends within this. One that does not has closed too much: attempts count. */
+const ENDS_WITHIN_MS = 1 * MINUTE
 const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, jitter: 0.2 }
 
 export class StepRunner {
@@ -39,6 +44,8 @@ export class StepRunner {
   readonly #chains: Chains
   readonly #functionCalls: StepFunctionCalls
   readonly #transactions: TransactionalStepCalls
+  /** Monotonic time at which a step first met a closed part. */
+  #closedSince: number | undefined
 
   constructor(runtime: CoordinatorRuntime, applier: EventApplier, leases: Leases, chains: Chains) {
     this.#runtime = runtime
@@ -81,10 +88,11 @@ export class StepRunner {
     try {
       event = { type: 'succeeded', step, operation, result: await this.#functionCalls.make(current, call, lease) }
     } catch (error) {
-      event = this.#failed(current, call, lease, error)
+      event = await this.#failed(current, call, lease, error)
     }
     const branches = this.#runtime.runningTransactions.get(current.row)?.branches()
-    return this.#record(latest(), branches === undefined ? event : { ...event, branches }, lease)
+    if (branches === undefined || event.type === 'yielded') return this.#record(latest(), event, lease)
+    return this.#record(latest(), { ...event, branches }, lease)
   }
 
   /**
@@ -121,7 +129,7 @@ export class StepRunner {
         })
       } catch (error) {
         if (await busy.wait(error, (pause) => this.#chains.aside(lease, pause))) continue
-        const event = this.#failed(current, call, lease, error)
+        const event = await this.#failed(current, call, lease, error)
         return { applied: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
       }
     }
@@ -132,10 +140,15 @@ export class StepRunner {
   }
 
   /** @throws loss of ownership, or closing of this coordinator: neither is an outcome of the step */
-  #failed(current: LoadedSaga, call: Call, lease: HeldLease, error: unknown): Outcome {
+  async #failed(current: LoadedSaga, call: Call, lease: HeldLease, error: unknown): Promise<Outcome> {
     if (lease.signal.aborted) throw toError(lease.signal.reason)
     if (isNotOurs(error)) throw error
     const { step, operation, attempt: tried } = call
+    const { code, transactional } = current.saga.steps[call.index] ?? {}
+    if (isClosed(error) && code !== true && this.#isEnding()) {
+      await this.#metClosedPart(call, lease, error)
+      return { type: 'yielded', step, ...(transactional === true ? {} : { sent: true }) }
+    }
     const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
     const trace = traceFields(traceOf(current.row))
     const event = failedEvent(step, operation, tried, error)
@@ -145,6 +158,21 @@ export class StepRunner {
       this.#runtime.logger.info({ ...fields, ...trace, code, reason }, 'saga step refused')
     } else this.#runtime.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
     return event
+  }
+
+  /** Called when a part was closed in this process, usually because the process ends. */
+  #isEnding(): boolean {
+    const now = this.#runtime.clock.monotonic()
+    this.#closedSince ??= now
+    return this.#chains.isClosing || now - this.#closedSince < ENDS_WITHIN_MS
+  }
+
+  /** A part that was closed in this process says nothing about the step, so this is no attempt. */
+  async #metClosedPart({ step, operation }: Call, lease: HeldLease, error: unknown): Promise<void> {
+    const { logger, clock } = this.#runtime
+    const fields = { saga: lease.name, id: lease.id, step, operation, err: toError(error) }
+    logger.warn(fields, 'a part that the saga step uses is closed, which is no attempt: it is tried again')
+    if (!this.#chains.isClosing) await this.#chains.aside(lease, () => clock.sleep(CLOSED_PAUSE_MS, lease.signal))
   }
 
   /**

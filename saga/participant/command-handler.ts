@@ -11,7 +11,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry-interface.ts'
 import { readTraceContext, type TraceContext } from '../../core/trace-context.ts'
 import { PlacePatience, untilFree } from '../../core/transaction-retries.ts'
-import { writeFault } from '../../core/write-fault.ts'
+import { isClosed, writeFault } from '../../core/write-fault.ts'
 import { type SendingTransaction, sendingThrough, type TransactionOutbox } from '../../outbox/transaction-with-send.ts'
 import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome-to-event.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
@@ -234,9 +234,9 @@ export class CommandHandler<Request> {
     const refused = saysNo && (isFirst || duty.isInside === true)
     const final = saysNo || isPermanent(error)
     const { maxAttempts } = this.#parts
-    // While a database is unavailable the command stays unanswered: the broker or the caller delivers it again, and counts no
-    // attempt.
-    const isAway = writeFault(error) === 'unavailable'
+    // While a database is unavailable, or a part of this process is closed, the command stays unanswered: the broker or the caller
+    // delivers it again, and counts no attempt.
+    const isAway = writeFault(error) === 'unavailable' || isClosed(error)
     // Another transaction holds the needed rows: the coordinator makes the pauses, and later commands do not wait for them.
     const isHeld = duty.isHeld?.(error) === true || writeFault(error) === 'busy'
     const isLast = final || isHeld || (message.attempt >= maxAttempts && !isAway)

@@ -24,12 +24,13 @@ afterEach(async () => {
 
 type Handler = (who: string, context: ParticipantContext) => unknown
 
-/** Creates a service with the coordinator and the participant, all with defaults. */
-async function setup(kind: 'command' | 'tcc', handler: Handler) {
+/** Creates a service with the coordinator and the participant, all with defaults, or with a limit of attempts on both sides. */
+async function setup(kind: 'command' | 'tcc', handler: Handler, maxAttempts?: number) {
   const schema = `failing_${Date.now().toString(36)}_${++runs}`
   const sql = embedded()
   const outbox = createOutbox({ sql, service: 'shop', schema })
-  const options = { group: 'pay', sql, outbox, schema } as const
+  const options = { group: 'pay', sql, outbox, schema, maxAttempts } as const
+  const retry = { maxAttempts }
   const invoke = ({ who }: { who: string }, context: ParticipantContext) => handler(who, context)
   const side =
     kind === 'command'
@@ -39,8 +40,8 @@ async function setup(kind: 'command' | 'tcc', handler: Handler) {
   const base = defineSaga('buy', { version: 1, input: Input })
   const saga =
     kind === 'command'
-      ? base.command('pay', { to: commands, request, compensate: true })
-      : base.tcc('pay', { to: commands, request })
+      ? base.command('pay', { to: commands, request, compensate: true, retry })
+      : base.tcc('pay', { to: commands, request, retry })
   const coordinator = createCoordinator({ service: 'shop', sql, outbox, schema, sagas: [saga], pollMs: 50 })
   await outbox.migrate()
   await coordinator.migrate()
@@ -98,17 +99,26 @@ test.each(['40001', '40P01', '55P03'])(
   },
 )
 
-test.each(['command', 'tcc'] as const)(
-  'a %s whose handler meets a closed part, as while its process ends, is not refused: it is called again',
-  async (kind) => {
+test.each([
+  ['command', undefined],
+  ['command', 1],
+  ['tcc', undefined],
+  ['tcc', 1],
+] as const)(
+  'a %s whose handler meets a closed part, as while its process ends, is not refused: it is called again (maxAttempts %s)',
+  async (kind, maxAttempts) => {
     const broker = memoryBroker()
     const closed = createBinder({ service: 'shop', transport: memoryTransport({ broker }), sends: [commands] })
     await closed.close()
     let calls = 0
-    const { start } = await setup(kind, async (who) => {
-      if (++calls === 1) await closed.send(commands, { who })
-      return 'paid'
-    })
+    const { start } = await setup(
+      kind,
+      async (who) => {
+        if (++calls === 1) await closed.send(commands, { who })
+        return 'paid'
+      },
+      maxAttempts,
+    )
     const run = await start('fine', 's')
     expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed' })
     expect(calls).toBe(2)

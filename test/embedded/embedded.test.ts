@@ -11,7 +11,7 @@ import { createService } from 'concordat/service'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
-import { until } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 import { LazyDatabase, ownLock, placeOf } from './inside.ts'
 
 const KILLS = 5
@@ -115,6 +115,35 @@ describe('embedded', () => {
     }
     await expect(readdir(dataDir)).resolves.not.toContain('lock')
   })
+
+  it.for(['in a folder', 'in memory'] as const)(
+    'closes %s although a transaction never ends, which then writes nothing',
+    { timeout: 60_000 },
+    async (where) => {
+      const dataDir = where === 'in memory' ? undefined : await folder()
+      const database = embedded({ dataDir })
+      const locks = database.locks({ service: 'shop', instance: 'shop-1', logger: silentLogger, telemetry: undefined })
+      await database.sql.query('CREATE TABLE written (n int)')
+      const [begun, mayContinue] = [gate(), gate()]
+      const hanging = database.sql.transaction(async (tx) => {
+        await tx.query('INSERT INTO written VALUES (1)')
+        begun.open()
+        await mayContinue.opened
+        await tx.query('INSERT INTO written VALUES (2)')
+      })
+      await begun.opened
+      await locks.close()
+      const next = embedded({ dataDir })
+      const nextLocks = next.locks({ service: 'shop', instance: 'shop-2', logger: silentLogger, telemetry: undefined })
+      if (dataDir !== undefined) expect((await next.sql.query('SELECT * FROM written')).rows).toEqual([])
+      mayContinue.open()
+      if (dataDir !== undefined) {
+        await expect(hanging).rejects.toMatchObject({ code: 'embedded.lost' })
+        expect((await next.sql.query('SELECT * FROM written')).rows).toEqual([])
+      } else await hanging
+      await nextLocks.close()
+    },
+  )
 
   it('touches nothing in a folder of another program', async () => {
     for (const foreign of ['pg/PG_VERSION', 'PG_VERSION', 'notes.txt', 'lock', 'concordat', 'draft.tmp']) {
