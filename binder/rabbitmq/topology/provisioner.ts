@@ -46,7 +46,7 @@ export class Provisioner {
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     const { provision } = this.#options
     const { ask } = this.#broker
-    if (provision === 'check') await checkDestinations(destinations, this.#options, this.#ladder, ask)
+    if (provision === 'check') await this.#check(destinations)
     if (provision !== 'none') await this.#placeCheck.check(destinations, ask)
     const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
     for (const spec of actual) this.#learn(spec)
@@ -132,13 +132,23 @@ export class Provisioner {
     }
   }
 
+  /** A subscription does not say again that another program declared its queues. */
+  #check(destinations: readonly DestinationSpec[]): Promise<void> {
+    const specs = destinations.map((spec) => ({
+      ...spec,
+      asFound: spec.asFound ?? this.#specs.get(spec.name)?.asFound,
+    }))
+    return checkDestinations(specs, this.#options, this.#ladder, this.#broker.ask)
+  }
+
   /** A destination keeps all groups declared so far. */
   #learn(spec: DestinationSpec): void {
     const known = this.#specs.get(spec.name)
     const groups = new Set([...(known?.groups ?? []), ...spec.groups])
     const delays = spec.delays === true || known?.delays === true
     const deadLetters = spec.deadLetters === true || known?.deadLetters === true
-    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters })
+    const asFound = spec.asFound ?? known?.asFound
+    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters, asFound })
   }
 }
 
