@@ -12,6 +12,8 @@ const GIVEN_UP = 'Query read timeout'
 
 /** query_canceled: the server's `statement_timeout`. */
 const CANCELED = '57014'
+/** lock_not_available: the server's `lock_timeout`. */
+const LOCK_NOT_FREE = '55P03'
 
 const unanswered = new WeakSet<object>()
 
@@ -30,6 +32,15 @@ export function isGivenUpByHandler(error: unknown): boolean {
 /** Same as `fromOwnStatement`, for the `catch` of a promise. */
 export function throwFromOwnStatement(error: unknown): never {
   throw fromOwnStatement(error)
+}
+
+/**
+ * Same for a statement that waits for another delivery of the same message: it may wait as long as the process of that one is
+ * frozen, so `lock_timeout` ends it in vain, too. Any other own statement meets the transaction of something else.
+ */
+export function throwFromOwnWait(error: unknown): never {
+  for (const cause of causesOf(error)) if (fieldOf(cause, 'code') === LOCK_NOT_FREE) unanswered.add(cause)
+  return throwFromOwnStatement(error)
 }
 
 /** True if the driver or the server gave up an own statement with this error. Never throws. */
