@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { InboxMessage } from '../binder/bindings/inbox.ts'
 import type { SqlPart } from '../core/migrate.ts'
+import { throwFromOwnWait } from '../core/own-statements.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../core/sql.ts'
 
 export const INBOX_PART: SqlPart = {
@@ -51,7 +52,7 @@ export class InboxTable {
       `INSERT INTO ${this.#table} (consumer, channel, source, message_id, body_hash) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT DO NOTHING RETURNING 1`,
       [message.group, message.destination, message.source, this.#idOf(message), hashOf(message)],
-    )
+    ).catch(throwFromOwnWait)
     // The rows, not `rowCount`: an adapter with wrong counts would turn every message into a duplicate.
     if (rows.length === 0) await this.#compare(tx, [message])
     return rows.length > 0
@@ -68,7 +69,7 @@ export class InboxTable {
        ORDER BY 1, 2, 3, 4
        ON CONFLICT DO NOTHING RETURNING consumer, channel, source, message_id`,
       [...this.#columnsOf(messages), messages.map(hashOf)],
-    )
+    ).catch(throwFromOwnWait)
     const inserted = new Set(rows.map((row) => nameOf(row.consumer, row.channel, row.source, row.message_id)))
     // The driver writes U+FFFD for half a surrogate pair.
     const isNew = messages.map((m) =>

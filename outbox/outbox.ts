@@ -253,12 +253,7 @@ class SqlOutbox implements Outbox {
     options: SendOptions | undefined,
   ): EncodedMessage | Promise<EncodedMessage> {
     const { name, transactional } = requireChannel(path, channel)
-    if (transactional === true && this.#logOf(name) === undefined)
-      throw wrongKind(
-        `${path}("${name}")`,
-        this.sql,
-        'the database of a transactional channel: createOutbox({ sql, transport }) with a postgresTransport on this sql',
-      )
+    if (transactional === true) this.#requireLog(path, name)
     return encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
   }
 
@@ -277,7 +272,11 @@ class SqlOutbox implements Outbox {
     messages: readonly EncodedMessage[],
     place?: SendDestination | SpecOf,
   ): Promise<void> {
-    for (const message of messages) this.#check(message)
+    for (const message of messages) {
+      this.#check(message)
+      if (place !== undefined && specOf(message.destination, place).transactional === true)
+        this.#requireLog('outbox.add', message.destination)
+    }
     const left = await this.#publish(tx, messages, place)
     if (left.length === 0) return
     const partitions = await this.#insert(tx, left)
@@ -345,6 +344,16 @@ class SqlOutbox implements Outbox {
 
   #hint(partitions: ReadonlySet<number>): void {
     for (const listener of this.#listeners) listener(partitions)
+  }
+
+  /** A row would reach a transactional channel through the relay, perhaps twice, so the binder refuses it there. @throws TypeError */
+  #requireLog(path: string, name: string): void {
+    if (this.#logOf(name) !== undefined) return
+    throw wrongKind(
+      `${path}("${name}")`,
+      this.sql,
+      'the database of a transactional channel: createOutbox({ sql, transport }) with a postgresTransport on this sql',
+    )
   }
 
   /** Refuses here what the relay could only park: messages that the broker never accepts. */

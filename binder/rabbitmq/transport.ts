@@ -79,6 +79,7 @@ class RabbitTransport implements Transport {
       ladder,
       partitionsOf: (destination) => provisioner.specOf(destination)?.partitions,
       takesAnySize: (destination) => provisioner.specOf(destination)?.deadLetters === true,
+      hasGroups: (destination) => (provisioner.specOf(destination)?.groups.length ?? 0) > 0,
       reprovision: (destination) => provisioner.reprovision(destination),
     })
     const provisioner = new Provisioner(options, ladder, host.logger, {

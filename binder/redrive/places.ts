@@ -20,11 +20,12 @@ export interface RedrivePlaces {
 export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedrive): RedrivePlaces {
   const { name, partitions, groups, retentionMs } = channel
   const owner = transport.ownerOf?.(name) ?? transport
-  const spec = { name, partitions, groups, retentionMs }
+  const found = { asFound: true, goesWith: name } as const
+  const spec = { name, partitions, groups, retentionMs, asFound: true }
   return {
-    letters: { ...deadLetterSpec(name, group), goesWith: name },
+    letters: { ...deadLetterSpec(name, group), ...found },
     channel: spec,
-    target: to === 'group' ? { ...retrySpec(spec, group), goesWith: name } : spec,
+    target: to === 'group' ? { ...retrySpec(spec, group), ...found } : spec,
     owner,
     settling: dryRun ? undefined : settlingTransactionsOf(owner),
   }

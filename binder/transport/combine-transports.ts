@@ -32,8 +32,8 @@ export interface CombineTransportsOptions<Name extends string> {
   readonly transports: Readonly<Record<Name, Transport>>
   /**
    * On which of them a destination lies. An object: by name, or by the longest name in it that the destination begins with
-   * up to a dot, so that dead letters, retries, replies and `orders.eu` go with `orders`. A function: called with each
-   * destination once; dead letters and retries of a channel that this binder consumes go with it all the same.
+   * up to a dot, so that replies and `orders.eu` go with `orders`. A function: called with each destination once. Dead letters
+   * and retries of a channel that this binder consumes go with it in both cases.
    */
   readonly of?:
     | Readonly<Record<string, NoInfer<Name>>>
@@ -92,16 +92,20 @@ class Owners {
 
   learn(destination: string, groups: readonly string[]): void {
     for (const group of groups) {
-      this.#derived.set(deadLetterName(destination, group), destination)
-      this.#derived.set(retryName(destination, group), destination)
+      this.goesWith(deadLetterName(destination, group), destination)
+      this.goesWith(retryName(destination, group), destination)
     }
   }
 
   goesWith(destination: string, channel: string): void {
+    if (this.#derived.get(destination) === channel) return
     this.#derived.set(destination, channel)
+    this.#known.delete(destination)
   }
 
   owner(destination: string): string | undefined {
+    const channel = this.#derived.get(destination)
+    if (channel !== undefined) return this.owner(channel)
     if (!this.#known.has(destination)) this.#known.set(destination, this.#find(destination) ?? this.#default)
     return this.#known.get(destination)
   }
@@ -109,7 +113,7 @@ class Owners {
   #find(destination: string): string | undefined {
     const of = this.#of
     if (of === undefined) return undefined
-    if (typeof of === 'function') return of(this.#derived.get(destination) ?? destination)
+    if (typeof of === 'function') return of(destination)
     for (let name = destination; name !== ''; name = name.slice(0, Math.max(0, name.lastIndexOf('.'))))
       if (Object.hasOwn(of, name)) return of[name]
     return undefined

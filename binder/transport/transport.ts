@@ -206,6 +206,11 @@ export interface DestinationSpec {
   readonly delays?: boolean | undefined
   /** True: the partitions are undeclared (the name came with a message): an existing destination keeps its own number. */
   readonly assumed?: boolean | undefined
+  /**
+   * True: another program declared it, with settings that the caller does not know. `provision: 'check'` compares the number of
+   * partitions alone. @default all that the broker shows is compared
+   */
+  readonly asFound?: boolean | undefined
   /** True: contains dead letters, and has to accept every message that the broker has accepted before, however large. */
   readonly deadLetters?: boolean | undefined
   /** Channel whose dead letters or retries these are, and whose transport they share. */

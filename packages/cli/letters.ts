@@ -225,8 +225,9 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   }
 
   async count(place: DeadLetterPlace): Promise<number | undefined> {
-    const destination = deadLetterName(channelOf(place).name, place.group)
-    const { lag, isReadyOnly } = await this.#backlog({ destination, ...LETTERS })
+    const { name } = channelOf(place)
+    const letters = { destination: deadLetterName(name, place.group), ...LETTERS }
+    const { lag, isReadyOnly } = await this.#backlog(name, letters, lagOf)
     return isReadyOnly ? undefined : lag
   }
 
@@ -237,7 +238,7 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   async backlog(place: DeadLetterPlace): Promise<GroupBacklog> {
     return withPartitions(place, (of) => {
       const { name, partitions } = channelOf(of)
-      return this.#backlog({ destination: name, partitions, group: of.group }, lagWithRetries)
+      return this.#backlog(name, { destination: name, partitions, group: of.group }, lagWithRetries)
     })
   }
 
@@ -276,24 +277,23 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
     return within(systemClock, ANSWER_MS, look(), none).catch(() => none)
   }
 
-  /**
-   * @param count @default the count of the place itself
-   */
-  async #backlog(group: GroupPlace, count: typeof lagWithRetries = lagOf): Promise<GroupBacklog> {
-    const backlog = await within(systemClock, ANSWER_MS, this.#ask(group, count), undefined)
+  /** @param channel whose transport has the place: a function of `combineTransports` may not know the names of dead letters */
+  async #backlog(channel: string, group: GroupPlace, count: typeof lagWithRetries): Promise<GroupBacklog> {
+    const backlog = await within(systemClock, ANSWER_MS, this.#ask(channel, group, count), undefined)
     if (backlog === undefined) throw unanswered(group)
     return backlog
   }
 
-  async #ask(group: GroupPlace, count: typeof lagWithRetries): Promise<GroupBacklog> {
+  async #ask(channel: string, group: GroupPlace, count: typeof lagWithRetries): Promise<GroupBacklog> {
     const transport = await this.#open()
     const instance = `operator-${randomUUID().slice(-12)}`
     transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
     try {
-      const lag = await count(transport, group)
-      if (lag === undefined) throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
-      const uncommitted = lag === 0 ? undefined : await transport.withoutPosition?.(group)
-      const isReadyOnly = await leavesOutHeld(transport, group)
+      const owner = transport.ownerOf?.(channel) ?? transport
+      const lag = await count(owner, group)
+      if (lag === undefined) throw new OperatorTransportMissing(`the transport ${owner.name} counts no lag`)
+      const uncommitted = lag === 0 ? undefined : await owner.withoutPosition?.(group)
+      const isReadyOnly = await leavesOutHeld(owner, group)
       return { lag, isReadyOnly, ...(uncommitted !== undefined && { uncommitted }) }
     } finally {
       await transport.close()

@@ -1,13 +1,13 @@
 /**
- * A statement that the pool's `query_timeout` ends: `pg` gives it up with an error that has no code. A statement of the
- * package, sent by whatever part, uses no attempt up. A handler's own one does.
+ * A statement that the pool's `query_timeout` ends, for which `pg` has an error without a code, or the server's
+ * `statement_timeout`. A statement of the package, sent by whatever part, uses no attempt up. A handler's own one does.
  */
 import { type BinderOptions, createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { createInbox, createOutbox, type Outbox, type SqlInbox } from 'concordat/outbox'
 import { postgresTransport } from 'concordat/postgres'
 import { defineSaga } from 'concordat/saga'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded, setupWorld, stockCommands } from '../saga/support/world.ts'
@@ -25,15 +25,23 @@ const elsewhere = defineChannel('elsewhere', { payload })
 /** The first attempt that counts is the last one. */
 const OPTIONS = { group: 'g', maxAttempts: 1, backoff: { initialMs: 1, maxMs: 1 } } as const
 
+const BY_DRIVER = (): Error => new Error('Query read timeout')
+const BY_SERVER = (): Error =>
+  Object.assign(new Error('canceling statement due to statement timeout'), { code: '57014' })
+const GIVE_UPS = [
+  ['the driver', BY_DRIVER],
+  ['the server', BY_SERVER],
+] as const
+
 /** A database whose next statements that match are given up, from `begin` on. */
-function givingUp(statement: RegExp) {
+function givingUp(statement: RegExp, giveUp = BY_DRIVER) {
   let left = 0
   let given = 0
   const sql = refusingSql(embedded(), (text) => {
     if (left === 0 || !statement.test(text)) return undefined
     left--
     given++
-    return new Error('Query read timeout')
+    return giveUp()
   })
   return { sql, begin: (): void => void (left = TIMES), given: (): number => given }
 }
@@ -50,9 +58,9 @@ interface Parts {
 }
 
 /** A message for a group whose database gives up the statements of `begin`. */
-async function setup(statement: RegExp, bind: (parts: Parts) => Binding) {
+async function setup(statement: RegExp, bind: (parts: Parts) => Binding, giveUp = BY_DRIVER) {
   const schema = uniqueName('given_up')
-  const database = givingUp(statement)
+  const database = givingUp(statement, giveUp)
   const { sql } = database
   const transport = postgresTransport({ sql, schema, pollMs: 20 })
   const log = createOutbox({ sql, service: 's', schema, transport })
@@ -76,7 +84,7 @@ async function setup(statement: RegExp, bind: (parts: Parts) => Binding) {
 
 const INBOX = /INSERT INTO \S+\.inbox /
 
-test.each<readonly [string, RegExp, (parts: Parts) => Binding]>([
+const STATEMENTS: ReadonlyArray<readonly [string, RegExp, (parts: Parts) => Binding]> = [
   ['the inbox of a sink', INBOX, ({ inbox }) => sink(numbers, { ...OPTIONS, inbox }, () => {})],
   ['the inbox of a batch', INBOX, ({ inbox }) => sinkBatch(numbers, { ...OPTIONS, inbox }, () => {})],
   [
@@ -95,22 +103,27 @@ test.each<readonly [string, RegExp, (parts: Parts) => Binding]>([
     /AS w\(grp, part, ver, epoch, owner, settled, done\)/,
     ({ sql }) => sink(numbers, { ...OPTIONS, settlesIn: sql }, () => {}),
   ],
-])('a statement of %s is no attempt when it is given up', async (_, statement, bind) => {
-  expect(await setup(statement, bind)).toEqual({ handled: 1, given: TIMES })
+]
+
+describe.each(GIVE_UPS)('when %s gives it up', (_, giveUp) => {
+  test.each(STATEMENTS)('a statement of %s is no attempt', async (_name, statement, bind) => {
+    expect(await setup(statement, bind, giveUp)).toEqual({ handled: 1, given: TIMES })
+  })
+
+  test('a handler’s own statement is an attempt', async () => {
+    const bind = ({ inbox }: Parts): Binding =>
+      sink(numbers, { ...OPTIONS, inbox }, async (_payload, { tx }) => void (await tx.query('SELECT 1 AS slow')))
+    expect(await setup(/slow/, bind, giveUp)).toEqual({ handled: 0, given: 1 })
+  })
 })
 
-test('a handler’s own statement is an attempt when it is given up', async () => {
-  const ended = await setup(/slow/, ({ inbox }) =>
-    sink(numbers, { ...OPTIONS, inbox }, async (_, { tx }) => void (await tx.query('SELECT 1 AS slow'))),
-  )
-  expect(ended).toEqual({ handled: 0, given: 1 })
-})
-
-test.each([
-  ['the barrier', /INSERT INTO \S+\.saga_barrier /],
-  ['the outbox, for the reply', /\.outbox_add\(/],
-])('a statement of %s of a participant is no attempt when it is given up', async (_, statement) => {
-  const database = givingUp(statement)
+test.each(
+  GIVE_UPS.flatMap(([by, giveUp]) => [
+    ['the barrier', by, /INSERT INTO \S+\.saga_barrier /, giveUp] as const,
+    ['the outbox, for the reply', by, /\.outbox_add\(/, giveUp] as const,
+  ]),
+)('a statement of %s of a participant is no attempt when %s gives it up', async (_, _by, statement, giveUp) => {
+  const database = givingUp(statement, giveUp)
   const saga = defineSaga('s', { version: 1, input: z.object({}) }).command('c', {
     to: stockCommands,
     request: () => ({ sku: 'apple', n: 1 }),

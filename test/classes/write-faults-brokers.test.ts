@@ -54,6 +54,7 @@ const WORDS = 'the own words of the broker'
 const topics = {
   partitions: () => 1,
   takesAnySize: () => false,
+  hasGroups: () => false,
   forget: () => {},
   passingAbsence: () => undefined,
   verify: async () => {},

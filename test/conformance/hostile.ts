@@ -198,5 +198,16 @@ export function hostileCases(name: string, setup: () => Promise<HostileHarness>)
       const seen = (await survive({ body: bytes(JSON.stringify(event)), contentType }, 'handled')) as Handled
       expect(seen.id).toMatch(/^sha256-/)
     })
+
+    it('attributes of an event that the broker cannot carry do not stop it', async ({ expect }) => {
+      const contentType = 'application/cloudevents+json'
+      const event = { specversion: '1.0', id: 'e', source: 's', type: 't', data: 'poison' }
+      const odd = [{ datacontenttype: 'é'.repeat(200) }, { ['x'.repeat(300)]: 'y' }, { y: 'é'.repeat(100_000) }]
+      for (const attribute of odd) {
+        const body = bytes(JSON.stringify({ ...event, ...attribute }))
+        const letter = (await survive({ body, contentType }, 'dead-lettered')) as Letter
+        expect(new TextDecoder().decode(letter.body)).toContain('poison')
+      }
+    })
   })
 }

@@ -74,7 +74,7 @@ describe('a database that is down', () => {
     const unanswered = (): unknown => fromDriver(new Error('Query read timeout'))
     expect(sqlUnavailable(unanswered())).toBeUndefined()
     expect(sqlUnavailable(fromOwnStatement(unanswered()))).toBe('lost')
-    expect(sqlUnavailable(fromOwnStatement(fromDriver(coded('57014'))))).toBeUndefined()
+    expect(sqlUnavailable(fromOwnStatement(fromDriver(coded('57014'))))).toBe('lost')
     expect(sqlUnavailable('no error')).toBeUndefined()
   })
 })

@@ -2,6 +2,7 @@
 import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createOperator } from '@concordat/cli'
 import { connect } from 'amqplib'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
@@ -78,5 +79,13 @@ describeWith(['postgres', 'kafka', 'rabbitmq'], 'npx concordat lag', () => {
   test('counts what is ready in the queue of `places`', async () => {
     const line = new RegExp(`${onRabbit}\\s+billing\\s+1\\b`)
     expect(await lagOf(await moduleWith(onRabbit, { places }), 'rabbitmq')).toMatch(line)
+  })
+
+  test('counts the queue of `places` once, without a declaration that says its number of partitions', async () => {
+    const database = await createDatabase()
+    onTestFinished(() => database.drop())
+    const transport = () => rabbitTransport({ url: serverUrl('rabbitmq') as string, places, provision: 'check' })
+    const { letters } = createOperator({ sql: database.sql, transport })
+    expect(await letters.lag({ channel: onRabbit, group: 'billing' })).toBe(1)
   })
 })

@@ -1,5 +1,5 @@
 import { createOperator, type DeadLetterPageOptions, type DeadLetterProgress, type Operator } from '@concordat/cli'
-import { createBinder, defineChannel, sink, TerminalError, TransportError } from 'concordat/binder'
+import { combineTransports, createBinder, defineChannel, sink, TerminalError, TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
@@ -62,6 +62,19 @@ describe('letters', () => {
     await until('it was handled', () => handled.length === 1)
     await until('nothing is left', async () => (await operator.letters.lag(place)) === 0)
     expect(await operator.letters.count(place)).toBe(0)
+  })
+
+  test('are counted on the transport of their channel, when a function of combined transports knows channels alone', async () => {
+    const { schema, broker } = await withLetters(2)
+    const combined = () =>
+      combineTransports({
+        transports: { orders: memoryTransport({ broker }), others: memoryTransport() },
+        of: (channel) => (channel === placed.name ? 'orders' : 'others'),
+      })
+    const { letters } = createOperator({ sql, schema, transport: combined })
+    expect(await letters.count(place)).toBe(2)
+    expect(await letters.redrive(place, { ...note, to: 'group', dryRun: false })).toMatchObject({ sent: 2 })
+    expect(await letters.count(place)).toBe(0)
   })
 
   test('dead letters that went back to their group alone are in its lag until it reads them', async () => {

@@ -1,5 +1,7 @@
-import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { type BindingStatus, createBinder, defineChannel, processor, sink } from 'concordat/binder'
+import { silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { postgresTransport } from 'concordat/postgres'
 import { defineSaga, participant, Refusal } from 'concordat/saga'
@@ -16,6 +18,11 @@ afterAll(() => database.close())
 
 const Payload = z.object({ n: z.number() })
 let count = 0
+
+async function ended(status: () => BindingStatus): Promise<BindingStatus> {
+  await until('the message came to an end', () => status().handled + status().deadLettered > 0)
+  return status()
+}
 
 describe('an outbox whose messages are in the transport on the same database', () => {
   it('writes them to the log in the transaction: no row of its own, no relay, also to an unprovisioned channel', async () => {
@@ -65,6 +72,26 @@ describe('an outbox whose messages are in the transport on the same database', (
     await outbox.migrate()
     await sql.transaction((tx) => outbox.add(tx, defineChannel('any', { payload: Payload }), { n: 1 }))
     expect((await outbox.stats()).pending).toBe(1)
+  })
+
+  it('refuses an output to a transactional channel elsewhere: the binder would refuse it from the relay', async () => {
+    const input = defineChannel('input', { payload: Payload })
+    const output = defineChannel('output', { payload: Payload, transactional: true })
+    const copy = processor(input, output, { group: 'g', once: true, maxAttempts: 1 }, (payload) => payload)
+    const shop = createService({
+      name: 'shop',
+      schema: `direct${++count}`,
+      sql,
+      transport: memoryTransport(),
+      sends: [input],
+      bindings: [copy],
+      logger: silentLogger,
+    })
+    onTestFinished(() => shop.close())
+    await shop.start()
+    await shop.send(input, { n: 1 })
+    const { handled, deadLettered } = await ended(() => shop.binder.binding('input.g').status())
+    expect({ handled, deadLettered, ...(await shop.outbox?.stats()) }).toMatchObject({ deadLettered: 1, pending: 0 })
   })
 
   it('is detected by a service: commands, replies and outputs of a saga leave with their transactions', async () => {

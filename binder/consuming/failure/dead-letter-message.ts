@@ -62,7 +62,7 @@ const LETTER_PREFIX = `${PREFIX}of-`
 const MAX_MESSAGE_BYTES = 1_024
 const MAX_TRIMMED_MESSAGE_BYTES = 256
 const MAX_STACK_BYTES = 4_096
-/** Longest media type in AMQP. */
+/** Longest media type in AMQP, in bytes. */
 const MAX_NAME = 255
 
 /** Creates the message for the dead letter channel. */
@@ -91,8 +91,8 @@ export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, h
     ...message,
     destination: deadLetterName(message.destination, failure.group),
     key: message.key === null || message.keyBytes !== undefined ? message.key : bounded(message.key),
-    contentType: message.contentType.length <= MAX_NAME ? message.contentType : 'application/octet-stream',
-    headers: Object.fromEntries([...kept, ...before, ...named(facts)]),
+    contentType: Buffer.byteLength(message.contentType) <= MAX_NAME ? message.contentType : 'application/octet-stream',
+    headers: Object.fromEntries([...kept, ...trimmed(before, MAX_HEADER_BYTES), ...named(facts)]),
   }
 }
 

@@ -45,19 +45,23 @@ export class UncountedFailures {
     const fault = writeFault(error)
     if (fault === 'session-ended') return false
     if (fault === 'operator') return true
-    if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY_TRIES
+    if (isBusy(error)) return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY_TRIES
     const away = sqlUnavailable(error)
     return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
   }
 
   /** Counts one more, and returns how long to wait after it. */
   pauseMs(delivery: TransportDelivery, error: Error): number {
-    const isBusy = writeFault(error) === 'busy'
-    const counted = isBusy ? this.#busy : this.#away
+    const counted = isBusy(error) ? this.#busy : this.#away
     const times = (counted.get(delivery) ?? 0) + 1
     counted.set(delivery, times)
-    return isBusy ? busyPauseMs(times) : backoffDelayMs(RECONNECT_BACKOFF, times, Math.random())
+    return counted === this.#busy ? busyPauseMs(times) : backoffDelayMs(RECONNECT_BACKOFF, times, Math.random())
   }
+}
+
+/** Tells whether the handler's transaction met another one, and not only a further delivery of its message (`throwFromOwnWait`). */
+function isBusy(error: unknown): boolean {
+  return writeFault(error) === 'busy' && sqlUnavailable(error) === undefined
 }
 
 /** Returns why a failure is not an attempt, for the log. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
-import type { EncodedMessage } from '../../channel/message.ts'
+import { type EncodedMessage, REPLY_TO_REQUEST } from '../../channel/message.ts'
 import { partitionOf } from '../../channel/partition.ts'
 import type { TransportError } from '../../errors.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
@@ -17,6 +17,8 @@ export interface KnownDestinations {
   partitionsOf(destination: string): number | undefined
   /** True for dead letters: RabbitMQ has accepted the message before, so it accepts it again. */
   takesAnySize(destination: string): boolean
+  /** True for a destination with durable groups, such as that of dead letters. */
+  hasGroups(destination: string): boolean
 }
 
 /** Chooses the routing key of a message and encodes the message for the wire. */
@@ -48,11 +50,20 @@ export class PublishEncoder {
 
   /** @throws the errors of `publishArguments` */
   encode(message: EncodedMessage): PublishArguments {
-    const { unroutable: policy, maxMessageBytes } = this.#options
+    const { maxMessageBytes } = this.#options
+    const policy = this.#isForRequester(message) ? 'accept' : this.#options.unroutable
     const maxBytes = this.#known.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
     const limits = { maxBytes, frameMax: this.#frameMax() }
     const to = exchangeOf(message.destination, this.#options.places)
     return publishArguments(message, to, policy, limits, this.#known.ladder, this.#clock.now())
+  }
+
+  /**
+   * The requester may have disconnected, so an unroutable reply is not an error. Anyone may set the header, and dead letters keep it:
+   * a destination with groups loses no message because of it.
+   */
+  #isForRequester({ headers, destination }: EncodedMessage): boolean {
+    return headers[REPLY_TO_REQUEST] !== undefined && !this.#known.hasGroups(destination)
   }
 
   /** Why the message can never be written; known before it is published. */

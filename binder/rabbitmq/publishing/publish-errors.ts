@@ -94,12 +94,14 @@ export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Err
 /** The broker closed the channel because of exactly this message. */
 export const rejected = (message: EncodedMessage, cause: Error): TransportError => {
   const kind = rejectionOf(cause)
-  const remedy = kind === 'refused' ? `. ${RIGHTS}` : ''
+  const remedy = kind === 'refused' ? `. ${RIGHTS}` : kind === 'too_large' ? `. ${SMALLER}` : ''
   return failure(kind, `RabbitMQ closed the channel over ${name(message)}: ${cause.message}${remedy}`, {
     destination: message.destination,
     cause,
   })
 }
+
+const SMALLER = 'Raise max_message_size of RabbitMQ, or send a reference to the data.'
 
 function rejectionOf(cause: Error): TransportErrorKind {
   if (/message size/.test(cause.message)) return 'too_large'

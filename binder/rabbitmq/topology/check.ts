@@ -73,9 +73,13 @@ function questionsOf(
   options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
   ladder: DelayLadder,
 ): readonly Question[] {
-  const own = [...declarationsOf(spec, options), ...marksOf(spec, options)].map((declaration) => ({
+  const marks = spec.asFound === true ? [] : marksOf(spec, options)
+  const own = [...declarationsOf(spec, options), ...marks].map((declaration) => ({
     declaration,
-    asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
+    asFound:
+      declaration.kind === 'queue'
+        ? spec.asFound === true
+        : spec.assumed === true && declaration.name === markerOf(spec.name),
   }))
   if (spec.delays !== true) return own
   return [

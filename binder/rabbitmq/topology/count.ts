@@ -3,9 +3,10 @@
  * partitions.
  */
 import { toError } from '../../../core/errors.ts'
+import { partitionMismatch, type TransportError } from '../../errors.ts'
 import type { GroupPlace } from '../../transport/transport.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { failure, replyCodeOf } from '../transport-errors.ts'
+import { failure, replyCodeOf, TRANSPORT } from '../transport-errors.ts'
 import { type Ask, declareUnbound, look } from './declare.ts'
 import { declarationsOf, existingCount, mismatchOf } from './provision.ts'
 import { markerOf } from './topology-names.ts'
@@ -56,6 +57,7 @@ export async function requirePartitions(
   { destination: name, partitions }: GroupPlace,
   options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
 ): Promise<void> {
+  if (options.places.has(name) && partitions !== 1) throw onePartition(name, partitions)
   const spec = { name, partitions, groups: [] }
   const marker = declarationsOf(spec, options).find((each) => each.name === markerOf(name))
   if (marker === undefined) return
@@ -71,4 +73,9 @@ export async function requirePartitions(
     const existing = existingCount(cause)
     throw existing === undefined ? error : mismatchOf(spec, existing, cause)
   }
+}
+
+/** Another program's exchange or queue has one partition. */
+function onePartition(name: string, declared: number): TransportError {
+  return partitionMismatch(TRANSPORT, name, { existing: 1, declared }, 'take it out of rabbitTransport.places')
 }

@@ -4,10 +4,11 @@
  */
 import { ConcordatError, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
+import { TransportError } from '../../errors.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 import type { AmqpChannel } from '../link/amqplib-types.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { failure, replyCodeOf } from '../transport-errors.ts'
+import { replyCodeOf, TRANSPORT } from '../transport-errors.ts'
 import type { Ask } from './declare.ts'
 import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './foreign-places.ts'
 import { lossIn } from './lossy-queue-arguments.ts'
@@ -46,8 +47,12 @@ export class ForeignPlaceCheck {
         faults.push(`group "${group}" has no queue: name it in places["${place.channel}"].queues, or name an exchange`)
     }
     if (faults.length === 0) return
-    throw failure('mismatch', `"${spec.name}" cannot lie where rabbitTransport.places says: ${faults.join('; ')}.`, {
+    throw new TransportError({
+      transport: TRANSPORT,
+      kind: 'mismatch',
       destination: spec.name,
+      ...(spec.partitions === 1 ? {} : { partitions: 1 }),
+      message: `"${spec.name}" cannot lie where rabbitTransport.places says: ${faults.join('; ')}.`,
     })
   }
 

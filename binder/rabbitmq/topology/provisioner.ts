@@ -1,9 +1,11 @@
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
+import { TransportError } from '../../errors.ts'
 import type { DestinationSpec, SubscriptionSpec } from '../../transport/transport.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { replyCodeOf } from '../transport-errors.ts'
 import { checkDestinations } from './check.ts'
+import { requirePartitions } from './count.ts'
 import { type Ask, BIND_MS } from './declare.ts'
 import type { DelayLadder } from './delay-ladder.ts'
 import { ForeignPlaceCheck } from './foreign-place-check.ts'
@@ -46,10 +48,10 @@ export class Provisioner {
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     const { provision } = this.#options
     const { ask } = this.#broker
-    if (provision === 'check') await checkDestinations(destinations, this.#options, this.#ladder, ask)
+    if (provision === 'check') await this.#check(destinations)
     if (provision !== 'none') await this.#placeCheck.check(destinations, ask)
     const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
-    for (const spec of actual) this.#learn(spec)
+    for (const spec of actual) this.#learn(provision === 'check' ? await this.#asCounted(spec) : spec)
   }
 
   /** Other processes may know more groups than this one: they bind their queues again before a message is sent. */
@@ -132,13 +134,36 @@ export class Provisioner {
     }
   }
 
+  /** A subscription does not say again that another program declared its queues. */
+  #check(destinations: readonly DestinationSpec[]): Promise<void> {
+    const specs = destinations.map((spec) => ({
+      ...spec,
+      asFound: spec.asFound ?? this.#specs.get(spec.name)?.asFound,
+    }))
+    return checkDestinations(specs, this.#options, this.#ladder, this.#broker.ask)
+  }
+
+  /** Without declared partitions, it has the existing ones. A user who may not declare anything learns nothing about them. */
+  async #asCounted(spec: DestinationSpec): Promise<DestinationSpec> {
+    if (spec.assumed !== true) return spec
+    try {
+      await requirePartitions(this.#broker.ask, { ...spec, destination: spec.name, group: '' }, this.#options)
+      return spec
+    } catch (error) {
+      const existing = error instanceof TransportError ? error.partitions : undefined
+      if (existing === undefined) throw error
+      return { ...spec, partitions: existing }
+    }
+  }
+
   /** A destination keeps all groups declared so far. */
   #learn(spec: DestinationSpec): void {
     const known = this.#specs.get(spec.name)
     const groups = new Set([...(known?.groups ?? []), ...spec.groups])
     const delays = spec.delays === true || known?.delays === true
     const deadLetters = spec.deadLetters === true || known?.deadLetters === true
-    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters })
+    const asFound = spec.asFound ?? known?.asFound
+    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters, asFound })
   }
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { newId } from '../../../core/ids.ts'
-import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../../channel/message.ts'
+import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/foreign-cloud-events.ts'
 import type { AmqpMessage, AmqpProperties, AmqpPublishProperties } from '../link/amqplib-types.ts'
 import { toPlain } from './content-encoding.ts'
@@ -46,7 +46,7 @@ export function toAmqp(
   const options: AmqpPublishProperties = {
     headers: ownHeaders(message),
     persistent: true,
-    mandatory: mandatory && !isReply(message),
+    mandatory,
   }
   if (contentType !== '') options.contentType = contentType
   if (fitsShortText(id)) options.messageId = id
@@ -59,11 +59,6 @@ export function toAmqp(
 }
 
 const EMPTY = Buffer.alloc(0)
-
-/** The requester may have disconnected; an unroutable reply is not an error. */
-function isReply({ headers }: EncodedMessage): boolean {
-  return headers[REPLY_TO_REQUEST] !== undefined
-}
 
 function ownHeaders(message: EncodedMessage): Record<string, unknown> {
   const headers: Record<string, unknown> = {

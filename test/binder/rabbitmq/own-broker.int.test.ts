@@ -42,7 +42,9 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     expect(outcomes.map((outcome) => outcome?.kind)).toEqual(
       numbers(60).map((n) => (isLarge(n) ? 'too_large' : undefined)),
     )
-    expect(outcomes[20]?.message).toMatch(/RabbitMQ closed the channel over message m20 .*message size/)
+    expect(outcomes[20]?.message).toMatch(
+      /RabbitMQ closed the channel over message m20 .*message size.*Raise max_message_size/,
+    )
     expect(outcomes[20]).toMatchObject({ retryable: false, destination })
     await until('all came', () => new Set(recorder.numbers).size >= 58)
     expect([...new Set(recorder.numbers)]).toEqual(numbers(60).filter((n) => !isLarge(n)))

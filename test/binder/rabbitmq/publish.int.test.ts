@@ -68,6 +68,22 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(outcomes[0]).toMatchObject({ retryable: false, destination: nobody })
   })
 
+  it('drops an unroutable message with the header of a reply only where no group has to receive it', async () => {
+    const transport = attached({ url })
+    const [place, requester] = [freshDestination(url), freshDestination(url, [])]
+    await transport.provision([
+      { name: place, partitions: 1, groups: ['g'] },
+      { name: requester, partitions: 1, groups: [] },
+    ])
+    await admin(url, (channel) => channel.deleteQueue(`${place}:g`))
+    const headers = { 'reply-to-request': 'shop-1/2' }
+    const outcomes = await transport.publish([
+      plainMessage({ destination: place, id: 'a', headers }),
+      plainMessage({ destination: requester, id: 'b', headers }),
+    ])
+    expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['unroutable', undefined])
+  })
+
   it('knows which of two it refused when both have one id', async () => {
     const transport = attached({ url })
     const [nobody, somebody] = [freshDestination(url, []), freshDestination(url)]

@@ -45,6 +45,10 @@ function twoBrokers(): {
   return { left, right, combined }
 }
 
+function hasLetters(broker: MemoryBroker, destination: string): Promise<boolean> | undefined {
+  return memoryTransport({ broker }).hasPlace?.({ destination, partitions: 1, group: 'redrive' })
+}
+
 describe('combined transports', () => {
   it('give each message its own time, after any wait of earlier ones', async () => {
     const slow = new ScriptedTransport()
@@ -149,6 +153,37 @@ describe('combined transports', () => {
     await app.send(numbers, 7)
     await until('it is dead-lettered', () => app.binding('numbers.g').status().deadLettered === 1)
     expect([...asked]).toEqual(['numbers'])
+  })
+
+  it('assign a dead letter by its channel, though its name begins with that of another one', async () => {
+    const { left, right, combined } = twoBrokers()
+    const failing = sink(numbers, { group: 'eu', maxAttempts: 1 }, () => {
+      throw new Error('no')
+    })
+    const of = { numbers: 'left', 'numbers.eu': 'right' } as const
+    const app = await running({ transport: combined(of), bindings: [failing] })
+    await app.send(numbers, 7)
+    await until('it is dead-lettered', () => app.binding('numbers.eu').status().deadLettered === 1)
+    expect([await hasLetters(left, 'numbers.eu.dlq'), await hasLetters(right, 'numbers.eu.dlq')]).toEqual([true, false])
+    expect(await redrive({ service: 'ops', transport: combined(of) }, numbers, 'eu')).toMatchObject({ sent: 1 })
+  })
+
+  it('assign a dead letter by its channel when its reader is declared first', async () => {
+    const { left, right } = twoBrokers()
+    const transport = combineTransports({
+      transports: { left: memoryTransport({ broker: left }), right: memoryTransport({ broker: right }) },
+      of: (destination) => (destination === 'numbers' ? 'left' : 'right'),
+    })
+    const failing = sink(numbers, { group: 'g', maxAttempts: 1 }, () => {
+      throw new Error('no')
+    })
+    const letters = defineChannel('numbers.g.dlq', { payload: z.number() })
+    const read: number[] = []
+    const reader = sink(letters, { group: 'redrive' }, (n) => void read.push(n))
+    const app = await running({ transport, bindings: [reader, failing] })
+    await app.send(numbers, 7)
+    await until('it is read', () => read.length === 1)
+    expect([await hasLetters(left, 'numbers.g.dlq'), await hasLetters(right, 'numbers.g.dlq')]).toEqual([true, false])
   })
 
   it('refuse an unassigned destination, and no other', async () => {

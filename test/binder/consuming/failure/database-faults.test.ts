@@ -1,7 +1,8 @@
 import { type ConsumerOptions, createBinder, defineChannel, type Inbox, sink } from 'concordat/binder'
-import { SqlCommitError, type SqlTransaction } from 'concordat/core'
+import { type Clock, SqlCommitError, type SqlTransaction, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { throwFromOwnWait } from '../../../support/inside/core.ts'
 import { until } from '../../../support/until.ts'
 import { ScriptedTransport } from '../../support/scripted-transport.ts'
 
@@ -12,6 +13,9 @@ const ended = (code: string): Error =>
   Object.assign(new Error('Client has encountered a connection error and is not queryable: idle'), {
     cause: failed(code),
   })
+
+/** Does not wait between attempts. */
+const QUICK: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 1), signal) }
 
 const tx: SqlTransaction = { inTransaction: true, query: async () => ({ rows: [], rowCount: 0 }) }
 const inbox = {
@@ -35,7 +39,7 @@ async function attemptsOf(errors: readonly Error[], options: Partial<ConsumerOpt
       if (error !== undefined) throw error
     },
   )
-  const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+  const binder = createBinder({ service: 'test', transport, bindings: [binding], clock: QUICK })
   onTestFinished(() => binder.close())
   await binder.start()
   const delivery = transport.subscription.deliver('k', 1)
@@ -47,6 +51,18 @@ describe('the error of a handler’s database', () => {
   it.each(['40001', '40P01', '55P03'])('%s in the transaction of an inbox is no attempt', async (code) => {
     const busy = Array.from({ length: 5 }, () => failed(code))
     expect(await attemptsOf(busy, { inbox })).toEqual({ attempts: [1, 1, 1, 1, 1, 1], letters: [] })
+  })
+
+  it('lock_timeout is no attempt, however often it ends the wait for another delivery of the message', async () => {
+    let left = 30
+    const waiting = {
+      ...inbox,
+      process: async (...args: Parameters<Inbox['process']>) => {
+        if (left-- > 0) await Promise.reject(failed('55P03')).catch(throwFromOwnWait)
+        return inbox.process(...args)
+      },
+    }
+    expect(await attemptsOf([], { inbox: waiting })).toEqual({ attempts: [1], letters: [] })
   })
 
   it('is no attempt for a conflict that the handler swallowed', async () => {

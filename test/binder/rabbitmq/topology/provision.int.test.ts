@@ -47,14 +47,17 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     await expect(attempt).rejects.toThrow(/declared otherwise/)
   })
 
-  it('uses the existing partitions when none were declared', async () => {
-    const destination = freshDestination(url)
-    await attached({ url }).provision([{ name: destination, partitions: 4, groups: ['g'] }])
-    const relay = attached({ url })
-    await relay.provision([{ name: destination, partitions: 9, groups: [], assumed: true }])
-    const outcomes = await relay.publish(numbered(destination, 20, ['a', 'b', 'c', 'd', 'e', 'f']))
-    expect(outcomes).toEqual(outcomes.map(() => undefined))
-  })
+  it.each(['create', 'check'] as const)(
+    'with %s uses the existing partitions when none were declared',
+    async (provision) => {
+      const destination = freshDestination(url)
+      await attached({ url }).provision([{ name: destination, partitions: 4, groups: ['g'] }])
+      const relay = attached({ url, provision })
+      await relay.provision([{ name: destination, partitions: 9, groups: [], assumed: true }])
+      const outcomes = await relay.publish(numbered(destination, 20, ['a', 'b', 'c', 'd', 'e', 'f']))
+      expect(outcomes).toEqual(outcomes.map(() => undefined))
+    },
+  )
 
   it('with check creates nothing and names all missing or different settings in one error', async () => {
     const [missing, there] = [freshDestination(url), freshDestination(url)]
