@@ -6,6 +6,9 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { decodePayload } from '../../binder/channel/message-codec.ts'
 import { SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
+import { within } from '../../core/time-limit.ts'
+import { writeFault } from '../../core/write-fault.ts'
+import type { MissingSaga } from '../definition/kinds/kind.ts'
 import type { Saga } from '../definition/saga-definition-types.ts'
 import { type CorrelatedStep, correlated, type MessageStep, messageSteps } from '../definition/saga-destinations.ts'
 import { isSagaId } from '../definition/saga-id.ts'
@@ -32,6 +35,8 @@ export const signalGroup = (service: string): string => `${service}.sagas`
 /** Attempts for a message: about a minute of database outage, as for a reply. */
 const ATTEMPTS = 13
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
+/** How long a message that may be ignored waits for the other shards. */
+const AWAY_MS = 1 * SECOND
 
 export class Signals {
   readonly #runtime: CoordinatorRuntime
@@ -90,12 +95,27 @@ export class Signals {
   }
 
   /** Passes the signal in a message to its saga, on any shard. @throws the errors of `send` */
-  async #deliver(key: SagaKey, signal: SagaSignal): Promise<boolean> {
+  async #deliver(key: SagaKey, signal: SagaSignal, missing: MissingSaga): Promise<boolean> {
     try {
       return await this.send(key, signal)
     } catch (error) {
       if (this.#handOn === undefined || !hasCode(error, 'saga.not_found')) throw error
-      return this.#handOn(key, signal)
+      const handedOn = this.#handOn(key, signal)
+      return missing === 'ignore' ? this.#unlessAway(handedOn) : handedOn
+    }
+  }
+
+  /**
+   * Gives up on a shard that does not answer. It reads the message itself, so without this limit its outage would only delay the
+   * signals that this shard reads behind the message.
+   */
+  async #unlessAway(handedOn: Promise<boolean>): Promise<boolean> {
+    try {
+      return await within(this.#runtime.clock, AWAY_MS, handedOn, false)
+    } catch (error) {
+      const fault = writeFault(error)
+      if (fault === 'unavailable' || fault === 'operator') return false
+      throw error
     }
   }
 
@@ -148,7 +168,7 @@ export class Signals {
       // Checked before the payload, which often contains the id: the database accepts neither.
       if (!isSagaId(id)) throw new SagaError('saga.not_found', { saga: name, id })
       const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes), channel }
-      const sent = this.#deliver({ name, id }, signal)
+      const sent = this.#deliver({ name, id }, signal, correlatedStep.missing)
       const heard = await appliedWithinLease(this.#runtime, `the signal "${step}" for ${name}/${id}`, sent)
       if (!heard) logger.debug(fields, 'late or repeated signal ignored')
     } catch (error) {

@@ -15,7 +15,7 @@ const paid = defineChannel('shards.paid', { payload: z.object({ order: z.string(
 const Input = z.object({})
 const within = { timeoutMs: 20_000 }
 
-const waits = (missing: 'retry' | 'dead-letter') =>
+const waits = (missing: 'ignore' | 'retry' | 'dead-letter') =>
   defineSaga('waits', { version: 1, input: Input }).signal('paid', {
     from: paid,
     correlate: ({ order }) => order,
@@ -23,6 +23,7 @@ const waits = (missing: 'retry' | 'dead-letter') =>
   })
 const keeps = waits('retry')
 const refuses = waits('dead-letter')
+const ignores = waits('ignore')
 const asks = defineSaga('asks', { version: 1, input: Input }).signal('answer', { payload: z.string() })
 const outer = defineSaga('outer', { version: 1, input: Input }).saga('inner', {
   saga: keeps,
@@ -147,6 +148,24 @@ describe('a message that is a signal', () => {
     expect(sum('deadLettered')).toBe(0)
     awayFor = undefined
     await until('it is a dead letter', () => sum('deadLettered') === 1)
+  })
+
+  test.each(['refuses', 'does not answer'])('waits behind no ignored message while another shard %s', async (how) => {
+    let away: PromiseWithResolvers<void> | undefined
+    const { sql: b } = world.shard('b')
+    const answered = async (): Promise<void> => {
+      if (away !== undefined && how === 'refuses') throw serverError('57P01', 'terminating connection')
+      await away?.promise
+    }
+    await setup(ignores, { ...b, query: (...asked) => answered().then(() => b.query(...asked)) })
+    const id = await idOn('a')
+    const run = await coordinator.start(ignores, { id, input: {} })
+    const others = await Promise.all(Array.from({ length: 20 }, (_, n) => idOn('a', (m) => `other-${n}-${m}`)))
+    away = Promise.withResolvers()
+    for (const order of [...others, id]) await binder.send(paid, { order })
+    expect((await run.outcome({ timeoutMs: 5_000 })).status).toBe('completed')
+    away.resolve()
+    away = undefined
   })
 })
 

@@ -30,10 +30,14 @@ export class MortalResource implements XaResource<MysqlTransaction> {
   }
 }
 
-/** Resource that pauses before it prepares, or after that, until the promise is settled. */
+/** Resource that pauses before it prepares, after that, or after it has ended a transaction, until the promise is settled. */
 export function stoppingResource(
   inner: MysqlXaResource,
-  stops: { readonly beforePrepare?: () => Promise<void>; readonly afterPrepare?: () => Promise<void> },
+  stops: {
+    readonly beforePrepare?: () => Promise<void>
+    readonly afterPrepare?: () => Promise<void>
+    readonly afterEnd?: () => Promise<void>
+  },
 ): MysqlXaResource {
   return {
     name: inner.name,
@@ -43,7 +47,11 @@ export function stoppingResource(
     place: () => inner.place(),
     look: (whose) => inner.look(whose),
     committed: (whose) => inner.committed(whose),
-    end: (verb, gid) => inner.end(verb, gid),
+    end: async (verb, gid) => {
+      const ended = await inner.end(verb, gid)
+      if (ended === 'ended') await stops.afterEnd?.()
+      return ended
+    },
     isHeld: (error) => inner.isHeld(error),
     old: (olderThanMs) => inner.old(olderThanMs),
     prepare: async (call, work) => {
