@@ -220,8 +220,9 @@ export class OrderedPublisher {
     for (const entry of entries) {
       if (entry.settled) continue
       const { message } = entry
-      if (this.#blocked !== undefined) this.#settle(entry, blocked(message, allowedMs, this.#blocked))
-      else if (entry.sent) this.#settle(entry, unanswered(message, allowedMs, cause))
+      // A written message may wait in the connection until the alarm ends.
+      if (entry.sent) this.#settle(entry, unanswered(message, allowedMs, cause, this.#blocked))
+      else if (this.#blocked !== undefined) this.#settle(entry, blocked(message, allowedMs, this.#blocked))
       else if (this.#inFlight.size > 0) this.#settle(entry, behindUnanswered(message, allowedMs))
       else this.#settle(entry, unreached(message, allowedMs, cause))
     }

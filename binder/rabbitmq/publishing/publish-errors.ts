@@ -66,15 +66,24 @@ export const behindUnanswered = (message: EncodedMessage, timeoutMs: number): Tr
 export const blocked = (message: EncodedMessage, timeoutMs: number, reason: string): TransportError =>
   failure(
     'refused',
-    `${name(message)} was not confirmed within ${timeoutMs} ms: RabbitMQ takes no messages (${reason}). ` +
-      'Let consumers catch up, or free its memory or disk.',
+    `${name(message)} was not sent within ${timeoutMs} ms: ${alarm(reason)}`,
     message,
   )
 
-export const unanswered = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
+const alarm = (reason: string): string =>
+  `RabbitMQ takes no messages (${reason}). Let consumers catch up, or free its memory or disk.`
+
+/** @param reason of the broker's alarm, if there is one */
+export const unanswered = (
+  message: EncodedMessage,
+  timeoutMs: number,
+  cause: Error | undefined,
+  reason?: string,
+): TransportError =>
   failure(
     'timeout',
-    `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived${wordsOf(cause)}`,
+    `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived` +
+      (reason === undefined ? wordsOf(cause) : `. ${alarm(reason)}`),
     {
       destination: message.destination,
       cause,

@@ -131,6 +131,17 @@ describe('confirms of RabbitMQ', () => {
     expect(broker.publishing.published).toEqual([])
   })
 
+  it('a written message that an alarm outlasts may have arrived, and says so', async () => {
+    const { broker, transport, clock } = await setup()
+    const written = transport.publish([message('a')])
+    await drain()
+    broker.latest('publish').emit('blocked', 'low on memory')
+    await clock.advance(TIMEOUT_MS)
+    const [outcome] = await written
+    expect(outcome).toMatchObject({ kind: 'timeout', retryable: true })
+    expect(outcome?.message).toMatch(/it may have arrived. RabbitMQ takes no messages \(low on memory\)/)
+  })
+
   it('messages that wait for an alarm go to the next connection when theirs ends', async () => {
     const { broker, transport, clock } = await setup()
     const old = broker.latest('publish')
