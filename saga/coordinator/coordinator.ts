@@ -259,10 +259,10 @@ export class SagaCoordinator implements Coordinator {
     })
   }
 
-  /** Passes the signal in a message to a saga in this database. @throws `saga.not_found`, SchemaError */
-  async take(key: SagaKey, signal: SagaSignal): Promise<boolean> {
+  /** Passes the signal in a message of another shard to a saga in this database. @throws `saga.not_found`, SchemaError */
+  async take(key: SagaKey, signal: SagaSignal, context: object | undefined): Promise<boolean> {
     this.#life.requireOpen()
-    return this.#parts.signals.send(key, signal)
+    return this.#parts.signals.receive(key, signal, context)
   }
 
   async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {

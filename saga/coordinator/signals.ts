@@ -25,9 +25,18 @@ import { UnloadedVersionMessages } from './unloaded-version-messages.ts'
 
 /**
  * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or
- * another shard delivers it. @throws `saga.not_found` when no shard has the saga
+ * another shard delivers it. @param context of the message, if it was not stored before @throws `saga.not_found` when no shard has
+ * the saga
  */
-export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
+export type HandOn = (key: SagaKey, signal: SagaSignal, context: object | undefined) => Promise<boolean>
+
+/** A message that may be a signal. */
+interface SignalMessage {
+  readonly channel: string
+  readonly payload: unknown
+  /** Context of its handler; `undefined` for a message that was stored for a version. */
+  readonly context?: object
+}
 
 /** The durable group in which the coordinators of a service share the messages that are signals. */
 export const signalGroup = (service: string): string => `${service}.sagas`
@@ -66,7 +75,7 @@ export class Signals {
       backoff: BACKOFF,
     }
     return [...channels.values()].map((channel) =>
-      sink(channel, options, (payload: unknown, context) => this.#message(channel.name, payload, context)),
+      sink(channel, options, (payload: unknown, context) => this.#message({ channel: channel.name, payload, context })),
     )
   }
 
@@ -94,13 +103,29 @@ export class Signals {
     }
   }
 
+  /**
+   * Passes the signal in a message from another shard to a saga in this database. This shard may have read the message before the
+   * saga was started, so it is stored here for versions that this process has not loaded. @throws the errors of `send`
+   */
+  async receive(key: SagaKey, signal: SagaSignal, context: object | undefined): Promise<boolean> {
+    const isHeard = await this.send(key, signal)
+    if (!isHeard && signal.channel !== undefined && context !== undefined)
+      await this.unloaded.leave(signal.channel, context)
+    return isHeard
+  }
+
   /** Passes the signal in a message to its saga, on any shard. @throws the errors of `send` */
-  async #deliver(key: SagaKey, signal: SagaSignal, missing: MissingSaga): Promise<boolean> {
+  async #deliver(
+    key: SagaKey,
+    signal: SagaSignal,
+    missing: MissingSaga,
+    context: object | undefined,
+  ): Promise<boolean> {
     try {
       return await this.send(key, signal)
     } catch (error) {
       if (this.#handOn === undefined || !hasCode(error, 'saga.not_found')) throw error
-      const handedOn = this.#handOn(key, signal)
+      const handedOn = this.#handOn(key, signal, context)
       return missing === 'ignore' ? this.#unlessAway(handedOn) : handedOn
     }
   }
@@ -123,11 +148,12 @@ export class Signals {
    * Handles a message. For a message without a saga the option `missing` of its step decides; a message that its saga does not
    * wait for is settled.
    */
-  async #message(channel: string, payload: unknown, context: object): Promise<void> {
+  async #message(message: SignalMessage & { readonly context: object }): Promise<void> {
+    const { channel, context } = message
     const names = [...new Set(this.#runtime.sagas.map((saga) => saga.name))]
     const stepsOf = (name: string) => this.#runtime.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
     // If one step fails, the others still receive the message. On a repetition they ignore it.
-    const told = await Promise.all(names.map((name) => this.#tell(name, stepsOf(name), channel, payload)))
+    const told = await Promise.all(names.map((name) => this.#tell(name, stepsOf(name), message)))
     const reasons = told.flat()
     // Not earlier: the version of a saga that was found is among those that the message is stored for.
     const left = appliedWithinLease(this.#runtime, `the message of ${channel}`, this.unloaded.leave(channel, context))
@@ -141,26 +167,25 @@ export class Signals {
     const from = steps.find((step) => step.from.channel.name === channel)?.from
     if (from === undefined) return
     const payload: unknown = await decodePayload(from.channel, message)
-    throwOne(await this.#tell(saga.name, steps, channel, payload))
+    throwOne(await this.#tell(saga.name, steps, { channel, payload }))
   }
 
   /** @returns the reasons why these steps of a saga did not receive the signal */
-  async #tell(
-    name: string,
-    steps: readonly MessageStep[],
-    channel: string,
-    payload: unknown,
-  ): Promise<readonly unknown[]> {
-    const { found, thrown } = correlated(steps, channel, payload)
+  async #tell(name: string, steps: readonly MessageStep[], message: SignalMessage): Promise<readonly unknown[]> {
+    const { found, thrown } = correlated(steps, message.channel, message.payload)
     const reasons = [...thrown]
     for (const step of found) {
-      await this.#tellStep(name, channel, step, payload).catch((error: unknown) => reasons.push(error))
+      await this.#tellStep(name, step, message).catch((error: unknown) => reasons.push(error))
     }
     return reasons
   }
 
   /** @throws the errors of `#deliver` and `#missing` */
-  async #tellStep(name: string, channel: string, correlatedStep: CorrelatedStep, payload: unknown): Promise<void> {
+  async #tellStep(
+    name: string,
+    correlatedStep: CorrelatedStep,
+    { channel, payload, context }: SignalMessage,
+  ): Promise<void> {
     const { logger, maxPayloadBytes } = this.#runtime
     const { step, id } = correlatedStep
     const fields = { saga: name, id, step, channel }
@@ -168,7 +193,7 @@ export class Signals {
       // Checked before the payload, which often contains the id: the database accepts neither.
       if (!isSagaId(id)) throw new SagaError('saga.not_found', { saga: name, id })
       const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes), channel }
-      const sent = this.#deliver({ name, id }, signal, correlatedStep.missing)
+      const sent = this.#deliver({ name, id }, signal, correlatedStep.missing, context)
       const heard = await appliedWithinLease(this.#runtime, `the signal "${step}" for ${name}/${id}`, sent)
       if (!heard) logger.debug(fields, 'late or repeated signal ignored')
     } catch (error) {

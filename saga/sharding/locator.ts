@@ -99,13 +99,14 @@ export class Locator {
   /**
    * Delivers a signal whose saga is not on this shard. Every shard reads the message, so only the id's shard under the first
    * layout looks for the saga; the others return false.
+   * @param context of the message, for a shard that has not loaded the saga's version
    * @throws `saga.not_found` when no shard has the saga; the error of a shard that is unreachable
    */
-  async handOn(shard: string, key: SagaKey, signal: SagaSignal): Promise<boolean> {
+  async handOn(shard: string, key: SagaKey, signal: SagaSignal, context: object | undefined): Promise<boolean> {
     if ((await this.#layouts.place(key.id)).first !== shard) return false
     const holder = await this.find(key)
     if (holder === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
-    return holder.take(key, signal)
+    return holder.take(key, signal, context)
   }
 
   async #find(key: SagaKey): Promise<string | undefined> {

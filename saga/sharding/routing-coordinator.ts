@@ -44,7 +44,7 @@ export class RoutingCoordinator implements ShardedCoordinator {
     const { shards, instance } = options
     this.#options = options
     const coordinatorOf = (name: string, shard: ResolvedOptions) =>
-      new SagaCoordinator(shard, (key, signal) => this.#locator.handOn(name, key, signal))
+      new SagaCoordinator(shard, (...signal) => this.#locator.handOn(name, ...signal))
     this.#all = new Map([...shards].map(([name, shard]) => [name, coordinatorOf(name, shard)]))
     const tables = new Map([...shards].map(([name, shard]) => [name, new ShardTable(name, shard)]))
     this.#layouts = new KnownLayouts(tables)

@@ -117,6 +117,30 @@ describe('a message that is a signal', () => {
     expect(await shardOfInner(id)).toBe('a')
   })
 
+  test('that comes before a saga of a version which its readers lack is left for it, also on another shard', async () => {
+    await setup(keeps)
+    const newer = defineSaga('waits', { version: 2, input: Input }).signal('paid', {
+      from: paid,
+      correlate: ({ order }) => order,
+      missing: 'retry',
+    })
+    const newerOuter = defineSaga('outer', { version: 2, input: Input }).saga('inner', {
+      saga: newer,
+      input: () => ({}),
+      compensate: 'none',
+    })
+    const shardOfInner = (id: string) => coordinator.shardOf({ saga: 'waits', id: `outer/${id}/inner` })
+    let id = await idOn('a')
+    for (let n = 0; (await shardOfInner(id)) !== 'b'; n++) id = await idOn('a', (m) => `again-${n}-${m}`)
+    await binder.send(paid, { order: `outer/${id}/inner` })
+    await until('no saga was found', () => log.text.includes('message for a saga that does not exist'))
+    const shards = { a: world.shard('a'), b: world.shard('b') }
+    await using next = createShardedCoordinator({ service: 'orders', sagas: [newer, newerOuter], pollMs: 30, shards })
+    await next.run()
+    const run = await next.start(newerOuter, { id, input: {} })
+    expect((await run.outcome(within)).status).toBe('completed')
+  })
+
   test.each([0, 1, 2, 3, 4])(
     'counts when the start of its saga commits before statement %i about it, or is tried again',
     async (n) => {
