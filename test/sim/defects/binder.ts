@@ -29,8 +29,8 @@ export const BINDER: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'binder/redrive/places.ts',
-        find: '{ ...deadLetterSpec(name, group), goesWith: name }',
-        put: 'deadLetterSpec(name, group)',
+        find: '{ ...deadLetterSpec(name, group), ...found }',
+        put: '{ ...deadLetterSpec(name, group), asFound: true }',
       },
     ],
   },
