@@ -64,11 +64,7 @@ export const behindUnanswered = (message: EncodedMessage, timeoutMs: number): Tr
   )
 
 export const blocked = (message: EncodedMessage, timeoutMs: number, reason: string): TransportError =>
-  failure(
-    'refused',
-    `${name(message)} was not sent within ${timeoutMs} ms: ${alarm(reason)}`,
-    message,
-  )
+  failure('refused', `${name(message)} was not sent within ${timeoutMs} ms: ${alarm(reason)}`, message)
 
 const alarm = (reason: string): string =>
   `RabbitMQ takes no messages (${reason}). Let consumers catch up, or free its memory or disk.`
