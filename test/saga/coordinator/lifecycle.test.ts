@@ -230,6 +230,7 @@ describe('a stuck saga', () => {
   test('is reported once, listed, and continues when an operator retries', async () => {
     stuckSagas.length = 0
     const { coordinator } = await stick()
+    await until('it is reported', () => stuckSagas.length > 0)
     expect(stuckSagas).toEqual([
       { saga: 'stuck', id: 'x', failure: { step: 'pay', code: 'Error', message: 'bank is closed' } },
     ])
