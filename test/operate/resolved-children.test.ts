@@ -30,7 +30,7 @@ test.each(['compensated', 'completed'] as const)(
     const childStatus = async () => (await coordinator.report(stuck).catch(() => undefined))?.status
     await expect.poll(childStatus, { timeout: 10_000 }).toBe('stuck')
     await coordinator.close()
-    // It never runs, as if its process had died right after the commit.
+    // The coordinator never runs, as if its process had died right after the commit.
     await another().cancel(run, note)
 
     const { sagas } = createOperator({ sql, schema: outbox.schema })

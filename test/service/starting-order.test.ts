@@ -1,4 +1,4 @@
-/** What handlers and steps find when a service starts, as after each crash and deployment. */
+/** Handlers and steps use started parts when a service starts, as after each crash and deployment. */
 import { type Binding, defineChannel, sink, source } from 'concordat/binder'
 import { createBus, defineEvent, type WatchedConfig } from 'concordat/bus'
 import { pgliteClient } from 'concordat/core/pglite'

@@ -86,7 +86,7 @@ export function Table<T>(props: {
   const { label, columns, rows, keyOf, empty } = props
   if (rows.length === 0) return <p class="empty">{empty}</p>
   return (
-    // It takes the focus, so keyboard users can scroll it.
+    // Takes the focus, so that keyboard users can scroll it.
     <div class="scroll" role="region" aria-label={label} tabIndex={0}>
       <table>
         <thead>

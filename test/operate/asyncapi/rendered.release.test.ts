@@ -31,6 +31,6 @@ test('is shown whole by the viewer of AsyncAPI, each channel and its payload', {
   )
   expect(page).toContain('The whole shop')
   for (const name of Object.keys(written.channels)) expect(page).toContain(name)
-  // What readers need: the fields of a payload, and our own extensions.
+  // Readers need the fields of a payload, and our own extensions.
   for (const text of ['orderId', 'x-concordat']) expect(page).toContain(text)
 })

@@ -87,7 +87,7 @@ describe.each([false, true])(
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       await coordinator.resolve({ saga: 'leaf', id: LEAF }, { ...note, outcome: 'completed' })
       await becomes(coordinator, 'mid', MID, 'stuck')
-      // Each retry before the fix makes it stuck again.
+      // A retry before the fix makes the saga stuck again.
       await coordinator.retry({ saga: 'mid', id: MID }, note)
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       bank.open = true

@@ -88,7 +88,7 @@ describe('sagas without a birth', () => {
   test('are distinguished by their reply channels', async () => {
     const { calls, send } = await alone()
     for (const service of ['eu', 'us', 'eu']) await send(1, of(service))
-    // It may be the same saga, whose coordinator now sends its birth time.
+    // The saga may be the same, with a coordinator that now sends its birth time.
     await send(2, of('eu', 'b1'))
     await send(1, of('us', undefined, 'compensate'))
     expect(calls).toEqual(['do 1', 'do 1', 'undo 1'])

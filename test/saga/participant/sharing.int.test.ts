@@ -90,7 +90,7 @@ describeWith(['postgres'], 'commands that share transactions, on a server', () =
     const outcomes = await Promise.allSettled(ids.map((id) => command(id)))
     isLost = false
     expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(['rejected']))
-    // One answer each, written with the effect: a participant without an answer of its database leaves the command to
+    // Each command gets an answer, written with the effect: a participant without an answer of its database leaves the command to
     // redelivery.
     expect(await takeReplies(database.sql, schema)).toHaveLength(ids.length)
     await Promise.all(ids.map((id) => command(id)))

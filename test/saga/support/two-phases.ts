@@ -1,4 +1,4 @@
-/** One transfer over participants of every kind in three databases, all called by the coordinator's own process. */
+/** A transfer over participants of every kind in three databases, all called by the coordinator's own process. */
 import { type MysqlXaResource } from '@concordat/mysql'
 import { defineChannel } from 'concordat/binder'
 import { type SqlClient, silentLogger } from 'concordat/core'

@@ -94,7 +94,7 @@ const propertiesFile = (site: Site): string => join(site.folder, 'server.propert
 
 function java(mainClass: string, args: readonly string[], heapMiB: number): Command {
   const memory = ['-Xms128m', `-Xmx${heapMiB}m`, '-XX:+UseSerialGC']
-  // It lives too briefly for the code of the second compiler.
+  // The server lives too briefly to profit from the second compiler.
   const quick = ['-XX:TieredStopAtLevel=1', '-XX:-UsePerfData']
   const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true']
   return {

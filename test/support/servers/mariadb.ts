@@ -47,7 +47,7 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   tmpdir: ownTemporary(site),
   'skip-name-resolve': 'ON',
   'innodb-buffer-pool-size': '32M',
-  // As with PostgreSQL: 2 writes each commit and leaves the time of the sync to the system.
+  // The value 2 writes each commit and leaves the time of the sync to the system.
   'innodb-flush-log-at-trx-commit': isTest ? '2' : '1',
   'max-connections': '300',
   'default-time-zone': '+00:00',

@@ -8,7 +8,7 @@
 import { type ServerKind, serverKinds } from './kinds.ts'
 
 export interface ServerNeeds {
-  /** One server for all tests, started before them. */
+  /** A server for all tests, started before them. */
   readonly shared: readonly ServerKind[]
   /** Started by the tests themselves; the programs for that must exist. */
   readonly own: readonly ServerKind[]

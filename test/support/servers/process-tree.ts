@@ -131,6 +131,6 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch {
-    // It has ended by itself, which is the purpose of every signal except SIGSTOP and SIGCONT.
+    // The process has ended by itself, which is the purpose of every signal except SIGSTOP and SIGCONT.
   }
 }

@@ -52,6 +52,6 @@ export interface Recipe {
   /** The command whose process is the server itself: no shell and no launcher stays between. */
   command(site: Site): Command
   url(site: Site): string
-  /** One attempt to talk to any server of this kind, in its protocol; rejects within seconds without an answer. */
+  /** Talks once to a server of this kind, in its protocol; rejects within seconds without an answer. */
   ping(url: string): Promise<void>
 }

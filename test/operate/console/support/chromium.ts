@@ -42,7 +42,7 @@ export async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** One page of HTML, whatever name is requested. */
+/** Serves the same page of HTML for every name. */
 export function serverOf(html: string): Server {
   return createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(html))
 }
