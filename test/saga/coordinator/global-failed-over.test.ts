@@ -152,7 +152,9 @@ describe('a transaction whose start the database lost', () => {
       await sql.query(`DELETE FROM ${run}.saga`)
       await global.call(deposit, { account: 'b', cents: 5 })
     })
-    await expect(running).rejects.toMatchObject({ code: 'saga.transaction_ended' })
+    // The call finds that the row is missing, or a renewal of the lease finds it first.
+    const code = expect.stringMatching(/^saga\.transaction_(?:ended|cancelled)$/) as string
+    await expect(running).rejects.toMatchObject({ code })
     const outcome = await coordinator.get(transfer, 't-1').outcome({ timeoutMs: 20_000 })
     expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.transaction_lost' } })
     expect(calls).toEqual(['try a', 'cancel a true'])
