@@ -7,10 +7,6 @@
 
 export type { BusAdmin, BusOrder, OperatedBus } from './bus-admin.ts'
 export type { ClusterAdmin, MemberLine } from './cluster-admin.ts'
-export type { DoctorReport } from './doctor/doctor.ts'
-export type { DoctorLine } from './doctor/line.ts'
-export { type GroupLine, missingGroups } from './group-lag.ts'
-export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
   DeadLetterAdmin,
   DeadLetterDrop,
@@ -20,7 +16,11 @@ export type {
   DeadLetterPlace,
   DeadLetterProgress,
   DeadLetterRedrive,
-} from './letters.ts'
+} from './dead-letter-types.ts'
+export type { DoctorReport } from './doctor/doctor.ts'
+export type { DoctorLine } from './doctor/line.ts'
+export { type GroupLine, missingGroups } from './group-lag.ts'
+export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type { LeaderAdmin, LeaderLine, LockAdmin } from './lock-admin.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
 export {

@@ -1,8 +1,8 @@
 /** The `dlq` commands: list, show, redrive and drop dead letters. */
 import type { DeadLetter } from 'concordat/binder'
 import { shellWord } from 'concordat/extension'
+import type { DeadLetterProgress, DeadLetterRedrive } from '../dead-letter-types.ts'
 import type { RedriveReport } from '../engine-types.ts'
-import type { DeadLetterProgress, DeadLetterRedrive } from '../letters.ts'
 import { countsText } from '../redrive-counts-text.ts'
 import { failureName } from '../words.ts'
 import { ACTION_OPTIONS, type Command, type Invocation, type OptionSpecs, type Outcome, UsageError } from './command.ts'

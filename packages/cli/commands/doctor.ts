@@ -1,7 +1,8 @@
 /** `doctor`: lists problems and their remedies. */
+
+import type { DeadLetterPlace } from '../dead-letter-types.ts'
 import type { DoctorLine } from '../doctor/line.ts'
 import type { InstancesView } from '../instances.ts'
-import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { BUS_PLACE, placeOf } from './bus.ts'
 import { type Command, RESOURCE_OPTIONS, UsageError, WATCH_OPTION } from './command.ts'

@@ -1,10 +1,10 @@
 /** The `lag` command: how many messages groups have not settled, and their dead letters. */
 import { toError } from 'concordat/extension'
+import type { DeadLetterPlace } from '../dead-letter-types.ts'
 import { LETTERS_HELD, nothingCommitted } from '../doctor/groups.ts'
 import { orMore } from '../doctor/line.ts'
 import { type GroupLine, missingGroups } from '../group-lag.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
-import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { type Command, type Outcome, WATCH_OPTION } from './command.ts'
 import { instancesOn, knownPlaces, namesBroker, PLACE_OPTIONS, placeOf } from './group-arguments.ts'

@@ -1,5 +1,5 @@
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
-import type { DeadLetterPlace } from '../letters.ts'
+import type { DeadLetterPlace } from '../dead-letter-types.ts'
 
 /** Names that `saga/wire/wire.ts` fixes for all releases. */
 const REPLIES = '.saga-replies'

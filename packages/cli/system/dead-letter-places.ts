@@ -1,6 +1,6 @@
 import type { SystemTopology } from 'concordat/operator'
+import type { DeadLetterPlace } from '../dead-letter-types.ts'
 import type { InstancesView } from '../instances.ts'
-import type { DeadLetterPlace } from '../letters.ts'
 
 /** Groups that may have dead letters, of the bindings that services declare. */
 export function declaredPlaces(topology: SystemTopology | null): readonly DeadLetterPlace[] {

@@ -2,8 +2,8 @@
 import { TransportError } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { expect, test } from 'vitest'
+import type { DeadLetterAdmin, DeadLetterPlace } from '../../../packages/cli/dead-letter-types.ts'
 import { examineGroups } from '../../../packages/cli/doctor/groups.ts'
-import type { DeadLetterAdmin, DeadLetterPlace } from '../../../packages/cli/letters.ts'
 
 const sql = { query: async () => ({ rows: [] }), transaction: async () => {} } as unknown as SqlClient
 const places = Array.from({ length: 40 }, (_, n) => ({ channel: `c${n}`, group: 'g' }))
