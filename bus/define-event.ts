@@ -1,7 +1,7 @@
 import { invalidOption } from '../core/errors.ts'
 import type { ContextLogger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../core/schema.ts'
 import type { Address } from './address.ts'
 
 /**
@@ -43,7 +43,7 @@ export function defineEvent<S extends StandardSchemaV1>(
   const path = `defineEvent("${name}")`
   refuseUnknown(path, options, NAMES)
   if (!hasMethods(options.payload?.['~standard'], ['validate'])) {
-    throw invalidOption(`${path}.payload`, options.payload, 'a Standard Schema such as z.object({...})')
+    throw invalidOption(`${path}.payload`, options.payload, A_SCHEMA)
   }
   const schema = options.payload as unknown as BusEvent['schema']
   return Object.freeze({ name, schema }) as BusEvent<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>

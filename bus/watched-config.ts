@@ -4,7 +4,7 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../core/schema.ts'
 import { within } from '../core/time-limit.ts'
 import { tell } from '../core/unawaited-callbacks.ts'
 import type { ConfigChange } from './built-in-events.ts'
@@ -86,7 +86,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     if (name.length > 200) throw invalidOption('bus.config', name, 'a name of at most 200 characters')
     refuseUnknown(path, options, NAMES)
     if (!hasMethods(options.schema?.['~standard'], ['validate']))
-      throw wrongKind(`${path}.schema`, options.schema, 'a Standard Schema such as z.object({...})')
+      throw wrongKind(`${path}.schema`, options.schema, A_SCHEMA)
     if (!Object.hasOwn(options, 'initial')) throw invalidOption(`${path}.initial`, undefined, 'the value to begin with')
     if (options.load !== undefined && typeof options.load !== 'function')
       throw wrongKind(`${path}.load`, options.load, 'a function')

@@ -5,6 +5,9 @@ import { readable, throwReadable } from './thrown-values.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
+/** Expected value of an option that is a schema. Earlier releases of zod have another interface. */
+export const A_SCHEMA = 'a Standard Schema such as z.object({...}) of zod 3.24 or later'
+
 /** A reason why a value does not match its schema; `path` reads like code: `lines[0].quantity`. */
 export interface SchemaIssue {
   readonly path: string

@@ -8,7 +8,7 @@ import {
   requireFunction,
   wrongKind,
 } from '../../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../core/schema.ts'
 import { isDeadLetterName } from './dead-letter-name.ts'
 import { REDRIVE_END } from './message.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
@@ -130,7 +130,7 @@ export function defineChannel<S extends StandardSchemaV1>(
   const path = `defineChannel("${name}")`
   refuseUnknown(path, options, NAMES)
   if (typeof options.payload?.['~standard']?.validate !== 'function') {
-    throw invalidOption(`${path}.payload`, options.payload, 'a Standard Schema such as z.object({...})')
+    throw invalidOption(`${path}.payload`, options.payload, A_SCHEMA)
   }
   return Object.freeze({
     name,

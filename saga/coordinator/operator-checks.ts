@@ -60,6 +60,10 @@ export function whyRefused({ status, steps, cancel, timesStuck = 0 }: SagaState,
     return `not applied, the saga has changed: ${where}, no longer on ${seen.operation} of step "${seen.step}"`
   if (action.timesStuck !== undefined && action.timesStuck !== timesStuck)
     return `not applied, the saga has changed: it went on, and ${where} again`
+  if (action.do === 'skip' && action.result !== undefined)
+    return operation === 'invoke'
+      ? `${where}, which cannot have this result`
+      : `${where}, and only an invoke has a result`
   return action.do === 'compensate' ? `${where}, not on its pivot` : where
 }
 

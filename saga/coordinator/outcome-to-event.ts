@@ -149,9 +149,11 @@ type Row = Pick<SagaRow, 'name' | 'id' | 'version'>
 
 /**
  * Returns copies of the results of the steps before index `until`, with the types of their schemas; user code may modify them.
+ * Returns none for a global transaction, whose branches need no other result.
  * @throws `saga.result_unreadable`: the saga is left to an instance that can read it
  */
-export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
+export async function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
+  if (saga.branches !== undefined) return {}
   return readResults(saga, state, until, (step, cause) => {
     throw new SagaError('saga.result_unreadable', { saga: row.name, id: row.id, version: row.version, step }, cause)
   })

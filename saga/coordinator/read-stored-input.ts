@@ -11,10 +11,12 @@ import type { SagaKey, SagaRow } from '../store/store-types.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
 /**
- * Returns the stored input in the output form of the schema, through `upcast` if the saga was started with another schema.
+ * Returns the stored input in the output form of the schema, through `upcast` if the saga was started with another schema. That of
+ * a global transaction stays as stored: its code never runs again, and its branches keep their payloads.
  * @throws `saga.input_unreadable`: the saga is left to an instance that can read it
  */
 export function readInput(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): unknown {
+  if (saga.branches !== undefined) return row.input
   const subject = `input of ${row.name}`
   const refused = (cause: unknown): never => {
     if (!(cause instanceof SchemaError)) throw cause

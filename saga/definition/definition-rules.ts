@@ -2,7 +2,7 @@
 import { checkName } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../core/schema.ts'
 import type { Choice } from '../machine/state.ts'
 import type { Saga, StepDefinition } from './saga-definition-types.ts'
 import type { SagaOptions } from './step-options.ts'
@@ -18,7 +18,7 @@ export function requireVersion(name: string, options: SagaOptions<StandardSchema
   refuseUnknown(path, options, NAMES)
   requireInteger(`${path}.version`, options.version, 1, 1_000_000)
   if (typeof options.input?.['~standard']?.validate !== 'function') {
-    throw invalidOption(`${path}.input`, options.input, 'a Standard Schema such as z.object({...})')
+    throw invalidOption(`${path}.input`, options.input, A_SCHEMA)
   }
   if (options.upcast !== undefined && typeof options.upcast !== 'function') {
     throw invalidOption(`${path}.upcast`, options.upcast, 'a function')

@@ -6,7 +6,7 @@ import type { Channel } from '../../binder/channel/channel.ts'
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../core/schema.ts'
 import { checkSagaName } from '../definition/definition-rules.ts'
 import { graphHash } from '../definition/graph-hash.ts'
 import { codeStep } from '../definition/kinds/global-transaction-code.ts'
@@ -105,7 +105,7 @@ export function defineGlobalTransaction<S extends StandardSchemaV1>(
   refuseUnknown(path, options, OPTIONS)
   const { input, timeoutMs = TIMEOUT_MS } = options
   if (typeof input?.['~standard']?.validate !== 'function') {
-    throw invalidOption(`${path}.input`, input, 'a Standard Schema such as z.object({...})')
+    throw invalidOption(`${path}.input`, input, A_SCHEMA)
   }
   const steps = Object.freeze([codeStep(requireInteger(`${path}.timeoutMs`, timeoutMs, 1, MAX_TIMEOUT_MS))])
   const definition: GlobalTransactionDefinition = {

@@ -33,7 +33,7 @@ export interface Relation {
   readonly obstacle?: Obstacle | undefined
 }
 
-/** A table that has replaced the one whose rows were written, or whose rows are not all visible. */
+/** A table that has replaced the one whose rows were written, whose rows are not all visible, or whose key has another name. */
 export interface Obstacle {
   readonly expected: string
   readonly found: string
@@ -87,19 +87,27 @@ export const COLUMNS = `(SELECT jsonb_agg(jsonb_build_object('name', a.attname, 
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`
 
-function relationOf({ columns, isPartitioned, protectedAs, ruled, ...row }: TableRow, home: string): Relation {
+function relationOf({ isPartitioned, protectedAs, ruled, ...row }: TableRow, home: string): Relation {
+  const columns = (row.columns ?? []).map(({ base, ...column }) => ({ ...column, isNumeric: base === 'numeric' }))
   return {
     ...row,
     home,
-    obstacle: obstacleOf(row.name, protectedAs, ruled),
+    obstacle: obstacleOf({ ...row, columns }, protectedAs, ruled),
     target: isPartitioned ? row.name : `ONLY ${row.name}`,
-    columns: (columns ?? []).map(({ base, ...column }) => ({ ...column, isNumeric: base === 'numeric' })),
+    columns,
   }
 }
 
-function obstacleOf(name: string, protectedAs: string | null, ruled: string | null): Obstacle | undefined {
+function obstacleOf(
+  { name, key, columns }: Pick<Relation, 'name' | 'key' | 'columns'>,
+  protectedAs: string | null,
+  ruled: string | null,
+): Obstacle | undefined {
   if (protectedAs !== null && protectedAs !== name)
     return { expected: `table ${protectedAs}`, found: `it is ${name} now`, remedy: movedRemedy(protectedAs, name) }
+  const lost = key.find((column) => columnsNamed({ columns }, [column]).length === 0)
+  if (lost !== undefined)
+    return { expected: `column "${lost}" of the primary key`, found: 'no such column', remedy: keyRemedy(name, lost) }
   if (ruled === null) return undefined
   const found = 'row-level security applies'
   return { expected: `role ${ruled} to see all rows`, found, remedy: RULED_REMEDY }
@@ -111,6 +119,13 @@ export function movedRemedy(was: string, name: string): string {
     `if ${name} is still the table that sagas write to, call undo.protect(sql, [${JSON.stringify(name)}]); if another table took ` +
     `the place of ${was}, put its rows right by hand, settle what waits with undo.settle() and "keep", and call ` +
     `undo.unprotect(sql, [${JSON.stringify(name)}])`
+  )
+}
+
+function keyRemedy(name: string, lost: string): string {
+  return (
+    `give the column of ${name} its name "${lost}" back until nothing waits for an undo, then rename it and call ` +
+    'undo.protect() again; or put the rows right by hand, and settle with undo.settle() and "keep"'
   )
 }
 

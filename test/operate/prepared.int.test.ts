@@ -42,6 +42,7 @@ describeWith(['postgres', 'mariadb'], 'an operator of a service that prepares on
     const json = JSON.parse((await cli(['prepared', '--json', '--mysql', maria.url])).stdout)
     expect(json.prepared).toEqual([{ gid, key: 'order/o-1/reserve', on: 'MariaDB', ageMs: expect.any(Number) }])
     expect(JSON.parse((await cli(['prepared', '--json'])).stdout)).toEqual({ prepared: [], more: false })
+    expect((await cli(['prepared'])).stdout).toContain('XA RECOVER also lists those that are not of sagas')
   })
 
   test('is told by the doctor of one that is old, with what to do', async () => {

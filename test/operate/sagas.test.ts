@@ -165,6 +165,23 @@ describe('actions without the definition', () => {
     await next.close()
   })
 
+  test.each([
+    ['a compensation', 'no refunds', 'it is stuck on compensate of step "pay", and only an invoke has a result'],
+    ['a choice', undefined, 'it is stuck on invoke of step "way", which cannot have this result'],
+  ])('skip of %s with a result that it cannot have is refused, with the reason', async (_, refunds, why) => {
+    const no = (code: string) => () => Promise.reject(new Refusal(code, code))
+    const compensate = refunds === undefined ? () => {} : no(refunds)
+    const saga = defineSaga('buy', { version: 1, input: z.object({}) })
+      .step('pay', { invoke: () => 1, compensate, compensationRetry: { maxAttempts: 1 } })
+      .step('ship', { pivot: true, invoke: refunds === undefined ? () => 1 : no('sold out') })
+      .choose('way', no('no way') as never, { air: (then) => then, road: (then) => then })
+    const { coordinator, sql, outbox } = await setup({ sagas: [saga] })
+    const run = await coordinator.start(saga, { id: 'o-1', input: {} })
+    expect((await run.outcome()).status).toBe('stuck')
+    const skipped = createOperator({ sql, schema: outbox.schema }).sagas.skip(target, { ...note, result: 'rail' })
+    await expect(skipped).rejects.toMatchObject({ message: expect.stringContaining(why) as string })
+  })
+
   test('skip for a step that it is not stuck on any more is refused', async () => {
     const { operator, bank } = await stuckWorld()
     await expect(operator.sagas.skip(target, { ...note, step: 'reserve' })).rejects.toMatchObject({

@@ -3,7 +3,7 @@ import { invalidOption, requireInteger, requireText } from '../../../core/errors
 import type { Logger } from '../../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/option-checks.ts'
 import { RUNTIME_NAMES, type RuntimeOptions, resolveRuntime } from '../../../core/runtime-options.ts'
-import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../../core/schema.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry-interface.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions } from './state.ts'
@@ -81,7 +81,7 @@ export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>
   const path = `sharedState("${name}")`
   const { schema, cluster } = options
   if (schema !== undefined && typeof schema?.['~standard']?.validate !== 'function') {
-    throw wrongKind(`${path}.schema`, schema, 'a Standard Schema such as z.object({ ... })')
+    throw wrongKind(`${path}.schema`, schema, A_SCHEMA)
   }
   return {
     store: requireStore('createSharedState.store', options.store),

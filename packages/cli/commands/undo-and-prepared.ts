@@ -92,17 +92,20 @@ const settle: Command = {
   },
 }
 
+/** A foreign transaction on MariaDB has no age and names no database, so it is not listed. */
+const NONE_PREPARED = 'No transaction is prepared. On MariaDB, XA RECOVER also lists those that are not of sagas.'
+
 const prepared: Command = {
   name: 'prepared',
-  summary: 'lists the transactions that are prepared in this database, and on MariaDB with --mysql, oldest first',
+  summary:
+    'lists the transactions that are prepared in this database, and with --mysql those of sagas on MariaDB, oldest first',
   options: { ...DATABASE_OPTIONS, ...RESOURCE_OPTIONS, ...WATCH_OPTION },
   examples: ['npx concordat prepared', 'npx concordat prepared --json'],
   async run({ positionals, operator }) {
     none(positionals)
     const transactions = await (await operator()).prepared()
     const rows = transactions.map(({ gid, ageMs, key, on = 'PostgreSQL' }) => [key ?? '-', duration(ageMs), on, gid])
-    const lines =
-      rows.length === 0 ? 'No transaction is prepared.' : table(['SAGA/ID/STEP', 'FOR', 'ON', 'TRANSACTION'], rows)
+    const lines = rows.length === 0 ? NONE_PREPARED : table(['SAGA/ID/STEP', 'FOR', 'ON', 'TRANSACTION'], rows)
     const more = transactions.length >= MOST_PREPARED
     const cut = cutLine(more, MOST_PREPARED, ': look into the databases, or end some first')
     return { text: `${lines}\n${cut}`, json: { prepared: transactions, more } }

@@ -58,7 +58,10 @@ export function UndoBranches() {
 function Prepared() {
   const prepared = useLoaded('prepared', () => get<readonly PreparedTransaction[]>('prepared'), 5_000)
   return (
-    <Panel title="Prepared transactions" aside={<small>the oldest twenty, also those of others</small>}>
+    <Panel
+      title="Prepared transactions"
+      aside={<small>the oldest twenty; on MariaDB those of sagas, on PostgreSQL all</small>}
+    >
       {prepared.problem !== undefined && <Trouble problem={prepared.problem} again={prepared.again} />}
       {prepared.data !== undefined && (
         <Table

@@ -2,7 +2,7 @@
 import type { Channel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../../core/schema.ts'
 import { callTimes, resolveDestination } from '../../direct/destination.ts'
 import type { DirectTarget } from '../../direct/target.ts'
 import { CALL_OPTIONS, patient, type RawCallOptions, resolveCall, stepPath } from '../resolve-step-options.ts'
@@ -72,7 +72,7 @@ export const COMMAND: StepKind<CommandDefinition> = {
     const { timeoutMs, ...times } = callTimes(destination.at, options.timeoutMs)
     if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
     if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
-      throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
+      throw invalidOption(`${path}.reply`, reply, A_SCHEMA)
     }
     if (compensate !== undefined && compensate !== 'none' && compensate !== true) {
       throw invalidOption(`${path}.compensate`, compensate, "true (the participant undoes it), or 'none'")

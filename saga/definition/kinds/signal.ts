@@ -2,7 +2,7 @@
 import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../../core/schema.ts'
 import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve-step-options.ts'
 import type { StepDefinition } from '../saga-definition-types.ts'
 import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
@@ -66,7 +66,7 @@ export const SIGNAL: StepKind<SignalDefinition> = {
       throw new TypeError(`${path}: expected either payload (for coordinator.signal) or from (a channel)`)
     }
     if (payload !== undefined && typeof payload['~standard']?.validate !== 'function') {
-      throw invalidOption(`${path}.payload`, payload, 'a Standard Schema such as z.object({...})')
+      throw invalidOption(`${path}.payload`, payload, A_SCHEMA)
     }
     return Object.freeze({
       ...WAITING_STEP,

@@ -9,7 +9,7 @@
 import { type Channel, defineChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/option-checks.ts'
-import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { A_SCHEMA, type StandardSchemaV1 } from '../../../core/schema.ts'
 import { callTimes, resolveDestination } from '../../direct/destination.ts'
 import type { DirectTarget } from '../../direct/target.ts'
 import type { Stored } from '../../json.ts'
@@ -202,7 +202,7 @@ function resolveSent(path: string, { to, request, reply }: Raw): Sent {
   const destination = resolveDestination(`${path}.to`, to)
   if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
   if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
-    throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
+    throw invalidOption(`${path}.reply`, reply, A_SCHEMA)
   }
   return Object.freeze({
     ...destination,

@@ -33,7 +33,10 @@ describe('defineChannel', () => {
   })
 
   it.for([
-    [{}, 'defineChannel("orders").payload: expected a Standard Schema such as z.object({...}), got undefined'],
+    [
+      {},
+      'defineChannel("orders").payload: expected a Standard Schema such as z.object({...}) of zod 3.24 or later, got undefined',
+    ],
     [{ payload: { type: 'string' } }, 'defineChannel("orders").payload: expected a Standard Schema'],
     [{ payload: z.string(), partitions: 0 }, 'defineChannel("orders").partitions: expected a whole number >= 1'],
     [

@@ -285,7 +285,7 @@ describe('a definition', () => {
     [
       'no schema',
       () => defineSaga('s', { version: 1 } as never),
-      'defineSaga("s").input: expected a Standard Schema such as z.object({...}), got undefined',
+      'defineSaga("s").input: expected a Standard Schema such as z.object({...}) of zod 3.24 or later, got undefined',
     ],
   ])('%s is refused at construction, with path and remedy', (_, define, message) => {
     expect(define).toThrow(message)

@@ -217,6 +217,31 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       expect(code).toBe('saga.undo_conflict')
       expect(message).toContain('id=a cents: expected 5, found no such column')
     })
+
+    test('stops the undo when it is the key, until it has its name back', async () => {
+      const { ask, rows } = world()
+      await act()
+      await write('ALTER TABLE account RENAME COLUMN id TO name')
+      const { code, message } = await ask('compensate')
+      expect(code).toBe('saga.undo_conflict')
+      expect(message).toMatch(/its name "id" back.*column "id" of the primary key, found no such column/)
+      await write('ALTER TABLE account RENAME COLUMN name TO id')
+      expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+      expect(await rows('account')).toEqual(['(a,1,a@x)', '(b,2,b@x)', '(c,3,c@x)'])
+    })
+
+    test.each(['keep', 'accept'] as const)('is settled where it is the key: %s', async (choice) => {
+      const { rows, kept, sql, schema } = world()
+      await act()
+      await write('ALTER TABLE account RENAME COLUMN id TO name')
+      const place = { saga: 'order', id: 's', step: 'reserve' }
+      await expect(undo.settle(sql, place, 'restore', { schema })).rejects.toMatchObject({ code: 'saga.undo_conflict' })
+      await undo.settle(sql, place, choice, { schema })
+      expect([await rows('account'), await kept()]).toEqual([
+        ['(a,5,z)', '(b,2,b@x)'],
+        [0, 0, 0],
+      ])
+    })
   })
 
   describe('a table that was altered since it was protected', () => {
