@@ -37,6 +37,12 @@ export const FIXED: string = Object.entries(TEXT_SETTINGS)
   .map(([name, value]) => `SET "${name}" = '${value}'`)
   .join(' ')
 
+/**
+ * For functions that look for row locks: a plan from when there were few reads all of them for each written row, so a statement
+ * that writes many rows would take hours.
+ */
+export const BY_KEY = 'SET enable_seqscan = off SET enable_bitmapscan = off'
+
 /** Formats a primary key for display, without values that must not appear in messages. */
 const SHOWN = `CREATE FUNCTION {schema}.saga_undo_shown(rel regclass, key text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $undo$
@@ -49,7 +55,7 @@ $undo$`
  * primary key: `rows_of` has these, the written row last.
  */
 const HELD = `CREATE FUNCTION {schema}.saga_undo_refuse(rel regclass, keys text[], rows_of text[], owner text) RETURNS void LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $undo$
+SET search_path = pg_catalog, pg_temp ${BY_KEY} AS $undo$
 DECLARE
   held record;
 BEGIN

@@ -6,7 +6,7 @@
 import { quoteIdentifier, quoteLiteral } from '../../core/sql.ts'
 import { textOf } from './row-text.ts'
 import { type Candidate, shapeOf } from './table-checks.ts'
-import { FIXED, SETTING } from './tables.ts'
+import { BY_KEY, FIXED, SETTING } from './tables.ts'
 import { isComputed, type Key, keyTexts } from './unique-keys.ts'
 
 /**
@@ -17,7 +17,7 @@ export function triggerFunction(home: string, id: string, keys: readonly Key[]):
   const name = triggerFunctionName(home, id)
   const texts = textsFunctionName(home, id)
   return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp ${dependsOnSettings(keys) ? FIXED : ''} AS $undo$${keys.some(isComputed) ? '\n#variable_conflict use_column' : ''}
+SET search_path = pg_catalog, pg_temp ${BY_KEY} ${dependsOnSettings(keys) ? FIXED : ''} AS $undo$${keys.some(isComputed) ? '\n#variable_conflict use_column' : ''}
 DECLARE
   rel CONSTANT regclass := coalesce(pg_partition_root(TG_RELID), TG_RELID);
   old_keys text[];

@@ -1,4 +1,5 @@
 /** Writers that know nothing of undo, and the writes that are refused: on any PostgreSQL. */
+import type { SqlTransaction } from 'concordat/core'
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, makeTables, protectAccounts } from './undo-suite.ts'
@@ -52,6 +53,30 @@ export function undoWritersSuite(world: () => UndoWorld): void {
       await write("INSERT INTO account VALUES ('d', 4, 'd@x')")
       await ask('compensate')
       expect(await rows('account')).toEqual(['(a,1,a@x)', '(b,7,b@x)', '(d,4,d@x)'])
+    })
+
+    test('and the branch itself find row locks by their key, however many there are', async () => {
+      const { act, ask, sql, schema } = world()
+      const MANY = `INSERT INTO account SELECT 'n' || g, g FROM generate_series(1, 300) g`
+      const rowsRead = async (tx: SqlTransaction): Promise<number> => {
+        const { rows } = await tx.query<{ n: number }>(
+          `SELECT (seq_tup_read + idx_tup_fetch)::int AS n FROM pg_stat_xact_user_tables WHERE schemaname = $1 AND relname = 'saga_undo_lock'`,
+          [schema],
+        )
+        return rows[0]?.n ?? Number.NaN
+      }
+      const counts: number[] = []
+      await act(async (tx) => {
+        await tx.query(MANY)
+        counts.push(await rowsRead(tx))
+      })
+      await sql.transaction(async (tx) => {
+        await tx.query(MANY.replaceAll("'n'", "'o'"))
+        counts.push(await rowsRead(tx))
+      })
+      // A look at all of them for each row would read 45,000.
+      expect(Math.max(...counts)).toBeLessThan(2_000)
+      await ask('confirm')
     })
 
     test('writes the row again as soon as it is confirmed', async () => {
