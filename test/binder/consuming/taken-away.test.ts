@@ -86,6 +86,49 @@ it('a message that blocks its batch repeatedly is the only one that becomes a de
   expect(binder.binding('numbers.g').status()).toMatchObject({ handled: 2, deadLettered: 1 })
 })
 
+it.each([
+  [
+    'sink',
+    (call: (attempt: number) => never) =>
+      sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, (_, { attempt }) => call(attempt)),
+  ],
+  [
+    'sinkBatch',
+    (call: (attempt: number) => never) =>
+      sinkBatch(
+        channel,
+        { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE }, batch: { maxSize: 1, maxWaitMs: 1 } },
+        ([item]) => call(item?.context.attempt ?? 0),
+      ),
+  ],
+] as const)(
+  'a message that loses its place in each pause between attempts becomes a dead letter in the end (%s)',
+  async (_, make) => {
+    const transport = new ScriptedTransport()
+    const attempts: number[] = []
+    const binding = make((attempt) => {
+      attempts.push(attempt)
+      return fails()
+    })
+    const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const message = messageOn('numbers', 'k', 0)
+    for (let n = 1; n <= 5 && status().deadLettered === 0; n++) {
+      const loan = new AbortController()
+      const delivery = new ScriptedDelivery(message, 0, loan)
+      transport.subscription.receiver.deliver(delivery)
+      await until('it was called, or is a dead letter', () => attempts.length === n || delivery.end !== undefined)
+      await new Promise(setImmediate)
+      loan.abort(new Error('consumer_timeout'))
+      await until('it came to its end', () => delivery.end !== undefined)
+    }
+    expect(attempts).toEqual([1, 2, 3])
+    expect(status()).toMatchObject({ handled: 0, deadLettered: 1 })
+  },
+)
+
 const output = defineChannel('results', { payload: z.number(), groups: ['g'] })
 const fails = (): never => {
   throw new Error('the service is away')
@@ -93,11 +136,6 @@ const fails = (): never => {
 
 /** Waits during which a message can lose its assignment; the handler has already returned. */
 const WAITS: Readonly<Record<string, (called: () => void) => ConsumerBinding>> = {
-  'its next attempt': (called) =>
-    sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, () => {
-      called()
-      fails()
-    }),
   'the circuit breaker': (called) =>
     sink(
       channel,
