@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { REDRIVE_RUN } from './dead-letter-message.ts'
 
@@ -75,5 +76,12 @@ export class WithdrawnDeliveryCounts {
   }
 }
 
-/** A message that was sent back by a redrive has all its attempts again. */
-const nameOf = ({ source, id, headers }: EncodedMessage): string => JSON.stringify([source, id, headers[REDRIVE_RUN]])
+/**
+ * A message that was sent back by a redrive has all its attempts again. Without an id of its own, its content identifies it: equal
+ * messages share their losses.
+ */
+function nameOf({ source, id, headers, key, body, hasNewId }: EncodedMessage): string {
+  if (hasNewId !== true) return JSON.stringify([source, id, headers[REDRIVE_RUN]])
+  const digest = createHash('sha256').update(body ?? '')
+  return JSON.stringify([source, key, digest.digest('base64')])
+}
