@@ -1,7 +1,7 @@
 /** Identifies messages for inboxes, and for the ids of a handler's outputs. */
 import { derivedId } from '../../core/ids.ts'
-import { deadLetterName } from './dead-letter-name.ts'
-import type { EncodedMessage } from './message.ts'
+import { deadLetterName, isDeadLetterName } from './dead-letter-name.ts'
+import { type EncodedMessage, REDRIVE_END } from './message.ts'
 
 /** Prefix of the headers in which a dead letter describes its failure. */
 export const DEAD_LETTER_PREFIX = 'dead-letter-'
@@ -10,6 +10,11 @@ export const DEAD_LETTER_PREFIX = 'dead-letter-'
 export function isDeadLetter({ destination, headers }: Pick<EncodedMessage, 'destination' | 'headers'>): boolean {
   const fact = (name: string): string => String(headers[DEAD_LETTER_PREFIX + name])
   return destination === deadLetterName(fact('channel'), fact('group'))
+}
+
+/** Tells whether the message is a mark of a redrive. Another program's message, or its dead letter, may have the same type. */
+export function isRedriveMark(message: Pick<EncodedMessage, 'type' | 'destination' | 'headers'>): boolean {
+  return message.type === REDRIVE_END && isDeadLetterName(message.destination) && !isDeadLetter(message)
 }
 
 /**

@@ -41,6 +41,8 @@ export interface EncodedMessage {
    * the transport, never sent.
    */
   readonly unreadable?: string | undefined
+  /** True if the received message has no id, so that each delivery has another one (RabbitMQ). Set by the transport, never sent. */
+  readonly hasNewId?: boolean | undefined
 }
 
 /** Prefix of headers that this package writes for itself: they never reach a handler or an output. */

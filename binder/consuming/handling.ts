@@ -5,7 +5,7 @@ import { readable } from '../../core/thrown-values.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded-result.ts'
 import type { ResolvedConsumer } from '../bindings/resolve-options.ts'
-import { REDRIVE_END } from '../channel/message.ts'
+import { isRedriveMark } from '../channel/id-namespace.ts'
 import { decodePayload } from '../channel/message-codec.ts'
 import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
@@ -49,7 +49,7 @@ export class Handling {
   /** Returns a promise only if there is something to wait for, because promises are most of the cost of a message here. */
   handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
     // The mark of a redrive, which every group of the dead letters receives, is not a letter.
-    if (delivery.message.type === REDRIVE_END) return 'discarded'
+    if (isRedriveMark(delivery.message)) return 'discarded'
     const before = this.#failures.attemptsBefore(delivery)
     const lost = this.#failures.takenAwayTooOften(delivery, before)
     if (lost !== undefined) return this.#failures.fail(delivery, lost, before)

@@ -98,8 +98,11 @@ export class Subscriber {
 
   /** Joins the forwarders of a delay topic. @throws TransportError */
   async subscribeTiers(topic: string, receiver: Receiver): Promise<Subscription> {
-    const partitions = await this.#parts.topics.verify(topic)
+    const { topics } = this.#parts
+    const partitions = await topics.verify(topic)
     const groupId = groupIdOf(FORWARDERS, topic)
+    // The first delayed message may be there before the forwarders are.
+    if (topics.takeCreated(topic)) this.#settledOf(groupId, topic).isBeginning = true
     await this.#reportBeginning({ topic, groupId, at: undefined }, undefined, receiver)
     const spec: MemberSpec = {
       topic,

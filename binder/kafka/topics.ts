@@ -36,6 +36,8 @@ export class Topics {
   /** Topics seen with the declared number of partitions. */
   readonly #accepted = new Set<string>()
   readonly #deadLetters = new Set<string>()
+  /** Topics that this process has created. */
+  readonly #created = new Set<string>()
   /** Topics whose settings were checked. */
   readonly #checked = new Set<string>()
 
@@ -53,6 +55,11 @@ export class Topics {
   /** Returns the topic's number of partitions at the last lookup; `undefined` if it was never seen. */
   partitions(topic: string): number | undefined {
     return this.#partitions.get(topic)
+  }
+
+  /** Returns true once for a topic that this process has created, and on which a group has therefore no earlier position. */
+  takeCreated(topic: string): boolean {
+    return this.#created.delete(topic)
   }
 
   /** True for a topic of dead letters, which is not limited by `maxMessageBytes` but by its own setting. */
@@ -143,6 +150,7 @@ export class Topics {
     const topics = missing.map((spec) => this.#newTopic(spec))
     try {
       await admin.createTopics(topics, CREATE_TIMEOUT_MS)
+      for (const { name } of missing) this.#created.add(name)
       this.#logger.info({ topics: missing.map(({ name }) => name) }, 'created Kafka topics')
     } catch (error) {
       if (missing.length > 1 && hasType(error, 'TOPIC_ALREADY_EXISTS', 'INVALID_CONFIG', 'POLICY_VIOLATION')) {

@@ -5,6 +5,7 @@
  * `offsets.retention.minutes`), a run that ends also records how far it has settled, in a second message behind it, and the next
  * run continues there. A mark without this message belongs to a run that was killed, or is still running.
  */
+import { isRedriveMark } from '../channel/id-namespace.ts'
 import { type EncodedMessage, INTERNAL_PREFIX, REDRIVE_END } from '../channel/message.ts'
 import { REDRIVE_RUN } from '../consuming/failure/dead-letter-message.ts'
 
@@ -70,8 +71,9 @@ export class SettledByMarks {
   }
 
   /** @param position of the delivery */
-  read({ type, headers }: EncodedMessage, position: string): void {
-    if (type !== REDRIVE_END) return
+  read(message: EncodedMessage, position: string): void {
+    if (!isRedriveMark(message)) return
+    const { headers } = message
     const [run, ended, settled] = [headers[REDRIVE_RUN], headers[ENDED_RUN], headers[SETTLED]]
     if (typeof run === 'string') this.#open.set(run, { id: run, position })
     if (typeof ended !== 'string') return

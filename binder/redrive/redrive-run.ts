@@ -3,7 +3,7 @@ import { tell } from '../../core/unawaited-callbacks.ts'
 import { claim } from '../assembly/claim-transport.ts'
 import { RECONNECT_BACKOFF } from '../bindings/resolve-options.ts'
 import type { Channel } from '../channel/channel.ts'
-import { REDRIVE_END } from '../channel/message.ts'
+import { isRedriveMark } from '../channel/id-namespace.ts'
 import { isPutByRun } from '../consuming/failure/dead-letter-message.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { DryRunEnd } from './dry-run-end.ts'
@@ -134,7 +134,7 @@ export class RedriveRun {
     const { message } = delivery
     const { dryRun, onProgress, id } = this.#options
     this.#lookEnd?.sees()
-    if (message.type === REDRIVE_END) {
+    if (isRedriveMark(message)) {
       this.#settle(delivery)
       if (message.id === id) await this.#listing.end()
       return message.id === id
@@ -177,7 +177,7 @@ export class RedriveRun {
   async #passMarks(): Promise<End> {
     for (;;) {
       const delivery = await this.#reader.last(TELL_MS)
-      if (delivery?.message.type !== REDRIVE_END) {
+      if (delivery === undefined || !isRedriveMark(delivery.message)) {
         delivery?.release()
         return 'stopped'
       }
@@ -194,7 +194,7 @@ export class RedriveRun {
   async #endRun(): Promise<End> {
     if (!(await this.#settled.tell(this.#options, this.#places))) return 'complete'
     const delivery = await this.#reader.last(TELL_MS)
-    if (delivery?.message.type === REDRIVE_END) delivery.ack()
+    if (delivery !== undefined && isRedriveMark(delivery.message)) delivery.ack()
     else delivery?.release()
     return 'complete'
   }

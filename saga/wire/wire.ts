@@ -221,5 +221,12 @@ function replyProblem(value: unknown): string | undefined {
   }
   if (reply.birth !== undefined && typeof reply.birth !== 'string') return 'birth: expected a string'
   if (reply.round !== undefined && typeof reply.round !== 'number') return 'round: expected a number'
+  return reply.status === 'failed' ? failureProblem(reply) : undefined
+}
+
+/** A text instead of a number or a boolean would match no attempt, or repeat the command in vain. */
+function failureProblem({ attempt, final }: Partial<Record<keyof SagaReply, unknown>>): string | undefined {
+  if (typeof (attempt ?? 0) !== 'number') return 'attempt: expected a number'
+  if (typeof (final ?? false) !== 'boolean') return 'final: expected true or false'
   return undefined
 }

@@ -1,7 +1,7 @@
 import { turnsOf } from '../../../core/event-loop-turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/resolve-options.ts'
-import { REDRIVE_END } from '../../channel/message.ts'
+import { isRedriveMark } from '../../channel/id-namespace.ts'
 import { decodePayload } from '../../channel/message-codec.ts'
 import type { ConsumerName } from '../../telemetry/metrics.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
@@ -68,7 +68,7 @@ export class BatchHandling {
   /** Returns the item, or its end without a call. */
   async #decode(delivery: TransportDelivery, index: number): Promise<BatchWorkItem | HandlingEnd> {
     if (delivery.signal.aborted) return 'returned'
-    if (delivery.message.type === REDRIVE_END) return 'discarded'
+    if (isRedriveMark(delivery.message)) return 'discarded'
     const before = this.#failures.attemptsBefore(delivery)
     const lost = this.#failures.takenAwayTooOften(delivery, before)
     if (lost !== undefined) return this.#failures.fail(delivery, lost, before)

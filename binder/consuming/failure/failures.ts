@@ -42,7 +42,9 @@ export class Failures {
 
   /** Returns the number of attempts before the first handler call of this delivery. */
   attemptsBefore(delivery: TransportDelivery): number {
-    return attemptsBefore(delivery) + this.#dependencies.withdrawn.attempts(delivery.message)
+    const { withdrawn } = this.#dependencies
+    const { message } = delivery
+    return Math.max(attemptsBefore(delivery) + withdrawn.attempts(message), withdrawn.attemptsMade(message))
   }
 
   /**
@@ -215,7 +217,9 @@ export class Failures {
       const end = await this.#retryLater(delivery, attempt, delayMs)
       if (end !== undefined) return end
     }
-    return (await this.#pause(delivery, delayMs)) ? undefined : 'returned'
+    if (await this.#pause(delivery, delayMs)) return undefined
+    this.#dependencies.withdrawn.addPaused(delivery.message, attempt)
+    return 'returned'
   }
 
   /** Sends the copy for the next attempt. `undefined` if the broker can never take it: then it is tried again here. */

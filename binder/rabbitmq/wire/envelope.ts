@@ -121,8 +121,8 @@ export function idOf(properties: AmqpProperties): string | undefined {
 }
 
 /**
- * Converts a received message of any origin. Never throws. A message without an id gets a new one at each delivery, so that its
- * repetitions cannot be recognised.
+ * Converts a received message of any origin. Never throws. A message without an id gets a new one at each delivery, so that an
+ * inbox cannot recognise its repetitions.
  * @param now epoch ms, for a message without a time
  * @param maxBytes maximum size of a body that another client compressed, after decompression
  */
@@ -138,8 +138,9 @@ export function fromAmqp(
   const eventId = text(attributes['id'])
   const id = eventId || text(properties.messageId)
   const said = text(attributes['source']) ?? (text(properties.appId) || undefined)
-  return unfoldStructured({
-    id: bounded(id || newId()),
+  const madeId = id ? undefined : newId()
+  const read = unfoldStructured({
+    id: madeId ?? bounded(id ?? ''),
     destination,
     key: text(attributes['partitionkey']) ?? text(properties.headers?.[KEY_FROM_SPRING]) ?? null,
     type: bounded(text(attributes['type']) ?? text(properties.type) ?? destination),
@@ -150,6 +151,7 @@ export function fromAmqp(
     body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
     ...(unreadable === undefined ? undefined : { unreadable }),
   })
+  return read.id === madeId ? { ...read, hasNewId: true } : read
 }
 
 const UNKNOWN = 'unknown'

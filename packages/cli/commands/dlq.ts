@@ -240,7 +240,7 @@ function describe(letter: DeadLetter, payloads: boolean): string {
       [error.name, error.code, error.message].filter((each) => each !== undefined && each !== '').join(' ') || '-',
     ],
     ['payload', `${bytes} bytes of ${contentType === '' ? 'unknown type' : contentType}`],
-    ...Object.entries(headers).map(([name, value]) => [`header ${name}`, String(value)]),
+    ...Object.entries(headers).map(([name, value]) => [`header ${name}`, String(shownHeader(value))]),
   ].map((row) => row.map(printable))
   const width = Math.max(...rows.map(([name = '']) => name.length))
   const said = rows.map(([name = '', value]) => `${name.padEnd(width)}  ${value}`)
@@ -261,7 +261,14 @@ function bodyOf({ body }: DeadLetter): { readonly text: string; readonly encodin
   }
 }
 
+/** Bytes in the form of a key that is not UTF-8. */
+function shownHeader(value: DeadLetter['headers'][string] | undefined): unknown {
+  return value instanceof Uint8Array ? `base64:${Buffer.from(value).toString('base64')}` : value
+}
+
 function asJson(letter: DeadLetter, payloads = false): object {
-  const { body: _, ...said } = letter
+  const { body: _, ...rest } = letter
+  const headers = Object.entries(letter.headers).map(([name, value]) => [name, shownHeader(value)] as const)
+  const said = { ...rest, headers: Object.fromEntries(headers) }
   return payloads ? { ...said, payload: bodyOf(letter) } : said
 }

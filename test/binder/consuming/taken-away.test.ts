@@ -2,6 +2,7 @@ import {
   type ConsumerBinding,
   createBinder,
   defineChannel,
+  type EncodedMessage,
   type Inbox,
   processor,
   sink,
@@ -11,6 +12,8 @@ import {
 import { MINUTE, type SqlTransaction, silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
+import { fromAmqp } from '../../../binder/rabbitmq/wire/envelope.ts'
 import { gate, until } from '../../support/until.ts'
 import { messageOn, ScriptedDelivery, ScriptedTransport } from '../support/scripted-transport.ts'
 
@@ -19,6 +22,7 @@ const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 /** Delivers one message and withdraws its loan while its handler runs, up to 5 times. */
 async function takeAwayAgainAndAgain(
   newBinding: (handle: (attempt: number) => Promise<void>) => ReturnType<typeof sinkBatch> | ReturnType<typeof sink>,
+  again: (message: EncodedMessage) => EncodedMessage = (message) => message,
 ) {
   const transport = new ScriptedTransport()
   let ran = gate()
@@ -35,7 +39,7 @@ async function takeAwayAgainAndAgain(
   for (let n = 1; n <= 5 && status().deadLettered === 0; n++) {
     ran = gate()
     const loan = new AbortController()
-    transport.subscription.receiver.deliver(new ScriptedDelivery(message, 0, loan))
+    transport.subscription.receiver.deliver(new ScriptedDelivery(again(message), 0, loan))
     await until('it was called, or is a dead letter', () => attempts.length === n || status().deadLettered === 1)
     loan.abort(new Error('lost'))
     ran.open()
@@ -47,6 +51,20 @@ async function takeAwayAgainAndAgain(
 it('a message that is withdrawn from its running handler repeatedly counts as an attempt from the second time on', async () => {
   const { attempts, status } = await takeAwayAgainAndAgain((handle) =>
     sink(channel, { group: 'g', maxAttempts: 3 }, (_, { attempt }) => handle(attempt)),
+  )
+  expect(attempts).toEqual([1, 1, 2, 3])
+  expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
+})
+
+it('a message without an id that is withdrawn from its running handler counts its attempts, too', async () => {
+  const amqp = {
+    content: Buffer.from('7'),
+    fields: { deliveryTag: 1, redelivered: false },
+    properties: { headers: {} },
+  }
+  const { attempts, status } = await takeAwayAgainAndAgain(
+    (handle) => sink(channel, { group: 'g', maxAttempts: 3 }, (_, { attempt }) => handle(attempt)),
+    () => ({ ...fromAmqp(amqp, 'numbers', 0), contentType: 'application/json' }),
   )
   expect(attempts).toEqual([1, 1, 2, 3])
   expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
@@ -86,6 +104,49 @@ it('a message that blocks its batch repeatedly is the only one that becomes a de
   expect(binder.binding('numbers.g').status()).toMatchObject({ handled: 2, deadLettered: 1 })
 })
 
+it.each([
+  [
+    'sink',
+    (call: (attempt: number) => never) =>
+      sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, (_, { attempt }) => call(attempt)),
+  ],
+  [
+    'sinkBatch',
+    (call: (attempt: number) => never) =>
+      sinkBatch(
+        channel,
+        { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE }, batch: { maxSize: 1, maxWaitMs: 1 } },
+        ([item]) => call(item?.context.attempt ?? 0),
+      ),
+  ],
+] as const)(
+  'a message that loses its place in each pause between attempts becomes a dead letter in the end (%s)',
+  async (_, make) => {
+    const transport = new ScriptedTransport()
+    const attempts: number[] = []
+    const binding = make((attempt) => {
+      attempts.push(attempt)
+      return fails()
+    })
+    const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const message = messageOn('numbers', 'k', 0)
+    for (let n = 1; n <= 5 && status().deadLettered === 0; n++) {
+      const loan = new AbortController()
+      const delivery = new ScriptedDelivery(message, 0, loan)
+      transport.subscription.receiver.deliver(delivery)
+      await until('it was called, or is a dead letter', () => attempts.length === n || delivery.end !== undefined)
+      await new Promise(setImmediate)
+      loan.abort(new Error('consumer_timeout'))
+      await until('it came to its end', () => delivery.end !== undefined)
+    }
+    expect(attempts).toEqual([1, 2, 3])
+    expect(status()).toMatchObject({ handled: 0, deadLettered: 1 })
+  },
+)
+
 const output = defineChannel('results', { payload: z.number(), groups: ['g'] })
 const fails = (): never => {
   throw new Error('the service is away')
@@ -93,11 +154,6 @@ const fails = (): never => {
 
 /** Waits during which a message can lose its assignment; the handler has already returned. */
 const WAITS: Readonly<Record<string, (called: () => void) => ConsumerBinding>> = {
-  'its next attempt': (called) =>
-    sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, () => {
-      called()
-      fails()
-    }),
   'the circuit breaker': (called) =>
     sink(
       channel,

@@ -80,7 +80,7 @@ describe('a Kafka group of two groups', () => {
 
 describe('a group that begins on a topic with records', () => {
   /** @param committed Kafka groups with offsets on it; an error is the broker's answer about them */
-  function setup(committed: Record<string, Error | true>, groupIds: ReadonlyMap<string, string>) {
+  function setup(committed: Record<string, Error | true>, groupIds: ReadonlyMap<string, string>, created = false) {
     const admin = {
       committed: async (groupId: string) => {
         const found = committed[groupId]
@@ -96,7 +96,7 @@ describe('a group that begins on a topic with records', () => {
         admin: { use: (_: string, work: (its: typeof admin) => unknown) => work(admin) },
         createMember: () => member,
       },
-      topics: { verify: async () => 1 },
+      topics: { verify: async () => 1, takeCreated: () => created },
       host: { service: 'shop', instance: 'shop-1', logger: silentLogger, clock: systemClock },
       onAnswer: () => {},
     }
@@ -138,6 +138,12 @@ describe('a group that begins on a topic with records', () => {
     const placed = setup({ 'concordat.orders.delay': true }, none)
     await placed.forward()
     expect(placed.told).toEqual([])
+  })
+
+  it('is silent when it forwards delayed messages of a topic that this process has created', async () => {
+    const { told, forward } = setup({}, none, true)
+    await forward()
+    expect(told).toEqual([])
   })
 
   it('is reported once, however often it connects again before its first commit, and again when its offsets are lost', async () => {

@@ -96,6 +96,16 @@ const protocolError = (type: string): Error => Object.assign(new Error('refused'
 const orders = { name: 'orders', partitions: 3, groups: ['g'] }
 const letters = { name: 'orders.g.dlq', partitions: 3, groups: [], deadLetters: true }
 
+it('a topic that it has created is told from one that existed, once', async () => {
+  const { topics } = setup(new Map([['orders', true]]))
+  await expect(topics.provision([orders, letters])).rejects.toThrow('have no leader')
+  expect([
+    topics.takeCreated('orders'),
+    topics.takeCreated('orders.g.dlq'),
+    topics.takeCreated('orders.g.dlq'),
+  ]).toEqual([false, true, false])
+})
+
 describe('provisioning while a partition has no leader', () => {
   it('does not wait for leaders of topics that exist', async () => {
     const { topics, made } = setup(

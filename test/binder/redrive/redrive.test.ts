@@ -1,5 +1,5 @@
 import { type Channel, createBinder, defineChannel, redrive, TransportError } from 'concordat/binder'
-import { DAY, systemClock } from 'concordat/core'
+import { DAY, silentLogger, systemClock } from 'concordat/core'
 import type { DestinationSpec, Transport } from 'concordat/extension'
 import { type MemoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -8,7 +8,7 @@ import type { RedriveOptions } from '../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'
-import { ScriptedTransport } from '../support/scripted-transport.ts'
+import { messageOn, ScriptedTransport } from '../support/scripted-transport.ts'
 import { channel, run, withLetters } from './kit.ts'
 
 it('a redrive ends when its signal aborts while the filter has not settled, and the dead letter stays for the next run', async () => {
@@ -25,6 +25,19 @@ it('a redrive ends when its signal aborts while the filter has not settled, and 
   expect(await running).toMatchObject({ sent: 0, kept: 0, complete: false })
   state.isBroken = false
   expect(await run(broker)).toMatchObject({ sent: 1, complete: true })
+})
+
+it("another program's message with the type of its marks is handled, and goes back from the dead letters", async () => {
+  const { broker, state, status } = await withLetters(0)
+  const foreign = memoryTransport({ broker })
+  onTestFinished(() => foreign.close())
+  foreign.attach({ service: 'other', instance: 'other-1', logger: silentLogger, clock: systemClock })
+  const message = { ...messageOn('orders', null, 7), type: 'concordat.redrive.end' }
+  expect(await foreign.publish([message])).toEqual([undefined])
+  await until('it is a dead letter', () => status().deadLettered === 1)
+  state.isBroken = false
+  expect(await run(broker)).toMatchObject({ sent: 1, complete: true })
+  await until('it is handled', () => state.handled.length === 1)
 })
 
 /** Transport that joins the readers when the test says so. */

@@ -18,8 +18,16 @@ test.each([{ code: {} }, { code: 7 }, { message: ['no'] }, { sagaId: 'o\0' }, { 
   (part) => expect(validate({ ...REPLY, ...part })).toHaveProperty('issues'),
 )
 
+test.each([{ attempt: '1' }, { attempt: [1] }, { final: 'true' }, { final: 1 }])(
+  'a failed reply with %o is invalid: its saga would wait for the time limit',
+  (part) => {
+    expect(validate({ ...REPLY, ...part })).toHaveProperty('issues')
+    expect(validate({ ...REPLY, status: 'ok', ...part })).not.toHaveProperty('issues')
+  },
+)
+
 test('a foreign reply may have null for missing fields', async () => {
-  const reply = { ...REPLY, code: null, message: null }
+  const reply = { ...REPLY, code: null, message: null, attempt: null, final: null }
   expect(validate(reply)).toEqual({ value: reply })
   const event = await replyEvent({ steps: [] } as never, reply as unknown as SagaReply, 1_000)
   expect(event).toMatchObject({ type: 'failed', error: { code: 'saga.participant' } })
