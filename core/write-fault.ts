@@ -29,6 +29,7 @@ const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
 const OPERATOR: ReadonlySet<unknown> = new Set([
   'core.tables_missing',
   'core.sql_version',
+  'core.sql_statement_lost',
   'outbox.partitions',
   'outbox.owner',
   'saga.shards_mismatch',
