@@ -12,6 +12,10 @@ const GIVEN_UP = 'Query read timeout'
 
 /** query_canceled: the server's `statement_timeout`. */
 const CANCELED = '57014'
+/** The server's `transaction_timeout`, which also ends the connection. */
+const TRANSACTION_OVER = '25P04'
+/** Messages of `pg` for a connection that ended before the statement: the server's reason concerns what ran until then. */
+const ENDED_BEFORE = /^(Client has encountered a connection error|Connection terminated|Client was closed)/
 /** lock_not_available: the server's `lock_timeout`. */
 const LOCK_NOT_FREE = '55P03'
 
@@ -19,8 +23,12 @@ const unanswered = new WeakSet<object>()
 
 /** Marks the error of an own statement, so that a statement without a response counts as a lost connection. @returns the error */
 export function fromOwnStatement(error: unknown): unknown {
-  for (const cause of causesOf(error))
-    if (messageOf(cause) === GIVEN_UP || fieldOf(cause, 'code') === CANCELED) unanswered.add(cause)
+  for (const cause of causesOf(error)) {
+    const message = messageOf(cause) ?? ''
+    if (ENDED_BEFORE.test(message)) return error
+    const code = fieldOf(cause, 'code')
+    if (message === GIVEN_UP || code === CANCELED || code === TRANSACTION_OVER) unanswered.add(cause)
+  }
   return error
 }
 

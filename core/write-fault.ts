@@ -14,6 +14,7 @@
  */
 
 import { causesOf, hasCode, isRetryable } from './errors.ts'
+import { isUnansweredOwnStatement } from './own-statements.ts'
 import { CONFLICTS } from './sql-conflicts.ts'
 import { isDenied, sqlStateOf, sqlUnavailable } from './sql-unavailable.ts'
 import { fieldOf, messageOf } from './thrown-values.ts'
@@ -28,6 +29,7 @@ const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
 const OPERATOR: ReadonlySet<unknown> = new Set([
   'core.tables_missing',
   'core.sql_version',
+  'core.sql_statement_lost',
   'outbox.partitions',
   'outbox.owner',
   'saga.shards_mismatch',
@@ -72,7 +74,7 @@ function faultOf(cause: object): WriteFault | undefined {
   if (code === 'binder.transport') return faultOfBroker(cause)
   // MariaDB drivers have the SQLSTATE in `sqlState`, and their own names in `code`.
   if (BUSY.has(code) || BUSY.has(fieldOf(cause, 'sqlState'))) return 'busy'
-  if (SESSION_ENDED.has(code)) return 'session-ended'
+  if (SESSION_ENDED.has(code) && !isUnansweredOwnStatement(cause)) return 'session-ended'
   if (OPERATOR.has(code) || isDenied(cause)) return 'operator'
   if (code === 'XX000' && TOO_MUCH_MEMORY.test(messageOf(cause) ?? '')) return 'permanent'
   return typeof code === 'string' && PERMANENT.test(code) ? 'permanent' : undefined
@@ -86,7 +88,7 @@ function faultOf(cause: object): WriteFault | undefined {
 export type WriteOutcome = 'not_done' | 'refused' | 'unknown'
 
 /** Because of other transactions, lack of resources, a time limit, or a read-only server. 40003: the outcome is unknown. */
-const ROLLED_BACK = /^(40(?!003)|53)|^(25006|57014)$/
+const ROLLED_BACK = /^(40(?!003)|53)|^(25006|25P04|57014)$/
 /** The server or the connection ended, possibly after the commit. */
 const ENDED = /^(08|40003|57P|58|XX)/
 

@@ -68,6 +68,12 @@ const NAMES = optionNames<PostgresTransportOptions>({
   provision: true,
 })
 
+/**
+ * Closing waits this long for the server, however many statements it sends, as the other transports do. Later they are no longer
+ * awaited; a server that did not answer them ends the session after `leaseMs`.
+ */
+export const CLOSE_MS: number = 5 * SECOND
+
 const MIB = 1024 * 1024
 /** PostgreSQL's limit for one value, less some overhead. */
 const MAX_BODY_BYTES = 512 * MIB

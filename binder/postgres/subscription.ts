@@ -6,6 +6,7 @@ import type { Receiver, Subscription, SubscriptionSpec } from '../transport/tran
 import type { ClaimedPartition, Fetched } from './claimed-partition.ts'
 import { HeldPartition } from './held-partition.ts'
 import { messageOf, type ReadRow } from './message-row.ts'
+import { CLOSE_MS } from './options.ts'
 import type { ReadResult, Source } from './partition-sources.ts'
 import { isFenced } from './transport-errors.ts'
 
@@ -165,6 +166,11 @@ export class LogSubscription implements Subscription {
     if (this.#isOver) return
     this.#isOver = true
     const reason = new Error('the subscription is over')
+    await ended(this.#host.clock, CLOSE_MS, this.#giveAllBack(reason))
+    for (const held of this.#places.values()) this.#withdraw(held, reason)
+  }
+
+  async #giveAllBack(reason: Error): Promise<void> {
     await Promise.all(
       [...this.#places.values()].map(async (held) => {
         await held.reading

@@ -6,6 +6,7 @@ import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../..
 import type { EncodedMessage } from '../channel/message.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter-message.ts'
 import type { TransportError } from '../errors.ts'
+import { ended } from '../transport/kit/deadline.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/transport-error-factory.ts'
 import type {
   DestinationSpec,
@@ -28,7 +29,12 @@ import { DestinationDirectory } from './destination-directory.ts'
 import { forgetGroup } from './forget-group.ts'
 import { LogPublisher } from './log-publisher.ts'
 import { Members } from './members.ts'
-import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
+import {
+  CLOSE_MS,
+  type PostgresTransportOptions,
+  type ResolvedPostgresOptions,
+  resolvePostgresOptions,
+} from './options.ts'
 import { ProcessLease } from './process-lease.ts'
 import { migrateLog, Provisioning } from './provisioning.ts'
 import { SegmentRotation } from './segment-rotation.ts'
@@ -244,10 +250,15 @@ class LogTransport implements PostgresTransport {
 
   async #close(): Promise<void> {
     if (this.#parts === undefined) return
-    const { provisioning, publisher, subscriber, wakes, delays, rotation, members } = this.#parts
+    const { host, provisioning, publisher, wakes, delays } = this.#parts
     provisioning.close()
     publisher.close()
     delays.close()
+    await ended(host.clock, CLOSE_MS, this.#leave(this.#parts))
+    wakes.close()
+  }
+
+  async #leave({ subscriber, wakes, rotation, members }: Parts): Promise<void> {
     await subscriber.close()
     wakes.close()
     await rotation.close()

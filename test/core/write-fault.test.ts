@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the core: the classifier has no public name
 import { TransportError } from 'concordat/binder'
-import { SqlCommitError } from 'concordat/core'
+import { SqlCommitError, SqlError } from 'concordat/core'
 import { describe, expect, it, test } from 'vitest'
 import { fromDriver, throwFromConnecting } from '../../core/sql-unavailable.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
@@ -71,6 +71,10 @@ describe('writeFault', () => {
       expect(writeFault(Object.assign(new Error(code), { code, retryable: false }))).toBe('operator')
     },
   )
+
+  it('classifies a prepared statement that a pooler lost as a task of the operator', () => {
+    expect(writeFault(new SqlError('core.sql_statement_lost', {}, sql('26000')))).toBe('operator')
+  })
 
   it('classifies a transport that is closed as unavailable', () => {
     const closed = { code: 'binder.transport', kind: 'closed', retryable: false }

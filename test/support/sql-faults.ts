@@ -11,7 +11,8 @@ export const SQL_FAULTS: ReadonlyArray<readonly [code: string, fault: WriteFault
   ['40P01', 'busy'],
   ['55P03', 'busy'],
   ['25P03', 'session-ended'],
-  ['25P04', 'session-ended'],
+  // In a statement of this package. In one of the handler it counts as an attempt, as 25P03 does.
+  ['25P04', 'unavailable'],
   ['57P01', 'unavailable'],
   ['57P03', 'unavailable'],
   ['08006', 'unavailable'],
