@@ -3,7 +3,7 @@
  * connection lives, but plans a plain statement each time. Parameters have no names, to avoid confusion with columns. Functions
  * run with the rights of their caller, and resolve names as the caller does.
  */
-import { SETTING } from './tables.ts'
+import { BY_KEY, SETTING } from './tables.ts'
 
 /** Returns the advisory lock of a saga, shared by its running branches. @param owner expression */
 export function lockOf(owner: string): string {
@@ -58,7 +58,7 @@ END $undo$`
 /**
  * Deletes the branch's images. With the last branch of its saga in this database its rows are released. False: there was none.
  */
-const RELEASE = `CREATE FUNCTION {schema}.saga_undo_release(text) RETURNS boolean LANGUAGE plpgsql AS $undo$
+const RELEASE = `CREATE FUNCTION {schema}.saga_undo_release(text) RETURNS boolean LANGUAGE plpgsql ${BY_KEY} AS $undo$
 DECLARE
   own text;
 BEGIN
