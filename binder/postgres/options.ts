@@ -69,8 +69,8 @@ const NAMES = optionNames<PostgresTransportOptions>({
 })
 
 /**
- * Closing waits this long for the server, however many statements it sends, as the other transports do. Later they are no longer
- * awaited; a server that did not answer them ends the session after `leaseMs`.
+ * Limit for the whole of a close, however many statements it sends. Statements that are pending then are no longer awaited; if the
+ * server never answers them, the session ends after `leaseMs`.
  */
 export const CLOSE_MS: number = 5 * SECOND
 

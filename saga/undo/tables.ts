@@ -38,8 +38,8 @@ export const FIXED: string = Object.entries(TEXT_SETTINGS)
   .join(' ')
 
 /**
- * For functions that look for row locks: a plan from when there were few reads all of them for each written row, so a statement
- * that writes many rows would take hours.
+ * For functions that look up row locks. Otherwise a connection keeps a plan from when the table was nearly empty, which reads every
+ * lock for each written row, so the cost of a statement grows with the square of its rows.
  */
 export const BY_KEY = 'SET enable_seqscan = off SET enable_bitmapscan = off'
 
