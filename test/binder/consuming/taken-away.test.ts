@@ -19,22 +19,27 @@ import { messageOn, ScriptedDelivery, ScriptedTransport } from '../support/scrip
 
 const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 
+/** Starts a binder with this binding of the group `g`. */
+async function started(binding: ReturnType<typeof sinkBatch> | ReturnType<typeof sink>) {
+  const transport = new ScriptedTransport()
+  const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  return { transport, status: () => binder.binding('numbers.g').status() }
+}
+
 /** Delivers one message and withdraws its loan while its handler runs, up to 5 times. */
 async function takeAwayAgainAndAgain(
   newBinding: (handle: (attempt: number) => Promise<void>) => ReturnType<typeof sinkBatch> | ReturnType<typeof sink>,
   again: (message: EncodedMessage) => EncodedMessage = (message) => message,
 ) {
-  const transport = new ScriptedTransport()
   let ran = gate()
   const attempts: number[] = []
   const binding = newBinding(async (attempt) => {
     attempts.push(attempt)
     await ran.opened
   })
-  const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
-  onTestFinished(() => binder.close())
-  await binder.start()
-  const status = () => binder.binding('numbers.g').status()
+  const { transport, status } = await started(binding)
   const message = messageOn('numbers', 'k', 0)
   for (let n = 1; n <= 5 && status().deadLettered === 0; n++) {
     ran = gate()
@@ -122,16 +127,12 @@ it.each([
 ] as const)(
   'a message that loses its place in each pause between attempts becomes a dead letter in the end (%s)',
   async (_, make) => {
-    const transport = new ScriptedTransport()
     const attempts: number[] = []
     const binding = make((attempt) => {
       attempts.push(attempt)
       return fails()
     })
-    const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    const status = () => binder.binding('numbers.g').status()
+    const { transport, status } = await started(binding)
     const message = messageOn('numbers', 'k', 0)
     for (let n = 1; n <= 5 && status().deadLettered === 0; n++) {
       const loan = new AbortController()

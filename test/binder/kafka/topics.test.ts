@@ -96,7 +96,7 @@ const protocolError = (type: string): Error => Object.assign(new Error('refused'
 const orders = { name: 'orders', partitions: 3, groups: ['g'] }
 const letters = { name: 'orders.g.dlq', partitions: 3, groups: [], deadLetters: true }
 
-it('a topic that it has created is told from one that existed, once', async () => {
+it('reports once that it has created a topic, and never for one that existed', async () => {
   const { topics } = setup(new Map([['orders', true]]))
   await expect(topics.provision([orders, letters])).rejects.toThrow('have no leader')
   expect([
